@@ -1,0 +1,59 @@
+"""Headrace's client: sends events to jobs over Redis or Valkey, and asks what became of them."""
+
+from headrace.calls import Retention
+from headrace.client import AsyncClient, Client
+from headrace.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    DeadEntryNotFound,
+    EventConflict,
+    EventNotFound,
+    EventTooLarge,
+    HeadraceError,
+    InvalidEvent,
+    NotFound,
+    OutOfMemory,
+    PermissionMissing,
+    RunNotFound,
+    RunNotRetryable,
+    ServerError,
+    ServerNotReady,
+    UndecodableEvent,
+    UnsupportedServer,
+    WaitTimeout,
+)
+from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "DeadEntry",
+    "DeadEntryNotFound",
+    "DeadPage",
+    "Event",
+    "EventConflict",
+    "EventNotFound",
+    "EventRecord",
+    "EventTooLarge",
+    "HeadraceError",
+    "InvalidEvent",
+    "NotFound",
+    "OutOfMemory",
+    "PermissionMissing",
+    "Retention",
+    "RunError",
+    "RunNotFound",
+    "RunNotRetryable",
+    "RunPage",
+    "RunRecord",
+    "SentEvent",
+    "ServerError",
+    "ServerNotReady",
+    "UndecodableEvent",
+    "UnsupportedServer",
+    "WaitTimeout",
+]
+
+__version__ = "0.1.0"

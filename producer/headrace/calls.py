@@ -1,0 +1,272 @@
+"""What the client asks of a server: each function builds one call, each reader turns its reply into our types. Pure.
+
+A call is a command with its arguments and the reader of its reply. Where a call has a script, its first three
+arguments are EVALSHA, the script's SHA1 and the number of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from headrace import codec
+from headrace.errors import EventConflict, EventNotFound
+from headrace.event import DeadEntry, EventRecord, SentEvent
+from headrace.ids import split_run_id
+from headrace.keys import Keys
+from headrace.outgoing import Outgoing
+from headrace.scripts import Script, load
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+
+RECENT_ENTRIES = 10_000
+"""How many entries, about, the listings of events and of runs keep."""
+MAX_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 4_194_304
+
+
+class Call(msgspec.Struct, Generic[T], frozen=True):
+    """One command to the server, and how its reply is read."""
+
+    args: tuple[Argument, ...]
+    read: Callable[[Any], T]
+    script: Script | None = None
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long a record is kept once nothing of it is open.
+
+    Attributes:
+        success_s: seconds after all runs succeeded, or none matched; 0 drops the contents at once.
+        failure_s: seconds after a run failed, and how long dead letters stay.
+        dedupe_client_s: seconds for which an id that the client made is remembered at least.
+        dedupe_sender_s: seconds for which an id that the sender gave is remembered at least.
+    """
+
+    success_s: float = 3_600
+    failure_s: float = 7 * 86_400
+    dedupe_client_s: float = 900
+    dedupe_sender_s: float = 86_400
+
+    def millis(self) -> tuple[int, int, int, int, int]:
+        """The policy as the scripts read it; derived ids are remembered as long as failures are kept."""
+        failure = round(self.failure_s * 1000)
+        return (
+            round(self.success_s * 1000),
+            failure,
+            round(self.dedupe_client_s * 1000),
+            round(self.dedupe_sender_s * 1000),
+            failure,
+        )
+
+
+def script_call(
+    name: str, keys: Sequence[str], argv: Sequence[Argument], read: Callable[[Any], T]
+) -> Call[T]:
+    """Returns the call of a script."""
+    script = load(name)
+    return Call(("EVALSHA", script.sha, len(keys), *keys, *argv), read, script)
+
+
+def as_text(value: bytes | str) -> str:
+    """Returns a reply's bytes as text; bytes that are no UTF-8 are kept visible."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
+def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
+    """Returns the events in groups of at most 500 and 4 MB, in order, so that no script holds the server up."""
+    groups: list[Sequence[Outgoing]] = []
+    start = size = 0
+    for place, event in enumerate(events):
+        if place > start and (
+            place - start >= MAX_BATCH_EVENTS or size + len(event.body) > MAX_BATCH_BYTES
+        ):
+            groups.append(events[start:place])
+            start, size = place, 0
+        size += len(event.body)
+    if events:
+        groups.append(events[start:] if start else events)
+    return groups
+
+
+def send(keys: Keys, events: Sequence[Outgoing], token: str) -> Call[list[SentEvent | EventConflict]]:
+    """Sends one batch; the reader returns for each event what it became, or the conflict, in order."""
+    argv: list[Argument] = [token, RECENT_ENTRIES, codec.INLINE_BYTES]
+    for event in events:
+        argv += (event.event_id, event.id_kind, event.when, event.name, event.identity, event.body)
+    names = [keys.events, keys.due, keys.wake, keys.recent]
+    names += [keys.event(event.event_id) for event in events]
+    return script_call("send", names, argv, lambda reply: _read_sent(events, reply))
+
+
+def _read_sent(events: Sequence[Outgoing], reply: list[Any]) -> list[SentEvent | EventConflict]:
+    now_ms = int(reply[0])
+    now = codec.from_millis(now_ms)
+    sent: list[SentEvent | EventConflict] = []
+    for event in events:
+        due_ms = _due(event.when, now_ms)
+        if due_ms > now_ms:
+            sent.append(event.sent(deliver_at=codec.from_millis(due_ms)))
+        else:
+            sent.append(event.sent(delivered_at=now))
+    for at in range(1, len(reply), 4):
+        place, answer, first, body = reply[at : at + 4]
+        event = events[place - 1]
+        if answer == b"conflict":
+            sent[place - 1] = EventConflict(event.event_id)
+        elif answer == b"duplicate":
+            sent[place - 1] = _read_duplicate(event, first, body)
+        else:
+            moment = codec.from_millis(int(first))
+            later = _due(event.when, 0) > 0 and int(first) > now_ms
+            sent[place - 1] = event.sent(
+                deliver_at=moment if later else None, delivered_at=None if later else moment
+            )
+    return sent
+
+
+def _due(when: str, now_ms: int) -> int:
+    if not when:
+        return 0
+    return now_ms + int(when[1:]) if when[0] == "+" else int(when)
+
+
+def _read_duplicate(event: Outgoing, header_text: bytes, body: bytes) -> SentEvent:
+    header = codec.decode_header(header_text)
+    delivered = codec.from_millis(header.delivered_ms) if header.delivered_ms else None
+    due = codec.from_millis(header.due_ms) if header.due_ms else None
+    if not body:  # retention=0 dropped the contents; what was sent now is the best answer there is
+        return event.sent(deliver_at=due, delivered_at=delivered, duplicate=True)
+    stored = codec.decode_event(body)
+    return SentEvent(
+        id=event.event_id,
+        name=stored.n,
+        payload=codec.decode_value(stored.p),
+        context=codec.decode_value(stored.c),
+        timestamp=codec.from_micros(stored.t),
+        deliver_at=due,
+        delivered_at=delivered,
+        duplicate=True,
+    )
+
+
+def read_record(keys: Keys, event_id: str) -> Call[EventRecord | None]:
+    """Reads what is remembered of an event; None when it is not known."""
+    return Call(("HGETALL", keys.event(event_id)), lambda reply: _read_record(event_id, reply))
+
+
+def _read_record(event_id: str, reply: Any) -> EventRecord | None:
+    fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    return codec.decode_record(event_id, fields) if b"m" in fields else None
+
+
+def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[None]:
+    """Cancels a delayed event; the record tells afterwards whether it is. Raises EventNotFound."""
+
+    def read(reply: bytes) -> None:
+        if reply == b"missing":
+            raise EventNotFound(event_id)
+
+    argv = (*retention.millis(), keys.settled_channel(""), event_id)
+    return script_call("cancel", (keys.due, keys.event(event_id)), argv, read)
+
+
+def watch(keys: Keys, event_id: str) -> Call[None]:
+    """Asks that the settling of an event be published. Raises EventNotFound."""
+
+    def read(reply: int) -> None:
+        if not reply:
+            raise EventNotFound(event_id)
+
+    return script_call("watch", (keys.event(event_id),), (), read)
+
+
+class IndexEntry(msgspec.Struct, frozen=True):
+    """One entry of a listing: its id and the pairs that it holds, (id, name) or (run id, status letter)."""
+
+    id: str
+    pairs: list[tuple[str, str]]
+
+
+def read_index(stream: str, cursor: str | None, count: int) -> Call[list[IndexEntry]]:
+    """Reads entries of `recent` or `runs`, newest first, from the one before the cursor on."""
+    end = f"({cursor}" if cursor else "+"
+    return Call(("XREVRANGE", stream, end, "-", "COUNT", count), _read_index)
+
+
+def _read_index(reply: list[Any]) -> list[IndexEntry]:
+    return [
+        IndexEntry(
+            as_text(entry_id),
+            [(as_text(fields[i]), as_text(fields[i + 1])) for i in range(0, len(fields), 2)],
+        )
+        for entry_id, fields in reply
+        if fields is not None
+    ]
+
+
+def read_dead(keys: Keys, cursor: str | None, count: int) -> Call[list[DeadEntry]]:
+    """Reads dead letters, newest first, from the one before the cursor on."""
+    end = f"({cursor}" if cursor else "+"
+    return Call(("XREVRANGE", keys.dead, end, "-", "COUNT", count), _read_dead)
+
+
+def read_dead_entry(keys: Keys, entry_id: str) -> Call[list[DeadEntry]]:
+    """Reads one dead letter; none when it is not known."""
+    return Call(("XRANGE", keys.dead, entry_id, entry_id), _read_dead)
+
+
+def _read_dead(reply: list[Any]) -> list[DeadEntry]:
+    return [_read_dead_entry(as_text(entry_id), fields) for entry_id, fields in reply if fields is not None]
+
+
+def _read_dead_entry(entry_id: str, fields: list[bytes]) -> DeadEntry:
+    values = {as_text(fields[i]): fields[i + 1] for i in range(0, len(fields), 2)}
+    run = as_text(values["run"]) if "run" in values else None
+    parts = split_run_id(run) if run else None
+    error = values.get("error", b"")
+    if run:
+        outcome, _ = codec.decode_outcome(error)
+        error_text = f"{outcome.type}: {outcome.message}" if outcome else ""
+    else:
+        error_text = as_text(error)
+    return DeadEntry(
+        id=entry_id,
+        run_id=run,
+        job=parts[1] if parts else None,
+        reason=as_text(values.get("reason", b"unknown")),
+        error=error_text,
+        buried_at=codec.from_millis(int(entry_id.partition("-")[0])),
+        raw={name[4:]: value for name, value in values.items() if name.startswith("raw.")},
+    )
+
+
+def rerun(keys: Keys, event_id: str, job: str, queue: str) -> Call[tuple[str, str]]:
+    """Queues a run that ended without success again; the answer is what the script says."""
+    app = job.partition("/")[0]
+    names = (keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead)
+    return script_call(
+        "rerun",
+        names,
+        (event_id, job, queue, codec.INLINE_BYTES),
+        lambda reply: (as_text(reply[0]), as_text(reply[1])),
+    )
+
+
+def server_info() -> Call[dict[str, str]]:
+    """Reads what the server says of itself."""
+    return Call(("INFO",), _read_info)
+
+
+def _read_info(reply: bytes | str) -> dict[str, str]:
+    lines = as_text(reply).splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def seconds(value: float | timedelta) -> float:
+    """Returns a duration in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -1,0 +1,443 @@
+"""The producer's two faces, `Client` and `AsyncClient`: the same operations, called or awaited.
+
+Both run the plans of `operations`; they differ in how a plan's calls get to the server, and in how they wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import redis
+import redis.asyncio
+
+from headrace import calls, operations, outgoing
+from headrace.calls import Retention
+from headrace.errors import ConfigurationError, HeadraceError, PermissionMissing, WaitTimeout
+from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
+from headrace.faults import translate
+from headrace.keys import Keys
+from headrace.operations import Plan
+from headrace.transport import AsyncTransport, Backoff, Transport
+
+T = TypeVar("T")
+
+_REREAD_S = 5.0
+"""A waiter reads the record again after this time, in case what was published did not reach it."""
+
+
+def resolve_url(url: str | None) -> str:
+    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set."""
+    found = url or os.environ.get("HEADRACE_URL", "")
+    if not found:
+        raise ConfigurationError(
+            "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
+            "for one on this machine, `headrace dev` starts its own and prints its URL"
+        )
+    return found
+
+
+def resolve_namespace(namespace: str | None) -> str:
+    """Returns the namespace given, or HEADRACE_NAMESPACE, or `default`."""
+    return namespace or os.environ.get("HEADRACE_NAMESPACE", "") or "default"
+
+
+class _Settings:
+    """What both clients are made of: where to, and by which rules."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        retention: Retention = Retention(),  # noqa: B008 - a frozen struct
+        max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
+        attempts: int = 8,
+    ) -> None:
+        """The client is ready; it connects at its first call.
+
+        Args:
+            url: `redis://`, `rediss://` or `unix://`; HEADRACE_URL if None.
+            namespace: whose keys to use; HEADRACE_NAMESPACE if None, then `default`.
+            retention: how long a canceled event is remembered.
+            max_event_bytes: the size over which an encoded event is refused.
+            attempts: how often a call is tried while the server can't be reached or is not ready.
+
+        Raises:
+            ConfigurationError: no URL, or one that can't be read, or a namespace that is no name.
+        """
+        self.url = resolve_url(url)
+        self.keys = Keys(resolve_namespace(namespace))
+        self._retention = retention
+        self._max_event_bytes = max_event_bytes
+        self._attempts = attempts
+        self._is_checked = False
+
+    def _prepare(
+        self, events: Sequence[Event | Mapping[str, Any]], options: outgoing.SendOptions, numbered: bool, id_kind: str
+    ) -> list[outgoing.Outgoing]:
+        return outgoing.prepare(
+            events,
+            options,
+            now=lambda: datetime.now(UTC),
+            max_event_bytes=self._max_event_bytes,
+            numbered=numbered,
+            id_kind=id_kind,
+        )
+
+
+def _new_token() -> str:
+    return urlsafe_b64encode(os.urandom(9)).decode("ascii")
+
+
+class Client(_Settings):
+    """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        retention: Retention = Retention(),  # noqa: B008 - a frozen struct
+        max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
+        attempts: int = 8,
+    ) -> None:
+        super().__init__(
+            url, namespace=namespace, retention=retention, max_event_bytes=max_event_bytes, attempts=attempts
+        )
+        self._transport = Transport(self.url, attempts=attempts)
+
+    __init__.__doc__ = _Settings.__init__.__doc__
+
+    def send_event(
+        self,
+        event: Event | Mapping[str, Any],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+    ) -> SentEvent:
+        """The event is with the server: on its way to every job that it matches, or waiting for its time.
+
+        Sending an id again while it is delayed replaces payload, context and due time; once it is delivered or
+        canceled nothing happens and the answer's `duplicate` is true.
+
+        Args:
+            event: an Event, or a mapping with the same keys.
+            deliver_at: an aware datetime; one in the past delivers now.
+            deliver_after: seconds >= 0, or a timedelta; not together with `deliver_at`.
+            account_id: reaches the job as `ctx.account.id`.
+
+        Raises:
+            InvalidEvent: a field or option breaks its rule; nothing was sent.
+            EventConflict: the id is delayed under another name or source; nothing changed.
+            OutOfMemory: the server is full; nothing was sent.
+            ConnectionFailed: the server was not reached in all attempts; whether the event arrived is not
+                known, and sending it again with the same id can't deliver it twice.
+        """
+        options = outgoing.SendOptions(deliver_at, deliver_after, account_id)
+        return self._send([event], options, numbered=False)[0]
+
+    def send_events(
+        self,
+        events: Sequence[Event | Mapping[str, Any]],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+    ) -> list[SentEvent]:
+        """Every event is with the server; the answers are in the order of the events. See `send_event`.
+
+        They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
+        batches, the OutOfMemory error's `sent` holds what was sent.
+        """
+        return self._send(events, outgoing.SendOptions(deliver_at, deliver_after, account_id), numbered=True)
+
+    def get_event(self, event_id: str) -> EventRecord:
+        """Returns what is remembered of the event and of its runs; raises EventNotFound."""
+        return self._run(operations.get_event(self.keys, event_id))
+
+    def get_run(self, run_id: str) -> RunRecord:
+        """Returns what is remembered of the run; raises RunNotFound."""
+        return self._run(operations.get_run(self.keys, run_id))
+
+    def list_runs(
+        self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> RunPage:
+        """Returns a page of runs, newest first.
+
+        Args:
+            job: only runs of this job, `<app>/<job id>`.
+            status: only runs in this state, such as `failed`.
+            cursor: the `cursor` of the page before.
+            limit: how many runs, about: the runs of one event stay together. 1 to 1000.
+        """
+        return self._run(operations.list_runs(self.keys, job, status, cursor, limit))
+
+    def cancel_event(self, event_id: str) -> EventRecord:
+        """A delayed event is canceled and no job will see it; the record's `status` says whether it is.
+
+        An event that was delivered before stays delivered. Raises EventNotFound.
+        """
+        return self._run(operations.cancel_event(self.keys, event_id, self._retention))
+
+    def retry_run(self, run_id: str) -> RunRecord:
+        """A run that ended without success is queued again from attempt 1, and its dead letter is gone.
+
+        Raises:
+            RunNotFound: no such run is known.
+            RunNotRetryable: it has not ended without success, or its payload is not kept any more.
+        """
+        return self._run(operations.retry_run(self.keys, run_id))
+
+    def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
+        """Returns a page of dead letters, newest first."""
+        return self._run(operations.list_dead(self.keys, cursor, limit))
+
+    def get_dead(self, entry_id: str) -> DeadEntry:
+        """Returns one dead letter; raises DeadEntryNotFound."""
+        return self._run(operations.get_dead(self.keys, entry_id))
+
+    def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
+        """Returns the event's record once every run of it has ended, or it was canceled.
+
+        Raises:
+            WaitTimeout: that is not so after `timeout` seconds; nothing is stopped by it.
+            EventNotFound: no such event is known.
+        """
+        timeout_s = calls.seconds(timeout)
+        deadline = time.monotonic() + timeout_s
+        failures = 0
+        listener = redis.Redis(connection_pool=self._transport.pool).pubsub(ignore_subscribe_messages=True)
+        try:
+            while True:
+                try:
+                    listener.subscribe(self.keys.settled_channel(event_id))
+                    while True:
+                        record = self._run(operations.watch(self.keys, event_id), partial=True)
+                        left = deadline - time.monotonic()
+                        if record.is_settled:
+                            return record
+                        if left <= 0:
+                            raise WaitTimeout(event_id, timeout_s)
+                        _listen(listener, min(left, _REREAD_S))
+                except (redis.RedisError, OSError) as exc:
+                    failures += 1
+                    if failures >= self._attempts:
+                        raise translate(exc) from exc
+                    listener.reset()
+                    time.sleep(Backoff(self._attempts).delay_s(failures))
+        finally:
+            listener.close()
+
+    def close(self) -> None:
+        """The client's connections are closed; a later call opens new ones."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(
+        self,
+        events: Sequence[Event | Mapping[str, Any]],
+        options: outgoing.SendOptions,
+        *,
+        numbered: bool,
+        id_kind: str = "s",
+    ) -> list[SentEvent]:
+        prepared = self._prepare(events, options, numbered, id_kind)
+        return self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
+
+    def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+        if not self._is_checked:
+            self._check_server()
+        answers: Any = None
+        while True:
+            try:
+                asked = plan.send(answers)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answers = self._transport.run(asked, partial=partial)
+
+    def _check_server(self) -> None:
+        self._is_checked = True
+        try:
+            self._run(operations.check_server())
+        except PermissionMissing:
+            pass  # a user who may not ask is not refused for it
+        except HeadraceError:
+            self._is_checked = False
+            raise
+
+
+def _listen(listener: Any, timeout_s: float) -> None:
+    """Returns when something is published, or after the time."""
+    end = time.monotonic() + timeout_s
+    while (left := end - time.monotonic()) > 0:
+        if listener.get_message(timeout=left) is not None:
+            return
+
+
+class AsyncClient(_Settings):
+    """The same operations as `Client`, awaited; for the tasks of one event loop."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        retention: Retention = Retention(),  # noqa: B008 - a frozen struct
+        max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
+        attempts: int = 8,
+    ) -> None:
+        super().__init__(
+            url, namespace=namespace, retention=retention, max_event_bytes=max_event_bytes, attempts=attempts
+        )
+        self._transport = AsyncTransport(self.url, attempts=attempts)
+
+    __init__.__doc__ = _Settings.__init__.__doc__
+
+    async def send_event(
+        self,
+        event: Event | Mapping[str, Any],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+    ) -> SentEvent:
+        """See `Client.send_event`."""
+        options = outgoing.SendOptions(deliver_at, deliver_after, account_id)
+        return (await self._send([event], options, numbered=False))[0]
+
+    async def send_events(
+        self,
+        events: Sequence[Event | Mapping[str, Any]],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+    ) -> list[SentEvent]:
+        """See `Client.send_events`."""
+        return await self._send(events, outgoing.SendOptions(deliver_at, deliver_after, account_id), numbered=True)
+
+    async def get_event(self, event_id: str) -> EventRecord:
+        """See `Client.get_event`."""
+        return await self._run(operations.get_event(self.keys, event_id))
+
+    async def get_run(self, run_id: str) -> RunRecord:
+        """See `Client.get_run`."""
+        return await self._run(operations.get_run(self.keys, run_id))
+
+    async def list_runs(
+        self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> RunPage:
+        """See `Client.list_runs`."""
+        return await self._run(operations.list_runs(self.keys, job, status, cursor, limit))
+
+    async def cancel_event(self, event_id: str) -> EventRecord:
+        """See `Client.cancel_event`."""
+        return await self._run(operations.cancel_event(self.keys, event_id, self._retention))
+
+    async def retry_run(self, run_id: str) -> RunRecord:
+        """See `Client.retry_run`."""
+        return await self._run(operations.retry_run(self.keys, run_id))
+
+    async def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
+        """See `Client.list_dead`."""
+        return await self._run(operations.list_dead(self.keys, cursor, limit))
+
+    async def get_dead(self, entry_id: str) -> DeadEntry:
+        """See `Client.get_dead`."""
+        return await self._run(operations.get_dead(self.keys, entry_id))
+
+    async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:  # noqa: ASYNC109
+        """See `Client.wait_for_event`."""
+        timeout_s = calls.seconds(timeout)
+        deadline = time.monotonic() + timeout_s
+        failures = 0
+        listener = redis.asyncio.Redis(connection_pool=self._transport.pool).pubsub(ignore_subscribe_messages=True)
+        try:
+            while True:
+                try:
+                    await listener.subscribe(self.keys.settled_channel(event_id))
+                    while True:
+                        record = await self._run(operations.watch(self.keys, event_id), partial=True)
+                        left = deadline - time.monotonic()
+                        if record.is_settled:
+                            return record
+                        if left <= 0:
+                            raise WaitTimeout(event_id, timeout_s)
+                        await _listen_async(listener, min(left, _REREAD_S))
+                except (redis.RedisError, OSError) as exc:
+                    failures += 1
+                    if failures >= self._attempts:
+                        raise translate(exc) from exc
+                    await listener.reset()
+                    await asyncio.sleep(Backoff(self._attempts).delay_s(failures))
+        finally:
+            await listener.aclose()
+
+    async def close(self) -> None:
+        """See `Client.close`."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _send(
+        self,
+        events: Sequence[Event | Mapping[str, Any]],
+        options: outgoing.SendOptions,
+        *,
+        numbered: bool,
+        id_kind: str = "s",
+    ) -> list[SentEvent]:
+        prepared = self._prepare(events, options, numbered, id_kind)
+        return await self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
+
+    async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+        if not self._is_checked:
+            await self._check_server()
+        answers: Any = None
+        while True:
+            try:
+                asked = plan.send(answers)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answers = await self._transport.run(asked, partial=partial)
+
+    async def _check_server(self) -> None:
+        self._is_checked = True
+        try:
+            await self._run(operations.check_server())
+        except PermissionMissing:
+            pass  # a user who may not ask is not refused for it
+        except HeadraceError:
+            self._is_checked = False
+            raise
+
+
+async def _listen_async(listener: Any, timeout_s: float) -> None:
+    """Returns when something is published, or after the time."""
+    end = time.monotonic() + timeout_s
+    while (left := end - time.monotonic()) > 0:
+        if await listener.get_message(timeout=left) is not None:
+            return

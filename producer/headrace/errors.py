@@ -1,0 +1,162 @@
+"""Everything that Headrace raises, as one tree.
+
+    HeadraceError
+    ├── ConfigurationError      a setting is missing or wrong; nothing was started
+    ├── InvalidEvent            an event breaks a rule; nothing of the call was sent
+    │   └── EventTooLarge
+    ├── EventConflict           the id belongs to a delayed event with another name or source
+    ├── NotFound
+    │   ├── EventNotFound
+    │   ├── RunNotFound
+    │   └── DeadEntryNotFound
+    ├── RunNotRetryable         the run has not failed, so there is nothing to retry
+    ├── WaitTimeout             the event has not settled in the time given
+    ├── UndecodableEvent        stored bytes that are not an event of a format we read
+    └── ServerError             the server did not do what was asked
+        ├── ConnectionFailed    it was not reached, or not long enough, after all retries
+        ├── ServerNotReady      it answered that it can't at the moment (loading, read-only, failing over)
+        ├── OutOfMemory         it is full and took nothing
+        ├── PermissionMissing   this user may not
+        └── UnsupportedServer   it is no Redis or Valkey that Headrace runs on
+
+Each writes its own message, holds the facts as attributes and says what to do.
+"""
+
+from __future__ import annotations
+
+
+class HeadraceError(Exception):
+    """Something that Headrace was asked for did not come true; the subclass says what."""
+
+
+class ConfigurationError(HeadraceError, ValueError):
+    """A setting is missing or wrong, and nothing was started with it."""
+
+
+class InvalidEvent(HeadraceError, ValueError):
+    """An event breaks a rule, and no event of the call was sent.
+
+    `field` names the field or option at fault, `index` its event's place in the call.
+    """
+
+    def __init__(self, field: str, reason: str, index: int | None = None) -> None:
+        self.field = field
+        self.reason = reason
+        self.index = index
+        where = field if index is None else f"events[{index}].{field}"
+        super().__init__(f"{where}: {reason}; nothing was sent")
+
+
+class EventTooLarge(InvalidEvent):
+    """An encoded event is over the client's `max_event_bytes`, and no event of the call was sent."""
+
+    def __init__(self, size: int, limit: int, index: int | None = None) -> None:
+        self.size = size
+        self.limit = limit
+        reason = (
+            f"the encoded event has {size:,} bytes, more than the {limit:,} that max_event_bytes allows; "
+            "keep the data elsewhere and send a reference to it"
+        )
+        super().__init__("payload", reason, index)
+
+
+class EventConflict(HeadraceError):
+    """The id belongs to a delayed event with another name or source, which stays as it was.
+
+    `sent` holds what the other events of the same call became.
+    """
+
+    def __init__(self, event_id: str, sent: object = ()) -> None:
+        self.event_id = event_id
+        self.sent = sent
+        super().__init__(
+            f"event {event_id!r} is already delayed under another name or source and was left unchanged; "
+            "cancel it first, or use another id"
+        )
+
+
+class NotFound(HeadraceError, LookupError):
+    """Nothing is known under that id: it was never there, or its retention has passed."""
+
+    noun = "thing"
+
+    def __init__(self, missing_id: str) -> None:
+        self.missing_id = missing_id
+        super().__init__(
+            f"no {self.noun} {missing_id!r} in this namespace: it was never here, or its retention has passed"
+        )
+
+
+class EventNotFound(NotFound):
+    """No event is known under that id."""
+
+    noun = "event"
+
+
+class RunNotFound(NotFound):
+    """No run is known under that id; a run's id is `<event id>:<app>/<job id>`."""
+
+    noun = "run"
+
+
+class DeadEntryNotFound(NotFound):
+    """No dead letter is known under that id."""
+
+    noun = "dead letter"
+
+
+class RunNotRetryable(HeadraceError):
+    """The run has not ended without success, or its payload is gone, so it stays as it is."""
+
+    def __init__(self, run_id: str, status: str, reason: str) -> None:
+        self.run_id = run_id
+        self.status = status
+        super().__init__(f"run {run_id!r} is {status} and can't be retried: {reason}")
+
+
+class WaitTimeout(HeadraceError, TimeoutError):
+    """The event has not settled in the time given; it goes on as if nobody had waited."""
+
+    def __init__(self, event_id: str, timeout_s: float) -> None:
+        self.event_id = event_id
+        self.timeout_s = timeout_s
+        super().__init__(f"event {event_id!r} has not settled within {timeout_s:g} s; it goes on")
+
+
+class UndecodableEvent(HeadraceError, ValueError):
+    """Stored bytes are not an event of a format that this release reads."""
+
+
+class ServerError(HeadraceError):
+    """The server did not do what was asked.
+
+    `sent` holds the events of the call that are known to be with the server all the same.
+    """
+
+    def __init__(self, message: str, sent: object = ()) -> None:
+        self.sent = sent
+        super().__init__(message)
+
+
+class ConnectionFailed(ServerError):
+    """The server was not reached, or the line was cut, after all retries."""
+
+
+class ServerNotReady(ServerError):
+    """The server answered that it can't at the moment; `code` is its word (LOADING, READONLY …)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class OutOfMemory(ServerError):
+    """The server is at its `maxmemory` and took nothing of the call, except what `sent` holds."""
+
+
+class PermissionMissing(ServerError):
+    """The server's user has no right to a command, key or channel that Headrace needs."""
+
+
+class UnsupportedServer(ServerError):
+    """The server is no Redis or Valkey that Headrace runs on."""

@@ -1,0 +1,159 @@
+"""What is sent and what is remembered of it: plain frozen structs, without behaviour that needs a server."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+DEFAULT_SOURCE = "trigger.dev"
+
+EventStatus = Literal["delayed", "delivered", "canceled"]
+RunStatus = Literal[
+    "queued", "executing", "waiting", "succeeded", "failed", "timed_out", "canceled", "invalid_payload"
+]
+
+FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "canceled", "invalid_payload"})
+FAILED_STATUSES: frozenset[str] = frozenset({"failed", "timed_out", "invalid_payload"})
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that happened, as it is given to a send.
+
+    Attributes:
+        name: 1 to 256 characters; triggers match it exactly, case-sensitively.
+        payload: any value that msgpack carries; reaches the job as `payload`.
+        context: any value that msgpack carries; reaches the job as `ctx.event.context`.
+        id: 1 to 256 characters, unique in the namespace; the client makes a ULID when it is None.
+        timestamp: when it happened, an aware datetime; the client takes now when it is None. It never
+            changes the delivery.
+        source: what sent it; triggers can match on it.
+    """
+
+    name: str
+    payload: Any = None
+    context: Any = None
+    id: str | None = None
+    timestamp: datetime | None = None
+    source: str = DEFAULT_SOURCE
+
+
+class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a send has made true.
+
+    Attributes:
+        deliver_at: when it is due, if it was sent for later; otherwise None.
+        delivered_at: when it went on its way by the server's clock, if it was sent for now; otherwise None.
+        duplicate: the id was known and delivered or canceled: nothing happened, and the other fields are
+            what is stored.
+    """
+
+    id: str
+    name: str
+    payload: Any
+    context: Any
+    timestamp: datetime
+    deliver_at: datetime | None
+    delivered_at: datetime | None
+    duplicate: bool = False
+
+
+class RunError(msgspec.Struct, frozen=True, array_like=True):
+    """Why an attempt ended without success."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of one run.
+
+    Attributes:
+        id: `<event id>:<app>/<job id>`.
+        job: `<app>/<job id>`.
+        attempt: the attempt under way or, where the run is queued or waits, the one to come; from 1.
+        lost: how many workers died with this run in their hands.
+        error: why the last attempt ended without success.
+    """
+
+    id: str
+    event_id: str
+    job: str
+    status: RunStatus
+    attempt: int
+    queue: str
+    lost: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str | None = None
+    error: RunError | None = None
+    output: Any = None
+
+    @property
+    def is_settled(self) -> bool:
+        """The run has ended for good."""
+        return self.status in FINAL_STATUSES
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of an event and of its runs.
+
+    Attributes:
+        is_dispatched: the event has been matched against the jobs, so `runs` is complete.
+    """
+
+    id: str
+    name: str
+    payload: Any
+    context: Any
+    timestamp: datetime
+    source: str
+    account_id: str | None
+    status: EventStatus
+    deliver_at: datetime | None
+    delivered_at: datetime | None
+    canceled_at: datetime | None
+    is_dispatched: bool
+    runs: list[RunRecord]
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more will happen for this event: it was canceled, or every run of it has ended."""
+        if self.status == "canceled":
+            return True
+        return self.is_dispatched and all(run.is_settled for run in self.runs)
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """One page of a listing of runs; `cursor` asks for the next one and is None on the last."""
+
+    runs: list[RunRecord]
+    cursor: str | None
+
+
+class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One dead letter: a run that ended for good without success, or an entry that could not be read.
+
+    Attributes:
+        id: the dead letter's own id, from which its time can be read.
+        run_id: the run, or None for an entry that belongs to no run.
+        reason: the run's final status, `unknown_job`, `lost` or `unreadable`.
+        raw: the fields of an entry that was set aside as it was.
+    """
+
+    id: str
+    run_id: str | None
+    job: str | None
+    reason: str
+    error: str
+    buried_at: datetime
+    raw: dict[str, bytes] = {}
+
+
+class DeadPage(msgspec.Struct, frozen=True):
+    """One page of dead letters, newest first; `cursor` asks for the next one and is None on the last."""
+
+    entries: list[DeadEntry]
+    cursor: str | None

@@ -1,0 +1,74 @@
+"""Turns what redis-py and the server say went wrong into our errors. The one place that does."""
+
+from __future__ import annotations
+
+import re
+
+import redis.exceptions as theirs
+
+from headrace.errors import (
+    ConnectionFailed,
+    HeadraceError,
+    OutOfMemory,
+    PermissionMissing,
+    ServerError,
+    ServerNotReady,
+    UnsupportedServer,
+)
+
+# Inside a script the code stands somewhere in the text: "ERR Error running script (…): -OOM command …".
+_CODE = re.compile(
+    r"\b(NOSCRIPT|OOM|NOPERM|NOAUTH|WRONGPASS|NOGROUP|LOADING|READONLY|MASTERDOWN|UNBLOCKED|TRYAGAIN|CLUSTERDOWN"
+    r"|BUSY|NOREPLICAS|MISCONF|UNKILLABLE|WRONGTYPE|MOVED|ASK|CROSSSLOT)\b"
+)
+_WAITS = frozenset(
+    {
+        "LOADING", "READONLY", "MASTERDOWN", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "UNKILLABLE",
+        "NOREPLICAS", "MISCONF", "NOAUTH", "NOGROUP",
+    }
+)  # fmt: skip
+
+
+class ScriptMissing(HeadraceError):
+    """The server does not know the script's SHA1; it is sent whole then. Never leaves the transport."""
+
+
+def code_of(exc: BaseException) -> str:
+    """Returns the server's word for what went wrong, or an empty text."""
+    match exc:
+        case theirs.NoScriptError():
+            return "NOSCRIPT"
+        case theirs.BusyLoadingError():
+            return "LOADING"
+        case theirs.ReadOnlyError():
+            return "READONLY"
+        case theirs.OutOfMemoryError():
+            return "OOM"
+        case theirs.NoPermissionError():
+            return "NOPERM"
+        case theirs.AuthenticationError():
+            return "NOAUTH"
+    found = _CODE.search(str(exc))
+    return found[1] if found else ""
+
+
+def translate(exc: Exception) -> HeadraceError:
+    """Returns our error for one of redis-py's or the socket's; ours are returned as they are."""
+    if isinstance(exc, HeadraceError):
+        return exc
+    code = code_of(exc)
+    if code == "NOSCRIPT":
+        return ScriptMissing(str(exc))
+    if code == "OOM":
+        return OutOfMemory(
+            "the server is at its maxmemory and took nothing of this call; let workers drain it, or raise maxmemory"
+        )
+    if code in ("NOPERM", "WRONGPASS"):
+        return PermissionMissing(f"the server's user may not do this: {exc}; deploy/acl lists the rights it needs")
+    if code in _WAITS:
+        return ServerNotReady(code, f"the server can't do this at the moment: {exc}")
+    if isinstance(exc, theirs.ConnectionError | theirs.TimeoutError | OSError):
+        return ConnectionFailed(f"the server can't be reached, or the line was cut: {exc}")
+    if "unknown command" in str(exc).lower():
+        return UnsupportedServer(f"the server lacks a command; Headrace needs Redis >= 6.2 or Valkey >= 7.2: {exc}")
+    return ServerError(f"the server refused: {exc}")

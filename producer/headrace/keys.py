@@ -1,0 +1,76 @@
+"""Names every key that Headrace touches: one function, one sentence each. Nothing else builds a key."""
+
+from __future__ import annotations
+
+import re
+
+from headrace.errors import ConfigurationError
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+
+
+def check_name(kind: str, name: object) -> str:
+    """Returns the name of an app, job, queue or namespace, or raises ConfigurationError that says its rule."""
+    if isinstance(name, str) and _NAME.match(name):
+        return name
+    raise ConfigurationError(
+        f"{kind} {name!r} is not a name: 1 to 64 of the characters A-Z a-z 0-9 _ . - are allowed"
+    )
+
+
+class Keys:
+    """The keys of one partition of a namespace; all share one hash slot of a Redis Cluster."""
+
+    def __init__(self, namespace: str, partition: int = 0, scratch: str = "") -> None:
+        check_name("namespace", namespace)
+        self.namespace = namespace
+        self.prefix = f"headrace:{{{namespace}:{partition}}}:{scratch}"
+        self.events = f"{self.prefix}events"
+        """stream: what is to be dispatched; group `dispatch`."""
+        self.due = f"{self.prefix}due"
+        """zset: due time in ms of delayed events (`e:<id>`) and waiting runs (`r:<queue>:<run id>`)."""
+        self.wake = f"{self.prefix}wake"
+        """list: wakes the promoter for an earlier due time; at most one element."""
+        self.recent = f"{self.prefix}recent"
+        """stream: ids and names of what was sent, for listing."""
+        self.runs = f"{self.prefix}runs"
+        """stream: ids of the runs that settled, for listing."""
+        self.dead = f"{self.prefix}dead"
+        """stream: what ended for good without success, and what could not be read."""
+        self.queues = f"{self.prefix}queues"
+        """set: `<app>/<queue>` of every queue."""
+        self.routes_version = f"{self.prefix}routes:version"
+        """int: bumped whenever the routes change."""
+        self.workers = f"{self.prefix}workers"
+        """zset: the end of each worker's lease in ms."""
+        self.leader = f"{self.prefix}leader"
+        """string: the worker that promotes and rescues, and until when in ms."""
+        self.seats = f"{self.prefix}seats"
+        """zset: the workers that dispatch, and until when in ms."""
+        self.meta = f"{self.prefix}meta"
+        """hash: when anyone last renewed, and until when nobody is rescued after a gap."""
+        self.event_prefix = f"{self.prefix}event:"
+
+    def event(self, event_id: str) -> str:
+        """Hash: the record of an event and of its runs."""
+        return self.event_prefix + event_id
+
+    def queue(self, app: str, queue: str) -> str:
+        """Stream: one entry a run; group `workers`."""
+        return f"{self.prefix}queue:{app}/{queue}"
+
+    def bell(self, app: str) -> str:
+        """Stream: wakes one idle worker of the app; at most one element."""
+        return f"{self.prefix}bell:{app}"
+
+    def routes(self, app: str) -> str:
+        """Hash: the app's subscriptions by fingerprint, and which worker has which."""
+        return f"{self.prefix}routes:{app}"
+
+    def worker(self, name: str) -> str:
+        """Hash: a worker's app, queues and fingerprint, and whether it is fenced."""
+        return f"{self.prefix}worker:{name}"
+
+    def settled_channel(self, event_id: str) -> str:
+        """Channel: hears once that the event has settled, if someone waits."""
+        return f"{self.prefix}settled:{event_id}"

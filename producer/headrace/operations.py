@@ -1,0 +1,221 @@
+"""What a client does, as plans: generators that yield calls and are sent their results. Pure.
+
+Most are one call. Where the keys are known only from data it is *look, then do*: a read, then a script that checks
+again what the read found. `Client` and `AsyncClient` both run these plans and differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
+
+from headrace import calls
+from headrace.calls import Call, IndexEntry, Retention
+from headrace.codec import STATUS_LETTER
+from headrace.errors import (
+    DeadEntryNotFound,
+    EventConflict,
+    EventNotFound,
+    HeadraceError,
+    InvalidEvent,
+    OutOfMemory,
+    RunNotFound,
+    RunNotRetryable,
+    ServerError,
+    UnsupportedServer,
+)
+from headrace.event import FINAL_STATUSES, DeadEntry, DeadPage, EventRecord, RunPage, RunRecord, SentEvent
+from headrace.ids import split_run_id
+from headrace.keys import Keys
+from headrace.outgoing import Outgoing
+
+T = TypeVar("T")
+Plan = Generator[Sequence[Call[Any]], list[Any], T]
+
+_LOWEST = {"redis": (6, 2), "valkey": (7, 2)}
+_PAGE_READS = 20
+
+
+def check_server() -> Plan[None]:
+    """The server is a Redis or Valkey that Headrace runs on, or UnsupportedServer says what it is."""
+    (info,) = yield [calls.server_info()]
+    is_valkey = "valkey_version" in info
+    kind = "valkey" if is_valkey else "redis"
+    version = info.get(f"{kind}_version", "")
+    try:
+        numbers = tuple(int(part) for part in version.split(".")[:2])
+    except ValueError:
+        numbers = (0, 0)
+    if not version:
+        raise UnsupportedServer("the server does not say which version it has; Headrace runs on Redis and Valkey")
+    if numbers < _LOWEST[kind]:
+        lowest = ".".join(map(str, _LOWEST[kind]))
+        raise UnsupportedServer(f"the server is {kind} {version}; Headrace needs {kind} {lowest} or newer")
+
+
+def send(keys: Keys, events: Sequence[Outgoing], token: str) -> Plan[list[SentEvent]]:
+    """Every event is with the server, in one round trip; the answers are in the order of the events."""
+    if not events:
+        return []
+    batches = calls.batches(events)
+    answers = yield [calls.send(keys, batch, f"{token}{n}") for n, batch in enumerate(batches)]
+    results: list[SentEvent | HeadraceError] = []
+    for batch, answer in zip(batches, answers, strict=True):
+        results += [answer] * len(batch) if isinstance(answer, HeadraceError) else answer
+    sent = [result for result in results if isinstance(result, SentEvent)]
+    for result in results:
+        if isinstance(result, EventConflict):
+            result.sent = sent
+            raise result
+        if isinstance(result, OutOfMemory) and sent:
+            raise OutOfMemory(
+                f"the server reached its maxmemory after {len(sent)} of {len(results)} events; "
+                "`sent` of this error holds those; send the others again once it has drained",
+                sent,
+            ) from result
+        if isinstance(result, ServerError):
+            result.sent = sent
+            raise result
+    return sent
+
+
+def get_event(keys: Keys, event_id: str) -> Plan[EventRecord]:
+    """Returns the record of an event, or raises EventNotFound."""
+    (record,) = yield [calls.read_record(keys, _text("id", event_id))]
+    if record is None:
+        raise EventNotFound(event_id)
+    found: EventRecord = record
+    return found
+
+
+def get_run(keys: Keys, run: str) -> Plan[RunRecord]:
+    """Returns the record of a run, or raises RunNotFound."""
+    parts = split_run_id(_text("id", run))
+    if parts is None:
+        raise RunNotFound(run)
+    (record,) = yield [calls.read_record(keys, parts[0])]
+    for known in record.runs if record else ():
+        if known.job == parts[1]:
+            found: RunRecord = known
+            return found
+    raise RunNotFound(run)
+
+
+def cancel_event(keys: Keys, event_id: str, retention: Retention) -> Plan[EventRecord]:
+    """A delayed event is canceled; the record says whether it is, or that it was delivered before."""
+    answers = yield [calls.cancel(keys, _text("id", event_id), retention), calls.read_record(keys, event_id)]
+    if answers[1] is None:
+        raise EventNotFound(event_id)
+    found: EventRecord = answers[1]
+    return found
+
+
+def watch(keys: Keys, event_id: str) -> Plan[EventRecord]:
+    """The settling of the event will be published, and this is its record now."""
+    _, record = yield [calls.watch(keys, _text("id", event_id)), calls.read_record(keys, event_id)]
+    if record is None:
+        raise EventNotFound(event_id)
+    if isinstance(record, HeadraceError):
+        raise record
+    found: EventRecord = record
+    return found
+
+
+def list_runs(
+    keys: Keys, job: str | None, status: str | None, cursor: str | None, limit: int
+) -> Plan[RunPage]:
+    """Returns a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
+    if status is not None and status not in STATUS_LETTER:
+        raise InvalidEvent("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
+    if not 1 <= limit <= 1000:
+        raise InvalidEvent("limit", f"must be 1 to 1000, not {limit!r}")
+    settled = status in FINAL_STATUSES
+    stream = keys.runs if settled else keys.recent
+    skip = 0
+    if cursor is not None:
+        cursor, skip = _split_cursor(cursor)
+    found: list[RunRecord] = []
+    seen: set[str] = set()
+    while True:
+        (entries,) = yield [calls.read_index(stream, cursor, _PAGE_READS)]
+        for entry in entries:
+            event_ids = _events_of(entry, settled, job, status)[skip:]
+            records = yield [calls.read_record(keys, event_id) for event_id in event_ids]
+            for place, record in enumerate(records):
+                if record is None or record.id in seen:
+                    continue
+                seen.add(record.id)
+                found += [run for run in record.runs if _is_wanted(run, job, status)]
+                if len(found) >= limit:
+                    return RunPage(found, f"{_next_id(entry.id)}~{skip + place + 1}")
+            cursor, skip = entry.id, 0
+        if len(entries) < _PAGE_READS:
+            return RunPage(found, None)
+
+
+def _next_id(entry_id: str) -> str:
+    """The smallest entry id behind this one, so that a read of what is before it begins with this one."""
+    millis, _, number = entry_id.partition("-")
+    return f"{millis}-{int(number) + 1}"
+
+
+def _split_cursor(cursor: str) -> tuple[str, int]:
+    entry_id, _, skip = cursor.partition("~")
+    millis, dash, number = entry_id.partition("-")
+    if not (dash and millis.isdigit() and number.isdigit() and skip.isdigit()):
+        raise InvalidEvent("cursor", f"{cursor!r} is none that a listing has returned")
+    return entry_id, int(skip)
+
+
+def _events_of(entry: IndexEntry, settled: bool, job: str | None, status: str | None) -> list[str]:
+    if not settled:
+        return [event_id for event_id, _ in entry.pairs]
+    wanted = []
+    for run, letter in entry.pairs:
+        parts = split_run_id(run)
+        if parts and letter == STATUS_LETTER.get(status or "") and job in (None, parts[1]):
+            wanted.append(parts[0])
+    return list(dict.fromkeys(wanted))
+
+
+def _is_wanted(run: RunRecord, job: str | None, status: str | None) -> bool:
+    return job in (None, run.job) and status in (None, run.status)
+
+
+def list_dead(keys: Keys, cursor: str | None, limit: int) -> Plan[DeadPage]:
+    """Returns a page of dead letters, newest first."""
+    if not 1 <= limit <= 1000:
+        raise InvalidEvent("limit", f"must be 1 to 1000, not {limit!r}")
+    (entries,) = yield [calls.read_dead(keys, cursor, limit)]
+    return DeadPage(entries, entries[-1].id if len(entries) == limit else None)
+
+
+def get_dead(keys: Keys, entry_id: str) -> Plan[DeadEntry]:
+    """Returns one dead letter, or raises DeadEntryNotFound."""
+    millis, dash, number = entry_id.partition("-")
+    if not (dash and millis.isdigit() and number.isdigit()):
+        raise DeadEntryNotFound(entry_id)
+    (entries,) = yield [calls.read_dead_entry(keys, entry_id)]
+    if not entries:
+        raise DeadEntryNotFound(entry_id)
+    found: DeadEntry = entries[0]
+    return found
+
+
+def retry_run(keys: Keys, run: str) -> Plan[RunRecord]:
+    """A run that ended without success is queued again from its first attempt, and its dead letter is gone."""
+    known = yield from get_run(keys, run)
+    ((answer, letter),) = yield [calls.rerun(keys, known.event_id, known.job, known.queue)]
+    if answer == "missing":
+        raise RunNotFound(run)
+    if answer == "gone":
+        raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
+    if answer == "refused":
+        raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
+    return (yield from get_run(keys, run))
+
+
+def _text(field: str, value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise InvalidEvent(field, f"must be a string that is not empty, not {value!r}")

@@ -1,0 +1,183 @@
+"""Turns what a caller gives to a send into what is sent, or says which field breaks which rule. Pure.
+
+The clock is passed in; ids are made here, before the first attempt to send, so that a retry of a send is
+the same send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from headrace import codec
+from headrace.errors import EventTooLarge, InvalidEvent
+from headrace.event import Event, SentEvent
+from headrace.ids import new_event_id
+
+MAX_EVENT_BYTES = 1_048_576
+MAX_TEXT = 256
+_FIELDS = frozenset(Event.__struct_fields__)
+_MAX_DELAY_MS = 100 * 366 * 86_400_000
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One event, checked and encoded.
+
+    Attributes:
+        id_kind: `c` the client made the id, `s` the sender gave it, `d` it is derived from a run and a key.
+        when: empty for now, `+<ms>` for a delay, `<ms>` for a time.
+        identity: how many bytes of the body hold its format, name and source.
+    """
+
+    event_id: str
+    id_kind: str
+    name: str
+    when: str
+    identity: int
+    body: bytes
+    event: Event
+    timestamp: datetime
+
+    def sent(
+        self, *, deliver_at: datetime | None = None, delivered_at: datetime | None = None, duplicate: bool = False
+    ) -> SentEvent:
+        """Returns the answer to the caller, with the event as the caller gave it."""
+        return SentEvent(
+            id=self.event_id,
+            name=self.name,
+            payload=self.event.payload,
+            context=self.event.context,
+            timestamp=self.timestamp,
+            deliver_at=deliver_at,
+            delivered_at=delivered_at,
+            duplicate=duplicate,
+        )
+
+
+class SendOptions(msgspec.Struct, frozen=True):
+    """The options of a send, as given."""
+
+    deliver_at: datetime | None = None
+    deliver_after: float | timedelta | None = None
+    account_id: str | None = None
+
+
+def _check_text(field: str, value: object, index: int | None) -> str:
+    if not isinstance(value, str):
+        raise InvalidEvent(field, f"must be a string, not {type(value).__name__}", index)
+    if not 1 <= len(value) <= MAX_TEXT:
+        raise InvalidEvent(field, f"must have 1 to {MAX_TEXT} characters, not {len(value)}", index)
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidEvent(field, f"has a lone surrogate, which UTF-8 can't carry: {exc}", index) from exc
+    return value
+
+
+def _check_aware(field: str, value: object, index: int | None) -> datetime:
+    if not isinstance(value, datetime):
+        raise InvalidEvent(field, f"must be a datetime, not {type(value).__name__}", index)
+    if value.utcoffset() is None:
+        raise InvalidEvent(
+            field, "is a naive datetime; give it a time zone, such as datetime.now(timezone.utc)", index
+        )
+    return value
+
+
+def _delay_ms(value: object) -> int:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidEvent("deliver_after", f"must be seconds or a timedelta, not {type(value).__name__}")
+    else:
+        seconds = value
+    if not isfinite(seconds) or not 0 <= seconds * 1000 <= _MAX_DELAY_MS:
+        raise InvalidEvent("deliver_after", f"must be 0 to 100 years of seconds, not {value!r}")
+    return round(seconds * 1000)
+
+
+def when(options: SendOptions) -> str:
+    """Returns the time of delivery as the send script reads it, or raises InvalidEvent."""
+    if options.deliver_at is not None and options.deliver_after is not None:
+        raise InvalidEvent("deliver_at", "was given together with deliver_after; give one of them")
+    if options.deliver_at is not None:
+        moment = _check_aware("deliver_at", options.deliver_at, None)
+        return str(max(codec.to_micros(moment) // 1000, 1))
+    if options.deliver_after is not None:
+        delay = _delay_ms(options.deliver_after)
+        return f"+{delay}" if delay else ""
+    return ""
+
+
+def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Event:
+    """Returns an Event for one given as such or as a mapping with the same keys, or raises InvalidEvent."""
+    if isinstance(given, Event):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidEvent("event", f"must be an Event or a mapping, not {type(given).__name__}", index)
+    for field in given:
+        if field not in _FIELDS:
+            known = ", ".join(Event.__struct_fields__)
+            raise InvalidEvent(str(field), f"is no field of an event; the fields are {known}", index)
+    if "name" not in given:
+        raise InvalidEvent("name", "is missing; every event has a name", index)
+    return Event(**given)
+
+
+def _encode(event: Event, name: str, source: str, micros: int, account: str | None, index: int | None) -> bytes:
+    try:
+        return codec.encode_event(name, source, micros, event.payload, event.context, account)
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        for field in ("payload", "context", "name", "source"):
+            try:
+                codec.encode_value(getattr(event, field))
+            except (TypeError, ValueError, OverflowError, RecursionError) as fault:
+                raise InvalidEvent(field, f"can't be carried by msgpack: {fault}", index) from fault
+        raise InvalidEvent("payload", f"can't be carried by msgpack: {exc}", index) from exc
+
+
+def prepare(
+    given: Sequence[Event | Mapping[str, Any]],
+    options: SendOptions,
+    *,
+    now: Callable[[], datetime],
+    max_event_bytes: int = MAX_EVENT_BYTES,
+    id_kind: str = "s",
+    numbered: bool = True,
+) -> list[Outgoing]:
+    """Returns every event checked and encoded, in order, or raises for the first that breaks a rule.
+
+    Args:
+        id_kind: what kind the ids are that the events bring with them.
+        numbered: errors name the event's place in the call.
+
+    Raises:
+        InvalidEvent: it names the field or option; no event of the call may be sent then.
+    """
+    due = when(options)
+    account = options.account_id
+    if account is not None:
+        _check_text("account_id", account, None)
+    moment = now()
+    identities: dict[tuple[str, str], int] = {}
+    prepared = []
+    for place, item in enumerate(given):
+        index = place if numbered else None
+        event = as_event(item, index)
+        name = _check_text("name", event.name, index)
+        source = _check_text("source", event.source, index)
+        event_id = new_event_id() if event.id is None else _check_text("id", event.id, index)
+        stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
+        body = _encode(event, name, source, codec.to_micros(stamp), account, index)
+        if len(body) > max_event_bytes:
+            raise EventTooLarge(len(body), max_event_bytes, index)
+        identity = identities.get((name, source))
+        if identity is None:
+            identity = identities[name, source] = codec.identity_length(name, source)
+        kind = "c" if event.id is None else id_kind
+        prepared.append(Outgoing(event_id, kind, name, due, identity, body, event, stamp))
+    return prepared

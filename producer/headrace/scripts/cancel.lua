@@ -1,0 +1,31 @@
+-- A delayed event is gone from `due` and its record says canceled; anything else stays as it is.
+--
+-- KEYS[1]     zset  due
+-- KEYS[2]     hash  the event's record
+-- ARGV[1..5]  ms    retention after success, after failure; dedupe of ids by the client, the sender, derived
+-- ARGV[6]     text  the prefix of the channels that hear of settled events
+-- ARGV[7]     text  the event's id
+--
+-- Returns  'canceled'   when it is canceled, now or before
+-- Returns  'delivered'  when it was delivered already; nothing happened
+-- Returns  'missing'    when no such event is known
+--@ include _time
+--@ include _close
+local due, record, id = KEYS[1], KEYS[2], ARGV[7]
+local stored = redis.call('HMGET', record, 'm', 'w')
+local header = stored[1]
+if not header then
+  return 'missing'
+end
+local token, kind, due_ms, delivered, canceled = string.match(header, '^(%S+) (%a) (%d+) (%d+) (%d+)')
+if canceled ~= '0' then
+  return 'canceled'
+end
+if delivered ~= '0' then
+  return 'delivered'
+end
+redis.call('ZREM', due, 'e:' .. id)
+header = token .. ' ' .. kind .. ' ' .. due_ms .. ' 0 ' .. text(now_ms()) .. ' 0'
+redis.call('HSET', record, 'm', header)
+close(record, header, false, stored[2], id)
+return 'canceled'

@@ -1,0 +1,62 @@
+-- A worker that holds nothing is forgotten: its lease, seat, leadership, consumers and its part in its app's routes.
+--
+-- KEYS[1]   zset    workers
+-- KEYS[2]   hash    worker:<name>
+-- KEYS[3]   zset    seats
+-- KEYS[4]   string  leader
+-- KEYS[5]   hash    routes:<app>
+-- KEYS[6]   int     routes:version
+-- KEYS[7]   stream  events
+-- KEYS[8..] stream  the queues of the worker
+-- ARGV[1]   text    the worker's name
+-- ARGV[2]   0 or 1  1: it died, and is forgotten only if it is fenced and the time of its last look has come
+--
+-- Returns  1  when it is forgotten
+-- Returns  0  when entries are in its hands, or its time has not come; nothing happened
+--
+-- It frees first, so a full server lets it pass.
+--@ include _time
+local name, dead = ARGV[1], ARGV[2] == '1'
+if dead then
+  local look = redis.call('ZSCORE', KEYS[1], name)
+  if not redis.call('HGET', KEYS[2], 'fenced') or (look and tonumber(look) > now_ms()) then
+    return 0
+  end
+end
+local function group_of(stream)
+  return stream == KEYS[7] and 'dispatch' or 'workers'
+end
+for i = 7, #KEYS do
+  local held = redis.pcall('XPENDING', KEYS[i], group_of(KEYS[i]), '-', '+', 1, name)
+  if not held.err and #held > 0 then
+    return 0
+  end
+end
+
+redis.call('ZREM', KEYS[1], name)
+redis.call('ZREM', KEYS[3], name)
+redis.call('DEL', KEYS[2])
+if string.match(redis.call('GET', KEYS[4]) or '', '^(%S+)') == name then
+  redis.call('DEL', KEYS[4])
+end
+local fingerprint = redis.call('HGET', KEYS[5], 'w:' .. name)
+if fingerprint then
+  redis.call('HDEL', KEYS[5], 'w:' .. name)
+  local others, same = 0, 0
+  local fields = redis.call('HGETALL', KEYS[5])
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'w:' then
+      others = others + 1
+      same = same + (fields[i + 1] == fingerprint and 1 or 0)
+    end
+  end
+  if others == 0 then
+    redis.call('HSET', KEYS[5], 'last', fingerprint)
+  elseif same == 0 then
+    redis.call('INCR', KEYS[6])
+  end
+end
+for i = 7, #KEYS do
+  redis.pcall('XGROUP', 'DELCONSUMER', KEYS[i], group_of(KEYS[i]), name)
+end
+return 1

@@ -1,0 +1,44 @@
+-- If and only if a worker's lease (or seat) has run out, it is fenced (or unseated), and those of the named entries that are still its own are back in their stream.
+--
+-- KEYS[1]   zset    workers, or seats
+-- KEYS[2]   hash    worker:<name>
+-- KEYS[3]   hash    meta
+-- KEYS[4]   stream  where the entries are
+-- KEYS[5]   stream  bell:<app>, or the same stream again
+-- KEYS[6..] hash    the record of each entry's event; none for entries of `events`
+-- ARGV[1]   text    the worker's name
+-- ARGV[2]   text    the stream's group
+-- ARGV[3]   0 or 1  1: the worker is dead, its name is fenced; 0: only its seat has run out
+-- ARGV[4]   ms      how long until the name is looked at again
+-- ARGV[5]   text    the queue's name, without its app
+-- ARGV[6..]         two an entry: its id, `<app>/<job id>` (empty in `events`)
+--
+-- Returns  moved  the number of entries that were put back, each with one more lost worker if the worker is dead
+-- Returns  -1     when its lease or seat holds; nothing happened
+-- Returns  -2     when the time is quiet after a gap; nothing happened
+--
+-- It frees first, so a full server lets it pass.
+--@ include _time
+--@ include _requeue
+--@ include _ring
+local name, now, dies = ARGV[1], now_ms(), ARGV[3] == '1'
+local fenced = redis.call('HGET', KEYS[2], 'fenced')
+local ends = redis.call('ZSCORE', KEYS[1], name)
+if not (dies and fenced) then
+  if ends and tonumber(ends) > now then
+    return -1
+  end
+  if now < (tonumber(redis.call('HGET', KEYS[3], 'quiet') or 0)) then
+    return -2
+  end
+end
+local moved = put_back(KEYS[4], ARGV[2], ARGV[5], dies and 1 or 0, 6, 6)
+if dies and (moved > 0 or not fenced) then
+  redis.call('ZREM', KEYS[1], '')
+  redis.call('HSET', KEYS[2], 'fenced', text(now))
+  redis.call('ZADD', KEYS[1], text(now + tonumber(ARGV[4])), name)
+end
+if moved > 0 and KEYS[5] ~= KEYS[4] then
+  ring({ [KEYS[5]] = true })
+end
+return moved

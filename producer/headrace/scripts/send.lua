@@ -1,0 +1,94 @@
+-- Every new event has its record and is in `events` or `due`; a known one is updated or reported; `recent` has the new ones.
+--
+-- KEYS[1]    stream  events
+-- KEYS[2]    zset    due
+-- KEYS[3]    list    wake
+-- KEYS[4]    stream  recent
+-- KEYS[5..]  hash    the record of each event
+-- ARGV[1]    text    the call's token: the same at its retries
+-- ARGV[2]    count   entries that `recent` keeps, about
+-- ARGV[3]    bytes   bodies up to this size travel in the entry
+-- ARGV[4..]          six an event: id, id kind, when (empty: now; +ms: after; ms: at), name,
+--                    bytes of the body's identity, body
+--
+-- Returns  {now, …}           the server's time in ms; nothing more for events that are new or changed, else four each:
+-- Returns  place, 'again', due or delivered, ''    when this same call was carried out before
+-- Returns  place, 'duplicate', header, body        when it was delivered or canceled; nothing happened
+-- Returns  place, 'conflict', '', ''               when it is delayed under another name or source; nothing happened
+--
+-- It adds first, so a full server refuses it before anything is written.
+--@ include _time
+local events, due, wake, recent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local token, inline = ARGV[1], tonumber(ARGV[3])
+local now = now_ms()
+redis.call('XLEN', events)
+redis.call('LLEN', wake)
+redis.call('XLEN', recent)
+local head = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+local known = {}
+for i = 5, #KEYS do
+  known[KEYS[i]] = redis.call('HGET', KEYS[i], 'm')
+end
+
+local reply, index, earliest = { now }, {}, nil
+for i = 1, #KEYS - 4 do
+  local a = 4 + (i - 1) * 6
+  local id, kind, when, name, identity, body =
+    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), ARGV[a + 5]
+  local record, mine = KEYS[4 + i], token .. '.' .. i
+  local header = known[record]
+  local due_ms = tonumber(when) or 0
+  if string.sub(when, 1, 1) == '+' then
+    due_ms = now + due_ms
+  end
+
+  local accept, answer, first, second = true, nil, '', ''
+  if header then
+    local stored, _, was_due, delivered, canceled = string.match(header, '^(%S+) (%a) (%d+) (%d+) (%d+)')
+    if stored == mine then
+      accept, answer, first = false, 'again', was_due ~= '0' and was_due or delivered
+    elseif delivered ~= '0' or canceled ~= '0' then
+      accept, answer, first, second = false, 'duplicate', header, redis.call('HGET', record, 'e') or ''
+    else
+      local body_now = redis.call('HGET', record, 'e') or ''
+      if string.sub(body_now, 2, identity) ~= string.sub(body, 2, identity) then
+        accept, answer = false, 'conflict'
+      end
+    end
+  end
+
+  if accept then
+    if due_ms > now then
+      header = mine .. ' ' .. kind .. ' ' .. text(due_ms) .. ' 0 0 -'
+      redis.call('HSET', record, 'e', body, 'm', header)
+      redis.call('ZADD', due, text(due_ms), 'e:' .. id)
+      earliest = math.min(earliest or due_ms, due_ms)
+    else
+      local was_delayed = header
+      header = mine .. ' ' .. kind .. ' 0 ' .. text(now) .. ' 0 -'
+      redis.call('HSET', record, 'e', body, 'm', header)
+      redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', #body <= inline and body or '')
+      if was_delayed then
+        redis.call('ZREM', due, 'e:' .. id)
+      end
+    end
+    if not known[record] then
+      index[#index + 1] = id
+      index[#index + 1] = name
+    end
+    known[record] = header
+  else
+    reply[#reply + 1] = i
+    reply[#reply + 1] = answer
+    reply[#reply + 1] = first
+    reply[#reply + 1] = second
+  end
+end
+
+if #index > 0 then
+  redis.call('XADD', recent, 'MAXLEN', '~', ARGV[2], '*', unpack(index))
+end
+if earliest and (not head or earliest < tonumber(head)) and redis.call('LLEN', wake) == 0 then
+  redis.pcall('LPUSH', wake, '1')
+end
+return reply

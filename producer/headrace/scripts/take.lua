@@ -1,0 +1,20 @@
+-- Runs from this worker's queues are delivered to it, at most as many as it has free slots.
+--
+-- KEYS[1..]  stream  the worker's queues, in the order in which to ask them
+-- ARGV[1]    text    the worker's name
+-- ARGV[2]    count   free slots
+--
+-- Returns  {place, entries, …}  for each queue that had any, what XREADGROUP gives for it
+local reply, free = {}, tonumber(ARGV[2])
+for i = 1, #KEYS do
+  if free <= 0 then
+    break
+  end
+  local got = redis.call('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', free, 'STREAMS', KEYS[i], '>')
+  if got then
+    reply[#reply + 1] = i
+    reply[#reply + 1] = got[1][2]
+    free = free - #got[1][2]
+  end
+end
+return reply

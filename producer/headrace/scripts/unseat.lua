@@ -1,0 +1,19 @@
+-- A seat that has run out is taken away, once nothing that its worker read can still turn up.
+--
+-- KEYS[1]  zset    seats
+-- KEYS[2]  stream  events
+-- ARGV[1]  text    the worker's name
+-- ARGV[2]  ms      how long after its end a read of that worker may still be open
+--
+-- Returns  1  when the seat is gone
+-- Returns  0  when it holds, or is too fresh, or entries are in its worker's hands; nothing happened
+--@ include _time
+local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not ends or tonumber(ends) + tonumber(ARGV[2]) > now_ms() then
+  return 0
+end
+local held = redis.pcall('XPENDING', KEYS[2], 'dispatch', '-', '+', 1, ARGV[1])
+if not held.err and #held > 0 then
+  return 0
+end
+return redis.call('ZREM', KEYS[1], ARGV[1])

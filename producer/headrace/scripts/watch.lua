@@ -1,0 +1,11 @@
+-- The settling of an event will be published, if it has not settled yet.
+--
+-- KEYS[1]  hash  the event's record
+--
+-- Returns  1  when the event is known
+-- Returns  0  when it is not; nothing happened
+if redis.call('HEXISTS', KEYS[1], 'm') == 0 then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'w', 1)
+return 1

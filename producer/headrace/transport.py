@@ -1,0 +1,228 @@
+"""Carries calls to a server over redis-py's connections and brings their replies back; knows no keys and no scripts.
+
+The connections have no retry of their own: a retry that nobody sees would hide a lost reply. A call whose script
+the server has lost is sent whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry as SyncRetry
+
+from headrace.calls import Call
+from headrace.errors import ConfigurationError, ConnectionFailed, HeadraceError, ServerNotReady
+from headrace.faults import ScriptMissing, translate
+
+CONNECT_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 10.0
+
+
+def pool_options(reply_timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, Any]:
+    """Returns the options that all our connections share; both kinds of pool take them."""
+    return {
+        "protocol": 2,
+        "socket_timeout": reply_timeout_s,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+    }
+
+
+def _only_for_sockets(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    if url.startswith("unix:"):
+        return {name: value for name, value in options.items() if name != "socket_keepalive"}
+    return options
+
+
+class Backoff:
+    """Waits between attempts: doubling from 50 ms to 1 s, with jitter, for `attempts` of them."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+
+    def delay_s(self, failures: int) -> float:
+        """Returns how long to wait after so many failures in a row."""
+        return min(1.0, 0.05 * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+
+_RETRIED = (ConnectionFailed, ServerNotReady)
+
+
+class Transport:
+    """Runs calls from any number of threads, and in a child after a fork; a failed attempt is repeated.
+
+    Whatever is sent through it must be safe to send twice.
+    """
+
+    def __init__(self, url: str, *, attempts: int = 8, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
+        options = _only_for_sockets(url, pool_options(reply_timeout_s))
+        try:
+            self.pool = redis.ConnectionPool.from_url(url, retry=SyncRetry(NoBackoff(), 0), **options)
+        except ValueError as exc:
+            raise ConfigurationError(f"{url!r} is no URL of a server: {exc}") from exc
+        self._backoff = Backoff(attempts)
+
+    def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+        """Returns the results of the calls, sent in one round trip.
+
+        Args:
+            partial: an error of one call stands in the place of its result instead of being raised.
+
+        Raises:
+            ServerError: its subclass says what went wrong; see `errors`.
+        """
+        failures = 0
+        while True:
+            try:
+                return self._attempt(calls, partial)
+            except _RETRIED:
+                failures += 1
+                if failures >= self._backoff.attempts:
+                    raise
+                time.sleep(self._backoff.delay_s(failures))
+
+    def _attempt(self, calls: Sequence[Call[Any]], partial: bool) -> list[Any]:
+        try:
+            connection = self.pool.get_connection()
+        except Exception as exc:
+            raise translate(exc) from exc
+        try:
+            replies = self._exchange(connection, calls)
+        finally:
+            self.pool.release(connection)
+        return _read(calls, replies, partial)
+
+    def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
+        try:
+            connection.send_packed_command(connection.pack_commands([call.args for call in calls]))
+            replies = [_receive(connection) for _ in calls]
+            if repeated := _repeated(calls, replies):
+                connection.send_packed_command(connection.pack_commands(repeated))
+                replies[-len(repeated) :] = [_receive(connection) for _ in repeated]
+        except HeadraceError:
+            raise
+        except BaseException as exc:
+            connection.disconnect()
+            if isinstance(exc, Exception):
+                raise translate(exc) from exc
+            raise
+        return replies
+
+    def close(self) -> None:
+        """The connections are closed; a later call opens new ones."""
+        self.pool.disconnect()
+
+
+def _receive(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as exc:
+        return translate(exc)
+
+
+class AsyncTransport:
+    """Runs calls for the tasks of one event loop; a failed attempt is repeated.
+
+    Whatever is sent through it must be safe to send twice, unless `attempts` is 1.
+    """
+
+    def __init__(self, url: str, *, attempts: int = 8, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
+        options = _only_for_sockets(url, pool_options(reply_timeout_s))
+        try:
+            self.pool = redis.asyncio.ConnectionPool.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
+        except ValueError as exc:
+            raise ConfigurationError(f"{url!r} is no URL of a server: {exc}") from exc
+        self._backoff = Backoff(attempts)
+
+    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+        """Returns the results of the calls, sent in one round trip.
+
+        Args:
+            partial: an error of one call stands in the place of its result instead of being raised.
+
+        Raises:
+            ServerError: its subclass says what went wrong; see `errors`.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._attempt(calls, partial)
+            except _RETRIED:
+                failures += 1
+                if failures >= self._backoff.attempts:
+                    raise
+                await asyncio.sleep(self._backoff.delay_s(failures))
+
+    async def _attempt(self, calls: Sequence[Call[Any]], partial: bool) -> list[Any]:
+        try:
+            connection: Any = await self.pool.get_connection()
+        except Exception as exc:
+            raise translate(exc) from exc
+        try:
+            replies = await self._exchange(connection, calls)
+        finally:
+            await self.pool.release(connection)
+        return _read(calls, replies, partial)
+
+    async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
+        try:
+            await connection.send_packed_command(connection.pack_commands([call.args for call in calls]))
+            replies = [await _receive_async(connection) for _ in calls]
+            if repeated := _repeated(calls, replies):
+                await connection.send_packed_command(connection.pack_commands(repeated))
+                replies[-len(repeated) :] = [await _receive_async(connection) for _ in repeated]
+        except HeadraceError:
+            raise
+        except BaseException as exc:
+            await connection.disconnect(nowait=True)
+            if isinstance(exc, Exception):
+                raise translate(exc) from exc
+            raise
+        return replies
+
+    async def close(self) -> None:
+        """The connections are closed; a later call opens new ones."""
+        await self.pool.disconnect()
+
+
+async def _receive_async(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except redis.ResponseError as exc:
+        return translate(exc)
+
+
+def _repeated(calls: Sequence[Call[Any]], replies: list[Any]) -> list[tuple[Any, ...]]:
+    """Returns the commands to send again, with their scripts whole: from the first lost script on, to keep the order."""
+    for place, reply in enumerate(replies):
+        if isinstance(reply, ScriptMissing):
+            return [_whole(call) for call in calls[place:]]
+    return []
+
+
+def _whole(call: Call[Any]) -> tuple[Any, ...]:
+    return call.args if call.script is None else ("EVAL", call.script.text, *call.args[2:])
+
+
+def _read(calls: Sequence[Call[Any]], replies: list[Any], partial: bool) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, ServerNotReady):
+            raise reply
+    results = []
+    for call, reply in zip(calls, replies, strict=True):
+        if not isinstance(reply, HeadraceError):
+            results.append(call.read(reply))
+        elif partial:
+            results.append(reply)
+        else:
+            raise reply
+    return results

@@ -1,0 +1,88 @@
+# Each target sets up what it needs: Python >= 3.11 with venv, make and git are enough.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PACKAGES := producer/pyproject.toml worker/pyproject.toml
+
+# An environment that was copied here from another folder, or whose Python is gone, is made anew.
+IS_INTACT := [ -x $(BIN)/python ] && [ "$$(cat $(VENV)/.folder 2>/dev/null)" = "$(CURDIR)" ]
+$(shell $(IS_INTACT) || rm -f $(VENV)/.demo $(VENV)/.dev $(VENV)/.lock)
+
+# A name can be on the PATH and still not run (a version manager's stub), so each is tried.
+PYTHONS := python3.13 python3.12 python3.11 python3 python
+IS_USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: help
+help:  ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: $(VENV)/.demo  ## Run the demonstration: real webhooks through real jobs, in under half a minute
+	@$(BIN)/headrace demo
+
+.PHONY: test
+test: $(VENV)/.dev  ## Run all tests but the slow ones; more with ARGS, as in: make test ARGS="-k filters"
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev  ## Lint, check the format and the types
+	@echo "ruff check"; $(BIN)/ruff check
+	@echo "ruff format --check"; $(BIN)/ruff format --check
+	@echo "mypy"; $(BIN)/python -m mypy
+
+.PHONY: requirements
+requirements: $(VENV)/.lock  ## Pin the newest versions that the .in and pyproject files allow
+	@echo "Pinning requirements/*.txt"
+	@$(COMPILE) requirements/lock.in -o requirements/lock.txt
+	@$(COMPILE) $(PACKAGES) requirements/dev.in --all-extras -o requirements/dev.txt
+	@$(COMPILE) $(PACKAGES) requirements/demo.in --extra dev -c requirements/dev.txt -o requirements/demo.txt
+
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-emit-package headrace \
+	--custom-compile-command "make requirements"
+
+.PHONY: clean
+clean:  ## Remove the environment, caches and what was built
+	@rm -rf $(VENV) .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf .coverage .coverage.* producer/dist worker/dist
+	@find producer worker tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The environment. A stamp is younger than all that was installed for it; one that was cut short has none.
+
+$(VENV)/.demo: requirements/demo.txt $(PACKAGES) | environment
+	$(call install,requirements/demo.txt)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(PACKAGES) | environment
+	$(call install,requirements/dev.txt)
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.lock: requirements/lock.txt | environment
+	@echo "Installing requirements/lock.txt"
+	@$(PIP) install --require-hashes -r requirements/lock.txt
+	@touch $@
+
+define install
+	@echo "Installing $(1) (once)"
+	@$(PIP) install --require-hashes -r $(1)
+	@$(PIP) install --no-deps --no-build-isolation -e producer -e worker
+endef
+
+.PHONY: environment
+environment:
+	@if $(IS_INTACT); then exit 0; fi; \
+	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- $(PYTHONS); fi; \
+	for python in "$$@"; do \
+		if "$$python" -c '$(IS_USABLE)' >/dev/null 2>&1; then \
+			echo "Creating $(VENV) with $$("$$python" -V) ($$python)"; \
+			"$$python" -m venv --clear $(VENV) && echo "$(CURDIR)" >$(VENV)/.folder; exit; \
+		fi; \
+	done; \
+	echo "Headrace needs Python 3.11 or later with its venv module, and found none that runs as: $$*." >&2; \
+	echo "Install one (Debian and Ubuntu: python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1

@@ -27,9 +27,7 @@ _PROCESSES = pytest.StashKey[Processes]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "leaves_records: the test deliberately leaves records that nothing will close"
-    )
+    config.addinivalue_line("markers", "leaves_records: the test deliberately leaves records that nothing will close")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -139,9 +137,7 @@ def proxy(url: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def processes(
-    request: pytest.FixtureRequest, tmp_path: Path, url: str, namespace: str
-) -> Iterator[Processes]:
+def processes(request: pytest.FixtureRequest, tmp_path: Path, url: str, namespace: str) -> Iterator[Processes]:
     """Starts processes that find server and namespace in their environment; all end with the test."""
     processes = Processes(tmp_path, url, namespace)
     request.node.stash[_PROCESSES] = processes

@@ -234,9 +234,7 @@ def test_a_program_that_is_no_server_is_named() -> None:
 def test_a_start_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     """A server that never answers is ended, and the error says how long it was waited for."""
     silent = tmp_path / "silent-server"
-    silent.write_text(
-        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Fake server v=7.0.0' && exit\nexec sleep 60\n"
-    )
+    silent.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'Fake server v=7.0.0' && exit\nexec sleep 60\n")
     silent.chmod(0o755)
     server = EmbeddedServer(binary=silent, start_timeout_s=0.2)
     with pytest.raises(EmbeddedServerFailed, match=r"did not answer within 0\.2 s"):
@@ -270,12 +268,13 @@ def test_what_is_not_running_can_not_be_signalled() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its killed parent")
-def test_the_server_dies_with_its_parent(processes: Processes, how: signal.Signals) -> None:
+def test_the_server_dies_with_its_parent(processes: Processes, tmp_path: Path, how: signal.Signals) -> None:
     """A server does not outlive the process that started it, however that ends."""
     code = (
         "from headrace_worker.embedded import EmbeddedServer\n"
+        "from pathlib import Path\n"
         "import time\n"
-        "server = EmbeddedServer()\n"
+        f"server = EmbeddedServer(data_dir=Path({str(tmp_path / 'd')!r}))\n"
         "server.start()\n"
         "print('server', server.pid, flush=True)\n"
         "time.sleep(60)\n"

@@ -29,9 +29,7 @@ def test_what_lasts_by_design_is_no_leak(redis: redis_py.Redis, namespace: str, 
 
 
 @pytest.mark.leaves_records
-def test_a_record_may_last_only_while_something_holds_it(
-    redis: redis_py.Redis, namespace: str, prefix: str
-) -> None:
+def test_a_record_may_last_only_while_something_holds_it(redis: redis_py.Redis, namespace: str, prefix: str) -> None:
     """A record without TTL is a leak unless its event is in `events` or `due`, or a run of it open."""
     ids = ["dispatchable", "queued", "delayed", "has:colons", "leaked", "expiring"]
     for event_id in ids:
@@ -40,9 +38,7 @@ def test_a_record_may_last_only_while_something_holds_it(
     redis.xadd(f"{prefix}events", {"i": "dispatchable"})
     redis.xadd(f"{prefix}queue:app/default", {"e": "queued", "j": "job"})
     redis.zadd(f"{prefix}due", {"e:delayed": 1, "r:app/default:has:colons:app/job": 2})
-    assert find_leaks(redis, namespace) == [
-        f"{prefix}event:leaked: a record without TTL that nothing holds any more"
-    ]
+    assert find_leaks(redis, namespace) == [f"{prefix}event:leaked: a record without TTL that nothing holds any more"]
 
 
 @pytest.mark.leaves_records

@@ -17,9 +17,7 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=["unix", "tcp"])
-def line(
-    request: pytest.FixtureRequest, url: str, make_server: Callable[..., EmbeddedServer]
-) -> Iterator[Proxy]:
+def line(request: pytest.FixtureRequest, url: str, make_server: Callable[..., EmbeddedServer]) -> Iterator[Proxy]:
     target = url if request.param == "unix" else make_server(unix_socket=False).url
     with Proxy(target) as proxy:
         yield proxy
@@ -32,9 +30,7 @@ def key(namespace: str) -> str:
 
 def connect(url: str, protocol: int = 3, timeout: float = 5) -> redis_py.Redis:
     """A client that retries nothing, so that each cut is seen."""
-    return redis_py.Redis.from_url(
-        url, protocol=protocol, socket_timeout=timeout, retry=Retry(NoBackoff(), 0)
-    )
+    return redis_py.Redis.from_url(url, protocol=protocol, socket_timeout=timeout, retry=Retry(NoBackoff(), 0))
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

@@ -119,9 +119,7 @@ class Processes:
         self._namespace = namespace
         self.started: list[Process] = []
 
-    def spawn(
-        self, args: Sequence[str], env: Mapping[str, str] | None = None, name: str = "process"
-    ) -> Process:
+    def spawn(self, args: Sequence[str], env: Mapping[str, str] | None = None, name: str = "process") -> Process:
         """Starts a command; HEADRACE_URL and HEADRACE_NAMESPACE are the test's, unless `env` has others."""
         name = f"{name}-{len(self.started) + 1}"
         full_env = {"HEADRACE_URL": self._url, "HEADRACE_NAMESPACE": self._namespace, **(env or {})}

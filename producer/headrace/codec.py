@@ -29,6 +29,9 @@ INLINE_BYTES: Final = 8_192
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+"""The range of a datetime in UTC."""
 
 _STATUS_OF: dict[str, RunStatus] = {
     "q": "queued",
@@ -120,6 +123,8 @@ def decode_event(body: bytes) -> StoredEvent:
         raise UndecodableEvent(
             f"the event has format {event.v}, this release reads format {FORMAT}; upgrade the workers first"
         )
+    if not MIN_MICROS <= event.t <= MAX_MICROS:
+        raise UndecodableEvent(f"the event's timestamp, {event.t} µs, is outside the years 1 to 9999")
     return event
 
 
@@ -208,21 +213,31 @@ def decode_header(text: bytes) -> Header:
     try:
         token, kind, due, delivered, canceled, runs = text.decode("ascii").split(" ")
         count = None if runs == "-" else int(runs)
-        return Header(token, kind, int(due), int(delivered), int(canceled), count)
+        header = Header(token, kind, int(due), int(delivered), int(canceled), count)
+        _check_millis(header.due_ms, header.delivered_ms, header.canceled_ms)
     except ValueError as exc:
         raise UndecodableEvent(f"the record's header {text[:80]!r} is damaged") from exc
+    return header
+
+
+def _check_millis(*moments: int) -> None:
+    for moment in moments:
+        if not 0 <= moment <= MAX_MICROS // 1000:
+            raise ValueError(f"{moment} ms is not within the years 1970 to 9999")
 
 
 def _moment(millis: int) -> datetime | None:
     return from_millis(millis) if millis else None
 
 
-def decode_run(event_id: str, job: str, value: bytes) -> RunRecord:
-    """Returns the record of a run from its field; raises UndecodableEvent where it is damaged."""
+def decode_run(event_id: str, field: bytes, value: bytes) -> RunRecord:
+    """Returns the record of a run from its field `r:<job>`; raises UndecodableEvent where it is damaged."""
     line, _, blob = value.partition(b"\n")
     try:
+        job = field.removeprefix(b"r:").decode()
         status, attempt, lost, _, _, queue, _, worker, started, finished = line.decode("ascii").split(" ")
         error, output = decode_outcome(blob)
+        _check_millis(int(started), int(finished))
         return RunRecord(
             id=run_id(event_id, job),
             event_id=event_id,
@@ -238,7 +253,13 @@ def decode_run(event_id: str, job: str, value: bytes) -> RunRecord:
             output=output,
         )
     except (ValueError, KeyError) as exc:
-        raise UndecodableEvent(f"the record of run {run_id(event_id, job)!r} is damaged") from exc
+        raise UndecodableEvent(f"the record of the run {field[:80]!r} of event {event_id!r} is damaged") from exc
+
+
+def decode_runs(event_id: str, fields: dict[bytes, bytes]) -> list[RunRecord]:
+    """Returns the runs of an event from its hash, by job; raises UndecodableEvent where one is damaged."""
+    runs = [decode_run(event_id, field, value) for field, value in fields.items() if field.startswith(b"r:")]
+    return sorted(runs, key=lambda run: run.job)
 
 
 def decode_record(event_id: str, fields: dict[bytes, bytes]) -> EventRecord:
@@ -249,11 +270,6 @@ def decode_record(event_id: str, fields: dict[bytes, bytes]) -> EventRecord:
     header = decode_header(fields[b"m"])
     body = fields.get(b"e")
     event = decode_event(body) if body is not None else StoredEvent(v=FORMAT, n="", t=0)
-    runs = [
-        decode_run(event_id, field[2:].decode(), value)
-        for field, value in fields.items()
-        if field.startswith(b"r:")
-    ]
     return EventRecord(
         id=event_id,
         name=event.n,
@@ -267,5 +283,5 @@ def decode_record(event_id: str, fields: dict[bytes, bytes]) -> EventRecord:
         delivered_at=_moment(header.delivered_ms),
         canceled_at=_moment(header.canceled_ms),
         is_dispatched=header.runs is not None,
-        runs=sorted(runs, key=lambda run: run.job),
+        runs=decode_runs(event_id, fields),
     )

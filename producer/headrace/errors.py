@@ -2,8 +2,9 @@
 
     HeadraceError
     ├── ConfigurationError      a setting is missing or wrong; nothing was started
-    ├── InvalidEvent            an event breaks a rule; nothing of the call was sent
-    │   └── EventTooLarge
+    ├── InvalidArgument         an argument breaks a rule; nothing was done
+    │   └── InvalidEvent        an event or an option of its send does; nothing of the call was sent
+    │       └── EventTooLarge
     ├── EventConflict           the id belongs to a delayed event with another name or source
     ├── NotFound
     │   ├── EventNotFound
@@ -24,27 +25,46 @@ Each writes its own message, holds the facts as attributes and says what to do.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HeadraceError(Exception):
     """Something that Headrace was asked for did not come true; the subclass says what."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would call the class with the message alone, which is not what most of ours are made of.
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(kind: type[HeadraceError], args: tuple[Any, ...]) -> HeadraceError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 class ConfigurationError(HeadraceError, ValueError):
     """A setting is missing or wrong, and nothing was started with it."""
 
 
-class InvalidEvent(HeadraceError, ValueError):
+class InvalidArgument(HeadraceError, ValueError):
+    """An argument breaks a rule, and nothing was done. `field` names it."""
+
+    def __init__(self, field: str, reason: str, message: str | None = None) -> None:
+        self.field = field
+        self.reason = reason
+        super().__init__(message or f"{field}: {reason}")
+
+
+class InvalidEvent(InvalidArgument):
     """An event breaks a rule, and no event of the call was sent.
 
     `field` names the field or option at fault, `index` its event's place in the call.
     """
 
     def __init__(self, field: str, reason: str, index: int | None = None) -> None:
-        self.field = field
-        self.reason = reason
         self.index = index
         where = field if index is None else f"events[{index}].{field}"
-        super().__init__(f"{where}: {reason}; nothing was sent")
+        super().__init__(field, reason, f"{where}: {reason}; nothing was sent")
 
 
 class EventTooLarge(InvalidEvent):

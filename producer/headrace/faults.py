@@ -47,7 +47,7 @@ def code_of(exc: BaseException) -> str:
         case theirs.NoPermissionError():
             return "NOPERM"
         case theirs.AuthenticationError():
-            return "NOAUTH"
+            return "NOAUTH" if "required" in str(exc).lower() else "WRONGPASS"
     found = _CODE.search(str(exc))
     return found[1] if found else ""
 
@@ -63,8 +63,15 @@ def translate(exc: Exception) -> HeadraceError:
         return OutOfMemory(
             "the server is at its maxmemory and took nothing of this call; let workers drain it, or raise maxmemory"
         )
-    if code in ("NOPERM", "WRONGPASS"):
+    if code == "NOPERM":
         return PermissionMissing(f"the server's user may not do this: {exc}; deploy/acl lists the rights it needs")
+    if code == "WRONGPASS":
+        return PermissionMissing(f"the server does not take the user and password of the URL: {exc}")
+    if code == "WRONGTYPE":
+        return ServerError(
+            f"a key of this namespace has a type that Headrace did not give it: {exc}; "
+            "some other program writes here, so use another namespace or database"
+        )
     if code in _WAITS:
         return ServerNotReady(code, f"the server can't do this at the moment: {exc}")
     if isinstance(exc, theirs.ConnectionError | theirs.TimeoutError | OSError):

@@ -6,8 +6,12 @@ again what the read found. `Client` and `AsyncClient` both run these plans and d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
+
+import msgspec
 
 from headrace import calls
 from headrace.calls import Call, IndexEntry, Retention
@@ -17,14 +21,23 @@ from headrace.errors import (
     EventConflict,
     EventNotFound,
     HeadraceError,
-    InvalidEvent,
+    InvalidArgument,
     OutOfMemory,
     RunNotFound,
     RunNotRetryable,
     ServerError,
     UnsupportedServer,
 )
-from headrace.event import FINAL_STATUSES, DeadEntry, DeadPage, EventRecord, RunPage, RunRecord, SentEvent
+from headrace.event import (
+    FAILED_STATUSES,
+    FINAL_STATUSES,
+    DeadEntry,
+    DeadPage,
+    EventRecord,
+    RunPage,
+    RunRecord,
+    SentEvent,
+)
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.outgoing import Outgoing
@@ -34,6 +47,7 @@ Plan = Generator[Sequence[Call[Any]], list[Any], T]
 
 _LOWEST = {"redis": (6, 2), "valkey": (7, 2)}
 _PAGE_READS = 20
+_ENTRY_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 def check_server() -> Plan[None]:
@@ -121,16 +135,12 @@ def watch(keys: Keys, event_id: str) -> Plan[EventRecord]:
     return found
 
 
-def list_runs(
-    keys: Keys, job: str | None, status: str | None, cursor: str | None, limit: int
-) -> Plan[RunPage]:
+def list_runs(keys: Keys, job: str | None, status: str | None, cursor: str | None, limit: int) -> Plan[RunPage]:
     """Returns a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
     if status is not None and status not in STATUS_LETTER:
-        raise InvalidEvent("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
-    if not 1 <= limit <= 1000:
-        raise InvalidEvent("limit", f"must be 1 to 1000, not {limit!r}")
-    settled = status in FINAL_STATUSES
-    stream = keys.runs if settled else keys.recent
+        raise InvalidArgument("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
+    _check_limit(limit)
+    stream = keys.runs if status in FINAL_STATUSES else keys.recent
     skip = 0
     if cursor is not None:
         cursor, skip = _split_cursor(cursor)
@@ -138,19 +148,43 @@ def list_runs(
     seen: set[str] = set()
     while True:
         (entries,) = yield [calls.read_index(stream, cursor, _PAGE_READS)]
-        for entry in entries:
-            event_ids = _events_of(entry, settled, job, status)[skip:]
-            records = yield [calls.read_record(keys, event_id) for event_id in event_ids]
-            for place, record in enumerate(records):
-                if record is None or record.id in seen:
-                    continue
-                seen.add(record.id)
-                found += [run for run in record.runs if _is_wanted(run, job, status)]
+        indexed = [event for entry in entries for event in _events_of(entry, job, status)][skip:]
+        for first in range(0, len(indexed), _PAGE_READS):
+            chunk = indexed[first : first + _PAGE_READS]
+            answers = yield [calls.read_runs(keys, event.id) for event in chunk]
+            for event, runs in zip(chunk, answers, strict=True):
+                if event.id not in seen:
+                    seen.add(event.id)
+                    found += [run for run in runs if job in (None, run.job) and status in (None, run.status)]
                 if len(found) >= limit:
-                    return RunPage(found, f"{_next_id(entry.id)}~{skip + place + 1}")
-            cursor, skip = entry.id, 0
+                    return RunPage(found, event.cursor)
         if len(entries) < _PAGE_READS:
             return RunPage(found, None)
+        cursor, skip = entries[-1].id, 0
+
+
+class _Indexed(msgspec.Struct, frozen=True):
+    """An event that a listing names, and the cursor that goes on behind it."""
+
+    id: str
+    cursor: str
+
+
+def _events_of(entry: IndexEntry, job: str | None, status: str | None) -> list[_Indexed]:
+    if status in FINAL_STATUSES:  # the index names runs, with the letters of their states
+        runs = [split_run_id(run) for run, letter in entry.pairs if letter == STATUS_LETTER[status or ""]]
+        ids = [parts[0] for parts in runs if parts and job in (None, parts[1])]
+    else:
+        ids = [event_id for event_id, _ in entry.pairs]
+    return [
+        _Indexed(event_id, f"{_next_id(entry.id)}~{place}")
+        for place, event_id in enumerate(dict.fromkeys(ids), 1)
+    ]
+
+
+def _check_limit(limit: object) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
+        raise InvalidArgument("limit", f"must be 1 to 1000, not {limit!r}")
 
 
 def _next_id(entry_id: str) -> str:
@@ -161,39 +195,33 @@ def _next_id(entry_id: str) -> str:
 
 def _split_cursor(cursor: str) -> tuple[str, int]:
     entry_id, _, skip = cursor.partition("~")
-    millis, dash, number = entry_id.partition("-")
-    if not (dash and millis.isdigit() and number.isdigit() and skip.isdigit()):
-        raise InvalidEvent("cursor", f"{cursor!r} is none that a listing has returned")
-    return entry_id, int(skip)
+    if not skip.isdecimal():
+        raise InvalidArgument("cursor", f"{cursor!r} is none that a listing has returned")
+    return _check_cursor(entry_id), int(skip)
 
 
-def _events_of(entry: IndexEntry, settled: bool, job: str | None, status: str | None) -> list[str]:
-    if not settled:
-        return [event_id for event_id, _ in entry.pairs]
-    wanted = []
-    for run, letter in entry.pairs:
-        parts = split_run_id(run)
-        if parts and letter == STATUS_LETTER.get(status or "") and job in (None, parts[1]):
-            wanted.append(parts[0])
-    return list(dict.fromkeys(wanted))
+def _check_cursor(cursor: str) -> str:
+    if not _is_entry_id(cursor):
+        raise InvalidArgument("cursor", f"{cursor!r} is none that a listing has returned")
+    return cursor
 
 
-def _is_wanted(run: RunRecord, job: str | None, status: str | None) -> bool:
-    return job in (None, run.job) and status in (None, run.status)
+def _is_entry_id(text: str) -> bool:
+    return bool(_ENTRY_ID.fullmatch(text)) and all(int(part) < 2**64 for part in text.split("-"))
 
 
 def list_dead(keys: Keys, cursor: str | None, limit: int) -> Plan[DeadPage]:
     """Returns a page of dead letters, newest first."""
-    if not 1 <= limit <= 1000:
-        raise InvalidEvent("limit", f"must be 1 to 1000, not {limit!r}")
+    _check_limit(limit)
+    if cursor is not None:
+        _check_cursor(cursor)
     (entries,) = yield [calls.read_dead(keys, cursor, limit)]
     return DeadPage(entries, entries[-1].id if len(entries) == limit else None)
 
 
 def get_dead(keys: Keys, entry_id: str) -> Plan[DeadEntry]:
     """Returns one dead letter, or raises DeadEntryNotFound."""
-    millis, dash, number = entry_id.partition("-")
-    if not (dash and millis.isdigit() and number.isdigit()):
+    if not _is_entry_id(_text("id", entry_id)):
         raise DeadEntryNotFound(entry_id)
     (entries,) = yield [calls.read_dead_entry(keys, entry_id)]
     if not entries:
@@ -205,17 +233,30 @@ def get_dead(keys: Keys, entry_id: str) -> Plan[DeadEntry]:
 def retry_run(keys: Keys, run: str) -> Plan[RunRecord]:
     """A run that ended without success is queued again from its first attempt, and its dead letter is gone."""
     known = yield from get_run(keys, run)
-    ((answer, letter),) = yield [calls.rerun(keys, known.event_id, known.job, known.queue)]
+    if known.status not in FAILED_STATUSES:
+        raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
+    ((answer, _),) = yield [calls.rerun(keys, known.event_id, known.job, known.queue)]
     if answer == "missing":
         raise RunNotFound(run)
     if answer == "gone":
         raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
-    if answer == "refused":
-        raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
+    # A refusal says that it was queued since we looked: by our own call whose reply was lost, or by someone else.
     return (yield from get_run(keys, run))
 
 
+def seconds(timeout: float | timedelta) -> float:
+    """Returns how long to wait, in seconds; raises InvalidArgument."""
+    given = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:  # as NaN is not
+        raise InvalidArgument("timeout", f"must be seconds >= 0 or a timedelta, not {timeout!r}")
+    return float(given)
+
+
 def _text(field: str, value: object) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise InvalidEvent(field, f"must be a string that is not empty, not {value!r}")
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(field, f"must be a string that is not empty, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(field, f"has a lone surrogate, which UTF-8 can't carry: {exc}") from exc
+    return value

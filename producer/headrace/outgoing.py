@@ -6,9 +6,8 @@ the same send.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -16,12 +15,12 @@ import msgspec
 from headrace import codec
 from headrace.errors import EventTooLarge, InvalidEvent
 from headrace.event import Event, SentEvent
-from headrace.ids import new_event_id
+from headrace.ids import new_event_ids
 
 MAX_EVENT_BYTES = 1_048_576
 MAX_TEXT = 256
 _FIELDS = frozenset(Event.__struct_fields__)
-_MAX_DELAY_MS = 100 * 366 * 86_400_000
+_MAX_DELAY_S = 100 * 366 * 86_400
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -75,16 +74,17 @@ def _check_text(field: str, value: object, index: int | None) -> str:
         value.encode()
     except UnicodeEncodeError as exc:
         raise InvalidEvent(field, f"has a lone surrogate, which UTF-8 can't carry: {exc}", index) from exc
-    return value
+    return value if type(value) is str else str.__str__(value)  # a member of an enumeration is its text
 
 
 def _check_aware(field: str, value: object, index: int | None) -> datetime:
     if not isinstance(value, datetime):
         raise InvalidEvent(field, f"must be a datetime, not {type(value).__name__}", index)
     if value.utcoffset() is None:
-        raise InvalidEvent(
-            field, "is a naive datetime; give it a time zone, such as datetime.now(timezone.utc)", index
-        )
+        reason = "is a naive datetime; give it a time zone, such as datetime.now(timezone.utc)"
+        raise InvalidEvent(field, reason, index)
+    if not codec.MIN_MICROS <= codec.to_micros(value) <= codec.MAX_MICROS:
+        raise InvalidEvent(field, f"is outside the years 1 to 9999 in UTC: {value}", index)
     return value
 
 
@@ -95,7 +95,7 @@ def _delay_ms(value: object) -> int:
         raise InvalidEvent("deliver_after", f"must be seconds or a timedelta, not {type(value).__name__}")
     else:
         seconds = value
-    if not isfinite(seconds) or not 0 <= seconds * 1000 <= _MAX_DELAY_MS:
+    if not 0 <= seconds <= _MAX_DELAY_S:  # not true of NaN either
         raise InvalidEvent("deliver_after", f"must be 0 to 100 years of seconds, not {value!r}")
     return round(seconds * 1000)
 
@@ -106,7 +106,7 @@ def when(options: SendOptions) -> str:
         raise InvalidEvent("deliver_at", "was given together with deliver_after; give one of them")
     if options.deliver_at is not None:
         moment = _check_aware("deliver_at", options.deliver_at, None)
-        return str(max(codec.to_micros(moment) // 1000, 1))
+        return str(max(-(-codec.to_micros(moment) // 1000), 1))  # rounded up: never early
     if options.deliver_after is not None:
         delay = _delay_ms(options.deliver_after)
         return f"+{delay}" if delay else ""
@@ -128,20 +128,36 @@ def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Even
     return Event(**given)
 
 
-def _encode(event: Event, name: str, source: str, micros: int, account: str | None, index: int | None) -> bytes:
+_UNCARRIED = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+def _encode(event: Event, head: _Head, micros: int, account: str | None, index: int | None) -> bytes:
     try:
-        return codec.encode_event(name, source, micros, event.payload, event.context, account)
-    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
-        for field in ("payload", "context", "name", "source"):
-            try:
-                codec.encode_value(getattr(event, field))
-            except (TypeError, ValueError, OverflowError, RecursionError) as fault:
-                raise InvalidEvent(field, f"can't be carried by msgpack: {fault}", index) from fault
-        raise InvalidEvent("payload", f"can't be carried by msgpack: {exc}", index) from exc
+        return codec.encode_event(head.name, head.source, micros, event.payload, event.context, account)
+    except _UNCARRIED as exc:
+        try:
+            codec.encode_value(event.payload)
+        except _UNCARRIED:
+            raise InvalidEvent("payload", f"can't be carried by msgpack: {exc}", index) from exc
+        raise InvalidEvent("context", f"can't be carried by msgpack: {exc}", index) from exc
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What many events of a call have in common: name and source, checked, and how many bytes they take."""
+
+    name: str
+    source: str
+    identity: int
+
+
+def _check_head(event: Event, index: int | None) -> _Head:
+    name = _check_text("name", event.name, index)
+    source = _check_text("source", event.source, index)
+    return _Head(name, source, codec.identity_length(name, source))
 
 
 def prepare(
-    given: Sequence[Event | Mapping[str, Any]],
+    given: Iterable[Event | Mapping[str, Any]],
     options: SendOptions,
     *,
     now: Callable[[], datetime],
@@ -159,25 +175,29 @@ def prepare(
         InvalidEvent: it names the field or option; no event of the call may be sent then.
     """
     due = when(options)
-    account = options.account_id
-    if account is not None:
-        _check_text("account_id", account, None)
+    account = None if options.account_id is None else _check_text("account_id", options.account_id, None)
     moment = now()
-    identities: dict[tuple[str, str], int] = {}
+    moment_us = codec.to_micros(moment)
+    new_ids = new_event_ids()
+    heads: dict[tuple[str, str], _Head] = {}
     prepared = []
     for place, item in enumerate(given):
         index = place if numbered else None
         event = as_event(item, index)
-        name = _check_text("name", event.name, index)
-        source = _check_text("source", event.source, index)
-        event_id = new_event_id() if event.id is None else _check_text("id", event.id, index)
-        stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
-        body = _encode(event, name, source, codec.to_micros(stamp), account, index)
+        try:
+            head = heads[event.name, event.source]
+        except (KeyError, TypeError):  # not seen yet, or no texts
+            head = heads[event.name, event.source] = _check_head(event, index)
+        stamp, stamp_us = moment, moment_us
+        if event.timestamp is not None:
+            stamp = _check_aware("timestamp", event.timestamp, index)
+            stamp_us = codec.to_micros(stamp)
+        body = _encode(event, head, stamp_us, account, index)
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
-        identity = identities.get((name, source))
-        if identity is None:
-            identity = identities[name, source] = codec.identity_length(name, source)
-        kind = "c" if event.id is None else id_kind
-        prepared.append(Outgoing(event_id, kind, name, due, identity, body, event, stamp))
+        if event.id is None:
+            event_id, kind = next(new_ids), "c"
+        else:
+            event_id, kind = _check_text("id", event.id, index), id_kind
+        prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp))
     return prepared

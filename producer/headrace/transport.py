@@ -7,13 +7,17 @@ the server has lost is sent whole.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
+from hiredis import pack_command
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
@@ -24,6 +28,8 @@ from headrace.faults import ScriptMissing, translate
 
 CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 10.0
+_MAX_CONNECTIONS = 100_000
+"""One for each thread or task at work; redis-py's own limit of 100 would fail those beyond it."""
 
 
 def pool_options(reply_timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, Any]:
@@ -34,13 +40,29 @@ def pool_options(reply_timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, Any]:
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
         "health_check_interval": 0,
+        "max_connections": _MAX_CONNECTIONS,
     }
 
 
-def _only_for_sockets(url: str, options: dict[str, Any]) -> dict[str, Any]:
+def _make_pool(kind: Any, url: str, options: dict[str, Any]) -> Any:
+    """Returns a pool of the kind; raises ConfigurationError for a URL that is none, or has an unknown option."""
     if url.startswith("unix:"):
-        return {name: value for name, value in options.items() if name != "socket_keepalive"}
-    return options
+        options = {name: value for name, value in options.items() if name != "socket_keepalive"}
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
+            raise ValueError(f"{parts.path!r} is no number of a database")  # noqa: TRY301 - said with the URL, below
+        pool = kind.from_url(url, **options)
+        # Replies are read as bytes of RESP 2, whatever the URL says.
+        pool.connection_kwargs.update(protocol=2, decode_responses=False)
+        pool.connection_class(**pool.connection_kwargs)  # an unknown option would otherwise show at the first call
+    except (ValueError, TypeError) as exc:
+        raise ConfigurationError(f"{_without_secrets(url)!r} is no URL of a server: {exc}") from exc
+    return pool
+
+
+def _without_secrets(url: str) -> str:
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//.*@", "//***@", url))
 
 
 class Backoff:
@@ -64,12 +86,11 @@ class Transport:
     """
 
     def __init__(self, url: str, *, attempts: int = 8, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
-        options = _only_for_sockets(url, pool_options(reply_timeout_s))
-        try:
-            self.pool = redis.ConnectionPool.from_url(url, retry=SyncRetry(NoBackoff(), 0), **options)
-        except ValueError as exc:
-            raise ConfigurationError(f"{url!r} is no URL of a server: {exc}") from exc
+        options = pool_options(reply_timeout_s)
+        self.pool = _make_pool(redis.ConnectionPool, url, options | {"retry": SyncRetry(NoBackoff(), 0)})
         self._backoff = Backoff(attempts)
+        self._idle: list[Any] = []
+        self._owner = os.getpid()
 
     def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
         """Returns the results of the calls, sent in one round trip.
@@ -83,30 +104,47 @@ class Transport:
         failures = 0
         while True:
             try:
-                return self._attempt(calls, partial)
+                return self._attempt(calls, partial=partial)
             except _RETRIED:
                 failures += 1
                 if failures >= self._backoff.attempts:
                     raise
                 time.sleep(self._backoff.delay_s(failures))
 
-    def _attempt(self, calls: Sequence[Call[Any]], partial: bool) -> list[Any]:
+    def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
         try:
-            connection = self.pool.get_connection()
+            connection = self._borrow()
         except Exception as exc:
             raise translate(exc) from exc
         try:
             replies = self._exchange(connection, calls)
-        finally:
+        except BaseException:
             self.pool.release(connection)
-        return _read(calls, replies, partial)
+            raise
+        self._idle.append(connection)
+        return _read(calls, replies, partial=partial)
+
+    def _borrow(self) -> Any:
+        """Returns a connection that nobody else has; those of an earlier call spare the pool's bookkeeping."""
+        if self._owner != os.getpid():  # after a fork both sides would read from the same connections
+            self._idle, self._owner = [], os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self.pool.get_connection()
+        try:
+            if connection.can_read():  # the server has closed it
+                connection.disconnect()
+        except redis.ConnectionError:
+            pass  # it is closed by now, and sending opens it
+        return connection
 
     def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
-            connection.send_packed_command(connection.pack_commands([call.args for call in calls]))
+            connection.send_packed_command(_pack([call.args for call in calls]))
             replies = [_receive(connection) for _ in calls]
             if repeated := _repeated(calls, replies):
-                connection.send_packed_command(connection.pack_commands(repeated))
+                connection.send_packed_command(_pack(repeated))
                 replies[-len(repeated) :] = [_receive(connection) for _ in repeated]
         except HeadraceError:
             raise
@@ -119,6 +157,9 @@ class Transport:
 
     def close(self) -> None:
         """The connections are closed; a later call opens new ones."""
+        if self._owner == os.getpid():
+            while self._idle:
+                self.pool.release(self._idle.pop())
         self.pool.disconnect()
 
 
@@ -135,12 +176,23 @@ class AsyncTransport:
     Whatever is sent through it must be safe to send twice, unless `attempts` is 1.
     """
 
-    def __init__(self, url: str, *, attempts: int = 8, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
-        options = _only_for_sockets(url, pool_options(reply_timeout_s))
-        try:
-            self.pool = redis.asyncio.ConnectionPool.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
-        except ValueError as exc:
-            raise ConfigurationError(f"{url!r} is no URL of a server: {exc}") from exc
+    def __init__(
+        self,
+        url: str,
+        *,
+        attempts: int = 8,
+        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        on_connect: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            on_connect: is awaited with each new connection once it is ready.
+        """
+        options = pool_options(reply_timeout_s)
+        if on_connect is not None:
+            options["redis_connect_func"] = on_connect
+        self.pool = _make_pool(redis.asyncio.ConnectionPool, url, options | {"retry": AsyncRetry(NoBackoff(), 0)})
         self._backoff = Backoff(attempts)
 
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
@@ -155,14 +207,14 @@ class AsyncTransport:
         failures = 0
         while True:
             try:
-                return await self._attempt(calls, partial)
+                return await self._attempt(calls, partial=partial)
             except _RETRIED:
                 failures += 1
                 if failures >= self._backoff.attempts:
                     raise
                 await asyncio.sleep(self._backoff.delay_s(failures))
 
-    async def _attempt(self, calls: Sequence[Call[Any]], partial: bool) -> list[Any]:
+    async def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
         try:
             connection: Any = await self.pool.get_connection()
         except Exception as exc:
@@ -171,14 +223,14 @@ class AsyncTransport:
             replies = await self._exchange(connection, calls)
         finally:
             await self.pool.release(connection)
-        return _read(calls, replies, partial)
+        return _read(calls, replies, partial=partial)
 
     async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
-            await connection.send_packed_command(connection.pack_commands([call.args for call in calls]))
+            await connection.send_packed_command(_pack([call.args for call in calls]))
             replies = [await _receive_async(connection) for _ in calls]
             if repeated := _repeated(calls, replies):
-                await connection.send_packed_command(connection.pack_commands(repeated))
+                await connection.send_packed_command(_pack(repeated))
                 replies[-len(repeated) :] = [await _receive_async(connection) for _ in repeated]
         except HeadraceError:
             raise
@@ -201,8 +253,12 @@ async def _receive_async(connection: Any) -> Any:
         return translate(exc)
 
 
+def _pack(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    return [b"".join([pack_command(command) for command in commands])]
+
+
 def _repeated(calls: Sequence[Call[Any]], replies: list[Any]) -> list[tuple[Any, ...]]:
-    """Returns the commands to send again, with their scripts whole: from the first lost script on, to keep the order."""
+    """Returns the commands to send again, from the first lost script on to keep the order, with their scripts whole."""
     for place, reply in enumerate(replies):
         if isinstance(reply, ScriptMissing):
             return [_whole(call) for call in calls[place:]]
@@ -213,7 +269,7 @@ def _whole(call: Call[Any]) -> tuple[Any, ...]:
     return call.args if call.script is None else ("EVAL", call.script.text, *call.args[2:])
 
 
-def _read(calls: Sequence[Call[Any]], replies: list[Any], partial: bool) -> list[Any]:
+def _read(calls: Sequence[Call[Any]], replies: list[Any], *, partial: bool) -> list[Any]:
     for reply in replies:
         if isinstance(reply, ServerNotReady):
             raise reply

@@ -9,7 +9,7 @@
 -- ARGV[1]  text    the worker's name
 -- ARGV[2]  ms      lease
 -- ARGV[3]  0 or 1  1: its event loop moves
--- ARGV[4]  count   seats there are
+-- ARGV[4]  count   seats there are; 0: this worker wants none
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
 -- Returns  {'held', leader, seat, version, next_ms, lapsed, dead}
@@ -42,7 +42,8 @@ if moves and (leader == name or leads_until <= now) then
   redis.call('SET', KEYS[3], name .. ' ' .. text(leads_until))
 end
 local seat = redis.call('ZSCORE', KEYS[4], name)
-if moves and ((seat and tonumber(seat) > now) or redis.call('ZCOUNT', KEYS[4], '(' .. text(now), '+inf') < tonumber(ARGV[4])) then
+local seats = tonumber(ARGV[4])
+if moves and seats > 0 and ((seat and tonumber(seat) > now) or redis.call('ZCOUNT', KEYS[4], '(' .. text(now), '+inf') < seats) then
   seat = now + lease
   redis.call('ZADD', KEYS[4], text(seat), name)
 end

@@ -12,14 +12,14 @@
 --                    bytes of the body's identity, body
 --
 -- Returns  {now, …}           the server's time in ms; nothing more for events that are new or changed, else four each:
--- Returns  place, 'again', due or delivered, ''    when this same call was carried out before
+-- Returns  place, 'again', due, delivered           when this same call was carried out before; due is 0 if it was for now
 -- Returns  place, 'duplicate', header, body        when it was delivered or canceled; nothing happened
 -- Returns  place, 'conflict', '', ''               when it is delayed under another name or source; nothing happened
 --
 -- It adds first, so a full server refuses it before anything is written.
 --@ include _time
 local events, due, wake, recent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local token, inline = ARGV[1], tonumber(ARGV[3])
+local call, inline = ARGV[1], tonumber(ARGV[3])
 local now = now_ms()
 redis.call('XLEN', events)
 redis.call('LLEN', wake)
@@ -35,7 +35,7 @@ for i = 1, #KEYS - 4 do
   local a = 4 + (i - 1) * 6
   local id, kind, when, name, identity, body =
     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), ARGV[a + 5]
-  local record, mine = KEYS[4 + i], token .. '.' .. i
+  local record, mine = KEYS[4 + i], call .. '.' .. i
   local header = known[record]
   local due_ms = tonumber(when) or 0
   if string.sub(when, 1, 1) == '+' then
@@ -44,9 +44,9 @@ for i = 1, #KEYS - 4 do
 
   local accept, answer, first, second = true, nil, '', ''
   if header then
-    local stored, _, was_due, delivered, canceled = string.match(header, '^(%S+) (%a) (%d+) (%d+) (%d+)')
-    if stored == mine then
-      accept, answer, first = false, 'again', was_due ~= '0' and was_due or delivered
+    local by, place, was_due, delivered, canceled = string.match(header, '^(%S+)%.(%d+) %a (%d+) (%d+) (%d+)')
+    if by == call and tonumber(place) >= i then
+      accept, answer, first, second = false, 'again', was_due, delivered
     elseif delivered ~= '0' or canceled ~= '0' then
       accept, answer, first, second = false, 'duplicate', header, redis.call('HGET', record, 'e') or ''
     else

@@ -1,0 +1,205 @@
+"""Dispatches events: reads them, matches each against the routes, and makes one run of it for every job that matches.
+
+Works only while this worker has a seat. The next read is under way while a batch is dispatched. It must not look at
+payloads but through the routes' filters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import structlog
+from headrace import HeadraceError, OutOfMemory, ServerNotReady, UndecodableEvent
+from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from headrace.codec import INLINE_BYTES, decode_event
+
+from headrace_worker import protocol
+from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
+from headrace_worker.loops import wait_either
+from headrace_worker.protocol import Dispatched, Matched, QueuesFull, RoutesStale
+from headrace_worker.reading import Reader, own_entries
+from headrace_worker.route import Routes, RoutesTooNew
+from headrace_worker.state import WorkerState
+
+log = structlog.get_logger("headrace.dispatcher")
+
+MAX_BATCH_RUNS = 2_000
+_FULL_PAUSE_S = 0.2
+
+
+class Dispatcher:
+    """Turns events into runs, on the queues of every app of the namespace."""
+
+    def __init__(self, state: WorkerState) -> None:
+        self._state = state
+        self._routes: Routes | None = None
+        self._under_way: asyncio.Task[None] | None = None
+        self._may_hold_unseen = False
+        self.reader = Reader(state)
+        self.is_too_old = False
+
+    async def tick(self) -> None:
+        """Reads one batch of events, once this worker has a seat, and begins to dispatch it."""
+        state = self._state
+        await wait_either(state.has_seat, state.stopping)
+        if state.stopping.is_set():
+            return
+        if self._may_hold_unseen:
+            await self._dispatch_unseen()
+        name = state.name
+        call = protocol.read_group(
+            protocol.DISPATCH_GROUP, name, state.keys.events, MAX_BATCH_EVENTS, state.block_ms
+        )
+        entries = await self.reader.read(call)
+        await self.finish()
+        if entries and name == state.name:
+            self._under_way = asyncio.ensure_future(self._dispatch(entries))
+
+    async def finish(self) -> None:
+        """The batch that was under way is dispatched, or its failure raised."""
+        task, self._under_way = self._under_way, None
+        if task is not None:
+            await task
+
+    async def recover(self, error: HeadraceError | None) -> None:
+        """Whatever failed, events may be in our hands undispatched; groups that are gone are made again."""
+        self._may_hold_unseen = True
+        self._routes = None
+        if self._under_way is not None:
+            await asyncio.wait([self._under_way])
+            self._under_way = None
+        if isinstance(error, RoutesTooNew):
+            self.is_too_old = True
+        if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
+            await self._state.register()
+
+    async def routes(self) -> Routes:
+        """Returns the routes, read anew if they have changed."""
+        if self._routes is None:
+            state = self._state
+            version, apps = await state.commands.run(
+                [protocol.read_routes_version(state.keys), protocol.read_apps(state.keys)]
+            )
+            stored = await state.commands.run([protocol.read_routes(state.keys, app) for app in apps])
+            self._routes = Routes(version, dict(zip(apps, stored, strict=True)))
+            self.is_too_old = False
+        return self._routes
+
+    def is_live(self, job: str) -> bool:
+        """A live worker has the job, as far as the routes that were read last say."""
+        return self._routes is not None and self._routes.has_live(job)
+
+    async def end(self) -> None:
+        """The batch under way is dispatched; events left in this worker's hands are back in their stream."""
+        await self.finish()
+        state = self._state
+        stream = protocol.events_ref(state.keys)
+        async for page in own_entries(state, stream.group, stream.key, state.name):
+            held = [protocol.HeldEntry(entry[0].decode()) for entry in page]
+            await state.commands.run([protocol.release(stream, held)])
+
+    async def _dispatch_unseen(self) -> None:
+        """Events that are in our hands after a failure are dispatched; one that is already is only acknowledged."""
+        state = self._state
+        async for page in own_entries(state, protocol.DISPATCH_GROUP, state.keys.events, state.name):
+            await self._dispatch(page)
+        self._may_hold_unseen = False
+
+    async def _dispatch(self, entries: Sequence[Entry]) -> None:
+        events = await self._readable(entries)
+        while True:
+            routes = await self.routes()
+            stale: list[EventEntry] = []
+            for batch in _batches(await self._match(events, routes)):
+                if not await self._send(batch, routes.version):
+                    stale += [matched.entry for matched in batch]
+            if not stale:
+                return
+            self._routes, events = None, stale
+
+    async def _readable(self, entries: Sequence[Entry]) -> list[EventEntry]:
+        """Returns the events that can be read, with their bodies; the others are set aside."""
+        events, large = [], []
+        for entry in entries:
+            try:
+                event = decode_event_entry(entry)
+            except UndecodableEvent as exc:
+                await self._bury(entry[0].decode(), str(exc))
+                continue
+            (events if event.event is not None else large).append(event)
+        for event in large:
+            (body,) = await self._state.commands.run([protocol.read_body(self._state.keys, event.event_id)])
+            try:
+                if body is None:
+                    raise UndecodableEvent("its payload was only in its record, and the record is gone")
+                events.append(msgspec.structs.replace(event, event=decode_event(body)))
+            except UndecodableEvent as exc:
+                await self._bury(event.entry, str(exc))
+        return events
+
+    async def _match(self, events: Sequence[EventEntry], routes: Routes) -> list[Matched]:
+        found = []
+        for event in events:
+            if event.event is None:  # pragma: no cover - only readable events come here
+                continue
+            try:
+                found.append(Matched(event, routes.match(event.event)))
+            except UndecodableEvent as exc:
+                await self._bury(event.entry, str(exc))
+        return found
+
+    async def _send(self, batch: Sequence[Matched], version: str) -> bool:
+        """Dispatches a batch; False if the routes have changed. A full server takes single events into empty queues."""
+        state = self._state
+        try:
+            (answer,) = await state.commands.run(
+                [protocol.dispatch(state.keys, batch, version, state.config.retention)]
+            )
+        except OutOfMemory:
+            return await self._send_to_full_server(batch, version)
+        return not isinstance(_noted(answer), RoutesStale)
+
+    async def _send_to_full_server(self, batch: Sequence[Matched], version: str) -> bool:
+        state = self._state
+        for matched in batch:
+            while not state.stopping.is_set():
+                (answer,) = await state.commands.run(
+                    [protocol.dispatch(state.keys, [matched], version, state.config.retention, free_first=True)]
+                )
+                if isinstance(_noted(answer), RoutesStale):
+                    return False
+                if not isinstance(answer, QueuesFull):
+                    break
+                await asyncio.sleep(_FULL_PAUSE_S)
+        return True
+
+    async def _bury(self, entry: str, error: str) -> None:
+        log.error("event can't be read and is set aside in dead", entry=entry, error=error)
+        keys, retention = self._state.keys, self._state.config.retention
+        call = protocol.bury(keys, keys.events, protocol.DISPATCH_GROUP, entry, "unreadable", error, retention)
+        await self._state.commands.run([call])
+
+
+def _noted(answer: Dispatched | RoutesStale | QueuesFull) -> Dispatched | RoutesStale | QueuesFull:
+    if isinstance(answer, Dispatched) and answer.lost:
+        log.error("events had neither a record nor a body and are gone", events=answer.lost)
+    return answer
+
+
+def _batches(matched: Sequence[Matched]) -> Iterator[list[Matched]]:
+    """Yields the events in groups of at most 2,000 runs and 4 MB that the server copies."""
+    batch: list[Matched] = []
+    runs = size = 0
+    for each in matched:
+        more = len(each.routes)
+        copied = more * (each.entry.size if each.entry.size <= INLINE_BYTES else 0)
+        if batch and (runs + more > MAX_BATCH_RUNS or size + copied > MAX_BATCH_BYTES):
+            yield batch
+            batch, runs, size = [], 0, 0
+        batch.append(each)
+        runs += more
+        size += copied
+    if batch:
+        yield batch

@@ -1,0 +1,49 @@
+"""What the worker package adds to the tree of `headrace.errors`.
+
+    HeadraceError
+    ├── JobError           a job is defined in a way that can't work; its app can't be used
+    ├── StartRefused       the worker can't start on this server; nothing was started
+    └── RunControl         raised by a job's function to say how its run goes on
+        ├── RetryAfter
+        └── Abort
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from headrace import HeadraceError
+
+
+class JobError(HeadraceError, ValueError):
+    """A job is defined in a way that can't work; the message names the job and what to change."""
+
+    def __init__(self, job_id: object, reason: str) -> None:
+        self.job_id = job_id
+        self.reason = reason
+        super().__init__(f"job {job_id!r}: {reason}")
+
+
+class StartRefused(HeadraceError):
+    """The worker can't start on this server, and nothing was started; the message says what to change."""
+
+
+class RunControl(HeadraceError):
+    """Raised by a job's function to say how its run goes on."""
+
+
+class RetryAfter(RunControl):
+    """Ends this attempt, and asks for the next one after `seconds`, if attempts are left."""
+
+    def __init__(self, seconds: float | timedelta, reason: str = "") -> None:
+        self.delay_s = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
+        if not 0 <= self.delay_s <= 366 * 86_400:
+            raise ValueError(f"RetryAfter takes 0 seconds to a year, not {seconds!r}")
+        super().__init__(reason or f"asked for another attempt in {self.delay_s:g} s")
+
+
+class Abort(RunControl):
+    """Ends the run as failed, with no more attempts."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "aborted by the job")

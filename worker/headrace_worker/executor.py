@@ -1,0 +1,223 @@
+"""Executes runs: what a delivery goes through from a worker's hands to its outcome, step by step.
+
+    start → attempt: find the job → read the event → fit the payload → call the function → outcome → settler
+
+Every outcome is a value; the settler records it. It must not write to the server, and not decide when to fetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import random
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from headrace import RunError, UndecodableEvent, codec
+from headrace.codec import StoredEvent
+
+from headrace_worker import outcome as outcomes
+from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender, current_run
+from headrace_worker.delivery import Delivery
+from headrace_worker.hand import Cause, Hand, Held
+from headrace_worker.job import Job
+from headrace_worker.outcome import Canceled, Invalid, Outcome, Released, Succeeded, Unreadable
+from headrace_worker.schema import PayloadError
+from headrace_worker.settler import Settler
+from headrace_worker.state import WorkerState
+
+log = structlog.get_logger("headrace.run")
+
+IGNORED_CANCEL_S = 1.0
+"""Seconds after which a function that was told to end and goes on is recorded without waiting for it."""
+
+
+class Executor:
+    """Runs the functions of an app's jobs: coroutines on this event loop, plain functions in threads."""
+
+    def __init__(self, state: WorkerState, hand: Hand, settler: Settler, is_known: Callable[[str], bool]) -> None:
+        """Nothing executes yet.
+
+        Args:
+            is_known: whether a live worker has a job, `<app>/<id>`.
+        """
+        self._state = state
+        self._hand = hand
+        self._settler = settler
+        self._is_known = is_known
+        self._jobs = state.app.jobs
+        self._sender = Sender(state.url, state.keys.namespace)
+        self._threads = concurrent.futures.ThreadPoolExecutor(state.config.concurrency, "headrace-job")
+
+    def start(self, delivery: Delivery, name: str) -> Held:
+        """The run is in hand and executes."""
+        held = Held(delivery, name, time.monotonic())
+        self._hand.take(held)
+        task = _spawn(self._run(held))
+        if not task.done():
+            held.task = task
+            self._settler.tell_started(held)
+        return held
+
+    def end_all(self, cause: Cause) -> None:
+        """Every function in hand is told to end, and its outcome says why."""
+        for held in list(self._hand.held.values()):
+            self._end(held, cause)
+
+    async def close(self) -> None:
+        """The clients that runs sent through are closed; threads that still execute are left alone."""
+        await self._sender.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, held: Held) -> None:
+        delivery = held.delivery
+        current_run.set({"run": delivery.run_id, "job": delivery.job, "event": delivery.event_id})
+        try:
+            outcome = await self._attempt(held)
+        finally:
+            if held.timer is not None:
+                held.timer.cancel()
+            held.task = None
+            if not held.has_ended and not self._thread_goes_on(held):
+                self._hand.ended(held)
+        self._report(held, outcome)
+
+    def _report(self, held: Held, outcome: Outcome) -> None:
+        """The settler has the outcome, unless the run was recorded before: then it is too late for another."""
+        if not held.is_told:
+            held.is_told = True
+            self._settler.put(held, outcome)
+
+    async def _attempt(self, held: Held) -> Outcome:
+        delivery = held.delivery
+        job = self._jobs.get(delivery.job_id)
+        if delivery.state.lost >= self._state.config.max_lost:
+            return outcomes.lost(delivery.state)
+        if job is None:
+            give_up_ms = round(self._state.config.unknown_job_s * 1000)
+            is_known = self._is_known(delivery.job)
+            return outcomes.after_unknown_job(delivery.job, delivery.state, _now_ms(), give_up_ms, is_known)
+        try:
+            event = codec.decode_event(delivery.body or b"")
+            arguments = self._arguments(job, delivery, event)
+        except UndecodableEvent as exc:
+            return Unreadable(str(exc))
+        except PayloadError as exc:
+            return Invalid(exc.error)
+        try:
+            output = await self._call(job, held, arguments)
+        except asyncio.CancelledError as exc:
+            return self._after_cancel(job, held, exc)
+        except Exception as exc:  # noqa: BLE001 - whatever a job raises is an outcome
+            return self._after_exception(job, held, exc)
+        return Succeeded(output) if held.cause is None else self._after_cancel(job, held, None)
+
+    def _arguments(self, job: Job, delivery: Delivery, event: StoredEvent) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        if "payload" in job.takes:
+            arguments["payload"] = job.parse(event.p)
+        if "io" in job.takes:
+            arguments["io"] = (IO if job.is_async else PlainIO)(delivery.run_id, self._sender)
+        if "ctx" in job.takes:
+            arguments["ctx"] = self._context(job, delivery, event)
+        return arguments
+
+    def _context(self, job: Job, delivery: Delivery, event: StoredEvent) -> Context:
+        state = delivery.state
+        return Context(
+            run=RunInfo(
+                delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)
+            ),
+            job=JobInfo(job.id, job.app, self._state.app.version, delivery.queue.name),
+            event=EventInfo(
+                delivery.event_id, event.n, codec.decode_value(event.c), codec.from_micros(event.t), event.s
+            ),
+            account=Account(event.a) if event.a is not None else None,
+            namespace=self._state.keys.namespace,
+            worker_id=self._state.name,
+        )
+
+    async def _call(self, job: Job, held: Held, arguments: dict[str, Any]) -> Any:
+        if job.timeout_s is not None:
+            held.timer = asyncio.get_running_loop().call_later(job.timeout_s, self._end, held, "timed_out")
+        if job.is_async:
+            return await job.function(**arguments)
+        call = contextvars.copy_context().run
+        future = self._threads.submit(call, job.function, **arguments)
+        held.thread = future
+        return await asyncio.wrap_future(future)
+
+    def _end(self, held: Held, cause: Cause) -> None:
+        """The function is told to end; if it has not a second later, the run is recorded without waiting for it."""
+        if held.task is None or held.cause is not None:
+            return
+        held.cause = cause
+        held.task.cancel()
+        asyncio.get_running_loop().call_later(IGNORED_CANCEL_S, self._give_up_on, held)
+
+    def _give_up_on(self, held: Held) -> None:
+        if held.task is not None and not held.is_told:
+            log.warning("run ignores that it was told to end; its slot is taken until it does", **_ids(held))
+            job = self._jobs[held.delivery.job_id]
+            self._report(held, self._after_cancel(job, held, None))
+
+    def _thread_goes_on(self, held: Held) -> bool:
+        """A thread can't be ended: it keeps the run's slot until it has."""
+        thread = held.thread
+        if thread is None or thread.done():
+            return False
+        log.warning("a plain function can't be ended; its thread keeps its slot until it returns", **_ids(held))
+        loop = asyncio.get_running_loop()
+
+        def ended(_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._hand.ended, held)
+
+        thread.add_done_callback(ended)
+        return True
+
+    def _after_cancel(self, job: Job, held: Held, exc: asyncio.CancelledError | None) -> Outcome:
+        match held.cause:
+            case "timed_out":
+                fault = TimeoutError(f"the attempt took longer than the {job.timeout_s:g} s of its timeout")
+                return self._after_exception(job, held, fault, timed_out=True)
+            case "released":
+                return Released()
+            case "canceled":
+                return Canceled()
+        return self._after_exception(job, held, exc or asyncio.CancelledError("the function canceled itself"))
+
+    def _after_exception(self, job: Job, held: Held, exc: BaseException, *, timed_out: bool = False) -> Outcome:
+        state = held.delivery.state
+        outcome = outcomes.after_exception(
+            exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random
+        )
+        error: RunError = outcome.error  # type: ignore[union-attr]
+        log.info("attempt failed", attempt=state.attempt, error=f"{error.type}: {error.message}", **_ids(held))
+        return outcome
+
+
+def _ids(held: Held) -> dict[str, str]:
+    return {"run": held.delivery.run_id, "job": held.delivery.job}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if sys.version_info >= (3, 12):
+
+    def _spawn(run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts a run at once: one that never waits costs no trip through the event loop."""
+        return asyncio.Task(run, loop=asyncio.get_running_loop(), eager_start=True)
+
+else:
+
+    def _spawn(run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts a run at the event loop's next turn."""
+        return asyncio.get_running_loop().create_task(run)

@@ -1,0 +1,167 @@
+"""Fetches runs from the worker's queues into its hands, never more than it has free slots.
+
+A worker with one queue blocks on it; one with several blocks on its app's bell and takes from all of them in one call.
+After every failure it reads what is already in its hands: a reply that was lost on the wire leaves entries there that
+nobody has seen. It must not execute or settle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from headrace import HeadraceError, ServerNotReady, UndecodableEvent
+
+from headrace_worker import protocol
+from headrace_worker.delivery import Delivery, Entry, QueueRef, decode_delivery
+from headrace_worker.executor import Executor
+from headrace_worker.hand import Hand, Held
+from headrace_worker.last_life import LastLife
+from headrace_worker.loops import wait_either
+from headrace_worker.protocol import MAX_READ, HeldEntry, StreamRef
+from headrace_worker.reading import Reader, own_entries
+from headrace_worker.settler import Settler
+from headrace_worker.state import WorkerState
+
+log = structlog.get_logger("headrace.fetcher")
+
+MAX_BODIES_BYTES = 8_388_608
+
+
+class Fetcher:
+    """Keeps the worker's slots filled."""
+
+    def __init__(
+        self, state: WorkerState, hand: Hand, executor: Executor, settler: Settler, last_life: LastLife
+    ) -> None:
+        self._state = state
+        self._hand = hand
+        self._executor = executor
+        self._settler = settler
+        self._last_life = last_life
+        self._queues = list(state.queues)
+        self._may_hold_unseen = False
+        self.reader = Reader(state)
+
+    async def tick(self) -> None:
+        """Fetches once, as much as there are free slots, and starts what came."""
+        await wait_either(self._state.is_registered, self._state.stopping)
+        if self._may_hold_unseen:
+            await self._look_for_unseen()
+        while (self._hand.free <= 0 or self._last_life.is_under_way) and not self._state.stopping.is_set():
+            await self._hand.wait_change()
+        if self._state.stopping.is_set():
+            return
+        name = self._state.name
+        for queue, entries in await self._read(name, min(self._hand.free, MAX_READ)):
+            if name != self._state.name:
+                log.warning("entries dropped: they were handed to a name that is fenced", entries=len(entries))
+                return
+            await self._receive(name, queue, entries)
+
+    async def recover(self, error: HeadraceError | None) -> None:
+        """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
+        self._may_hold_unseen = True
+        if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
+            await self._state.register()
+
+    def described(self, stream: StreamRef, entries: Sequence[Entry]) -> list[HeldEntry]:
+        """Returns those of a queue's entries that can be read as what a release takes; the others stay."""
+        queue = QueueRef(stream.app, stream.queue, stream.key)
+        held = []
+        for entry in entries:
+            with contextlib.suppress(UndecodableEvent):
+                delivery = decode_delivery(queue, entry)
+                held.append(HeldEntry(delivery.entry, self._state.keys.event(delivery.event_id), delivery.job))
+        return held
+
+    async def _read(self, name: str, free: int) -> Sequence[tuple[QueueRef, list[Entry]]]:
+        state = self._state
+        if len(self._queues) == 1:
+            (queue,) = self._queues
+            call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, state.block_ms)
+            return [(queue, await self.reader.read(call))]
+        self._queues.append(self._queues.pop(0))
+        (taken,) = await state.commands.run([protocol.take(name, self._queues, free)])
+        got = sum(len(entries) for _, entries in taken)
+        if got == 0:
+            await self.reader.read(protocol.listen_bell(state.keys, state.app.name, state.block_ms))
+        elif got == free:
+            await state.commands.run([protocol.ring_bell(state.keys, state.app.name)])
+        found: list[tuple[QueueRef, list[Entry]]] = taken
+        return found
+
+    async def _receive(self, name: str, queue: QueueRef, entries: Sequence[Entry]) -> None:
+        """What was read executes, but for what can't be read, and what must not share this process with others."""
+        deliveries = []
+        for entry in entries:
+            try:
+                deliveries.append(decode_delivery(queue, entry))
+            except UndecodableEvent as exc:
+                await self._bury(queue, entry[0].decode(), str(exc))
+        deliveries = await self._last_life.set_apart(deliveries, name)
+        if any(delivery.body is None for delivery in deliveries):
+            deliveries = await self._with_bodies(deliveries)
+        for delivery in deliveries:
+            self._executor.start(delivery, name)
+
+    async def _with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Large bodies are read from their records, in groups of at most 8 MB."""
+        whole: list[Delivery] = []
+        group: list[Delivery] = []
+        size = 0
+        for delivery in deliveries:
+            if delivery.body is not None:
+                whole.append(delivery)
+                continue
+            if group and size + delivery.size > MAX_BODIES_BYTES:
+                whole += await self._read_bodies(group)
+                group, size = [], 0
+            group.append(delivery)
+            size += delivery.size
+        return whole + await self._read_bodies(group)
+
+    async def _read_bodies(self, group: list[Delivery]) -> list[Delivery]:
+        calls = [protocol.read_body(self._state.keys, delivery.event_id) for delivery in group]
+        bodies = await self._state.commands.run(calls) if calls else []
+        found = []
+        for delivery, body in zip(group, bodies, strict=True):
+            if body is None:
+                error = "the event's payload was only in its record, and the record is gone"
+                await self._bury(delivery.queue, delivery.entry, error)
+            else:
+                found.append(msgspec.structs.replace(delivery, body=body))
+        return found
+
+    async def _bury(self, queue: QueueRef, entry: str, error: str) -> None:
+        log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=entry, error=error)
+        retention = self._state.config.retention
+        call = protocol.bury(
+            self._state.keys, queue.key, protocol.WORKERS_GROUP, entry, "unreadable", error, retention
+        )  # fmt: skip
+        await self._state.commands.run([call])
+
+    async def _look_for_unseen(self) -> None:
+        """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""
+        name = self._state.name
+        for queue in self._state.queues:
+            known = set(self._hand.held)
+            async for page in own_entries(self._state, protocol.WORKERS_GROUP, queue.key, name):
+                unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
+                if name != self._state.name:
+                    return
+                await self._receive(name, queue, [entry for entry in unseen if not self._settle_again(queue, entry)])
+        self._may_hold_unseen = False
+
+    def _settle_again(self, queue: QueueRef, entry: Entry) -> bool:
+        key = (queue.key, entry[0].decode())
+        if key in self._hand.held:
+            return True
+        try:
+            delivery = decode_delivery(queue, entry)
+        except UndecodableEvent:
+            return False
+        return self._settler.settle_again(key, Held(delivery, self._state.name, time.monotonic()))

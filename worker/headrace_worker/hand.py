@@ -1,0 +1,94 @@
+"""What is in this worker's hands: the runs it has fetched, until each is settled and has ended. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import Literal
+
+from headrace_worker.delivery import Delivery
+
+Cause = Literal["timed_out", "canceled", "released"]
+Key = tuple[str, str]
+
+
+class Held:
+    """One run in hand.
+
+    Attributes:
+        name: the worker's name under which it was delivered.
+        started_at: by the monotonic clock, in seconds.
+        cause: why its function was told to end, if it was.
+        is_told: the settler has its outcome.
+        is_settled: its outcome is recorded, or it is not this worker's any more.
+        has_ended: its function does not execute any more.
+    """
+
+    __slots__ = (
+        "cause", "delivery", "has_ended", "is_settled", "is_told", "name", "started_at", "task", "thread", "timer",
+    )  # fmt: skip
+
+    def __init__(self, delivery: Delivery, name: str, started_at: float) -> None:
+        self.delivery = delivery
+        self.name = name
+        self.started_at = started_at
+        self.task: asyncio.Task[None] | None = None
+        self.thread: Future[object] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.cause: Cause | None = None
+        self.is_told = False
+        self.is_settled = False
+        self.has_ended = False
+
+    @property
+    def key(self) -> Key:
+        """The queue's key and the entry."""
+        return self.delivery.queue.key, self.delivery.entry
+
+    def elapsed_ms(self, now: float) -> int:
+        """Milliseconds since it started."""
+        return round((now - self.started_at) * 1000)
+
+
+class Hand:
+    """The runs in hand and the slots that they take: one is free again when its run is settled and has ended."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.held: dict[Key, Held] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def free(self) -> int:
+        """How many more runs it can take."""
+        return self.slots - len(self.held)
+
+    def take(self, held: Held) -> None:
+        """The run is in hand."""
+        self.held[held.key] = held
+
+    def settled(self, held: Held) -> None:
+        """The run's outcome is recorded; its slot is free once its function has ended as well."""
+        held.is_settled = True
+        if held.has_ended:
+            self._drop(held)
+
+    def ended(self, held: Held) -> None:
+        """The run's function has ended; its slot is free once its outcome is recorded as well."""
+        held.has_ended = True
+        if held.is_settled:
+            self._drop(held)
+
+    def _drop(self, held: Held) -> None:
+        if self.held.get(held.key) is held:
+            del self.held[held.key]
+        self._changed.set()
+
+    def poke(self) -> None:
+        """Whoever waits looks again."""
+        self._changed.set()
+
+    async def wait_change(self) -> None:
+        """Returns after the next change."""
+        self._changed.clear()
+        await self._changed.wait()

@@ -1,0 +1,126 @@
+"""What a job is: its function, looked at once when it is defined, and how it is called. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Callable
+from datetime import timedelta
+from math import isfinite
+from typing import Any
+
+import msgspec
+from headrace import ConfigurationError
+from headrace.keys import check_name
+
+from headrace_worker.errors import JobError
+from headrace_worker.retry import Retry
+from headrace_worker.schema import Parser, parser_of
+from headrace_worker.trigger import Trigger
+
+JobFunction = Callable[..., Any]
+_TAKES = ("payload", "io", "ctx")
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A function that subscribes to events.
+
+    Attributes:
+        name: `<app>/<id>`.
+        takes: which of `payload`, `io` and `ctx` the function has as parameters.
+        parse: turns an encoded payload into what the function takes.
+        is_async: it is `async def`; a plain function runs in a thread.
+        timeout_s: seconds an attempt may take; None for as long as it likes.
+    """
+
+    id: str
+    app: str
+    function: JobFunction
+    trigger: Trigger
+    retry: Retry
+    timeout_s: float | None
+    queue: str
+    takes: frozenset[str]
+    parse: Parser
+    is_async: bool
+
+    @property
+    def name(self) -> str:
+        """`<app>/<id>`, as it stands in records."""
+        return f"{self.app}/{self.id}"
+
+
+def define(
+    app: str,
+    function: JobFunction,
+    *,
+    id: str,  # noqa: A002 - the name in the public interface
+    trigger: Trigger,
+    retry: Retry,
+    timeout: float | timedelta | None,
+    queue: str,
+    schema: Any,
+) -> Job:
+    """Returns the job, or raises JobError that says what about it can't work."""
+    try:
+        check_name("job", id)
+        check_name("queue", queue)
+    except ConfigurationError as exc:
+        raise JobError(id, str(exc)) from exc
+    if not isinstance(trigger, Trigger):
+        raise JobError(id, f"trigger must be made by event_trigger(…), not {trigger!r}")
+    if not isinstance(retry, Retry):
+        raise JobError(id, f"retry must be a Retry(…), not {retry!r}")
+    takes = _parameters(id, function)
+    return Job(
+        id=id,
+        app=app,
+        function=function,
+        trigger=trigger,
+        retry=retry,
+        timeout_s=_timeout_s(id, timeout),
+        queue=queue,
+        takes=takes,
+        parse=_parser(id, function, schema, takes),
+        is_async=asyncio.iscoroutinefunction(function),
+    )
+
+
+def _parameters(job_id: str, function: JobFunction) -> frozenset[str]:
+    if not callable(function) or isinstance(function, type):
+        raise JobError(job_id, f"a job is a function, not {function!r}")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise JobError(job_id, "its function is a generator; a job returns, it does not yield")
+    found = inspect.signature(function).parameters.values()
+    for parameter in found:
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if parameter.name not in _TAKES or not named:
+            raise JobError(
+                job_id, f"its function takes {str(parameter)!r}; a job's function takes any of payload, io, ctx, by name"
+            )
+    return frozenset(parameter.name for parameter in found)
+
+
+def _timeout_s(job_id: str, timeout: object) -> float | None:
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not (isfinite(seconds) and seconds > 0):
+        raise JobError(job_id, f"timeout must be seconds > 0, a timedelta or None, not {timeout!r}")
+    return float(seconds)
+
+
+def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[str]) -> Parser:
+    if schema is None and "payload" in takes:
+        try:
+            schema = typing.get_type_hints(function, include_extras=True).get("payload")
+        except NameError as exc:
+            raise JobError(
+                job_id, f"the annotation of payload can't be found: {exc}; define the type at the top of a module, "
+                "or give it as schema=…"
+            ) from exc
+    try:
+        return parser_of(schema)
+    except TypeError as exc:
+        raise JobError(job_id, f"nothing can be decoded into the payload's type {schema!r}: {exc}") from exc

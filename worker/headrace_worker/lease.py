@@ -1,0 +1,107 @@
+"""Holds the worker's lease on, from a thread and a connection of its own.
+
+A job that blocks the event loop does not stop it; only a dead process, a stopped one or a lost server does. Its renewal
+is the only periodic command of a worker. It must not touch the event loop's objects but through `call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from headrace import HeadraceError
+from headrace.transport import Transport
+
+from headrace_worker import protocol
+from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.state import WorkerState
+
+log = structlog.get_logger("headrace.lease")
+
+Answer = Renewed | Fenced
+_SOONEST_S = 0.02
+
+
+class Lease:
+    """Renews the lease three times in its length, and sooner where the leader's or a dead worker's may end."""
+
+    def __init__(self, state: WorkerState, on_answer: Callable[[str, Answer], None], seats: Callable[[], int]) -> None:
+        """The thread is made, and starts with `start`.
+
+        Args:
+            on_answer: is called on the event loop with the name that was renewed and the answer.
+            seats: how many seats there are; 0 while this worker wants none.
+        """
+        self._state = state
+        self._on_answer = on_answer
+        self._seats = seats
+        self._loop = asyncio.get_running_loop()
+        self._interval_s = state.config.lease_s / 3
+        self._transport = Transport(state.url, attempts=1, reply_timeout_s=max(self._interval_s, 0.5))
+        self._wake = threading.Event()
+        self._over = False
+        self._moved_at = time.monotonic()
+        self.renewed_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="headrace-lease", daemon=True)
+
+    def start(self) -> None:
+        """The lease is renewed from now on, first at once."""
+        self._thread.start()
+        self._mark_movement()
+
+    def renew_now(self) -> None:
+        """The next renewal does not wait for its time."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """The lease is not renewed any more."""
+        self._over = True
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join)
+        self._transport.close()
+
+    @property
+    def moves(self) -> bool:
+        """The event loop has turned within the last third of a lease."""
+        return time.monotonic() - self._moved_at < self._interval_s
+
+    def _mark_movement(self) -> None:
+        self._moved_at = time.monotonic()
+        if not self._over:
+            self._loop.call_later(self._interval_s / 4, self._mark_movement)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._over:
+            self._wake.clear()
+            try:
+                wait_s = self._renew()
+                if failures:
+                    log.info("lease is renewed again", failures=failures)
+                failures = 0
+            except HeadraceError as exc:
+                failures += 1
+                if failures == 1:
+                    log.warning("lease can't be renewed, trying again", error=str(exc))
+                wait_s = min(0.05 * 2.0 ** min(failures, 10), self._interval_s)
+            except Exception:
+                failures += 1
+                log.exception("lease failed in an unforeseen way, trying again")
+                wait_s = self._interval_s
+            self._wake.wait(wait_s)
+
+    def _renew(self) -> float:
+        name, config = self._state.name, self._state.config
+        call = protocol.renew(
+            self._state.keys, name, config.lease_ms, moves=self.moves, seats=self._seats()
+        )
+        (answer,) = self._transport.run([call])
+        self.renewed_at = time.monotonic()
+        if not self._over and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_answer, name, answer)
+        if isinstance(answer, Fenced):
+            return self._interval_s
+        return min(self._interval_s, max(answer.next_ms / 1000 + _SOONEST_S, _SOONEST_S))

@@ -1,0 +1,57 @@
+"""How log lines look: for people on a terminal, JSON otherwise. Values never break a line, so none can be forged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal
+
+import structlog
+
+from headrace_worker.context import current_run
+
+LogFormat = Literal["auto", "console", "json"]
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
+    """Every line of structlog goes to standard error, in the format and from the level given."""
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if console
+        else structlog.processors.JSONRenderer(sort_keys=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _add_run,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _escape if console else _unchanged,
+            *([] if console else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _add_run(_logger: Any, _method: str, line: Any) -> Any:
+    """Adds the ids of the run that executes here, which are bound once a run."""
+    for name, value in (current_run.get() or {}).items():
+        line.setdefault(name, value)
+    return line
+
+
+def _escape(_logger: Any, _method: str, line: Any) -> Any:
+    """Line breaks and control characters in values are escaped: event names come from outside."""
+    for name, value in line.items():
+        if isinstance(value, str) and name != "exception" and not value.isprintable():
+            line[name] = value.encode("unicode_escape").decode("ascii")
+    return line
+
+
+def _unchanged(_logger: Any, _method: str, line: Any) -> Any:
+    return line

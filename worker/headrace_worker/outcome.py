@@ -1,0 +1,121 @@
+"""What an attempt can come to, as values; the executor makes one, the settler records it. Pure."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from headrace import RunError
+from headrace.codec import RunState
+
+from headrace_worker.errors import Abort, RetryAfter
+from headrace_worker.retry import Retry
+
+MAX_TRACEBACK = 8_192
+MAX_MESSAGE = 2_048
+UNKNOWN_JOB = "unknown_job"
+LOST = "lost"
+
+
+class Succeeded(msgspec.Struct, frozen=True):
+    """The function returned."""
+
+    output: Any = None
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The run ends without success; `reason` is why it is dead: `failed`, `lost` or `unknown_job`."""
+
+    error: RunError
+    reason: str = "failed"
+
+
+class TimedOut(msgspec.Struct, frozen=True):
+    """The last attempt ran out of time."""
+
+    error: RunError
+
+
+class Invalid(msgspec.Struct, frozen=True):
+    """The payload does not fit the job's schema; it never will, so there is no retry."""
+
+    error: RunError
+
+
+class Canceled(msgspec.Struct, frozen=True):
+    """The run was canceled while it executed."""
+
+
+class RetryLater(msgspec.Struct, frozen=True):
+    """The run waits for its next delivery, which `state` describes."""
+
+    error: RunError
+    delay_s: float
+    state: RunState
+
+
+class Released(msgspec.Struct, frozen=True):
+    """The worker gave the run up before its end: nothing is recorded, and another worker will take it."""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """The entry or its event can't be read: it is set aside as it is, for a person to look at."""
+
+    message: str
+
+
+Outcome = Succeeded | Failed | TimedOut | Invalid | Canceled | RetryLater | Released | Unreadable
+
+
+def error_of(exc: BaseException) -> RunError:
+    """Returns an exception as it is recorded: bounded, and cut in the middle of a long traceback."""
+    kind = type(exc)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(exc)
+    except Exception as fault:  # noqa: BLE001 - a broken __str__ must not hide the failure
+        message = f"<its message can't be read: {fault!r}>"
+    text = "".join(traceback.format_exception(exc))
+    if len(text) > MAX_TRACEBACK:
+        half = MAX_TRACEBACK // 2
+        text = f"{text[:half]}\n  … {len(text) - 2 * half:,} characters …\n{text[-half:]}"
+    return RunError(_clean(name), _clean(message[:MAX_MESSAGE]), _clean(text))
+
+
+def _clean(text: str) -> str:
+    """Returns text that UTF-8 can carry: an exception may hold lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def after_exception(
+    exc: BaseException, *, timed_out: bool, retry: Retry, state: RunState, draw: Callable[[], float]
+) -> Outcome:
+    """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
+    error = error_of(exc)
+    if isinstance(exc, Abort) or state.attempt >= retry.max_attempts:
+        return TimedOut(error) if timed_out else Failed(error)
+    delay_s = exc.delay_s if isinstance(exc, RetryAfter) else retry.delay_s(state.attempt, draw)
+    following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
+    return RetryLater(error, delay_s, following)
+
+
+def after_unknown_job(job: str, state: RunState, now_ms: int, give_up_ms: int, is_known: bool) -> Outcome:
+    """Returns what a run comes to whose job this worker does not have: a wait of 1, 2 … 60 s, or the end.
+
+    The wait is as long as the run has waited already, which doubles it. Nothing is counted.
+    """
+    since = state.unknown_since_ms or now_ms
+    waited_ms = max(now_ms - since, 0)
+    error = RunError("UnknownJob", f"no live worker has had job {job!r} for {waited_ms / 1000:.0f} s")
+    if waited_ms >= give_up_ms and not is_known:
+        return Failed(error, UNKNOWN_JOB)
+    following = RunState(attempt=state.attempt, lost=state.lost, unknown_since_ms=since, replay=state.replay)
+    return RetryLater(error, min(max(waited_ms / 1000, 1.0), 60.0), following)
+
+
+def lost(state: RunState) -> Failed:
+    """Returns what a run comes to that had its last life: too many workers died with it in their hands."""
+    message = f"{state.lost} workers died with this run in their hands"
+    return Failed(RunError("LostWorker", message), LOST)

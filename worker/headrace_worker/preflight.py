@@ -1,0 +1,122 @@
+"""What a worker checks before it starts: the server is one it can work with, and its user may do what it must.
+
+Every script is run once on scratch keys, under the worker's own user, so that a missing right stops the start by its
+name and not a settle at night.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from headrace import HeadraceError, OutOfMemory, PermissionMissing, Retention, calls, operations
+from headrace.calls import Call
+from headrace.event import Event
+from headrace.keys import Keys
+from headrace.outgoing import SendOptions, prepare
+
+from headrace_worker import protocol
+from headrace_worker.delivery import EventEntry, QueueRef, decode_delivery
+from headrace_worker.errors import StartRefused
+from headrace_worker.protocol import HeldEntry, Matched, Registration, Retried, Settled
+from headrace_worker.route import Route
+from headrace_worker.state import WorkerState
+
+log = structlog.get_logger("headrace.worker")
+
+_APP, _QUEUE, _NAME = "scratch", "scratch", "scratch"
+_SHORT = Retention(success_s=60, failure_s=60, dedupe_client_s=60, dedupe_sender_s=60)
+
+
+async def check(state: WorkerState) -> None:
+    """The worker can work on this server, or StartRefused says what to change."""
+    await _check_server(state)
+    try:
+        await _run_every_script(state)
+    except PermissionMissing as exc:
+        raise StartRefused(f"the worker's user lacks a right: {exc}") from exc
+    except OutOfMemory:
+        log.warning("server is full: the scripts were not tried out, and nothing new is taken until it drains")
+
+
+async def _check_server(state: WorkerState) -> None:
+    plan = operations.check_server()
+    try:
+        asked = next(plan)
+        (info,) = await state.commands.run(asked)
+        with contextlib.suppress(StopIteration):
+            plan.send([info])
+    except PermissionMissing:
+        log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")
+        return
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction" and not state.config.allow_eviction:
+        raise StartRefused(
+            f"the server's maxmemory-policy is {policy}, under which it may drop leases and records without a word; "
+            "set it to noeviction, or allow it with WorkerConfig(allow_eviction=True)"
+        )
+
+
+async def _run_every_script(state: WorkerState) -> None:
+    keys = Keys(state.keys.namespace, scratch=f"scratch:{secrets.token_hex(6)}:")
+    try:
+        await _live_a_life(state, keys)
+    finally:
+        with contextlib.suppress(HeadraceError):
+            await state.commands.run([_delete_all(keys)])
+
+
+async def _live_a_life(state: WorkerState, keys: Keys) -> None:
+    """One event is sent, dispatched, retried, promoted, released, settled, run again and buried, on scratch keys."""
+
+    async def ask(call: Call[Any]) -> Any:
+        return (await state.commands.run([call]))[0]
+
+    queue = QueueRef(_APP, _QUEUE, keys.queue(_APP, _QUEUE))
+    route = Route(f"{_APP}/{_NAME}", _APP, _QUEUE)
+    event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
+
+    async def take() -> Any:
+        ((_, entries),) = await ask(protocol.take(_NAME, [queue], 10))
+        return decode_delivery(queue, entries[0])
+
+    version = await ask(protocol.register(keys, _NAME, 60_000, Registration(_APP, "f", b"", (_QUEUE,))))
+    await ask(protocol.renew(keys, _NAME, 60_000, moves=True, seats=1))
+    await ask(calls.send(keys, event, "token"))
+    (entry,) = await ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
+    matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [route])
+    await ask(protocol.dispatch(keys, [matched], version, _SHORT))
+    await ask(protocol.listen_bell(keys, _APP, 1))
+    await ask(protocol.ring_bell(keys, _APP))
+    await ask(calls.watch(keys, _NAME))
+    delivery = await take()
+    await ask(protocol.started(keys, _NAME, [(delivery, 0)]))
+    await ask(protocol.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]))
+    await ask(protocol.listen_wake(keys, 0.001))
+    await ask(protocol.promote(keys, [f"r:{_QUEUE}:{_NAME}:{_APP}/{_NAME}"], 1))
+    delivery = await take()
+    held = [HeldEntry(delivery.entry, keys.event(_NAME), route.job)]
+    stream = protocol.queue_ref(keys, _APP, _QUEUE)
+    await ask(protocol.release(stream, held))
+    delivery = await take()
+    await ask(protocol.settle(keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT))
+    await ask(calls.rerun(keys, _NAME, route.job, _QUEUE))
+    delivery = await take()
+    await ask(protocol.bury(keys, queue.key, stream.group, delivery.entry, "scratch", "", _SHORT))
+    await ask(calls.cancel(keys, _NAME, _SHORT))
+    await ask(protocol.rescue(keys, _NAME, stream, [], dead=True, look_again_ms=1))
+    await ask(protocol.unseat(keys, _NAME, 0))
+    await ask(protocol.read_held(stream, _NAME, "", 1))
+    await ask(protocol.leave(keys, _NAME, _APP, [queue.key], dead=False))
+
+
+def _delete_all(keys: Keys) -> Call[int]:
+    names = (
+        keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
+        keys.workers, keys.leader, keys.seats, keys.meta, keys.event(_NAME), keys.queue(_APP, _QUEUE),
+        keys.bell(_APP), keys.routes(_APP), keys.worker(_NAME),
+    )  # fmt: skip
+    return Call(("DEL", *names), int)

@@ -1,0 +1,459 @@
+"""What a worker asks of the server: each function builds one call, each reader turns its reply into our types. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, as_text, script_call
+from headrace.codec import INLINE_BYTES
+from headrace.keys import Keys
+
+from headrace_worker.delivery import Delivery, Entry, EventEntry, QueueRef, entries_of
+from headrace_worker.route import Route
+
+MAX_READ = 500
+DISPATCH_GROUP = "dispatch"
+WORKERS_GROUP = "workers"
+BELL_GROUP = "bell"
+
+
+def _policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:
+    return (*retention.millis(), keys.settled_channel(""))
+
+
+# reading
+
+
+def read_group(group: str, worker: str, stream: str, count: int, block_ms: int | None) -> Call[list[Entry]]:
+    """Delivers new entries of a stream to this worker, at most `count`; waits for the first for `block_ms`."""
+    block = () if block_ms is None else ("BLOCK", block_ms)
+    return Call(("XREADGROUP", "GROUP", group, worker, "COUNT", count, *block, "STREAMS", stream, ">"), entries_of)
+
+
+def read_own(group: str, worker: str, stream: str, after: str, count: int) -> Call[list[Entry]]:
+    """Reads what is already in this worker's hands, from the entry behind `after` on."""
+    return Call(("XREADGROUP", "GROUP", group, worker, "COUNT", count, "STREAMS", stream, after), entries_of)
+
+
+def listen_bell(keys: Keys, app: str, block_ms: int) -> Call[bool]:
+    """Waits for the app's bell; one of those who wait gets it. Its readers share a name, as nothing is kept of it."""
+    command = ("XREADGROUP", "GROUP", BELL_GROUP, "any", "COUNT", 1, "BLOCK", block_ms, "NOACK", "STREAMS")
+    return Call((*command, keys.bell(app), ">"), bool)
+
+
+def ring_bell(keys: Keys, app: str) -> Call[None]:
+    """Wakes one idle worker of the app."""
+    return Call(("XADD", keys.bell(app), "MAXLEN", 1, "*", "r", ""), lambda _: None)
+
+
+def take(worker: str, queues: Sequence[QueueRef], free: int) -> Call[list[tuple[QueueRef, list[Entry]]]]:
+    """Delivers runs from several queues, asked in their order."""
+
+    def read(reply: list[Any]) -> list[tuple[QueueRef, list[Entry]]]:
+        return [
+            (queues[place - 1], [(entry[0], entry[1]) for entry in entries])
+            for place, entries in zip(reply[::2], reply[1::2], strict=True)
+        ]
+
+    return script_call("take", [queue.key for queue in queues], (worker, free), read)
+
+
+def read_body(keys: Keys, event_id: str) -> Call[bytes | None]:
+    """Reads a body that is only in the record; None when the record is gone."""
+    return Call(("HGET", keys.event(event_id), "e"), lambda reply: reply)
+
+
+# dispatching
+
+
+class Dispatched(msgspec.Struct, frozen=True):
+    """What a dispatch did; `lost` events had no record and no body."""
+
+    events: int
+    runs: int
+    lost: int
+
+
+class RoutesStale(msgspec.Struct, frozen=True):
+    """Nothing was dispatched: the routes have changed since they were read."""
+
+
+class QueuesFull(msgspec.Struct, frozen=True):
+    """Nothing was dispatched: the server is full and a queue of the event still has entries."""
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """An event with the routes that it matches."""
+
+    entry: EventEntry
+    routes: list[Route]
+
+
+def dispatch(
+    keys: Keys, batch: Sequence[Matched], version: str, retention: Retention, *, free_first: bool = False
+) -> Call[Dispatched | RoutesStale | QueuesFull]:
+    """Makes one run of each event in each matched queue.
+
+    Args:
+        free_first: one event only, for a full server.
+    """
+    places: dict[str, int] = {}
+    names: list[str] = [keys.events, keys.routes_version]
+    jobs: list[Argument] = []
+    events: list[Argument] = []
+    for matched in batch:
+        where = ""
+        for route in matched.routes:
+            place = places.get(route.job)
+            if place is None:
+                place = places[route.job] = len(places) + 1
+                names += (keys.queue(route.app, route.queue), keys.bell(route.app))
+                jobs += (route.job, route.queue)
+            where += f"{place},"
+        events += (matched.entry.entry, matched.entry.event_id, where)
+    names += [keys.event(matched.entry.event_id) for matched in batch]
+    argv = (*_policy(keys, retention), version, int(free_first), INLINE_BYTES, len(places), *jobs, *events)
+    return script_call("dispatch", names, argv, _read_dispatched)
+
+
+def _read_dispatched(reply: list[Any]) -> Dispatched | RoutesStale | QueuesFull:
+    match reply[0]:
+        case b"done":
+            return Dispatched(*reply[1:])
+        case b"stale":
+            return RoutesStale()
+    return QueuesFull()
+
+
+def read_routes_version(keys: Keys) -> Call[str]:
+    """Reads the version of the routes; to be read before the routes themselves."""
+    return Call(("GET", keys.routes_version), lambda reply: as_text(reply or b"0"))
+
+
+def read_apps(keys: Keys) -> Call[list[str]]:
+    """Reads the names of all apps that have queues."""
+    return Call(("SMEMBERS", keys.queues), lambda reply: sorted({as_text(each).partition("/")[0] for each in reply}))
+
+
+def read_routes(keys: Keys, app: str) -> Call[dict[bytes, bytes]]:
+    """Reads the stored subscriptions of an app."""
+    return Call(
+        ("HGETALL", keys.routes(app)), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))
+    )
+
+
+# settling
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A run that ends for good; `reason` is why it is dead, empty if it is not."""
+
+    delivery: Delivery
+    letter: str
+    elapsed_ms: int
+    reason: str
+    outcome: bytes
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """A run that waits for its next delivery, whose state is `state`."""
+
+    delivery: Delivery
+    state: str
+    elapsed_ms: int
+    delay_ms: int
+    outcome: bytes
+
+
+def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[list[int]]:
+    """Records the ends of runs; the reader returns the places of those that were not this worker's any more."""
+    names = [keys.runs, keys.dead]
+    argv: list[Argument] = [*_policy(keys, retention), worker, RECENT_ENTRIES]
+    for run in runs:
+        delivery = run.delivery
+        names += (delivery.queue.key, keys.event(delivery.event_id))
+        argv += (
+            delivery.entry, delivery.event_id, delivery.job, run.letter, delivery.state.text(),
+            delivery.queue.name, run.elapsed_ms, run.reason, run.outcome,
+        )  # fmt: skip
+    return script_call("settle", names, argv, _read_places)
+
+
+def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[list[int]]:
+    """Lets runs wait for their next delivery; the reader returns the places of those that were not ours any more."""
+    names = [keys.due, keys.wake]
+    argv: list[Argument] = [worker]
+    for run in runs:
+        delivery = run.delivery
+        names += (delivery.queue.key, keys.event(delivery.event_id))
+        argv += (
+            delivery.entry, delivery.event_id, delivery.job, run.state,
+            delivery.queue.name, run.elapsed_ms, run.delay_ms, run.outcome,
+        )  # fmt: skip
+    return script_call("retry", names, argv, _read_places)
+
+
+def _read_places(reply: list[int]) -> list[int]:
+    return [place - 1 for place in reply]
+
+
+def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Call[int]:
+    """Lets the records of runs say that they execute, each since so many ms."""
+    names = [keys.event(delivery.event_id) for delivery, _ in runs]
+    argv: list[Argument] = [worker]
+    for delivery, elapsed_ms in runs:
+        argv += (f"r:{delivery.job}", delivery.entry, elapsed_ms)
+    return script_call("started", names, argv, int)
+
+
+def bury(
+    keys: Keys, stream: str, group: str, entry: str, reason: str, error: str, retention: Retention
+) -> Call[int]:  # fmt: skip
+    """Sets an entry that can't be handled aside in `dead`, as it is."""
+    argv = (group, entry, reason, error, retention.millis()[1])
+    return script_call("bury", (stream, keys.dead), argv, int)
+
+
+# promoting
+
+
+class DueMember(msgspec.Struct, frozen=True):
+    """A member of `due` and its time in ms."""
+
+    member: str
+    due_ms: int
+
+
+class Promoted(msgspec.Struct, frozen=True):
+    """The server's time, how many members had lost their record, and the earliest members that are left."""
+
+    now_ms: int
+    dropped: int
+    ahead: list[DueMember]
+
+
+def member_key(keys: Keys, member: str) -> tuple[str, str, str] | None:
+    """Returns the record, the stream and the bell of a member of `due`; None for one that Headrace did not write."""
+    kind, _, rest = member.partition(":")
+    if kind == "e" and rest:
+        return keys.event(rest), keys.events, keys.events
+    queue, _, run = rest.partition(":")
+    event_id, _, job = run.rpartition(":")
+    app = job.partition("/")[0]
+    if kind != "r" or not (queue and event_id and app):
+        return None
+    return keys.event(event_id), keys.queue(app, queue), keys.bell(app)
+
+
+def promote(keys: Keys, members: Sequence[str], ahead: int) -> Call[Promoted]:
+    """Moves members that are due into their streams, and looks ahead."""
+    names = [keys.due, keys.events]
+    argv: list[Argument] = [INLINE_BYTES, ahead]
+    for member in members:
+        where = member_key(keys, member)
+        if where is not None:
+            names += where
+            argv.append(member)
+    return script_call("promote", names, argv, _read_promoted)
+
+
+def _read_promoted(reply: list[Any]) -> Promoted:
+    members = [
+        DueMember(as_text(member), int(float(score)))
+        for member, score in zip(reply[2::2], reply[3::2], strict=True)
+    ]
+    return Promoted(int(reply[0]), int(reply[1]), members)
+
+
+def listen_wake(keys: Keys, timeout_s: float) -> Call[bool]:
+    """Waits until an earlier due time is set, or for the time."""
+    return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.001):.3f}"), bool)
+
+
+# living
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """The lease holds on.
+
+    Attributes:
+        next_ms: until something may have to be done by this worker: a lease or seat that may end.
+        lapsed: workers whose seat has ended; only told to the leader.
+        dead: workers whose lease has ended; only told to the leader.
+    """
+
+    is_leader: bool
+    has_seat: bool
+    version: str
+    next_ms: int
+    lapsed: list[str]
+    dead: list[str]
+
+
+class Fenced(msgspec.Struct, frozen=True):
+    """The name is fenced or unknown: what it held is given to others, and it must not be used any more."""
+
+
+def renew(keys: Keys, worker: str, lease_ms: int, *, moves: bool, seats: int) -> Call[Renewed | Fenced]:
+    """Holds the worker's lease, its seat and the leadership on."""
+    names = (keys.workers, keys.worker(worker), keys.leader, keys.seats, keys.meta, keys.routes_version)
+    return script_call("renew", names, (worker, lease_ms, int(moves), seats), _read_renewed)
+
+
+def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
+    if reply[0] == b"fenced":
+        return Fenced()
+    _, leader, seat, version, next_ms, lapsed, dead = reply
+    return Renewed(
+        leader == 1,
+        seat == 1,
+        as_text(version),
+        int(next_ms),
+        [as_text(name) for name in lapsed],
+        [as_text(name) for name in dead],
+    )
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """What a worker makes known of itself at its start."""
+
+    app: str
+    fingerprint: str
+    subscriptions: bytes
+    queues: tuple[str, ...]
+
+
+def register(keys: Keys, worker: str, lease_ms: int, registration: Registration) -> Call[str]:
+    """Gives the worker a lease, stores its subscriptions and makes every group that it reads."""
+    app = registration.app
+    names = [keys.workers, keys.worker(worker), keys.routes(app), keys.routes_version, keys.queues, keys.events]
+    names += [keys.bell(app), *(keys.queue(app, queue) for queue in registration.queues)]
+    argv = (worker, lease_ms, app, registration.fingerprint, registration.subscriptions)
+    full_names = (f"{app}/{queue}" for queue in registration.queues)
+    return script_call("register", names, (*argv, *full_names), as_text)
+
+
+def leave(keys: Keys, worker: str, app: str, queues: Sequence[str], *, dead: bool) -> Call[bool]:
+    """Forgets a worker that holds nothing."""
+    names = [keys.workers, keys.worker(worker), keys.seats, keys.leader, keys.routes(app), keys.routes_version]
+    names += [keys.events, *queues]
+    return script_call("leave", names, (worker, int(dead)), bool)
+
+
+def end_lease(keys: Keys, worker: str) -> Call[None]:
+    """Ends the lease of a worker that is known to be dead, so that its runs need not wait for it."""
+    return Call(("ZADD", keys.workers, "XX", 0, worker), lambda _: None)
+
+
+def unseat(keys: Keys, worker: str, still_open_ms: int) -> Call[bool]:
+    """Takes a seat away that has run out."""
+    return script_call("unseat", (keys.seats, keys.events), (worker, still_open_ms), bool)
+
+
+# rescuing and releasing
+
+
+class HeldEntry(msgspec.Struct, frozen=True):
+    """An entry in a worker's hands, and the record and job of its run; empty for entries of `events`."""
+
+    entry: str
+    record: str = ""
+    job: str = ""
+
+
+class StreamRef(msgspec.Struct, frozen=True):
+    """A stream of work: `events` or a queue.
+
+    Attributes:
+        bell: the bell of its app; the stream itself for `events`.
+        queue: the queue's name without its app; empty for `events`.
+    """
+
+    key: str
+    group: str
+    bell: str
+    queue: str = ""
+    app: str = ""
+
+
+def events_ref(keys: Keys) -> StreamRef:
+    """Returns `events` as a stream of work."""
+    return StreamRef(keys.events, DISPATCH_GROUP, keys.events)
+
+
+def queue_ref(keys: Keys, app: str, queue: str) -> StreamRef:
+    """Returns a queue as a stream of work."""
+    return StreamRef(keys.queue(app, queue), WORKERS_GROUP, keys.bell(app), queue, app)
+
+
+def read_held(stream: StreamRef, worker: str, after: str, count: int) -> Call[list[str]]:
+    """Reads the ids of entries in a worker's hands, whoever asks."""
+    start = f"({after}" if after else "-"
+    return Call(
+        ("XPENDING", stream.key, stream.group, start, "+", count, worker),
+        lambda reply: [as_text(row[0]) for row in reply],
+    )
+
+
+def read_entry(stream: StreamRef, entry: str) -> Call[Entry]:
+    """Reads one entry, whoever holds it; its fields are None when it is gone."""
+    return Call(
+        ("XRANGE", stream.key, entry, entry), lambda reply: (entry.encode(), reply[0][1] if reply else None)
+    )
+
+
+class WorkerFacts(msgspec.Struct, frozen=True):
+    """What is stored of a worker: its app and its queues' full names."""
+
+    app: str
+    queues: tuple[str, ...]
+
+
+def read_worker(keys: Keys, worker: str) -> Call[WorkerFacts | None]:
+    """Reads what is stored of a worker; None when nothing is."""
+
+    def read(reply: list[bytes | None]) -> WorkerFacts | None:
+        app, queues = reply
+        return None if app is None else WorkerFacts(as_text(app), tuple(as_text(queues or b"").split()))
+
+    return Call(("HMGET", keys.worker(worker), "app", "queues"), read)
+
+
+def read_queues(keys: Keys) -> Call[list[str]]:
+    """Reads the full names of all queues, `<app>/<queue>`."""
+    return Call(("SMEMBERS", keys.queues), lambda reply: sorted(map(as_text, reply)))
+
+
+def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument]]:
+    argv: list[Argument] = []
+    for each in held:
+        argv += (each.entry, each.job)
+    return [each.record for each in held if each.record], argv
+
+
+def rescue(
+    keys: Keys, worker: str, stream: StreamRef, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int
+) -> Call[int]:  # fmt: skip
+    """Fences a dead worker (or, if not `dead`, minds a lapsed seat) and puts its entries back; see the script."""
+    records, entries = _held_arguments(held)
+    names = [keys.workers if dead else keys.seats, keys.worker(worker), keys.meta, stream.key, stream.bell, *records]
+    argv = (worker, stream.group, int(dead), look_again_ms, stream.queue, *entries)
+    return script_call("rescue", names, argv, int)
+
+
+def release(stream: StreamRef, held: Sequence[HeldEntry]) -> Call[int]:
+    """Puts this worker's own entries back, with nothing counted."""
+    records, entries = _held_arguments(held)
+    return script_call("release", [stream.key, stream.bell, *records], (stream.group, stream.queue, *entries), int)
+
+
+def unblock(client_id: int) -> Call[int]:
+    """Ends a blocked read as if its time had run out: what it might have been handed stays with the server."""
+    return Call(("CLIENT", "UNBLOCK", client_id), int)
+
+
+def forget_due(keys: Keys, members: Sequence[str]) -> Call[int]:
+    """Takes members out of `due` that Headrace did not write."""
+    return Call(("ZREM", keys.due, *members), int)

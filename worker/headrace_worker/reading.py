@@ -1,0 +1,75 @@
+"""Blocked reads that end on request, and the look at what is already in a worker's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+from headrace import HeadraceError
+from headrace.calls import Call
+from headrace.transport import AsyncTransport
+
+from headrace_worker import protocol
+from headrace_worker.delivery import Entry
+from headrace_worker.state import WorkerState
+
+T = TypeVar("T")
+
+
+class Reader:
+    """One connection for one loop's blocked reads.
+
+    A read is never cancelled: what the server had just handed out would stay in this worker's hands unseen. It is
+    ended through the server instead, or runs until its time is up.
+    """
+
+    def __init__(self, state: WorkerState) -> None:
+        self._commands = state.commands
+        self._client_id: int | None = None
+        self._is_reading = False
+        self._transport = AsyncTransport(
+            state.url,
+            attempts=1,
+            reply_timeout_s=state.config.block_s + 5,
+            on_connect=self._note_client_id,
+        )
+
+    async def _note_client_id(self, connection: Any) -> None:
+        await connection.on_connect()
+        await connection.send_command("CLIENT", "ID")
+        self._client_id = await connection.read_response()
+
+    async def read(self, call: Call[T]) -> T:
+        """Returns what the read gives; it may wait as long as the call says."""
+        self._is_reading = True
+        try:
+            (result,) = await asyncio.shield(asyncio.ensure_future(self._transport.run([call])))
+        finally:
+            self._is_reading = False
+        found: T = result
+        return found
+
+    async def end(self) -> None:
+        """The read that is open, if one is, ends soon; where the server's user may not do that, at its own time."""
+        if self._is_reading and self._client_id is not None:
+            with contextlib.suppress(HeadraceError):
+                await self._commands.run([protocol.unblock(self._client_id)])
+
+    async def close(self) -> None:
+        """The connection is closed."""
+        await self._transport.close()
+
+
+async def own_entries(state: WorkerState, group: str, stream: str, name: str) -> AsyncIterator[list[Entry]]:
+    """Yields, page by page, the entries of a stream that are in the hands of this worker's name."""
+    after = "0"
+    while True:
+        (page,) = await state.commands.run(
+            [protocol.read_own(group, name, stream, after, protocol.MAX_READ)]
+        )
+        if not page:
+            return
+        yield page
+        after = page[-1][0].decode()

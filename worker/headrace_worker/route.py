@@ -1,0 +1,170 @@
+"""Which jobs an event goes to: the subscriptions of all apps, and the match of one event against them. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+from headrace import HeadraceError
+from headrace.codec import StoredEvent, decode_value
+
+from headrace_worker.app import App
+from headrace_worker.filters import compile_filter
+from headrace_worker.trigger import Trigger
+
+ROUTES_FORMAT = 1
+"""What a dispatcher must be able to evaluate; raised when triggers learn something that older ones do not know."""
+
+
+class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One job's trigger, as it is stored with its app's others."""
+
+    job: str
+    queue: str
+    trigger: Trigger
+
+
+class Subscriptions(msgspec.Struct, frozen=True):
+    """All of an app's, with the format that evaluating them takes."""
+
+    format: int
+    jobs: list[Subscription]
+
+
+class RoutesTooNew(HeadraceError):
+    """An app's routes need a newer release of Headrace to evaluate; this worker must not dispatch."""
+
+    def __init__(self, app: str, needed: int) -> None:
+        self.app = app
+        super().__init__(
+            f"the routes of app {app!r} have format {needed}, this release evaluates {ROUTES_FORMAT}; "
+            "this worker dispatches nothing until it is upgraded, workers that can go on"
+        )
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where a matching event's run goes: job `<app>/<id>`, queue without its app."""
+
+    job: str
+    app: str
+    queue: str
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Subscriptions)
+
+_Test = Callable[[object], bool]
+
+
+def subscriptions_of(app: App) -> bytes:
+    """Returns an app's subscriptions as they are stored: the same for the same jobs, in whatever order."""
+    jobs = [Subscription(job.id, job.queue, job.trigger) for job in app.jobs.values()]
+    return _encoder.encode(Subscriptions(ROUTES_FORMAT, sorted(jobs, key=lambda each: each.job)))
+
+
+def fingerprint_of(subscriptions: bytes) -> str:
+    """Returns the short name under which subscriptions stand."""
+    return hashlib.blake2b(subscriptions, digest_size=8).hexdigest()
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    route: Route
+    sources: frozenset[str]
+    passes: _Test | None
+    context_passes: _Test | None
+
+
+class Routes:
+    """The effective subscriptions of all apps at one version, and the match against them."""
+
+    def __init__(self, version: str, stored: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        """The routes are ready to match.
+
+        Args:
+            version: of the routes, read before the rest.
+            stored: for each app, its hash: `s:<fingerprint>` subscriptions, `n:<fingerprint>` age,
+                `w:<worker>` fingerprint, `last` the fingerprint of the last worker that left.
+
+        Raises:
+            RoutesTooNew: an app's subscriptions need a newer release.
+        """
+        self.version = version
+        self._by_name: dict[str, list[_Candidate]] = {}
+        self._live: set[str] = set()
+        for app, fields in stored.items():
+            for subscription in _effective(app, fields, self._live):
+                self._add(app, subscription)
+
+    def _add(self, app: str, subscription: Subscription) -> None:
+        trigger = subscription.trigger
+        candidate = _Candidate(
+            Route(f"{app}/{subscription.job}", app, subscription.queue),
+            frozenset(trigger.sources),
+            compile_filter(trigger.filter) if trigger.filter else None,
+            compile_filter(trigger.context_filter, at="context_filter") if trigger.context_filter else None,
+        )
+        for name in trigger.names:
+            self._by_name.setdefault(name, []).append(candidate)
+
+    def match(self, event: StoredEvent) -> list[Route]:
+        """Returns the routes of the jobs that the event matches, each once; raises UndecodableEvent."""
+        candidates = self._by_name.get(event.n)
+        if not candidates:
+            return []
+        found = []
+        payload = context = _UNREAD
+        for candidate in candidates:
+            if candidate.sources and event.s not in candidate.sources:
+                continue
+            if candidate.passes is not None:
+                payload = decode_value(event.p) if payload is _UNREAD else payload
+                if not candidate.passes(payload):
+                    continue
+            if candidate.context_passes is not None:
+                context = decode_value(event.c) if context is _UNREAD else context
+                if not candidate.context_passes(context):
+                    continue
+            found.append(candidate.route)
+        return found
+
+    def has_live(self, job: str) -> bool:
+        """A live worker has subscribed with this job, `<app>/<id>`."""
+        return job in self._live
+
+
+_UNREAD: object = object()
+
+
+def _effective(app: str, fields: Mapping[bytes, bytes], live: set[str]) -> Iterable[Subscription]:
+    """Returns each job's subscription of the newest fingerprint with a live worker; where none lives, the last stays."""
+    prints = {value for field, value in fields.items() if field.startswith(b"w:")}
+    alive = bool(prints)
+    if not alive and b"last" in fields:
+        prints = {fields[b"last"]}
+    newest_first = sorted(prints, key=lambda each: int(fields.get(b"n:" + each, b"0")), reverse=True)
+    jobs: dict[str, Subscription] = {}
+    for fingerprint in newest_first:
+        blob = fields.get(b"s:" + fingerprint)
+        if blob is None:
+            continue
+        needed = _needed_format(blob)
+        if needed > ROUTES_FORMAT:
+            raise RoutesTooNew(app, needed)
+        for subscription in _decoder.decode(blob).jobs:
+            jobs.setdefault(subscription.job, subscription)
+            if alive:
+                live.add(f"{app}/{subscription.job}")
+    return jobs.values()
+
+
+class _Needed(msgspec.Struct):
+    format: int
+
+
+_needed_decoder = msgspec.msgpack.Decoder(_Needed)
+
+
+def _needed_format(blob: bytes) -> int:
+    """Reads only the format, as the rest may have a shape that this release does not know."""
+    return _needed_decoder.decode(blob).format

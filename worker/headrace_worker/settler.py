@@ -1,0 +1,232 @@
+"""Records what runs came to: the one place where an outcome becomes a write, in batches of one round trip.
+
+It must not decide anything: outcomes are made by the executor. What can't be encoded is recorded as failed; a batch
+that the server refuses for its content is halved until the culprit is alone, and that one is set aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import assert_never
+
+import msgspec
+import structlog
+from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, RunError, ServerNotReady
+from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
+from headrace.codec import encode_outcome
+
+from headrace_worker import protocol
+from headrace_worker.hand import Hand, Held, Key
+from headrace_worker.outcome import (
+    Canceled,
+    Failed,
+    Invalid,
+    Outcome,
+    Released,
+    RetryLater,
+    Succeeded,
+    TimedOut,
+    Unreadable,
+)
+from headrace_worker.protocol import Retried, Settled
+from headrace_worker.state import WorkerState
+
+log = structlog.get_logger("headrace.settler")
+
+REMEMBERED_S = 30.0
+REMEMBERED_RUNS = 10_000
+REMEMBERED_BYTES = 1_024
+_TELL_STARTED_S = 0.25
+
+
+class _Buried(msgspec.Struct, frozen=True):
+    error: str
+
+
+_Record = Settled | Retried | _Buried
+
+
+class _Item(msgspec.Struct, frozen=True, eq=False):
+    held: Held
+    record: _Record
+    size: int
+
+
+class Settler:
+    """Collects outcomes and records them; a run's slot is free only then, so nothing piles up in an outage."""
+
+    def __init__(self, state: WorkerState, hand: Hand) -> None:
+        self._state = state
+        self._hand = hand
+        self._waiting: deque[_Item] = deque()
+        self._under_way: list[_Item] = []
+        self._fresh: list[Held] = []
+        self._wake = asyncio.Event()
+        self._remembered: dict[Key, tuple[float, _Record]] = {}
+
+    def put(self, held: Held, outcome: Outcome) -> None:
+        """The outcome will be recorded."""
+        if isinstance(outcome, Released):
+            self._hand.settled(held)
+            return
+        record = self._record(held, outcome)
+        self._waiting.append(_Item(held, record, _size_of(record)))
+        self._wake.set()
+
+    def tell_started(self, held: Held) -> None:
+        """The record will say that the run executes, if it still does when the next batch goes."""
+        if not self._fresh:
+            asyncio.get_running_loop().call_later(_TELL_STARTED_S, self._wake.set)
+        self._fresh.append(held)
+
+    @property
+    def is_idle(self) -> bool:
+        """Every outcome so far is recorded."""
+        return not (self._waiting or self._under_way)
+
+    async def tick(self) -> None:
+        """Records the next batch, once there is one."""
+        await self._wake.wait()
+        self._wake.clear()
+        batch = self._under_way = self._next_batch()
+        try:
+            await self._settle(batch)
+        finally:
+            self._waiting.extendleft(reversed([item for item in batch if not item.held.is_settled]))
+            self._under_way = []
+            if self._waiting:
+                self._wake.set()
+
+    def stop(self) -> None:
+        """The wait for outcomes ends."""
+        self._wake.set()
+
+    async def recover(self, error: HeadraceError | None) -> None:
+        """Nothing is to be done: the batch that failed is first in line again."""
+
+    def settle_again(self, key: Key, held: Held) -> bool:
+        """An entry has turned up again whose outcome is known: it is recorded again, and not run."""
+        known = self._remembered.get(key)
+        if known is None or time.monotonic() - known[0] > REMEMBERED_S:
+            return False
+        self._hand.take(held)
+        self._hand.ended(held)
+        self._waiting.append(_Item(held, known[1], _size_of(known[1])))
+        self._wake.set()
+        return True
+
+    def _record(self, held: Held, outcome: Outcome) -> _Record:
+        elapsed_ms = held.elapsed_ms(time.monotonic())
+        delivery = held.delivery
+        match outcome:
+            case Succeeded(output):
+                try:
+                    blob = self._encode_output(output)
+                except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+                    error = RunError("UnencodableOutput", f"the output can't be carried by msgpack: {exc}")
+                    return Settled(delivery, "f", elapsed_ms, "failed", encode_outcome(error, None))
+                return Settled(delivery, "s", elapsed_ms, "", blob)
+            case Failed(error, reason):
+                return Settled(delivery, "f", elapsed_ms, reason, encode_outcome(error, None))
+            case TimedOut(error):
+                return Settled(delivery, "t", elapsed_ms, "timed_out", encode_outcome(error, None))
+            case Invalid(error):
+                return Settled(delivery, "i", elapsed_ms, "invalid_payload", encode_outcome(error, None))
+            case Canceled():
+                return Settled(delivery, "c", elapsed_ms, "", b"")
+            case RetryLater(error, delay_s, state):
+                blob = encode_outcome(error, None)
+                return Retried(delivery, state.text(), elapsed_ms, round(delay_s * 1000), blob)
+            case Unreadable(message):
+                return _Buried(message)
+            case Released():  # pragma: no cover - handled by put
+                raise AssertionError("a released run has no record")
+            case _:
+                assert_never(outcome)
+
+    def _encode_output(self, output: object) -> bytes:
+        blob = encode_outcome(None, output)
+        if len(blob) > self._state.config.max_output_bytes:
+            note = f"<an output of {len(blob):,} bytes was not kept: max_output_bytes is {self._state.config.max_output_bytes:,}>"
+            return encode_outcome(None, note)
+        return blob
+
+    def _next_batch(self) -> list[_Item]:
+        batch: list[_Item] = []
+        size = 0
+        while self._waiting and len(batch) < MAX_BATCH_EVENTS:
+            size += self._waiting[0].size
+            if batch and size > MAX_BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _settle(self, batch: list[_Item]) -> None:
+        state = self._state
+        settled = [item for item in batch if isinstance(item.record, Settled)]
+        retried = [item for item in batch if isinstance(item.record, Retried)]
+        groups: list[list[_Item]] = []
+        calls: list[Call[list[int]]] = []
+        if settled:
+            records = [item.record for item in settled if isinstance(item.record, Settled)]
+            calls.append(protocol.settle(state.keys, state.name, records, state.config.retention))
+            groups.append(settled)
+        if retried:
+            waits = [item.record for item in retried if isinstance(item.record, Retried)]
+            calls.append(protocol.retry(state.keys, state.name, waits))
+            groups.append(retried)
+        results = await state.commands.run([*calls, *self._started()], partial=True)
+        for group, result in zip(groups, results, strict=False):
+            if isinstance(result, HeadraceError):
+                await self._after_refusal(group, result)
+            else:
+                self._done(group, result)
+        for item in batch:
+            if isinstance(item.record, _Buried):
+                await self._bury(item, "unreadable", item.record.error)
+
+    def _started(self) -> list[Call[int]]:
+        fresh, self._fresh = self._fresh, []
+        now = time.monotonic()
+        executing = [
+            (held.delivery, held.elapsed_ms(now)) for held in fresh if not (held.has_ended or held.is_settled)
+        ]
+        return [protocol.started(self._state.keys, self._state.name, executing)] if executing else []
+
+    async def _after_refusal(self, group: list[_Item], error: HeadraceError) -> None:
+        if isinstance(error, ConnectionFailed | ServerNotReady | OutOfMemory | PermissionMissing):
+            raise error
+        if len(group) > 1:
+            log.warning("batch of outcomes was refused and is halved", runs=len(group), error=str(error))
+            half = len(group) // 2
+            await self._settle(group[:half])
+            await self._settle(group[half:])
+        else:
+            await self._bury(group[0], "unsettled", str(error))
+
+    async def _bury(self, item: _Item, reason: str, error: str) -> None:
+        delivery = item.held.delivery
+        log.error("entry can't be handled and is set aside in dead", run=delivery.run_id, error=error)
+        call = protocol.bury(
+            self._state.keys, delivery.queue.key, protocol.WORKERS_GROUP, delivery.entry, reason, error,
+            self._state.config.retention,
+        )  # fmt: skip
+        await self._state.commands.run([call])
+        self._hand.settled(item.held)
+
+    def _done(self, group: list[_Item], missed: list[int]) -> None:
+        now, lost = time.monotonic(), set(missed)
+        for place, item in enumerate(group):
+            self._hand.settled(item.held)
+            if item.size <= REMEMBERED_BYTES:
+                self._remembered[item.held.key] = (now, item.record)
+            if place in lost:
+                log.warning("outcome dropped: the run was given to another worker", run=item.held.delivery.run_id)
+        while len(self._remembered) > REMEMBERED_RUNS:
+            del self._remembered[next(iter(self._remembered))]
+
+
+def _size_of(record: _Record) -> int:
+    return len(record.outcome) + 200 if isinstance(record, Settled | Retried) else 200

@@ -1,0 +1,68 @@
+"""For tests of jobs: runs a worker in this process until everything that was sent has settled."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from headrace import HeadraceError
+from headrace.calls import Call
+from headrace.keys import Keys
+from headrace.transport import AsyncTransport
+
+from headrace_worker.app import App
+from headrace_worker.config import WorkerConfig
+from headrace_worker.worker import Worker
+
+_LOOK_S = 0.02
+
+
+class NotSettled(HeadraceError, TimeoutError):
+    """Something that was sent has not settled in the time given; the message says what is left, and where."""
+
+
+async def run_until_settled(
+    app: App,
+    url: str | None = None,
+    *,
+    namespace: str | None = None,
+    config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
+    timeout: float = 30,  # noqa: ASYNC109 - the time is for the whole, and says what was left
+) -> None:
+    """Every event sent so far is dispatched and every run of the app has settled, delayed ones and retries included.
+
+    Raises:
+        NotSettled: that is not so after `timeout` seconds.
+        StartRefused: see `Worker.run`.
+    """
+    worker = Worker(app, url, namespace=namespace, config=config)
+    running = asyncio.ensure_future(worker.run())
+    transport = AsyncTransport(worker.url)
+    try:
+        left = await _wait_until_settled(running, transport, worker.keys, app, time.monotonic() + timeout)
+    finally:
+        worker.stop()
+        await running
+        await transport.close()
+    if left:
+        raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
+
+
+async def _wait_until_settled(
+    running: asyncio.Future[None], transport: AsyncTransport, keys: Keys, app: App, deadline: float
+) -> dict[str, int]:
+    quiet_looks = 0
+    while not running.done():
+        left = await _open_work(transport, keys, app)
+        quiet_looks = 0 if left else quiet_looks + 1
+        if quiet_looks == 2 or time.monotonic() > deadline:  # two, as work may move between the parts of one look
+            return left
+        await asyncio.sleep(_LOOK_S)
+    return {}
+
+
+async def _open_work(transport: AsyncTransport, keys: Keys, app: App) -> dict[str, int]:
+    streams = [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)]
+    looks = [("ZCARD", keys.due), *(("XLEN", stream) for stream in streams)]
+    counts = await transport.run([Call(look, int) for look in looks])
+    return {key: count for (_, key), count in zip(looks, counts, strict=True) if count}

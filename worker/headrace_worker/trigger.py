@@ -1,0 +1,68 @@
+"""What a job listens to. Pure: a trigger is data that is checked when it is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from headrace_worker.errors import JobError
+from headrace_worker.filters import compile_filter
+
+
+class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The events that a job subscribes to: those with one of the names, from one of the sources, that pass both filters.
+
+    Attributes:
+        names: exact, case-sensitive.
+        sources: exact; none means any source.
+    """
+
+    names: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    filter: dict[str, Any] | None = None
+    context_filter: dict[str, Any] | None = None
+
+
+def event_trigger(
+    name: str | Iterable[str],
+    *,
+    source: str | Iterable[str] | None = None,
+    filter: Mapping[str, Any] | None = None,  # noqa: A002 - the name that Trigger.dev v2 gave it
+    context_filter: Mapping[str, Any] | None = None,
+) -> Trigger:
+    """Returns a trigger for events by name, source, and filters on their payload and context.
+
+    Args:
+        name: one name or several; an event needs to have one of them.
+        source: one source or several; None means any.
+        filter: what the payload must pass, in the language of event filters.
+        context_filter: the same for the context.
+
+    Raises:
+        JobError: a name or source that no event can have.
+        FilterError: a filter that is not of the language; it gives the path.
+    """
+    for value, at in ((filter, "filter"), (context_filter, "context_filter")):
+        if value is not None:
+            compile_filter(value, at=at)
+    return Trigger(
+        names=_texts("name", name),
+        sources=() if source is None else _texts("source", source),
+        filter=None if filter is None else dict(filter),
+        context_filter=None if context_filter is None else dict(context_filter),
+    )
+
+
+def _texts(field: str, given: object) -> tuple[str, ...]:
+    values = (given,) if isinstance(given, str) else given
+    if not isinstance(values, Iterable):
+        raise JobError("event_trigger", f"{field} must be a string or several, not {given!r}")
+    found = tuple(dict.fromkeys(values))
+    if not found:
+        raise JobError("event_trigger", f"{field} is empty; give at least one")
+    for text in found:
+        if not isinstance(text, str) or not 1 <= len(text) <= 256:
+            raise JobError("event_trigger", f"{field} {text!r} must be a string of 1 to 256 characters")
+    return found

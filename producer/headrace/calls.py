@@ -7,13 +7,12 @@ arguments are EVALSHA, the script's SHA1 and the number of keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from headrace import codec
-from headrace.errors import EventConflict, EventNotFound
+from headrace.errors import ConfigurationError, EventConflict, EventNotFound
 from headrace.event import DeadEntry, EventRecord, RunRecord, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
@@ -27,6 +26,7 @@ RECENT_ENTRIES = 10_000
 """How many entries, about, the listings of events and of runs keep."""
 MAX_BATCH_EVENTS = 500
 MAX_BATCH_BYTES = 4_194_304
+_MAX_RETENTION_S = 100 * 366 * 86_400
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):
@@ -52,6 +52,12 @@ class Retention(msgspec.Struct, frozen=True):
     dedupe_client_s: float = 900
     dedupe_sender_s: float = 86_400
 
+    def __post_init__(self) -> None:
+        """Refuses, with ConfigurationError, what is no number of seconds."""
+        for name, value in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
+            if not isinstance(value, int | float) or not 0 <= value <= _MAX_RETENTION_S:
+                raise ConfigurationError(f"retention: {name} must be 0 to 100 years of seconds, not {value!r}")
+
     def millis(self) -> tuple[int, int, int, int, int]:
         """The policy as the scripts read it; derived ids are remembered as long as failures are kept."""
         failure = round(self.failure_s * 1000)
@@ -64,9 +70,7 @@ class Retention(msgspec.Struct, frozen=True):
         )
 
 
-def script_call(
-    name: str, keys: Sequence[str], argv: Sequence[Argument], read: Callable[[Any], T]
-) -> Call[T]:
+def script_call(name: str, keys: Sequence[str], argv: Sequence[Argument], read: Callable[[Any], T]) -> Call[T]:
     """Returns the call of a script."""
     script = load(name)
     return Call(("EVALSHA", script.sha, len(keys), *keys, *argv), read, script)
@@ -82,9 +86,7 @@ def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
     groups: list[Sequence[Outgoing]] = []
     start = size = 0
     for place, event in enumerate(events):
-        if place > start and (
-            place - start >= MAX_BATCH_EVENTS or size + len(event.body) > MAX_BATCH_BYTES
-        ):
+        if place > start and (place - start >= MAX_BATCH_EVENTS or size + len(event.body) > MAX_BATCH_BYTES):
             groups.append(events[start:place])
             start, size = place, 0
         size += len(event.body)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,14 +17,14 @@ from typing import Any, Self, TypeVar
 import redis
 import redis.asyncio
 
-from headrace import calls, operations, outgoing
+from headrace import operations, outgoing
 from headrace.calls import Retention
 from headrace.errors import ConfigurationError, HeadraceError, PermissionMissing, WaitTimeout
 from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
 from headrace.faults import translate
 from headrace.keys import Keys
 from headrace.operations import Plan
-from headrace.transport import AsyncTransport, Backoff, Transport
+from headrace.transport import RETRIED, AsyncTransport, Backoff, Transport
 
 T = TypeVar("T")
 
@@ -80,7 +80,12 @@ class _Settings:
         self._is_checked = False
 
     def _prepare(
-        self, events: Sequence[Event | Mapping[str, Any]], options: outgoing.SendOptions, numbered: bool, id_kind: str
+        self,
+        events: Iterable[Event | Mapping[str, Any]],
+        options: outgoing.SendOptions,
+        *,
+        numbered: bool,
+        id_kind: str,
     ) -> list[outgoing.Outgoing]:
         return outgoing.prepare(
             events,
@@ -90,6 +95,11 @@ class _Settings:
             numbered=numbered,
             id_kind=id_kind,
         )
+
+    def _raise_if_final(self, exc: Exception, failures: int) -> None:
+        error = translate(exc)
+        if failures >= self._attempts or not isinstance(error, RETRIED):
+            raise error from exc
 
 
 def _new_token() -> str:
@@ -146,7 +156,7 @@ class Client(_Settings):
 
     def send_events(
         self,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Iterable[Event | Mapping[str, Any]],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -211,27 +221,28 @@ class Client(_Settings):
             WaitTimeout: that is not so after `timeout` seconds; nothing is stopped by it.
             EventNotFound: no such event is known.
         """
-        timeout_s = calls.seconds(timeout)
+        timeout_s = operations.seconds(timeout)
         deadline = time.monotonic() + timeout_s
         failures = 0
-        listener = redis.Redis(connection_pool=self._transport.pool).pubsub(ignore_subscribe_messages=True)
+        listener = redis.Redis(connection_pool=self._transport.pool).pubsub()
         try:
             while True:
+                record = self._run(operations.watch(self.keys, event_id), partial=True)
+                left = deadline - time.monotonic()
+                if record.is_settled:
+                    return record
+                if left <= 0:
+                    raise WaitTimeout(event_id, timeout_s)
                 try:
-                    listener.subscribe(self.keys.settled_channel(event_id))
-                    while True:
-                        record = self._run(operations.watch(self.keys, event_id), partial=True)
-                        left = deadline - time.monotonic()
-                        if record.is_settled:
-                            return record
-                        if left <= 0:
-                            raise WaitTimeout(event_id, timeout_s)
-                        _listen(listener, min(left, _REREAD_S))
+                    if not listener.subscribed:
+                        listener.subscribe(self.keys.settled_channel(event_id))
+                    # The first message says that the subscription stands, so the record is read once more then.
+                    listener.get_message(timeout=min(left, _REREAD_S))
+                    failures = 0
                 except (redis.RedisError, OSError) as exc:
                     failures += 1
-                    if failures >= self._attempts:
-                        raise translate(exc) from exc
                     listener.reset()
+                    self._raise_if_final(exc, failures)
                     time.sleep(Backoff(self._attempts).delay_s(failures))
         finally:
             listener.close()
@@ -250,13 +261,13 @@ class Client(_Settings):
 
     def _send(
         self,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Iterable[Event | Mapping[str, Any]],
         options: outgoing.SendOptions,
         *,
         numbered: bool,
         id_kind: str = "s",
     ) -> list[SentEvent]:
-        prepared = self._prepare(events, options, numbered, id_kind)
+        prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
         return self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
 
     def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
@@ -280,14 +291,6 @@ class Client(_Settings):
         except HeadraceError:
             self._is_checked = False
             raise
-
-
-def _listen(listener: Any, timeout_s: float) -> None:
-    """Returns when something is published, or after the time."""
-    end = time.monotonic() + timeout_s
-    while (left := end - time.monotonic()) > 0:
-        if listener.get_message(timeout=left) is not None:
-            return
 
 
 class AsyncClient(_Settings):
@@ -323,7 +326,7 @@ class AsyncClient(_Settings):
 
     async def send_events(
         self,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Iterable[Event | Mapping[str, Any]],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -362,29 +365,30 @@ class AsyncClient(_Settings):
         """See `Client.get_dead`."""
         return await self._run(operations.get_dead(self.keys, entry_id))
 
-    async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:  # noqa: ASYNC109
+    async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """See `Client.wait_for_event`."""
-        timeout_s = calls.seconds(timeout)
+        timeout_s = operations.seconds(timeout)
         deadline = time.monotonic() + timeout_s
         failures = 0
-        listener = redis.asyncio.Redis(connection_pool=self._transport.pool).pubsub(ignore_subscribe_messages=True)
+        listener = redis.asyncio.Redis(connection_pool=self._transport.pool).pubsub()
         try:
             while True:
+                record = await self._run(operations.watch(self.keys, event_id), partial=True)
+                left = deadline - time.monotonic()
+                if record.is_settled:
+                    return record
+                if left <= 0:
+                    raise WaitTimeout(event_id, timeout_s)
                 try:
-                    await listener.subscribe(self.keys.settled_channel(event_id))
-                    while True:
-                        record = await self._run(operations.watch(self.keys, event_id), partial=True)
-                        left = deadline - time.monotonic()
-                        if record.is_settled:
-                            return record
-                        if left <= 0:
-                            raise WaitTimeout(event_id, timeout_s)
-                        await _listen_async(listener, min(left, _REREAD_S))
+                    if not listener.subscribed:
+                        await listener.subscribe(self.keys.settled_channel(event_id))
+                    # The first message says that the subscription stands, so the record is read once more then.
+                    await listener.get_message(timeout=min(left, _REREAD_S))
+                    failures = 0
                 except (redis.RedisError, OSError) as exc:
                     failures += 1
-                    if failures >= self._attempts:
-                        raise translate(exc) from exc
-                    await listener.reset()
+                    await listener.aclose()
+                    self._raise_if_final(exc, failures)
                     await asyncio.sleep(Backoff(self._attempts).delay_s(failures))
         finally:
             await listener.aclose()
@@ -403,13 +407,13 @@ class AsyncClient(_Settings):
 
     async def _send(
         self,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Iterable[Event | Mapping[str, Any]],
         options: outgoing.SendOptions,
         *,
         numbered: bool,
         id_kind: str = "s",
     ) -> list[SentEvent]:
-        prepared = self._prepare(events, options, numbered, id_kind)
+        prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
         return await self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
 
     async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
@@ -433,11 +437,3 @@ class AsyncClient(_Settings):
         except HeadraceError:
             self._is_checked = False
             raise
-
-
-async def _listen_async(listener: Any, timeout_s: float) -> None:
-    """Returns when something is published, or after the time."""
-    end = time.monotonic() + timeout_s
-    while (left := end - time.monotonic()) > 0:
-        if await listener.get_message(timeout=left) is not None:
-            return

@@ -92,9 +92,7 @@ def from_millis(millis: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=millis)
 
 
-def encode_event(
-    name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None
-) -> bytes:
+def encode_event(name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None) -> bytes:
     """Returns an event as it travels.
 
     Raises:

@@ -10,9 +10,7 @@ import msgspec
 DEFAULT_SOURCE = "trigger.dev"
 
 EventStatus = Literal["delayed", "delivered", "canceled"]
-RunStatus = Literal[
-    "queued", "executing", "waiting", "succeeded", "failed", "timed_out", "canceled", "invalid_payload"
-]
+RunStatus = Literal["queued", "executing", "waiting", "succeeded", "failed", "timed_out", "canceled", "invalid_payload"]
 
 FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "canceled", "invalid_payload"})
 FAILED_STATUSES: frozenset[str] = frozenset({"failed", "timed_out", "invalid_payload"})

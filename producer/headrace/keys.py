@@ -13,9 +13,7 @@ def check_name(kind: str, name: object) -> str:
     """Returns the name of an app, job, queue or namespace, or raises ConfigurationError that says its rule."""
     if isinstance(name, str) and _NAME.match(name):
         return name
-    raise ConfigurationError(
-        f"{kind} {name!r} is not a name: 1 to 64 of the characters A-Z a-z 0-9 _ . - are allowed"
-    )
+    raise ConfigurationError(f"{kind} {name!r} is not a name: 1 to 64 of the characters A-Z a-z 0-9 _ . - are allowed")
 
 
 class Keys:

@@ -176,10 +176,7 @@ def _events_of(entry: IndexEntry, job: str | None, status: str | None) -> list[_
         ids = [parts[0] for parts in runs if parts and job in (None, parts[1])]
     else:
         ids = [event_id for event_id, _ in entry.pairs]
-    return [
-        _Indexed(event_id, f"{_next_id(entry.id)}~{place}")
-        for place, event_id in enumerate(dict.fromkeys(ids), 1)
-    ]
+    return [_Indexed(event_id, f"{_next_id(entry.id)}~{place}") for place, event_id in enumerate(dict.fromkeys(ids), 1)]
 
 
 def _check_limit(limit: object) -> None:
@@ -246,7 +243,7 @@ def retry_run(keys: Keys, run: str) -> Plan[RunRecord]:
 
 def seconds(timeout: float | timedelta) -> float:
     """Returns how long to wait, in seconds; raises InvalidArgument."""
-    given = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    given: object = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:  # as NaN is not
         raise InvalidArgument("timeout", f"must be seconds >= 0 or a timedelta, not {timeout!r}")
     return float(given)

@@ -188,16 +188,11 @@ def prepare(
             head = heads[event.name, event.source]
         except (KeyError, TypeError):  # not seen yet, or no texts
             head = heads[event.name, event.source] = _check_head(event, index)
-        stamp, stamp_us = moment, moment_us
-        if event.timestamp is not None:
-            stamp = _check_aware("timestamp", event.timestamp, index)
-            stamp_us = codec.to_micros(stamp)
-        body = _encode(event, head, stamp_us, account, index)
+        stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
+        body = _encode(event, head, moment_us if stamp is moment else codec.to_micros(stamp), account, index)
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
-        if event.id is None:
-            event_id, kind = next(new_ids), "c"
-        else:
-            event_id, kind = _check_text("id", event.id, index), id_kind
+        event_id = next(new_ids) if event.id is None else _check_text("id", event.id, index)
+        kind = "c" if event.id is None else id_kind
         prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp))
     return prepared

@@ -76,7 +76,8 @@ class Backoff:
         return min(1.0, 0.05 * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
-_RETRIED = (ConnectionFailed, ServerNotReady)
+RETRIED = (ConnectionFailed, ServerNotReady)
+"""What is waited through: the server is away, or says that it can't at the moment."""
 
 
 class Transport:
@@ -105,7 +106,7 @@ class Transport:
         while True:
             try:
                 return self._attempt(calls, partial=partial)
-            except _RETRIED:
+            except RETRIED:
                 failures += 1
                 if failures >= self._backoff.attempts:
                     raise
@@ -208,7 +209,7 @@ class AsyncTransport:
         while True:
             try:
                 return await self._attempt(calls, partial=partial)
-            except _RETRIED:
+            except RETRIED:
                 failures += 1
                 if failures >= self._backoff.attempts:
                     raise

@@ -1,0 +1,58 @@
+"""Client and AsyncClient are one interface, called or awaited."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from headrace import AsyncClient, Client
+
+
+def methods(kind: type) -> dict[str, inspect.Signature]:
+    members = inspect.getmembers(kind, inspect.isfunction)
+    return {name: inspect.signature(member) for name, member in members if not name.startswith("__")}
+
+
+def test_both_have_the_same_methods_with_the_same_signatures() -> None:
+    """Public or private: same names, same arguments in the same order, same defaults, same results."""
+    assert methods(Client) == methods(AsyncClient)
+
+
+def test_both_are_made_of_the_same_settings() -> None:
+    """Their constructors take the same, and say so."""
+    assert inspect.signature(Client) == inspect.signature(AsyncClient)
+    assert Client.__init__.__doc__ == AsyncClient.__init__.__doc__
+
+
+@pytest.mark.parametrize("name", sorted(name for name in methods(Client) if not name.startswith("_")))
+def test_each_public_method_is_called_in_one_and_awaited_in_the_other(name: str) -> None:
+    """And both say what is true afterwards."""
+    plain, awaited = getattr(Client, name), getattr(AsyncClient, name)
+    assert not inspect.iscoroutinefunction(plain)
+    assert inspect.iscoroutinefunction(awaited)
+    assert plain.__doc__
+    assert awaited.__doc__
+
+
+def test_the_public_methods_are_those_of_the_contract() -> None:
+    """None is missing, and none appears without a word about it."""
+    assert {name for name in methods(Client) if not name.startswith("_")} == {
+        "cancel_event",
+        "close",
+        "get_dead",
+        "get_event",
+        "get_run",
+        "list_dead",
+        "list_runs",
+        "retry_run",
+        "send_event",
+        "send_events",
+        "wait_for_event",
+    }
+
+
+def test_each_is_a_context_manager_of_its_kind() -> None:
+    """`with` closes the one, `async with` the other."""
+    assert {"__enter__", "__exit__"} <= set(vars(Client))
+    assert {"__aenter__", "__aexit__"} <= set(vars(AsyncClient))

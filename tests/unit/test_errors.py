@@ -1,0 +1,192 @@
+"""Errors form one tree, hold their facts, say what to do, and survive pickling."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+
+import pytest
+import redis.exceptions as theirs
+
+import headrace
+from headrace import errors
+from headrace.errors import HeadraceError
+from headrace.faults import ScriptMissing, translate
+
+SAMPLES: list[HeadraceError] = [
+    errors.HeadraceError("x"),
+    errors.ConfigurationError("x"),
+    errors.InvalidArgument("limit", "must be 1 to 1000, not 0"),
+    errors.InvalidEvent("name", "is missing", 3),
+    errors.EventTooLarge(2_000_000, 1_048_576, 3),
+    errors.EventConflict("e1", [1]),
+    errors.NotFound("x"),
+    errors.EventNotFound("e1"),
+    errors.RunNotFound("e1:app/job"),
+    errors.DeadEntryNotFound("1-0"),
+    errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
+    errors.WaitTimeout("e1", 1.5),
+    errors.UndecodableEvent("x"),
+    errors.ServerError("x", [1]),
+    errors.ConnectionFailed("x"),
+    errors.ServerNotReady("LOADING", "x"),
+    errors.OutOfMemory("x", [1]),
+    errors.PermissionMissing("x"),
+    errors.UnsupportedServer("x"),
+]
+PUBLIC = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+
+
+def drawn_tree() -> dict[str, str]:
+    """The parent of each error as the module's docstring draws it."""
+    parents: dict[str, str] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"    ([│ ├└─]*)(\w+)", line)
+        if found and found[2] in PUBLIC:
+            depth = len(found[1]) // 4
+            path = [*path[:depth], found[2]]
+            parents[found[2]] = path[-2] if depth else "Exception"
+    return parents
+
+
+def test_the_tree_is_as_it_is_drawn() -> None:
+    """Every error stands in the docstring, under the class that it is derived from."""
+    real = {name: kind.__bases__[0].__name__ for name, kind in PUBLIC.items()}
+    assert drawn_tree() == real
+
+
+def test_every_error_is_public() -> None:
+    """What can be raised can be imported from the package, to be caught."""
+    assert set(PUBLIC) <= set(headrace.__all__)
+    assert headrace.__all__ == sorted(headrace.__all__)
+
+
+def test_errors_are_also_what_python_calls_them() -> None:
+    """A wrong value is a ValueError, what is not found a LookupError, what takes too long a TimeoutError."""
+    for kind in (errors.ConfigurationError, errors.InvalidArgument, errors.InvalidEvent, errors.UndecodableEvent):
+        assert issubclass(kind, ValueError)
+    assert issubclass(errors.NotFound, LookupError)
+    assert issubclass(errors.WaitTimeout, TimeoutError)
+
+
+def test_there_is_a_sample_of_every_error() -> None:
+    """So that what the tests below hold, they hold of all."""
+    assert {type(sample) for sample in SAMPLES} == set(PUBLIC.values())
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("clone", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
+def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, clone: object) -> None:
+    """A copy has the same type, message and facts, so that a process pool can hand it on."""
+    assert callable(clone)
+    twin = clone(error)
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert vars(twin) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (errors.InvalidEvent("name", "is missing"), "name: is missing; nothing was sent"),
+        (errors.InvalidEvent("name", "is missing", 0), "events[0].name: is missing; nothing was sent"),
+        (
+            errors.EventTooLarge(2_000_000, 1_048_576),
+            (
+                "payload: the encoded event has 2,000,000 bytes, more than the 1,048,576 that max_event_bytes allows; "
+                "keep the data elsewhere and send a reference to it; nothing was sent"
+            ),
+        ),
+        (
+            errors.EventConflict("e1"),
+            (
+                "event 'e1' is already delayed under another name or source and was left unchanged; "
+                "cancel it first, or use another id"
+            ),
+        ),
+        (
+            errors.EventNotFound("e1"),
+            "no event 'e1' in this namespace: it was never here, or its retention has passed",
+        ),
+        (errors.RunNotFound("r"), "no run 'r' in this namespace: it was never here, or its retention has passed"),
+        (
+            errors.DeadEntryNotFound("1-0"),
+            "no dead letter '1-0' in this namespace: it was never here, or its retention has passed",
+        ),
+        (errors.RunNotRetryable("r", "queued", "why"), "run 'r' is queued and can't be retried: why"),
+        (errors.WaitTimeout("e1", 2.0), "event 'e1' has not settled within 2 s; it goes on"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_writes_its_own_message(error: HeadraceError, message: str) -> None:
+    """It says what happened, what did not, and what to do."""
+    assert str(error) == message
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "says"),
+    [
+        (theirs.ConnectionError("Error 111"), errors.ConnectionFailed, "Error 111"),
+        (theirs.TimeoutError("Timeout reading"), errors.ConnectionFailed, "Timeout reading"),
+        (ConnectionResetError("reset"), errors.ConnectionFailed, "reset"),
+        (theirs.OutOfMemoryError("command not allowed"), errors.OutOfMemory, "raise maxmemory"),
+        (
+            theirs.ResponseError("Error running script (call to f_1): @user_script:1: -OOM command not allowed"),
+            errors.OutOfMemory,
+            "took nothing",
+        ),
+        (theirs.NoPermissionError("no permissions"), errors.PermissionMissing, "deploy/acl"),
+        (
+            theirs.ResponseError("ACL failure in script: No permissions to access a key script: 1"),
+            errors.PermissionMissing,
+            "deploy/acl",
+        ),
+        (theirs.AuthenticationError("invalid username-password pair"), errors.PermissionMissing, "of the URL"),
+        (theirs.ResponseError("WRONGTYPE Operation against a key"), errors.ServerError, "another namespace"),
+        (theirs.ResponseError("unknown command 'XADD'"), errors.UnsupportedServer, "Redis >= 6.2 or Valkey >= 7.2"),
+        (theirs.ResponseError("something new"), errors.ServerError, "something new"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, Exception) else "",
+)
+def test_what_redis_py_raises_becomes_ours(raised: Exception, kind: type[HeadraceError], says: str) -> None:
+    """One place translates, keeps the server's words, and says what to do about them."""
+    error = translate(raised)
+    assert type(error) is kind
+    assert says in str(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (theirs.BusyLoadingError("Redis is loading the dataset in memory"), "LOADING"),
+        (theirs.ReadOnlyError("You can't write against a read only replica."), "READONLY"),
+        (theirs.MasterDownError("Link with MASTER is down"), "MASTERDOWN"),
+        (theirs.TryAgainError("Multiple keys request during rehashing of slot"), "TRYAGAIN"),
+        (theirs.ClusterDownError("The cluster is down"), "CLUSTERDOWN"),
+        (theirs.AuthenticationError("Authentication required."), "NOAUTH"),
+        (theirs.ResponseError("UNBLOCKED force unblock from blocking operation"), "UNBLOCKED"),
+        (theirs.ResponseError("BUSY Redis is busy running a script."), "BUSY"),
+        (theirs.ResponseError("NOREPLICAS Not enough good replicas to write."), "NOREPLICAS"),
+        (theirs.ResponseError("MISCONF Errors writing to the AOF file: No space left"), "MISCONF"),
+        (theirs.ResponseError("NOGROUP No such key"), "NOGROUP"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_states_to_wait_through_are_told_from_refusals(raised: Exception, code: str) -> None:
+    """Each has its own error with the server's word, whatever class redis-py has for it."""
+    error = translate(raised)
+    assert isinstance(error, errors.ServerNotReady)
+    assert error.code == code
+
+
+def test_our_own_errors_are_left_alone() -> None:
+    """Translating twice changes nothing."""
+    once = translate(theirs.ResponseError("something new"))
+    assert translate(once) is once
+
+
+def test_a_lost_script_is_known_as_such() -> None:
+    """The transport sends the script again for it."""
+    assert isinstance(translate(theirs.NoScriptError("No matching script.")), ScriptMissing)

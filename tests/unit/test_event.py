@@ -1,0 +1,91 @@
+"""Events and records are plain values, and say of themselves what is settled."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from headrace import DeadEntry, DeadPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
+from headrace.event import FAILED_STATUSES, FINAL_STATUSES, EventStatus, RunStatus
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def run(status: RunStatus) -> RunRecord:
+    return RunRecord(id="e:app/job", event_id="e", job="app/job", status=status, attempt=1, queue="default")
+
+
+def record(status: EventStatus = "delivered", *runs: RunRecord, is_dispatched: bool = True) -> EventRecord:
+    return EventRecord(
+        id="e",
+        name="user.created",
+        payload=None,
+        context=None,
+        timestamp=NOW,
+        source="trigger.dev",
+        account_id=None,
+        status=status,
+        deliver_at=None,
+        delivered_at=NOW,
+        canceled_at=None,
+        is_dispatched=is_dispatched,
+        runs=list(runs),
+    )
+
+
+def test_only_the_name_is_required() -> None:
+    """Every other field of an event has the default of the contract."""
+    event = Event("user.created")
+    assert (event.payload, event.context, event.id, event.timestamp) == (None, None, None, None)
+    assert event.source == "trigger.dev"
+
+
+def test_an_unknown_field_is_refused_where_the_event_is_made() -> None:
+    """A misspelt field of an Event is an error in the line that has it."""
+    with pytest.raises(TypeError, match="paylod"):
+        Event(name="user.created", paylod={})  # type: ignore[call-arg]
+    with pytest.raises(msgspec.ValidationError, match="paylod"):
+        msgspec.convert({"name": "user.created", "paylod": {}}, Event)
+
+
+@pytest.mark.parametrize("kind", [Event, SentEvent, RunError, RunRecord, EventRecord, RunPage, DeadEntry, DeadPage])
+def test_nothing_can_be_changed(kind: type[msgspec.Struct]) -> None:
+    """All of them are frozen."""
+    assert kind.__struct_config__.frozen
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "timed_out", "canceled", "invalid_payload"])
+def test_a_run_in_a_final_state_is_settled(status: RunStatus) -> None:
+    """Each of the five ends is one."""
+    assert run(status).is_settled
+
+
+@pytest.mark.parametrize("status", ["queued", "executing", "waiting"])
+def test_a_run_that_goes_on_is_not_settled(status: RunStatus) -> None:
+    """Neither before an attempt, nor in one, nor between two."""
+    assert not run(status).is_settled
+
+
+def test_the_states_of_a_failure_are_final() -> None:
+    """What counts as failed has ended, and neither a success nor a cancellation counts as failed."""
+    assert FINAL_STATUSES - {"succeeded", "canceled"} == FAILED_STATUSES
+
+
+def test_an_event_is_settled_when_every_run_of_it_is() -> None:
+    """One open run keeps it open; an end without success is an end."""
+    assert record("delivered", run("succeeded"), run("failed")).is_settled
+    assert not record("delivered", run("succeeded"), run("waiting")).is_settled
+
+
+def test_an_event_that_matched_nothing_is_settled_once_it_was_matched() -> None:
+    """Without runs it depends on whether there may still be some to come."""
+    assert record("delivered").is_settled
+    assert not record("delivered", is_dispatched=False).is_settled
+
+
+def test_a_canceled_event_is_settled_and_a_delayed_one_is_not() -> None:
+    """Both have no runs, and one of them never will."""
+    assert record("canceled", is_dispatched=False).is_settled
+    assert not record("delayed", is_dispatched=False).is_settled

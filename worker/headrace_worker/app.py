@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from headrace.keys import check_name
-
 from headrace_worker import job as jobs
 from headrace_worker.errors import JobError
 from headrace_worker.job import Job, JobFunction
@@ -31,7 +30,7 @@ class App:
         self.version = version
         self.jobs: dict[str, Job] = {}
 
-    def job(
+    def job(  # noqa: PLR0913 - the public interface
         self,
         *,
         id: str,  # noqa: A002 - the name in the public interface

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 import msgspec
+
 from headrace import ConfigurationError, Retention
 from headrace.keys import check_name
 

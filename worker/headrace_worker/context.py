@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import structlog
+
 from headrace import AsyncClient, Client, Event, InvalidEvent, SentEvent
 from headrace.event import DEFAULT_SOURCE
 from headrace.ids import derived_event_id
@@ -108,7 +109,7 @@ class _Doing:
         """A structlog logger whose lines carry the ids of run, job and event."""
         return structlog.get_logger("headrace.job").bind(**(current_run.get() or {"run": self._run_id}))
 
-    def _keyed(self, key: str, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
         if not isinstance(key, str) or not key:
             raise InvalidEvent("key", f"must be a string that is not empty, not {key!r}")
         keyed = []
@@ -116,9 +117,7 @@ class _Doing:
             event = as_event(given, place)
             own = key if place == 0 else f"{key}\0{place}"
             event_id = derived_event_id(self._run_id, own) if event.id is None else event.id
-            keyed.append(
-                Event(event.name, event.payload, event.context, event_id, event.timestamp, event.source)
-            )
+            keyed.append(Event(event.name, event.payload, event.context, event_id, event.timestamp, event.source))
         return keyed
 
 

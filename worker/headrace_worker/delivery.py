@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from headrace import UndecodableEvent
 from headrace.codec import RunState, StoredEvent, decode_entry_state, decode_event
 from headrace.ids import run_id
@@ -13,12 +14,20 @@ Entry = tuple[bytes, list[bytes] | None]
 """What a stream's read gives: an entry's id, its fields and values in turn; None for fields that were deleted."""
 
 
-class QueueRef(msgspec.Struct, frozen=True):
-    """A queue: its app, its name and its key."""
+class Stream(msgspec.Struct, frozen=True):
+    """A stream of work: `events`, or an app's queue.
 
-    app: str
-    name: str
+    Attributes:
+        bell: the bell of its app; the stream itself for `events`.
+        app: whose queue it is; empty for `events`.
+        name: the queue's name, without its app; empty for `events`.
+    """
+
     key: str
+    group: str
+    bell: str
+    app: str = ""
+    name: str = ""
 
 
 class Delivery(msgspec.Struct, frozen=True, eq=False):
@@ -30,7 +39,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
         size: bytes of a body that is only in the record.
     """
 
-    queue: QueueRef
+    queue: Stream
     entry: str
     event_id: str
     job_id: str
@@ -42,6 +51,11 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     def job(self) -> str:
         """`<app>/<job id>`."""
         return f"{self.queue.app}/{self.job_id}"
+
+    @property
+    def queued_ms(self) -> int:
+        """When its entry came into the queue, by the server's clock."""
+        return int(self.entry.partition("-")[0])
 
     @property
     def run_id(self) -> str:
@@ -68,7 +82,7 @@ def _fields(fields: list[bytes] | None, names: tuple[bytes, bytes, bytes]) -> di
     return found
 
 
-def decode_delivery(queue: QueueRef, entry: Entry) -> Delivery:
+def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
     """Returns a queue's entry as a delivery, or raises UndecodableEvent."""
     entry_id, fields = entry
     values = _fields(fields, (b"e", b"j", b"b"))

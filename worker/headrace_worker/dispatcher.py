@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
+
 from headrace import HeadraceError, OutOfMemory, ServerNotReady, UndecodableEvent
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from headrace.codec import INLINE_BYTES, decode_event
-
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
 from headrace_worker.loops import wait_either
@@ -36,6 +36,7 @@ class Dispatcher:
         self._state = state
         self._routes: Routes | None = None
         self._under_way: asyncio.Task[None] | None = None
+        self._ending: asyncio.Future[None] | None = None
         self._may_hold_unseen = False
         self.reader = Reader(state)
         self.is_too_old = False
@@ -49,13 +50,17 @@ class Dispatcher:
         if self._may_hold_unseen:
             await self._dispatch_unseen()
         name = state.name
-        call = protocol.read_group(
-            protocol.DISPATCH_GROUP, name, state.keys.events, MAX_BATCH_EVENTS, state.block_ms
-        )
+        call = protocol.read_group(protocol.DISPATCH_GROUP, name, state.keys.events, MAX_BATCH_EVENTS, state.block_ms)
         entries = await self.reader.read(call)
         await self.finish()
         if entries and name == state.name:
             self._under_way = asyncio.ensure_future(self._dispatch(entries))
+            self._under_way.add_done_callback(self._end_read_if_failed)
+
+    def _end_read_if_failed(self, task: asyncio.Task[None]) -> None:
+        """A batch that failed is looked at at once, not when the next events come."""
+        if not task.cancelled() and task.exception() is not None:
+            self._ending = asyncio.ensure_future(self.reader.end())
 
     async def finish(self) -> None:
         """The batch that was under way is dispatched, or its failure raised."""
@@ -95,7 +100,7 @@ class Dispatcher:
         """The batch under way is dispatched; events left in this worker's hands are back in their stream."""
         await self.finish()
         state = self._state
-        stream = protocol.events_ref(state.keys)
+        stream = protocol.events_stream(state.keys)
         async for page in own_entries(state, stream.group, stream.key, state.name):
             held = [protocol.HeldEntry(entry[0].decode()) for entry in page]
             await state.commands.run([protocol.release(stream, held)])
@@ -121,23 +126,20 @@ class Dispatcher:
 
     async def _readable(self, entries: Sequence[Entry]) -> list[EventEntry]:
         """Returns the events that can be read, with their bodies; the others are set aside."""
-        events, large = [], []
+        events: list[EventEntry] = []
         for entry in entries:
             try:
                 event = decode_event_entry(entry)
+                events.append(event if event.event is not None else await self._with_body(event))
             except UndecodableEvent as exc:
                 await self._bury(entry[0].decode(), str(exc))
-                continue
-            (events if event.event is not None else large).append(event)
-        for event in large:
-            (body,) = await self._state.commands.run([protocol.read_body(self._state.keys, event.event_id)])
-            try:
-                if body is None:
-                    raise UndecodableEvent("its payload was only in its record, and the record is gone")
-                events.append(msgspec.structs.replace(event, event=decode_event(body)))
-            except UndecodableEvent as exc:
-                await self._bury(event.entry, str(exc))
         return events
+
+    async def _with_body(self, entry: EventEntry) -> EventEntry:
+        body: bytes | None = (await self._state.commands.run([protocol.read_body(self._state.keys, entry.event_id)]))[0]
+        if body is None:
+            raise UndecodableEvent("its payload was only in its record, and the record is gone")
+        return msgspec.structs.replace(entry, event=decode_event(body))
 
     async def _match(self, events: Sequence[EventEntry], routes: Routes) -> list[Matched]:
         found = []
@@ -178,7 +180,7 @@ class Dispatcher:
     async def _bury(self, entry: str, error: str) -> None:
         log.error("event can't be read and is set aside in dead", entry=entry, error=error)
         keys, retention = self._state.keys, self._state.config.retention
-        call = protocol.bury(keys, keys.events, protocol.DISPATCH_GROUP, entry, "unreadable", error, retention)
+        call = protocol.bury(keys, protocol.events_stream(keys), entry, "unreadable", error, retention)
         await self._state.commands.run([call])
 
 

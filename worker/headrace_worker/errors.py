@@ -1,11 +1,11 @@
 """What the worker package adds to the tree of `headrace.errors`.
 
-    HeadraceError
-    ├── JobError           a job is defined in a way that can't work; its app can't be used
-    ├── StartRefused       the worker can't start on this server; nothing was started
-    └── RunControl         raised by a job's function to say how its run goes on
-        ├── RetryAfter
-        └── Abort
+HeadraceError
+├── JobError           a job is defined in a way that can't work; its app can't be used
+├── StartRefused       the worker can't start on this server; nothing was started
+└── RunControl         raised by a job's function to say how its run goes on
+├── RetryAfter
+└── Abort
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import functools
 import random
 import sys
 import time
@@ -18,9 +19,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+
 from headrace import RunError, UndecodableEvent, codec
 from headrace.codec import StoredEvent
-
 from headrace_worker import outcome as outcomes
 from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender, current_run
 from headrace_worker.delivery import Delivery
@@ -99,23 +100,29 @@ class Executor:
         if delivery.state.lost >= self._state.config.max_lost:
             return outcomes.lost(delivery.state)
         if job is None:
-            give_up_ms = round(self._state.config.unknown_job_s * 1000)
-            is_known = self._is_known(delivery.job)
-            return outcomes.after_unknown_job(delivery.job, delivery.state, _now_ms(), give_up_ms, is_known)
+            return self._after_unknown_job(delivery)
         try:
             event = codec.decode_event(delivery.body or b"")
             arguments = self._arguments(job, delivery, event)
+            output = await self._call(job, held, arguments)
         except UndecodableEvent as exc:
             return Unreadable(str(exc))
         except PayloadError as exc:
             return Invalid(exc.error)
-        try:
-            output = await self._call(job, held, arguments)
         except asyncio.CancelledError as exc:
             return self._after_cancel(job, held, exc)
-        except Exception as exc:  # noqa: BLE001 - whatever a job raises is an outcome
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - whatever a job raises is an outcome, SystemExit too
             return self._after_exception(job, held, exc)
         return Succeeded(output) if held.cause is None else self._after_cancel(job, held, None)
+
+    def _after_unknown_job(self, delivery: Delivery) -> Outcome:
+        give_up_ms = round(self._state.config.unknown_job_s * 1000)
+        is_known = self._is_known(delivery.job)
+        return outcomes.after_unknown_job(
+            delivery.job, delivery.state, delivery.queued_ms, give_up_ms, is_known=is_known
+        )
 
     def _arguments(self, job: Job, delivery: Delivery, event: StoredEvent) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
@@ -130,9 +137,7 @@ class Executor:
     def _context(self, job: Job, delivery: Delivery, event: StoredEvent) -> Context:
         state = delivery.state
         return Context(
-            run=RunInfo(
-                delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)
-            ),
+            run=RunInfo(delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)),
             job=JobInfo(job.id, job.app, self._state.app.version, delivery.queue.name),
             event=EventInfo(
                 delivery.event_id, event.n, codec.decode_value(event.c), codec.from_micros(event.t), event.s
@@ -147,8 +152,8 @@ class Executor:
             held.timer = asyncio.get_running_loop().call_later(job.timeout_s, self._end, held, "timed_out")
         if job.is_async:
             return await job.function(**arguments)
-        call = contextvars.copy_context().run
-        future = self._threads.submit(call, job.function, **arguments)
+        call = functools.partial(job.function, **arguments)
+        future = self._threads.submit(contextvars.copy_context().run, call)
         held.thread = future
         return await asyncio.wrap_future(future)
 
@@ -194,9 +199,7 @@ class Executor:
 
     def _after_exception(self, job: Job, held: Held, exc: BaseException, *, timed_out: bool = False) -> Outcome:
         state = held.delivery.state
-        outcome = outcomes.after_exception(
-            exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random
-        )
+        outcome = outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
         error: RunError = outcome.error  # type: ignore[union-attr]
         log.info("attempt failed", attempt=state.attempt, error=f"{error.type}: {error.message}", **_ids(held))
         return outcome
@@ -204,10 +207,6 @@ class Executor:
 
 def _ids(held: Held) -> dict[str, str]:
     return {"run": held.delivery.run_id, "job": held.delivery.job}
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if sys.version_info >= (3, 12):

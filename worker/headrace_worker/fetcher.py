@@ -13,15 +13,15 @@ from collections.abc import Sequence
 
 import msgspec
 import structlog
-from headrace import HeadraceError, ServerNotReady, UndecodableEvent
 
+from headrace import HeadraceError, ServerNotReady, UndecodableEvent
 from headrace_worker import protocol
-from headrace_worker.delivery import Delivery, Entry, QueueRef, decode_delivery
+from headrace_worker.delivery import Delivery, Entry, Stream, decode_delivery
 from headrace_worker.executor import Executor
 from headrace_worker.hand import Hand, Held
 from headrace_worker.last_life import LastLife
 from headrace_worker.loops import wait_either
-from headrace_worker.protocol import MAX_READ, HeldEntry, StreamRef
+from headrace_worker.protocol import MAX_READ, HeldEntry
 from headrace_worker.reading import Reader, own_entries
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
@@ -68,17 +68,16 @@ class Fetcher:
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()
 
-    def described(self, stream: StreamRef, entries: Sequence[Entry]) -> list[HeldEntry]:
+    def described(self, stream: Stream, entries: Sequence[Entry]) -> list[HeldEntry]:
         """Returns those of a queue's entries that can be read as what a release takes; the others stay."""
-        queue = QueueRef(stream.app, stream.queue, stream.key)
         held = []
         for entry in entries:
             with contextlib.suppress(UndecodableEvent):
-                delivery = decode_delivery(queue, entry)
+                delivery = decode_delivery(stream, entry)
                 held.append(HeldEntry(delivery.entry, self._state.keys.event(delivery.event_id), delivery.job))
         return held
 
-    async def _read(self, name: str, free: int) -> Sequence[tuple[QueueRef, list[Entry]]]:
+    async def _read(self, name: str, free: int) -> Sequence[tuple[Stream, list[Entry]]]:
         state = self._state
         if len(self._queues) == 1:
             (queue,) = self._queues
@@ -91,10 +90,10 @@ class Fetcher:
             await self.reader.read(protocol.listen_bell(state.keys, state.app.name, state.block_ms))
         elif got == free:
             await state.commands.run([protocol.ring_bell(state.keys, state.app.name)])
-        found: list[tuple[QueueRef, list[Entry]]] = taken
+        found: list[tuple[Stream, list[Entry]]] = taken
         return found
 
-    async def _receive(self, name: str, queue: QueueRef, entries: Sequence[Entry]) -> None:
+    async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """What was read executes, but for what can't be read, and what must not share this process with others."""
         deliveries = []
         for entry in entries:
@@ -136,12 +135,10 @@ class Fetcher:
                 found.append(msgspec.structs.replace(delivery, body=body))
         return found
 
-    async def _bury(self, queue: QueueRef, entry: str, error: str) -> None:
+    async def _bury(self, queue: Stream, entry: str, error: str) -> None:
         log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=entry, error=error)
         retention = self._state.config.retention
-        call = protocol.bury(
-            self._state.keys, queue.key, protocol.WORKERS_GROUP, entry, "unreadable", error, retention
-        )  # fmt: skip
+        call = protocol.bury(self._state.keys, queue, entry, "unreadable", error, retention)
         await self._state.commands.run([call])
 
     async def _look_for_unseen(self) -> None:
@@ -156,7 +153,7 @@ class Fetcher:
                 await self._receive(name, queue, [entry for entry in unseen if not self._settle_again(queue, entry)])
         self._may_hold_unseen = False
 
-    def _settle_again(self, queue: QueueRef, entry: Entry) -> bool:
+    def _settle_again(self, queue: Stream, entry: Entry) -> bool:
         key = (queue.key, entry[0].decode())
         if key in self._hand.held:
             return True

@@ -11,9 +11,9 @@ from math import isfinite
 from typing import Any
 
 import msgspec
+
 from headrace import ConfigurationError
 from headrace.keys import check_name
-
 from headrace_worker.errors import JobError
 from headrace_worker.retry import Retry
 from headrace_worker.schema import Parser, parser_of
@@ -51,7 +51,7 @@ class Job(msgspec.Struct, frozen=True):
         return f"{self.app}/{self.id}"
 
 
-def define(
+def define(  # noqa: PLR0913 - a job has these parts
     app: str,
     function: JobFunction,
     *,
@@ -87,7 +87,7 @@ def define(
     )
 
 
-def _parameters(job_id: str, function: JobFunction) -> frozenset[str]:
+def _parameters(job_id: str, function: object) -> frozenset[str]:
     if not callable(function) or isinstance(function, type):
         raise JobError(job_id, f"a job is a function, not {function!r}")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
@@ -97,7 +97,8 @@ def _parameters(job_id: str, function: JobFunction) -> frozenset[str]:
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if parameter.name not in _TAKES or not named:
             raise JobError(
-                job_id, f"its function takes {str(parameter)!r}; a job's function takes any of payload, io, ctx, by name"
+                job_id,
+                f"its function takes {str(parameter)!r}; a job's function takes any of payload, io, ctx, by name",
             )
     return frozenset(parameter.name for parameter in found)
 
@@ -117,8 +118,9 @@ def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[st
             schema = typing.get_type_hints(function, include_extras=True).get("payload")
         except NameError as exc:
             raise JobError(
-                job_id, f"the annotation of payload can't be found: {exc}; define the type at the top of a module, "
-                "or give it as schema=…"
+                job_id,
+                f"the annotation of payload can't be found: {exc}; define the type at the top of a module, "
+                "or give it as schema=…",
             ) from exc
     try:
         return parser_of(schema)

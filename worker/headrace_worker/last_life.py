@@ -33,7 +33,7 @@ class LastLife:
         return self._chosen in self._hand.held
 
     async def set_apart(self, deliveries: list[Delivery], name: str) -> list[Delivery]:
-        """Returns what may start now: all of them or, if one is on its last life, that one once nothing else is in hand."""
+        """Returns what may start now: all or, if one is on its last life, that one once nothing else is in hand."""
         last = [delivery for delivery in deliveries if self._is_last(delivery)]
         if not last:
             return deliveries
@@ -57,7 +57,7 @@ class LastLife:
         for name, group in by_queue.items():
             held = [HeldEntry(each.entry, keys.event(each.event_id), each.job) for each in group]
             await self._state.commands.run(
-                [protocol.release(protocol.queue_ref(keys, self._state.app.name, name), held)]
+                [protocol.release(protocol.queue_stream(keys, self._state.app.name, name), held)]
             )
 
     def _is_last(self, delivery: Delivery) -> bool:

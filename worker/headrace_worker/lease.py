@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 
 import structlog
+
 from headrace import HeadraceError
 from headrace.transport import Transport
-
 from headrace_worker import protocol
-from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.protocol import Fenced, Movement, Renewed
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.lease")
@@ -95,10 +95,11 @@ class Lease:
 
     def _renew(self) -> float:
         name, config = self._state.name, self._state.config
-        call = protocol.renew(
-            self._state.keys, name, config.lease_ms, moves=self.moves, seats=self._seats()
-        )
-        (answer,) = self._transport.run([call])
+        movement: Movement = "moves" if self.moves else "stuck"
+        if self._state.stopping.is_set():
+            movement = "resigns"
+        call = protocol.renew(self._state.keys, name, config.lease_ms, movement, seats=self._seats())
+        answer: Answer = self._transport.run([call])[0]
         self.renewed_at = time.monotonic()
         if not self._over and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_answer, name, answer)

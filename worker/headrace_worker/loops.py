@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
+
 from headrace import ConnectionFailed, HeadraceError, ServerNotReady
 
 log = structlog.get_logger("headrace.loop")
@@ -59,7 +60,7 @@ async def run_loop(name: str, loop: Loop, is_over: Callable[[], bool], over: asy
             await _pause(failures, over, lambda exc=exc: loop.recover(exc))  # type: ignore[misc]
         except HeadraceError as exc:
             failures += 1
-            log.error("loop failed, trying again", loop=name, error=str(exc), failures=failures)
+            log.error("loop failed, trying again", loop=name, error=str(exc), failures=failures)  # noqa: TRY400 - foreseen
             await _pause(failures, over, lambda exc=exc: loop.recover(exc))  # type: ignore[misc]
         except Exception:
             failures += 1

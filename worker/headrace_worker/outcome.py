@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
 from headrace import RunError
 from headrace.codec import RunState
-
 from headrace_worker.errors import Abort, RetryAfter
 from headrace_worker.retry import Retry
 
@@ -101,13 +101,14 @@ def after_exception(
     return RetryLater(error, delay_s, following)
 
 
-def after_unknown_job(job: str, state: RunState, now_ms: int, give_up_ms: int, is_known: bool) -> Outcome:
+def after_unknown_job(job: str, state: RunState, queued_ms: int, give_up_ms: int, *, is_known: bool) -> Outcome:
     """Returns what a run comes to whose job this worker does not have: a wait of 1, 2 … 60 s, or the end.
 
-    The wait is as long as the run has waited already, which doubles it. Nothing is counted.
+    The wait is as long as the run has waited already, which doubles it. Nothing is counted. The times are those at
+    which its entries came into the queue, so that no worker's clock decides.
     """
-    since = state.unknown_since_ms or now_ms
-    waited_ms = max(now_ms - since, 0)
+    since = state.unknown_since_ms or queued_ms
+    waited_ms = max(queued_ms - since, 0)
     error = RunError("UnknownJob", f"no live worker has had job {job!r} for {waited_ms / 1000:.0f} s")
     if waited_ms >= give_up_ms and not is_known:
         return Failed(error, UNKNOWN_JOB)

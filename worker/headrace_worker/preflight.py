@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+
 from headrace import HeadraceError, OutOfMemory, PermissionMissing, Retention, calls, operations
 from headrace.calls import Call
 from headrace.event import Event
 from headrace.keys import Keys
 from headrace.outgoing import SendOptions, prepare
-
 from headrace_worker import protocol
-from headrace_worker.delivery import EventEntry, QueueRef, decode_delivery
+from headrace_worker.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.errors import StartRefused
 from headrace_worker.protocol import HeldEntry, Matched, Registration, Retried, Settled
 from headrace_worker.route import Route
@@ -72,45 +72,53 @@ async def _run_every_script(state: WorkerState) -> None:
 async def _live_a_life(state: WorkerState, keys: Keys) -> None:
     """One event is sent, dispatched, retried, promoted, released, settled, run again and buried, on scratch keys."""
 
-    async def ask(call: Call[Any]) -> Any:
-        return (await state.commands.run([call]))[0]
+    async def ask(*asked: Call[Any]) -> Any:
+        return (await state.commands.run(asked))[-1]
 
-    queue = QueueRef(_APP, _QUEUE, keys.queue(_APP, _QUEUE))
-    route = Route(f"{_APP}/{_NAME}", _APP, _QUEUE)
+    queue = protocol.queue_stream(keys, _APP, _QUEUE)
+    job = f"{_APP}/{_NAME}"
     event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
 
-    async def take() -> Any:
+    async def take() -> Delivery:
         ((_, entries),) = await ask(protocol.take(_NAME, [queue], 10))
         return decode_delivery(queue, entries[0])
 
     version = await ask(protocol.register(keys, _NAME, 60_000, Registration(_APP, "f", b"", (_QUEUE,))))
-    await ask(protocol.renew(keys, _NAME, 60_000, moves=True, seats=1))
-    await ask(calls.send(keys, event, "token"))
-    (entry,) = await ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
-    matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [route])
-    await ask(protocol.dispatch(keys, [matched], version, _SHORT))
-    await ask(protocol.listen_bell(keys, _APP, 1))
-    await ask(protocol.ring_bell(keys, _APP))
-    await ask(calls.watch(keys, _NAME))
+    (entry,) = await ask(
+        protocol.renew(keys, _NAME, 60_000, "moves", seats=1),
+        calls.send(keys, event, "token"),
+        protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None),
+    )
+    matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(job, _APP, _QUEUE)])
+    await ask(
+        protocol.dispatch(keys, [matched], version, _SHORT),
+        protocol.listen_bell(keys, _APP, 1),
+        protocol.ring_bell(keys, _APP),
+        calls.watch(keys, _NAME),
+    )
     delivery = await take()
-    await ask(protocol.started(keys, _NAME, [(delivery, 0)]))
-    await ask(protocol.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]))
-    await ask(protocol.listen_wake(keys, 0.001))
-    await ask(protocol.promote(keys, [f"r:{_QUEUE}:{_NAME}:{_APP}/{_NAME}"], 1))
+    await ask(
+        protocol.started(keys, _NAME, [(delivery, 0)]),
+        protocol.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]),
+        protocol.listen_wake(keys, 0.001),
+        protocol.promote(keys, [f"r:{_QUEUE}:{_NAME}:{job}"], 1),
+    )
     delivery = await take()
-    held = [HeldEntry(delivery.entry, keys.event(_NAME), route.job)]
-    stream = protocol.queue_ref(keys, _APP, _QUEUE)
-    await ask(protocol.release(stream, held))
+    await ask(protocol.release(queue, [HeldEntry(delivery.entry, keys.event(_NAME), job)]))
     delivery = await take()
-    await ask(protocol.settle(keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT))
-    await ask(calls.rerun(keys, _NAME, route.job, _QUEUE))
+    await ask(
+        protocol.settle(keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
+        calls.rerun(keys, _NAME, job, _QUEUE),
+    )
     delivery = await take()
-    await ask(protocol.bury(keys, queue.key, stream.group, delivery.entry, "scratch", "", _SHORT))
-    await ask(calls.cancel(keys, _NAME, _SHORT))
-    await ask(protocol.rescue(keys, _NAME, stream, [], dead=True, look_again_ms=1))
-    await ask(protocol.unseat(keys, _NAME, 0))
-    await ask(protocol.read_held(stream, _NAME, "", 1))
-    await ask(protocol.leave(keys, _NAME, _APP, [queue.key], dead=False))
+    await ask(
+        protocol.bury(keys, queue, delivery.entry, "scratch", "", _SHORT),
+        calls.cancel(keys, _NAME, _SHORT),
+        protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1),
+        protocol.unseat(keys, _NAME, 0),
+        protocol.read_held(queue, _NAME, "", 1),
+        protocol.leave(keys, _NAME, _APP, [queue.key], dead=False),
+    )
 
 
 def _delete_all(keys: Keys) -> Call[int]:

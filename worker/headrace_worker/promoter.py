@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
-from headrace import HeadraceError, OutOfMemory
 
+from headrace import HeadraceError, OutOfMemory
 from headrace_worker import protocol
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import DueMember
@@ -48,7 +48,7 @@ class Promoter:
             if rung:
                 self._ahead = None
 
-    async def recover(self, error: HeadraceError | None) -> None:
+    async def recover(self, _error: HeadraceError | None) -> None:
         """What was known of `due` may have changed during an outage."""
         self._ahead = None
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
 from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, as_text, script_call
 from headrace.codec import INLINE_BYTES
 from headrace.keys import Keys
-
-from headrace_worker.delivery import Delivery, Entry, EventEntry, QueueRef, entries_of
+from headrace_worker.delivery import Delivery, Entry, EventEntry, Stream, entries_of
 from headrace_worker.route import Route
 
 MAX_READ = 500
@@ -21,6 +21,19 @@ BELL_GROUP = "bell"
 
 def _policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:
     return (*retention.millis(), keys.settled_channel(""))
+
+
+# streams of work
+
+
+def events_stream(keys: Keys) -> Stream:
+    """Returns `events` as a stream of work."""
+    return Stream(keys.events, DISPATCH_GROUP, keys.events)
+
+
+def queue_stream(keys: Keys, app: str, queue: str) -> Stream:
+    """Returns a queue as a stream of work."""
+    return Stream(keys.queue(app, queue), WORKERS_GROUP, keys.bell(app), app, queue)
 
 
 # reading
@@ -48,10 +61,10 @@ def ring_bell(keys: Keys, app: str) -> Call[None]:
     return Call(("XADD", keys.bell(app), "MAXLEN", 1, "*", "r", ""), lambda _: None)
 
 
-def take(worker: str, queues: Sequence[QueueRef], free: int) -> Call[list[tuple[QueueRef, list[Entry]]]]:
+def take(worker: str, queues: Sequence[Stream], free: int) -> Call[list[tuple[Stream, list[Entry]]]]:
     """Delivers runs from several queues, asked in their order."""
 
-    def read(reply: list[Any]) -> list[tuple[QueueRef, list[Entry]]]:
+    def read(reply: list[Any]) -> list[tuple[Stream, list[Entry]]]:
         return [
             (queues[place - 1], [(entry[0], entry[1]) for entry in entries])
             for place, entries in zip(reply[::2], reply[1::2], strict=True)
@@ -139,9 +152,7 @@ def read_apps(keys: Keys) -> Call[list[str]]:
 
 def read_routes(keys: Keys, app: str) -> Call[dict[bytes, bytes]]:
     """Reads the stored subscriptions of an app."""
-    return Call(
-        ("HGETALL", keys.routes(app)), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True))
-    )
+    return Call(("HGETALL", keys.routes(app)), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
 
 
 # settling
@@ -208,12 +219,10 @@ def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Ca
     return script_call("started", names, argv, int)
 
 
-def bury(
-    keys: Keys, stream: str, group: str, entry: str, reason: str, error: str, retention: Retention
-) -> Call[int]:  # fmt: skip
+def bury(keys: Keys, stream: Stream, entry: str, reason: str, error: str, retention: Retention) -> Call[int]:
     """Sets an entry that can't be handled aside in `dead`, as it is."""
-    argv = (group, entry, reason, error, retention.millis()[1])
-    return script_call("bury", (stream, keys.dead), argv, int)
+    argv = (stream.group, entry, reason, error, retention.millis()[1])
+    return script_call("bury", (stream.key, keys.dead), argv, int)
 
 
 # promoting
@@ -261,8 +270,7 @@ def promote(keys: Keys, members: Sequence[str], ahead: int) -> Call[Promoted]:
 
 def _read_promoted(reply: list[Any]) -> Promoted:
     members = [
-        DueMember(as_text(member), int(float(score)))
-        for member, score in zip(reply[2::2], reply[3::2], strict=True)
+        DueMember(as_text(member), int(float(score))) for member, score in zip(reply[2::2], reply[3::2], strict=True)
     ]
     return Promoted(int(reply[0]), int(reply[1]), members)
 
@@ -296,10 +304,19 @@ class Fenced(msgspec.Struct, frozen=True):
     """The name is fenced or unknown: what it held is given to others, and it must not be used any more."""
 
 
-def renew(keys: Keys, worker: str, lease_ms: int, *, moves: bool, seats: int) -> Call[Renewed | Fenced]:
-    """Holds the worker's lease, its seat and the leadership on."""
+Movement = Literal["moves", "stuck", "resigns"]
+_MOVEMENT: dict[Movement, int] = {"moves": 1, "stuck": 0, "resigns": -1}
+
+
+def renew(keys: Keys, worker: str, lease_ms: int, movement: Movement, *, seats: int) -> Call[Renewed | Fenced]:
+    """Holds the worker's lease on; its seat and the leadership too while its event loop moves.
+
+    Args:
+        movement: `stuck` lets seat and leadership run out, `resigns` gives them up at once.
+        seats: how many seats there are; 0: this worker wants none.
+    """
     names = (keys.workers, keys.worker(worker), keys.leader, keys.seats, keys.meta, keys.routes_version)
-    return script_call("renew", names, (worker, lease_ms, int(moves), seats), _read_renewed)
+    return script_call("renew", names, (worker, lease_ms, _MOVEMENT[movement], seats), _read_renewed)
 
 
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
@@ -363,32 +380,7 @@ class HeldEntry(msgspec.Struct, frozen=True):
     job: str = ""
 
 
-class StreamRef(msgspec.Struct, frozen=True):
-    """A stream of work: `events` or a queue.
-
-    Attributes:
-        bell: the bell of its app; the stream itself for `events`.
-        queue: the queue's name without its app; empty for `events`.
-    """
-
-    key: str
-    group: str
-    bell: str
-    queue: str = ""
-    app: str = ""
-
-
-def events_ref(keys: Keys) -> StreamRef:
-    """Returns `events` as a stream of work."""
-    return StreamRef(keys.events, DISPATCH_GROUP, keys.events)
-
-
-def queue_ref(keys: Keys, app: str, queue: str) -> StreamRef:
-    """Returns a queue as a stream of work."""
-    return StreamRef(keys.queue(app, queue), WORKERS_GROUP, keys.bell(app), queue, app)
-
-
-def read_held(stream: StreamRef, worker: str, after: str, count: int) -> Call[list[str]]:
+def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:
     """Reads the ids of entries in a worker's hands, whoever asks."""
     start = f"({after}" if after else "-"
     return Call(
@@ -397,11 +389,9 @@ def read_held(stream: StreamRef, worker: str, after: str, count: int) -> Call[li
     )
 
 
-def read_entry(stream: StreamRef, entry: str) -> Call[Entry]:
+def read_entry(stream: Stream, entry: str) -> Call[Entry]:
     """Reads one entry, whoever holds it; its fields are None when it is gone."""
-    return Call(
-        ("XRANGE", stream.key, entry, entry), lambda reply: (entry.encode(), reply[0][1] if reply else None)
-    )
+    return Call(("XRANGE", stream.key, entry, entry), lambda reply: (entry.encode(), reply[0][1] if reply else None))
 
 
 class WorkerFacts(msgspec.Struct, frozen=True):
@@ -434,19 +424,19 @@ def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument
 
 
 def rescue(
-    keys: Keys, worker: str, stream: StreamRef, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int
+    keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int
 ) -> Call[int]:  # fmt: skip
     """Fences a dead worker (or, if not `dead`, minds a lapsed seat) and puts its entries back; see the script."""
     records, entries = _held_arguments(held)
     names = [keys.workers if dead else keys.seats, keys.worker(worker), keys.meta, stream.key, stream.bell, *records]
-    argv = (worker, stream.group, int(dead), look_again_ms, stream.queue, *entries)
+    argv = (worker, stream.group, int(dead), look_again_ms, stream.name, *entries)
     return script_call("rescue", names, argv, int)
 
 
-def release(stream: StreamRef, held: Sequence[HeldEntry]) -> Call[int]:
+def release(stream: Stream, held: Sequence[HeldEntry]) -> Call[int]:
     """Puts this worker's own entries back, with nothing counted."""
     records, entries = _held_arguments(held)
-    return script_call("release", [stream.key, stream.bell, *records], (stream.group, stream.queue, *entries), int)
+    return script_call("release", [stream.key, stream.bell, *records], (stream.group, stream.name, *entries), int)
 
 
 def unblock(client_id: int) -> Call[int]:

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from headrace import HeadraceError
 from headrace.calls import Call
 from headrace.transport import AsyncTransport
-
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry
 from headrace_worker.state import WorkerState
@@ -66,9 +65,7 @@ async def own_entries(state: WorkerState, group: str, stream: str, name: str) ->
     """Yields, page by page, the entries of a stream that are in the hands of this worker's name."""
     after = "0"
     while True:
-        (page,) = await state.commands.run(
-            [protocol.read_own(group, name, stream, after, protocol.MAX_READ)]
-        )
+        (page,) = await state.commands.run([protocol.read_own(group, name, stream, after, protocol.MAX_READ)])
         if not page:
             return
         yield page

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
+
 from headrace import HeadraceError, UndecodableEvent
 from headrace.keys import Keys
-
 from headrace_worker import protocol
-from headrace_worker.delivery import QueueRef, decode_delivery
-from headrace_worker.protocol import HeldEntry, StreamRef
+from headrace_worker.delivery import Stream, decode_delivery
+from headrace_worker.protocol import HeldEntry
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.rescuer")
@@ -58,7 +58,7 @@ class Rescuer:
 
     async def _mind_seat(self, name: str) -> None:
         """Events that the worker has read go back to their stream; then the seat goes."""
-        moved = await self._move(name, protocol.events_ref(self._state.keys), dead=False)
+        moved = await self._move(name, protocol.events_stream(self._state.keys), dead=False)
         if moved > 0:
             log.warning("events taken from a worker whose event loop does not move", worker=name, events=moved)
         config = self._state.config
@@ -71,7 +71,7 @@ class Rescuer:
         if facts is None:  # its hash is gone, so it may hold entries of any queue
             (every_queue,) = await self._state.commands.run([protocol.read_queues(keys)])
             facts = protocol.WorkerFacts(self._state.app.name, tuple(every_queue))
-        streams = [protocol.events_ref(keys), *_queues_of(keys, facts.queues)]
+        streams = [protocol.events_stream(keys), *_queues_of(keys, facts.queues)]
         total = 0
         for stream in streams:
             moved = await self._move(name, stream, dead=True)
@@ -85,7 +85,7 @@ class Rescuer:
         if forgotten:
             log.info("dead worker is forgotten", worker=name)
 
-    async def _move(self, name: str, stream: StreamRef, *, dead: bool) -> int:
+    async def _move(self, name: str, stream: Stream, *, dead: bool) -> int:
         """Moves everything that is in the worker's hands there; returns how much, or why nothing."""
         total, after = 0, ""
         while True:
@@ -94,39 +94,35 @@ class Rescuer:
             call = protocol.rescue(
                 self._state.keys, name, stream, held, dead=dead, look_again_ms=self._state.config.look_again_ms
             )
-            (moved,) = await self._state.commands.run([call])
+            moved: int = (await self._state.commands.run([call]))[0]
             if moved in (_HOLDS, _QUIET):
-                found: int = moved
-                return found
+                return moved
             total += moved
             if len(page) < _PAGE:
                 return total
             after = page[-1]
 
-    async def _describe(self, stream: StreamRef, page: Sequence[str]) -> list[HeldEntry]:
+    async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
         """Returns the entries with their records' keys; those that can't be read are set aside."""
-        if not stream.queue:
+        if not stream.name:
             return [HeldEntry(entry) for entry in page]
         entries = await self._state.commands.run([protocol.read_entry(stream, entry) for entry in page]) if page else []
         keys = self._state.keys
-        queue = QueueRef(stream.app, stream.queue, stream.key)
         held = []
         for entry in entries:
             try:
-                delivery = decode_delivery(queue, entry)
+                delivery = decode_delivery(stream, entry)
                 held.append(HeldEntry(delivery.entry, keys.event(delivery.event_id), delivery.job))
             except UndecodableEvent as exc:
                 retention = self._state.config.retention
-                call = protocol.bury(
-                    keys, stream.key, stream.group, entry[0].decode(), "unreadable", str(exc), retention
-                )
+                call = protocol.bury(keys, stream, entry[0].decode(), "unreadable", str(exc), retention)
                 await self._state.commands.run([call])
         return held
 
 
-def _queues_of(keys: Keys, names: Sequence[str]) -> list[StreamRef]:
+def _queues_of(keys: Keys, names: Sequence[str]) -> list[Stream]:
     found = []
     for full_name in names:
         app, _, queue = full_name.partition("/")
-        found.append(protocol.queue_ref(keys, app, queue))
+        found.append(protocol.queue_stream(keys, app, queue))
     return found

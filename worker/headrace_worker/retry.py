@@ -28,8 +28,9 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            raise ValueError(f"Retry.max_attempts must be a whole number of 1 or more, not {self.max_attempts!r}")
+        attempts: object = self.max_attempts
+        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+            raise ValueError(f"Retry.max_attempts must be a whole number of 1 or more, not {attempts!r}")
         for field, lowest in (("min_delay", 0), ("max_delay", 0), ("factor", 1)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < lowest:

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
+
 from headrace import HeadraceError
 from headrace.codec import StoredEvent, decode_value
-
 from headrace_worker.app import App
 from headrace_worker.filters import compile_filter
 from headrace_worker.trigger import Trigger
@@ -137,7 +137,7 @@ _UNREAD: object = object()
 
 
 def _effective(app: str, fields: Mapping[bytes, bytes], live: set[str]) -> Iterable[Subscription]:
-    """Returns each job's subscription of the newest fingerprint with a live worker; where none lives, the last stays."""
+    """Returns each job's subscription of the newest fingerprint with a live worker; if none lives, the last stays."""
     prints = {value for field, value in fields.items() if field.startswith(b"w:")}
     alive = bool(prints)
     if not alive and b"last" in fields:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
 from headrace import codec
 from headrace.event import RunError
 
@@ -50,7 +51,7 @@ def _pydantic_parser(schema: Any) -> Parser | None:
     """Returns a parser for a pydantic model; found by its methods, so that pydantic need not be installed."""
     if not (isinstance(schema, type) and hasattr(schema, "model_validate") and hasattr(schema, "model_fields")):
         return None
-    from pydantic import ValidationError
+    from pydantic import ValidationError  # noqa: PLC0415 - optional
 
     model: Any = schema
 

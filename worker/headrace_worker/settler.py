@@ -13,10 +13,10 @@ from typing import assert_never
 
 import msgspec
 import structlog
+
 from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, RunError, ServerNotReady
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
 from headrace.codec import encode_outcome
-
 from headrace_worker import protocol
 from headrace_worker.hand import Hand, Held, Key
 from headrace_worker.outcome import (
@@ -149,8 +149,8 @@ class Settler:
     def _encode_output(self, output: object) -> bytes:
         blob = encode_outcome(None, output)
         if len(blob) > self._state.config.max_output_bytes:
-            note = f"<an output of {len(blob):,} bytes was not kept: max_output_bytes is {self._state.config.max_output_bytes:,}>"
-            return encode_outcome(None, note)
+            limit = self._state.config.max_output_bytes
+            return encode_outcome(None, f"<an output of {len(blob):,} bytes was not kept: the limit is {limit:,}>")
         return blob
 
     def _next_batch(self) -> list[_Item]:
@@ -190,9 +190,7 @@ class Settler:
     def _started(self) -> list[Call[int]]:
         fresh, self._fresh = self._fresh, []
         now = time.monotonic()
-        executing = [
-            (held.delivery, held.elapsed_ms(now)) for held in fresh if not (held.has_ended or held.is_settled)
-        ]
+        executing = [(held.delivery, held.elapsed_ms(now)) for held in fresh if not (held.has_ended or held.is_settled)]
         return [protocol.started(self._state.keys, self._state.name, executing)] if executing else []
 
     async def _after_refusal(self, group: list[_Item], error: HeadraceError) -> None:
@@ -209,10 +207,8 @@ class Settler:
     async def _bury(self, item: _Item, reason: str, error: str) -> None:
         delivery = item.held.delivery
         log.error("entry can't be handled and is set aside in dead", run=delivery.run_id, error=error)
-        call = protocol.bury(
-            self._state.keys, delivery.queue.key, protocol.WORKERS_GROUP, delivery.entry, reason, error,
-            self._state.config.retention,
-        )  # fmt: skip
+        retention = self._state.config.retention
+        call = protocol.bury(self._state.keys, delivery.queue, delivery.entry, reason, error, retention)
         await self._state.commands.run([call])
         self._hand.settled(item.held)
 

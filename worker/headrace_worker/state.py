@@ -10,11 +10,9 @@ import socket
 
 from headrace.keys import Keys
 from headrace.transport import AsyncTransport
-
 from headrace_worker import protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
-from headrace_worker.delivery import QueueRef
 from headrace_worker.protocol import Registration
 from headrace_worker.route import fingerprint_of, subscriptions_of
 
@@ -43,7 +41,7 @@ class WorkerState:
         self.config = config
         self.name = new_name()
         names = config.queues if config.queues is not None else app.queues
-        self.queues = tuple(QueueRef(app.name, name, keys.queue(app.name, name)) for name in names)
+        self.queues = tuple(protocol.queue_stream(keys, app.name, name) for name in names)
         blob = subscriptions_of(app)
         every_queue = tuple(sorted({*app.queues, *names}))
         self.registration = Registration(app.name, fingerprint_of(blob), blob, every_queue)

@@ -9,7 +9,6 @@ from headrace import HeadraceError
 from headrace.calls import Call
 from headrace.keys import Keys
 from headrace.transport import AsyncTransport
-
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
 from headrace_worker.worker import Worker
@@ -27,7 +26,7 @@ async def run_until_settled(
     *,
     namespace: str | None = None,
     config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
-    timeout: float = 30,  # noqa: ASYNC109 - the time is for the whole, and says what was left
+    timeout: float = 30,
 ) -> None:
     """Every event sent so far is dispatched and every run of the app has settled, delayed ones and retries included.
 

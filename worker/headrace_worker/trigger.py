@@ -12,7 +12,7 @@ from headrace_worker.filters import compile_filter
 
 
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The events that a job subscribes to: those with one of the names, from one of the sources, that pass both filters.
+    """The events that a job subscribes to: with one of the names, from one of the sources, passing both filters.
 
     Attributes:
         names: exact, case-sensitive.

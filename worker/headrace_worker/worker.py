@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 
 import structlog
+
 from headrace import HeadraceError
 from headrace.client import resolve_namespace, resolve_url
 from headrace.keys import Keys
-
 from headrace_worker import preflight, protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
+from headrace_worker.delivery import Stream
 from headrace_worker.dispatcher import Dispatcher
 from headrace_worker.executor import IGNORED_CANCEL_S, Executor
 from headrace_worker.fetcher import Fetcher
@@ -113,9 +114,7 @@ class _Running:
         self._settler = Settler(state, self._hand)
         self._dispatcher = Dispatcher(state)
         self._executor = Executor(state, self._hand, self._settler, self._dispatcher.is_live)
-        self._fetcher = Fetcher(
-            state, self._hand, self._executor, self._settler, LastLife(state, self._hand)
-        )
+        self._fetcher = Fetcher(state, self._hand, self._executor, self._settler, LastLife(state, self._hand))
         self._promoter = Promoter(state)
         self._rescuer = Rescuer(state)
         self._lease = Lease(state, self._on_lease_answer, self._wanted_seats)
@@ -132,9 +131,7 @@ class _Running:
             ("promoter", self._promoter, self._promoter.reader),
             ("rescuer", self._rescuer, None),
         ]
-        working = [
-            asyncio.ensure_future(run_loop(name, loop, stopping.is_set, stopping)) for name, loop, _ in readers
-        ]
+        working = [asyncio.ensure_future(run_loop(name, loop, stopping.is_set, stopping)) for name, loop, _ in readers]
         settling = asyncio.ensure_future(
             run_loop("settler", self._settler, self._settled_all.is_set, self._settled_all)
         )
@@ -144,13 +141,22 @@ class _Running:
         )  # fmt: skip
         if on_started is not None:
             on_started()
-        await stopping.wait()
+        canceled = False
+        try:
+            await stopping.wait()
+        except asyncio.CancelledError:  # whoever runs the worker gives up on it: it stops in order all the same
+            canceled = True
+            self._hurry.set()
+            stopping.set()
         log.info("worker stops", worker=state.name, in_hand=len(self._hand.held))
+        self._lease.renew_now()
         await self._end_reads(working, [reader for _, _, reader in readers if reader is not None])
         await self._drain()
         await self._end_settling(settling)
         await self._leave()
         log.info("worker stopped", worker=state.name)
+        if canceled:
+            raise asyncio.CancelledError
 
     def _on_lease_answer(self, name: str, answer: Answer) -> None:
         state = self._state
@@ -220,7 +226,7 @@ class _Running:
 
     async def _end_settling(self, settling: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + _LAST_WRITES_S
-        while not self._settler.is_idle and time.monotonic() < deadline:
+        while not self._settler.is_idle and time.monotonic() < deadline:  # noqa: ASYNC110 - outcomes still come in
             await asyncio.sleep(0.01)
         if not self._settler.is_idle:
             log.error("last outcomes could not be recorded; their runs go to other workers")
@@ -234,20 +240,18 @@ class _Running:
         try:
             await self._dispatcher.end()
             for queue in state.queues:
-                await self._release(protocol.queue_ref(state.keys, queue.app, queue.name))
+                await self._release(queue)
             queues = [queue.key for queue in state.queues]
             await self._lease.stop()
-            await state.commands.run(
-                [protocol.leave(state.keys, state.name, state.app.name, queues, dead=False)]
-            )
+            await state.commands.run([protocol.leave(state.keys, state.name, state.app.name, queues, dead=False)])
         except HeadraceError as exc:
-            log.error("could not leave in order; other workers take over when the lease ends", error=str(exc))
+            log.warning("could not leave in order; other workers take over when the lease ends", error=str(exc))
             await self._lease.stop()
         await self._executor.close()
         for reader in (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader):
             await reader.close()
 
-    async def _release(self, stream: protocol.StreamRef) -> None:
+    async def _release(self, stream: Stream) -> None:
         state = self._state
         async for page in own_entries(state, stream.group, stream.key, state.name):
             await state.commands.run([protocol.release(stream, self._fetcher.described(stream, page))])

@@ -8,7 +8,7 @@
 -- KEYS[6]  int     routes:version
 -- ARGV[1]  text    the worker's name
 -- ARGV[2]  ms      lease
--- ARGV[3]  0 or 1  1: its event loop moves
+-- ARGV[3]  -1 to 1 1: its event loop moves; 0: it does not; -1: it stops, and gives up seat and leadership at once
 -- ARGV[4]  count   seats there are; 0: this worker wants none
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
@@ -35,6 +35,12 @@ if fenced or not known then
 end
 redis.call('ZADD', KEYS[1], text(now + lease), name)
 
+if ARGV[3] == '-1' then
+  redis.call('ZREM', KEYS[4], name)
+  if string.match(redis.call('GET', KEYS[3]) or '', '^(%S+)') == name then
+    redis.call('DEL', KEYS[3])
+  end
+end
 local leader, leads_until = string.match(redis.call('GET', KEYS[3]) or '', '^(%S+) (%d+)$')
 leads_until = tonumber(leads_until) or 0
 if moves and (leader == name or leads_until <= now) then

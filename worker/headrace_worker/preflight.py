@@ -84,11 +84,8 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
         return decode_delivery(queue, entries[0])
 
     version = await ask(protocol.register(keys, _NAME, 60_000, Registration(_APP, "f", b"", (_QUEUE,))))
-    (entry,) = await ask(
-        protocol.renew(keys, _NAME, 60_000, "moves", seats=1),
-        calls.send(keys, event, "token"),
-        protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None),
-    )
+    await ask(protocol.renew(keys, _NAME, 60_000, "moves", seats=1), calls.send(keys, event, "token"))
+    (entry,) = await ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
     matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(job, _APP, _QUEUE)])
     await ask(
         protocol.dispatch(keys, [matched], version, _SHORT),

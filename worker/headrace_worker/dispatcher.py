@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from headrace import HeadraceError, OutOfMemory, ServerNotReady, UndecodableEvent
-from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from headrace.calls import MAX_BATCH_BYTES
 from headrace.codec import INLINE_BYTES, decode_event
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
@@ -50,7 +50,7 @@ class Dispatcher:
         if self._may_hold_unseen:
             await self._dispatch_unseen()
         name = state.name
-        call = protocol.read_group(protocol.DISPATCH_GROUP, name, state.keys.events, MAX_BATCH_EVENTS, state.block_ms)
+        call = protocol.read_group(protocol.DISPATCH_GROUP, name, state.keys.events, protocol.MAX_READ, state.block_ms)
         entries = await self.reader.read(call)
         await self.finish()
         if entries and name == state.name:

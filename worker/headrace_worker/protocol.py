@@ -13,7 +13,8 @@ from headrace.keys import Keys
 from headrace_worker.delivery import Delivery, Entry, EventEntry, Stream, entries_of
 from headrace_worker.route import Route
 
-MAX_READ = 500
+MAX_READ = 250
+"""Entries a read asks for at most: half of a batch's limit, so that server and worker overlap."""
 DISPATCH_GROUP = "dispatch"
 WORKERS_GROUP = "workers"
 BELL_GROUP = "bell"

@@ -40,6 +40,7 @@ class Dispatcher:
         self._may_hold_unseen = False
         self.reader = Reader(state)
         self.is_too_old = False
+        self._noted_version = ""
 
     async def tick(self) -> None:
         """Reads one batch of events, once this worker has a seat, and begins to dispatch it."""
@@ -92,9 +93,17 @@ class Dispatcher:
             self.is_too_old = False
         return self._routes
 
-    def is_live(self, job: str) -> bool:
-        """A live worker has the job, as far as the routes that were read last say."""
-        return self._routes is not None and self._routes.has_live(job)
+    async def has_live(self, job: str) -> bool:
+        """A live worker has subscribed with the job, `<app>/<id>`."""
+        return (await self.routes()).has_live(job)
+
+    def note_version(self, version: str) -> None:
+        """The routes have this version now: what was read of another is read anew, and may be evaluated after all."""
+        if self._routes is not None and self._routes.version != version:
+            self._routes = None
+        if version != self._noted_version:
+            self._noted_version = version
+            self.is_too_old = False
 
     async def end(self) -> None:
         """The batch under way is dispatched; events left in this worker's hands are back in their stream."""

@@ -14,7 +14,7 @@ import functools
 import random
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,16 +41,18 @@ IGNORED_CANCEL_S = 1.0
 class Executor:
     """Runs the functions of an app's jobs: coroutines on this event loop, plain functions in threads."""
 
-    def __init__(self, state: WorkerState, hand: Hand, settler: Settler, is_known: Callable[[str], bool]) -> None:
+    def __init__(
+        self, state: WorkerState, hand: Hand, settler: Settler, has_live: Callable[[str], Awaitable[bool]]
+    ) -> None:
         """Nothing executes yet.
 
         Args:
-            is_known: whether a live worker has a job, `<app>/<id>`.
+            has_live: whether a live worker has a job, `<app>/<id>`.
         """
         self._state = state
         self._hand = hand
         self._settler = settler
-        self._is_known = is_known
+        self._has_live = has_live
         self._jobs = state.app.jobs
         self._sender = Sender(state.url, state.keys.namespace)
         self._threads = concurrent.futures.ThreadPoolExecutor(state.config.concurrency, "headrace-job")
@@ -100,7 +102,7 @@ class Executor:
         if delivery.state.lost >= self._state.config.max_lost:
             return outcomes.lost(delivery.state)
         if job is None:
-            return self._after_unknown_job(delivery)
+            return await self._after_unknown_job(delivery)
         try:
             event = codec.decode_event(delivery.body or b"")
             arguments = self._arguments(job, delivery, event)

@@ -40,7 +40,7 @@ class LastLife:
         chosen = last[0]
         await self.release([delivery for delivery in deliveries if delivery is not chosen])
         log.warning("run on its last life executes alone", run=chosen.run_id, lost=chosen.state.lost)
-        while self._hand.held:
+        while self._hand.held and not self._state.stopping.is_set():
             await self._hand.wait_change()
         if self._state.stopping.is_set() or name != self._state.name:
             await self.release([chosen])

@@ -101,16 +101,23 @@ def after_exception(
     return RetryLater(error, delay_s, following)
 
 
-def after_unknown_job(job: str, state: RunState, queued_ms: int, give_up_ms: int, *, is_known: bool) -> Outcome:
+def unknown_for_ms(state: RunState, queued_ms: int) -> int:
+    """Returns for how long a run's job has been unknown to whoever took it.
+
+    The times are those at which its entries came into the queue, so that no worker's clock decides.
+    """
+    return max(queued_ms - (state.unknown_since_ms or queued_ms), 0)
+
+
+def after_unknown_job(job: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
     """Returns what a run comes to whose job this worker does not have: a wait of 1, 2 … 60 s, or the end.
 
-    The wait is as long as the run has waited already, which doubles it. Nothing is counted. The times are those at
-    which its entries came into the queue, so that no worker's clock decides.
+    The wait is as long as the run has waited already, which doubles it. Nothing is counted.
     """
     since = state.unknown_since_ms or queued_ms
-    waited_ms = max(queued_ms - since, 0)
+    waited_ms = unknown_for_ms(state, queued_ms)
     error = RunError("UnknownJob", f"no live worker has had job {job!r} for {waited_ms / 1000:.0f} s")
-    if waited_ms >= give_up_ms and not is_known:
+    if give_up:
         return Failed(error, UNKNOWN_JOB)
     following = RunState(attempt=state.attempt, lost=state.lost, unknown_since_ms=since, replay=state.replay)
     return RetryLater(error, min(max(waited_ms / 1000, 1.0), 60.0), following)

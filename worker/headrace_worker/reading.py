@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
@@ -44,7 +43,7 @@ class Reader:
         """Returns what the read gives; it may wait as long as the call says."""
         self._is_reading = True
         try:
-            (result,) = await asyncio.shield(asyncio.ensure_future(self._transport.run([call])))
+            (result,) = await self._transport.run([call])
         finally:
             self._is_reading = False
         found: T = result

@@ -89,7 +89,7 @@ class Rescuer:
         """Moves everything that is in the worker's hands there; returns how much, or why nothing."""
         total, after = 0, ""
         while True:
-            (page,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)])
+            page = await self._held(name, stream, after)
             held = await self._describe(stream, page)
             call = protocol.rescue(
                 self._state.keys, name, stream, held, dead=dead, look_again_ms=self._state.config.look_again_ms
@@ -101,6 +101,15 @@ class Rescuer:
             if len(page) < _PAGE:
                 return total
             after = page[-1]
+
+    async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
+        """Returns the ids of entries in the worker's hands; a stream whose group is gone holds nothing for anyone."""
+        (page,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)], partial=True)
+        if isinstance(page, HeadraceError):
+            log.warning("stream of a dead worker has no group", stream=stream.key, error=str(page))
+            return []
+        found: list[str] = page
+        return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
         """Returns the entries with their records' keys; those that can't be read are set aside."""

@@ -113,7 +113,7 @@ class _Running:
         self._hand = Hand(state.config.concurrency)
         self._settler = Settler(state, self._hand)
         self._dispatcher = Dispatcher(state)
-        self._executor = Executor(state, self._hand, self._settler, self._dispatcher.is_live)
+        self._executor = Executor(state, self._hand, self._settler, self._dispatcher.has_live)
         self._fetcher = Fetcher(state, self._hand, self._executor, self._settler, LastLife(state, self._hand))
         self._promoter = Promoter(state)
         self._rescuer = Rescuer(state)
@@ -170,6 +170,7 @@ class _Running:
                 right.set()
             else:
                 right.clear()
+        self._dispatcher.note_version(answer.version)
         self._rescuer.tell(answer.dead, answer.lapsed)
 
     def _drop_everything(self) -> None:

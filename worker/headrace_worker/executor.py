@@ -119,12 +119,10 @@ class Executor:
             return self._after_exception(job, held, exc)
         return Succeeded(output) if held.cause is None else self._after_cancel(job, held, None)
 
-    def _after_unknown_job(self, delivery: Delivery) -> Outcome:
-        give_up_ms = round(self._state.config.unknown_job_s * 1000)
-        is_known = self._is_known(delivery.job)
-        return outcomes.after_unknown_job(
-            delivery.job, delivery.state, delivery.queued_ms, give_up_ms, is_known=is_known
-        )
+    async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
+        waited_ms = outcomes.unknown_for_ms(delivery.state, delivery.queued_ms)
+        give_up = waited_ms >= self._state.config.unknown_job_s * 1000 and not await self._has_live(delivery.job)
+        return outcomes.after_unknown_job(delivery.job, delivery.state, delivery.queued_ms, give_up=give_up)
 
     def _arguments(self, job: Job, delivery: Delivery, event: StoredEvent) -> dict[str, Any]:
         arguments: dict[str, Any] = {}

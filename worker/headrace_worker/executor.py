@@ -20,14 +20,14 @@ from typing import Any
 
 import structlog
 
-from headrace import RunError, UndecodableEvent, codec
+from headrace import HeadraceError, RunError, UndecodableEvent, codec
 from headrace.codec import StoredEvent
 from headrace_worker import outcome as outcomes
 from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender, current_run
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Cause, Hand, Held
 from headrace_worker.job import Job
-from headrace_worker.outcome import Canceled, Invalid, Outcome, Released, Succeeded, Unreadable
+from headrace_worker.outcome import Canceled, Failed, Invalid, Outcome, Released, Succeeded, Unreadable
 from headrace_worker.schema import PayloadError
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
@@ -82,6 +82,11 @@ class Executor:
         current_run.set({"run": delivery.run_id, "job": delivery.job, "event": delivery.event_id})
         try:
             outcome = await self._attempt(held)
+        except asyncio.CancelledError:
+            outcome = Released()
+        except Exception as exc:
+            log.exception("run failed outside of its function", **_ids(held))
+            outcome = Failed(outcomes.error_of(exc))
         finally:
             if held.timer is not None:
                 held.timer.cancel()
@@ -121,7 +126,12 @@ class Executor:
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
         waited_ms = outcomes.unknown_for_ms(delivery.state, delivery.queued_ms)
-        give_up = waited_ms >= self._state.config.unknown_job_s * 1000 and not await self._has_live(delivery.job)
+        give_up = False
+        if waited_ms >= self._state.config.unknown_job_s * 1000:
+            try:
+                give_up = not await self._has_live(delivery.job)
+            except HeadraceError as exc:
+                log.warning("can't tell whether a live worker has the job; the run waits on", error=str(exc))
         return outcomes.after_unknown_job(delivery.job, delivery.state, delivery.queued_ms, give_up=give_up)
 
     def _arguments(self, job: Job, delivery: Delivery, event: StoredEvent) -> dict[str, Any]:

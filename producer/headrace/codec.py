@@ -13,6 +13,7 @@ write the same texts.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ FORMAT: Final = 1
 NIL: Final = msgspec.Raw(b"\xc0")
 INLINE_BYTES: Final = 8_192
 """Bodies up to this many bytes travel inside the stream entries; larger ones stay in the record."""
+
+_ENTRY_STATE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16})")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -181,10 +184,10 @@ def decode_entry_state(text: bytes) -> tuple[RunState, int]:
     """
     if not text:
         return FIRST, 0
-    try:
-        attempt, lost, since, replay, size = map(int, text.split())
-    except ValueError as exc:
-        raise UndecodableEvent(f"the entry's state {text[:80]!r} is not five numbers") from exc
+    found = _ENTRY_STATE.fullmatch(text)
+    if found is None:
+        raise UndecodableEvent(f"the entry's state {text[:80]!r} is not five numbers, the first of them from 1")
+    attempt, lost, since, replay, size = map(int, found.groups())
     return RunState(attempt, lost, since, replay), size
 
 

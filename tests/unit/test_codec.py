@@ -228,7 +228,23 @@ def test_a_first_delivery_needs_no_state() -> None:
     assert decode_entry_state(b"") == (FIRST, 0) == (RunState(1, 0, 0, 0), 0)
 
 
-@pytest.mark.parametrize("text", [b"1", b"1 2 3 4", b"1 2 3 4 5 6", b"a b c d e", b"\xff", b" "], ids=repr)
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"1",
+        b"1 2 3 4",
+        b"1 2 3 4 5 6",
+        b"a b c d e",
+        b"\xff",
+        b" ",
+        b"0 0 0 0 0",
+        b"-1 0 0 0 0",
+        b"1 0 0 0 -1",
+        b"1_0 0 0 0 0",
+        b"1 0 0 0 99999999999999999",
+    ],
+    ids=repr,
+)
 def test_a_damaged_state_is_refused(text: bytes) -> None:
     """It is five numbers."""
     with pytest.raises(UndecodableEvent, match="five numbers"):

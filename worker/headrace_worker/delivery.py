@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from headrace import UndecodableEvent
+from headrace import ConfigurationError, UndecodableEvent
 from headrace.codec import RunState, StoredEvent, decode_entry_state, decode_event
 from headrace.ids import run_id
+from headrace.keys import check_name
 
 Entry = tuple[bytes, list[bytes] | None]
 """What a stream's read gives: an entry's id, its fields and values in turn; None for fields that were deleted."""
@@ -90,6 +91,12 @@ def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
         event_id, job_id = values[b"e"].decode(), values[b"j"].decode()
     except UnicodeDecodeError as exc:
         raise UndecodableEvent(f"the entry's event id or job is no text: {exc}") from exc
+    if not event_id:
+        raise UndecodableEvent("the entry's event id is empty")
+    try:
+        check_name("job", job_id)
+    except ConfigurationError as exc:
+        raise UndecodableEvent(f"the entry is of no job: {exc}") from exc
     state, size = decode_entry_state(values.get(b"s", b""))
     return Delivery(queue, entry_id.decode(), event_id, job_id, state, values[b"b"] or None, size)
 
@@ -99,9 +106,13 @@ def decode_event_entry(entry: Entry) -> EventEntry:
     entry_id, fields = entry
     values = _fields(fields, (b"i", b"z", b"b"))
     try:
-        event_id, size = values[b"i"].decode(), int(values[b"z"])
+        event_id, size = values[b"i"].decode(), int(values[b"z"].decode("ascii"))
+        if size < 0:
+            raise ValueError(f"{size} bytes")  # noqa: TRY301 - said with the entry, below
     except ValueError as exc:
         raise UndecodableEvent(f"the entry's event id or size can't be read: {exc}") from exc
+    if not event_id:
+        raise UndecodableEvent("the entry's event id is empty")
     body = values[b"b"]
     return EventEntry(entry_id.decode(), event_id, size, decode_event(body) if body else None)
 

@@ -77,16 +77,20 @@ def error_of(exc: BaseException) -> RunError:
         message = str(exc)
     except Exception as fault:  # noqa: BLE001 - a broken __str__ must not hide the failure
         message = f"<its message can't be read: {fault!r}>"
-    text = "".join(traceback.format_exception(exc))
-    if len(text) > MAX_TRACEBACK:
-        half = MAX_TRACEBACK // 2
-        text = f"{text[:half]}\n  … {len(text) - 2 * half:,} characters …\n{text[-half:]}"
-    return RunError(_clean(name), _clean(message[:MAX_MESSAGE]), _clean(text))
+    trace = "".join(traceback.format_exception(exc))
+    return RunError(_cut(name, MAX_MESSAGE), _cut(message, MAX_MESSAGE), _cut(trace, MAX_TRACEBACK, tail=True))
 
 
-def _clean(text: str) -> str:
-    """Returns text that UTF-8 can carry: an exception may hold lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _cut(text: str, limit: int, *, tail: bool = False) -> str:
+    """Returns text that UTF-8 carries in so many bytes, about: an exception may hold lone surrogates, or megabytes."""
+    blob = text.encode("utf-8", "backslashreplace")
+    if len(blob) <= limit:
+        return blob.decode()
+    if not tail:
+        return blob[:limit].decode("utf-8", "ignore")
+    half = limit // 2
+    head, end = (part.decode("utf-8", "ignore") for part in (blob[:half], blob[-half:]))
+    return f"{head}\n  … {len(blob) - 2 * half:,} bytes …\n{end}"
 
 
 def after_exception(
@@ -112,7 +116,7 @@ def unknown_for_ms(state: RunState, queued_ms: int) -> int:
 def after_unknown_job(job: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
     """Returns what a run comes to whose job this worker does not have: a wait of 1, 2 … 60 s, or the end.
 
-    The wait is as long as the run has waited already, which doubles it. Nothing is counted.
+    The wait is a second longer than the run has waited already, which doubles it. Nothing is counted.
     """
     since = state.unknown_since_ms or queued_ms
     waited_ms = unknown_for_ms(state, queued_ms)
@@ -120,7 +124,7 @@ def after_unknown_job(job: str, state: RunState, queued_ms: int, *, give_up: boo
     if give_up:
         return Failed(error, UNKNOWN_JOB)
     following = RunState(attempt=state.attempt, lost=state.lost, unknown_since_ms=since, replay=state.replay)
-    return RetryLater(error, min(max(waited_ms / 1000, 1.0), 60.0), following)
+    return RetryLater(error, min(waited_ms / 1000 + 1, 60.0), following)
 
 
 def lost(state: RunState) -> Failed:

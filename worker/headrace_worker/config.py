@@ -48,10 +48,10 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < low:
                 raise ConfigurationError(f"{field} must be {low:g} seconds or more, not {value!r}")
-        for queue in self.queues or ():
-            check_name("queue", queue)
-        if self.queues == ():
-            raise ConfigurationError("queues is empty; name at least one, or leave it None for all of the app")
+        if self.queues is not None:
+            msgspec.structs.force_setattr(self, "queues", _checked_queues(self.queues))
+        if not isinstance(self.retention, Retention):
+            raise ConfigurationError(f"retention must be a Retention(…), not {self.retention!r}")
 
     @property
     def lease_ms(self) -> int:
@@ -62,3 +62,11 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     def look_again_ms(self) -> int:
         """Milliseconds after which nothing that a dead worker had asked for can still be handed to it."""
         return round((self.block_s + self.lease_s) * 1000)
+
+
+def _checked_queues(queues: object) -> tuple[str, ...]:
+    if not isinstance(queues, tuple | list):
+        raise ConfigurationError(f"queues must be a tuple of names, or None for all of the app, not {queues!r}")
+    if not queues:
+        raise ConfigurationError("queues is empty; name at least one, or leave it None for all of the app")
+    return tuple(dict.fromkeys(check_name("queues:", queue) for queue in queues))

@@ -4,8 +4,8 @@ HeadraceError
 ├── JobError           a job is defined in a way that can't work; its app can't be used
 ├── StartRefused       the worker can't start on this server; nothing was started
 └── RunControl         raised by a job's function to say how its run goes on
-├── RetryAfter
-└── Abort
+    ├── RetryAfter
+    └── Abort
 """
 
 from __future__ import annotations

@@ -136,8 +136,9 @@ class Executor:
 
     def _arguments(self, job: Job, delivery: Delivery, event: StoredEvent) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
+        payload = None if job.parse is None else job.parse(event.p)
         if "payload" in job.takes:
-            arguments["payload"] = job.parse(event.p)
+            arguments["payload"] = payload
         if "io" in job.takes:
             arguments["io"] = (IO if job.is_async else PlainIO)(delivery.run_id, self._sender)
         if "ctx" in job.takes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import inspect
 import typing
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         name: `<app>/<id>`.
         takes: which of `payload`, `io` and `ctx` the function has as parameters.
-        parse: turns an encoded payload into what the function takes.
+        parse: turns an encoded payload into what the function takes; None where nobody asks for that.
         is_async: it is `async def`; a plain function runs in a thread.
         timeout_s: seconds an attempt may take; None for as long as it likes.
     """
@@ -42,7 +42,7 @@ class Job(msgspec.Struct, frozen=True):
     timeout_s: float | None
     queue: str
     takes: frozenset[str]
-    parse: Parser
+    parse: Parser | None
     is_async: bool
 
     @property
@@ -83,16 +83,19 @@ def define(  # noqa: PLR0913 - a job has these parts
         queue=queue,
         takes=takes,
         parse=_parser(id, function, schema, takes),
-        is_async=asyncio.iscoroutinefunction(function),
+        is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_behind(function)),
     )
 
 
 def _parameters(job_id: str, function: object) -> frozenset[str]:
     if not callable(function) or isinstance(function, type):
         raise JobError(job_id, f"a job is a function, not {function!r}")
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+    if inspect.isasyncgenfunction(_behind(function)) or inspect.isgeneratorfunction(_behind(function)):
         raise JobError(job_id, "its function is a generator; a job returns, it does not yield")
-    found = inspect.signature(function).parameters.values()
+    try:
+        found = inspect.signature(function).parameters.values()
+    except ValueError as exc:
+        raise JobError(job_id, f"its function does not say what it takes: {exc}") from exc
     for parameter in found:
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if parameter.name not in _TAKES or not named:
@@ -101,6 +104,13 @@ def _parameters(job_id: str, function: object) -> frozenset[str]:
                 f"its function takes {str(parameter)!r}; a job's function takes any of payload, io, ctx, by name",
             )
     return frozenset(parameter.name for parameter in found)
+
+
+def _behind(function: Any) -> Any:
+    """Returns the function behind a partial, a decorated one or an object that can be called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else function.__call__
 
 
 def _timeout_s(job_id: str, timeout: object) -> float | None:
@@ -112,17 +122,29 @@ def _timeout_s(job_id: str, timeout: object) -> float | None:
     return float(seconds)
 
 
-def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[str]) -> Parser:
-    if schema is None and "payload" in takes:
-        try:
-            schema = typing.get_type_hints(function, include_extras=True).get("payload")
-        except NameError as exc:
-            raise JobError(
-                job_id,
-                f"the annotation of payload can't be found: {exc}; define the type at the top of a module, "
-                "or give it as schema=…",
-            ) from exc
+def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[str]) -> Parser | None:
+    if schema is None:
+        if "payload" not in takes:
+            return None
+        schema = _annotation(job_id, function)
     try:
         return parser_of(schema)
-    except TypeError as exc:
+    except Exception as exc:  # a type's own code may raise anything
         raise JobError(job_id, f"nothing can be decoded into the payload's type {schema!r}: {exc}") from exc
+
+
+def _annotation(job_id: str, function: JobFunction) -> Any:
+    """Returns the annotation of `payload`; those of the other parameters need not exist when the program runs."""
+    annotation = inspect.signature(function).parameters["payload"].annotation
+    if annotation is inspect.Parameter.empty:
+        return None
+    names = getattr(inspect.unwrap(_behind(function)), "__globals__", {})
+    holder = type(job_id, (), {"__annotations__": {"payload": annotation}})
+    try:
+        return typing.get_type_hints(holder, globalns=names, include_extras=True)["payload"]
+    except Exception as exc:  # an annotation is any expression
+        raise JobError(
+            job_id,
+            f"the annotation of payload, {annotation!r}, can't be found: {exc}; define the type at the top of a "
+            "module, or give it as schema=…",
+        ) from exc

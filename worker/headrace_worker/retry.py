@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 
 import msgspec
+
+from headrace import ConfigurationError
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,17 +32,17 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         attempts: object = self.max_attempts
         if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
-            raise ValueError(f"Retry.max_attempts must be a whole number of 1 or more, not {attempts!r}")
+            raise ConfigurationError(f"Retry.max_attempts must be a whole number of 1 or more, not {attempts!r}")
         for field, lowest in (("min_delay", 0), ("max_delay", 0), ("factor", 1)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < lowest:
-                raise ValueError(f"Retry.{field} must be a number of {lowest} or more, not {value!r}")
+                raise ConfigurationError(f"Retry.{field} must be a number of {lowest} or more, not {value!r}")
 
     def delay_s(self, failures: int, draw: Callable[[], float]) -> float:
         """Returns the seconds to wait after so many failures; `draw` gives an even number from 0 to 1."""
         r = 1 + draw() if self.jitter else 1.0
         try:
-            grown: float = self.min_delay * self.factor ** max(failures - 2, 0) * r
+            growth = float(self.factor) ** max(failures - 2, 0)
         except OverflowError:
-            return self.max_delay
-        return min(self.max_delay, grown)
+            growth = inf
+        return min(self.max_delay, self.min_delay * growth * r) if self.min_delay else 0.0

@@ -1,28 +1,33 @@
 """Turns an event's payload into what a job's function takes, or says where it does not fit. Pure.
 
 The schema is the annotation of `payload`, or `schema=`: whatever msgspec can decode into (Struct, dataclass,
-TypedDict, built-in types), or a pydantic model if pydantic is installed.
+TypedDict, built-in types), or, if pydantic is installed, what it can: its models, and lists and unions of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 
 from headrace import codec
 from headrace.event import RunError
 
 Parser = Callable[[msgspec.Raw], Any]
 
+_MAX_FAULTS = 20
+"""How many faults of one payload are named."""
+
 
 class PayloadError(Exception):
     """A payload does not fit; `error` names the paths at fault."""
 
-    def __init__(self, error: RunError) -> None:
-        self.error = error
-        super().__init__(error.message)
+    def __init__(self, message: str) -> None:
+        self.error = RunError("InvalidPayload", message)
+        super().__init__(message)
 
 
 def parser_of(schema: Any) -> Parser:
@@ -33,35 +38,63 @@ def parser_of(schema: Any) -> Parser:
     """
     if schema is None or schema is Any or schema is object:
         return codec.decode_value
-    pydantic_model = _pydantic_parser(schema)
-    if pydantic_model is not None:
-        return pydantic_model
+    if _has_pydantic(schema):
+        return _pydantic_parser(schema)
+    unknown = sorted({kind.__name__ for kind in _unknown_types(msgspec.inspect.type_info(schema), set())})
+    if unknown:
+        raise TypeError(f"msgspec knows no way to make {', '.join(unknown)}")
     decoder = msgspec.msgpack.Decoder(schema)
 
     def parse(raw: msgspec.Raw) -> Any:
         try:
             return decoder.decode(raw)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as exc:
-            raise PayloadError(RunError("InvalidPayload", str(exc).replace("`$", "`payload"))) from exc
+            fault = str(exc).replace("`$", "`payload")
+            raise PayloadError(fault if " - at `payload" in fault else f"{fault} - at `payload`") from exc
 
     return parse
 
 
-def _pydantic_parser(schema: Any) -> Parser | None:
-    """Returns a parser for a pydantic model; found by its methods, so that pydantic need not be installed."""
-    if not (isinstance(schema, type) and hasattr(schema, "model_validate") and hasattr(schema, "model_fields")):
-        return None
-    from pydantic import ValidationError  # noqa: PLC0415 - optional
+def _unknown_types(info: object, seen: set[int]) -> Iterator[type]:
+    """Yields the types in a schema that would be accepted here and then fit no payload at all."""
+    if id(info) in seen:
+        return
+    seen.add(id(info))
+    if isinstance(info, msgspec.inspect.CustomType):
+        yield info.cls
+    elif isinstance(info, msgspec.Struct):
+        for field in info.__struct_fields__:
+            yield from _unknown_types(getattr(info, field), seen)
+    elif isinstance(info, tuple):
+        for part in info:
+            yield from _unknown_types(part, seen)
 
-    model: Any = schema
+
+def _has_pydantic(schema: Any) -> bool:
+    """Returns whether a model of pydantic is in it; found by what models have, so that pydantic need not be there."""
+    if isinstance(schema, type) and hasattr(schema, "__pydantic_validator__"):
+        return True
+    return any(_has_pydantic(part) for part in typing.get_args(schema))
+
+
+def _pydantic_parser(schema: Any) -> Parser:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - it need not be installed
+
+    adapter: TypeAdapter[Any] = TypeAdapter(schema)
 
     def parse(raw: msgspec.Raw) -> Any:
         try:
-            return model.model_validate(codec.decode_value(raw))
+            return adapter.validate_python(codec.decode_value(raw))
         except ValidationError as exc:
-            faults = "; ".join(
-                f"`{'.'.join(map(str, ('payload', *fault['loc'])))}`: {fault['msg']}" for fault in exc.errors()
-            )
-            raise PayloadError(RunError("InvalidPayload", faults)) from exc
+            faults = [
+                f"{fault['msg']} - at `{_path(fault['loc'])}`"
+                for fault in exc.errors(include_url=False, include_context=False, include_input=False)
+            ]
+            more = f"; and {len(faults) - _MAX_FAULTS:,} more" if len(faults) > _MAX_FAULTS else ""
+            raise PayloadError("; ".join(faults[:_MAX_FAULTS]) + more) from exc
 
     return parse
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    return "payload" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)

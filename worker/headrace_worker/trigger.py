@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from headrace import codec
+from headrace.outgoing import MAX_TEXT
 from headrace_worker.errors import JobError
 from headrace_worker.filters import compile_filter
 
@@ -44,25 +46,38 @@ def event_trigger(
         JobError: a name or source that no event can have.
         FilterError: a filter that is not of the language; it gives the path.
     """
-    for value, at in ((filter, "filter"), (context_filter, "context_filter")):
-        if value is not None:
-            compile_filter(value, at=at)
     return Trigger(
         names=_texts("name", name),
         sources=() if source is None else _texts("source", source),
-        filter=None if filter is None else dict(filter),
-        context_filter=None if context_filter is None else dict(context_filter),
+        filter=_checked(filter, "filter"),
+        context_filter=_checked(context_filter, "context_filter"),
     )
+
+
+def _checked(given: Mapping[str, Any] | None, at: str) -> dict[str, Any] | None:
+    """Returns the filter as it is stored: plain data, which nobody changes afterwards."""
+    if given is None:
+        return None
+    compile_filter(given, at=at)
+    plain: dict[str, Any] = codec.decode_value(codec.encode_value(given))
+    return plain
 
 
 def _texts(field: str, given: object) -> tuple[str, ...]:
     values = (given,) if isinstance(given, str) else given
-    if not isinstance(values, Iterable):
+    if not isinstance(values, Iterable) or isinstance(values, bytes | Mapping):
         raise JobError("event_trigger", f"{field} must be a string or several, not {given!r}")
-    found = tuple(dict.fromkeys(values))
+    found = [_text(field, value) for value in values]
     if not found:
         raise JobError("event_trigger", f"{field} is empty; give at least one")
-    for text in found:
-        if not isinstance(text, str) or not 1 <= len(text) <= 256:
-            raise JobError("event_trigger", f"{field} {text!r} must be a string of 1 to 256 characters")
-    return found
+    return tuple(dict.fromkeys(found))
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
+        raise JobError("event_trigger", f"{field} {value!r} must be a string of 1 to {MAX_TEXT} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise JobError("event_trigger", f"{field} {value!r} has a lone surrogate, which no event can have") from exc
+    return str.__str__(value)  # a member of an enumeration is its text

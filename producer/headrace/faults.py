@@ -46,6 +46,8 @@ class ScriptMissing(HeadraceError):
 
 def code_of(exc: BaseException) -> str:
     """Returns the server's word for what went wrong, or an empty text."""
+    if type(exc) is theirs.ConnectionError and isinstance(exc.__cause__, theirs.RedisError):
+        exc = exc.__cause__  # what a new connection of redis.asyncio was told
     for kind, code in _CODE_OF.items():
         if isinstance(exc, kind):
             return code

@@ -134,10 +134,11 @@ class Transport:
         except IndexError:
             return self.pool.get_connection()
         try:
-            if connection.can_read():  # the server has closed it
-                connection.disconnect()
-        except redis.ConnectionError:
-            pass  # it is closed by now, and sending opens it
+            is_stale = connection.can_read()
+        except (redis.RedisError, OSError):
+            is_stale = True
+        if is_stale:  # most likely the server has closed it; sending opens it again
+            connection.disconnect()
         return connection
 
     def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:

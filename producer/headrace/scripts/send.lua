@@ -16,7 +16,8 @@
 -- Returns  place, 'duplicate', header, body        when it was delivered or canceled; nothing happened
 -- Returns  place, 'conflict', '', ''               when it is delayed under another name or source; nothing happened
 --
--- It adds first, so a full server refuses it before anything is written.
+-- It adds first, so a full server refuses it before anything is written. The record comes last: where a right is
+-- missing, none says of an event that is nowhere that it was sent.
 --@ include _time
 local events, due, wake, recent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local call, inline = ARGV[1], tonumber(ARGV[3])
@@ -60,14 +61,14 @@ for i = 1, #KEYS - 4 do
   if accept then
     if due_ms > now then
       header = mine .. ' ' .. kind .. ' ' .. text(due_ms) .. ' 0 0 -'
-      redis.call('HSET', record, 'e', body, 'm', header)
       redis.call('ZADD', due, text(due_ms), 'e:' .. id)
+      redis.call('HSET', record, 'e', body, 'm', header)
       earliest = math.min(earliest or due_ms, due_ms)
     else
       local was_delayed = header
       header = mine .. ' ' .. kind .. ' 0 ' .. text(now) .. ' 0 -'
-      redis.call('HSET', record, 'e', body, 'm', header)
       redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', #body <= inline and body or '')
+      redis.call('HSET', record, 'e', body, 'm', header)
       if was_delayed then
         redis.call('ZREM', due, 'e:' .. id)
       end
@@ -86,7 +87,7 @@ for i = 1, #KEYS - 4 do
 end
 
 if #index > 0 then
-  redis.call('XADD', recent, 'MAXLEN', '~', ARGV[2], '*', unpack(index))
+  redis.pcall('XADD', recent, 'MAXLEN', '~', ARGV[2], '*', unpack(index))
 end
 if earliest and (not head or earliest < tonumber(head)) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')

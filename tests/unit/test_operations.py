@@ -1,0 +1,249 @@
+"""The plans of a client ask for what they need, check again what they found, and tell failures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from headrace import (
+    ConfigurationError,
+    DeadEntryNotFound,
+    Event,
+    EventConflict,
+    InvalidArgument,
+    OutOfMemory,
+    Retention,
+    RunNotFound,
+    SentEvent,
+    ServerError,
+    UnsupportedServer,
+    operations,
+    outgoing,
+)
+from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
+from headrace.keys import Keys
+
+KEYS = Keys("prod")
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def prepare(count: int, payload: object = None) -> list[outgoing.Outgoing]:
+    events = [Event("a", payload, id=f"e{n}") for n in range(count)]
+    return outgoing.prepare(events, outgoing.SendOptions(), now=lambda: NOW, max_event_bytes=10**8)
+
+
+def run_plan(plan: operations.Plan[Any], *answers: list[Any]) -> Any:
+    """Returns the plan's result, given the answers to what it asks, which must be as many as it asks for."""
+    given = iter(answers)
+    try:
+        next(plan)
+        while True:
+            plan.send(next(given))
+    except StopIteration as done:
+        assert next(given, None) is None
+        return done.value
+
+
+# The server.
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"redis_version": "6.2.0"},
+        {"redis_version": "7.4.1"},
+        {"redis_version": "10.0.0"},
+        {"redis_version": "255.255.255"},
+        {"redis_version": "7.2.4", "valkey_version": "7.2.0"},
+        {"redis_version": "7.2.4", "valkey_version": "9.1.2"},
+    ],
+    ids=str,
+)
+def test_a_server_that_is_new_enough_is_taken(info: dict[str, str]) -> None:
+    """Redis from 6.2 on, Valkey from 7.2 on, and what is not there yet."""
+    assert run_plan(operations.check_server(), [info]) is None
+
+
+@pytest.mark.parametrize(
+    ("info", "says"),
+    [
+        ({"redis_version": "6.0.16"}, "the server is redis 6.0.16; Headrace needs redis 6.2 or newer"),
+        ({"redis_version": "5"}, "the server is redis 5; Headrace needs redis 6.2 or newer"),
+        (
+            {"redis_version": "7.2.4", "valkey_version": "7.1.9"},
+            "the server is valkey 7.1.9; Headrace needs valkey 7.2 or newer",
+        ),
+        ({"redis_version": "unknown"}, "the server is redis unknown"),
+        ({"uptime_in_seconds": "5"}, "does not say which version it has; Headrace runs on Redis and Valkey"),
+        ({}, "does not say which version it has"),
+    ],
+    ids=str,
+)
+def test_a_server_that_is_too_old_or_another_is_refused(info: dict[str, str], says: str) -> None:
+    """The error says what the server is and what is needed."""
+    with pytest.raises(UnsupportedServer) as caught:
+        run_plan(operations.check_server(), [info])
+    assert says in str(caught.value)
+
+
+# Sending.
+
+
+def test_sending_nothing_asks_nothing() -> None:
+    """An empty list needs no server."""
+    assert run_plan(operations.send(KEYS, [], "token")) == []
+
+
+def test_a_batch_ends_at_its_number_of_events() -> None:
+    """The order is kept, and no batch is empty."""
+    events = prepare(2 * MAX_BATCH_EVENTS + 1)
+    groups = batches(events)
+    assert [len(group) for group in groups] == [MAX_BATCH_EVENTS, MAX_BATCH_EVENTS, 1]
+    assert [event for group in groups for event in group] == events
+    assert [len(group) for group in batches(prepare(MAX_BATCH_EVENTS))] == [MAX_BATCH_EVENTS]
+
+
+def test_a_batch_ends_at_its_number_of_bytes() -> None:
+    """None is larger, unless one event alone is."""
+    events = prepare(5, "x" * (MAX_BATCH_BYTES // 2 - 100)) + prepare(2, "x" * (MAX_BATCH_BYTES + 1))
+    groups = batches(events)
+    assert [len(group) for group in groups] == [2, 2, 1, 1, 1]
+    assert all(sum(len(event.body) for event in group) <= MAX_BATCH_BYTES for group in groups[:3])
+
+
+def test_every_batch_of_a_call_has_its_own_token() -> None:
+    """So that a place in one is not taken for the same place in another."""
+    asked = next(operations.send(KEYS, prepare(MAX_BATCH_EVENTS + 1), "token"))
+    tokens = [call.args[3 + int(call.args[2])] for call in asked]
+    assert len(set(tokens)) == len(asked) == 2
+
+
+def sent(event_id: str) -> SentEvent:
+    return SentEvent(
+        id=event_id, name="a", payload=None, context=None, timestamp=NOW, deliver_at=None, delivered_at=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (OutOfMemory("full"), OutOfMemory),
+        (ServerError("other"), ServerError),
+        ([EventConflict("e500")], EventConflict),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_of_one_batch_tells_what_the_others_became(answer: Any, kind: type[ServerError]) -> None:
+    """Its `sent` holds the events that are with the server all the same."""
+    first = [sent(f"e{n}") for n in range(MAX_BATCH_EVENTS)]
+    with pytest.raises(kind) as caught:
+        run_plan(operations.send(KEYS, prepare(MAX_BATCH_EVENTS + 1), "token"), [first, answer])
+    assert caught.value.sent == first
+
+
+def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
+    """Then the error is the server's own, and `sent` is empty."""
+    with pytest.raises(OutOfMemory, match=r"^full$") as caught:
+        run_plan(operations.send(KEYS, prepare(1), "token"), [OutOfMemory("full")])
+    assert not caught.value.sent
+
+
+# Asking.
+
+
+@pytest.mark.parametrize("missing", ["", None, 7, b"id", "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "plan",
+    [
+        operations.get_event,
+        operations.get_run,
+        operations.retry_run,
+        operations.get_dead,
+        operations.watch,
+        lambda keys, event_id: operations.cancel_event(keys, event_id, Retention()),
+    ],
+)
+def test_an_id_is_a_text(plan: Callable[[Keys, Any], operations.Plan[Any]], missing: object) -> None:
+    """Anything else is refused before the server is asked."""
+    with pytest.raises(InvalidArgument) as caught:
+        next(plan(KEYS, missing))
+    assert caught.value.field == "id"
+
+
+@pytest.mark.parametrize("run_id", ["e", "e:app", ":app/job", "e:app/job/x"])
+def test_what_is_no_run_id_is_not_found(run_id: str) -> None:
+    """No server needs to be asked for it."""
+    with pytest.raises(RunNotFound):
+        next(operations.get_run(KEYS, run_id))
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001, True, 1.5, "5", None], ids=repr)
+def test_a_limit_is_1_to_1000(limit: Any) -> None:
+    """In every listing."""
+    for plan in (operations.list_runs(KEYS, None, None, None, limit), operations.list_dead(KEYS, None, limit)):
+        with pytest.raises(InvalidArgument, match=r"^limit: must be 1 to 1000, not "):
+            next(plan)
+
+
+def test_a_status_is_one_of_those_there_are() -> None:
+    """The error names them."""
+    with pytest.raises(InvalidArgument, match=r"^status: 'done' is none of queued, executing, .*invalid_payload"):
+        next(operations.list_runs(KEYS, None, "done", None, 10))
+
+
+CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073709551616", "$", "(1-1"]
+
+
+@pytest.mark.parametrize("cursor", [*CURSORS, *(f"{cursor}~0" for cursor in CURSORS), "1-1~", "1-1~x", "1-1~-1"])
+def test_a_cursor_of_runs_is_one_that_was_returned(cursor: str) -> None:
+    """Anything else is refused here, and not by the server in its own words."""
+    with pytest.raises(InvalidArgument, match=r"^cursor: "):
+        next(operations.list_runs(KEYS, None, None, cursor, 10))
+
+
+@pytest.mark.parametrize("cursor", [*CURSORS, "1-1~0"])
+def test_a_cursor_of_dead_letters_is_one_that_was_returned(cursor: str) -> None:
+    """It is the id of an entry."""
+    with pytest.raises(InvalidArgument, match=r"^cursor: "):
+        next(operations.list_dead(KEYS, cursor, 10))
+
+
+@pytest.mark.parametrize("entry_id", [cursor for cursor in CURSORS if cursor])
+def test_what_is_no_id_of_a_dead_letter_is_not_found(entry_id: str) -> None:
+    """No server needs to be asked for it."""
+    with pytest.raises(DeadEntryNotFound):
+        next(operations.get_dead(KEYS, entry_id))
+
+
+@pytest.mark.parametrize(
+    ("timeout", "expected"), [(0, 0.0), (1.5, 1.5), (timedelta(minutes=1), 60.0), (float("inf"), float("inf"))]
+)
+def test_a_timeout_is_seconds_or_a_timedelta(timeout: float | timedelta, expected: float) -> None:
+    """Zero only looks, and one may wait without end."""
+    assert operations.seconds(timeout) == expected
+
+
+@pytest.mark.parametrize("timeout", [-1, timedelta(seconds=-1), float("nan"), "5", None, True], ids=repr)
+def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
+    """Waiting for NaN seconds would never end."""
+    with pytest.raises(InvalidArgument, match=r"^timeout: must be seconds >= 0 or a timedelta"):
+        operations.seconds(timeout)
+
+
+# Retention.
+
+
+@pytest.mark.parametrize("field", Retention.__struct_fields__)
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 10**12, "5", None], ids=repr)
+def test_a_retention_is_seconds(field: str, value: Any) -> None:
+    """Anything else would be an error of the server in the middle of a script."""
+    with pytest.raises(ConfigurationError, match=f"^retention: {field} must be 0 to 100 years of seconds"):
+        Retention(**{field: value})
+
+
+def test_a_retention_is_told_in_milliseconds() -> None:
+    """Derived ids are remembered as long as failures."""
+    assert Retention(0, 1.5, 2, 3).millis() == (0, 1500, 2000, 3000, 1500)

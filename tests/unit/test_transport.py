@@ -1,0 +1,86 @@
+"""Connections are made as the URL says, and a URL that says nothing sensible is refused at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace import AsyncClient, Client, ConfigurationError
+from headrace.transport import Backoff, pool_options
+
+CLIENTS = [Client, AsyncClient]
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "http://localhost",
+        "redis+sentinel://localhost/master",
+        "redis://localhost:port/0",
+        "redis://localhost:99999/0",
+        "redis://[::1/0",
+        "redis://localhost/prod",
+        "redis://localhost/0/1",
+        "redis://localhost/0?socket_timeout=soon",
+        "redis://localhost/0?colour=red",
+        "unix:///tmp/server.sock?colour=red",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_at_once(kind: type[Client | AsyncClient], url: str) -> None:
+    """Not at the first call: the error shows the URL and what is wrong with it."""
+    with pytest.raises(ConfigurationError) as caught:
+        kind(url)
+    assert f"{url!r} is no URL of a server: " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://:s3cret@localhost",
+        "redis://user:s3cret@localhost/prod",
+        "redis://:s3@cret@localhost/0?colour=red",
+        "unix:///tmp/server.sock?password=s3cret&colour=red",
+    ],
+)
+def test_an_error_does_not_tell_the_password(kind: type[Client | AsyncClient], url: str) -> None:
+    """It is written to logs."""
+    with pytest.raises(ConfigurationError) as caught:
+        kind(url)
+    assert "s3" not in str(caught.value)
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize(
+    "url",
+    ["redis://localhost", "redis://localhost/", "redis://user:pass@[::1]:6380/15", "rediss://host:6379/0", "unix:///s"],
+)
+def test_a_good_url_needs_no_server_yet(kind: type[Client | AsyncClient], url: str) -> None:
+    """A client connects at its first call."""
+    assert kind(url).url == url
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_options_of_the_url_are_kept(kind: type[Client | AsyncClient]) -> None:
+    """They are redis-py's, and come before ours, but for the way in which replies are read."""
+    client = kind("redis://localhost/3?socket_timeout=2.5&client_name=web&protocol=3&decode_responses=yes")
+    options = client._transport.pool.connection_kwargs
+    assert (options["db"], options["socket_timeout"], options["client_name"]) == (3, 2.5, "web")
+    assert (options["protocol"], options["decode_responses"]) == (2, False)
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_redis_py_itself_never_retries(kind: type[Client | AsyncClient]) -> None:
+    """A retry that nobody sees would hide a lost reply."""
+    options = kind("redis://localhost")._transport.pool.connection_kwargs
+    assert options["retry"].get_retries() == 0
+    assert options["socket_timeout"] == pool_options()["socket_timeout"] > 5
+
+
+def test_backoff_doubles_from_50_ms_to_1_s() -> None:
+    """With jitter down to a half, so that many clients do not come back at once; at any number of failures."""
+    for failures, most in [(1, 0.05), (2, 0.1), (3, 0.2), (5, 0.8), (6, 1.0), (7, 1.0), (10_000, 1.0)]:
+        delays = [Backoff(8).delay_s(failures) for _ in range(200)]
+        assert most / 2 <= min(delays) < max(delays) <= most

@@ -13,7 +13,8 @@
 --
 -- Returns  {now, …}           the server's time in ms; nothing more for events that are new or changed, else four each:
 -- Returns  place, 'again', due, delivered           when this same call was carried out before; due is 0 if it was for now
--- Returns  place, 'duplicate', header, body        when it was delivered or canceled; nothing happened
+-- Returns  place, 'duplicate', header, body        when it was delivered or canceled, or its id is derived from a run
+--                                                  that has sent it before; nothing happened
 -- Returns  place, 'conflict', '', ''               when it is delayed under another name or source; nothing happened
 --
 -- It adds first, so a full server refuses it before anything is written. The record comes last: where a right is
@@ -48,7 +49,7 @@ for i = 1, #KEYS - 4 do
     local by, place, was_due, delivered, canceled = string.match(header, '^(%S+)%.(%d+) %a (%d+) (%d+) (%d+)')
     if by == call and tonumber(place) >= i then
       accept, answer, first, second = false, 'again', was_due, delivered
-    elseif delivered ~= '0' or canceled ~= '0' then
+    elseif delivered ~= '0' or canceled ~= '0' or kind == 'd' then
       accept, answer, first, second = false, 'duplicate', header, redis.call('HGET', record, 'e') or ''
     else
       local body_now = redis.call('HGET', record, 'e') or ''

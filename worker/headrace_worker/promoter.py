@@ -66,17 +66,16 @@ class Promoter:
         foreign = [member for member in members if protocol.member_key(keys, member) is None]
         events = [member for member in members if member.startswith("e:")]
         runs = [member for member in members if member.startswith("r:") and member not in foreign]
-        calls = [protocol.promote(keys, runs, AHEAD if not events else 0)]
-        if events:
-            calls.append(protocol.promote(keys, events, AHEAD))
+        calls = [protocol.promote(keys, events, 0)] if events else []
+        calls.append(protocol.promote(keys, runs, AHEAD))
         answers = await self._state.commands.run(calls, partial=True)
-        self._is_full = isinstance(answers[-1], OutOfMemory)
+        self._is_full = isinstance(answers[0], OutOfMemory)
         for answer in answers:
             if isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
                 raise answer
             if isinstance(answer, protocol.Promoted) and answer.dropped:
-                log.error("due members had no record any more and are gone", members=answer.dropped)
-        looked: protocol.Promoted = answers[0] if self._is_full else answers[-1]
+                log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
+        looked: protocol.Promoted = answers[-1]
         self._ahead = looked.ahead
         if foreign:
             await self._drop_foreign(foreign)

@@ -237,7 +237,7 @@ class DueMember(msgspec.Struct, frozen=True):
 
 
 class Promoted(msgspec.Struct, frozen=True):
-    """The server's time, how many members had lost their record, and the earliest members that are left."""
+    """The server's time, how many members had nothing to deliver any more, and the earliest members that are left."""
 
     now_ms: int
     dropped: int

@@ -24,5 +24,5 @@ for i = 1, math.min(found and #found[2] or 0, 4000), 2 do
   fields[#fields + 1] = 'raw.' .. found[2][i]
   fields[#fields + 1] = found[2][i + 1]
 end
-redis.call('XADD', KEYS[2], 'MINID', '~', text(now_ms() - tonumber(ARGV[5])), '*', unpack(fields))
+redis.call('XADD', KEYS[2], 'MINID', '~', text(math.max(now_ms() - tonumber(ARGV[5]), 0)), '*', unpack(fields))
 return 1

@@ -9,6 +9,9 @@
 -- Returns  'canceled'   when it is canceled, now or before
 -- Returns  'delivered'  when it was delivered already; nothing happened
 -- Returns  'missing'    when no such event is known
+--
+-- It frees first, so a full server lets it pass. The record comes before `due`: where a right is missing, no event is
+-- out of `due` that says that it will be delivered.
 --@ include _time
 --@ include _close
 local due, record, id = KEYS[1], KEYS[2], ARGV[7]
@@ -24,8 +27,9 @@ end
 if delivered ~= '0' then
   return 'delivered'
 end
-redis.call('ZREM', due, 'e:' .. id)
+redis.call('ZREM', due, '')
 header = token .. ' ' .. kind .. ' ' .. due_ms .. ' 0 ' .. text(now_ms()) .. ' 0'
 redis.call('HSET', record, 'm', header)
+redis.call('ZREM', due, 'e:' .. id)
 close(record, header, false, stored[2], id)
 return 'canceled'

@@ -20,6 +20,7 @@
 --
 -- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1.
 --@ include _chunks
+--@ include _ring
 --@ include _close
 -- A record that is gone is made again from the entry, if the body was in it: a lost record loses no event.
 local function record_from_entry(entry)
@@ -56,20 +57,18 @@ local nevents = #KEYS - 2 - njobs * 2
 local first_event, stored = 11 + njobs * 2, {}
 for i = 1, nevents do
   local found = redis.call('HMGET', KEYS[2 + njobs * 2 + i], 'm', 'e', 'w')
-  if not (found[1] and found[2]) then
+  if not found[2] and string.sub(found[1] or ' -', -2) == ' -' then
     found = record_from_entry(ARGV[first_event + (i - 1) * 3])
   end
   stored[i] = found
 end
 redis.call('XLEN', events)
-if not free_first then
-  local rung = {}
-  for j = 1, njobs do
-    if not rung[jobs[j].bell] then
-      rung[jobs[j].bell] = true
-      redis.call('XADD', jobs[j].bell, 'MAXLEN', 1, '*', 'r', '')
-    end
+local bells = {}
+for j = 1, njobs do
+  if not free_first and not bells[jobs[j].bell] then
+    redis.call('XADD', jobs[j].bell, 'MAXLEN', 1, '*', 'r', '')
   end
+  bells[jobs[j].bell] = true
 end
 
 local gone, dispatched, runs, lost = {}, 0, 0, 0
@@ -115,4 +114,7 @@ for i = 1, nevents do
   end
 end
 call_in_chunks('XDEL', events, gone)
+if free_first and runs > 0 then
+  ring(bells)
+end
 return { 'done', dispatched, runs, lost }

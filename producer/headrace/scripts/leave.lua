@@ -28,28 +28,35 @@ local function group_of(stream)
 end
 for i = 7, #KEYS do
   local held = redis.pcall('XPENDING', KEYS[i], group_of(KEYS[i]), '-', '+', 1, name)
-  if not held.err and #held > 0 then
+  if held.err and not string.find(held.err, 'NOGROUP') then
+    return held
+  end
+  if #held > 0 then
     return 0
+  end
+end
+redis.call('HEXISTS', KEYS[2], 'app')
+redis.call('ZCARD', KEYS[3])
+redis.call('GET', KEYS[6])
+local leads = string.match(redis.call('GET', KEYS[4]) or '', '^(%S+)') == name
+local fingerprint = redis.call('HGET', KEYS[5], 'w:' .. name)
+local others, same = 0, 0
+local fields = fingerprint and redis.call('HGETALL', KEYS[5]) or {}
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 2) == 'w:' and fields[i] ~= 'w:' .. name then
+    others = others + 1
+    same = same + (fields[i + 1] == fingerprint and 1 or 0)
   end
 end
 
 redis.call('ZREM', KEYS[1], name)
 redis.call('ZREM', KEYS[3], name)
 redis.call('DEL', KEYS[2])
-if string.match(redis.call('GET', KEYS[4]) or '', '^(%S+)') == name then
+if leads then
   redis.call('DEL', KEYS[4])
 end
-local fingerprint = redis.call('HGET', KEYS[5], 'w:' .. name)
 if fingerprint then
   redis.call('HDEL', KEYS[5], 'w:' .. name)
-  local others, same = 0, 0
-  local fields = redis.call('HGETALL', KEYS[5])
-  for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 2) == 'w:' then
-      others = others + 1
-      same = same + (fields[i + 1] == fingerprint and 1 or 0)
-    end
-  end
   if others == 0 then
     redis.call('HSET', KEYS[5], 'last', fingerprint)
   elseif same == 0 then

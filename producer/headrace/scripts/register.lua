@@ -21,6 +21,12 @@
 --@ include _time
 local name, app, fingerprint = ARGV[1], ARGV[3], ARGV[4]
 redis.call('ZREM', KEYS[1], '')
+redis.call('HEXISTS', KEYS[2], 'app')
+redis.call('GET', KEYS[4])
+redis.call('SCARD', KEYS[5])
+for i = 6, #KEYS do
+  redis.call('XLEN', KEYS[i])
+end
 local forgettable, alive, known = {}, {}, false
 local fields = redis.call('HGETALL', KEYS[3])
 for i = 1, #fields, 2 do
@@ -32,20 +38,20 @@ for i = 1, #fields, 2 do
   local print = string.match(fields[i], '^n:(.*)$')
   known = known or print == fingerprint
   if print and not alive[print] and print ~= fingerprint then
-    forgettable[#forgettable + 1] = { tonumber(fields[i + 1]), print }
+    forgettable[#forgettable + 1] = { tonumber(fields[i + 1]) or 0, print }
   end
 end
+table.sort(forgettable, function(a, b) return a[1] > b[1] end)
+
 if not known then
   redis.call('HSET', KEYS[3], 'n:' .. fingerprint, redis.call('INCR', KEYS[4]), 's:' .. fingerprint, ARGV[5])
 elseif not alive[fingerprint] then
   redis.call('INCR', KEYS[4])
 end
 redis.call('HSET', KEYS[3], 'w:' .. name, fingerprint)
-table.sort(forgettable, function(a, b) return a[1] > b[1] end)
 for i = 21, #forgettable do
   redis.call('HDEL', KEYS[3], 'n:' .. forgettable[i][2], 's:' .. forgettable[i][2])
 end
-
 redis.call('HSET', KEYS[2], 'app', app, 'fingerprint', fingerprint, 'queues', table.concat(ARGV, ' ', 6))
 redis.call('ZADD', KEYS[1], text(now_ms() + tonumber(ARGV[2])), name)
 for i = 6, #ARGV do

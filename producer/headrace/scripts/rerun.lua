@@ -19,10 +19,10 @@
 --@ include _ring
 local record, field = KEYS[1], 'r:' .. ARGV[2]
 local stored, body, open = unpack(redis.call('HMGET', record, field, 'e', 'o'), 1, 3)
-if not stored then
+local status, _, _, _, _, queue, dead_entry = run_of(stored or '')
+if not status then
   return { 'missing', '' }
 end
-local status, _, _, _, _, queue, dead_entry = run_of(stored)
 if not string.find('fti', status, 1, true) or queue ~= ARGV[3] then
   return { 'refused', status }
 end
@@ -34,7 +34,7 @@ local whole = #body <= tonumber(ARGV[4])
 local entry = redis.call('XADD', KEYS[2], '*', 'e', ARGV[1], 'j', string.match(ARGV[2], '/(.*)$'),
   's', '1 0 0 1 ' .. #body, 'b', whole and body or '')
 redis.call('HSET', record, field, 'q 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
-if open then
+if open and string.find(open, '^%d+$') then
   redis.call('HINCRBY', record, 'o', 1)
 end
 redis.call('PERSIST', record)

@@ -37,7 +37,7 @@ for i = 1, nruns do
     local reason, outcome = ARGV[a + 7], ARGV[a + 8]
     local failed = reason ~= ''
     if failed then
-      entry = redis.call('XADD', dead, 'MINID', '~', text(now - failure_retention_ms), '*',
+      entry = redis.call('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*',
         'run', id .. ':' .. job, 'reason', reason, 'error', outcome)
     end
     local line = status .. ' ' .. ARGV[a + 4] .. ' ' .. ARGV[a + 5] .. ' ' .. entry .. ' ' .. ARGV[7] .. ' '
@@ -47,7 +47,7 @@ for i = 1, nruns do
     index[#index + 1] = id .. ':' .. job
     index[#index + 1] = status
     local open = 0
-    if stored[i][3] then
+    if stored[i][3] and string.find(stored[i][3], '^%d+$') then
       open = redis.call('HINCRBY', record, 'o', -1)
       if failed and open > 0 then
         redis.call('HSET', record, 'f', 1)

@@ -5,12 +5,17 @@
 -- ARGV[2]    count   free slots
 --
 -- Returns  {place, entries, …}  for each queue that had any, what XREADGROUP gives for it
+--
+-- A queue that can't be read fails the call only while nothing is delivered: what is must be told.
 local reply, free = {}, tonumber(ARGV[2])
 for i = 1, #KEYS do
   if free <= 0 then
     break
   end
-  local got = redis.call('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', free, 'STREAMS', KEYS[i], '>')
+  local got = redis.pcall('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', free, 'STREAMS', KEYS[i], '>')
+  if got and got.err then
+    return #reply > 0 and reply or got
+  end
   if got then
     reply[#reply + 1] = i
     reply[#reply + 1] = got[1][2]

@@ -7,13 +7,18 @@
 --
 -- Returns  1  when the seat is gone
 -- Returns  0  when it holds, or is too fresh, or entries are in its worker's hands; nothing happened
+--
+-- It frees first, so a full server lets it pass.
 --@ include _time
 local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not ends or tonumber(ends) + tonumber(ARGV[2]) > now_ms() then
   return 0
 end
 local held = redis.pcall('XPENDING', KEYS[2], 'dispatch', '-', '+', 1, ARGV[1])
-if not held.err and #held > 0 then
+if held.err and not string.find(held.err, 'NOGROUP') then
+  return held
+end
+if #held > 0 then
   return 0
 end
 return redis.call('ZREM', KEYS[1], ARGV[1])

@@ -1,0 +1,101 @@
+"""What `cancel` must give and change."""
+
+from __future__ import annotations
+
+from headrace import EventNotFound, Retention, calls
+from tests.scripts.cases.case import (
+    FUTURE,
+    LONG_PAST,
+    NO_RETENTION,
+    PAST,
+    RETENTION,
+    Lines,
+    Step,
+    case,
+    header,
+    run_line,
+    seed_record,
+)
+from tests.scripts.state import NOW, Changes, World
+
+
+def _seed_delayed(world: World, kind: str = "s") -> None:
+    seed_record(world, "e1", kind=kind, due=FUTURE, delivered=0)
+    world.seed("ZADD", "due", FUTURE, "e:e1")
+
+
+def _canceled(kind: str, ttl: str) -> Lines:
+    return {
+        "due e:e1": None,
+        "event:e1 m": header(kind=kind, due=FUTURE, delivered=0, canceled=NOW, runs="0"),
+        "event:e1 ttl": ttl,
+    }
+
+
+def _cancel(world: World, changes: Changes, retention: Retention = RETENTION) -> Step:
+    return Step(calls.cancel(world.keys, "e1", retention), None, changes)
+
+
+@case
+def a_delayed_event(world: World) -> Step:
+    """A delayed event is out of `due`, its record says canceled and ends after the sender's dedupe."""
+    _seed_delayed(world)
+    return _cancel(world, _canceled("s", "<now+2000s>"))
+
+
+@case
+def an_id_by_the_client(world: World) -> Step:
+    """The record of an event whose id the client made ends with the retention of successes."""
+    _seed_delayed(world, "c")
+    return _cancel(world, _canceled("c", "<now+1000s>"))
+
+
+@case
+def a_derived_id(world: World) -> Step:
+    """The record of an event whose id is derived is kept as long as failures are."""
+    _seed_delayed(world, "d")
+    return _cancel(world, _canceled("d", "<now+5000s>"))
+
+
+@case
+def someone_waits(world: World) -> Step:
+    """Whoever waits for the event hears of it."""
+    _seed_delayed(world)
+    world.seed("HSET", "event:e1", "w", 1)
+    return _cancel(world, _canceled("s", "<now+2000s>") | {"published settled:e1": ""})
+
+
+@case
+def without_retention(world: World) -> Step:
+    """With retention 0 the header alone stays, for dedupe."""
+    _seed_delayed(world)
+    return _cancel(world, _canceled("s", "<now+2000s>") | {"event:e1 e": None}, NO_RETENTION)
+
+
+@case
+def without_retention_and_dedupe(world: World) -> Step:
+    """With retention 0 and dedupe 0 nothing stays."""
+    _seed_delayed(world)
+    nothing = Retention(success_s=0, failure_s=0, dedupe_client_s=0, dedupe_sender_s=0)
+    return _cancel(world, {"due e:e1": None, "event:e1 m": None, "event:e1 e": None}, nothing)
+
+
+@case
+def a_canceled_event(world: World) -> Step:
+    """A canceled event stays as it is."""
+    seed_record(world, "e1", due=FUTURE, delivered=0, canceled=LONG_PAST, runs="0")
+    world.seed("PEXPIREAT", "event:e1", FUTURE)
+    return _cancel(world, {})
+
+
+@case
+def a_delivered_event(world: World) -> Step:
+    """A delivered event stays as it is, and so do its runs."""
+    seed_record(world, "e1", due=PAST, runs="1", fields={"r:app/job": run_line("q", "1-0")})
+    return _cancel(world, {})
+
+
+@case
+def an_unknown_event(world: World) -> Step:
+    """An event that is not known is reported, and gets no record."""
+    return Step(calls.cancel(world.keys, "e1", RETENTION), EventNotFound("e1"), {})

@@ -1,0 +1,271 @@
+"""What `promote` must give and change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from headrace_worker import protocol
+from headrace_worker.protocol import DueMember, Promoted
+from tests.scripts.cases.case import (
+    BODY,
+    FUTURE,
+    LARGE,
+    LONG_PAST,
+    PAST,
+    Step,
+    case,
+    header,
+    run_line,
+    seed_queue,
+    seed_record,
+)
+from tests.scripts.state import NOW, Changes, World
+
+_LEFT = [DueMember("e:later", FUTURE), DueMember("r:default:waiting:app/job", FUTURE)]
+_RUN = "r:default:e1:app/job"
+
+
+def _promote(
+    world: World,
+    members: Sequence[str],
+    changes: Changes,
+    *,
+    dropped: int = 0,
+    left: Sequence[DueMember] = _LEFT,
+    ahead: int = 10,
+    full: Literal["passes", "refused"] = "passes",
+) -> Step:
+    call = protocol.promote(world.keys, members, ahead)
+    return Step(call, Promoted(NOW, dropped, list(left)), changes, full)
+
+
+def _seed_delayed(world: World, event_id: str = "e1", *, due: int = PAST, body: str | None = BODY) -> None:
+    seed_record(world, event_id, due=due, delivered=0, body=body)
+    world.seed("ZADD", "due", due, f"e:{event_id}")
+
+
+def _seed_waiting(world: World, *, body: str = BODY, status: str = "w", queue: str = "default") -> None:
+    """The run has failed once, and what came of it is in its field."""
+    line = run_line(status, "-", state="2 1 0 0", queue=queue, worker="w1", started=LONG_PAST, outcome="error")
+    seed_record(world, "e1", runs="1", body=body, fields={"r:app/job": line})
+    world.seed("ZADD", "due", PAST, f"r:{queue}:e1:app/job")
+
+
+@case
+def nothing(world: World) -> Step:
+    """Without members it tells what is ahead."""
+    return _promote(world, [], {})
+
+
+@case
+def a_look_at_less(world: World) -> Step:
+    """It tells of no more members than it was asked for."""
+    return _promote(world, [], {}, ahead=1, left=_LEFT[:1])
+
+
+@case
+def no_look_ahead(world: World) -> Step:
+    """It tells of none if none was asked for."""
+    return _promote(world, [], {}, ahead=0, left=[])
+
+
+@case
+def a_due_event(world: World) -> Step:
+    """A delayed event that is due is in `events` and says delivered."""
+    _seed_delayed(world)
+    changes: Changes = {
+        "due e:e1": None,
+        "events new-1": {"i": "e1", "z": "8", "b": BODY},
+        "event:e1 m": header(due=PAST, delivered=NOW),
+    }
+    return _promote(world, ["e:e1"], changes, full="refused")
+
+
+@case
+def a_due_event_with_a_large_body(world: World) -> Step:
+    """A body over 8 kB stays in the record."""
+    _seed_delayed(world, body=LARGE)
+    changes: Changes = {
+        "due e:e1": None,
+        "events new-1": {"i": "e1", "z": str(len(LARGE)), "b": ""},
+        "event:e1 m": header(due=PAST, delivered=NOW),
+    }
+    return _promote(world, ["e:e1"], changes, full="refused")
+
+
+@case
+def several_due_events(world: World) -> Step:
+    """Due events keep the order in which they were named; an event's id may hold colons."""
+    _seed_delayed(world, "a:b")
+    _seed_delayed(world, "e1")
+    changes: Changes = {
+        "due e:e1": None,
+        "due e:a:b": None,
+        "events new-1": {"i": "e1", "z": "8", "b": BODY},
+        "events new-2": {"i": "a:b", "z": "8", "b": BODY},
+        "event:e1 m": header(due=PAST, delivered=NOW),
+        "event:a:b m": header(due=PAST, delivered=NOW),
+    }
+    return _promote(world, ["e:e1", "e:a:b"], changes, full="refused")
+
+
+@case
+def what_is_not_due(world: World) -> Step:
+    """Members whose time has not come, put off since they were looked at perhaps, are untouched."""
+    return _promote(world, ["e:later", "r:default:waiting:app/job"], {})
+
+
+@case
+def what_is_not_in_due(world: World) -> Step:
+    """Members that are not in `due` any more are untouched."""
+    seed_record(world, "e1", due=PAST, delivered=PAST)
+    return _promote(world, ["e:e1", "e:unknown", _RUN], {})
+
+
+@case
+def a_due_run(world: World) -> Step:
+    """A run whose wait is over is in its queue with its state, and its field keeps the last attempt."""
+    _seed_waiting(world)
+    line = run_line("q", "new-1", state="2 1 0 0", worker="w1", started=LONG_PAST, outcome="error")
+    changes: Changes = {
+        f"due {_RUN}": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "2 1 0 0 8", "b": BODY},
+        "event:e1 r:app/job": line,
+        "bell:app new-1": {"r": ""},
+    }
+    return _promote(world, [_RUN], changes)
+
+
+@case
+def a_due_run_with_a_large_body(world: World) -> Step:
+    """A body over 8 kB stays in the record; the entry's state has its size."""
+    _seed_waiting(world, body=LARGE)
+    world.entry("bell:app", "1-0", {"r": ""})
+    line = run_line("q", "new-1", state="2 1 0 0", worker="w1", started=LONG_PAST, outcome="error")
+    changes: Changes = {
+        f"due {_RUN}": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": f"2 1 0 0 {len(LARGE)}", "b": ""},
+        "event:e1 r:app/job": line,
+        "bell:app 1-0": None,
+        "bell:app new-1": {"r": ""},
+    }
+    return _promote(world, [_RUN], changes)
+
+
+@case
+def runs_of_several_apps(world: World) -> Step:
+    """Each run goes to the queue that its member names, and each app's bell is rung once."""
+    seed_queue(world, "mail")
+    seed_queue(world, "default", "shop")
+    fields: dict[str, str | int] = {
+        "o": 3,
+        "r:app/job": run_line("w", "-", state="2 0 0 0", queue="mail"),
+        "r:app/two": run_line("w", "-", state="4 0 0 0"),
+        "r:shop/job": run_line("w", "-", state="3 0 0 0"),
+    }
+    seed_record(world, "a:b", runs="3", fields=fields)
+    members = ["r:mail:a:b:app/job", "r:default:a:b:app/two", "r:default:a:b:shop/job"]
+    for member in members:
+        world.seed("ZADD", "due", PAST, member)
+    changes: Changes = {
+        **{f"due {member}": None for member in members},
+        "queue:app/mail new-1": {"e": "a:b", "j": "job", "s": "2 0 0 0 8", "b": BODY},
+        "queue:app/default new-1": {"e": "a:b", "j": "two", "s": "4 0 0 0 8", "b": BODY},
+        "queue:shop/default new-1": {"e": "a:b", "j": "job", "s": "3 0 0 0 8", "b": BODY},
+        "event:a:b r:app/job": run_line("q", "new-1", state="2 0 0 0", queue="mail"),
+        "event:a:b r:app/two": run_line("q", "new-1", state="4 0 0 0"),
+        "event:a:b r:shop/job": run_line("q", "new-1", state="3 0 0 0"),
+        "bell:app new-1": {"r": ""},
+        "bell:shop": "stream",
+        "bell:shop new-1": {"r": ""},
+    }
+    return _promote(world, members, changes)
+
+
+def _drops(world: World, member: str) -> Step:
+    return _promote(world, [member], {f"due {member}": None}, dropped=1)
+
+
+@case
+def an_event_without_record(world: World) -> Step:
+    """An event whose record is gone is dropped."""
+    world.seed("ZADD", "due", PAST, "e:e1")
+    return _drops(world, "e:e1")
+
+
+@case
+def an_event_without_body(world: World) -> Step:
+    """An event whose body is gone is dropped."""
+    _seed_delayed(world, body=None)
+    return _drops(world, "e:e1")
+
+
+@case
+def an_event_that_is_delivered(world: World) -> Step:
+    """A member that was left behind when its event was delivered delivers it no second time."""
+    seed_record(world, "e1", due=PAST, delivered=PAST, runs="1")
+    world.seed("ZADD", "due", PAST, "e:e1")
+    return _drops(world, "e:e1")
+
+
+@case
+def an_event_that_is_canceled(world: World) -> Step:
+    """A member that was left behind when its event was canceled does not deliver it."""
+    seed_record(world, "e1", due=PAST, delivered=0, canceled=PAST, runs="0")
+    world.seed("ZADD", "due", PAST, "e:e1")
+    return _drops(world, "e:e1")
+
+
+@case
+def an_event_with_a_damaged_header(world: World) -> Step:
+    """An event whose header can't be read is dropped."""
+    world.seed("HSET", "event:e1", "m", "damaged", "e", BODY)
+    world.seed("ZADD", "due", PAST, "e:e1")
+    return _drops(world, "e:e1")
+
+
+@case
+def a_run_without_record(world: World) -> Step:
+    """A run whose record is gone is dropped."""
+    world.seed("ZADD", "due", PAST, _RUN)
+    return _drops(world, _RUN)
+
+
+@case
+def a_run_without_field(world: World) -> Step:
+    """A run that its event's record does not know is dropped."""
+    seed_record(world, "e1", runs="0")
+    world.seed("ZADD", "due", PAST, _RUN)
+    return _drops(world, _RUN)
+
+
+@case
+def a_run_that_does_not_wait(world: World) -> Step:
+    """A member that was left behind when its run ended queues it no second time."""
+    _seed_waiting(world, status="s")
+    return _drops(world, _RUN)
+
+
+@case
+def a_run_with_a_damaged_field(world: World) -> Step:
+    """A run whose field can't be read is dropped."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": "w damaged"})
+    world.seed("ZADD", "due", PAST, _RUN)
+    return _drops(world, _RUN)
+
+
+@case
+def a_drop_among_others(world: World) -> Step:
+    """A member that is dropped keeps none of the others from its stream."""
+    _seed_waiting(world)
+    world.seed("ZADD", "due", PAST, "r:default:gone:app/job")
+    line = run_line("q", "new-1", state="2 1 0 0", worker="w1", started=LONG_PAST, outcome="error")
+    changes: Changes = {
+        "due r:default:gone:app/job": None,
+        f"due {_RUN}": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "2 1 0 0 8", "b": BODY},
+        "event:e1 r:app/job": line,
+        "bell:app new-1": {"r": ""},
+    }
+    return _promote(world, ["r:default:gone:app/job", _RUN], changes, dropped=1)

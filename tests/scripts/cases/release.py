@@ -1,0 +1,141 @@
+"""What `release` must give and change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace_worker import protocol
+from headrace_worker.protocol import HeldEntry
+from tests.scripts.cases.case import (
+    BODY,
+    LARGE,
+    PAST,
+    Lines,
+    Step,
+    case,
+    queue,
+    run_line,
+    seed_entry,
+    seed_queue,
+    seed_record,
+    seed_run,
+)
+from tests.scripts.state import Changes, World
+
+
+def _held(world: World, entry: str = "5-0", event_id: str = "e1", job: str = "job") -> HeldEntry:
+    return HeldEntry(entry, world.keys.event(event_id), f"app/{job}")
+
+
+def _release(world: World, held: Sequence[HeldEntry], gives: int, changes: Changes, name: str = "default") -> Step:
+    return Step(protocol.release(queue(world, name), held), gives, changes)
+
+
+def _back(state: str, body: str = BODY, name: str = "default") -> Lines:
+    return {
+        f"queue:app/{name} 5-0": None,
+        f"queue:app/{name} workers w1": "",
+        f"queue:app/{name} new-1": {"e": "e1", "j": "job", "s": state, "b": body},
+        "event:e1 r:app/job": run_line("q", "new-1", state=state.rpartition(" ")[0], queue=name),
+        "bell:app new-1": {"r": ""},
+    }
+
+
+@case
+def a_first_delivery(world: World) -> Step:
+    """A run is back in its queue under a new id, its record says queued, nothing is counted, the bell is rung."""
+    fields: dict[str, str | int] = {"r:app/job": run_line("x", "5-0", worker="w1", started=PAST)}
+    seed_record(world, "e1", runs="1", fields=fields)
+    seed_run(world, "5-0", "e1")
+    return _release(world, [_held(world)], 1, _back("1 0 0 0 0"))
+
+
+@case
+def a_later_delivery(world: World) -> Step:
+    """A run that was retried, had lost workers and waited for its job keeps all that, and its queue."""
+    seed_queue(world, "mail")
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0", state="3 2 7 1", queue="mail")})
+    seed_run(world, "5-0", "e1", state="3 2 7 1 8", name="mail")
+    return _release(world, [_held(world)], 1, _back("3 2 7 1 8", name="mail"), "mail")
+
+
+@case
+def a_large_body(world: World) -> Step:
+    """A body that is only in the record stays there."""
+    state = f"1 0 0 0 {len(LARGE)}"
+    seed_record(world, "e1", runs="1", body=LARGE, fields={"r:app/job": run_line("q", "5-0")})
+    seed_run(world, "5-0", "e1", state=state, body="")
+    return _release(world, [_held(world)], 1, _back(state, ""))
+
+
+@case
+def several(world: World) -> Step:
+    """Several are back in their order; those that are not ours any more are left alone; the bell is rung once."""
+    fields: dict[str, str | int] = {"o": 2, "r:app/job": run_line("q", "5-0"), "r:app/two": run_line("q", "6-0")}
+    seed_record(world, "e1", runs="2", fields=fields)
+    seed_record(world, "e2", runs="1", fields={"r:app/job": run_line("q", "7-0")})
+    seed_run(world, "5-0", "e1")
+    seed_run(world, "6-0", "e1", job="two")
+    seed_run(world, "7-0", "e2", worker="w2")
+    world.seed("XACK", "queue:app/default", "workers", "7-0")
+    changes = _back("1 0 0 0 0") | {
+        "queue:app/default 6-0": None,
+        "queue:app/default new-2": {"e": "e1", "j": "two", "s": "1 0 0 0 0", "b": BODY},
+        "event:e1 r:app/two": run_line("q", "new-2"),
+    }
+    held = [_held(world), _held(world, "7-0", "e2"), _held(world, "6-0", job="two"), _held(world, "4-0", "gone")]
+    return _release(world, held, 2, changes)
+
+
+@case
+def entries_that_are_not_ours(world: World) -> Step:
+    """Where nothing is ours any more nothing happens, and no bell is rung."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0")})
+    seed_run(world, "6-0", "e1", worker="w2")
+    return _release(world, [_held(world)], 0, {})
+
+
+@case
+def nothing(world: World) -> Step:
+    """Without entries nothing happens."""
+    return _release(world, [], 0, {})
+
+
+@case
+def a_deleted_entry(world: World) -> Step:
+    """An entry that was deleted while it was in hand is in nobody's hands any more."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
+    seed_run(world, "5-0", "e1")
+    world.seed("XDEL", "queue:app/default", "5-0")
+    return _release(world, [_held(world)], 0, {"queue:app/default workers w1": ""})
+
+
+@case
+def a_damaged_state(world: World) -> Step:
+    """An entry whose state the script can't read is back as it is, for a fetcher to set aside."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
+    seed_entry(world, "5-0", "e1", state="1  0 0 0 8")
+    changes: Changes = {
+        "queue:app/default 5-0": None,
+        "queue:app/default workers w1": "",
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "1  0 0 0 8", "b": BODY},
+        "bell:app new-1": {"r": ""},
+    }
+    return _release(world, [_held(world)], 1, changes)
+
+
+@case
+def events(world: World) -> Step:
+    """Events are back in `events` as they were; there is no record to write and no bell to ring."""
+    for entry in ("5-0", "6-0"):
+        world.entry("events", entry, {"i": f"e{entry[0]}", "z": 8, "b": BODY})
+    world.hold("events", "dispatch", "w1", "5-0", "6-0")
+    changes: Changes = {
+        "events 5-0": None,
+        "events 6-0": None,
+        "events dispatch w1": "",
+        "events new-1": {"i": "e5", "z": "8", "b": BODY},
+        "events new-2": {"i": "e6", "z": "8", "b": BODY},
+    }
+    held = [HeldEntry("5-0"), HeldEntry("6-0"), HeldEntry("4-0")]
+    return Step(protocol.release(protocol.events_stream(world.keys), held), 2, changes)

@@ -1,0 +1,156 @@
+"""What `rerun` must give and change."""
+
+from __future__ import annotations
+
+from headrace import calls
+from tests.scripts.cases.case import BODY, FUTURE, LARGE, PAST, Step, case, run_line, seed_record
+from tests.scripts.state import Changes, World
+
+_REPLAYED = "1 0 0 1"
+
+
+def _seed_failed(
+    world: World, status: str = "f", *, body: str | None = BODY, fields: dict[str, str | int] | None = None
+) -> None:
+    """The run has ended on its third attempt and is in `dead` as 5-0."""
+    line = run_line(status, "5-0", state="3 1 0 0", worker="w1", started=PAST, finished=PAST, outcome="error")
+    seed_record(world, "e1", runs="1", body=body, fields={"r:app/job": line, **(fields or {})})
+    world.seed("PEXPIREAT", "event:e1", FUTURE)
+    world.entry("dead", "5-0", {"run": "e1:app/job", "reason": "failed", "error": "error"})
+
+
+def _queued(state: str = f"{_REPLAYED} 8", body: str = BODY) -> Changes:
+    return {
+        "event:e1 r:app/job": run_line("q", "new-1", state=_REPLAYED),
+        "event:e1 ttl": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": state, "b": body},
+        "dead 5-0": None,
+        "bell:app new-1": {"r": ""},
+    }
+
+
+def _rerun(world: World, answer: tuple[str, str], changes: Changes, queue: str = "default") -> Step:
+    return Step(
+        calls.rerun(world.keys, "e1", "app/job", queue), answer, changes, full="refused" if changes else "passes"
+    )
+
+
+@case
+def a_failed_run(world: World) -> Step:
+    """A failed run is queued from its first attempt, its record does not end, and its dead letter is gone."""
+    _seed_failed(world)
+    return _rerun(world, ("queued", "new-1"), _queued())
+
+
+@case
+def a_timed_out_run(world: World) -> Step:
+    """A run that timed out can be run again."""
+    _seed_failed(world, "t")
+    return _rerun(world, ("queued", "new-1"), _queued())
+
+
+@case
+def a_run_with_an_invalid_payload(world: World) -> Step:
+    """A run whose payload did not fit can be run again, with a job that takes it."""
+    _seed_failed(world, "i")
+    return _rerun(world, ("queued", "new-1"), _queued())
+
+
+@case
+def one_of_several(world: World) -> Step:
+    """Where an event has several runs, one more of them is open."""
+    _seed_failed(world, fields={"o": 1, "f": 1, "r:app/other": run_line("q", "1-0")})
+    return _rerun(world, ("queued", "new-1"), {**_queued(), "event:e1 o": "2"})
+
+
+@case
+def a_large_body(world: World) -> Step:
+    """A body over 8 kB stays in the record; the entry's state has its size."""
+    _seed_failed(world, body=LARGE)
+    return _rerun(world, ("queued", "new-1"), _queued(f"{_REPLAYED} {len(LARGE)}", ""))
+
+
+@case
+def a_trimmed_dead_letter(world: World) -> Step:
+    """A run whose dead letter is not kept any more can be run again while its record is."""
+    _seed_failed(world)
+    world.seed("XDEL", "dead", "5-0")
+    return _rerun(world, ("queued", "new-1"), {k: v for k, v in _queued().items() if k != "dead 5-0"})
+
+
+@case
+def a_rung_bell(world: World) -> Step:
+    """A bell that was rung already has one element afterwards."""
+    _seed_failed(world)
+    world.entry("bell:app", "1-0", {"r": ""})
+    return _rerun(world, ("queued", "new-1"), {**_queued(), "bell:app 1-0": None})
+
+
+def _refused(world: World, status: str) -> Step:
+    line = run_line(status, "-", worker="w1", started=PAST)
+    seed_record(world, "e1", runs="1", fields={"r:app/job": line})
+    return _rerun(world, ("refused", status), {})
+
+
+@case
+def a_queued_run(world: World) -> Step:
+    """A run that is queued, by an earlier call perhaps, is not queued again."""
+    return _refused(world, "q")
+
+
+@case
+def an_executing_run(world: World) -> Step:
+    """A run that executes is not queued beside itself."""
+    return _refused(world, "x")
+
+
+@case
+def a_waiting_run(world: World) -> Step:
+    """A run that waits for its next attempt goes on to wait."""
+    return _refused(world, "w")
+
+
+@case
+def a_run_that_succeeded(world: World) -> Step:
+    """A run that succeeded is not run again."""
+    return _refused(world, "s")
+
+
+@case
+def a_canceled_run(world: World) -> Step:
+    """A canceled run is not run again."""
+    return _refused(world, "c")
+
+
+@case
+def another_queue(world: World) -> Step:
+    """A run whose queue is another one than the caller read is left alone."""
+    _seed_failed(world)
+    return _rerun(world, ("refused", "f"), {}, queue="other")
+
+
+@case
+def a_dropped_payload(world: World) -> Step:
+    """A run whose event has no payload any more can't be run again."""
+    _seed_failed(world, body=None)
+    return _rerun(world, ("gone", "f"), {})
+
+
+@case
+def an_unknown_run(world: World) -> Step:
+    """A run that its event does not have is reported."""
+    seed_record(world, "e1", runs="0")
+    return _rerun(world, ("missing", ""), {})
+
+
+@case
+def an_unknown_event(world: World) -> Step:
+    """A run of an event that is not known is reported, and gets no record."""
+    return _rerun(world, ("missing", ""), {})
+
+
+@case
+def a_damaged_record(world: World) -> Step:
+    """A run whose field can't be read is as good as unknown."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": "damaged"})
+    return _rerun(world, ("missing", ""), {})

@@ -1,0 +1,130 @@
+"""What `retry` must give and change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace_worker import protocol
+from headrace_worker.delivery import Delivery
+from headrace_worker.protocol import Retried
+from tests.scripts.cases.case import (
+    FUTURE,
+    PAST,
+    Lines,
+    Step,
+    case,
+    delivery,
+    run_line,
+    seed_queue,
+    seed_record,
+    seed_run,
+)
+from tests.scripts.state import Changes, World
+
+_AGE_MS, _DELAY_MS = 10_000, 60_000
+
+
+def _seed(world: World, event_id: str = "e1", entry: str = "5-0", name: str = "default") -> Delivery:
+    fields: dict[str, str | int] = {"r:app/job": run_line("x", entry, queue=name, worker="w1", started=PAST)}
+    seed_record(world, event_id, runs="1", fields=fields)
+    return seed_run(world, entry, event_id, name=name)
+
+
+def _wait(run: Delivery, delay_ms: int = _DELAY_MS, outcome: str = "error") -> Retried:
+    return Retried(run, "2 0 0 0", _AGE_MS, delay_ms, outcome.encode())
+
+
+def _waits(event_id: str = "e1", entry: str = "5-0", name: str = "default", at: str = "<now+60s>") -> Lines:
+    line = run_line("w", "-", state="2 0 0 0", queue=name, worker="w1", started="<now-10s>", outcome="error")
+    return {
+        f"queue:app/{name} {entry}": None,
+        f"queue:app/{name} workers w1": "",
+        f"event:{event_id} r:app/job": line,
+        f"due r:{name}:{event_id}:app/job": at,
+    }
+
+
+def _retry(world: World, runs: Sequence[Retried], missed: list[int], changes: Changes) -> Step:
+    return Step(protocol.retry(world.keys, "w1", runs), missed, changes)
+
+
+@case
+def a_failed_attempt(world: World) -> Step:
+    """A run's entry is gone, it waits in `due`, its field has error and next attempt, and the promoter is woken."""
+    run = _seed(world)
+    return _retry(world, [_wait(run)], [], _waits() | {"wake 0": "1"})
+
+
+@case
+def without_an_error(world: World) -> Step:
+    """A wait without an error has a field of one line."""
+    run = _seed(world)
+    line = run_line("w", "-", state="2 0 0 0", worker="w1", started="<now-10s>")
+    return _retry(world, [_wait(run, outcome="")], [], _waits() | {"wake 0": "1", "event:e1 r:app/job": line})
+
+
+@case
+def without_a_delay(world: World) -> Step:
+    """A wait of nothing is due now."""
+    run = _seed(world)
+    return _retry(world, [_wait(run, 0)], [], _waits(at="<now>") | {"wake 0": "1"})
+
+
+@case
+def behind_an_earlier_time(world: World) -> Step:
+    """A wait that is not the first in `due` wakes nobody."""
+    world.seed("ZADD", "due", PAST, "e:earlier")
+    seed_record(world, "earlier", due=PAST, delivered=0)
+    run = _seed(world)
+    return _retry(world, [_wait(run)], [], _waits())
+
+
+@case
+def a_rung_wake(world: World) -> Step:
+    """A wake that was rung already gets no second element."""
+    world.seed("LPUSH", "wake", "1")
+    run = _seed(world)
+    return _retry(world, [_wait(run)], [], _waits())
+
+
+@case
+def the_first_in_due(world: World) -> Step:
+    """With nothing in `due` any wait wakes the promoter."""
+    world.seed("DEL", "due")
+    run = _seed(world)
+    return _retry(world, [_wait(run)], [], _waits() | {"wake 0": "1"})
+
+
+@case
+def several_queues(world: World) -> Step:
+    """Runs of several queues wait together; those that are not ours any more are told."""
+    seed_queue(world, "mail")
+    runs = [_seed(world), _seed(world, "e2", "6-0", "mail"), _seed(world, "a:b", "7-0")]
+    taken = _seed(world, "e4", "8-0")
+    world.seed("XACK", "queue:app/default", "workers", "8-0")
+    changes = _waits() | _waits("e2", "6-0", "mail", "<now+20s>") | _waits("a:b", "7-0") | {"wake 0": "1"}
+    waits = [
+        _wait(runs[0]),
+        _wait(taken),
+        _wait(runs[1], 20_000),
+        _wait(runs[2]),
+        _wait(delivery(world, "4-0", "gone")),
+    ]
+    return _retry(world, waits, [1, 4], changes)
+
+
+@case
+def an_entry_that_is_not_ours(world: World) -> Step:
+    """A wait for an entry that is in nobody's hands any more changes nothing and wakes nobody."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0")})
+    seed_run(world, "6-0", "e1", worker="w2")
+    return _retry(world, [_wait(delivery(world, "5-0", "e1"))], [0], {})
+
+
+@case
+def the_same_wait_again(world: World) -> Step:
+    """A wait that is recorded already, its reply having been lost, is not begun anew."""
+    fields: dict[str, str | int] = {"r:app/job": run_line("w", "-", state="2 0 0 0", worker="w1")}
+    seed_record(world, "e1", runs="1", fields=fields)
+    world.seed("ZADD", "due", FUTURE, "r:default:e1:app/job")
+    return _retry(world, [_wait(delivery(world, "5-0", "e1"))], [0], {})

@@ -1,0 +1,360 @@
+"""What `settle` must give and change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.calls import Retention
+from headrace_worker import protocol
+from headrace_worker.delivery import Delivery
+from headrace_worker.protocol import Settled
+from tests.scripts.cases.case import (
+    FUTURE,
+    NO_RETENTION,
+    RETENTION,
+    Lines,
+    Step,
+    case,
+    delivery,
+    run_line,
+    seed_queue,
+    seed_record,
+    seed_run,
+)
+from tests.scripts.state import NOW, Changes, World
+
+_AGE_MS = 10_000
+
+
+def _ends(run: Delivery, letter: str = "s", outcome: str = "output") -> Settled:
+    reasons = {"s": "", "c": "", "f": "failed", "t": "timed_out", "i": "invalid_payload"}
+    return Settled(run, letter, _AGE_MS, reasons[letter], outcome.encode())
+
+
+def _line(letter: str, entry: str, *, state: str = "1 0 0 0", queue: str = "default", outcome: str = "output") -> str:
+    return run_line(
+        letter, entry, state=state, queue=queue, worker="w1", started="<now-10s>", finished=NOW, outcome=outcome
+    )
+
+
+def _settle(
+    world: World, runs: Sequence[Settled], missed: list[int], changes: Changes, retention: Retention = RETENTION
+) -> Step:
+    return Step(protocol.settle(world.keys, "w1", runs, retention), missed, changes)
+
+
+def _gone(entry: str = "5-0", queue: str = "default") -> Lines:
+    return {f"queue:app/{queue} {entry}": None, f"queue:app/{queue} workers w1": ""}
+
+
+def _seed_only_run(world: World, kind: str = "s", *, waited: bool = False) -> Delivery:
+    fields: dict[str, str | int] = {"r:app/job": run_line("q", "5-0")}
+    seed_record(world, "e1", kind=kind, runs="1", fields=fields | ({"w": 1} if waited else {}))
+    return seed_run(world, "5-0", "e1")
+
+
+def _succeeded(ttl: str) -> Lines:
+    return _gone() | {"event:e1 r:app/job": _line("s", "5-0"), "runs new-1": {"e1:app/job": "s"}, "event:e1 ttl": ttl}
+
+
+def _dead(reason: str, run: str = "e1:app/job", error: str = "output") -> dict[str, str]:
+    return {"run": run, "reason": reason, "error": error}
+
+
+def _failed(letter: str, reason: str) -> Lines:
+    return _gone() | {
+        "event:e1 r:app/job": _line(letter, "new-1"),
+        "runs new-1": {"e1:app/job": letter},
+        "dead new-1": _dead(reason),
+        "event:e1 ttl": "<now+5000s>",
+    }
+
+
+@case
+def success(world: World) -> Step:
+    """A run's entry is gone, its field has outcome and times, `runs` names it, and its event's record ends."""
+    run = _seed_only_run(world, "c")
+    return _settle(world, [_ends(run)], [], _succeeded("<now+1000s>"))
+
+
+@case
+def success_of_an_id_by_the_sender(world: World) -> Step:
+    """The record of an event whose id the sender gave stays for its dedupe, if that is longer."""
+    run = _seed_only_run(world, "s")
+    return _settle(world, [_ends(run)], [], _succeeded("<now+2000s>"))
+
+
+@case
+def success_of_a_derived_id(world: World) -> Step:
+    """The record of an event whose id is derived is kept as long as failures are."""
+    run = _seed_only_run(world, "d")
+    return _settle(world, [_ends(run)], [], _succeeded("<now+5000s>"))
+
+
+@case
+def success_without_output(world: World) -> Step:
+    """A run without an output has a field of one line."""
+    run = _seed_only_run(world, "c")
+    changes = _succeeded("<now+1000s>") | {"event:e1 r:app/job": _line("s", "5-0", outcome="")}
+    return _settle(world, [_ends(run, outcome="")], [], changes)
+
+
+@case
+def success_of_a_later_attempt(world: World) -> Step:
+    """The field keeps the state that the run came with."""
+    fields: dict[str, str | int] = {"r:app/job": run_line("x", "5-0", state="3 1 7 1")}
+    seed_record(world, "e1", kind="c", runs="1", fields=fields)
+    run = seed_run(world, "5-0", "e1", state="3 1 7 1 8")
+    changes = _succeeded("<now+1000s>") | {"event:e1 r:app/job": _line("s", "5-0", state="3 1 7 1")}
+    return _settle(world, [_ends(run)], [], changes)
+
+
+@case
+def failure(world: World) -> Step:
+    """A run that failed is in `dead`, whose entry its field names, and its record is kept as long as failures are."""
+    run = _seed_only_run(world, "c")
+    return _settle(world, [_ends(run, "f")], [], _failed("f", "failed"))
+
+
+@case
+def timeout(world: World) -> Step:
+    """A run that timed out is in `dead`."""
+    run = _seed_only_run(world)
+    return _settle(world, [_ends(run, "t")], [], _failed("t", "timed_out"))
+
+
+@case
+def an_invalid_payload(world: World) -> Step:
+    """A run whose payload does not fit is in `dead`."""
+    run = _seed_only_run(world)
+    return _settle(world, [_ends(run, "i")], [], _failed("i", "invalid_payload"))
+
+
+@case
+def cancellation(world: World) -> Step:
+    """A run that was canceled is not in `dead`, and its record ends as after success."""
+    run = _seed_only_run(world, "c")
+    changes = _succeeded("<now+1000s>") | {
+        "event:e1 r:app/job": _line("c", "5-0", outcome=""),
+        "runs new-1": {"e1:app/job": "c"},
+    }
+    return _settle(world, [_ends(run, "c", "")], [], changes)
+
+
+@case
+def someone_waits(world: World) -> Step:
+    """Whoever waits for the event hears that its only run has ended."""
+    run = _seed_only_run(world, "c", waited=True)
+    return _settle(world, [_ends(run)], [], _succeeded("<now+1000s>") | {"published settled:e1": ""})
+
+
+@case
+def without_retention(world: World) -> Step:
+    """With retention 0 the header alone stays, for dedupe."""
+    run = _seed_only_run(world, "c", waited=True)
+    changes = _succeeded("<now+100s>") | {
+        "event:e1 r:app/job": None,
+        "event:e1 e": None,
+        "event:e1 w": None,
+        "published settled:e1": "",
+    }
+    return _settle(world, [_ends(run)], [], changes, NO_RETENTION)
+
+
+@case
+def without_retention_and_dedupe(world: World) -> Step:
+    """With retention 0 and dedupe 0 nothing of the event stays."""
+    run = _seed_only_run(world, "d")
+    changes = _gone() | {
+        "event:e1 m": None,
+        "event:e1 e": None,
+        "event:e1 r:app/job": None,
+        "runs new-1": {"e1:app/job": "s"},
+    }
+    return _settle(world, [_ends(run)], [], changes, NO_RETENTION)
+
+
+@case
+def a_failure_that_is_not_kept(world: World) -> Step:
+    """With retention 0 for failures their contents go too; the dead letter stays until the next one."""
+    run = _seed_only_run(world, "c")
+    changes = _failed("f", "failed") | {"event:e1 r:app/job": None, "event:e1 e": None, "event:e1 ttl": "<now+100s>"}
+    return _settle(world, [_ends(run, "f")], [], changes, NO_RETENTION)
+
+
+def _seed_several(world: World, open_runs: int, *, failed: bool = False, waited: bool = False) -> Delivery:
+    fields: dict[str, str | int] = {"o": open_runs, "r:app/job": run_line("q", "5-0")}
+    extra: dict[str, str | int] = {**({"f": 1} if failed else {}), **({"w": 1} if waited else {})}
+    seed_record(world, "e1", kind="c", runs="3", fields=fields | extra)
+    return seed_run(world, "5-0", "e1")
+
+
+@case
+def one_of_several(world: World) -> Step:
+    """While other runs of the event are open one less is, the record does not end, and nobody hears of it."""
+    run = _seed_several(world, 3, waited=True)
+    changes = _gone() | {
+        "event:e1 r:app/job": _line("s", "5-0"),
+        "event:e1 o": "2",
+        "runs new-1": {"e1:app/job": "s"},
+    }
+    return _settle(world, [_ends(run)], [], changes)
+
+
+@case
+def one_of_several_fails(world: World) -> Step:
+    """A failure among several runs is remembered until the last one has ended."""
+    run = _seed_several(world, 2)
+    changes = _gone() | {
+        "event:e1 r:app/job": _line("f", "new-1"),
+        "event:e1 o": "1",
+        "event:e1 f": "1",
+        "runs new-1": {"e1:app/job": "f"},
+        "dead new-1": _dead("failed"),
+    }
+    return _settle(world, [_ends(run, "f")], [], changes)
+
+
+@case
+def retention_beyond_1970(world: World) -> Step:
+    """A retention longer than the time since 1970 keeps every dead letter."""
+    run = _seed_several(world, 2)
+    changes = _gone() | {
+        "event:e1 r:app/job": _line("f", "new-1"),
+        "event:e1 o": "1",
+        "event:e1 f": "1",
+        "runs new-1": {"e1:app/job": "f"},
+        "dead new-1": _dead("failed"),
+    }
+    return _settle(world, [_ends(run, "f")], [], changes, Retention(failure_s=100 * 366 * 86_400))
+
+
+@case
+def the_last_of_several(world: World) -> Step:
+    """With its last run the record ends, and whoever waits hears of it."""
+    run = _seed_several(world, 1, waited=True)
+    changes = _succeeded("<now+1000s>") | {"event:e1 o": "0", "published settled:e1": ""}
+    return _settle(world, [_ends(run)], [], changes)
+
+
+@case
+def the_last_of_several_fails(world: World) -> Step:
+    """Where the last run fails the record is kept as long as failures are."""
+    run = _seed_several(world, 1)
+    return _settle(world, [_ends(run, "f")], [], _failed("f", "failed") | {"event:e1 o": "0"})
+
+
+@case
+def the_last_after_a_failure(world: World) -> Step:
+    """Where an earlier run has failed the record is kept as long as failures are."""
+    run = _seed_several(world, 1, failed=True)
+    return _settle(world, [_ends(run)], [], _succeeded("<now+5000s>") | {"event:e1 o": "0"})
+
+
+@case
+def all_runs_of_an_event_at_once(world: World) -> Step:
+    """The runs of an event that settle together count one after the other, with a failure among them."""
+    fields: dict[str, str | int] = {
+        "o": 2,
+        "w": 1,
+        "r:app/job": run_line("q", "5-0"),
+        "r:app/two": run_line("q", "6-0"),
+    }
+    seed_record(world, "e1", kind="c", runs="2", fields=fields)
+    runs = [seed_run(world, "5-0", "e1"), seed_run(world, "6-0", "e1", job="two")]
+    changes = (
+        _gone()
+        | _gone("6-0")
+        | {
+            "event:e1 r:app/job": _line("f", "new-1"),
+            "event:e1 r:app/two": _line("s", "6-0"),
+            "event:e1 o": "0",
+            "event:e1 f": "1",
+            "event:e1 ttl": "<now+5000s>",
+            "dead new-1": _dead("failed"),
+            "runs new-1": {"e1:app/job": "f", "e1:app/two": "s"},
+            "published settled:e1": "",
+        }
+    )
+    return _settle(world, [_ends(runs[0], "f"), _ends(runs[1])], [], changes)
+
+
+@case
+def several_queues(world: World) -> Step:
+    """Runs of several queues and events settle together; those that are not ours any more are told."""
+    seed_queue(world, "mail")
+    events = {"e1": ("5-0", "default"), "e2": ("6-0", "mail"), "e3": ("7-0", "default")}
+    runs = []
+    for event_id, (entry, name) in events.items():
+        seed_record(world, event_id, kind="c", runs="1", fields={"r:app/job": run_line("q", entry, queue=name)})
+        runs.append(seed_run(world, entry, event_id, name=name))
+    world.seed("XACK", "queue:app/default", "workers", "7-0")
+    gone = delivery(world, "4-0", "gone")
+    changes = (
+        _gone()
+        | _gone("6-0", "mail")
+        | {
+            "event:e1 r:app/job": _line("s", "5-0"),
+            "event:e2 r:app/job": _line("s", "6-0", queue="mail"),
+            "event:e1 ttl": "<now+1000s>",
+            "event:e2 ttl": "<now+1000s>",
+            "runs new-1": {"e1:app/job": "s", "e2:app/job": "s"},
+        }
+    )
+    return _settle(world, [_ends(run) for run in (runs[0], gone, *runs[1:])], [1, 3], changes)
+
+
+@case
+def an_entry_that_is_not_ours(world: World) -> Step:
+    """An outcome for an entry that is in nobody's hands any more changes nothing, not even a failure."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0"), "w": 1})
+    seed_run(world, "6-0", "e1", worker="w2")
+    return _settle(world, [_ends(delivery(world, "5-0", "e1"), "f")], [0], {})
+
+
+@case
+def the_same_outcome_again(world: World) -> Step:
+    """An outcome that is recorded already, its reply having been lost, is not recorded twice."""
+    line = run_line("s", "5-0", worker="w1", started=1_000_000_000_000, finished=1_000_000_000_000)
+    seed_record(world, "e1", runs="1", fields={"r:app/job": line})
+    world.seed("PEXPIREAT", "event:e1", FUTURE)
+    return _settle(world, [_ends(delivery(world, "5-0", "e1"))], [0], {})
+
+
+@case
+def the_same_outcome_twice(world: World) -> Step:
+    """Of two outcomes for one entry in a batch the first is recorded."""
+    run = _seed_only_run(world, "c")
+    return _settle(world, [_ends(run), _ends(run, "f")], [1], _succeeded("<now+1000s>"))
+
+
+@case
+def a_lost_record(world: World) -> Step:
+    """A run whose record is gone leaves its outcome, which ends."""
+    run = seed_run(world, "5-0", "e1")
+    return _settle(world, [_ends(run)], [], _succeeded("<now+1000s>"))
+
+
+@case
+def a_lost_record_without_retention(world: World) -> Step:
+    """A run whose record is gone leaves nothing where nothing is kept."""
+    run = seed_run(world, "5-0", "e1")
+    return _settle(world, [_ends(run)], [], _gone() | {"runs new-1": {"e1:app/job": "s"}}, NO_RETENTION)
+
+
+@case
+def a_damaged_count(world: World) -> Step:
+    """A count of open runs that is no number stops no batch: the record ends with this run."""
+    seed_record(world, "e1", kind="c", runs="2", fields={"o": "damaged", "r:app/job": run_line("q", "5-0")})
+    run = seed_run(world, "5-0", "e1")
+    return _settle(world, [_ends(run)], [], _succeeded("<now+1000s>"))
+
+
+@case
+def a_lost_entry(world: World) -> Step:
+    """An entry that was deleted while it was in hand settles like any other."""
+    run = _seed_only_run(world, "c")
+    world.seed("XDEL", "queue:app/default", "5-0")
+    changes = _succeeded("<now+1000s>")
+    del changes["queue:app/default 5-0"]
+    return _settle(world, [_ends(run)], [], changes)

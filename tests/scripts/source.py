@@ -1,0 +1,34 @@
+"""What the scripts' own texts say: their headers, the keys and arguments that they use, the commands that they call."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+from headrace.scripts import load
+
+_FILES = sorted(file.name for file in files("headrace.scripts").iterdir() if file.name.endswith(".lua"))
+SCRIPTS = [name.removesuffix(".lua") for name in _FILES if not name.startswith("_")]
+"""The verbs."""
+INCLUDES = [name.removesuffix(".lua") for name in _FILES if name.startswith("_")]
+
+_CALL = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '(CREATE|DELCONSUMER)')?")
+_CHUNKED = re.compile(r"call_in_chunks\('([A-Z]+)'")
+
+
+def file_text(name: str) -> str:
+    """Returns the text of one file, its includes not in it."""
+    return (files("headrace.scripts") / f"{name}.lua").read_text("utf-8")
+
+
+def code_of(name: str) -> str:
+    """Returns what a verb executes, includes and all, without its comments."""
+    lines = load(name).text.splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("--"))
+
+
+def commands_of(name: str) -> set[str]:
+    """Returns the commands that a verb calls, as ACL rules name them: `hset`, `xgroup|create`."""
+    code = code_of(name)
+    found = {"|".join(part for part in each if part).lower() for each in _CALL.findall(code)}
+    return found | {each.lower() for each in _CHUNKED.findall(code)}

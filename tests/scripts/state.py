@@ -1,0 +1,311 @@
+"""Seeds a namespace, runs one call on it, and tells everything that the call has changed there.
+
+A state is flat, one line a fact, so that what a call did is a short dict and whatever it did not do is its silence:
+
+    leader                      the string
+    wake 0                      an element of the list, by place
+    queues app/default          a member of the set
+    due e:e1                    the score of a member of the zset
+    event:e1 m                  a field of the hash
+    event:e1 ttl                when the key ends, if it does
+    events                      `stream`, once the key is there
+    events 5-0                  the fields of an entry; those that the call added are new-1, new-2 …
+    events dispatch             the last entry that the group has delivered
+    events dispatch w1          the entries that are in the hands of a consumer
+    published settled:e1        what was published on a channel
+
+Time is the server's. A moment that the call wrote is told as `<now>` or, ten seconds being the grain, `<now+60s>`:
+seeded moments are far from now, or no multiple of ten seconds from it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+import redis
+
+from headrace.calls import Call
+from headrace.codec import from_millis
+from headrace.errors import HeadraceError
+from headrace.keys import Keys
+from headrace.transport import Transport
+
+T = TypeVar("T")
+Fact = str | dict[str, str]
+State = dict[str, Fact]
+Changes = Mapping[str, Fact | None]
+"""What became of the lines that a call has changed; None: the line is gone."""
+
+NOW: Any = "<now>"
+"""Stands for a moment within the call wherever one is expected, in a text or as a datetime."""
+
+_GRAIN_MS = 10_000
+_SLACK_MS = 5
+_FAR_MS = 200 * 86_400_000
+_MOMENT = re.compile(r"\b\d{13}\b(?!-)")
+
+# One read of everything, so that no key can change or end between two looks. ARGV[1] is the prefix.
+_DUMP = """
+local function dump(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind == 'string' then return kind, redis.call('GET', key) end
+  if kind == 'list' then return kind, redis.call('LRANGE', key, 0, -1) end
+  if kind == 'set' then return kind, redis.call('SMEMBERS', key) end
+  if kind == 'zset' then return kind, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
+  if kind == 'hash' then return kind, redis.call('HGETALL', key) end
+  local groups = {}
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    groups[#groups + 1] = {
+      group, redis.call('XINFO', 'CONSUMERS', key, group[2]), redis.call('XPENDING', key, group[2], '-', '+', 1000000)
+    }
+  end
+  return kind, { redis.call('XRANGE', key, '-', '+'), groups }
+end
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  local kind, value = dump(key)
+  found[#found + 1] = { string.sub(key, #ARGV[1] + 1), kind, redis.call('PTTL', key), value }
+end
+return { redis.call('TIME'), found }
+"""
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What a call gave, be it an error, and what it changed."""
+
+    gave: Any
+    changes: Changes
+
+
+class World:
+    """One namespace of a server, seeded by hand, on which calls are run one at a time."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.admin = redis.Redis.from_url(url)
+        self.keys = Keys(namespace)
+        self._transport = Transport(url, attempts=1)
+        self._heard = self.admin.pubsub()
+        self._heard.psubscribe(f"{self.keys.prefix}*")
+        self._heard.get_message(timeout=10)
+        self._planned = self.admin.pipeline(transaction=False)
+
+    def close(self) -> None:
+        self._transport.close()
+        self._heard.close()
+        self.admin.close()
+
+    def seed(self, command: str, key: str, *args: Any) -> None:
+        """The command will have been carried out on the namespace's key before the next call."""
+        self._planned.execute_command(*command.split(), self.keys.prefix + key, *args)
+
+    def now_ms(self) -> int:
+        """Returns the server's time."""
+        seconds, micros = _any(self.admin.time())
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def entry(self, stream: str, entry: str, fields: Mapping[str, str | bytes | int]) -> None:
+        """The entry will be in the stream; entries must come in their order."""
+        flat = [part for pair in fields.items() for part in pair]
+        self.seed("XADD", stream, entry, *flat)
+
+    def hold(self, stream: str, group: str, worker: str, *entries: str) -> None:
+        """The entries will be in the worker's hands, as the last that the group has delivered."""
+        claim = ("XCLAIM", self.keys.prefix + stream, group, worker, 0, *entries, "FORCE", "JUSTID")
+        self._planned.execute_command(*claim, parse_justid=True)
+        self._planned.execute_command("XGROUP", "SETID", self.keys.prefix + stream, group, entries[-1])
+
+    def seed_nothing(self) -> None:
+        """Nothing that was to be seeded so far will be."""
+        self._planned.reset()
+
+    def run(self, call: Call[T], transport: Transport | None = None, before: Callable[[], None] | None = None) -> Ran:
+        """Runs the call on the seeded namespace; errors are told, not raised.
+
+        Args:
+            transport: by whom; the test's own, unlimited user if None.
+            before: is called when the state before has been noted.
+        """
+        self._planned.execute()
+        was = self._dump()
+        if before is not None:
+            before()
+        try:
+            (gave,) = (transport or self._transport).run([call])
+        except HeadraceError as exc:
+            gave = exc
+        return self._told(gave, was)
+
+    def _told(self, gave: object, was: _Dump) -> Ran:
+        heard = self._hear()
+        now = self._dump()
+        tokens = _Tokens(was, now)
+        old, new = _flat(was, tokens), _flat(now, tokens)
+        changes: dict[str, Fact | None] = {line: None for line in old if line not in new}
+        changes |= {line: fact for line, fact in new.items() if old.get(line) != fact}
+        changes |= {f"published {channel}": "" for channel in heard}
+        return Ran(tokens.comparable(gave), changes)
+
+    def _dump(self) -> _Dump:
+        (seconds, micros), found = _any(self.admin.eval(_DUMP, 0, self.keys.prefix))
+        rows = {_text(key): _Key(kind.decode(), ttl, value) for key, kind, ttl, value in found}
+        return _Dump(int(seconds) * 1000 + int(micros) // 1000, rows)
+
+    def _hear(self) -> list[str]:
+        """Returns the channels on which anything was published since the last look."""
+        end = f"{self.keys.prefix}{secrets.token_hex(4)}"
+        self.admin.publish(end, "")
+        heard: list[str] = []
+        while (name := self._next_channel()) != end:
+            heard.append(name.removeprefix(self.keys.prefix))
+        return heard
+
+    def _next_channel(self) -> str:
+        while True:
+            message = self._heard.get_message(ignore_subscribe_messages=True, timeout=10)
+            if message is not None:
+                return _text(message["channel"])
+
+
+class _Key(msgspec.Struct, frozen=True):
+    kind: str
+    ttl: int
+    value: Any
+
+
+class _Dump(msgspec.Struct, frozen=True):
+    time_ms: int
+    keys: dict[str, _Key]
+
+    def entries(self, stream: str) -> list[str]:
+        found = self.keys.get(stream)
+        return [_text(entry) for entry, _ in found.value[0]] if found and found.kind == "stream" else []
+
+
+class _Tokens:
+    """Replaces what no two calls have in common, moments and the ids of new entries, by what can be expected."""
+
+    def __init__(self, was: _Dump, now: _Dump) -> None:
+        self._first, self._last = was.time_ms - _SLACK_MS, now.time_ms + _SLACK_MS
+        self._new: dict[str, dict[str, str]] = {}
+        for stream in now.keys:
+            known = set(was.entries(stream))
+            added = [entry for entry in now.entries(stream) if entry not in known]
+            self._new[stream] = {entry: f"new-{place}" for place, entry in enumerate(added, 1)}
+
+    def moment(self, millis: int) -> str:
+        """Returns a moment of the call as a token; others as they are."""
+        lowest = -((self._last - millis) // _GRAIN_MS) * _GRAIN_MS
+        if lowest <= millis - self._first and abs(lowest) < _FAR_MS:
+            return f"<now{lowest // 1000:+d}s>" if lowest else NOW
+        return str(millis)
+
+    def end(self, millis: int) -> str:
+        """Returns the end of a key, which no server tells to the millisecond."""
+        token = self.moment(millis)
+        return token if token.startswith("<") else str(round(millis, -3))
+
+    def text(self, value: bytes | str) -> str:
+        return _MOMENT.sub(lambda found: self.moment(int(found[0])), _text(value))
+
+    def entry(self, stream: str, entry: bytes | str) -> str:
+        return self._new.get(stream, {}).get(_text(entry), _text(entry))
+
+    def field(self, field: str, value: bytes) -> str:
+        """Returns a field of a hash; that of a run with the id of its entry, in its queue or in `dead`, as a token."""
+        if not field.startswith("r:"):
+            return self.text(value)
+        line, end, outcome = self.text(value).partition("\n")
+        parts = line.split(" ")
+        if len(parts) > 6:
+            app = field.removeprefix("r:").partition("/")[0]
+            stream = "dead" if parts[0] in "fti" else f"queue:{app}/{parts[5]}"
+            parts[6] = self.entry(stream, parts[6])
+        return " ".join(parts) + end + outcome
+
+    def comparable(self, value: Any) -> Any:
+        """Returns what a call gave, with tokens in it."""
+        match value:
+            case HeadraceError():
+                return type(value), str(value)
+            case datetime():
+                token = self.moment(int(value.timestamp() * 1000))
+                return token if token.startswith("<") else value
+            case bool() | None:
+                return value
+            case int() if value > 10**12:
+                token = self.moment(value)
+                return token if token.startswith("<") else value
+            case str() | bytes():
+                return next((ids[_text(value)] for ids in self._new.values() if _text(value) in ids), value)
+            case list() | tuple():
+                return type(value)(self.comparable(each) for each in value)
+            case msgspec.Struct():
+                names = value.__struct_fields__
+                return type(value), {name: self.comparable(getattr(value, name)) for name in names}
+        return value
+
+
+def expected(value: Any) -> Any:
+    """Returns what a call should give in the form in which what it gave is told."""
+    nothing = _Dump(0, {})
+    return _Tokens(nothing, nothing).comparable(value)
+
+
+def _flat(dump: _Dump, tokens: _Tokens) -> State:
+    state: State = {}
+    for name, key in dump.keys.items():
+        if key.ttl >= 0:
+            state[f"{name} ttl"] = tokens.end(dump.time_ms + key.ttl)
+        state.update(_facts(name, key, tokens))
+    return state
+
+
+def _facts(name: str, key: _Key, tokens: _Tokens) -> Iterable[tuple[str, Fact]]:
+    match key.kind:
+        case "string":
+            return [(name, tokens.text(key.value))]
+        case "list":
+            return [(f"{name} {place}", tokens.text(element)) for place, element in enumerate(key.value)]
+        case "set":
+            return [(f"{name} {_text(member)}", "") for member in key.value]
+        case "zset":
+            return [(f"{name} {_text(member)}", tokens.text(score)) for member, score in _pairs(key.value)]
+        case "hash":
+            return [(f"{name} {_text(field)}", tokens.field(_text(field), value)) for field, value in _pairs(key.value)]
+    return [(name, "stream"), *_stream_facts(name, key.value, tokens)]
+
+
+def _stream_facts(name: str, value: Any, tokens: _Tokens) -> Iterable[tuple[str, Fact]]:
+    entries, groups = value
+    for entry, fields in entries:
+        yield f"{name} {tokens.entry(name, entry)}", {_text(k): tokens.text(v) for k, v in _pairs(fields)}
+    for info, consumers, held in groups:
+        facts = dict(_pairs(info))
+        group = f"{name} {_text(facts[b'name'])}"
+        yield group, tokens.entry(name, facts[b"last-delivered-id"])
+        for consumer in (dict(_pairs(each))[b"name"] for each in consumers):
+            mine = [tokens.entry(name, row[0]) for row in held if row[1] == consumer]
+            yield f"{group} {_text(consumer)}", " ".join(mine)
+
+
+def _pairs(flat: list[Any]) -> Iterable[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
+def _any(reply: Any) -> Any:
+    # redis-py types each reply as one of the sync or the async client.
+    return reply
+
+
+def moment_of(millis: int) -> datetime:
+    """Returns a seeded moment as the packages tell it."""
+    return from_millis(millis)

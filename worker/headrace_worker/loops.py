@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -16,6 +16,7 @@ log = structlog.get_logger("headrace.loop")
 
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
+_OUTAGE = (ConnectionFailed, ServerNotReady)
 
 
 class Loop(Protocol):
@@ -41,38 +42,51 @@ async def wait_either(first: asyncio.Event, second: asyncio.Event) -> None:
 
 
 async def run_loop(name: str, loop: Loop, is_over: Callable[[], bool], over: asyncio.Event) -> None:
-    """Ticks until `is_over`. A failure is logged once, then waited out with jitter for as long as it lasts.
+    """Ticks until `is_over`. A failure is logged once, then waited out with jitter for as long as it stays the same.
 
     Args:
         over: set when a wait between failures shall end early.
     """
-    failures = 0
+    failures, known = 0, ""
     while not is_over():
         try:
             await loop.tick()
             if failures:
                 log.info("loop goes on", loop=name, failures=failures)
-            failures = 0
-        except (ConnectionFailed, ServerNotReady) as exc:
+            failures, known = 0, ""
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the loop goes on
             failures += 1
-            if failures == 1:
-                log.warning("server can't be used, waiting", loop=name, error=str(exc))
-            await _pause(failures, over, lambda exc=exc: loop.recover(exc))  # type: ignore[misc]
-        except HeadraceError as exc:
-            failures += 1
-            log.error("loop failed, trying again", loop=name, error=str(exc), failures=failures)  # noqa: TRY400 - foreseen
-            await _pause(failures, over, lambda exc=exc: loop.recover(exc))  # type: ignore[misc]
-        except Exception:
-            failures += 1
-            log.exception("loop failed in an unforeseen way, trying again", loop=name, failures=failures)
-            await _pause(failures, over, lambda: loop.recover(None))
+            if _kind_of(exc) != known:
+                known = _kind_of(exc)
+                _tell(name, exc, failures)
+            await _pause(failures, over)
+            await _recover(name, loop, exc)
 
 
-async def _pause(failures: int, over: asyncio.Event, recover: Callable[[], Awaitable[None]]) -> None:
+def _kind_of(exc: Exception) -> str:
+    """Returns what two failures have in common that need to be told only once."""
+    return "outage" if isinstance(exc, _OUTAGE) else f"{type(exc).__name__}: {exc}"
+
+
+def _tell(name: str, exc: Exception, failures: int) -> None:
+    if isinstance(exc, _OUTAGE):
+        log.warning("server can't be used, waiting", loop=name, error=str(exc))
+    elif isinstance(exc, HeadraceError):
+        log.error("loop failed, trying again", loop=name, error=str(exc), failures=failures)
+    else:
+        log.error("loop failed in an unforeseen way, trying again", loop=name, failures=failures, exc_info=exc)
+
+
+async def _pause(failures: int, over: asyncio.Event) -> None:
     longest = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(failures - 1, 10))
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(over.wait(), longest * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+
+async def _recover(name: str, loop: Loop, exc: Exception) -> None:
     try:
-        await recover()
-    except HeadraceError as exc:
-        log.debug("recovery failed, will be tried again", error=str(exc))
+        await loop.recover(exc if isinstance(exc, HeadraceError) else None)
+    except HeadraceError as fault:
+        log.debug("recovery failed, will be tried again", loop=name, error=str(fault))
+    except Exception:
+        log.exception("recovery failed in an unforeseen way, will be tried again", loop=name)

@@ -107,7 +107,10 @@ class Dispatcher:
 
     async def end(self) -> None:
         """The batch under way is dispatched; events left in this worker's hands are back in their stream."""
-        await self.finish()
+        try:
+            await self.finish()
+        except HeadraceError as exc:
+            log.warning("events go back to their stream undispatched", error=str(exc))
         state = self._state
         stream = protocol.events_stream(state.keys)
         async for page in own_entries(state, stream.group, stream.key, state.name):

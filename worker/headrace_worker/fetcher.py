@@ -48,18 +48,16 @@ class Fetcher:
 
     async def tick(self) -> None:
         """Fetches once, as much as there are free slots, and starts what came."""
-        await wait_either(self._state.is_registered, self._state.stopping)
+        ready = self._state.is_registered if self._queues else self._state.stopping  # an app may have no jobs
+        await wait_either(ready, self._state.stopping)
         if self._may_hold_unseen:
             await self._look_for_unseen()
         while (self._hand.free <= 0 or self._last_life.is_under_way) and not self._state.stopping.is_set():
             await self._hand.wait_change()
-        if self._state.stopping.is_set():
+        if self._state.stopping.is_set() or not self._state.is_registered.is_set():
             return
         name = self._state.name
         for queue, entries in await self._read(name, min(self._hand.free, MAX_READ)):
-            if name != self._state.name:
-                log.warning("entries dropped: they were handed to a name that is fenced", entries=len(entries))
-                return
             await self._receive(name, queue, entries)
 
     async def recover(self, error: HeadraceError | None) -> None:
@@ -95,6 +93,8 @@ class Fetcher:
 
     async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """What was read executes, but for what can't be read, and what must not share this process with others."""
+        if not self._is_ours(name, len(entries)):
+            return
         deliveries = []
         for entry in entries:
             try:
@@ -104,8 +104,15 @@ class Fetcher:
         deliveries = await self._last_life.set_apart(deliveries, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
-        for delivery in deliveries:
-            self._executor.start(delivery, name)
+        if self._is_ours(name, len(deliveries)):
+            for delivery in deliveries:
+                self._executor.start(delivery, name)
+
+    def _is_ours(self, name: str, count: int) -> bool:
+        """What was handed to a name that has been fenced since is rescued by others, and must not start here."""
+        if name != self._state.name and count:
+            log.warning("runs dropped: they were handed to a name that is fenced now", runs=count)
+        return name == self._state.name
 
     async def _with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Large bodies are read from their records, in groups of at most 8 MB."""
@@ -148,10 +155,8 @@ class Fetcher:
             known = set(self._hand.held)
             async for page in own_entries(self._state, protocol.WORKERS_GROUP, queue.key, name):
                 unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
-                if name != self._state.name:
-                    return
                 await self._receive(name, queue, [entry for entry in unseen if not self._settle_again(queue, entry)])
-        self._may_hold_unseen = False
+        self._may_hold_unseen = name != self._state.name
 
     def _settle_again(self, queue: Stream, entry: Entry) -> bool:
         key = (queue.key, entry[0].decode())

@@ -34,13 +34,16 @@ class LastLife:
 
     async def set_apart(self, deliveries: list[Delivery], name: str) -> list[Delivery]:
         """Returns what may start now: all or, if one is on its last life, that one once nothing else is in hand."""
+        if self.is_under_way:  # of another queue, or page, of the same read
+            await self.release(deliveries)
+            return []
         last = [delivery for delivery in deliveries if self._is_last(delivery)]
         if not last:
             return deliveries
         chosen = last[0]
         await self.release([delivery for delivery in deliveries if delivery is not chosen])
         log.warning("run on its last life executes alone", run=chosen.run_id, lost=chosen.state.lost)
-        while self._hand.held and not self._state.stopping.is_set():
+        while self._hand.held and name == self._state.name and not self._state.stopping.is_set():
             await self._hand.wait_change()
         if self._state.stopping.is_set() or name != self._state.name:
             await self.release([chosen])

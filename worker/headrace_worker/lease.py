@@ -76,7 +76,6 @@ class Lease:
     def _run(self) -> None:
         failures = 0
         while not self._over:
-            self._wake.clear()
             try:
                 wait_s = self._renew()
                 if failures:
@@ -92,9 +91,12 @@ class Lease:
                 log.exception("lease failed in an unforeseen way, trying again")
                 wait_s = self._interval_s
             self._wake.wait(wait_s)
+            self._wake.clear()
 
     def _renew(self) -> float:
         name, config = self._state.name, self._state.config
+        if not self._state.is_registered.is_set():  # a name that is not known yet would be taken for a fenced one
+            return self._interval_s
         movement: Movement = "moves" if self.moves else "stuck"
         if self._state.stopping.is_set():
             movement = "resigns"

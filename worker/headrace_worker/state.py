@@ -61,9 +61,9 @@ class WorkerState:
 
     def take_new_name(self) -> None:
         """The old name is not used any more; the new one has no lease and no rights yet."""
-        self.name = new_name()
         for right in (self.is_registered, self.has_seat, self.is_leader):
-            right.clear()
+            right.clear()  # before the name: the lease's thread must not renew one that is not registered
+        self.name = new_name()
 
     @property
     def block_ms(self) -> int:

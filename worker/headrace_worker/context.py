@@ -73,28 +73,21 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Sender:
-    """Sends the events of runs; its clients are made when first needed and shared by all runs of a worker."""
+    """Sends the events of runs, through clients that all runs of a worker share and that connect when first used.
+
+    Attributes:
+        asynchronous: for the worker's event loop.
+        plain: for the threads of plain functions.
+    """
 
     def __init__(self, url: str, namespace: str) -> None:
-        self._url = url
-        self._namespace = namespace
-
-    @cached_property
-    def asynchronous(self) -> AsyncClient:
-        """The client for the tasks of the worker's event loop."""
-        return AsyncClient(self._url, namespace=self._namespace)
-
-    @cached_property
-    def plain(self) -> Client:
-        """The client for the threads of plain functions."""
-        return Client(self._url, namespace=self._namespace)
+        self.asynchronous = AsyncClient(url, namespace=namespace)
+        self.plain = Client(url, namespace=namespace)
 
     async def close(self) -> None:
-        """The clients that were made are closed."""
-        if "asynchronous" in self.__dict__:
-            await self.asynchronous.close()
-        if "plain" in self.__dict__:
-            await asyncio.to_thread(self.plain.close)
+        """The clients are closed."""
+        await self.asynchronous.close()
+        await asyncio.to_thread(self.plain.close)
 
 
 class _Doing:
@@ -110,8 +103,8 @@ class _Doing:
         return structlog.get_logger("headrace.job").bind(**(current_run.get() or {"run": self._run_id}))
 
     def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
-        if not isinstance(key, str) or not key:
-            raise InvalidEvent("key", f"must be a string that is not empty, not {key!r}")
+        if not isinstance(key, str) or not key or "\0" in key:
+            raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
         keyed = []
         for place, given in enumerate(events):
             event = as_event(given, place)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
-import functools
+import inspect
 import random
 import sys
 import time
@@ -109,20 +110,23 @@ class Executor:
         if job is None:
             return await self._after_unknown_job(delivery)
         try:
-            event = codec.decode_event(delivery.body or b"")
-            arguments = self._arguments(job, delivery, event)
-            output = await self._call(job, held, arguments)
+            arguments = self._arguments(job, held, codec.decode_event(delivery.body or b""))
         except UndecodableEvent as exc:
             return Unreadable(str(exc))
         except PayloadError as exc:
             return Invalid(exc.error)
-        except asyncio.CancelledError as exc:
-            return self._after_cancel(job, held, exc)
+        except Exception as exc:  # noqa: BLE001 - a schema's own code may raise anything
+            return self._after_exception(job, held, exc)
+        return await self._outcome(job, held, arguments)
+
+    async def _outcome(self, job: Job, held: Held, arguments: dict[str, Any]) -> Outcome:
+        try:
+            output = await self._call(job, held, arguments)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as exc:  # noqa: BLE001 - whatever a job raises is an outcome, SystemExit too
-            return self._after_exception(job, held, exc)
-        return Succeeded(output) if held.cause is None else self._after_cancel(job, held, None)
+            return self._after_exception(job, held, exc) if held.cause is None else self._after_end(job, held, exc)
+        return Succeeded(output) if held.cause is None else self._after_end(job, held, None)
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
         waited_ms = outcomes.unknown_for_ms(delivery.state, delivery.queued_ms)
@@ -134,19 +138,19 @@ class Executor:
                 log.warning("can't tell whether a live worker has the job; the run waits on", error=str(exc))
         return outcomes.after_unknown_job(delivery.job, delivery.state, delivery.queued_ms, give_up=give_up)
 
-    def _arguments(self, job: Job, delivery: Delivery, event: StoredEvent) -> dict[str, Any]:
+    def _arguments(self, job: Job, held: Held, event: StoredEvent) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         payload = None if job.parse is None else job.parse(event.p)
         if "payload" in job.takes:
             arguments["payload"] = payload
         if "io" in job.takes:
-            arguments["io"] = (IO if job.is_async else PlainIO)(delivery.run_id, self._sender)
+            arguments["io"] = (IO if job.is_async else PlainIO)(held.delivery.run_id, self._sender)
         if "ctx" in job.takes:
-            arguments["ctx"] = self._context(job, delivery, event)
+            arguments["ctx"] = self._context(job, held, event)
         return arguments
 
-    def _context(self, job: Job, delivery: Delivery, event: StoredEvent) -> Context:
-        state = delivery.state
+    def _context(self, job: Job, held: Held, event: StoredEvent) -> Context:
+        delivery, state = held.delivery, held.delivery.state
         return Context(
             run=RunInfo(delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)),
             job=JobInfo(job.id, job.app, self._state.app.version, delivery.queue.name),
@@ -155,7 +159,7 @@ class Executor:
             ),
             account=Account(event.a) if event.a is not None else None,
             namespace=self._state.keys.namespace,
-            worker_id=self._state.name,
+            worker_id=held.name,
         )
 
     async def _call(self, job: Job, held: Held, arguments: dict[str, Any]) -> Any:
@@ -163,8 +167,7 @@ class Executor:
             held.timer = asyncio.get_running_loop().call_later(job.timeout_s, self._end, held, "timed_out")
         if job.is_async:
             return await job.function(**arguments)
-        call = functools.partial(job.function, **arguments)
-        future = self._threads.submit(contextvars.copy_context().run, call)
+        future = self._threads.submit(contextvars.copy_context().run, _call_plain, job, arguments)
         held.thread = future
         return await asyncio.wrap_future(future)
 
@@ -180,7 +183,7 @@ class Executor:
         if held.task is not None and not held.is_told:
             log.warning("run ignores that it was told to end; its slot is taken until it does", **_ids(held))
             job = self._jobs[held.delivery.job_id]
-            self._report(held, self._after_cancel(job, held, None))
+            self._report(held, self._after_end(job, held, None))
 
     def _thread_goes_on(self, held: Held) -> bool:
         """A thread can't be ended: it keeps the run's slot until it has."""
@@ -191,22 +194,22 @@ class Executor:
         loop = asyncio.get_running_loop()
 
         def ended(_: object) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody asks any more
                 loop.call_soon_threadsafe(self._hand.ended, held)
 
         thread.add_done_callback(ended)
         return True
 
-    def _after_cancel(self, job: Job, held: Held, exc: asyncio.CancelledError | None) -> Outcome:
+    def _after_end(self, job: Job, held: Held, exc: BaseException | None) -> Outcome:
+        """Returns what a run comes to that was told to end, whatever its function has made of that."""
         match held.cause:
-            case "timed_out":
-                fault = TimeoutError(f"the attempt took longer than the {job.timeout_s:g} s of its timeout")
-                return self._after_exception(job, held, fault, timed_out=True)
             case "released":
                 return Released()
             case "canceled":
                 return Canceled()
-        return self._after_exception(job, held, exc or asyncio.CancelledError("the function canceled itself"))
+        fault = TimeoutError(f"the attempt took longer than the {job.timeout_s:g} s of its timeout")
+        fault.__cause__ = exc  # it shows where the function was
+        return self._after_exception(job, held, fault, timed_out=True)
 
     def _after_exception(self, job: Job, held: Held, exc: BaseException, *, timed_out: bool = False) -> Outcome:
         state = held.delivery.state
@@ -214,6 +217,18 @@ class Executor:
         error: RunError = outcome.error  # type: ignore[union-attr]
         log.info("attempt failed", attempt=state.attempt, error=f"{error.type}: {error.message}", **_ids(held))
         return outcome
+
+
+def _call_plain(job: Job, arguments: dict[str, Any]) -> Any:
+    """Calls a plain function in its thread; what a future can't carry, or the event loop would end by, is an error."""
+    try:
+        output = job.function(**arguments)
+    except (StopIteration, KeyboardInterrupt, GeneratorExit) as exc:
+        raise RuntimeError(f"the function raised {type(exc).__name__}") from exc
+    if inspect.iscoroutine(output):
+        output.close()
+        raise TypeError("a plain function returned a coroutine; make the function itself, and what wraps it, async def")
+    return output
 
 
 def _ids(held: Held) -> dict[str, str]:

@@ -103,8 +103,9 @@ class Settler:
         """The wait for outcomes ends."""
         self._wake.set()
 
-    async def recover(self, error: HeadraceError | None) -> None:
-        """Nothing is to be done: the batch that failed is first in line again."""
+    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - what a loop is told
+        """The batch that failed is first in line again, and what was to be told with it is told with the next."""
+        self._wake.set()
 
     def settle_again(self, key: Key, held: Held) -> bool:
         """An entry has turned up again whose outcome is known: it is recorded again, and not run."""
@@ -124,7 +125,7 @@ class Settler:
             case Succeeded(output):
                 try:
                     blob = self._encode_output(output)
-                except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+                except Exception as exc:  # noqa: BLE001 - an output's own code may raise anything
                     error = RunError("UnencodableOutput", f"the output can't be carried by msgpack: {exc}")
                     return Settled(delivery, "f", elapsed_ms, "failed", encode_outcome(error, None))
                 return Settled(delivery, "s", elapsed_ms, "", blob)
@@ -177,21 +178,32 @@ class Settler:
             waits = [item.record for item in retried if isinstance(item.record, Retried)]
             calls.append(protocol.retry(state.keys, state.name, waits))
             groups.append(retried)
-        results = await state.commands.run([*calls, *self._started()], partial=True)
-        for group, result in zip(groups, results, strict=False):
+        results = await self._run(calls)
+        answers = list(zip(groups, results, strict=True))
+        for group, result in answers:
+            if not isinstance(result, HeadraceError):
+                self._done(group, result)
+        for group, result in answers:
             if isinstance(result, HeadraceError):
                 await self._after_refusal(group, result)
-            else:
-                self._done(group, result)
         for item in batch:
             if isinstance(item.record, _Buried):
                 await self._bury(item, "unreadable", item.record.error)
 
-    def _started(self) -> list[Call[int]]:
-        fresh, self._fresh = self._fresh, []
+    async def _run(self, calls: list[Call[list[int]]]) -> list[list[int] | HeadraceError]:
+        """Returns what the calls came to; with them goes what there is to tell of runs that have started."""
         now = time.monotonic()
-        executing = [(held.delivery, held.elapsed_ms(now)) for held in fresh if not (held.has_ended or held.is_settled)]
-        return [protocol.started(self._state.keys, self._state.name, executing)] if executing else []
+        fresh = [held for held in self._fresh if not (held.has_ended or held.is_settled)]
+        self._fresh = []
+        executing = [(held.delivery, held.elapsed_ms(now)) for held in fresh]
+        telling = [protocol.started(self._state.keys, self._state.name, executing)] if executing else []
+        if not (calls or telling):
+            return []
+        try:
+            return (await self._state.commands.run([*calls, *telling], partial=True))[: len(calls)]
+        except HeadraceError:
+            self._fresh = fresh + self._fresh
+            raise
 
     async def _after_refusal(self, group: list[_Item], error: HeadraceError) -> None:
         if isinstance(error, ConnectionFailed | ServerNotReady | OutOfMemory | PermissionMissing):

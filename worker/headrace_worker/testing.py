@@ -37,10 +37,14 @@ async def run_until_settled(
     worker = Worker(app, url, namespace=namespace, config=config)
     running = asyncio.ensure_future(worker.run())
     transport = AsyncTransport(worker.url)
+    left: dict[str, int] | None = None
     try:
         left = await _wait_until_settled(running, transport, worker.keys, app, time.monotonic() + timeout)
     finally:
-        worker.stop()
+        if left == {}:
+            worker.stop()
+        else:  # whatever still executes would take its grace
+            worker.stop_now()
         await running
         await transport.close()
     if left:

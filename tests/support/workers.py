@@ -1,0 +1,50 @@
+"""Workers in the test's own process and event loop, with leases and reads short enough to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from headrace_worker import App, Worker, WorkerConfig
+from headrace_worker.testing import run_until_settled
+
+
+class Place:
+    """Where a test works: a server and a namespace."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.url = url
+        self.namespace = namespace
+
+    def make(self, app: App, **settings: Any) -> Worker:
+        """Returns a worker that does not run yet."""
+        return Worker(app, self.url, namespace=self.namespace, config=quick(**settings))
+
+    @asynccontextmanager
+    async def working(self, app: App, **settings: Any) -> AsyncIterator[Worker]:
+        """A worker has started; at the end it is stopped and has left."""
+        worker = self.make(app, **settings)
+        started = asyncio.Event()
+        worker._on_started = started.set
+        running = asyncio.ensure_future(worker.run())
+        waiting = asyncio.ensure_future(started.wait())
+        try:
+            await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                yield worker
+        finally:
+            waiting.cancel()
+            worker.stop()
+            await running
+
+    async def settle(self, app: App, *, timeout: float = 30, **settings: Any) -> None:
+        """A worker has run until everything had settled."""
+        config = quick(**settings)
+        await run_until_settled(app, self.url, namespace=self.namespace, config=config, timeout=timeout)
+
+
+def quick(**settings: Any) -> WorkerConfig:
+    """Returns settings under which nothing takes long."""
+    return WorkerConfig(**{"lease_s": 3.0, "block_s": 0.5, "grace_s": 10.0, **settings})

@@ -1,0 +1,123 @@
+"""The apps whose workers the tests start, as processes by `runner` or on the test's own event loop.
+
+Each is made for a folder: every call of a job is in its `calls` first. A gate is a file of that folder; what waits at
+it goes on when the test makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headrace_worker import App, Context, Retry, event_trigger
+from tests.faults.calls import CallLog
+
+_LOOK_S = 0.01
+_LONGEST_S = 60.0
+"""A gate that no test has opened by then lets through, so that a failed test ends."""
+
+
+def gate_path(folder: Path, name: str) -> Path:
+    """Returns the file that opens a gate."""
+    return folder / f"gate-{name}"
+
+
+async def wait_at_gate(folder: Path, name: str) -> None:
+    """Returns when the gate is open; the event loop goes on meanwhile."""
+    deadline = time.monotonic() + _LONGEST_S
+    while not gate_path(folder, name).exists() and time.monotonic() < deadline:  # noqa: ASYNC110 - the gate is a file
+        await asyncio.sleep(_LOOK_S)
+
+
+def block_at_gate(folder: Path, name: str) -> None:
+    """Returns when the gate is open; the thread that calls it, and an event loop on it, stands still."""
+    deadline = time.monotonic() + _LONGEST_S
+    while not gate_path(folder, name).exists() and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+
+
+def load(folder: Path) -> App:
+    """Three jobs that hear every `load` and take a few milliseconds."""
+    app, calls = App("load"), CallLog(folder / "calls")
+    for name in ("a", "b", "c"):
+        _add_quick_job(app, calls, name)
+    return app
+
+
+def _add_quick_job(app: App, calls: CallLog, name: str) -> None:
+    @app.job(id=name, trigger=event_trigger("load"))
+    async def quick(ctx: Context) -> int:
+        calls.add(ctx.event.id, name, ctx.run.attempt)
+        await asyncio.sleep(0.005)
+        return os.getpid()
+
+
+def gates(folder: Path) -> App:
+    """Jobs that wait at the gate that their event's payload names."""
+    app, calls = App("gates"), CallLog(folder / "calls")
+
+    @app.job(id="hold", trigger=event_trigger("hold"))
+    async def hold(payload: Any, ctx: Context) -> int:
+        calls.add(ctx.event.id, "hold", ctx.run.attempt)
+        await wait_at_gate(folder, payload)
+        return os.getpid()
+
+    @app.job(id="block", trigger=event_trigger("block"))
+    async def block(payload: Any, ctx: Context) -> int:
+        calls.add(ctx.event.id, "block", ctx.run.attempt)
+        block_at_gate(folder, payload)
+        return os.getpid()
+
+    @app.job(id="quick", trigger=event_trigger("quick"))
+    async def quick(ctx: Context) -> int:
+        calls.add(ctx.event.id, "quick", ctx.run.attempt)
+        return os.getpid()
+
+    return app
+
+
+def poison(folder: Path) -> App:
+    """One job that kills the process it is in, and one that does no harm."""
+    app, calls = App("poison"), CallLog(folder / "calls")
+
+    @app.job(id="killer", trigger=event_trigger("poison"))
+    async def killer(ctx: Context) -> None:
+        calls.add(ctx.event.id, "killer", ctx.run.attempt)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @app.job(id="innocent", trigger=event_trigger("innocent"))
+    async def innocent(ctx: Context) -> int:
+        calls.add(ctx.event.id, "innocent", ctx.run.attempt)
+        await asyncio.sleep(0.03)
+        return os.getpid()
+
+    return app
+
+
+def flaky(folder: Path, second_queue: str = "default") -> App:
+    """Two jobs hear every `work`; the second fails at its first attempt."""
+    app, calls = App("flaky"), CallLog(folder / "calls")
+
+    @app.job(id="steady", trigger=event_trigger("work"))
+    async def steady(ctx: Context) -> str:
+        calls.add(ctx.event.id, "steady", ctx.run.attempt)
+        return "steady"
+
+    retry = Retry(max_attempts=3, min_delay=0.05, jitter=False)
+
+    @app.job(id="second", trigger=event_trigger("work"), retry=retry, queue=second_queue)
+    async def second(ctx: Context) -> str:
+        calls.add(ctx.event.id, "second", ctx.run.attempt)
+        if ctx.run.attempt == 1:
+            raise RuntimeError("the first attempt fails")
+        return "second"
+
+    return app
+
+
+APPS: dict[str, Callable[[Path], App]] = {"load": load, "gates": gates, "poison": poison, "flaky": flaky}

@@ -1,0 +1,38 @@
+"""The scenes of the tests of faults."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace_worker.embedded import EmbeddedServer
+from tests.faults.scene import Scene
+from tests.support.processes import Processes
+
+
+@pytest.fixture
+def scene(server: EmbeddedServer, namespace: str, processes: Processes, tmp_path: Path) -> Iterator[Scene]:
+    """A namespace of its own on the session's server, for what leaves the server itself alone."""
+    scene = Scene(server, namespace, processes, tmp_path)
+    yield scene
+    scene.close()
+
+
+@pytest.fixture
+def make_scene(
+    make_server: Callable[..., EmbeddedServer], processes: Processes, tmp_path: Path
+) -> Iterator[Callable[..., Scene]]:
+    """Makes a scene on a server of its own, for what the test does to the server; it takes EmbeddedServer's options."""
+    scenes: list[Scene] = []
+
+    def make(**options: Any) -> Scene:
+        scenes.append(Scene(make_server(**options), f"faults-{secrets.token_hex(4)}", processes, tmp_path))
+        return scenes[-1]
+
+    yield make
+    for scene in scenes:
+        scene.close()

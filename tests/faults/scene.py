@@ -1,0 +1,174 @@
+"""Where a test of faults plays: a server, a namespace on it, the workers there, and what can be seen of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis as redis_py
+
+from headrace import Client, Event, EventRecord
+from headrace.keys import Keys
+from headrace_worker import App, Worker, WorkerConfig
+from headrace_worker.embedded import EmbeddedServer
+from tests.faults.apps import APPS, gate_path
+from tests.faults.calls import CallLog
+from tests.support.leaks import find_leaks
+from tests.support.processes import Process, Processes
+from tests.support.waiting import await_until, wait_until
+
+OUTAGE = (redis_py.RedisError, OSError)
+"""What a look at a server that is away may raise."""
+
+
+class Scene:
+    """One server and one namespace of it."""
+
+    def __init__(self, server: EmbeddedServer, namespace: str, processes: Processes, folder: Path) -> None:
+        self.server = server
+        self.url = server.url
+        self.namespace = namespace
+        self.folder = folder
+        self.keys = Keys(namespace)
+        self.client = Client(server.url, namespace=namespace, attempts=30)
+        self.redis: Any = redis_py.Redis.from_url(server.url)
+        self.calls = CallLog(folder / "calls")
+        self._processes = processes
+
+    def close(self) -> None:
+        """The scene's connections are closed."""
+        self.client.close()
+        self.redis.close()
+        self.calls.close()
+
+    # workers
+
+    def start_worker(self, app: str, *, url: str | None = None, **settings: Any) -> Process:
+        """Starts a worker process, which has no runs yet; `worker_name` waits for it."""
+        config = WorkerConfig(**settings)
+        env = {
+            "HEADRACE_URL": url or self.url,
+            "HEADRACE_NAMESPACE": self.namespace,
+            "HEADRACE_FAULTS_FOLDER": str(self.folder),
+            "HEADRACE_FAULTS_CONFIG": msgspec.json.encode(config).decode(),
+        }
+        return self._processes.python("-m", "tests.faults.runner", app, env=env, name=f"{app}-worker")
+
+    def app(self, name: str) -> App:
+        """Returns an app whose worker is to run on the test's own event loop."""
+        return APPS[name](self.folder)
+
+    @asynccontextmanager
+    async def working(self, app: App, *, url: str | None = None, **settings: Any) -> AsyncIterator[Worker]:
+        """A worker on this event loop, registered; it is stopped in order at the end."""
+        worker = Worker(app, url or self.url, namespace=self.namespace, config=WorkerConfig(**settings))
+        running = asyncio.ensure_future(worker.run())
+        try:
+            await await_until(lambda: running.done() or self.is_registered(worker.name), 30, what="a registered worker")
+            yield worker
+            assert not running.done(), "the worker has ended by itself"
+        finally:
+            worker.stop()
+            await asyncio.wait_for(running, 30)
+
+    def is_registered(self, name: str | None) -> bool:
+        """Whether the worker has a lease, held or not."""
+        return name is not None and self.redis.zscore(self.keys.workers, name) is not None
+
+    def workers(self) -> set[str]:
+        """Returns the names that have a lease, or are looked at again."""
+        return {name.decode() for name in self.redis.zrange(self.keys.workers, 0, -1)}
+
+    def is_fenced(self, name: str | None) -> bool:
+        """Whether the name was taken for dead."""
+        return bool(self.redis.hexists(self.keys.worker(name or ""), "fenced"))
+
+    def leader(self) -> str:
+        """Returns the name of the worker that leads, or led last."""
+        return (self.redis.get(self.keys.leader) or b"").decode().partition(" ")[0]
+
+    # gates and events
+
+    def open_gate(self, name: str) -> None:
+        """What waits at the gate goes on."""
+        gate_path(self.folder, name).touch()
+
+    def send(self, name: str, payload: Any = None, **options: Any) -> str:
+        """Sends an event, and returns its id."""
+        return self.client.send_event(Event(name, payload=payload), **options).id
+
+    def send_many(self, name: str, count: int) -> list[str]:
+        """Sends so many events, and returns their ids."""
+        return [sent.id for sent in self.client.send_events([Event(name) for _ in range(count)])]
+
+    # what can be seen
+
+    def queue(self, app: str, queue: str = "default") -> str:
+        """Returns the key of a queue."""
+        return self.keys.queue(app, queue)
+
+    def held_by(self, worker: str, app: str, queue: str = "default") -> list[tuple[str, str]]:
+        """Returns the (event, job) of each run in a worker's hands."""
+        key = self.queue(app, queue)
+        rows = self.redis.xpending_range(key, "workers", "-", "+", 100_000, worker)
+        held = []
+        for row in rows:
+            for _, fields in self.redis.xrange(key, row["message_id"], row["message_id"]):
+                held.append((fields[b"e"].decode(), fields[b"j"].decode()))
+        return held
+
+    def undispatched(self, worker: str) -> int:
+        """Returns how many entries of `events` are in a worker's hands."""
+        return len(self.redis.xpending_range(self.keys.events, "dispatch", "-", "+", 100_000, worker))
+
+    def open_work(self, app: str, *queues: str) -> int:
+        """Returns how much is still to be dispatched, to be promoted or to be settled."""
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.xlen(self.keys.events).zcard(self.keys.due)
+            for queue in queues or ("default",):
+                pipe.xlen(self.queue(app, queue))
+            return int(sum(pipe.execute()))
+
+    def wait_drained(self, app: str, timeout: float = 60) -> None:
+        """Returns when everything that was sent has settled."""
+        wait_until(lambda: self.open_work(app) == 0, timeout, what="drained queues", interval=0.02, ignoring=OUTAGE)
+
+    async def drained(self, app: str, *queues: str, timeout: float = 60) -> None:
+        """As `wait_drained`, while the event loop goes on."""
+        await await_until(
+            lambda: self.open_work(app, *queues) == 0,
+            timeout,
+            what="drained queues",
+            interval=0.02,
+            ignoring=OUTAGE,
+        )
+
+    def records(self, ids: Sequence[str]) -> list[EventRecord]:
+        """Returns the events' records."""
+        return [self.client.get_event(event_id) for event_id in ids]
+
+    def statuses(self, event_id: str) -> dict[str, str]:
+        """Returns each job's run of an event, by the job's id: its status."""
+        return {run.job.partition("/")[2]: run.status for run in self.client.get_event(event_id).runs}
+
+    def now_ms(self) -> int:
+        """Returns the server's time."""
+        seconds, micros = self.redis.time()
+        return int(seconds * 1000 + micros // 1000)
+
+    def leaks(self) -> list[str]:
+        """Returns what the namespace holds that nothing will ever remove."""
+        return find_leaks(self.redis, self.namespace)
+
+
+def worker_name(process: Process) -> str:
+    """Returns the name under which a worker process started, once it has."""
+    line = process.wait_for_line(r"^\{.*\"worker started\".*$", 30)[0]
+    found = re.search(r'"worker": "([^"]+)"', line)
+    assert found is not None
+    return found[1]

@@ -1,0 +1,93 @@
+"""Worker processes die by kill -9, and what was in their hands comes back: nothing is lost, nothing buried too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tests.faults.scene import Scene, worker_name
+from tests.support.processes import Process
+from tests.support.waiting import wait_until
+
+LEASE: dict[str, Any] = {"lease_s": 1.0, "block_s": 0.5}
+
+
+def kill(scene: Scene, process: Process, app: str) -> list[tuple[str, str]]:
+    """Kills a worker, and returns the (event, job) of each run that was in its hands then."""
+    name = worker_name(process)
+    process.kill()
+    return scene.held_by(name, app)
+
+
+def wait_for_calls_or_drain(scene: Scene, calls: int) -> None:
+    wait_until(lambda: scene.calls.count() >= calls or not scene.open_work("load"), 60, what=f"{calls} calls")
+
+
+def test_a_worker_killed_again_and_again_loses_nothing_and_repeats_only_what_it_held(scene: Scene) -> None:
+    """Every run succeeds, and none is called more often than once and once more for each killed worker that held it."""
+    ids = scene.send_many("load", 2000)
+    in_killed_hands: Counter[tuple[str, str]] = Counter()
+    settings = {**LEASE, "lease_s": 1.5, "concurrency": 300, "max_lost": 1000}
+    living = [scene.start_worker("load", **settings), scene.start_worker("load", **settings)]
+    kills = 0
+    while scene.open_work("load"):
+        victim = living.pop(0)
+        worker_name(victim)
+        wait_for_calls_or_drain(scene, scene.calls.count() + 700)
+        in_killed_hands.update(kill(scene, victim, "load"))
+        kills += 1
+        living.append(scene.start_worker("load", **settings))
+    assert kills >= 3
+    assert in_killed_hands, "no kill found a run in its worker's hands: the load was too light to show anything"
+    counts = scene.calls.counts()
+    assert counts.keys() == {(event, job) for event in ids for job in "abc"}
+    without_cause = {run: count for run, count in counts.items() if count > 1 + in_killed_hands[run]}
+    assert not without_cause
+    for record in scene.records(ids):
+        assert [run.status for run in record.runs] == ["succeeded"] * 3
+        assert record.is_settled
+
+
+def test_a_killed_workers_runs_come_back_on_an_idle_stream(scene: Scene) -> None:
+    """Nothing new has to arrive: its runs, and events that it had read, go to the living when its lease has ended."""
+    victim = scene.start_worker("gates", **LEASE)
+    name = worker_name(victim)
+    event = scene.send("hold", "held")
+    wait_until(lambda: scene.calls.of(event), what="the first call")
+    heir = scene.start_worker("gates", **LEASE)
+    worker_name(heir)
+    assert kill(scene, victim, "gates") == [(event, "hold")]
+    wait_until(lambda: len(scene.calls.of(event)) == 2, 20, what="the second call")
+    assert [call.pid for call in scene.calls.of(event)] == [victim.pid, heir.pid]
+    scene.open_gate("held")
+    scene.wait_drained("gates")
+    (run,) = scene.client.get_event(event).runs
+    assert (run.status, run.attempt, run.output) == ("succeeded", 1, heir.pid)
+    wait_until(lambda: not scene.redis.exists(scene.keys.worker(name)), 20, what="the dead worker to be forgotten")
+    assert name not in scene.workers()
+    for stream, group in ((scene.queue("gates"), "workers"), (scene.keys.events, "dispatch")):
+        assert name.encode() not in {row["name"] for row in scene.redis.xinfo_consumers(stream, group)}
+
+
+def wait_for_death_or_drain(scene: Scene, worker: Process) -> None:
+    wait_until(lambda: not worker.is_running or not scene.open_work("poison"), 60, what="a death, or drained queues")
+
+
+def test_a_poison_run_buries_only_itself(scene: Scene) -> None:
+    """Of runs that shared a process with one that kills it, that one alone ends in `dead`; the others succeed."""
+    innocents = scene.send_many("innocent", 50)
+    poison = scene.send("poison")
+    settings = {**LEASE, "concurrency": 100, "max_lost": 3}
+    deaths = 0
+    worker = scene.start_worker("poison", **settings)
+    while scene.open_work("poison"):
+        if not worker.is_running:
+            deaths += 1
+            worker = scene.start_worker("poison", **settings)
+        wait_for_death_or_drain(scene, worker)
+    assert deaths == 3
+    (run,) = scene.client.get_event(poison).runs
+    assert (run.status, run.error and run.error.type) == ("failed", "LostWorker")
+    assert [(entry.run_id, entry.reason) for entry in scene.client.list_dead().entries] == [(run.id, "lost")]
+    assert [call.attempt for call in scene.calls.of(poison)] == [1, 1, 1]
+    assert {scene.statuses(event)["innocent"] for event in innocents} == {"succeeded"}

@@ -1,0 +1,118 @@
+"""The line is cut after the server has done what it was asked: whoever asked asks again, and nothing is done twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from headrace import Client, Event
+from headrace.scripts import load
+from tests.faults.apps import flaky
+from tests.faults.scene import Scene
+from tests.support.proxy import Proxy, has_data
+from tests.support.waiting import await_until
+
+TIMES = 3
+
+
+@pytest.fixture
+def client(proxy: Proxy, namespace: str) -> Iterator[Client]:
+    """A client whose line the proxy may cut."""
+    with Client(proxy.url, namespace=namespace) as client:
+        yield client
+
+
+def calls_script(verb: str) -> Callable[[bytes], bool]:
+    sha = load(verb).sha.encode()
+    return lambda request: sha in request
+
+
+def reads_new_of(stream: str) -> Callable[[bytes], bool]:
+    return lambda request: b"XREADGROUP" in request and stream.encode() in request and request.endswith(b"$1\r\n>\r\n")
+
+
+async def work_in_waves(scene: Scene, client: Client) -> list[str]:
+    """Sends more events whenever those before have settled, so that no call has all of them; returns their ids."""
+    ids: list[str] = []
+    for _ in range(TIMES + 1):
+        sent = await asyncio.to_thread(client.send_events, [Event("work")] * 10)
+        assert not any(each.duplicate for each in sent), "a send did not know its own repetition"
+        ids += [each.id for each in sent]
+        await scene.drained("flaky", "default", "other")
+    return ids
+
+
+def assert_done_once(scene: Scene, ids: list[str]) -> None:
+    """Every run has succeeded, with one call an attempt."""
+    assert len(set(ids)) == 40
+    expected = Counter(
+        {(event, job, attempt): 1 for event in ids for job, attempt in (("steady", 1), ("second", 1), ("second", 2))}
+    )
+    assert Counter((call.event, call.job, call.attempt) for call in scene.calls.read()) == expected
+    for record in scene.records(ids):
+        assert sorted((run.job, run.status, run.attempt) for run in record.runs) == [
+            ("flaky/second", "succeeded", 2),
+            ("flaky/steady", "succeeded", 1),
+        ]
+
+
+@pytest.mark.parametrize("verb", ["send", "dispatch", "settle", "retry", "promote", "renew"])
+async def test_a_script_whose_reply_is_lost_has_its_effect_once(
+    scene: Scene, proxy: Proxy, client: Client, verb: str
+) -> None:
+    """All runs succeed with one call an attempt, and the worker keeps its name."""
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=2, block_s=0.2) as worker:
+        name = worker.name
+        cut = proxy.cut_after_request(calls_script(verb), TIMES)
+        ids = await work_in_waves(scene, client)
+        await await_until(lambda: cut.done == TIMES, 20, what=f"{TIMES} lost replies to {verb}")
+        assert worker.name == name
+        assert not scene.is_fenced(name)
+    assert_done_once(scene, ids)
+
+
+@pytest.mark.parametrize("stream", ["events", "queue"])
+async def test_entries_whose_read_lost_its_reply_are_found_in_hand(
+    scene: Scene, proxy: Proxy, client: Client, stream: str
+) -> None:
+    """What the server handed out and nobody saw is dispatched or executed all the same, without a second call."""
+    key = scene.keys.events if stream == "events" else scene.queue("flaky")
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=10, block_s=5):
+        cut = proxy.cut_after_request(reads_new_of(key), TIMES, only=has_data)
+        ids = await work_in_waves(scene, client)
+        assert cut.done == TIMES
+    assert_done_once(scene, ids)
+
+
+async def test_entries_whose_take_lost_its_reply_are_found_in_hand(scene: Scene, proxy: Proxy, client: Client) -> None:
+    """A worker with several queues finds in each of them what was handed to it unseen."""
+    app = flaky(scene.folder, second_queue="other")
+    async with scene.working(app, url=proxy.url, lease_s=10, block_s=1):
+        cut = proxy.cut_after_request(calls_script("take"), TIMES, only=has_data)
+        ids = await work_in_waves(scene, client)
+        assert cut.done == TIMES
+    assert_done_once(scene, ids)
+
+
+async def test_a_register_whose_reply_is_lost_has_its_effect_once(scene: Scene, proxy: Proxy, client: Client) -> None:
+    """Groups that are gone are made again,  the worker goes on."""
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=10, block_s=0.2) as worker:
+        cut = proxy.cut_after_request(calls_script("register"))
+        scene.redis.xgroup_destroy(scene.queue("flaky"), "workers")
+        ids = await work_in_waves(scene, client)
+        assert cut.done == 1
+        assert scene.workers() == {worker.name}
+    assert_done_once(scene, ids)
+
+
+async def test_a_dispatch_that_failed_waits_for_no_new_event(scene: Scene, proxy: Proxy) -> None:
+    """Events whose dispatch never reached the server are dispatched at once, though a read of events is open."""
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=10, block_s=100):
+        cut = proxy.cut_before_request(calls_script("dispatch"))
+        event = scene.send("work")
+        await await_until(lambda: scene.calls.of(event), 30, what="the event's runs")
+        assert cut.done == 1
+        await scene.drained("flaky")

@@ -119,12 +119,11 @@ def _operator(name: object, path: str) -> Callable[[object, str], _Test]:
     if isinstance(name, str) and name in _OPERATORS:
         return _OPERATORS[name]
     wanted = name.lower() if isinstance(name, str) else ""
-    known = {each.lower(): each for each in _OPERATORS}
     hint = "a nested filter stands without a list"
     if wanted.startswith("$"):
         hint = f"there are {', '.join(_OPERATORS)}"
-    for close in get_close_matches(f"${wanted.lstrip('$')}", known, n=1, cutoff=0.75):
-        hint = f"did you mean {_shown(known[close])}?"
+    for meant in get_close_matches(f"${wanted.lstrip('$')}", _OPERATORS, n=1, cutoff=0.75):
+        hint = f"did you mean {_shown(meant)}?"
     raise FilterError(path, f"unknown operator {_shown(name)}; {hint}")
 
 

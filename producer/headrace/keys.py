@@ -28,7 +28,7 @@ class Keys:
         self.due = f"{self.prefix}due"
         """zset: due time in ms of delayed events (`e:<id>`) and waiting runs (`r:<queue>:<run id>`)."""
         self.wake = f"{self.prefix}wake"
-        """list: wakes the promoter for an earlier due time; at most one element."""
+        """list: wakes the leader for an earlier due time, or for a lease that was ended; at most one element."""
         self.recent = f"{self.prefix}recent"
         """stream: ids and names of what was sent, for listing."""
         self.runs = f"{self.prefix}runs"

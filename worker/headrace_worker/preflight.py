@@ -111,6 +111,7 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
     await ask(
         protocol.bury(keys, queue, delivery.entry, "scratch", "", _SHORT),
         calls.cancel(keys, _NAME, _SHORT),
+        protocol.end_lease(keys, _NAME),
         protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1),
         protocol.unseat(keys, _NAME, 0),
         protocol.read_held(queue, _NAME, "", 1),

@@ -5,7 +5,7 @@ Only the leader does. It sleeps until the next due time or until an earlier one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -25,8 +25,14 @@ AHEAD = 200
 class Promoter:
     """Keeps `due` without anything that is due."""
 
-    def __init__(self, state: WorkerState) -> None:
+    def __init__(self, state: WorkerState, on_lease_ended: Callable[[], None]) -> None:
+        """Nothing is promoted yet.
+
+        Args:
+            on_lease_ended: is called when the leader is to look at once for workers whose lease has ended.
+        """
         self._state = state
+        self._on_lease_ended = on_lease_ended
         self._ahead: list[DueMember] | None = None
         self._is_full = False
         self.reader = Reader(state)
@@ -47,6 +53,8 @@ class Promoter:
             rung = await self.reader.read(protocol.listen_wake(state.keys, wait_s))
             if rung:
                 self._ahead = None
+            if rung == "lease":
+                self._on_lease_ended()
 
     async def recover(self, _error: HeadraceError | None) -> None:
         """What was known of `due` may have changed during an outage."""

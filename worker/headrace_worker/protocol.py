@@ -229,6 +229,10 @@ def bury(keys: Keys, stream: Stream, entry: str, reason: str, error: str, retent
 # promoting
 
 
+Wake = Literal["due", "lease"]
+"""Why the leader is woken: an earlier due time, or a lease that ended before its time."""
+
+
 class DueMember(msgspec.Struct, frozen=True):
     """A member of `due` and its time in ms."""
 
@@ -276,9 +280,13 @@ def _read_promoted(reply: list[Any]) -> Promoted:
     return Promoted(int(reply[0]), int(reply[1]), members)
 
 
-def listen_wake(keys: Keys, timeout_s: float) -> Call[bool]:
-    """Waits until an earlier due time is set, or for the time."""
-    return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.001):.3f}"), bool)
+def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
+    """Waits until an earlier due time is set or a lease was ended by hand, or for the time."""
+
+    def read(reply: list[bytes] | None) -> Wake | None:
+        return None if reply is None else "lease" if reply[1] == b"lease" else "due"
+
+    return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.001):.3f}"), read)
 
 
 # living
@@ -360,9 +368,10 @@ def leave(keys: Keys, worker: str, app: str, queues: Sequence[str], *, dead: boo
     return script_call("leave", names, (worker, int(dead)), bool)
 
 
-def end_lease(keys: Keys, worker: str) -> Call[None]:
+def end_lease(keys: Keys, worker: str) -> Call[bool]:
     """Ends the lease of a worker that is known to be dead, so that its runs need not wait for it."""
-    return Call(("ZADD", keys.workers, "XX", 0, worker), lambda _: None)
+    names = (keys.workers, keys.worker(worker), keys.seats, keys.leader, keys.wake)
+    return script_call("end_lease", names, (worker,), bool)
 
 
 def unseat(keys: Keys, worker: str, still_open_ms: int) -> Call[bool]:

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Callable
 
 from headrace.keys import Keys
 from headrace.transport import AsyncTransport
@@ -34,12 +35,15 @@ class WorkerState:
         stopping: set once it takes no new work.
     """
 
-    def __init__(self, app: App, keys: Keys, url: str, config: WorkerConfig) -> None:
+    def __init__(
+        self, app: App, keys: Keys, url: str, config: WorkerConfig, on_name: Callable[[str], None] | None = None
+    ) -> None:
         self.app = app
         self.keys = keys
         self.url = url
         self.config = config
         self.name = new_name()
+        self._on_name = on_name
         names = config.queues if config.queues is not None else app.queues
         self.queues = tuple(protocol.queue_stream(keys, app.name, name) for name in names)
         blob = subscriptions_of(app)
@@ -54,6 +58,8 @@ class WorkerState:
     async def register(self) -> None:
         """The name of the moment has a lease, and every group that this worker reads exists."""
         name = self.name
+        if self._on_name is not None:
+            self._on_name(name)
         call = protocol.register(self.keys, name, self.config.lease_ms, self.registration)
         await self.commands.run([call])
         if name == self.name:

@@ -46,6 +46,8 @@ class Worker:
         *,
         namespace: str | None = None,
         config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
+        on_name: Callable[[str], None] | None = None,
+        on_started: Callable[[], None] | None = None,
     ) -> None:
         """The worker is ready to run; nothing is connected yet.
 
@@ -53,6 +55,9 @@ class Worker:
             app: whose jobs to execute.
             url: `redis://`, `rediss://` or `unix://`; HEADRACE_URL if None.
             namespace: HEADRACE_NAMESPACE if None, then `default`.
+            on_name: is told each name of this worker before anything is delivered to it, so that whoever sees the
+                process die can end its lease.
+            on_started: is called once the worker takes runs.
 
         Raises:
             ConfigurationError: no URL, or a namespace that is no name.
@@ -64,7 +69,8 @@ class Worker:
         self._is_stopping = False
         self._state: WorkerState | None = None
         self._hurry: asyncio.Event | None = None
-        self._on_started: Callable[[], None] | None = None
+        self._on_name = on_name
+        self._on_started = on_started
 
     async def run(self) -> None:
         """Returns after `stop`, once every run in hand has ended or is with another worker.
@@ -75,7 +81,7 @@ class Worker:
             StartRefused: the server can't be worked with as it is; nothing was started.
             ServerError: it could not be reached at the start.
         """
-        state = self._state = WorkerState(self.app, self.keys, self.url, self.config)
+        state = self._state = WorkerState(self.app, self.keys, self.url, self.config, self._on_name)
         self._hurry = asyncio.Event()
         if self._is_stopping:
             state.stopping.set()
@@ -115,9 +121,9 @@ class _Running:
         self._dispatcher = Dispatcher(state)
         self._executor = Executor(state, self._hand, self._settler, self._dispatcher.has_live)
         self._fetcher = Fetcher(state, self._hand, self._executor, self._settler, LastLife(state, self._hand))
-        self._promoter = Promoter(state)
-        self._rescuer = Rescuer(state)
         self._lease = Lease(state, self._on_lease_answer, self._wanted_seats)
+        self._promoter = Promoter(state, self._lease.renew_now)
+        self._rescuer = Rescuer(state)
         self._settled_all = asyncio.Event()
         self._renaming: asyncio.Task[None] | None = None
 

@@ -1,0 +1,28 @@
+-- A worker that is known to be dead has no lease, seat or leadership any more, and the leader is woken to rescue.
+--
+-- KEYS[1]  zset    workers
+-- KEYS[2]  hash    worker:<name>
+-- KEYS[3]  zset    seats
+-- KEYS[4]  string  leader
+-- KEYS[5]  list    wake
+-- ARGV[1]  text    the worker's name
+--
+-- Returns  1  when its lease has ended
+-- Returns  0  when it had none, or is fenced already; nothing happened
+--
+-- It frees first, so a full server lets it pass.
+local name = ARGV[1]
+if not redis.call('ZSCORE', KEYS[1], name) or redis.call('HEXISTS', KEYS[2], 'fenced') == 1 then
+  return 0
+end
+local leader = string.match(redis.call('GET', KEYS[4]) or '', '^(%S+)')
+redis.call('LLEN', KEYS[5])
+
+redis.call('ZREM', KEYS[3], name)
+if leader == name then
+  redis.call('DEL', KEYS[4])
+end
+redis.call('ZADD', KEYS[1], 0, name)
+redis.call('DEL', KEYS[5])
+redis.pcall('LPUSH', KEYS[5], 'lease')
+return 1

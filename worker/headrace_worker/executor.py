@@ -80,7 +80,7 @@ class Executor:
 
     async def _run(self, held: Held) -> None:
         delivery = held.delivery
-        current_run.set({"run": delivery.run_id, "job": delivery.job, "event": delivery.event_id})
+        current_run.set({"run": delivery.run_id, "job": delivery.job, "event_id": delivery.event_id})
         try:
             outcome = await self._attempt(held)
         except asyncio.CancelledError:

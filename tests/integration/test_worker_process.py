@@ -1,0 +1,125 @@
+"""A worker's process stops as it is told to, and nothing keeps it alive after that."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from headrace import Client, Event
+from tests.support.processes import Process, Processes
+from tests.support.waiting import wait_until
+
+APP = "tests.apps.everyday:app"
+
+
+@pytest.fixture
+def client(url: str, namespace: str) -> Iterator[Client]:
+    with Client(url, namespace=namespace) as client:
+        yield client
+
+
+def started(process: Process) -> Process:
+    process.wait_for_line("worker started")
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_runs_in_hand_end(processes: Processes, client: Client, number: signal.Signals) -> None:
+    """The run succeeds, a later event waits for another worker, and the exit code is 0."""
+    worker = started(processes.worker(APP))
+    client.send_event(Event("nap", 0.5, id="e1"))
+    worker.wait_for_line("nap e1 begins")
+    worker.interrupt() if number == signal.SIGINT else worker.terminate()
+    worker.wait_for_line("worker stops")
+    client.send_event(Event("nap", 0.5, id="e2"))
+    assert worker.wait() == 0
+    assert "nap e1 ends" in worker.output
+    assert "left behind" not in worker.output
+    assert client.get_run("e1:everyday/nap").status == "succeeded"
+    assert client.get_event("e2").runs == []
+
+
+def test_a_second_signal_releases_runs_at_once(processes: Processes, client: Client) -> None:
+    """The run is queued again with nothing counted, long before its grace is over."""
+    worker = started(processes.worker(APP, "--grace", "600"))
+    client.send_event(Event("nap", 600, id="e1"))
+    worker.wait_for_line("nap e1 begins")
+    worker.terminate()
+    worker.wait_for_line("worker stops")
+    worker.terminate()
+    assert worker.wait() == 0
+    run = client.get_run("e1:everyday/nap")
+    assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)
+
+
+@pytest.mark.parametrize("name", ["stuck", "deaf"])
+def test_what_never_ends_does_not_keep_the_process_alive(processes: Processes, client: Client, name: str) -> None:
+    """After its grace the run is with other workers, and the process ends in order."""
+    worker = started(processes.worker(APP, "--grace", "0.1"))
+    client.send_event(Event(name, id="e1"))
+    worker.wait_for_line(f"{name} begins")
+    worker.terminate()
+    assert worker.wait() == 0
+    run = client.get_run(f"e1:everyday/{name}")
+    assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)
+    assert "left behind" in worker.output
+
+
+def test_a_third_signal_ends_a_process_whose_event_loop_is_blocked(processes: Processes, client: Client) -> None:
+    """It gets through where nothing else does; the exit code is 1."""
+    worker = started(processes.worker(APP))
+    client.send_event(Event("block", id="e1"))
+    worker.wait_for_line("block begins")
+
+    def has_ended() -> bool:
+        worker.terminate()  # again and again: signals of one number that are close together may count as one
+        return not worker.is_running
+
+    wait_until(has_ended)
+    assert worker.wait() == 1
+    assert "third signal" in worker.output
+
+
+def test_a_server_that_is_not_there_is_said_in_one_line(processes: Processes) -> None:
+    """The exit code is 1, and there is no traceback."""
+    worker = processes.worker(APP, env={"HEADRACE_URL": "unix:///nonexistent/server.sock"})
+    assert worker.wait() == 1
+    assert worker.output.startswith("Error: the server can't be reached")
+    assert worker.output.count("\n") == 1
+
+
+def test_a_server_that_can_t_be_worked_with_is_a_wrong_setting(make_server: object, processes: Processes) -> None:
+    """The exit code is 2; an option allows it."""
+    assert callable(make_server)
+    url = make_server(extra=["--maxmemory-policy", "allkeys-lru"]).url
+    refused = processes.worker(APP, env={"HEADRACE_URL": url})
+    allowed = processes.worker(APP, "--allow-eviction", env={"HEADRACE_URL": url})
+    assert refused.wait() == 2
+    assert refused.output.startswith("Error: the server's maxmemory-policy is allkeys-lru")
+    started(allowed).terminate()
+    assert allowed.wait() == 0
+
+
+def test_queues_and_logs_are_as_they_are_asked_for(processes: Processes) -> None:
+    """Beside a terminal each line of the log is JSON; the worker takes the queues that are named."""
+    worker = started(processes.worker(APP, "--queue", "one", "--queue", "two", "--concurrency", "7"))
+    worker.terminate()
+    assert worker.wait() == 0
+    lines = [json.loads(line) for line in worker.output.splitlines()]
+    (start,) = (line for line in lines if "worker started" in line.values())
+    assert (start["queues"], start["concurrency"], start["app"]) == (["one", "two"], 7, "everyday")
+
+
+def test_quiet_and_for_people_is_as_it_is_asked_for(processes: Processes) -> None:
+    """From the level that is named, and not as JSON."""
+    quiet = processes.worker(APP, "--log-level", "warning", env={"HEADRACE_WORKER_GRACE": "0"})
+    people = started(processes.worker(APP, "--log-format", "console"))
+    people.terminate()
+    assert people.wait() == 0
+    assert "{" not in people.output.splitlines()[0]
+    quiet.terminate()
+    quiet.wait()
+    assert "worker started" not in quiet.output

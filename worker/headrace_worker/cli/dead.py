@@ -1,0 +1,118 @@
+"""`headrace dead`: what ended for good without success, and its retry."""
+
+from __future__ import annotations
+
+import click
+
+from headrace import Client
+from headrace_worker import dead_letters
+from headrace_worker.cli.options import json_option, option, server_options
+from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
+
+
+@click.group()
+def dead() -> None:
+    """Look at runs that failed for good, and retry them."""
+
+
+@dead.command("list")
+@option("--limit", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor.")
+@server_options
+@json_option
+def list_(limit: int, cursor: str | None, url: str | None, namespace: str | None, as_json: bool) -> None:
+    """List dead letters, newest first.
+
+    \b
+    Example:
+      headrace dead list --limit 50
+    """
+    with Client(url, namespace=namespace) as client:
+        page = client.list_dead(cursor=cursor, limit=limit)
+    if as_json:
+        print_json(page)
+        return
+    print_table(
+        ("id", "buried", "reason", "run", "error"),
+        ((each.id, each.buried_at, each.reason, each.run_id, each.error) for each in page.entries),
+    )
+    if page.cursor is not None:
+        print_note(f"more: --cursor {page.cursor}")
+
+
+@dead.command()
+@click.argument("entry_id", metavar="ID")
+@server_options
+@json_option
+def show(entry_id: str, url: str | None, namespace: str | None, as_json: bool) -> None:
+    """Show a dead letter.
+
+    Exit code 1: no such dead letter is known.
+
+    \b
+    Example:
+      headrace dead show 1764000000000-0
+    """
+    with Client(url, namespace=namespace) as client:
+        letter = client.get_dead(entry_id)
+    if as_json:
+        print_json(letter)
+        return
+    print_fields(
+        [
+            ("dead letter", letter.id),
+            ("buried", letter.buried_at),
+            ("reason", letter.reason),
+            ("run", letter.run_id),
+            ("job", letter.job),
+            ("error", letter.error or None),
+            ("entry", letter.raw or None),
+        ]
+    )
+
+
+@dead.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@option("--all", is_flag=True, help="Every dead letter.")
+@option("--job", metavar="APP/JOB", help="Every dead letter of this job.")
+@server_options
+@json_option
+@click.pass_context
+def retry(
+    ctx: click.Context,
+    ids: tuple[str, ...],
+    all: bool,  # noqa: A002 - the option's name
+    job: str | None,
+    url: str | None,
+    namespace: str | None,
+    as_json: bool,
+) -> None:
+    """Queue runs again from attempt 1; ID is that of a dead letter or of its run.
+
+    Exit code 1: one of them could not be queued; the others are.
+
+    \b
+    Examples:
+      headrace dead retry 1764000000000-0
+      headrace dead retry --job billing/welcome
+    """
+    if bool(ids) + all + (job is not None) != 1:
+        raise click.UsageError("give either IDs, or --all, or --job APP/JOB")
+    failed = count = 0
+    with Client(url, namespace=namespace) as client:
+        retried = (
+            dead_letters.retry_ids(client, ids)
+            if ids
+            else dead_letters.retry_letters(client, dead_letters.all_letters(client, job))
+        )
+        for count, each in enumerate(retried, 1):  # noqa: B007 - what it has counted to
+            if each.run is None:
+                failed += 1
+                print_note(str(each.error))
+            elif as_json:
+                print_json(each.run)
+            else:
+                click.echo(f"{each.run.id} {each.run.status}")
+    if not ids:
+        print_note(f"{count - failed} of {count} dead letters are queued again")
+    ctx.exit(1 if failed else 0)

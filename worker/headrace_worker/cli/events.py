@@ -1,0 +1,120 @@
+"""`headrace events`: what is remembered of an event, waiting for it, canceling it."""
+
+from __future__ import annotations
+
+import click
+
+from headrace import Client, EventRecord
+from headrace.event import FAILED_STATUSES
+from headrace_worker.cli.options import json_option, option, server_options
+from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
+
+
+@click.group()
+def events() -> None:
+    """Look at events, wait for them, cancel them."""
+
+
+@events.command()
+@click.argument("event_id", metavar="ID")
+@server_options
+@json_option
+def show(event_id: str, url: str | None, namespace: str | None, as_json: bool) -> None:
+    """Show an event and its runs.
+
+    Exit code 1: no such event is known.
+
+    \b
+    Example:
+      headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
+    """
+    with Client(url, namespace=namespace) as client:
+        _print(client.get_event(event_id), as_json=as_json)
+
+
+@events.command()
+@click.argument("event_id", metavar="ID")
+@option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=30,
+    show_default=True,
+    help="Seconds to wait at most.",
+)
+@server_options
+@json_option
+@click.pass_context
+def wait(
+    ctx: click.Context, event_id: str, timeout: float, url: str | None, namespace: str | None, as_json: bool
+) -> None:
+    """Wait until every run of an event has ended, then show it.
+
+    Exit code 1: it has not settled in time, or a run of it ended without success.
+
+    \b
+    Example:
+      headrace events wait 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --timeout 60
+    """
+    with Client(url, namespace=namespace) as client:
+        record = client.wait_for_event(event_id, timeout)
+    _print(record, as_json=as_json)
+    failed = sum(run.status in FAILED_STATUSES for run in record.runs)
+    if failed:
+        print_note(f"{failed} of {len(record.runs)} runs ended without success")
+        ctx.exit(1)
+
+
+@events.command()
+@click.argument("event_id", metavar="ID")
+@server_options
+@json_option
+@click.pass_context
+def cancel(ctx: click.Context, event_id: str, url: str | None, namespace: str | None, as_json: bool) -> None:
+    """Cancel an event that is delayed: no job will see it.
+
+    Exit code 1: it was delivered before, or no such event is known.
+
+    \b
+    Example:
+      headrace events cancel reminder-42
+    """
+    with Client(url, namespace=namespace) as client:
+        record = client.cancel_event(event_id)
+    _print(record, as_json=as_json)
+    if record.status != "canceled":
+        print_note(f"event {event_id!r} was {record.status} before, and is not canceled")
+        ctx.exit(1)
+
+
+def _print(record: EventRecord, *, as_json: bool) -> None:
+    if as_json:
+        print_json(record)
+        return
+    print_fields(
+        [
+            ("event", record.id),
+            ("name", record.name),
+            ("status", record.status),
+            ("source", record.source),
+            ("account", record.account_id),
+            ("timestamp", record.timestamp),
+            ("deliver at", record.deliver_at),
+            ("delivered", record.delivered_at),
+            ("canceled", record.canceled_at),
+            ("payload", record.payload),
+            ("context", record.context),
+        ]
+    )
+    if record.runs:
+        click.echo()
+        columns = ("job", "status", "attempt", "started", "finished", "error")
+        print_table(
+            columns,
+            (
+                (run.job, run.status, run.attempt, run.started_at, run.finished_at, run.error and run.error.message)
+                for run in record.runs
+            ),
+        )
+    elif record.is_dispatched and record.status == "delivered":
+        click.echo("\nno job has a trigger that it matches")

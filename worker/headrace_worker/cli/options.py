@@ -1,0 +1,74 @@
+"""What several commands take: the server and the namespace, JSON as output, and values that are checked when parsed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar, get_args
+
+import click
+import msgspec
+
+from headrace_worker.logs import LEVELS, LogFormat
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """A click option whose help names its environment variable."""
+    return click.option(*names, **{"show_envvar": True, **settings})
+
+
+def server_options(command: F) -> F:
+    """The command takes `url` and `namespace`."""
+    url = option("--url", envvar="HEADRACE_URL", metavar="URL", help="Server: redis://, rediss:// or unix://.")
+    namespace = option(
+        "--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]"
+    )
+    return url(namespace(command))
+
+
+def json_option(command: F) -> F:
+    """The command takes `as_json`."""
+    return option("--json", "as_json", envvar="HEADRACE_JSON", is_flag=True, help="Print JSON, for machines.")(command)
+
+
+def log_options(command: F) -> F:
+    """The command takes `log_format` and `log_level`."""
+    log_format = option(
+        "--log-format",
+        type=click.Choice(get_args(LogFormat)),
+        default="auto",
+        show_default=True,
+        help="auto: lines for people on a terminal, JSON otherwise.",
+    )
+    log_level = option(
+        "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="The least that is logged."
+    )
+    return log_format(log_level(command))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value that is written as JSON."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        hint = f"; a string needs its quotes: '\"{text}\"'" if isinstance(text, str) and text.isalnum() else ""
+        raise click.BadParameter(f"it is not JSON: {exc}{hint}") from exc
+
+
+def parse_json_or_stdin(text: str) -> Any:
+    """Returns the value that is written as JSON, on standard input if the text is `-`."""
+    return parse_json(sys.stdin.buffer.read() if text == "-" else text)
+
+
+def parse_time(text: str) -> datetime:
+    """Returns the point in time, which must say its offset from UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise click.BadParameter(f"{text!r} is no time such as 2026-01-31T09:00:00Z") from exc
+    if moment.utcoffset() is None:
+        raise click.BadParameter(f"{text!r} does not say in which zone; end it with Z for UTC, or with an offset")
+    return moment

@@ -1,0 +1,119 @@
+"""What commands print: JSON for machines, tables and fields for people. No value gets to a terminal as control codes.
+
+With rich on a terminal tables have colours; without it, or into a file, they are plain aligned text.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from headrace import RunError
+
+_COLOURS = {
+    "succeeded": "green", "delivered": "green", "executing": "cyan", "waiting": "yellow", "delayed": "yellow",
+    "failed": "red", "timed_out": "red", "invalid_payload": "red", "lost": "red", "canceled": "magenta",
+}  # fmt: skip
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON: keys in the order of the type's fields, times in ISO 8601 as UTC, bytes in base64."""
+    click.echo(msgspec.json.encode(_plain(value), enc_hook=str))
+
+
+def _plain(value: Any) -> Any:
+    """Returns structs as mappings, also those that are encoded as arrays elsewhere, and every time in UTC."""
+    match value:
+        case RunError() | msgspec.Struct():
+            return {name: _plain(each) for name, each in msgspec.structs.asdict(value).items()}
+        case datetime():
+            return value.astimezone(UTC)
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case dict():
+            return {key if isinstance(key, str) else str(key): _plain(each) for key, each in value.items()}
+    return value
+
+
+def shown(value: Any) -> str:
+    """Returns a value as text for people: times in UTC, structures as JSON, control characters escaped."""
+    match value:
+        case None:
+            return "-"
+        case str():
+            return printable(value)
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return printable(msgspec.json.encode(_plain(value), enc_hook=str).decode())
+
+
+def printable(text: str) -> str:
+    """Returns the text with what would move a terminal's cursor, change its colours or break a line escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
+    """One line a field; those without a value are left out."""
+    known = [(name, shown(value)) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, text in known:
+        click.echo(f"{click.style(name.ljust(width), dim=True)}  {_coloured(text)}")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """One line a row, under a head; nothing is cut off."""
+    texts = [[shown(value) for value in row] for row in rows]
+    if sys.stdout.isatty() and _print_rich_table(columns, texts):
+        return
+    widths = [max(len(column), *(len(row[place]) for row in texts), 0) for place, column in enumerate(columns)]
+    for row in ([column.upper() for column in columns], *texts):
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives the function to be told of each advance; on a terminal a bar on standard error shows it."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ModuleNotFoundError:
+        with click.progressbar(length=total, label=label, file=sys.stderr) as plain_bar:
+            yield plain_bar.update
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task(label, total=total)
+        yield lambda count: bar.advance(row, count)
+
+
+def print_note(text: str) -> None:
+    """One line for people on standard error, beside what is printed for use."""
+    click.echo(printable(text), err=True)
+
+
+def _coloured(text: str) -> str:
+    return click.style(text, fg=_COLOURS[text]) if text in _COLOURS else text
+
+
+def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ModuleNotFoundError:
+        return False
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column.upper(), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
+    Console().print(table)
+    return True

@@ -1,0 +1,91 @@
+"""The command `headrace` itself: its commands by noun, and how what they raise becomes a line and an exit code.
+
+0: done. 1: what was asked for is not so: not found, failed, not settled, not canceled, no server. 2: asked wrongly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from headrace import ConfigurationError, HeadraceError, InvalidArgument
+from headrace_worker import __version__
+from headrace_worker.cli.dead import dead
+from headrace_worker.cli.dev import dev
+from headrace_worker.cli.events import events
+from headrace_worker.cli.runs import runs
+from headrace_worker.cli.send import send
+from headrace_worker.cli.worker import worker
+from headrace_worker.errors import JobError, StartRefused
+from headrace_worker.filters import FilterError
+
+_WRONG_QUESTIONS = (ConfigurationError, InvalidArgument, JobError, FilterError, StartRefused)
+
+
+class NotSo(click.ClickException):
+    """What was asked for did not come true; one line says why."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class AskedWrongly(NotSo):
+    """What was asked for can't be done by anyone; one line says what to change."""
+
+    exit_code = 2
+
+
+class Root(click.Group):
+    """The command that all others belong to."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parses what stands before the command."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as exc:
+            raise _usage_failure(exc) from exc
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; what Headrace raises becomes one line."""
+        try:
+            return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as exc:
+            raise _usage_failure(exc) from exc
+        except (HeadraceError, FilterError) as exc:
+            raise (AskedWrongly if isinstance(exc, _WRONG_QUESTIONS) else NotSo)(str(exc)) from exc
+
+
+def _usage_failure(exc: click.UsageError) -> AskedWrongly:
+    command = exc.ctx.command_path if exc.ctx is not None else "headrace"
+    return AskedWrongly(f"{exc.format_message().rstrip('.')}; see {command} --help")
+
+
+@click.group(
+    cls=Root,
+    context_settings={
+        "auto_envvar_prefix": "HEADRACE",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+    epilog="Each option can be given in the environment too; help texts name the variables.",
+)
+@click.version_option(__version__, message="headrace %(version)s")
+def root() -> None:
+    """Headrace: event-driven jobs on Redis Streams.
+
+    \b
+    Try it on this machine:
+      headrace dev jobs:app
+    In production, with HEADRACE_URL set:
+      headrace worker jobs:app --processes 4
+      headrace send new.user '{"userId": "u_1"}'
+    """
+
+
+for _command in (worker, dev, send, events, runs, dead):
+    root.add_command(_command)

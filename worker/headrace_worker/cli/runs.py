@@ -1,0 +1,101 @@
+"""`headrace runs`: what is remembered of runs."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import click
+
+from headrace import Client, RunRecord
+from headrace.event import RunStatus
+from headrace_worker.cli.options import json_option, option, server_options
+from headrace_worker.cli.output import print_fields, print_json, print_note, print_table, printable
+
+
+@click.group()
+def runs() -> None:
+    """Look at the runs of jobs."""
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@server_options
+@json_option
+def show(run_id: str, url: str | None, namespace: str | None, as_json: bool) -> None:
+    """Show a run, with its output or the error of its last attempt.
+
+    Exit code 1: no such run is known.
+
+    \b
+    Example:
+      headrace runs show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR:billing/welcome
+    """
+    with Client(url, namespace=namespace) as client:
+        record = client.get_run(run_id)
+    if as_json:
+        print_json(record)
+    else:
+        print_run(record)
+
+
+@runs.command("list")
+@option("--job", metavar="APP/JOB", help="Only runs of this job.")
+@option(
+    "--status",
+    metavar="STATUS",
+    type=click.Choice(get_args(RunStatus)),
+    help=f"Only runs in this state: {', '.join(get_args(RunStatus))}.",
+)
+@option("--limit", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, about.")
+@option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor.")
+@server_options
+@json_option
+def list_(
+    job: str | None,
+    status: str | None,
+    limit: int,
+    cursor: str | None,
+    url: str | None,
+    namespace: str | None,
+    as_json: bool,
+) -> None:
+    """List runs, newest first.
+
+    \b
+    Example:
+      headrace runs list --job billing/welcome --status failed
+    """
+    with Client(url, namespace=namespace) as client:
+        page = client.list_runs(job=job, status=status, cursor=cursor, limit=limit)
+    if as_json:
+        print_json(page)
+        return
+    print_table(
+        ("run", "status", "attempt", "started", "finished"),
+        ((run.id, run.status, run.attempt, run.started_at, run.finished_at) for run in page.runs),
+    )
+    if page.cursor is not None:
+        print_note(f"more: --cursor {page.cursor}")
+
+
+def print_run(record: RunRecord) -> None:
+    """One run, for people."""
+    error = record.error
+    print_fields(
+        [
+            ("run", record.id),
+            ("job", record.job),
+            ("status", record.status),
+            ("attempt", record.attempt),
+            ("lost", record.lost or None),
+            ("queue", record.queue),
+            ("worker", record.worker),
+            ("started", record.started_at),
+            ("finished", record.finished_at),
+            ("output", record.output),
+            ("error", error and f"{error.type}: {error.message}"),
+        ]
+    )
+    if error is not None and error.traceback:
+        click.echo()
+        click.echo("\n".join(printable(line) for line in error.traceback.splitlines()))

@@ -1,0 +1,100 @@
+"""`headrace send`: one event from its options, or those of a file."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import click
+
+from headrace import Client, Event, SentEvent
+from headrace.event import DEFAULT_SOURCE
+from headrace.outgoing import SendOptions
+from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time, server_options
+from headrace_worker.cli.output import print_json, printable, progress, shown
+from headrace_worker.event_file import EventFile
+
+
+@click.command(short_help="Send an event, or a file of them.")
+@click.argument("name", required=False)
+@click.argument("payload", metavar="[JSON|-]", type=parse_json_or_stdin, required=False)
+@option("--id", metavar="ID", help="Sending the same id again triggers nothing twice; made if not given.")
+@option("--source", metavar="TEXT", help=f"What triggers can match on.  [default: {DEFAULT_SOURCE}]")
+@option("--context", metavar="JSON", type=parse_json, help="Reaches jobs as ctx.event.context.")
+@option("--timestamp", metavar="TIME", type=parse_time, help="When it happened; changes nothing about its delivery.")
+@option("--deliver-at", metavar="TIME", type=parse_time, help="When jobs see it, such as 2026-01-31T09:00:00Z.")
+@option("--deliver-after", metavar="SECONDS", type=float, help="After how long jobs see it.")
+@option("--account-id", metavar="TEXT", help="Reaches jobs as ctx.account.id.")
+@option("--file", metavar="FILE", type=click.File("rb"), help="Send a file of events, one as JSON a line.")
+@server_options
+@json_option
+def send(url: str | None, namespace: str | None, as_json: bool, **given: Any) -> None:
+    """Send an event to every job that subscribes to NAME, with a payload written as JSON, or `-` to read it.
+
+    With --file, each line is a whole event: {"name": …, "payload": …} with id, source, context and timestamp as
+    they are needed. All lines are checked before the first is sent.
+
+    \b
+    Examples:
+      headrace send new.user '{"userId": "u_1"}'
+      headrace send reminder --id reminder-42 --deliver-after 3600
+      headrace send --file events.ndjson
+    """
+    options = SendOptions(given["deliver_at"], given["deliver_after"], given["account_id"])
+    if given["file"] is None and given["name"] is None:
+        raise click.UsageError("give the NAME of the event, or --file")
+    if given["file"] is None:
+        _send_one(_event(given), options, Client(url, namespace=namespace), as_json=as_json)
+        return
+    for field in ("name", "id", "source", "context", "timestamp"):
+        if given[field] is not None:
+            raise click.UsageError(f"the {field} stands in the lines of --file; leave it out")
+    _send_file(given["file"], options, Client(url, namespace=namespace), as_json=as_json)
+
+
+def _event(given: dict[str, Any]) -> Event:
+    return Event(
+        given["name"],
+        payload=given["payload"],
+        context=given["context"],
+        id=given["id"],
+        timestamp=given["timestamp"],
+        source=DEFAULT_SOURCE if given["source"] is None else given["source"],
+    )
+
+
+def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bool) -> None:
+    with client:
+        sent = client.send_event(
+            event,
+            deliver_at=options.deliver_at,
+            deliver_after=options.deliver_after,
+            account_id=options.account_id,
+        )
+    if as_json:
+        print_json(sent)
+    else:
+        click.echo(_sentence(sent))
+
+
+def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json: bool) -> None:
+    events = EventFile.read(file, options)
+    duplicates = 0
+    with client, progress("Sending", len(events)) as advance:
+        for batch in events.send(client):
+            duplicates += sum(sent.duplicate for sent in batch)
+            for sent in batch if as_json else ():
+                print_json(sent)
+            advance(len(batch))
+    if not as_json:
+        noun = "event" if len(events) == 1 else "events"
+        click.echo(f"{len(events)} {noun} sent" + (f", {duplicates} known before" if duplicates else ""))
+
+
+def _sentence(sent: SentEvent) -> str:
+    if sent.duplicate:
+        what = "was sent before, nothing happened"
+    elif sent.deliver_at is not None:
+        what = f"delayed until {shown(sent.deliver_at)}"
+    else:
+        what = f"delivered {shown(sent.delivered_at)}"
+    return f"{printable(sent.id)} {printable(sent.name)} {what}"

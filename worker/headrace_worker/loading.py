@@ -1,0 +1,76 @@
+"""Finds the app that MODULE:APP names, or says in one line why it can't."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from headrace import ConfigurationError
+from headrace_worker.app import App
+
+
+class AppNotLoaded(ConfigurationError):
+    """MODULE:APP names no app that can be loaded; `target` is what was given, `reason` why not."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        self.target = target
+        self.reason = reason
+        super().__init__(f"can't load {target!r}: {reason}")
+
+
+def load_app(target: str) -> App:
+    """Returns the app that `MODULE:APP` names; modules of the current folder are found like installed ones.
+
+    Raises:
+        AppNotLoaded: the form, the module, the attribute or what it holds is at fault; the message says which.
+    """
+    module_name, _, name = target.partition(":")
+    is_path = module_name.endswith(".py") or not all(map(str.isidentifier, module_name.split(".")))
+    if is_path or not name.isidentifier():
+        raise AppNotLoaded(target, f"it must be MODULE:APP, such as {_likely_meant(module_name, name)}")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = _import(target, module_name)
+    found = getattr(module, name, None)
+    if isinstance(found, App):
+        return found
+    raise AppNotLoaded(target, _attribute_fault(module, name))
+
+
+def _likely_meant(module_name: str, name: str) -> str:
+    module = ".".join(filter(str.isidentifier, module_name.removesuffix(".py").replace("/", ".").split(".")))
+    return f"{module or 'jobs'}:{name if name.isidentifier() else 'app'}"
+
+
+def _import(target: str, module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name and f"{module_name}.".startswith(f"{exc.name}."):
+            raise AppNotLoaded(target, f"there is no module {exc.name!r} in {Path.cwd()} or installed") from exc
+        raise AppNotLoaded(target, _import_fault(exc)) from exc
+    except Exception as exc:
+        raise AppNotLoaded(target, _import_fault(exc)) from exc
+    except SystemExit as exc:
+        raise AppNotLoaded(target, f"the import of {module_name} ended with SystemExit({exc.code!r})") from exc
+
+
+def _import_fault(exc: Exception) -> str:
+    """Returns what an import raised, and where: the line at the top of a module that is nearest to it."""
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{exc.filename}, line {exc.lineno}: {type(exc).__name__}: {exc.msg}"
+    lines = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.name == "<module>"]
+    where = f"{lines[-1].filename}, line {lines[-1].lineno}: " if lines else ""
+    return f"{where}{type(exc).__name__}: {exc}"
+
+
+def _attribute_fault(module: ModuleType, name: str) -> str:
+    apps = [f"{module.__name__}:{each}" for each, value in vars(module).items() if isinstance(value, App)]
+    hint = f"; there is {', '.join(apps)}" if apps else "; there is no App in that module: app = App(…) makes one"
+    if not hasattr(module, name):
+        return f"module {module.__name__!r} has no {name!r}{hint}"
+    return f"{name!r} is a {type(getattr(module, name)).__name__} and not an App{hint}"

@@ -1,0 +1,57 @@
+"""What the README and the docs show works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from headrace import Client, RunRecord
+from tests.support.processes import Processes
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """Returns the code blocks of a document in one language."""
+    text = (ROOT / document).read_text("utf-8")
+    return [code for kind, code in _BLOCK.findall(text) if kind == language]
+
+
+def test_thirty_lines_of_the_readme_run(
+    tmp_path: Path, processes: Processes, url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job, the worker and the client of the README do together what it says."""
+    job, client = blocks("README.md", "python")
+    (tmp_path / "jobs.py").write_text(job)
+    monkeypatch.setenv("HEADRACE_URL", url)
+    monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
+    worker = processes.worker("jobs:app", env={"PYTHONPATH": str(tmp_path)})
+    worker.wait_for_line("worker started")
+
+    exec(compile(client.replace("deliver_after=30", "deliver_after=0.1"), "README.md", "exec"), {})
+
+    with Client() as asker:
+
+        def three_runs() -> list[RunRecord] | None:
+            runs = asker.list_runs(status="succeeded").runs
+            return runs if len(runs) == 3 else None
+
+        runs = wait_until(three_runs, what="the run of welcome and both of audit")
+    assert sorted(run.job for run in runs or ()) == ["billing/audit", "billing/audit", "billing/welcome"]
+    assert {run.output for run in runs or ()} == {"welcomed u_1234", None}
+
+
+def test_thirty_lines_are_not_many_more() -> None:
+    """What the README calls thirty lines to a running job is about that."""
+    job = blocks("README.md", "python")[0]
+    assert len([line for line in job.splitlines() if line.strip()]) <= 30
+
+
+@pytest.mark.parametrize("code", blocks("docs/filters.md", "python"))
+def test_snippets_of_the_filter_page_run(code: str) -> None:
+    """Each snippet of the page on filters runs, and its assertions hold."""
+    exec(compile(code, "docs/filters.md", "exec"), {})

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, as_text, script_call
-from headrace.codec import INLINE_BYTES
+from headrace.codec import FIRST, INLINE_BYTES
 from headrace.keys import Keys
 from headrace_worker.delivery import Delivery, Entry, EventEntry, Stream, entries_of
 from headrace_worker.route import Route
@@ -22,6 +22,11 @@ BELL_GROUP = "bell"
 
 def _policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:
     return (*retention.millis(), keys.settled_channel(""))
+
+
+def _before_id(keys: Keys) -> int:
+    """How many bytes stand before the event's id in a record's key, so that no script is given an id twice."""
+    return len(keys.event_prefix.encode())
 
 
 # streams of work
@@ -126,9 +131,10 @@ def dispatch(
                 names += (keys.queue(route.app, route.queue), keys.bell(route.app))
                 jobs += (route.job, route.queue)
             where += f"{place},"
-        events += (matched.entry.entry, matched.entry.event_id, where)
+        events += (matched.entry.entry, where)
     names += [keys.event(matched.entry.event_id) for matched in batch]
-    argv = (*_policy(keys, retention), version, int(free_first), INLINE_BYTES, len(places), *jobs, *events)
+    head = (*_policy(keys, retention), version, int(free_first), INLINE_BYTES, _before_id(keys), len(places))
+    argv = (*head, *jobs, *events)
     return script_call("dispatch", names, argv, _read_dispatched)
 
 
@@ -181,16 +187,23 @@ class Retried(msgspec.Struct, frozen=True):
 
 def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[list[int]]:
     """Records the ends of runs; the reader returns the places of those that were not this worker's any more."""
-    names = [keys.runs, keys.dead]
-    argv: list[Argument] = [*_policy(keys, retention), worker, RECENT_ENTRIES]
+    queues: dict[str, int] = {}
+    places: dict[tuple[str, str], int] = {}
+    jobs: list[Argument] = []
+    records: list[str] = []
+    ends: list[Argument] = []
     for run in runs:
         delivery = run.delivery
-        names += (delivery.queue.key, keys.event(delivery.event_id))
-        argv += (
-            delivery.entry, delivery.event_id, delivery.job, run.letter, delivery.state.text(),
-            delivery.queue.name, run.elapsed_ms, run.reason, run.outcome,
-        )  # fmt: skip
-    return script_call("settle", names, argv, _read_places)
+        job, queue = delivery.job, delivery.queue
+        place = places.get((job, queue.key))
+        if place is None:
+            place = places[job, queue.key] = len(places) + 1
+            jobs += (job, queue.name, queues.setdefault(queue.key, len(queues) + 1))
+        records.append(keys.event(delivery.event_id))
+        state = "" if delivery.state is FIRST else delivery.state.text()
+        ends += (place, delivery.entry, run.letter, state, run.elapsed_ms, run.reason, run.outcome)
+    head = (*_policy(keys, retention), worker, RECENT_ENTRIES, _before_id(keys), len(queues), len(places))
+    return script_call("settle", [keys.runs, keys.dead, *queues, *records], (*head, *jobs, *ends), _read_places)
 
 
 def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[list[int]]:

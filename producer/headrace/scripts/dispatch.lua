@@ -9,9 +9,10 @@
 -- ARGV[7]     int     the version of the routes that was matched against
 -- ARGV[8]     0 or 1  1: one event, acknowledged first, and only where its queues are empty
 -- ARGV[9]     bytes   bodies up to this size travel in the entry
--- ARGV[10]    count   jobs
--- ARGV[11..]          two a job: `<app>/<job id>`, queue's name
--- ARGV[..]            then three an event: entry, event id, places of the matched jobs with a comma behind each
+-- ARGV[10]    bytes   length of what stands before the event's id in a record's key
+-- ARGV[11]    count   jobs
+-- ARGV[12..]          two a job: `<app>/<job id>`, queue's name
+-- ARGV[..]            then two an event: entry, places of the matched jobs with a comma behind each
 --
 -- Returns  {'stale', version}            when the routes have changed since; nothing happened
 -- Returns  {'full'}                      when ARGV[8] is 1 and a queue has entries; nothing happened
@@ -37,16 +38,17 @@ local events, version = KEYS[1], redis.call('GET', KEYS[2]) or '0'
 if version ~= ARGV[7] then
   return { 'stale', version }
 end
-local free_first, inline, njobs = ARGV[8] == '1', tonumber(ARGV[9]), tonumber(ARGV[10])
+local free_first, inline = ARGV[8] == '1', tonumber(ARGV[9])
+local before_id, njobs = tonumber(ARGV[10]), tonumber(ARGV[11])
 local jobs = {}
 for j = 1, njobs do
-  local name = ARGV[9 + j * 2]
+  local name = ARGV[10 + j * 2]
   jobs[j] = {
     queue = KEYS[1 + j * 2],
     bell = KEYS[2 + j * 2],
     field = 'r:' .. name,
     id = string.match(name, '/(.*)$'),
-    prefix = 'q 1 0 0 0 ' .. ARGV[10 + j * 2] .. ' ',
+    prefix = 'q 1 0 0 0 ' .. ARGV[11 + j * 2] .. ' ',
   }
   redis.call('XLEN', KEYS[2 + j * 2])
   if redis.call('XLEN', KEYS[1 + j * 2]) > 0 and free_first then
@@ -54,11 +56,11 @@ for j = 1, njobs do
   end
 end
 local nevents = #KEYS - 2 - njobs * 2
-local first_event, stored = 11 + njobs * 2, {}
+local first_event, stored = 12 + njobs * 2, {}
 for i = 1, nevents do
   local found = redis.call('HMGET', KEYS[2 + njobs * 2 + i], 'm', 'e', 'w')
   if not found[2] and string.sub(found[1] or ' -', -2) == ' -' then
-    found = record_from_entry(ARGV[first_event + (i - 1) * 3])
+    found = record_from_entry(ARGV[first_event + (i - 1) * 2])
   end
   stored[i] = found
 end
@@ -73,11 +75,12 @@ end
 
 local gone, dispatched, runs, lost = {}, 0, 0, 0
 for i = 1, nevents do
-  local a = first_event + (i - 1) * 3
-  local entry, id, matched = ARGV[a], ARGV[a + 1], ARGV[a + 2]
+  local a = first_event + (i - 1) * 2
+  local entry, matched = ARGV[a], ARGV[a + 1]
   if redis.call('XACK', events, 'dispatch', entry) == 1 then
     gone[#gone + 1] = entry
     local record = KEYS[2 + njobs * 2 + i]
+    local id = string.sub(record, before_id + 1)
     local header, body, waited, remade = unpack(stored[i], 1, 4)
     if not header then
       lost = lost + 1

@@ -2,13 +2,18 @@
 --
 -- KEYS[1]     stream  runs
 -- KEYS[2]     stream  dead
--- KEYS[3..]           two a run: its queue (stream), its event's record (hash)
+-- KEYS[3..]   stream  the queues of the runs
+-- KEYS[..]    hash    then the record of each run's event
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
 -- ARGV[7]     text    the worker's name
 -- ARGV[8]     count   entries that `runs` keeps, about
--- ARGV[9..]           nine a run: entry, event id, `<app>/<job id>`, status letter, its entry's state, queue's name,
---                     ms since it started, reason it is dead for (empty: it is not), error and output
+-- ARGV[9]     bytes   length of what stands before the event's id in a record's key
+-- ARGV[10]    count   queues
+-- ARGV[11]    count   jobs
+-- ARGV[12..]          three a job: `<app>/<job id>`, queue's name, place of the queue
+-- ARGV[..]            then seven a run: place of the job, entry, status letter, its entry's state (empty: a first
+--                     delivery), ms since it started, reason it is dead for (empty: it is not), error and output
 --
 -- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them
 --
@@ -19,29 +24,36 @@
 local runs, dead, now = KEYS[1], KEYS[2], now_ms()
 redis.call('XLEN', runs)
 redis.call('XLEN', dead)
-local nruns, stored = (#KEYS - 2) / 2, {}
-for i = 1, nruns do
-  if KEYS[1 + i * 2] ~= KEYS[i * 2 - 1] then
-    redis.call('XLEN', KEYS[1 + i * 2])
-  end
-  stored[i] = redis.call('HMGET', KEYS[2 + i * 2], 'm', 'w', 'o', 'f')
+local before_id, nqueues, njobs = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+for q = 3, 2 + nqueues do
+  redis.call('XLEN', KEYS[q])
+end
+local jobs, first_record, first_run, stored = {}, 2 + nqueues, 5 + njobs * 3, {}
+for j = 1, njobs do
+  local a = 9 + j * 3
+  jobs[j] = { name = ARGV[a], queue_name = ARGV[a + 1], queue = KEYS[2 + tonumber(ARGV[a + 2])] }
+end
+for i = 1, #KEYS - first_record do
+  stored[i] = redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o', 'f')
 end
 
-local missed, index, gone = {}, {}, {}
-for i = 1, nruns do
-  local queue, record, a = KEYS[1 + i * 2], KEYS[2 + i * 2], 9 + (i - 1) * 9
-  local entry, id, job, status = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+local missed, index, gone, finished = {}, {}, {}, text(now)
+for i = 1, #stored do
+  local record, a = KEYS[first_record + i], first_run + i * 7
+  local id = string.sub(record, before_id + 1)
+  local of_job, entry, status, state = jobs[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+  local queue, job = of_job.queue, of_job.name
   if redis.call('XACK', queue, 'workers', entry) == 1 then
     gone[queue] = gone[queue] or {}
     table.insert(gone[queue], entry)
-    local reason, outcome = ARGV[a + 7], ARGV[a + 8]
+    local reason, outcome = ARGV[a + 5], ARGV[a + 6]
     local failed = reason ~= ''
     if failed then
       entry = redis.call('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*',
         'run', id .. ':' .. job, 'reason', reason, 'error', outcome)
     end
-    local line = status .. ' ' .. ARGV[a + 4] .. ' ' .. ARGV[a + 5] .. ' ' .. entry .. ' ' .. ARGV[7] .. ' '
-      .. text(now - tonumber(ARGV[a + 6])) .. ' ' .. text(now)
+    local line = status .. ' ' .. (state == '' and '1 0 0 0' or state) .. ' ' .. of_job.queue_name .. ' ' .. entry
+      .. ' ' .. ARGV[7] .. ' ' .. text(now - tonumber(ARGV[a + 4])) .. ' ' .. finished
     redis.call('HSET', record, 'r:' .. job, outcome == '' and line or line .. '\n' .. outcome)
 
     index[#index + 1] = id .. ':' .. job

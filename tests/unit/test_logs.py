@@ -1,47 +1,130 @@
-"""Log lines carry what they are about, and nobody can forge one."""
+"""Log lines carry the ids of their run, and nothing that came from outside can forge one."""
 
 from __future__ import annotations
 
+import contextvars
 import json
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
 
 from headrace_worker import logs
-from headrace_worker.context import current_run
+from headrace_worker.context import IO, Sender, current_run
+
+HOSTILE = "line\n2026-01-01 [info] forged \x1b[31m\r\u2028\x85 \ud800 end"
 
 
 @pytest.fixture(autouse=True)
-def _own_configuration() -> Iterator[None]:
+def _as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
-    current_run.set(None)
 
 
-def test_a_line_of_a_run_names_run_job_and_event(capsys: pytest.CaptureFixture[str]) -> None:
-    """Beside its text, under names of their own."""
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_json_is_one_line_for_each_call(capsys: pytest.CaptureFixture[str]) -> None:
+    """With time, level and what was given; values stay what they are."""
     logs.configure("json")
-    current_run.set({"run": "e1:a/j", "job": "a/j", "event_id": "e1"})
-    structlog.get_logger("test").info("text", more=1)
-    line = json.loads(capsys.readouterr().err)
-    assert {name: line[name] for name in ("event", "run", "job", "event_id", "more", "level")} == {
-        "event": "text", "run": "e1:a/j", "job": "a/j", "event_id": "e1", "more": 1, "level": "info",
-    }  # fmt: skip
+    structlog.get_logger().info("hello", text=HOSTILE, number=1, nested={"a": [HOSTILE]})
+    structlog.get_logger().warning(HOSTILE)
+    first, second = capsys.readouterr().err.rstrip("\n").split("\n")
+    line = json.loads(first)
+    assert (line["event"], line["level"], line["number"]) == ("hello", "info", 1)
+    assert line["text"] == HOSTILE
+    assert line["nested"] == {"a": [HOSTILE]}
+    assert line["timestamp"].endswith("Z")
+    assert json.loads(second)["event"] == HOSTILE
+
+
+@pytest.mark.parametrize("given", [{"text": HOSTILE}, {"nested": {HOSTILE: [HOSTILE]}}, {"event_id": HOSTILE, "n": 1}])
+def test_no_value_breaks_a_line_for_people(capsys: pytest.CaptureFixture[str], given: dict[str, Any]) -> None:
+    """Line breaks and control characters are escaped, in the text and in values, at any depth."""
+    logs.configure("console")
+    structlog.get_logger().info("hello", **given)
+    structlog.get_logger().info(HOSTILE)
+    written = capsys.readouterr().err
+    assert written.count("\n") == 2
+    assert len(written.splitlines()) == 2
+    assert "\x1b[31m" not in written
+    assert "\\n" in written
+
+
+def test_text_in_any_language_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what can't be printed is."""
+    logs.configure("console")
+    structlog.get_logger().info("Grüße", name="日本語")
+    (line,) = _lines(capsys)
+    assert "Grüße" in line
+    assert "日本語" in line
+
+
+def test_an_exception_is_part_of_its_line_or_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON has the traceback as one field, people get it as it is."""
+    for log_format in ("json", "console"):
+        logs.configure(log_format)
+        try:
+            raise ValueError("no")  # noqa: TRY301 - it needs a traceback
+        except ValueError:
+            structlog.get_logger().exception("failed")
+        written = capsys.readouterr().err
+        assert "ValueError: no" in written
+        if log_format == "json":
+            assert "Traceback" in json.loads(written)["exception"]
+
+
+def test_the_level_is_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines below it are not written."""
+    logs.configure("json", "warning")
+    logger = structlog.get_logger()
+    logger.debug("a")
+    logger.info("b")
+    logger.warning("c")
+    logger.error("d")
+    assert [json.loads(line)["event"] for line in _lines(capsys)] == ["c", "d"]
+
+
+def test_off_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Unless people's lines are asked for."""
+    logs.configure()
+    structlog.get_logger().info("hello")
+    assert json.loads(_lines(capsys)[0])["event"] == "hello"
+
+
+def _in_run(call: Any) -> None:
+    context = contextvars.copy_context()
+    context.run(current_run.set, {"run": "e:app/job", "job": "app/job", "event_id": "e"})
+    context.run(call)
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_value_can_t_begin_a_line(log_format: logs.LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
-    """Line breaks and control characters in values are escaped."""
+def test_every_line_of_a_run_has_its_ids(capsys: pytest.CaptureFixture[str], log_format: Any) -> None:
+    """Of a logger of one's own too, and in a thread that has the run's context; outside there are none."""
     logs.configure(log_format)
-    structlog.get_logger("test").info("text", name="a\nworker started\x1b[31m")
-    text = capsys.readouterr().err
-    assert text.count("\n") == 1
-    assert "\x1b[31m" not in text
 
+    def thread() -> None:
+        call = contextvars.copy_context().run
+        started = threading.Thread(target=lambda: call(structlog.get_logger().info, "in a thread"))
+        started.start()
+        started.join()
 
-def test_less_than_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
-    """From the level named on."""
-    logs.configure("json", "warning")
-    structlog.get_logger("test").info("text")
-    assert capsys.readouterr().err == ""
+    sender = Sender("redis://localhost:1", "test")
+    _in_run(lambda: structlog.get_logger().info("plain"))
+    _in_run(lambda: structlog.get_logger("named").bind(run="another").info("bound"))
+    _in_run(lambda: IO("e:app/job", sender).logger.info("through io"))
+    _in_run(thread)
+    structlog.get_logger().info("outside")
+    plain, bound, through_io, threaded, outside = _lines(capsys)
+    for line in (plain, through_io, threaded):
+        assert "e:app/job" in line
+        assert "event_id" in line
+    assert "another" in bound
+    assert "app/job" not in outside
+    if log_format == "json":
+        assert json.loads(plain) | {"timestamp": ""} == {
+            "event": "plain", "run": "e:app/job", "job": "app/job", "event_id": "e", "level": "info", "timestamp": "",
+        }  # fmt: skip

@@ -18,7 +18,7 @@ from headrace.ids import derived_event_id
 from headrace.outgoing import SendOptions, as_event
 
 current_run: ContextVar[dict[str, str] | None] = ContextVar("headrace_run", default=None)
-"""The ids of the run that executes here; bound once a run, and put on every log line of it."""
+"""The ids of the run that executes here, as they stand on every log line of it: `event` would be the line's text."""
 
 
 class RunInfo(msgspec.Struct, frozen=True):

@@ -9,9 +9,14 @@ from headrace.errors import ConfigurationError
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
+def is_name(text: str) -> bool:
+    """Whether it can be the name of an app, job, queue or namespace."""
+    return _NAME.match(text) is not None
+
+
 def check_name(kind: str, name: object) -> str:
     """Returns the name of an app, job, queue or namespace, or raises ConfigurationError that says its rule."""
-    if isinstance(name, str) and _NAME.match(name):
+    if isinstance(name, str) and is_name(name):
         return name
     raise ConfigurationError(f"{kind} {name!r} is not a name: 1 to 64 of the characters A-Z a-z 0-9 _ . - are allowed")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from headrace import ConfigurationError, UndecodableEvent
+from headrace import UndecodableEvent
 from headrace.codec import RunState, StoredEvent, decode_entry_state, decode_event
 from headrace.ids import run_id
-from headrace.keys import check_name
+from headrace.keys import is_name
 
 Entry = tuple[bytes, list[bytes] | None]
 """What a stream's read gives: an entry's id, its fields and values in turn; None for fields that were deleted."""
@@ -93,10 +93,8 @@ def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
         raise UndecodableEvent(f"the entry's event id or job is no text: {exc}") from exc
     if not event_id:
         raise UndecodableEvent("the entry's event id is empty")
-    try:
-        check_name("job", job_id)
-    except ConfigurationError as exc:
-        raise UndecodableEvent(f"the entry is of no job: {exc}") from exc
+    if not is_name(job_id):
+        raise UndecodableEvent(f"the entry's job {job_id[:80]!r} is not a name")
     state, size = decode_entry_state(values.get(b"s", b""))
     return Delivery(queue, entry_id.decode(), event_id, job_id, state, values[b"b"] or None, size)
 

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import structlog
 
-from headrace import HeadraceError, OutOfMemory, ServerNotReady, UndecodableEvent
+from headrace import HeadraceError, OutOfMemory, ServerError, ServerNotReady, UndecodableEvent
 from headrace.calls import MAX_BATCH_BYTES
 from headrace.codec import INLINE_BYTES, decode_event
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import Dispatched, Matched, QueuesFull, RoutesStale
-from headrace_worker.reading import Reader, own_entries
+from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
 from headrace_worker.route import Routes, RoutesTooNew
 from headrace_worker.state import WorkerState
 
@@ -148,7 +148,12 @@ class Dispatcher:
         return events
 
     async def _with_body(self, entry: EventEntry) -> EventEntry:
-        body: bytes | None = (await self._state.commands.run([protocol.read_body(self._state.keys, entry.event_id)]))[0]
+        call = protocol.read_body(self._state.keys, entry.event_id)
+        body: bytes | HeadraceError | None = (await self._state.commands.run([call], partial=True))[0]
+        if isinstance(body, HeadraceError) and not is_refusal(body):
+            raise body
+        if isinstance(body, HeadraceError):
+            raise UndecodableEvent(f"its payload was only in its record, which can't be read: {body}")
         if body is None:
             raise UndecodableEvent("its payload was only in its record, and the record is gone")
         return msgspec.structs.replace(entry, event=decode_event(body))
@@ -173,7 +178,21 @@ class Dispatcher:
             )
         except OutOfMemory:
             return await self._send_to_full_server(batch, version)
+        except ServerError as exc:
+            return await self._send_without_culprit(batch, version, exc)
         return not isinstance(_noted(answer), RoutesStale)
+
+    async def _send_without_culprit(self, batch: Sequence[Matched], version: str, error: ServerError) -> bool:
+        """A batch that was refused for its content is halved until the culprit is alone, and that one is set aside."""
+        if not is_refusal(error):
+            raise error
+        if len(batch) > 1:
+            half = len(batch) // 2
+            return await self._send(batch[:half], version) and await self._send(batch[half:], version)
+        if not await has_foreign_record(self._state, batch[0].entry.event_id):
+            raise error
+        await self._bury(batch[0].entry.entry, str(error))
+        return True
 
     async def _send_to_full_server(self, batch: Sequence[Matched], version: str) -> bool:
         state = self._state

@@ -22,7 +22,7 @@ from headrace_worker.hand import Hand, Held
 from headrace_worker.last_life import LastLife
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import MAX_READ, HeldEntry
-from headrace_worker.reading import Reader, own_entries
+from headrace_worker.reading import Reader, is_refusal, own_entries
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 
@@ -132,12 +132,14 @@ class Fetcher:
 
     async def _read_bodies(self, group: list[Delivery]) -> list[Delivery]:
         calls = [protocol.read_body(self._state.keys, delivery.event_id) for delivery in group]
-        bodies = await self._state.commands.run(calls) if calls else []
+        bodies = await self._state.commands.run(calls, partial=True) if calls else []
         found = []
         for delivery, body in zip(group, bodies, strict=True):
-            if body is None:
-                error = "the event's payload was only in its record, and the record is gone"
-                await self._bury(delivery.queue, delivery.entry, error)
+            if isinstance(body, HeadraceError) and not is_refusal(body):
+                raise body
+            if body is None or isinstance(body, HeadraceError):
+                why = "and the record is gone" if body is None else f"which can't be read: {body}"
+                await self._bury(delivery.queue, delivery.entry, f"the event's payload was only in its record, {why}")
             else:
                 found.append(msgspec.structs.replace(delivery, body=body))
         return found

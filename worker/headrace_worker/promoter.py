@@ -12,8 +12,8 @@ import structlog
 from headrace import HeadraceError, OutOfMemory
 from headrace_worker import protocol
 from headrace_worker.loops import wait_either
-from headrace_worker.protocol import DueMember
-from headrace_worker.reading import Reader
+from headrace_worker.protocol import DueMember, Promoted
+from headrace_worker.reading import Reader, has_foreign_record, is_refusal
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.promoter")
@@ -63,32 +63,43 @@ class Promoter:
     async def _promote_due(self) -> int:
         """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""
         while True:
-            members = [due.member for due in self._ahead or ()]
-            looked = await self._promote(members)
-            if not looked.ahead or looked.ahead[0].due_ms > looked.now_ms or self._is_full:
+            looked = await self._promote([due.member for due in self._ahead or ()])
+            for member in looked.foreign:
+                await self._set_aside(member, "Headrace did not write this member of due")
+            self._ahead = looked.ahead
+            if self._is_full or not (looked.foreign or (looked.ahead and looked.ahead[0].due_ms <= looked.now_ms)):
                 return looked.now_ms
 
-    async def _promote(self, members: Sequence[str]) -> protocol.Promoted:
+    async def _promote(self, members: Sequence[str]) -> Promoted:
         """Runs and events go in calls of their own: a full server takes the runs, so that what was begun can end."""
         keys = self._state.keys
-        foreign = [member for member in members if protocol.member_key(keys, member) is None]
         events = [member for member in members if member.startswith("e:")]
-        runs = [member for member in members if member.startswith("r:") and member not in foreign]
+        runs = [member for member in members if member.startswith("r:")]
         calls = [protocol.promote(keys, events, 0)] if events else []
         calls.append(protocol.promote(keys, runs, AHEAD))
         answers = await self._state.commands.run(calls, partial=True)
         self._is_full = isinstance(answers[0], OutOfMemory)
         for answer in answers:
-            if isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
-                raise answer
-            if isinstance(answer, protocol.Promoted) and answer.dropped:
+            if isinstance(answer, Promoted) and answer.dropped:
                 log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
-        looked: protocol.Promoted = answers[-1]
-        self._ahead = looked.ahead
-        if foreign:
-            await self._drop_foreign(foreign)
-        return looked
+            elif is_refusal(answer):
+                await self._promote_one_by_one(members, answer)
+            elif isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
+                raise answer
+        looked = answers[-1]
+        return looked if isinstance(looked, Promoted) else await self._promote([])
 
-    async def _drop_foreign(self, members: Sequence[str]) -> None:
-        log.error("members of due that Headrace did not write are taken out", members=list(members))
-        await self._state.commands.run([protocol.forget_due(self._state.keys, members)])
+    async def _promote_one_by_one(self, members: Sequence[str], error: HeadraceError) -> None:
+        """One member that is refused for its record must not keep the others: it is set aside."""
+        if not members:
+            raise error
+        for member in members:
+            (answer,) = await self._state.commands.run([protocol.promote(self._state.keys, [member], 0)], partial=True)
+            if is_refusal(answer):
+                if not await has_foreign_record(self._state, protocol.event_of(member)):
+                    raise error
+                await self._set_aside(member, str(answer))
+
+    async def _set_aside(self, member: str | bytes, error: str) -> None:
+        log.error("member of due can't be handled and is set aside in dead", member=repr(member), error=error)
+        await self._state.commands.run(protocol.set_aside_due(self._state.keys, member, error), partial=True)

@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, as_text, script_call
 from headrace.codec import FIRST, INLINE_BYTES
-from headrace.keys import Keys
+from headrace.keys import Keys, is_name
 from headrace_worker.delivery import Delivery, Entry, EventEntry, Stream, entries_of
 from headrace_worker.route import Route
 
@@ -18,6 +18,7 @@ MAX_READ = 250
 DISPATCH_GROUP = "dispatch"
 WORKERS_GROUP = "workers"
 BELL_GROUP = "bell"
+_LATEST_MS = 2**53
 
 
 def _policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:
@@ -254,24 +255,43 @@ class DueMember(msgspec.Struct, frozen=True):
 
 
 class Promoted(msgspec.Struct, frozen=True):
-    """The server's time, how many members had nothing to deliver any more, and the earliest members that are left."""
+    """The server's time, how many members had nothing to deliver any more, and the earliest that are left.
+
+    Attributes:
+        foreign: those of them that Headrace did not write.
+    """
 
     now_ms: int
     dropped: int
     ahead: list[DueMember]
+    foreign: list[bytes] = []
 
 
-def member_key(keys: Keys, member: str) -> tuple[str, str, str] | None:
-    """Returns the record, the stream and the bell of a member of `due`; None for one that Headrace did not write."""
+class _Member(msgspec.Struct, frozen=True):
+    """What a member of `due` names: an event, or a run's event, queue and app."""
+
+    event_id: str
+    queue: str = ""
+    app: str = ""
+
+
+def _split_member(member: str) -> _Member | None:
+    """Returns what a member of `due` names; None for one that Headrace did not write."""
     kind, _, rest = member.partition(":")
     if kind == "e" and rest:
-        return keys.event(rest), keys.events, keys.events
+        return _Member(rest)
     queue, _, run = rest.partition(":")
     event_id, _, job = run.rpartition(":")
-    app = job.partition("/")[0]
-    if kind != "r" or not (queue and event_id and app):
+    app, _, job_id = job.partition("/")
+    if kind != "r" or not (event_id and is_name(queue) and is_name(app) and is_name(job_id)):
         return None
-    return keys.event(event_id), keys.queue(app, queue), keys.bell(app)
+    return _Member(event_id, queue, app)
+
+
+def event_of(member: str) -> str:
+    """Returns the id of the event that a member of `due` belongs to; empty for one that Headrace did not write."""
+    found = _split_member(member)
+    return found.event_id if found else ""
 
 
 def promote(keys: Keys, members: Sequence[str], ahead: int) -> Call[Promoted]:
@@ -279,18 +299,25 @@ def promote(keys: Keys, members: Sequence[str], ahead: int) -> Call[Promoted]:
     names = [keys.due, keys.events]
     argv: list[Argument] = [INLINE_BYTES, ahead]
     for member in members:
-        where = member_key(keys, member)
-        if where is not None:
-            names += where
-            argv.append(member)
+        found = _split_member(member)
+        if found is None:
+            raise ValueError(f"{member!r} is no member of due")
+        names.append(keys.event(found.event_id))
+        names += (keys.queue(found.app, found.queue), keys.bell(found.app)) if found.app else (keys.events, keys.events)
+        argv.append(member)
     return script_call("promote", names, argv, _read_promoted)
 
 
 def _read_promoted(reply: list[Any]) -> Promoted:
-    members = [
-        DueMember(as_text(member), int(float(score))) for member, score in zip(reply[2::2], reply[3::2], strict=True)
-    ]
-    return Promoted(int(reply[0]), int(reply[1]), members)
+    ahead: list[DueMember] = []
+    foreign: list[bytes] = []
+    for member, score in zip(reply[2::2], reply[3::2], strict=True):
+        name = as_text(member)
+        if name.encode() == member and _split_member(name) is not None:
+            ahead.append(DueMember(name, int(min(max(float(score), 0), _LATEST_MS))))
+        else:
+            foreign.append(member)
+    return Promoted(int(reply[0]), int(reply[1]), ahead, foreign)
 
 
 def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
@@ -467,6 +494,7 @@ def unblock(client_id: int) -> Call[int]:
     return Call(("CLIENT", "UNBLOCK", client_id), int)
 
 
-def forget_due(keys: Keys, members: Sequence[str]) -> Call[int]:
-    """Takes members out of `due` that Headrace did not write."""
-    return Call(("ZREM", keys.due, *members), int)
+def set_aside_due(keys: Keys, member: str | bytes, error: str) -> tuple[Call[str], Call[int]]:
+    """Moves a member of `due` that can't be handled into `dead`, as it is."""
+    letter = ("reason", "unreadable", "error", error, "raw.member", member)
+    return Call(("XADD", keys.dead, "*", *letter), as_text), Call(("ZREM", keys.due, member), int)

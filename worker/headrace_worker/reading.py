@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
-from headrace import HeadraceError
+from headrace import HeadraceError, ServerError
 from headrace.calls import Call
 from headrace.transport import AsyncTransport
 from headrace_worker import protocol
@@ -69,3 +69,14 @@ async def own_entries(state: WorkerState, group: str, stream: str, name: str) ->
             return
         yield page
         after = page[-1][0].decode()
+
+
+async def has_foreign_record(state: WorkerState, event_id: str) -> bool:
+    """The event's record is no hash: something else wrote there, and every script that touches it is refused."""
+    (answer,) = await state.commands.run([protocol.read_body(state.keys, event_id)], partial=True)
+    return is_refusal(answer)
+
+
+def is_refusal(answer: object) -> bool:
+    """The server refused what was asked for its content; that is no outage, and no missing right."""
+    return type(answer) is ServerError

@@ -34,6 +34,7 @@ for i = 3, #ARGV do
       item.kept = string.match(header or '', '^(%S+ %a %d+) 0 0 ')
     end
     item.is_lost = not (header and body and item.kept)
+    item.is_headless = not header
     work[#work + 1] = item
   end
 end
@@ -43,6 +44,9 @@ for _, item in ipairs(work) do
   local body, whole = item.body, item.body and #item.body <= inline and item.body or ''
   if item.is_lost then
     redis.call('ZREM', due, item.member)
+    if item.is_headless then -- what an end or a retry has written since the record went would never go
+      redis.call('DEL', item.record)
+    end
     dropped = dropped + 1
   elseif item.run then
     redis.call('ZREM', due, item.member)

@@ -233,6 +233,14 @@ def a_run_without_record(world: World) -> Step:
 
 
 @case
+def a_run_that_is_all_that_is_left_of_its_record(world: World) -> Step:
+    """The record went while the run executed, and its retry wrote a new one: that goes with the member."""
+    world.seed("HSET", "event:e1", "r:app/job", run_line("w", "-", state="2 0 0 0"))
+    world.seed("ZADD", "due", PAST, _RUN)
+    return _promote(world, [_RUN], {f"due {_RUN}": None, "event:e1 r:app/job": None}, dropped=1)
+
+
+@case
 def a_run_without_field(world: World) -> Step:
     """A run that its event's record does not know is dropped."""
     seed_record(world, "e1", runs="0")

@@ -1,0 +1,188 @@
+"""What can't be read is set aside in `dead` as it is, with the reason, and hinders nothing that can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from headrace import Client, DeadEntry, Event
+from headrace.codec import encode_event
+from headrace_worker import App, Retry, event_trigger
+from tests.support.waiting import await_until
+from tests.support.workers import Place
+
+BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
+
+
+@pytest.fixture
+def prefix(namespace: str) -> str:
+    return f"headrace:{{{namespace}:0}}:"
+
+
+def _app(seen: list[Any]) -> App:
+    app = App("app")
+
+    @app.job(id="job", trigger=event_trigger("asked"), retry=Retry(max_attempts=1))
+    async def job(payload: Any) -> None:
+        seen.append(payload)
+
+    return app
+
+
+async def _outlives(place: Place, client: Client, plant: Any) -> list[DeadEntry]:
+    """Returns the dead letters after a plant of bad entries among good events, all of which have run."""
+    seen: list[Any] = []
+    async with place.working(_app(seen)):
+        client.send_events([Event("asked", payload=n) for n in range(3)])
+        plant()
+        sent = client.send_events([Event("asked", payload=n) for n in range(3, 6)])
+        await await_until(lambda: sorted(seen) == list(range(6)))
+        await await_until(lambda: all(client.get_event(each.id).is_settled for each in sent))
+        await await_until(lambda: client.list_dead().entries)
+    return client.list_dead().entries
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"hello": "world"}, "has no field 'i'"),
+        ({"i": b"\xff", "z": 1, "b": BODY}, "can't be read"),
+        ({"i": "x", "z": 5, "b": b"hello"}, "5 bytes are not an event"),
+        ({"i": "x", "z": 99, "b": BODY.replace(b"\xa1v\x01", b"\xa1v\x07")}, "has format 7"),
+        ({"i": "never-sent", "z": 99, "b": ""}, "only in its record, and the record is gone"),
+    ],
+)
+async def test_a_bad_entry_of_events_is_set_aside(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
+) -> None:
+    """With all its fields."""
+    (dead,) = await _outlives(place, client, lambda: redis.xadd(f"{prefix}events", fields))
+    assert (dead.reason, dead.run_id) == ("unreadable", None)
+    assert said in dead.error
+    assert dead.raw == {
+        name: value if isinstance(value, bytes) else str(value).encode() for name, value in fields.items()
+    }
+    assert redis.xlen(f"{prefix}events") == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"hello": "world"}, "has no field 'e'"),
+        ({"e": "x", "j": "a:b", "b": BODY}, "is not a name"),
+        ({"e": "x", "j": "job", "s": "-1 0 0 0 0", "b": BODY}, "not five numbers"),
+        ({"e": "x", "j": "job", "s": "", "b": b"hello"}, "5 bytes are not an event"),
+        ({"e": "x", "j": "job", "s": "1 0 0 0 9000", "b": ""}, "only in its record, and the record is gone"),
+    ],
+)
+async def test_a_bad_entry_of_a_queue_is_set_aside(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
+) -> None:
+    """With all its fields, and its slot is free again."""
+    (dead,) = await _outlives(place, client, lambda: redis.xadd(f"{prefix}queue:app/default", fields))
+    assert dead.reason == "unreadable"
+    assert said in dead.error
+    assert set(dead.raw) == set(fields)
+    assert redis.xlen(f"{prefix}queue:app/default") == 0
+
+
+@pytest.mark.parametrize("score", [0, 1e18, "-inf", "+inf"])
+@pytest.mark.parametrize("member", ["hello", "e:", "r:default", "r:a b:x:app/job", "r:q:x:app", b"\xff\xfe", b"e:\xff"])
+async def test_a_member_of_due_that_is_none_of_ours_is_set_aside(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str, member: Any, score: Any
+) -> None:
+    """Whatever its time; and what is delayed behind it is delivered."""
+    redis.zadd(f"{prefix}due", {member: score})
+    client.send_event(Event("asked", payload="delayed"), deliver_after=0.05)
+    seen: list[Any] = []
+    await place.settle(_app(seen))
+    assert seen == ["delayed"]
+    (dead,) = client.list_dead().entries
+    assert (dead.reason, dead.raw) == (
+        "unreadable",
+        {"member": member if isinstance(member, bytes) else member.encode()},
+    )
+    assert "did not write this member of due" in dead.error
+
+
+async def test_a_member_of_due_whose_record_is_gone_is_gone_too(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """There is nothing to deliver, and the loop goes on."""
+    redis.zadd(f"{prefix}due", {"e:never-sent": 1, "r:default:never-sent:app/job": 2})
+    client.send_event(Event("asked", payload="delayed"), deliver_after=0.05)
+    seen: list[Any] = []
+    await place.settle(_app(seen))
+    assert seen == ["delayed"]
+    assert redis.zcard(f"{prefix}due") == 0
+
+
+@pytest.mark.parametrize("size", [10, 9_000])
+async def test_an_event_whose_record_was_deleted(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str, size: int
+) -> None:
+    """A small one still runs, for its entry holds it; of a large one only a dead letter is left."""
+    sent = client.send_event(Event("asked", payload="x" * size))
+    redis.delete(f"{prefix}event:{sent.id}")
+    seen: list[Any] = []
+    await place.settle(_app(seen))
+    if size < 8_192:
+        assert seen == ["x" * size]
+        assert client.get_event(sent.id).runs[0].status == "succeeded"
+        assert client.list_dead().entries == []
+    else:
+        assert seen == []
+        (dead,) = client.list_dead().entries
+        assert dead.raw["i"] == sent.id.encode()
+        assert "the record is gone" in dead.error
+
+
+async def test_a_run_whose_record_is_deleted_while_it_executes(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """Its outcome is recorded and goes with its time; a retry of it does not stay for ever."""
+    app = App("app")
+
+    @app.job(id="ends", trigger=event_trigger("asked"))
+    async def ends(payload: str) -> None:
+        redis.delete(f"{prefix}event:{payload}")
+
+    @app.job(id="again", trigger=event_trigger("again"), retry=Retry(max_attempts=2, min_delay=0.01))
+    async def again(payload: str) -> None:
+        redis.delete(f"{prefix}event:{payload}")
+        raise ValueError
+
+    client.send_event(Event("asked", payload="a", id="a"))
+    client.send_event(Event("again", payload="b", id="b"))
+    await place.settle(app)
+    assert redis.zcard(f"{prefix}due") == 0
+
+
+# Records that something else has overwritten.
+
+
+async def test_a_foreign_record_hinders_no_other_event(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """Whatever the event's way is just then: to be dispatched, delayed, with a body in the record, or in a queue."""
+    redis.set(f"{prefix}event:foreign", "something else", ex=60)
+
+    def plant() -> None:
+        redis.xadd(f"{prefix}events", {"i": "foreign", "z": len(BODY), "b": BODY})
+        redis.xadd(f"{prefix}events", {"i": "foreign", "z": 9_000, "b": ""})
+        redis.zadd(f"{prefix}due", {"e:foreign": 1, "r:default:foreign:app/job": 1})
+        redis.lpush(f"{prefix}wake", "1")
+        redis.xadd(f"{prefix}queue:app/default", {"e": "foreign", "j": "job", "s": "1 0 0 0 9000", "b": ""})
+        client.send_event(Event("asked", payload=3), deliver_after=0.05)
+
+    seen: list[Any] = []
+    async with place.working(_app(seen)):
+        client.send_events([Event("asked", payload=n) for n in range(3)])
+        plant()
+        client.send_events([Event("asked", payload=n) for n in range(4, 8)])
+        await await_until(lambda: sorted(seen) == list(range(8)))
+        await await_until(lambda: len(client.list_dead().entries) == 5)
+    assert {entry.reason for entry in client.list_dead().entries} == {"unreadable"}
+    assert redis.get(f"{prefix}event:foreign") == b"something else"

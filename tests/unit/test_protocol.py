@@ -1,0 +1,108 @@
+"""What a worker asks is built from what it knows, and the server's replies become our types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headrace import Retention
+from headrace.keys import Keys
+from headrace_worker import protocol
+from headrace_worker.protocol import DueMember, Fenced, Promoted, QueuesFull, Renewed, RoutesStale, WorkerFacts
+
+KEYS = Keys("test")
+P = KEYS.prefix
+
+
+@pytest.mark.parametrize(
+    ("member", "event_id", "stream", "bell"),
+    [
+        ("e:x", "x", "events", "events"),
+        ("e:x:y/z é", "x:y/z é", "events", "events"),
+        ("e::", ":", "events", "events"),
+        ("r:default:x:app/job", "x", "queue:app/default", "bell:app"),
+        ("r:q.1:a:b:app/c:shop/job-2", "a:b:app/c", "queue:shop/q.1", "bell:shop"),
+    ],
+)
+def test_a_member_of_due_says_where_it_belongs(member: str, event_id: str, stream: str, bell: str) -> None:
+    """Its record, its stream and its bell; an event's id may hold any character."""
+    call = protocol.promote(KEYS, [member], 5)
+    names = ["due", "events", f"event:{event_id}", stream, bell]
+    assert list(call.args[2:8]) == [5, *(P + name for name in names)]
+    assert call.args[-2:] == (5, member)
+    assert protocol.event_of(member) == event_id
+
+
+_FOREIGN: list[bytes] = [
+    b"", b"e", b"e:", b"x:y", b"r:", b"r:q", b"r:q:x", b"r:q::app/job", b"r::x:app/job", b"r:q:x:app", b"r:q:x:/job",
+    b"r:q:x:app/", b"r:q:x:a/b/c", b"r:a b:x:app/job", b"r:q:x:a b/job", b"\xff", b"e:\xff", b"E:x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("member", _FOREIGN)
+def test_what_headrace_did_not_write_into_due_is_told_apart(member: bytes) -> None:
+    """As bytes, so that it can be taken out."""
+    reply = [1000, 0, b"e:x", b"5", member, b"6", b"r:q:x:app/job", b"7"]
+    ahead = [DueMember("e:x", 5), DueMember("r:q:x:app/job", 7)]
+    assert protocol.promote(KEYS, [], 5).read(reply) == Promoted(1000, 0, ahead, [member])
+
+
+def test_no_script_is_asked_to_move_what_is_no_member() -> None:
+    """A key that only Headrace may touch is never made of it."""
+    with pytest.raises(ValueError, match="is no member of due"):
+        protocol.promote(KEYS, ["r:a b:x:app/job"], 5)
+    assert protocol.event_of("hello") == ""
+
+
+@pytest.mark.parametrize(
+    ("score", "due_ms"), [(b"1.7e+12", 1_700_000_000_000), (b"inf", 2**53), (b"-inf", 0), (b"1.9", 1)]
+)
+def test_any_score_is_a_time(score: bytes, due_ms: int) -> None:
+    """Also one that Headrace did not write."""
+    assert protocol.promote(KEYS, [], 5).read([1, 0, b"e:x", score]).ahead == [DueMember("e:x", due_ms)]
+
+
+def test_a_renewal_says_what_the_worker_may_do() -> None:
+    """Or that its name is fenced."""
+    call = protocol.renew(KEYS, "w", 15_000, "moves", seats=8)
+    reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"]]
+    assert call.read(reply) == Renewed(True, False, "7", 4_000, ["a"], ["b", "c"])  # noqa: FBT003 - the struct's order
+    assert call.read([b"fenced"]) == Fenced()
+
+
+def test_a_dispatch_says_what_it_did_or_why_not() -> None:
+    """Its answers are told apart by their first word."""
+    call = protocol.dispatch(KEYS, [], "1", Retention())
+    assert call.read([b"done", 3, 5, 1]) == protocol.Dispatched(3, 5, 1)
+    assert call.read([b"stale", b"2"]) == RoutesStale()
+    assert call.read([b"full"]) == QueuesFull()
+
+
+def test_a_take_gives_each_queue_its_entries() -> None:
+    """The script names queues by their places."""
+    queues = [protocol.queue_stream(KEYS, "app", name) for name in ("a", "b", "c")]
+    reply = [1, [[b"1-0", [b"e", b"x"]]], 3, [[b"2-0", None]]]
+    assert protocol.take("w", queues, 5).read(reply) == [
+        (queues[0], [(b"1-0", [b"e", b"x"])]),
+        (queues[2], [(b"2-0", None)]),
+    ]
+
+
+def test_what_is_stored_of_a_worker() -> None:
+    """Nothing, where its hash is gone."""
+    call = protocol.read_worker(KEYS, "w")
+    assert call.read([b"app", b"app/a app/b"]) == WorkerFacts("app", ("app/a", "app/b"))
+    assert call.read([b"app", None]) == WorkerFacts("app", ())
+    assert call.read([None, None]) is None
+
+
+def test_the_apps_are_those_of_the_queues() -> None:
+    """Each once, in order."""
+    assert protocol.read_apps(KEYS).read([b"shop/b", b"app/a", b"shop/a"]) == ["app", "shop"]
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.0, "0.001"), (-1.0, "0.001"), (0.25, "0.250"), (5.0, "5.000")])
+def test_a_wait_for_an_earlier_time_always_ends(seconds: float, asked: str) -> None:
+    """BLPOP takes 0 for ever."""
+    assert protocol.listen_wake(KEYS, seconds).args == ("BLPOP", KEYS.wake, asked)

@@ -207,6 +207,40 @@ def test_a_waiter_subscribes_again_after_its_line_was_cut(
 
 
 @only_what_is_published
+def test_outages_do_not_add_up(
+    kind: Kind,
+    url: str,
+    namespace: str,
+    sender: Client,
+    redis: redis_py.Redis,
+    in_background: Callable[..., Future[EventRecord]],
+) -> None:
+    """One who waits long may be cut off more often than a call is tried."""
+    keys = Keys(namespace)
+    sent = sender.send_event(Event("a"))
+    with open_client(kind, url, namespace=namespace, attempts=2) as client:
+        waiting = in_background(client.wait_for_event, sent.id, LONG_S)
+        for _ in range(4):
+            wait_until(lambda: listeners(redis, keys, sent.id) == 1)
+            redis.client_kill_filter(_type="pubsub")
+            wait_until(lambda: listeners(redis, keys, sent.id) == 0)
+        wait_until(lambda: listeners(redis, keys, sent.id) == 1)
+        settle(redis, keys, sent.id)
+        assert waiting.result(10).is_settled
+
+
+@only_what_is_published
+def test_waiting_is_not_asking_again_and_again(client: Client, sender: Client, redis: redis_py.Redis) -> None:
+    """The record is read before and after subscribing, and once more at the end."""
+    sent = sender.send_event(Event("a"))
+    redis.config_resetstat()
+    with pytest.raises(WaitTimeout):
+        client.wait_for_event(sent.id, 0.2)
+    assert redis.info("commandstats")["cmdstat_hgetall"]["calls"] == 3
+    assert redis.info("commandstats")["cmdstat_subscribe"]["calls"] == 1
+
+
+@only_what_is_published
 def test_what_settles_while_the_line_is_cut_is_seen(
     kind: Kind,
     proxy: Proxy,

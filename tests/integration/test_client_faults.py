@@ -472,14 +472,25 @@ def send_many(side):
         assert client.get_event(client.send_event(Event("a", [side, n])).id).payload == [side, n]
 
 
+def connection_id():
+    connection = client._transport._borrow()
+    connection.send_command("CLIENT", "ID")
+    answer = connection.read_response()
+    client._transport._idle.append(connection)
+    return answer
+
+
 children = []
 for n in range(4):
+    before = connection_id()
     child = os.fork()
     if child == 0:
+        assert connection_id() != before
         send_many(f"child {n}")
         os._exit(0)
     children.append(child)
     send_many("parent")
+    assert connection_id() == before
 for child in children:
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
@@ -489,7 +500,7 @@ client.close()
 
 
 def test_both_sides_of_a_fork_send(processes: Processes, redis: redis_py.Redis, keys: Keys) -> None:
-    """As in a server that loads its application once and then forks: no answer reaches the wrong side."""
+    """As in a server that loads its application once and then forks: each has connections of its own."""
     process = processes.python("-W", "error", "-c", FORK)
     assert process.wait() == 0, process.output
     found: Any = redis.xrange(keys.events)
@@ -518,6 +529,8 @@ def test_an_interrupt_does_not_leave_a_connection_out_of_step(
         with pytest.raises(KeyboardInterrupt):
             client.get_event(sent[0].id)
         monkeypatch.setattr(headrace.transport, "_receive", receive)
+        (connection,) = client._transport.pool._available_connections
+        assert not connection.is_connected
         assert client.get_event(sent[1].id).payload == 1
 
 

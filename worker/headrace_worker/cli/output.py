@@ -16,7 +16,7 @@ import msgspec
 
 from headrace import RunError
 
-_COLOURS = {
+STATUS_COLOURS = {
     "succeeded": "green", "delivered": "green", "executing": "cyan", "waiting": "yellow", "delayed": "yellow",
     "failed": "red", "timed_out": "red", "invalid_payload": "red", "lost": "red", "canceled": "magenta",
 }  # fmt: skip
@@ -67,13 +67,19 @@ def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """One line a row, under a head; nothing is cut off."""
-    texts = [[shown(value) for value in row] for row in rows]
-    if sys.stdout.isatty() and _print_rich_table(columns, texts):
+    """One line a row, under a head; nothing is cut off, and numbers stand on the right."""
+    values = [list(row) for row in rows]
+    texts = [[shown(value) for value in row] for row in values]
+    is_number = [bool(values) and all(isinstance(row[place], int) for row in values) for place in range(len(columns))]
+    if sys.stdout.isatty() and _print_rich_table(columns, texts, is_number):
         return
-    widths = [max(len(column), *(len(row[place]) for row in texts), 0) for place, column in enumerate(columns)]
-    for row in ([column.upper() for column in columns], *texts):
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    heads = [column.upper() for column in columns]
+    widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+    for row in (heads, *texts):
+        cells = zip(row, widths, is_number, strict=True)
+        click.echo(
+            "  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in cells).rstrip()
+        )
 
 
 @contextmanager
@@ -100,10 +106,10 @@ def print_note(text: str) -> None:
 
 
 def _coloured(text: str) -> str:
-    return click.style(text, fg=_COLOURS[text]) if text in _COLOURS else text
+    return click.style(text, fg=STATUS_COLOURS[text]) if text in STATUS_COLOURS else text
 
 
-def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], is_number: Sequence[bool]) -> bool:
     try:
         from rich.console import Console
         from rich.table import Table
@@ -111,9 +117,9 @@ def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     except ModuleNotFoundError:
         return False
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column.upper(), overflow="fold")
+    for column, right in zip(columns, is_number, strict=True):
+        table.add_column(column.upper(), overflow="fold", justify="right" if right else "left", no_wrap=right)
     for row in rows:
-        table.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
+        table.add_row(*(Text(text, style=STATUS_COLOURS.get(text, "")) for text in row))
     Console().print(table)
     return True

@@ -12,6 +12,7 @@ import click
 from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
 from headrace_worker.cli.dead import dead
+from headrace_worker.cli.demo import demo
 from headrace_worker.cli.dev import dev
 from headrace_worker.cli.events import events
 from headrace_worker.cli.runs import runs
@@ -80,6 +81,7 @@ def root() -> None:
 
     \b
     Try it on this machine:
+      headrace demo
       headrace dev jobs:app
     In production, with HEADRACE_URL set:
       headrace worker jobs:app --processes 4
@@ -87,5 +89,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, dead):
+for _command in (worker, dev, send, events, runs, dead, demo):
     root.add_command(_command)

@@ -1,0 +1,97 @@
+"""The demonstration runs to its end by itself, shows what happens, and fails when something does not come out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from headrace_worker.cli.demo_view import print_summary
+from headrace_worker.demo import stage
+from headrace_worker.demo.programme import example_folder
+from headrace_worker.demo.watch import Happening
+from tests.support.processes import Process, Processes
+
+ON_A_TERMINAL = """
+import os, pty, sys
+status = pty.spawn([sys.executable, "-m", "headrace_worker.cli", "demo"], lambda fd: os.read(fd, 65536))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+class Nobody:
+    """An audience that does not look."""
+
+    def see(self, happenings: Sequence[Happening], scene: stage.Scene) -> None: ...
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody watches, so nothing is slowed down for them."""
+    monkeypatch.setattr(stage, "_PACE_S", 0)
+    monkeypatch.setattr(stage, "DUE_AFTER_S", 0.5)
+
+
+def has_come_out(process: Process) -> bool:
+    assert process.wait(60) == 0, process.output
+    summary = "104 events, 100 of them webhooks, became 33 runs; 74 matched no job."
+    return summary in process.output and "Everything came out as it should" in process.output
+
+
+def test_a_person_sees_what_happens(processes: Processes) -> None:
+    """On a terminal in a live table with colours, otherwise in plain lines; both end with a summary and exit code 0."""
+    on_a_terminal = processes.python("-c", ON_A_TERMINAL, env={"TERM": "xterm-256color", "COLUMNS": "100"})
+    beside = processes.cli("demo")
+    assert has_come_out(on_a_terminal)
+    assert has_come_out(beside)
+    assert "\x1b[32m" in on_a_terminal.output
+    assert "103/103 events sent" in on_a_terminal.output
+    assert "\x1b" not in beside.output
+    for line in (
+        r"  delivered  event review\.due: \d+ ms after its time$",
+        r"  canceled   event review\.due$",
+        r"  waiting    page-on-call for alert\.raised: jobs\.PagerUnavailable: .* attempt 2$",
+        r"  succeeded  page-on-call for alert\.raised: in attempt 3$",
+        r"^triage-bug +11 +11 +0 +0  ",
+        r"^page-on-call +1 +1 +0 +1  ",
+    ):
+        assert re.search(line, beside.output, re.MULTILINE), line
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_does_not_come_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a job that hears too much and one that never succeeds, each fault is a line."""
+    folder = tmp_path / "github"
+    shutil.copytree(example_folder(), folder)
+    source = (folder / "jobs.py").read_text()
+    wrong = source.replace('"README.md"', '"LICENSE"').replace("ctx.run.attempt < 3", "True")
+    (folder / "jobs.py").write_text(wrong.replace("max_attempts=5, min_delay=0.5", "max_attempts=2, min_delay=0.05"))
+    report = stage.play(folder, Nobody())
+    text = "\n".join(report.faults)
+    assert len(re.findall(r"\(github\.push\) should have a run of github/build-docs, and has none", text)) == 2
+    assert re.search(r"run \S+:github/page-on-call is failed: jobs\.PagerUnavailable", text)
+    assert "github/build-docs has no run at all" in text
+    assert len(report.faults) == 4
+    print_summary(report)
+    assert capsys.readouterr().out.endswith("4 things did not come out as they should.\n")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_worker_that_can_t_start_is_said(tmp_path: Path) -> None:
+    """With the end of its log, and at once."""
+    shutil.copytree(example_folder(), tmp_path / "github")
+    (tmp_path / "github" / "jobs.py").write_text("import no_such_library\n")
+    with pytest.raises(stage.DemoFailed, match=r"exit code 2: .*no_such_library"):
+        stage.play(tmp_path / "github", Nobody())
+
+
+def test_ctrl_c_ends_it_with_all_that_it_has_started(processes: Processes) -> None:
+    """The exit code is not 0."""
+    process = processes.cli("demo")
+    process.wait_for_line("events sent")
+    process.interrupt()
+    assert process.wait() == 1
+    assert process.output.endswith("Aborted!\n")

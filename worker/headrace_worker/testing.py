@@ -35,15 +35,19 @@ async def run_until_settled(
         StartRefused: see `Worker.run`.
     """
     worker = Worker(app, url, namespace=namespace, config=config)
-    running = asyncio.ensure_future(worker.run())
     transport = AsyncTransport(worker.url)
+    running = asyncio.ensure_future(worker.run())
+    looking = asyncio.ensure_future(_look_until_settled(transport, worker.keys, app, time.monotonic() + timeout))
     left: dict[str, int] | None = None
     try:
-        left = await _wait_until_settled(running, transport, worker.keys, app, time.monotonic() + timeout)
+        await asyncio.wait([running, looking], return_when=asyncio.FIRST_COMPLETED)
+        if looking.done():
+            left = looking.result()
     finally:
+        looking.cancel()
         if left == {}:
             worker.stop()
-        else:  # whatever still executes would take its grace
+        else:  # what still executes would take its grace
             worker.stop_now()
         await running
         await transport.close()
@@ -51,17 +55,15 @@ async def run_until_settled(
         raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
 
 
-async def _wait_until_settled(
-    running: asyncio.Future[None], transport: AsyncTransport, keys: Keys, app: App, deadline: float
-) -> dict[str, int]:
+async def _look_until_settled(transport: AsyncTransport, keys: Keys, app: App, deadline: float) -> dict[str, int]:
+    """Returns what is left at the deadline; nothing as soon as there is nothing."""
     quiet_looks = 0
-    while not running.done():
+    while True:
         left = await _open_work(transport, keys, app)
         quiet_looks = 0 if left else quiet_looks + 1
         if quiet_looks == 2 or time.monotonic() > deadline:  # two, as work may move between the parts of one look
             return left
         await asyncio.sleep(_LOOK_S)
-    return {}
 
 
 async def _open_work(transport: AsyncTransport, keys: Keys, app: App) -> dict[str, int]:

@@ -32,6 +32,8 @@ _CODE = re.compile(
     r"\b(NOSCRIPT|OOM|NOPERM|NOGROUP|LOADING|READONLY|MASTERDOWN|UNBLOCKED|TRYAGAIN|CLUSTERDOWN"
     r"|BUSY|NOREPLICAS|MISCONF|UNKILLABLE|WRONGTYPE)\b"
 )
+# A right that is missing inside a script is said in words alone: Redis >= 7 and Valkey; Redis 6.2.
+_REFUSED_INSIDE = re.compile("ACL failure in script|The user executing the script can't")
 _WAITS = frozenset(
     {
         "LOADING", "READONLY", "MASTERDOWN", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "UNKILLABLE",
@@ -54,9 +56,9 @@ def code_of(exc: BaseException) -> str:
     if isinstance(exc, theirs.AuthenticationError):
         return "NOAUTH" if "required" in str(exc).lower() else "WRONGPASS"
     found = _CODE.search(str(exc))
-    if found is None and "ACL failure" in str(exc):
-        return "NOPERM"
-    return found[1] if found else ""
+    if found is None:
+        return "NOPERM" if _REFUSED_INSIDE.search(str(exc)) else ""
+    return found[1]
 
 
 def translate(exc: Exception) -> HeadraceError:

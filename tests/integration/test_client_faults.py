@@ -171,7 +171,6 @@ STATES = {
         ["CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"],
         ["REPLICAOF NO ONE"],
     ),
-    "NOREPLICAS": (["CONFIG SET min-replicas-to-write 1"], ["CONFIG SET min-replicas-to-write 0"]),
     "NOAUTH": (["CONFIG SET requirepass secret"], ["CONFIG SET requirepass ''"]),
 }
 
@@ -203,10 +202,10 @@ def test_a_state_that_lasts_is_an_error_with_the_servers_word(
     kind: Kind, own: EmbeddedServer, admin: redis_py.Redis, failures: Failures
 ) -> None:
     """After all attempts, and nothing was sent."""
-    execute(admin, STATES["NOREPLICAS"][0])
+    execute(admin, STATES["READONLY"][0])
     with open_client(kind, own.url, namespace="prod", attempts=3) as client, pytest.raises(ServerNotReady) as caught:
         client.send_event(Event("a"))
-    assert caught.value.code == "NOREPLICAS"
+    assert caught.value.code == "READONLY"
     assert len(failures.errors) == 2
     assert admin.dbsize() == 0
 
@@ -253,9 +252,8 @@ def test_a_server_that_loads_its_data_is_waited_for(
 
     monkeypatch.setattr(Backoff, "delay_s", delay_s)
     for n in range(100):
-        admin.set(f"filler:{n}", os.urandom(4096))  # the server looks at its clients after so many bytes
+        admin.set(f"filler:{n}", os.urandom(150_000))  # the server looks at its clients after every 2 MB
     admin.config_set("key-load-delay", 5_000)
-    admin.config_set("loading-process-events-interval-bytes", 4096)
     with open_client(kind, own.url, namespace="prod", attempts=1_000) as client, ThreadPoolExecutor(1) as pool:
         client.send_event(Event("before"))
         loading = pool.submit(admin.execute_command, "DEBUG", "RELOAD")

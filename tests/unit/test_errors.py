@@ -143,6 +143,11 @@ def test_an_error_writes_its_own_message(error: HeadraceError, message: str) -> 
             errors.PermissionMissing,
             "deploy/acl",
         ),
+        (
+            theirs.ResponseError("Error running script: The user executing the script can't run this command"),
+            errors.PermissionMissing,
+            "deploy/acl",
+        ),
         (theirs.AuthenticationError("invalid username-password pair"), errors.PermissionMissing, "of the URL"),
         (theirs.ResponseError("WRONGTYPE Operation against a key"), errors.ServerError, "another namespace"),
         (theirs.ResponseError("unknown command 'XADD'"), errors.UnsupportedServer, "Redis >= 6.2 or Valkey >= 7.2"),

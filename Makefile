@@ -35,22 +35,37 @@ check: $(VENV)/.dev  ## Lint, check the format and the types
 	@echo "ruff format --check"; $(BIN)/ruff format --check
 	@echo "mypy"; $(BIN)/python -m mypy
 
+# Numbers of a machine at work elsewhere say nothing: let it be quiet. SCALE=0.1 ROUNDS=1 for a quick look.
+.PHONY: bench
+bench: environment  ## Measure Headrace beside its peers; ONLY="headrace taskiq" SCALE=0.1 ROUNDS=1 DOCS=1
+	@$(BIN)/python -m bench compare $(BENCH_OPTIONS) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: bench-headrace
+bench-headrace: environment  ## Measure Headrace alone; ONLY="sending idle" SCALE=0.1 DURATION=60 DOCS=1
+	@$(BIN)/python -m bench alone $(BENCH_OPTIONS) $(if $(DURATION),--duration $(DURATION))
+
+BENCH_OPTIONS = $(if $(ONLY),--only "$(ONLY)") $(if $(SCALE),--scale $(SCALE)) $(if $(DOCS),--docs)
+
 .PHONY: requirements
 requirements: $(VENV)/.lock  ## Pin the newest versions that the .in and pyproject files allow
 	@echo "Pinning requirements/*.txt"
 	@$(COMPILE) requirements/lock.in -o requirements/lock.txt
 	@$(COMPILE) $(PACKAGES) requirements/dev.in --all-extras -o requirements/dev.txt
 	@$(COMPILE) $(PACKAGES) requirements/demo.in --extra dev -c requirements/dev.txt -o requirements/demo.txt
+	@$(COMPILE) $(PACKAGES) bench/requirements/headrace.in -c requirements/dev.txt -o bench/requirements/headrace.txt
+	@for peer in $(PEERS); do $(COMPILE) bench/requirements/$$peer.in -o bench/requirements/$$peer.txt || exit; done
+	@$(subst 3.11,3.12,$(COMPILE)) bench/requirements/ardiq.in -o bench/requirements/ardiq.txt
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-emit-package headrace \
 	--custom-compile-command "make requirements"
+PEERS := taskiq saq arq streaq dramatiq celery huey rq
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and what was built
-	@rm -rf $(VENV) .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf $(VENV) .bench .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
 	@rm -rf .coverage .coverage.* producer/dist worker/dist
-	@find producer worker tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find producer worker tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The environment. A stamp is younger than all that was installed for it; one that was cut short has none.
 

@@ -1,0 +1,34 @@
+"""Holds leases and does nothing else: `python -m bench.alone.leases COUNT`, so that many workers seem to live."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from bench.side import url
+from headrace.keys import Keys
+from headrace.transport import Transport
+from headrace_worker import App, protocol
+from headrace_worker.protocol import Registration
+from headrace_worker.route import fingerprint_of, subscriptions_of
+
+LEASE_MS = 15_000
+
+
+def main() -> None:
+    """Registers so many names and renews each three times a lease, without a wish to lead or to dispatch."""
+    names = [f"crowd-{number}" for number in range(int(sys.argv[1]))]
+    keys = Keys("default")
+    transport = Transport(url())
+    nothing = subscriptions_of(App("crowd"))
+    registration = Registration("crowd", fingerprint_of(nothing), nothing, ("default",))
+    for name in names:
+        transport.run([protocol.register(keys, name, LEASE_MS, registration)])
+    while True:
+        for name in names:
+            transport.run([protocol.renew(keys, name, LEASE_MS, "stuck", seats=0)])
+            time.sleep(LEASE_MS / 3000 / len(names) * 0.8)
+
+
+if __name__ == "__main__":
+    main()

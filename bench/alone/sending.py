@@ -1,0 +1,88 @@
+"""What a send costs, beside a bare round trip of the same client."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import redis
+
+from bench.alone.context import Context, at_least, at_most
+from bench.results import Scenario
+from bench.side import PAYLOAD
+from headrace import Client, Event, calls
+from headrace.calls import Call
+from headrace.outgoing import SendOptions, prepare
+from headrace.scripts import Script
+from headrace.transport import Transport
+
+_NOTHING = "return 1"
+_ROUNDS = 5
+
+
+def measure(context: Context, scenario: Scenario) -> None:
+    """Sends one by one and in batches, in turn with the bare round trip."""
+    count = context.number(4_000, 500)
+    with context.client() as client:
+        bare = _bare_round_trip(context, client)
+
+        def send() -> None:
+            client.send_event(Event("bench", PAYLOAD))
+
+        bare_us, send_us = _interleaved([bare, send], count)
+    scenario.figures += [
+        at_most("send_event", send_us, "µs", None, f"{1e6 / send_us:,.0f} a second"),
+        at_most("a bare EVALSHA round trip", bare_us, "µs", None, "same connection class, same arguments, `return 1`"),
+        at_most("send_event beside it", send_us / bare_us, "×", 1.3),
+        at_most("redis-py's own EVALSHA", _redis_py_us(context, count), "µs", None, "the same arguments, `return 1`"),
+    ]
+    events = context.number(200_000, 5_000)
+    context.server.reset()
+    before = context.server.snapshot()
+    seconds = context.fill(events)
+    after = context.server.snapshot()
+    scenario.figures += [
+        at_least("send_events, batches of 500", events / seconds, "events/s", 100_000),
+        at_most("server's CPU an event in batches", (after.cpu_s - before.cpu_s) / events * 1e6, "µs", None),
+        at_most("server's memory an event, undispatched", (after.memory - before.memory) / events, "bytes", None),
+    ]
+
+
+def _interleaved(functions: list[Callable[[], None]], count: int) -> list[float]:
+    """Returns the µs a call of each, the best of some rounds in turn, so that what else the machine does hits both."""
+    best = [float("inf")] * len(functions)
+    for _ in range(_ROUNDS):
+        for place, function in enumerate(functions):
+            begun = time.perf_counter()
+            for _ in range(count):
+                function()
+            best[place] = min(best[place], (time.perf_counter() - begun) / count * 1e6)
+    return best
+
+
+def _send_arguments(client: Client) -> tuple[calls.Argument, ...]:
+    """Returns what one send_event sends behind the script's name."""
+    events = prepare([Event("bench", PAYLOAD)], SendOptions(), now=lambda: datetime.now(UTC))
+    return calls.send(client.keys, events, "token").args[2:]
+
+
+def _bare_round_trip(context: Context, client: Client) -> Callable[[], None]:
+    transport = Transport(context.server.url)
+    script = Script("nothing", _NOTHING, hashlib.sha1(_NOTHING.encode(), usedforsecurity=False).hexdigest())
+    call: Call[int] = Call(("EVALSHA", script.sha, *_send_arguments(client)), int, script)
+    transport.run([call])
+    return lambda: _ignore(transport.run([call]))
+
+
+def _redis_py_us(context: Context, count: int) -> float:
+    with redis.Redis.from_url(context.server.url) as bare, context.client() as client:
+        arguments = _send_arguments(client)
+        sha = bare.script_load(_NOTHING)
+        bare.evalsha(sha, *arguments)
+        return _interleaved([lambda: _ignore(bare.evalsha(sha, *arguments))], count)[0]
+
+
+def _ignore(_: object) -> None:
+    pass

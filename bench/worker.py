@@ -1,0 +1,134 @@
+"""One worker process under measurement: started, listened to while it works, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import psutil
+
+from bench.environments import HOME, ROOT
+
+_STOP_S = 8.0
+_STEP_S = 0.25
+
+
+class WorkerFailed(Exception):
+    """The worker ended, or did not do in time what it had to; the text has the end of its log."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a job told the runner: how many were done at which moment, and in which process."""
+
+    ns: int
+    done: int
+    pid: int
+
+
+class WorkerProcess:
+    """A worker's command in a session of its own, with its log and a socket that its jobs tell their progress to."""
+
+    def __init__(self, command: Sequence[str], url: str, jobs: int, env: Mapping[str, str] | None = None) -> None:
+        """Nothing is started yet.
+
+        Args:
+            jobs: how many jobs it will do; their tally tells of each tenth of them.
+        """
+        self._command = list(command)
+        self._jobs = jobs
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        port = self._socket.getsockname()[1]
+        self._env = {**os.environ, "BENCH_URL": url, "BENCH_JOBS": str(jobs), "BENCH_PORT": str(port), **(env or {})}
+        self._log_path = HOME / "logs" / f"worker-{port}.log"
+        self.told: list[Told] = []
+
+    def __enter__(self) -> Self:
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._socket.close()
+        if error is None:
+            self._log_path.unlink(missing_ok=True)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the command; jobs may run in a child of it."""
+        return self._process.pid
+
+    def wait_told(self, done: int, timeout_s: float) -> Told:
+        """Returns what was told when so many jobs had been done."""
+        deadline = time.monotonic() + timeout_s
+        while not (self.told and self.told[-1].done >= done):
+            if self._process.poll() is not None:
+                raise WorkerFailed(f"the worker ended with {self._process.returncode}:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                reached = self.told[-1].done if self.told else 0
+                raise WorkerFailed(f"{reached} of {done} jobs were done in {timeout_s:g} s:\n{self.log_tail()}")
+            self._socket.settimeout(_STEP_S)
+            with contextlib.suppress(TimeoutError):
+                self.told.append(msgspec.json.decode(self._socket.recv(1024), type=Told))
+        return self.told[-1]
+
+    def job_process(self) -> psutil.Process:
+        """Returns the process that the jobs run in."""
+        return psutil.Process(self.told[-1].pid)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Returns the end of what the worker wrote."""
+        return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-lines:]) or "(it wrote nothing)"
+
+    def kill(self) -> None:
+        """Ends the worker and its children with SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ends the worker as a deploy does, by force if it takes too long."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_S)
+        self.kill()
+
+
+def ask(command: Sequence[str | Path], url: str, timeout_s: float = 600, env: Mapping[str, str] | None = None) -> Any:
+    """Runs a command of a peer's side and returns its answer; raises WorkerFailed with what it wrote."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, "BENCH_URL": url, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise WorkerFailed(f"{' '.join(str(part) for part in command)} ended with {done.returncode}:\n{said}")
+    return json.loads(done.stdout.splitlines()[-1])

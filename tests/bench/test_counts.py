@@ -1,0 +1,179 @@
+"""What a run costs where it does not depend on the machine: a guard against losing speed without notice.
+
+The bounds have room for batches that came out smaller on a slow machine, and no more. A test that fails after a change
+that was meant tells what it costs; raise the bound in the same commit, with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from bench.field import headrace_left
+from bench.monitor import Monitor
+from bench.server import Server
+from bench.side import PAYLOAD
+from headrace import Client, Event
+from headrace.scripts import load
+from headrace_worker import App, event_trigger
+from headrace_worker.protocol import MAX_READ
+from tests.support.waiting import await_until
+from tests.support.workers import Place
+
+RUNS = 5_000
+BATCH = 500
+
+
+def make_app(jobs: int = 1) -> App:
+    app = App("bench")
+
+    async def noop(payload: Any) -> None:
+        pass
+
+    for number in range(jobs):
+        app.job(id=f"noop-{number}", trigger=event_trigger("bench"))(noop)
+    return app
+
+
+def fill(server: Server, events: int) -> None:
+    with Client(server.url) as client:
+        client.send_events([Event("bench", PAYLOAD)] * events)
+
+
+async def drain(server: Server) -> None:
+    """A worker has started, drained what was sent, and stopped."""
+    place = Place(server.url, "default")
+    async with place.working(make_app(), concurrency=1_000, block_s=5, lease_s=15):
+        await await_until(lambda: headrace_left(server.client) == 0, 60, what="the end of the drain", interval=0.05)
+
+
+class Calls:
+    """How many functions were called, Python's and C's."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def note(self, _frame: FrameType, event: str, _argument: object) -> None:
+        if event in ("call", "c_call"):
+            self.count += 1
+
+
+@contextmanager
+def counting_calls() -> Iterator[Calls]:
+    """Counts the calls of this thread."""
+    assert threading.current_thread() is threading.main_thread()
+    calls = Calls()
+    sys.setprofile(calls.note)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+async def test_commands_a_run(counted: Server) -> None:
+    """A busy worker sends no more than a command for twenty runs, its start and its stop included."""
+    fill(counted, RUNS)
+    with Monitor(counted) as monitor:
+        await drain(counted)
+    assert monitor.outer.total() <= RUNS * 0.05, monitor.outer.most_common(12)
+
+
+async def test_scripts_a_batch(counted: Server) -> None:
+    """What one read gave is dispatched by one script; runs are settled by hardly more."""
+    fill(counted, RUNS)
+    with Monitor(counted) as monitor:
+        await drain(counted)
+    scripts = {name: monitor.scripts[load(name).sha] for name in ("dispatch", "settle", "started", "take")}
+    reads = RUNS // MAX_READ
+    assert scripts["dispatch"] <= reads + 2, scripts
+    assert scripts["settle"] <= 1.5 * reads, scripts
+    assert scripts["started"] <= reads, scripts
+    assert scripts["take"] <= 10, scripts  # a worker with one queue only tries it out at its start
+
+
+async def test_calls_inside_scripts_a_run(counted: Server) -> None:
+    """A run with its event costs at most four calls inside the server for its dispatch, and four to be settled."""
+    fill(counted, RUNS)
+    with Monitor(counted) as monitor:
+        await drain(counted)
+    assert monitor.inner.total() <= RUNS * 8.5, monitor.inner.most_common(12)
+
+
+def test_calls_inside_scripts_a_send(counted: Server) -> None:
+    """A batch of new events costs one script, three calls inside the server an event, and ten a batch."""
+    fill(counted, 1)
+    with Monitor(counted) as monitor:
+        fill(counted, 2 * BATCH)
+    assert monitor.scripts == {load("send").sha: 2}
+    assert monitor.inner.total() <= 2 * (3 * BATCH + 10), monitor.inner.most_common(12)
+
+
+async def test_bytes_a_run(counted: Server) -> None:
+    """A run with its event takes a bounded number of bytes on the wire, to the server and from it."""
+    fill(counted, RUNS)
+    before = counted.snapshot()
+    await drain(counted)
+    after = counted.snapshot()
+    assert (after.received - before.received) / RUNS <= 280
+    assert (after.sent - before.sent) / RUNS <= 520
+
+
+def test_bytes_a_send(counted: Server) -> None:
+    """An event of 100 bytes takes at most 550 on the wire in a batch, and its answer next to nothing."""
+    before = counted.snapshot()
+    fill(counted, RUNS)
+    after = counted.snapshot()
+    assert (after.received - before.received) / RUNS <= 550
+    assert (after.sent - before.sent) / RUNS <= 10  # INFO, asked once by the client and twice here, is most of it
+
+
+async def test_memory_an_event(counted: Server) -> None:
+    """An event of 100 bytes takes at most 800 while it waits, and 800 as a record with its run."""
+    empty = counted.memory()
+    fill(counted, RUNS)
+    queued = counted.memory()
+    await drain(counted)
+    recorded = counted.memory()
+    assert (queued - empty) / RUNS <= 800
+    assert (recorded - empty) / RUNS <= 800
+
+
+async def test_python_calls_a_run(counted: Server) -> None:
+    """A run costs the worker's event loop a bounded number of function calls."""
+    runs = 2_000
+    fill(counted, runs)
+    with counting_calls() as calls:
+        await drain(counted)
+    assert calls.count / runs <= 170
+
+
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_python_calls_a_send(counted: Server, batch: int) -> None:
+    """An event costs its sender a bounded number of function calls, fewer in a batch."""
+    with Client(counted.url) as client:
+        client.send_event(Event("bench", PAYLOAD))
+        events = [Event("bench", PAYLOAD)] * batch
+        with counting_calls() as calls:
+            client.send_events(events)
+    assert calls.count / batch <= {1: 165, BATCH: 23}[batch]
+
+
+async def test_commands_of_an_idle_worker(counted: Server) -> None:
+    """An idle worker's three reading loops send one command in the time of a read, its lease three in its length."""
+    place = Place(counted.url, "default")
+    block_s, lease_s, watched_s = 0.5, 3.0, 2.0
+    async with place.working(make_app(), block_s=block_s, lease_s=lease_s):
+        await asyncio.sleep(0.2)
+        begun = asyncio.get_running_loop().time()
+        with Monitor(counted) as monitor:
+            await asyncio.sleep(watched_s)
+        elapsed_s = asyncio.get_running_loop().time() - begun
+    most = 3 * elapsed_s / block_s + 3 * elapsed_s / lease_s + 4
+    assert 0 < monitor.outer.total() <= most, monitor.outer.most_common(12)

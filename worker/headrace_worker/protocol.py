@@ -326,7 +326,8 @@ def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
     def read(reply: list[bytes] | None) -> Wake | None:
         return None if reply is None else "lease" if reply[1] == b"lease" else "due"
 
-    return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.001):.3f}"), read)
+    # Redis 6.2 makes 0 of 0.001 s, which is for ever.
+    return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.002):.3f}"), read)
 
 
 # living

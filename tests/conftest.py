@@ -43,15 +43,17 @@ def pytest_runtest_makereport(
     return (yield)
 
 
-def _test_binary() -> Path | None:
+@pytest.fixture(scope="session")
+def server_binary() -> Path | None:
+    """The server to test with, if one is named."""
     named = os.environ.get("HEADRACE_TEST_SERVER")
     return Path(named) if named else None
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedServer]:
+def server(server_binary: Path | None) -> Iterator[EmbeddedServer]:
     """The session's server, on a Unix socket; with xdist each worker has one."""
-    with EmbeddedServer(binary=_test_binary()) as server:
+    with EmbeddedServer(binary=server_binary) as server:
         yield server
 
 
@@ -83,12 +85,12 @@ def _nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def make_server() -> Iterator[Callable[..., EmbeddedServer]]:
+def make_server(server_binary: Path | None) -> Iterator[Callable[..., EmbeddedServer]]:
     """Starts a server of the test's own, made with EmbeddedServer's arguments; it ends with the test."""
     servers: list[EmbeddedServer] = []
 
     def make(**options: Any) -> EmbeddedServer:
-        server = EmbeddedServer(binary=_test_binary(), **options)
+        server = EmbeddedServer(binary=server_binary, **options)
         servers.append(server)
         server.start()
         return server

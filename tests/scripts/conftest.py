@@ -1,13 +1,15 @@
-"""Worlds to run scripts on: the session's server for what is allowed all, others for what is limited."""
+"""Worlds to run scripts on: on the session's server, and on another whose memory and users are limited."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from headrace_worker.embedded import EmbeddedServer
 from tests.scripts.cases import seed_bystanders
+from tests.scripts.limits import Limits
 from tests.scripts.state import World
 
 
@@ -18,3 +20,12 @@ def world(server: EmbeddedServer, namespace: str) -> Iterator[World]:
     seed_bystanders(world)
     yield world
     world.close()
+
+
+@pytest.fixture(scope="session")
+def limits(server_binary: Path | None) -> Iterator[Limits]:
+    """A server whose memory and users can be limited; each test begins with an empty one."""
+    with EmbeddedServer(binary=server_binary) as server:
+        limits = Limits(server.url)
+        yield limits
+        limits.close()

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import redis
@@ -35,7 +36,6 @@ from headrace.errors import HeadraceError
 from headrace.keys import Keys
 from headrace.transport import Transport
 
-T = TypeVar("T")
 Fact = str | dict[str, str]
 State = dict[str, Fact]
 Changes = Mapping[str, Fact | None]
@@ -119,25 +119,48 @@ class World:
         self._planned.execute_command(*claim, parse_justid=True)
         self._planned.execute_command("XGROUP", "SETID", self.keys.prefix + stream, group, entries[-1])
 
+    def seed_now(self) -> None:
+        """What was planned is carried out."""
+        self._planned.execute()
+
+    def plant(self, key: str) -> None:
+        """The key will be of a type that Headrace did not give it."""
+        self.seed("DEL", key)
+        if key in ("leader", "routes:version"):
+            self.seed("LPUSH", key, "planted")
+        else:
+            self.seed("SET", key, "planted")
+
+    def empty(self) -> None:
+        """The server holds nothing any more, nothing is planned, and what was published before is forgotten."""
+        self._planned.reset()
+        self.admin.flushall()
+        self._hear()
+
     def seed_nothing(self) -> None:
         """Nothing that was to be seeded so far will be."""
         self._planned.reset()
 
-    def run(self, call: Call[T], transport: Transport | None = None, before: Callable[[], None] | None = None) -> Ran:
+    def run(
+        self,
+        call: Call[Any],
+        *,
+        by: Transport | None = None,
+        under: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+    ) -> Ran:
         """Runs the call on the seeded namespace; errors are told, not raised.
 
         Args:
-            transport: by whom; the test's own, unlimited user if None.
-            before: is called when the state before has been noted.
+            by: the connection of a limited user; the test's own, unlimited one if None.
+            under: what holds during the call alone.
         """
-        self._planned.execute()
+        self.seed_now()
         was = self._dump()
-        if before is not None:
-            before()
-        try:
-            (gave,) = (transport or self._transport).run([call])
-        except HeadraceError as exc:
-            gave = exc
+        with under:
+            try:
+                (gave,) = (by or self._transport).run([call])
+            except HeadraceError as exc:
+                gave = exc
         return self._told(gave, was)
 
     def _told(self, gave: object, was: _Dump) -> Ran:

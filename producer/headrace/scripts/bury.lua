@@ -13,6 +13,7 @@
 --
 -- It frees first, so a full server lets it pass. The record, if there is one, is not touched: it may be what is wrong.
 --@ include _time
+local oldest = text(math.max(now_ms() - tonumber(ARGV[5]), 0))
 redis.call('XLEN', KEYS[2])
 local found = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then
@@ -24,5 +25,5 @@ for i = 1, math.min(found and #found[2] or 0, 4000), 2 do
   fields[#fields + 1] = 'raw.' .. found[2][i]
   fields[#fields + 1] = found[2][i + 1]
 end
-redis.call('XADD', KEYS[2], 'MINID', '~', text(math.max(now_ms() - tonumber(ARGV[5]), 0)), '*', unpack(fields))
+redis.call('XADD', KEYS[2], 'MINID', '~', oldest, '*', unpack(fields))
 return 1

@@ -17,6 +17,7 @@
 local due, events, inline, ahead = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
 redis.call('XLEN', events)
+redis.call('ZRANGE', due, 0, 0)
 local work = {}
 for i = 3, #ARGV do
   local member, k = ARGV[i], 3 + (i - 3) * 3

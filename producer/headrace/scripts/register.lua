@@ -19,7 +19,7 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
-local name, app, fingerprint = ARGV[1], ARGV[3], ARGV[4]
+local name, app, fingerprint, lease_end = ARGV[1], ARGV[3], ARGV[4], text(now_ms() + tonumber(ARGV[2]))
 redis.call('ZREM', KEYS[1], '')
 redis.call('HEXISTS', KEYS[2], 'app')
 redis.call('GET', KEYS[4])
@@ -53,7 +53,7 @@ for i = 21, #forgettable do
   redis.call('HDEL', KEYS[3], 'n:' .. forgettable[i][2], 's:' .. forgettable[i][2])
 end
 redis.call('HSET', KEYS[2], 'app', app, 'fingerprint', fingerprint, 'queues', table.concat(ARGV, ' ', 6))
-redis.call('ZADD', KEYS[1], text(now_ms() + tonumber(ARGV[2])), name)
+redis.call('ZADD', KEYS[1], lease_end, name)
 for i = 6, #ARGV do
   redis.call('SADD', KEYS[5], ARGV[i])
 end

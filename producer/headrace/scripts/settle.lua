@@ -64,7 +64,7 @@ for i = 1, #stored do
       if failed and open > 0 then
         redis.call('HSET', record, 'f', 1)
       end
-      failed = failed or redis.call('HGET', record, 'f')
+      failed = failed or redis.call('HMGET', record, 'f')[1]
     end
     if open <= 0 then
       close(record, stored[i][1], failed, stored[i][2], id)

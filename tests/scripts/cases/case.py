@@ -132,7 +132,7 @@ def seed_record(
     delivered: int = PAST,
     canceled: int = 0,
     runs: str = "-",
-    body: str | None = BODY,
+    body: str | bytes | None = BODY,
     fields: dict[str, str | int] | None = None,
 ) -> None:
     """The event has a record."""

@@ -9,8 +9,8 @@ from tests.scripts.state import Changes, World
 _REPLAYED = "1 0 0 1"
 
 
-def _seed_failed(
-    world: World, status: str = "f", *, body: str | None = BODY, fields: dict[str, str | int] | None = None
+def seed_failed_run(
+    world: World, status: str = "f", *, body: str | bytes | None = BODY, fields: dict[str, str | int] | None = None
 ) -> None:
     """The run has ended on its third attempt and is in `dead` as 5-0."""
     line = run_line(status, "5-0", state="3 1 0 0", worker="w1", started=PAST, finished=PAST, outcome="error")
@@ -38,42 +38,42 @@ def _rerun(world: World, answer: tuple[str, str], changes: Changes, queue: str =
 @case
 def a_failed_run(world: World) -> Step:
     """A failed run is queued from its first attempt, its record does not end, and its dead letter is gone."""
-    _seed_failed(world)
+    seed_failed_run(world)
     return _rerun(world, ("queued", "new-1"), _queued())
 
 
 @case
 def a_timed_out_run(world: World) -> Step:
     """A run that timed out can be run again."""
-    _seed_failed(world, "t")
+    seed_failed_run(world, "t")
     return _rerun(world, ("queued", "new-1"), _queued())
 
 
 @case
 def a_run_with_an_invalid_payload(world: World) -> Step:
     """A run whose payload did not fit can be run again, with a job that takes it."""
-    _seed_failed(world, "i")
+    seed_failed_run(world, "i")
     return _rerun(world, ("queued", "new-1"), _queued())
 
 
 @case
 def one_of_several(world: World) -> Step:
     """Where an event has several runs, one more of them is open."""
-    _seed_failed(world, fields={"o": 1, "f": 1, "r:app/other": run_line("q", "1-0")})
+    seed_failed_run(world, fields={"o": 1, "f": 1, "r:app/other": run_line("q", "1-0")})
     return _rerun(world, ("queued", "new-1"), {**_queued(), "event:e1 o": "2"})
 
 
 @case
 def a_large_body(world: World) -> Step:
     """A body over 8 kB stays in the record; the entry's state has its size."""
-    _seed_failed(world, body=LARGE)
+    seed_failed_run(world, body=LARGE)
     return _rerun(world, ("queued", "new-1"), _queued(f"{_REPLAYED} {len(LARGE)}", ""))
 
 
 @case
 def a_trimmed_dead_letter(world: World) -> Step:
     """A run whose dead letter is not kept any more can be run again while its record is."""
-    _seed_failed(world)
+    seed_failed_run(world)
     world.seed("XDEL", "dead", "5-0")
     return _rerun(world, ("queued", "new-1"), {k: v for k, v in _queued().items() if k != "dead 5-0"})
 
@@ -81,7 +81,7 @@ def a_trimmed_dead_letter(world: World) -> Step:
 @case
 def a_rung_bell(world: World) -> Step:
     """A bell that was rung already has one element afterwards."""
-    _seed_failed(world)
+    seed_failed_run(world)
     world.entry("bell:app", "1-0", {"r": ""})
     return _rerun(world, ("queued", "new-1"), {**_queued(), "bell:app 1-0": None})
 
@@ -125,14 +125,14 @@ def a_canceled_run(world: World) -> Step:
 @case
 def another_queue(world: World) -> Step:
     """A run whose queue is another one than the caller read is left alone."""
-    _seed_failed(world)
+    seed_failed_run(world)
     return _rerun(world, ("refused", "f"), {}, queue="other")
 
 
 @case
 def a_dropped_payload(world: World) -> Step:
     """A run whose event has no payload any more can't be run again."""
-    _seed_failed(world, body=None)
+    seed_failed_run(world, body=None)
     return _rerun(world, ("gone", "f"), {})
 
 

@@ -1,0 +1,23 @@
+"""On a server at its maxmemory a script either passes whole or is refused whole, as its header says."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace import OutOfMemory
+from tests.scripts.cases import CASES, Case
+from tests.scripts.limits import Limits
+from tests.scripts.state import expected
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_full_server(case: Case, limits: Limits) -> None:
+    """What ends work passes with every one of its changes; what begins work is refused with nothing written."""
+    step = limits.arrange(case)
+    ran = limits.world.run(step.call, under=limits.full())
+    if step.full == "passes":
+        assert ran.gave == expected(step.gives)
+        assert ran.changes == step.changes
+    else:
+        assert ran.gave[0] is OutOfMemory
+        assert ran.changes == {}

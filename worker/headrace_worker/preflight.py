@@ -1,7 +1,7 @@
 """What a worker checks before it starts: the server is one it can work with, and its user may do what it must.
 
-Every script is run once on scratch keys, under the worker's own user, so that a missing right stops the start by its
-name and not a settle at night.
+Every command is tried and every script run once on scratch keys, under the worker's own user, so that a missing right
+stops the start by its name and not a settle at night.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headrace.calls import Call
 from headrace.event import Event
 from headrace.keys import Keys
 from headrace.outgoing import SendOptions, prepare
-from headrace_worker import protocol
+from headrace_worker import protocol, rights
 from headrace_worker.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.errors import StartRefused
 from headrace_worker.protocol import HeldEntry, Matched, Registration, Retried, Settled
@@ -34,8 +34,9 @@ _SHORT = Retention(success_s=60, failure_s=60, dedupe_client_s=60, dedupe_sender
 async def check(state: WorkerState) -> None:
     """The worker can work on this server, or StartRefused says what to change."""
     await _check_server(state)
+    await _check_keys(state)
     try:
-        await _run_every_script(state)
+        await _try_on_scratch_keys(state)
     except PermissionMissing as exc:
         raise StartRefused(f"the worker's user lacks a right: {exc}") from exc
     except OutOfMemory:
@@ -60,9 +61,23 @@ async def _check_server(state: WorkerState) -> None:
         )
 
 
-async def _run_every_script(state: WorkerState) -> None:
+async def _check_keys(state: WorkerState) -> None:
+    """The user may write every key of the namespace and publish on its channels."""
+    keys, registration = state.keys, state.registration
+    names = rights.every_key(keys, registration.app, registration.queues, state.name)
+    channel = keys.settled_channel(state.name)
+    answers = await state.commands.run(rights.try_keys(names, channel), partial=True)
+    for name, answer in zip([*names, channel], answers, strict=True):
+        if isinstance(answer, PermissionMissing):
+            raise StartRefused(f"the worker's user may not use {name!r}: {answer}") from answer
+
+
+async def _try_on_scratch_keys(state: WorkerState) -> None:
     keys = Keys(state.keys.namespace, scratch=f"scratch:{secrets.token_hex(6)}:")
     try:
+        for attempt in rights.try_commands(keys):
+            await state.commands.run([attempt])
+        await state.commands.run([_delete_all(keys)])
         await _live_a_life(state, keys)
     finally:
         with contextlib.suppress(HeadraceError):
@@ -120,9 +135,4 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
 
 
 def _delete_all(keys: Keys) -> Call[int]:
-    names = (
-        keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
-        keys.workers, keys.leader, keys.seats, keys.meta, keys.event(_NAME), keys.queue(_APP, _QUEUE),
-        keys.bell(_APP), keys.routes(_APP), keys.worker(_NAME),
-    )  # fmt: skip
-    return Call(("DEL", *names), int)
+    return Call(("DEL", *rights.every_key(keys, _APP, [_QUEUE], _NAME), keys.event("e")), int)

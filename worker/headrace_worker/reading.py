@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
+import redis.exceptions
+
 from headrace import HeadraceError, ServerError
 from headrace.calls import Call
 from headrace.transport import AsyncTransport
@@ -37,7 +39,9 @@ class Reader:
     async def _note_client_id(self, connection: Any) -> None:
         await connection.on_connect()
         await connection.send_command("CLIENT", "ID")
-        self._client_id = await connection.read_response()
+        self._client_id = None
+        with contextlib.suppress(redis.exceptions.NoPermissionError):
+            self._client_id = await connection.read_response()
 
     async def read(self, call: Call[T]) -> T:
         """Returns what the read gives; it may wait as long as the call says."""

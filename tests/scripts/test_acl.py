@@ -1,0 +1,227 @@
+"""deploy/acl has the rights that a worker and a client need, no more, and a missing one stops a worker by its name."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from headrace import AsyncClient, Event, Retention, WaitTimeout
+from headrace.codec import encode_event
+from headrace.keys import Keys
+from headrace_worker import (
+    IO,
+    App,
+    Context,
+    Retry,
+    Worker,
+    WorkerConfig,
+    event_trigger,
+    preflight,
+    protocol,
+    reading,
+    rights,
+)
+from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.errors import StartRefused
+from headrace_worker.state import WorkerState
+from tests.scripts.cases import seed_bystanders
+from tests.scripts.cases.rerun import seed_failed_run
+from tests.scripts.limits import Limits
+from tests.scripts.source import SCRIPTS, commands_of
+
+_ACL = Path(__file__).parents[2] / "deploy" / "acl" / "users.acl"
+_NAMESPACE = "prod"
+
+
+def _rules_of(user: str) -> list[str]:
+    lines = [line.split() for line in _ACL.read_text("utf-8").splitlines()]
+    return next(words[2:] for words in lines if words[1] == user)
+
+
+def _commands_of(user: str) -> set[str]:
+    return {rule[1:] for rule in _rules_of(user) if rule.startswith("+")}
+
+
+_WORKER, _PRODUCER = _commands_of("headrace-worker"), _commands_of("headrace-producer")
+_NOT_NEEDED = {"info", "client|id", "client|unblock"}
+"""A worker can do without: it does not check the server then, and stops more slowly."""
+_BY_THE_CLIENT_LIBRARY = {"auth", "client", "client|setinfo"}
+
+
+class _Guarded:
+    """A server that has the users of deploy/acl, and an administrator."""
+
+    def __init__(self, server: EmbeddedServer, admin_password: str) -> None:
+        self.server = server
+        self.admin = redis_py.Redis(unix_socket_path=str(server.socket_path), username="admin", password=admin_password)
+
+    def url(self, user: str) -> str:
+        password = next(rule[1:] for rule in _rules_of(user) if rule.startswith(">"))
+        return f"unix://{user}:{password}@{self.server.socket_path}"
+
+    def denied(self) -> list[Any]:
+        """Returns what users were denied, but what the client library tells of itself."""
+        rows: Any = self.admin.acl_log()
+        return [row for row in rows if row["object"] not in ("client", "client|setinfo")]
+
+
+@pytest.fixture
+def guarded(make_server: Callable[..., EmbeddedServer], tmp_path: Path) -> Iterator[_Guarded]:
+    password = secrets.token_hex(8)
+    users = tmp_path / "users.acl"
+    users.write_text(_ACL.read_text("utf-8") + f"user admin on >{password} ~* &* +@all\n", "utf-8")
+    guarded = _Guarded(make_server(extra=("--aclfile", str(users))), password)
+    yield guarded
+    guarded.admin.close()
+
+
+def test_a_worker_is_listed_with_what_it_uses() -> None:
+    """The worker's user may call what the scripts call and what the worker sends itself, and nothing else."""
+    scripts = set().union(*map(commands_of, SCRIPTS))
+    assert scripts | _sent_by(protocol) | _sent_by(reading) | {"eval", "evalsha", "info"} == _WORKER
+
+
+def _sent_by(module: ModuleType) -> set[str]:
+    source = inspect.getsource(module)
+    sent = re.findall(r'(?:Call|command|send_command)(?: = )?\(\s*\(?\s*"([A-Z]+)"(?:, "(ID|UNBLOCK)")?', source)
+    return {"|".join(part for part in words if part).lower() for words in sent}
+
+
+def test_a_worker_tries_what_it_is_listed_with() -> None:
+    """A worker tries at its start every command that its user is listed with, but those that it can do without."""
+    tried = {str(call.args[0]).lower() for call in rights.try_commands(Keys(_NAMESPACE))}
+    assert tried | {"evalsha"} == {name.partition("|")[0] for name in _WORKER - _NOT_NEEDED}
+
+
+async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
+    """All that a client can do takes every command that the producer's user is listed with, and no other."""
+    limits.world.empty()
+    limits.allow(*_rules_for_the_limited("headrace-producer"))
+    seed_bystanders(limits.world)
+    seed_failed_run(limits.world, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
+    limits.world.seed_now()
+    limits.world.admin.script_flush()
+    with limits.counting() as used:
+        async with AsyncClient(limits.url, namespace="limited", retention=Retention(success_s=0)) as client:
+            await client.send_event(Event("work", id="e2"), deliver_after=3_600)
+            await client.send_event(Event("work", id="e2"))
+            await client.send_event(Event("work", id="e3"), deliver_after=3_600)
+            with pytest.raises(WaitTimeout):
+                await client.wait_for_event("e3", 0.05)
+            await client.cancel_event("e3")
+            (letter, *_) = (await client.list_dead()).entries
+            await client.get_dead(letter.id)
+            assert (await client.retry_run("e1:app/job")).status == "queued"
+    assert used - _BY_THE_CLIENT_LIBRARY == _PRODUCER
+
+
+@pytest.fixture
+def app() -> App:
+    """One job fails once and sends a further event, the other fails for good; each has a queue of its own."""
+    app = App("app")
+
+    @app.job(id="first", trigger=event_trigger("work"), queue="one", retry=Retry(max_attempts=2, min_delay=0))
+    async def first(ctx: Context, io: IO) -> None:
+        if ctx.run.attempt == 1:
+            raise ValueError("not yet")
+        await io.send_event("more", Event("more"), deliver_after=0.01)
+
+    @app.job(id="second", trigger=event_trigger("work"), queue="two", retry=Retry(max_attempts=1))
+    def second() -> None:
+        raise ValueError("never")
+
+    return app
+
+
+async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None:
+    """A worker and a client run every kind of work to its end as the users of deploy/acl, and are denied nothing."""
+    worker = Worker(app, guarded.url("headrace-worker"), namespace=_NAMESPACE, config=WorkerConfig(block_s=0.2))
+    running = asyncio.ensure_future(worker.run())
+    async with AsyncClient(guarded.url("headrace-producer"), namespace=_NAMESPACE) as client:
+        sent = await client.send_event(Event("work", "x" * 10_000))
+        delayed = await client.send_event(Event("other"), deliver_after=3_600)
+        assert (await client.cancel_event(delayed.id)).status == "canceled"
+        record = await client.wait_for_event(sent.id, 30)
+        assert [run.status for run in record.runs] == ["succeeded", "failed"]
+        assert (await client.list_runs()).runs
+        (letter,) = (await client.list_dead()).entries
+        assert await client.get_dead(letter.id) == letter
+        await client.retry_run(f"{sent.id}:app/second")
+        assert (await client.wait_for_event(sent.id, 30)).is_settled
+    worker.stop()
+    await running
+    assert guarded.denied() == []
+
+
+@pytest.fixture
+async def make_state(limits: Limits) -> AsyncIterator[Callable[[], WorkerState]]:
+    """Makes the state of a worker whose user is the limited one."""
+    states = []
+
+    def make() -> WorkerState:
+        states.append(WorkerState(App("app"), limits.world.keys, limits.url, WorkerConfig(queues=("default",))))
+        return states[-1]
+
+    limits.world.empty()
+    yield make
+    for state in states:
+        await state.commands.close()
+
+
+def _rules_for_the_limited(user: str, *without: str) -> list[str]:
+    rules = [rule for rule in _rules_of(user) if rule not in without and rule[0] != ">"]
+    return [rule.replace(f"{{{_NAMESPACE}:", "{limited:") for rule in rules]
+
+
+@pytest.mark.parametrize("command", sorted(_WORKER - _NOT_NEEDED - {"eval"}))
+async def test_a_missing_command_stops_the_start(
+    command: str, make_state: Callable[[], WorkerState], limits: Limits
+) -> None:
+    """A worker whose user lacks a command does not start, and says which one it is."""
+    limits.allow(*_rules_for_the_limited("headrace-worker", f"+{command}"))
+    with pytest.raises(StartRefused, match=rf"(?i)\b{re.escape(command.partition('|')[0])}\b"):
+        await preflight.check(make_state())
+
+
+async def test_what_a_worker_can_do_without(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+    """A worker whose user may not ask the server or the connection for what they are starts all the same."""
+    limits.allow(*_rules_for_the_limited("headrace-worker", *(f"+{command}" for command in _NOT_NEEDED)))
+    await preflight.check(make_state())
+    assert limits.world.admin.dbsize() == 0
+
+
+async def test_a_missing_key_stops_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+    """A worker whose user may not use one of its keys does not start, and says which one it is."""
+    state = make_state()
+    names = rights.every_key(state.keys, "app", ["default"], state.name)
+    scratch = f"~{state.keys.prefix}scratch:*"
+    for forbidden in names:
+        limits.allow("+@all", "&*", scratch, *(f"~{name}" for name in names if name != forbidden))
+        with pytest.raises(StartRefused, match=re.escape(repr(forbidden))):
+            await preflight.check(state)
+    limits.allow("+@all", "&*", scratch, *(f"~{name}" for name in names))
+    await preflight.check(state)
+
+
+async def test_a_missing_channel_stops_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+    """A worker whose user may not publish that an event has settled does not start, and says so."""
+    limits.allow("+@all", "~*", f"&{limits.world.keys.prefix}scratch:*")
+    with pytest.raises(StartRefused, match=re.escape(limits.world.keys.settled_channel(""))):
+        await preflight.check(make_state())
+
+
+async def test_a_full_server_does_not_stop_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+    """A worker starts on a full server, where its rights can't all be tried, and leaves nothing there."""
+    limits.allow(*_rules_for_the_limited("headrace-worker"))
+    with limits.full():
+        await preflight.check(make_state())
+    assert limits.world.admin.dbsize() == 0

@@ -1,0 +1,53 @@
+"""Finds out what a worker's user may not do, each command tried once on scratch keys and each key once. Pure.
+
+A script does not roll back: where a right is missing it ends half done. So a worker asks before it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.calls import Argument, Call
+from headrace.keys import Keys
+
+_TTL_MS = 60_000
+"""What a worker that is killed during its check leaves behind ends by itself."""
+
+
+def try_commands(keys: Keys) -> list[Call[object]]:
+    """Returns a harmless use of each command that scripts and loops use, in the order in which to try them."""
+    record, stream, queues, due, wake = keys.event("e"), keys.events, keys.queues, keys.due, keys.wake
+    commands: list[tuple[Argument, ...]] = [
+        ("SET", keys.leader, "x"), ("GET", keys.leader), ("INCR", keys.routes_version), ("TIME",),
+        ("HSET", record, "n", 1, "x", 1), ("HGET", record, "n"), ("HMGET", record, "n"), ("HGETALL", record),
+        ("HEXISTS", record, "n"), ("HINCRBY", record, "n", 1), ("HDEL", record, "x"),
+        ("PEXPIRE", record, _TTL_MS), ("PERSIST", record), ("PUBLISH", keys.settled_channel("e"), ""),
+        ("SADD", queues, "x"), ("SCARD", queues), ("SMEMBERS", queues),
+        ("ZADD", due, 1, "x"), ("ZCARD", due), ("ZSCORE", due, "x"), ("ZCOUNT", due, 0, 1), ("ZRANGE", due, 0, 0),
+        ("ZRANGEBYSCORE", due, 0, 1), ("ZREM", due, "x"),
+        ("LPUSH", wake, "x"), ("LLEN", wake), ("BLPOP", wake, 1),
+        ("XADD", stream, "*", "x", ""), ("XLEN", stream), ("XRANGE", stream, "-", "+", "COUNT", 1),
+        ("XGROUP", "CREATE", stream, "g", "0"), ("XREADGROUP", "GROUP", "g", "x", "COUNT", 1, "STREAMS", stream, ">"),
+        ("XPENDING", stream, "g", "-", "+", 1), ("XACK", stream, "g", "0-1"), ("XDEL", stream, "0-1"),
+        ("XGROUP", "DELCONSUMER", stream, "g", "x"),
+        ("EVAL", "return 0", 1, stream), ("DEL", record),
+    ]  # fmt: skip
+    return [Call(command, _as_it_is) for command in commands]
+
+
+def try_keys(keys: Sequence[str], channel: str) -> list[Call[object]]:
+    """Returns, for each key in turn and then for the channel, a write that changes nothing: no such key has a TTL."""
+    return [*(Call(("PERSIST", key), _as_it_is) for key in keys), Call(("PUBLISH", channel, ""), _as_it_is)]
+
+
+def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[str]:
+    """Returns all keys of a worker of that name: those of its app, its queues and an event that is named like it."""
+    return [
+        keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
+        keys.workers, keys.leader, keys.seats, keys.meta, keys.event(name), keys.worker(name), keys.bell(app),
+        keys.routes(app), *(keys.queue(app, queue) for queue in queues),
+    ]  # fmt: skip
+
+
+def _as_it_is(reply: object) -> object:
+    return reply

@@ -13,6 +13,7 @@ from headrace import (
     DeadEntryNotFound,
     Event,
     EventConflict,
+    EventNotFound,
     InvalidArgument,
     OutOfMemory,
     Retention,
@@ -20,6 +21,7 @@ from headrace import (
     SentEvent,
     ServerError,
     UnsupportedServer,
+    codec,
     operations,
     outgoing,
 )
@@ -231,6 +233,26 @@ def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
     """Waiting for NaN seconds would never end."""
     with pytest.raises(InvalidArgument, match=r"^timeout: must be seconds >= 0 or a timedelta"):
         operations.seconds(timeout)
+
+
+# What happens between look and do.
+
+
+def test_a_waiter_needs_the_record_and_not_the_mark() -> None:
+    """A full server refuses the mark that asks for a message; the record is read again by itself anyway."""
+    assert run_plan(operations.watch(KEYS, "e"), [OutOfMemory("full"), "record"]) == "record"
+    with pytest.raises(OutOfMemory):
+        run_plan(operations.watch(KEYS, "e"), [None, OutOfMemory("full")])
+
+
+def test_a_record_that_goes_between_two_looks_is_not_found() -> None:
+    """Retention may take it at any time."""
+    for plan in (operations.watch(KEYS, "e"), operations.cancel_event(KEYS, "e", Retention())):
+        with pytest.raises(EventNotFound):
+            run_plan(plan, [None, None])
+    record = codec.decode_record("e", {b"m": b"t s 0 1 0 1", b"r:app/job": b"f 1 0 0 0 default 1-0 host-1 1 2"})
+    with pytest.raises(RunNotFound):
+        run_plan(operations.retry_run(KEYS, "e:app/job"), [record], [("missing", "")])
 
 
 # Retention.

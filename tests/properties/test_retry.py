@@ -1,0 +1,73 @@
+"""A wait between attempts stays within its bounds, whatever the settings."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.codec import RunState
+from headrace_worker import Retry
+from headrace_worker.outcome import Failed, RetryLater, after_exception, after_unknown_job, unknown_for_ms
+
+DELAYS = st.floats(0, 1e9) | st.integers(0, 10**9)
+RETRIES = st.builds(
+    Retry,
+    max_attempts=st.integers(1, 100),
+    min_delay=DELAYS,
+    max_delay=DELAYS,
+    factor=st.floats(1, 1e6) | st.integers(1, 10**6),
+    jitter=st.booleans(),
+)
+DRAWS = st.floats(0, 1, exclude_max=True)
+FAILURES = st.integers(1, 50) | st.integers(1, 10**12)
+
+
+@given(RETRIES, FAILURES, DRAWS)
+def test_a_wait_is_never_longer_than_the_longest_nor_shorter_than_the_shortest(
+    retry: Retry, failures: int, drawn: float
+) -> None:
+    """It is between `min_delay` and `max_delay`, or `max_delay` where that is the smaller one."""
+    wait = retry.delay_s(failures, lambda: drawn)
+    assert min(retry.min_delay, retry.max_delay) <= wait <= retry.max_delay
+
+
+@given(RETRIES, FAILURES, st.integers(0, 100), DRAWS)
+def test_waits_never_get_shorter(retry: Retry, failures: int, more: int, drawn: float) -> None:
+    """The more failures, the longer; with jitter the same draw compares them."""
+    assert retry.delay_s(failures, lambda: drawn) <= retry.delay_s(failures + more, lambda: drawn)
+
+
+@given(RETRIES, st.integers(1, 20), DRAWS)
+def test_a_wait_is_what_the_formula_says(retry: Retry, failures: int, drawn: float) -> None:
+    """Written down once more, by multiplying; up to rounding."""
+    wait: float = retry.min_delay * ((1 + drawn) if retry.jitter else 1)
+    for _ in range(failures - 2):
+        wait *= retry.factor
+    expected = min(retry.max_delay, wait)
+    assert abs(retry.delay_s(failures, lambda: drawn) - expected) <= 1e-9 * expected
+
+
+@given(RETRIES, st.integers(1, 200), st.integers(0, 5), st.integers(0, 1))
+def test_attempts_are_as_many_as_allowed(retry: Retry, attempt: int, lost: int, replay: int) -> None:
+    """A failure is followed by the next attempt, with everything else as it was, exactly while there are any left."""
+    state = RunState(attempt, lost, 0, replay)
+    outcome = after_exception(ValueError(), timed_out=False, retry=retry, state=state, draw=lambda: 0.5)
+    if attempt < retry.max_attempts:
+        assert isinstance(outcome, RetryLater)
+        assert outcome.state == RunState(attempt + 1, lost, 0, replay)
+        assert outcome.delay_s <= retry.max_delay
+    else:
+        assert isinstance(outcome, Failed)
+
+
+@given(st.integers(1, 2**50), st.lists(st.integers(0, 10**7), max_size=20), st.integers(1, 9))
+def test_waits_for_an_unknown_job_are_bounded_and_count_nothing(first_ms: int, gaps: list[int], attempt: int) -> None:
+    """One to sixty seconds, and the time since when it is unknown stays, however late its entries come."""
+    state, queued_ms = RunState(attempt=attempt, lost=1, replay=1), first_ms
+    for gap in gaps:
+        outcome = after_unknown_job("a/b", state, queued_ms, give_up=False)
+        assert isinstance(outcome, RetryLater)
+        assert 1 <= outcome.delay_s <= 60
+        state, queued_ms = outcome.state, queued_ms + round(outcome.delay_s * 1000) + gap
+        assert state == RunState(attempt, 1, first_ms, 1)
+        assert unknown_for_ms(state, queued_ms) == queued_ms - first_ms

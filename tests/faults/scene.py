@@ -72,9 +72,12 @@ class Scene:
             await await_until(lambda: running.done() or self.is_registered(worker.name), 30, what="a registered worker")
             yield worker
             assert not running.done(), "the worker has ended by itself"
-        finally:
-            worker.stop()
-            await asyncio.wait_for(running, 30)
+        except BaseException:
+            worker.stop_now()
+            await asyncio.wait([running], timeout=10)
+            raise
+        worker.stop()
+        await asyncio.wait_for(running, 30)
 
     def is_registered(self, name: str | None) -> bool:
         """Whether the worker has a lease, held or not."""
@@ -160,6 +163,11 @@ class Scene:
         """Returns the server's time."""
         seconds, micros = self.redis.time()
         return int(seconds * 1000 + micros // 1000)
+
+    async def passed(self, seconds: float) -> None:
+        """Returns when so many seconds have passed by the server's clock."""
+        until = self.now_ms() + seconds * 1000
+        await await_until(lambda: self.now_ms() > until, 60, what=f"{seconds:g} s", interval=0.05)
 
     def leaks(self) -> list[str]:
         """Returns what the namespace holds that nothing will ever remove."""

@@ -121,7 +121,7 @@ async def test_a_server_stopped_for_longer_than_a_lease_costs_no_living_worker_i
                 lambda: "lease is renewed again" in events_of(lines), 30, what="an answer to the prompt one"
             )
             assert not holds_lease(scene, late)
-            await passed(scene, 0.2)  # long enough for a rescue, if there were one
+            await scene.passed(0.2)  # long enough for a rescue, if there were one
             assert not scene.is_fenced(names[1])
             slow_line.restore()
             await await_until(lambda: holds_lease(scene, late), 30, what="the late one's renewal")
@@ -140,9 +140,3 @@ def events_of(lines: Sequence[MutableMapping[str, Any]]) -> list[str]:
 def holds_lease(scene: Scene, worker: Worker) -> bool:
     end_ms = scene.redis.zscore(scene.keys.workers, worker.name)
     return end_ms is not None and end_ms > scene.now_ms()
-
-
-async def passed(scene: Scene, seconds: float) -> None:
-    """Returns when so many seconds have passed by the server's clock."""
-    until = scene.now_ms() + seconds * 1000
-    await await_until(lambda: scene.now_ms() > until, 30, what=f"{seconds:g} s", interval=0.05)

@@ -58,7 +58,7 @@ class Fetcher:
             return
         name = self._state.name
         for queue, entries in await self._read(name, min(self._hand.free, MAX_READ)):
-            await self._receive(name, queue, entries)
+            await self._receive(name, queue, self._new_among(queue, entries))
 
     async def recover(self, error: HeadraceError | None) -> None:
         """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
@@ -157,15 +157,26 @@ class Fetcher:
             known = set(self._hand.held)
             async for page in own_entries(self._state, protocol.WORKERS_GROUP, queue.key, name):
                 unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
-                await self._receive(name, queue, [entry for entry in unseen if not self._settle_again(queue, entry)])
+                await self._receive(name, queue, self._new_among(queue, unseen))
         self._may_hold_unseen = name != self._state.name
 
+    def _new_among(self, queue: Stream, entries: Sequence[Entry]) -> list[Entry]:
+        """Returns the entries to execute. One that is in hand, or whose outcome we remember, was delivered before.
+
+        That happens when a group was made again, when the server has gone back to older data, or when a reply to a
+        settle was lost and the settle with it.
+        """
+        new = []
+        for entry in entries:
+            key = (queue.key, entry[0].decode())
+            if key in self._hand.held or (self._settler.remembers(key) and self._settle_again(queue, entry)):
+                continue
+            new.append(entry)
+        return new
+
     def _settle_again(self, queue: Stream, entry: Entry) -> bool:
-        key = (queue.key, entry[0].decode())
-        if key in self._hand.held:
-            return True
         try:
             delivery = decode_delivery(queue, entry)
         except UndecodableEvent:
             return False
-        return self._settler.settle_again(key, Held(delivery, self._state.name, time.monotonic()))
+        return self._settler.settle_again(Held(delivery, self._state.name, time.monotonic()))

@@ -39,6 +39,7 @@ REMEMBERED_S = 30.0
 REMEMBERED_RUNS = 10_000
 REMEMBERED_BYTES = 1_024
 _TELL_STARTED_S = 0.25
+_TOLD_RUNS = 10
 
 
 class _Buried(msgspec.Struct, frozen=True):
@@ -107,11 +108,17 @@ class Settler:
         """The batch that failed is first in line again, and what was to be told with it is told with the next."""
         self._wake.set()
 
-    def settle_again(self, key: Key, held: Held) -> bool:
-        """An entry has turned up again whose outcome is known: it is recorded again, and not run."""
-        known = self._remembered.get(key)
+    def remembers(self, key: Key) -> bool:
+        """An entry of this key has had an outcome lately."""
+        return key in self._remembered
+
+    def settle_again(self, held: Held) -> bool:
+        """A delivery whose outcome is known has turned up again: that is recorded again, and the job not called."""
+        known = self._remembered.get(held.key)
         if known is None or time.monotonic() - known[0] > REMEMBERED_S:
             return False
+        if not isinstance(known[1], _Buried) and known[1].delivery.run_id != held.delivery.run_id:
+            return False  # a server that was emptied may give an id once more
         self._hand.take(held)
         self._hand.ended(held)
         self._waiting.append(_Item(held, known[1], _size_of(known[1])))
@@ -225,13 +232,14 @@ class Settler:
         self._hand.settled(item.held)
 
     def _done(self, group: list[_Item], missed: list[int]) -> None:
-        now, lost = time.monotonic(), set(missed)
-        for place, item in enumerate(group):
+        now = time.monotonic()
+        for item in group:
             self._hand.settled(item.held)
             if item.size <= REMEMBERED_BYTES:
                 self._remembered[item.held.key] = (now, item.record)
-            if place in lost:
-                log.warning("outcome dropped: the run was given to another worker", run=item.held.delivery.run_id)
+        if missed:
+            runs = [group[place].held.delivery.run_id for place in missed[:_TOLD_RUNS]]
+            log.warning("outcomes dropped: their entries were not in our hands any more", count=len(missed), runs=runs)
         while len(self._remembered) > REMEMBERED_RUNS:
             del self._remembered[next(iter(self._remembered))]
 

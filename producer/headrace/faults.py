@@ -82,7 +82,7 @@ def translate(exc: Exception) -> HeadraceError:
             "some other program writes here, so use another namespace or database"
         )
     if code in _WAITS:
-        return ServerNotReady(code, f"the server can't do this at the moment: {exc}")
+        return ServerNotReady(code, f"the server can't do this at the moment ({code}): {exc}")
     if isinstance(exc, theirs.ConnectionError | theirs.TimeoutError | OSError):
         return ConnectionFailed(f"the server can't be reached, or the line was cut: {exc}")
     if "unknown command" in str(exc).lower():

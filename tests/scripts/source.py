@@ -21,6 +21,12 @@ def file_text(name: str) -> str:
     return (files("headrace.scripts") / f"{name}.lua").read_text("utf-8")
 
 
+def header_of(name: str) -> list[str]:
+    """Returns the lines at the beginning of a verb's file that say what it does."""
+    lines = file_text(name).splitlines()
+    return lines[: next(place for place, line in enumerate(lines) if not line.startswith("-- ") and line != "--")]
+
+
 def code_of(name: str) -> str:
     """Returns what a verb executes, includes and all, without its comments."""
     lines = load(name).text.splitlines()

@@ -163,6 +163,14 @@ class World:
                 gave = exc
         return self._told(gave, was)
 
+    def ask(self, *calls: Call[Any]) -> list[Any]:
+        """Returns what the calls give, as it is; errors are raised."""
+        return self._transport.run(calls)
+
+    def count(self, stream: str) -> int:
+        """Returns how many entries a stream has."""
+        return int(_any(self.admin.xlen(self.keys.prefix + stream)))
+
     def _told(self, gave: object, was: _Dump) -> Ran:
         heard = self._hear()
         now = self._dump()

@@ -19,7 +19,8 @@
 -- Returns  {'done', events, runs, lost}  what was dispatched; lost: events without a record and without a body;
 --                                        an event that was dispatched before is only acknowledged
 --
--- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1.
+-- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1 or there
+-- are no jobs: then it frees first.
 --@ include _chunks
 --@ include _ring
 --@ include _close

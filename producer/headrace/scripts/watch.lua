@@ -4,6 +4,8 @@
 --
 -- Returns  1  when the event is known
 -- Returns  0  when it is not; nothing happened
+--
+-- It adds first, so a full server refuses it before anything is written.
 if redis.call('HEXISTS', KEYS[1], 'm') == 0 then
   return 0
 end

@@ -241,6 +241,14 @@ def a_run_that_is_all_that_is_left_of_its_record(world: World) -> Step:
 
 
 @case
+def a_run_with_a_rest_of_its_record(world: World) -> Step:
+    """What was written to a record since it was lost goes with its run: nothing else would ever take it away."""
+    world.seed("HSET", "event:e1", "r:app/job", run_line("w", "-", state="2 0 0 0"), "e", BODY)
+    world.seed("ZADD", "due", PAST, _RUN)
+    return _promote(world, [_RUN], {f"due {_RUN}": None, "event:e1 r:app/job": None, "event:e1 e": None}, dropped=1)
+
+
+@case
 def a_run_without_field(world: World) -> Step:
     """A run that its event's record does not know is dropped."""
     seed_record(world, "e1", runs="0")

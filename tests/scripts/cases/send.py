@@ -15,9 +15,10 @@ _BEYOND = FUTURE + 1
 """Later than anything in `due`."""
 
 
-def _event(
+def outgoing(
     event_id: str, payload: Any = 1, *, kind: str = "s", name: str = "user.new", source: str = "shop"
 ) -> Outgoing:
+    """Returns an event for now, as a client prepares it."""
     event = Event(name, payload, id=event_id, timestamp=_SENT_AT, source=source)
     return prepare([event], SendOptions(), now=lambda: _SENT_AT, id_kind=kind)[0]
 
@@ -48,7 +49,7 @@ def _send(world: World, *events: Outgoing) -> Any:
 @case
 def a_new_event_for_now(world: World) -> Step:
     """A new event has its record, is in `events` with its body, and `recent` names it."""
-    event = _event("e1")
+    event = outgoing("e1")
     return Step(
         _send(world, event),
         [event.sent(delivered_at=NOW)],
@@ -65,7 +66,7 @@ def a_new_event_for_now(world: World) -> Step:
 @case
 def a_large_event(world: World) -> Step:
     """A body over 8 kB stays in the record; the entry has its size alone."""
-    event = _event("e1", LARGE)
+    event = outgoing("e1", LARGE)
     return Step(
         _send(world, event),
         [event.sent(delivered_at=NOW)],
@@ -171,7 +172,7 @@ def a_time_that_has_passed(world: World) -> Step:
 @case
 def several_at_once(world: World) -> Step:
     """A batch keeps its order, notes each id's kind, and rings the wake once."""
-    events = [_event("e1", kind="c"), _later("e2", after_s=120), _later("e3", after_s=60), _event("e4", kind="d")]
+    events = [outgoing("e1", kind="c"), _later("e2", after_s=120), _later("e3", after_s=60), outgoing("e4", kind="d")]
     sent = [
         events[0].sent(delivered_at=NOW),
         events[1].sent(deliver_at=IN_120_S),
@@ -201,7 +202,7 @@ def several_at_once(world: World) -> Step:
 @case
 def its_own_retry(world: World) -> Step:
     """The same call again, its reply having been lost, changes nothing and answers as the first time."""
-    event = _event("e1")
+    event = outgoing("e1")
     _seed_sent(world, event, header("tok.1"))
     return Step(_send(world, event), [event.sent(delivered_at=moment_of(PAST))], {})
 
@@ -209,7 +210,7 @@ def its_own_retry(world: World) -> Step:
 @case
 def its_own_retry_after_dispatch(world: World) -> Step:
     """The same call again is recognised even when the event has been dispatched meanwhile."""
-    event = _event("e1")
+    event = outgoing("e1")
     _seed_sent(world, event, header("tok.1", runs="2"))
     return Step(_send(world, event), [event.sent(delivered_at=moment_of(PAST))], {})
 
@@ -234,16 +235,16 @@ def its_own_retry_after_promotion(world: World) -> Step:
 @case
 def a_delivered_id(world: World) -> Step:
     """The id of a delivered event triggers nothing again: the answer is what is stored."""
-    stored = _event("e1", "stored")
+    stored = outgoing("e1", "stored")
     _seed_sent(world, stored, header("other.1", runs="1"))
     answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True)
-    return Step(_send(world, _event("e1", "sent again")), [answer], {})
+    return Step(_send(world, outgoing("e1", "sent again")), [answer], {})
 
 
 @case
 def a_delivered_id_for_later(world: World) -> Step:
     """The id of a delivered event is not delayed either."""
-    stored = _event("e1", "stored")
+    stored = outgoing("e1", "stored")
     _seed_sent(world, stored, header("other.1", runs="1"))
     answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True)
     return Step(_send(world, _later("e1", after_s=60)), [answer], {})
@@ -252,38 +253,38 @@ def a_delivered_id_for_later(world: World) -> Step:
 @case
 def a_canceled_id(world: World) -> Step:
     """The id of a canceled event is not sent again."""
-    stored = _event("e1", "stored")
+    stored = outgoing("e1", "stored")
     _seed_sent(world, stored, header("other.1", due=FUTURE, delivered=0, canceled=PAST, runs="0"))
     answer = stored.sent(deliver_at=moment_of(FUTURE), duplicate=True)
-    return Step(_send(world, _event("e1", "sent again")), [answer], {})
+    return Step(_send(world, outgoing("e1", "sent again")), [answer], {})
 
 
 @case
 def a_remembered_id_without_contents(world: World) -> Step:
     """An id of which only the header is left (retention 0) is known as well."""
     world.seed("HSET", "event:e1", "m", header("other.1", runs="1"))
-    event = _event("e1", "sent again")
+    event = outgoing("e1", "sent again")
     return Step(_send(world, event), [event.sent(delivered_at=moment_of(PAST), duplicate=True)], {})
 
 
 @case
 def another_name(world: World) -> Step:
     """A delayed event is not replaced by one with another name."""
-    _seed_sent(world, _event("e1"), header("other.1", due=FUTURE, delivered=0))
-    return Step(_send(world, _event("e1", name="user.gone")), [EventConflict("e1")], {})
+    _seed_sent(world, outgoing("e1"), header("other.1", due=FUTURE, delivered=0))
+    return Step(_send(world, outgoing("e1", name="user.gone")), [EventConflict("e1")], {})
 
 
 @case
 def another_source(world: World) -> Step:
     """A delayed event is not replaced by one with another source."""
-    _seed_sent(world, _event("e1"), header("other.1", due=FUTURE, delivered=0))
-    return Step(_send(world, _event("e1", source="shop2")), [EventConflict("e1")], {})
+    _seed_sent(world, outgoing("e1"), header("other.1", due=FUTURE, delivered=0))
+    return Step(_send(world, outgoing("e1", source="shop2")), [EventConflict("e1")], {})
 
 
 @case
 def a_delay_is_rescheduled(world: World) -> Step:
     """A delayed event that is sent again gets the new payload and time; `recent` has it already."""
-    _seed_sent(world, _event("e1", "old"), header("other.1", due=FUTURE, delivered=0))
+    _seed_sent(world, outgoing("e1", "old"), header("other.1", due=FUTURE, delivered=0))
     world.seed("ZADD", "due", FUTURE, "e:e1")
     event = _later("e1", after_s=60, payload="new")
     return Step(
@@ -302,7 +303,7 @@ def a_delay_is_rescheduled(world: World) -> Step:
 @case
 def a_delay_is_put_off(world: World) -> Step:
     """A delayed event can be put off to a later time, which wakes nobody."""
-    _seed_sent(world, _event("e1", "old"), header("other.1", due=FUTURE, delivered=0))
+    _seed_sent(world, outgoing("e1", "old"), header("other.1", due=FUTURE, delivered=0))
     world.seed("ZADD", "due", FUTURE, "e:e1")
     event = _later("e1", at=_BEYOND)
     return Step(
@@ -320,9 +321,9 @@ def a_delay_is_put_off(world: World) -> Step:
 @case
 def a_delay_is_pulled_forward(world: World) -> Step:
     """A delayed event that is sent again for now is in `events` and not in `due` any more."""
-    _seed_sent(world, _event("e1", "old"), header("other.1", due=FUTURE, delivered=0))
+    _seed_sent(world, outgoing("e1", "old"), header("other.1", due=FUTURE, delivered=0))
     world.seed("ZADD", "due", FUTURE, "e:e1")
-    event = _event("e1", "new")
+    event = outgoing("e1", "new")
     return Step(
         _send(world, event),
         [event.sent(delivered_at=NOW)],
@@ -339,7 +340,7 @@ def a_delay_is_pulled_forward(world: World) -> Step:
 @case
 def the_same_id_twice(world: World) -> Step:
     """Of two events of a batch with one id the first is delivered, the second a duplicate of it."""
-    first, second = _event("e1", "first"), _event("e1", "second")
+    first, second = outgoing("e1", "first"), outgoing("e1", "second")
     return Step(
         _send(world, first, second),
         [first.sent(delivered_at=NOW), first.sent(delivered_at=NOW, duplicate=True)],
@@ -356,7 +357,7 @@ def the_same_id_twice(world: World) -> Step:
 @case
 def the_same_id_twice_again(world: World) -> Step:
     """The retry of a call that had one id twice answers as the first time, place by place."""
-    first, second = _event("e1", "first"), _event("e1", "second")
+    first, second = outgoing("e1", "first"), outgoing("e1", "second")
     _seed_sent(world, first, header("tok.1"))
     sent = first.sent(delivered_at=moment_of(PAST))
     return Step(_send(world, first, second), [sent, first.sent(delivered_at=sent.delivered_at, duplicate=True)], {})
@@ -393,12 +394,12 @@ def the_same_id_delayed_twice_again(world: World) -> Step:
 @case
 def new_and_known_together(world: World) -> Step:
     """Each event of a batch gets its own answer, in its place."""
-    known, foreign = _event("known", "stored"), _event("foreign")
+    known, foreign = outgoing("known", "stored"), outgoing("foreign")
     _seed_sent(world, known, header("other.1", runs="1"))
     _seed_sent(world, foreign, header("other.2", due=FUTURE, delivered=0))
-    fresh, last = _event("fresh"), _event("last")
+    fresh, last = outgoing("fresh"), outgoing("last")
     return Step(
-        _send(world, _event("known"), fresh, _event("foreign", name="user.gone"), last),
+        _send(world, outgoing("known"), fresh, outgoing("foreign", name="user.gone"), last),
         [
             known.sent(delivered_at=moment_of(PAST), duplicate=True),
             fresh.sent(delivered_at=NOW),
@@ -422,4 +423,4 @@ def new_and_known_together(world: World) -> Step:
 def a_lost_body(world: World) -> Step:
     """A delayed event whose record has lost its body does not stop the batch: it counts as another one's."""
     seed_record(world, "e1", due=FUTURE, delivered=0, body=None)
-    return Step(_send(world, _event("e1")), [EventConflict("e1")], {})
+    return Step(_send(world, outgoing("e1")), [EventConflict("e1")], {})

@@ -1,0 +1,118 @@
+"""What a script lists, tells and trims has its bounds, and what lies ahead is told to the millisecond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from headrace import ServerNotReady, calls
+from headrace.calls import Call, Retention
+from headrace_worker import protocol
+from headrace_worker.protocol import Movement, Renewed, Settled
+from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
+from tests.scripts.cases.send import outgoing
+from tests.scripts.state import World
+
+pytestmark = pytest.mark.leaves_records
+
+_LEASE_MS = 60_000
+
+
+def _with_argument(call: Call[Any], place: int, value: str) -> Call[Any]:
+    """Returns the call of a script with another ARGV[place]."""
+    args = list(call.args)
+    args[2 + int(call.args[2]) + place] = value
+    return msgspec.structs.replace(call, args=tuple(args))
+
+
+def _seed_worker(world: World, leader: str = f"w1 {FUTURE}") -> None:
+    world.seed("ZADD", "workers", FUTURE, "w1")
+    world.seed("HSET", "worker:w1", "app", "app")
+    world.seed("SET", "leader", leader)
+
+
+def _renew(world: World, movement: Movement = "moves") -> Renewed:
+    world.seed_now()
+    (renewed,) = world.ask(protocol.renew(world.keys, "w1", _LEASE_MS, movement, seats=8))
+    assert isinstance(renewed, Renewed)
+    return renewed
+
+
+@pytest.mark.parametrize("key", ["workers", "seats"])
+def test_the_leader_hears_when_the_next_one_ends(world: World, key: str) -> None:
+    """The leader is told how long the next lease or seat of another lasts."""
+    _seed_worker(world)
+    world.seed("ZADD", key, world.now_ms() + 20_000, "w9")
+    assert 10_000 < _renew(world).next_ms <= 20_000
+
+
+def test_others_hear_when_the_leadership_ends(world: World) -> None:
+    """Who does not lead is told how long the leadership lasts, and of no lease."""
+    _seed_worker(world, f"w0 {world.now_ms() + 20_000}")
+    world.seed("ZADD", "workers", world.now_ms() + 5_000, "w9")
+    assert 10_000 < _renew(world).next_ms <= 20_000
+
+
+def test_the_leader_hears_when_the_quiet_time_ends(world: World) -> None:
+    """The leader is told how long a quiet time lasts, after which it may rescue."""
+    _seed_worker(world)
+    world.seed("HSET", "meta", "quiet", world.now_ms() + 20_000)
+    assert 10_000 < _renew(world).next_ms <= 20_000
+
+
+def test_ones_own_end_is_not_ahead(world: World) -> None:
+    """What a stuck worker itself is about to lose is no reason to look sooner, nor to be told of."""
+    _seed_worker(world)
+    world.seed("ZADD", "workers", world.now_ms() + 5_000, "w1")
+    world.seed("ZADD", "seats", world.now_ms() + 5_000, "w1")
+    assert _renew(world, "stuck").next_ms == _LEASE_MS
+    world.seed("ZADD", "seats", PAST, "w1")
+    renewed = _renew(world, "stuck")
+    assert renewed.lapsed == []
+    assert not renewed.has_seat
+
+
+def test_many_ends_are_told_in_parts(world: World) -> None:
+    """Of many leases that have ended the leader is told of the first, which is enough to be busy with."""
+    _seed_worker(world)
+    for number in range(100):
+        world.seed("ZADD", "workers", PAST + number, f"v{number}")
+    dead = _renew(world).dead
+    assert 10 <= len(dead) <= 20
+    assert dead == [f"v{number}" for number in range(len(dead))]
+
+
+def test_a_queue_that_is_gone_is_told(world: World) -> None:
+    """A take from a queue without its group fails so that the worker makes it again."""
+    world.seed_now()
+    with pytest.raises(ServerNotReady) as caught:
+        world.ask(protocol.take("w1", [queue(world, "gone"), queue(world)], 10))
+    assert caught.value.code == "NOGROUP"
+
+
+def test_dead_letters_go_with_their_retention(world: World) -> None:
+    """A new dead letter takes those with it that are older than failures are kept, but for a rest of a node."""
+    for number in range(1, 501):
+        world.entry("dead", f"2-{number}", {"run": "r", "reason": "failed", "error": ""})
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
+    run = seed_run(world, "5-0", "e1")
+    world.seed_now()
+    (missed,) = world.ask(protocol.settle(world.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
+    assert missed == []
+    assert world.count("dead") < 250
+
+
+@pytest.mark.parametrize("stream", ["recent", "runs"])
+def test_listings_are_bounded(world: World, stream: str) -> None:
+    """What is listed is trimmed to about as many entries as the caller keeps."""
+    for number in range(1, 501):
+        world.entry(stream, f"2-{number}", {"x": "y"})
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
+    run = seed_run(world, "5-0", "e1")
+    world.seed_now()
+    sent = _with_argument(calls.send(world.keys, [outgoing("e2")], "tok"), 2, "100")
+    settled = protocol.settle(world.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
+    world.ask(sent if stream == "recent" else _with_argument(settled, 8, "100"))
+    assert 100 <= world.count(stream) < 250

@@ -1,0 +1,186 @@
+"""No batch is too large for a script: what Lua's stack can't take at once is taken in parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace import calls
+from headrace_worker import protocol
+from headrace_worker.delivery import Delivery, EventEntry
+from headrace_worker.protocol import Dispatched, HeldEntry, Matched, Promoted, Retried, Settled
+from headrace_worker.route import Route
+from tests.scripts.cases.case import (
+    BODY,
+    PAST,
+    RETENTION,
+    Lines,
+    delivery,
+    header,
+    queue,
+    run_line,
+    seed_entry,
+    seed_record,
+)
+from tests.scripts.cases.send import outgoing
+from tests.scripts.state import NOW, World, expected
+
+pytestmark = pytest.mark.leaves_records
+
+_MANY = 3_000
+_JOBS = [f"j{number}" for number in range(1, _MANY + 1)]
+
+
+def _seed_runs(world: World) -> list[Delivery]:
+    """An event has many runs, all in the hands of w1; their entries are 1-1, 1-2 and so on."""
+    fields: dict[str, str | int] = {f"r:app/{job}": run_line("q", f"1-{n}") for n, job in enumerate(_JOBS, 1)}
+    seed_record(world, "e1", kind="c", runs=str(_MANY), fields={"o": _MANY, **fields})
+    for number, job in enumerate(_JOBS, 1):
+        seed_entry(world, f"1-{number}", "e1", job=job, worker=None)
+    world.hold("queue:app/default", "workers", "w1", *(f"1-{number}" for number in range(1, _MANY + 1)))
+    return [delivery(world, f"1-{number}", "e1", job=job) for number, job in enumerate(_JOBS, 1)]
+
+
+def _emptied() -> Lines:
+    gone: Lines = {f"queue:app/default 1-{number}": None for number in range(1, _MANY + 1)}
+    return gone | {"queue:app/default workers w1": ""}
+
+
+def test_one_event_for_many_jobs(world: World) -> None:
+    """An event that thousands of jobs match has a run of each."""
+    seed_record(world, "e1")
+    world.entry("events", "5-0", {"i": "e1", "z": 8, "b": BODY})
+    world.hold("events", "dispatch", "w1", "5-0")
+    routes = [Route(f"app/{job}", "app", "default") for job in _JOBS]
+    batch = [Matched(EventEntry("5-0", "e1", 8, None), routes)]
+    ran = world.run(protocol.dispatch(world.keys, batch, "1", RETENTION))
+    assert ran.gave == expected(Dispatched(1, _MANY, 0))
+    changes: Lines = {
+        "events 5-0": None,
+        "events dispatch w1": "",
+        "event:e1 m": header(runs=str(_MANY)),
+        "event:e1 o": str(_MANY),
+        "bell:app new-1": {"r": ""},
+    }
+    for number, job in enumerate(_JOBS, 1):
+        changes[f"queue:app/default new-{number}"] = {"e": "e1", "j": job, "s": "", "b": BODY}
+        changes[f"event:e1 r:app/{job}"] = run_line("q", f"new-{number}")
+    assert ran.changes == changes
+
+
+def test_many_events(world: World) -> None:
+    """Thousands of events are dispatched in one call."""
+    ids = [f"e{number}" for number in range(1, _MANY + 1)]
+    for number, event_id in enumerate(ids, 1):
+        seed_record(world, event_id)
+        world.entry("events", f"2-{number}", {"i": event_id, "z": 8, "b": BODY})
+    entries = [f"2-{number}" for number in range(1, _MANY + 1)]
+    world.hold("events", "dispatch", "w1", *entries)
+    route = Route("app/job", "app", "default")
+    batch = [Matched(EventEntry(entry, each, 8, None), [route]) for entry, each in zip(entries, ids, strict=True)]
+    ran = world.run(protocol.dispatch(world.keys, batch, "1", RETENTION))
+    assert ran.gave == expected(Dispatched(_MANY, _MANY, 0))
+    assert ran.changes["events dispatch w1"] == ""
+    assert sum(line.startswith("queue:app/default new-") for line in ran.changes) == _MANY
+    assert sum(fact is None for fact in ran.changes.values()) == _MANY
+
+
+def test_many_settled_runs(world: World) -> None:
+    """Thousands of runs settle in one call, the last of which closes their event."""
+    runs = [Settled(run, "s", 0, "", b"") for run in _seed_runs(world)]
+    ran = world.run(protocol.settle(world.keys, "w1", runs, RETENTION))
+    assert ran.gave == []
+    listed = ran.changes["runs new-1"]
+    assert isinstance(listed, dict)
+    assert set(listed.items()) <= {(f"e1:app/{job}", "s") for job in _JOBS}
+    changes = _emptied() | {"event:e1 o": "0", "event:e1 ttl": "<now+1000s>", "runs new-1": listed}
+    for number, job in enumerate(_JOBS, 1):
+        changes[f"event:e1 r:app/{job}"] = run_line("s", f"1-{number}", worker="w1", started=NOW, finished=NOW)
+    assert ran.changes == changes
+
+
+def test_many_retried_runs(world: World) -> None:
+    """Thousands of runs begin to wait in one call."""
+    runs = [Retried(run, "2 0 0 0", 0, 60_000, b"") for run in _seed_runs(world)]
+    ran = world.run(protocol.retry(world.keys, "w1", runs))
+    assert ran.gave == []
+    changes = _emptied() | {"wake 0": "1"}
+    for job in _JOBS:
+        changes[f"event:e1 r:app/{job}"] = run_line("w", "-", state="2 0 0 0", worker="w1", started=NOW)
+        changes[f"due r:default:e1:app/{job}"] = "<now+60s>"
+    assert ran.changes == changes
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_many_runs_put_back(world: World, lost: int) -> None:
+    """Thousands of entries are back in one call, released or rescued."""
+    held = [HeldEntry(run.entry, world.keys.event("e1"), run.job) for run in _seed_runs(world)]
+    back = queue(world)
+    rescue = protocol.rescue(world.keys, "w1", back, held, dead=True, look_again_ms=20_000)
+    ran = world.run(rescue if lost else protocol.release(back, held))
+    assert ran.gave == _MANY
+    changes = _emptied() | {"bell:app new-1": {"r": ""}}
+    if lost:
+        changes |= {"worker:w1 fenced": NOW, "workers w1": "<now+20s>"}
+    for number, job in enumerate(_JOBS, 1):
+        entry = {"e": "e1", "j": job, "s": f"1 {lost} 0 0 0", "b": BODY}
+        changes[f"queue:app/default new-{number}"] = entry
+        changes[f"event:e1 r:app/{job}"] = run_line("q", f"new-{number}", state=f"1 {lost} 0 0")
+    assert ran.changes == changes
+
+
+def test_many_due_runs(world: World) -> None:
+    """Thousands of members are promoted in one call."""
+    fields: dict[str, str | int] = {f"r:app/{job}": run_line("w", "-", state="2 0 0 0") for job in _JOBS}
+    seed_record(world, "e1", runs=str(_MANY), fields={"o": _MANY, **fields})
+    members = [f"r:default:e1:app/{job}" for job in _JOBS]
+    for member in members:
+        world.seed("ZADD", "due", PAST, member)
+    ran = world.run(protocol.promote(world.keys, members, 0))
+    assert ran.gave == expected(Promoted(NOW, 0, [], []))
+    changes: Lines = {f"due {member}": None for member in members}
+    changes["bell:app new-1"] = {"r": ""}
+    for number, job in enumerate(_JOBS, 1):
+        changes[f"queue:app/default new-{number}"] = {"e": "e1", "j": job, "s": "2 0 0 0 8", "b": BODY}
+        changes[f"event:e1 r:app/{job}"] = run_line("q", f"new-{number}", state="2 0 0 0")
+    assert ran.changes == changes
+
+
+def test_many_taken_runs(world: World) -> None:
+    """Thousands of runs are taken in one call."""
+    for number, job in enumerate(_JOBS, 1):
+        seed_entry(world, f"1-{number}", "e1", job=job, worker=None)
+    ran = world.run(protocol.take("w1", [queue(world)], _MANY + 1))
+    (_, entries) = ran.gave[0]
+    assert [entry for entry, _ in entries] == [f"1-{number}".encode() for number in range(1, _MANY + 1)]
+
+
+def test_an_entry_of_many_fields(world: World) -> None:
+    """Of a foreign entry with thousands of fields as many are set aside as a script can."""
+    world.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
+    world.hold("queue:app/default", "workers", "w1", "5-0")
+    ran = world.run(protocol.bury(world.keys, queue(world), "5-0", "unreadable", "no entry", RETENTION))
+    assert ran.gave == 1
+    letter = ran.changes["dead new-1"]
+    assert isinstance(letter, dict)
+    assert {"reason", "error", "raw.f0", "raw.f1999"} <= set(letter)
+    assert ran.changes["queue:app/default 5-0"] is None
+
+
+def test_a_foreign_event_of_many_fields(world: World) -> None:
+    """A foreign entry of `events` with thousands of fields can be put back."""
+    world.entry("events", "5-0", {f"f{number}": number for number in range(6_000)})
+    world.hold("events", "dispatch", "w1", "5-0")
+    ran = world.run(protocol.release(protocol.events_stream(world.keys), [HeldEntry("5-0")]))
+    assert ran.gave == 1
+    assert "events new-1" in ran.changes
+    assert ran.changes["events 5-0"] is None
+
+
+def test_the_largest_batch_of_a_send(world: World) -> None:
+    """As many events as a client sends at once are sent."""
+    events = [outgoing(f"e{number}") for number in range(calls.MAX_BATCH_EVENTS)]
+    ran = world.run(calls.send(world.keys, events, "tok"))
+    assert len(ran.gave) == len(events)
+    listed = ran.changes["recent new-1"]
+    assert isinstance(listed, dict)
+    assert len(listed) == len(events)

@@ -66,7 +66,7 @@ COLUMNS = (
     Column(("idle latency", "p50, ms"), _median("p50_ms"), 2, ratio=True),
     Column(("idle latency", "p99, ms"), _median("p99_ms"), 2),
     Column(("commands", "a job"), _count("commands"), 2),
-    Column(("of them idle", "a second"), _count("idle_commands_s"), 1),
+    Column(("idle commands", "a second"), _count("idle_commands_s"), 1),
     Column(("server's CPU", "a job, µs"), _cpu, 1, ratio=True),
     Column(("worker's CPU", "a job, µs"), _median("worker_cpu_us"), 1, ratio=True),
     Column(("server's bytes", "a queued job"), _median("memory_job")),

@@ -51,7 +51,7 @@ def headrace_left(client: Any, namespace: str = "default", app: str = "bench") -
 HEADRACE = Peer(
     name="headrace",
     title="Headrace",
-    jobs=100_000,
+    jobs=150_000,
     one=10_000,
     batches=True,
     environment=environments.RUNNER,
@@ -68,14 +68,14 @@ LIMIT = Peer(
 FIELD = (
     HEADRACE,
     Peer(name="bullmq", title="BullMQ", jobs=40_000, one=5_000, batches=True),
-    Peer(name="ardiq", title="ArdiQ", jobs=30_000, one=5_000, batches=True, at_least=(3, 12)),
+    Peer(name="ardiq", title="ArdiQ", jobs=50_000, one=5_000, batches=True, at_least=(3, 12)),
     Peer(name="taskiq", title="taskiq", jobs=15_000, one=15_000),
     Peer(name="saq", title="SAQ", jobs=8_000, one=8_000),
     Peer(name="arq", title="arq", jobs=8_000, one=8_000),
     Peer(name="streaq", title="streaQ", jobs=8_000, one=4_000, batches=True),
-    Peer(name="dramatiq", title="dramatiq", jobs=8_000, one=8_000),
+    Peer(name="dramatiq", title="dramatiq", jobs=30_000, one=30_000),
     Peer(name="celery", title="Celery", jobs=6_000, one=6_000),
-    Peer(name="huey", title="huey", jobs=8_000, one=8_000),
+    Peer(name="huey", title="huey", jobs=30_000, one=30_000),
     Peer(name="rq", title="RQ", jobs=4_000, one=2_000, batches=True),
     LIMIT,
 )

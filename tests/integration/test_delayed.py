@@ -57,6 +57,23 @@ async def test_an_earlier_time_wakes_the_promoter(place: Place, client: Client, 
     assert [payload for payload, *_ in seen] == ["sooner", "pulled forward"]
 
 
+async def test_a_due_time_ends_the_promoters_read(place: Place, client: Client, redis: redis_py.Redis) -> None:
+    """The server itself looks at the times of blocked reads only ten times a second, and so ends one too late."""
+
+    def unblocked() -> int:
+        counts: Any = redis.info("commandstats")
+        return sum(counts.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("client|unblock", "client"))
+
+    seen: list[Any] = []
+    async with place.working(_app(seen, redis), block_s=60, lease_s=30):
+        client.send_event(Event("asked"), deliver_after=0.05)
+        await await_until(lambda: len(seen) == 1)
+        before = unblocked()
+        client.send_event(Event("asked"), deliver_after=0.5)
+        await await_until(lambda: len(seen) == 2)
+        assert unblocked() > before
+
+
 async def test_all_that_are_due_at_one_instant_are_dispatched(
     place: Place, client: Client, redis: redis_py.Redis
 ) -> None:

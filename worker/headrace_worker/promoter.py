@@ -5,6 +5,7 @@ Only the leader does. It sleeps until the next due time or until an earlier one 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -20,6 +21,8 @@ log = structlog.get_logger("headrace.promoter")
 
 AHEAD = 200
 """How many members of `due` are looked at in one call, and so moved by the next."""
+_SHORTEST_READ_S = 0.003
+"""A shorter wait might be over before the server has begun the read that is to be ended then."""
 
 
 class Promoter:
@@ -49,12 +52,14 @@ class Promoter:
             wait_s = min(wait_s, max(self._ahead[0].due_ms - now_ms, 0) / 1000)
         if self._is_full:
             wait_s = max(wait_s, 0.5)
-        if wait_s > 0:
-            rung = await self.reader.read(protocol.listen_wake(state.keys, wait_s))
+        if wait_s > _SHORTEST_READ_S:
+            rung = await self.reader.read_until(wait_s, protocol.listen_wake(state.keys, wait_s))
             if rung:
                 self._ahead = None
             if rung == "lease":
                 self._on_lease_ended()
+        else:
+            await asyncio.sleep(wait_s)
 
     async def recover(self, _error: HeadraceError | None) -> None:
         """What was known of `due` may have changed during an outage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ class Reader:
         self._commands = state.commands
         self._client_id: int | None = None
         self._is_reading = False
+        self._ending: asyncio.Future[None] | None = None
         self._transport = AsyncTransport(
             state.url,
             attempts=1,
@@ -52,6 +54,21 @@ class Reader:
             self._is_reading = False
         found: T = result
         return found
+
+    async def read_until(self, seconds: float, call: Call[T]) -> T:
+        """Returns what the read gives, or what it gives when it is ended after so many seconds.
+
+        The server looks at the times of blocked reads ten times a second only, so its own end of this one may come a
+        tenth of a second late. It is the rescue for a user who may not end reads.
+        """
+        timer = asyncio.get_running_loop().call_later(seconds, self._end_soon)
+        try:
+            return await self.read(call)
+        finally:
+            timer.cancel()
+
+    def _end_soon(self) -> None:
+        self._ending = asyncio.ensure_future(self.end())
 
     async def end(self) -> None:
         """The read that is open, if one is, ends soon; where the server's user may not do that, at its own time."""

@@ -125,6 +125,10 @@ class Scene:
                 held.append((fields[b"e"].decode(), fields[b"j"].decode()))
         return held
 
+    def consumers(self, stream: str, group: str) -> set[str]:
+        """Returns the names that a group knows."""
+        return {row["name"].decode() for row in self.redis.xinfo_consumers(stream, group)}
+
     def undispatched(self, worker: str) -> int:
         """Returns how many entries of `events` are in a worker's hands."""
         return len(self.redis.xpending_range(self.keys.events, "dispatch", "-", "+", 100_000, worker))

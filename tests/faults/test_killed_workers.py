@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from headrace_worker import App
 from tests.faults.scene import Scene, worker_name
 from tests.support.processes import Process
-from tests.support.waiting import wait_until
+from tests.support.waiting import await_until, wait_until
 
 LEASE: dict[str, Any] = {"lease_s": 1.0, "block_s": 0.5}
 
@@ -65,8 +66,8 @@ def test_a_killed_workers_runs_come_back_on_an_idle_stream(scene: Scene) -> None
     assert (run.status, run.attempt, run.output) == ("succeeded", 1, heir.pid)
     wait_until(lambda: not scene.redis.exists(scene.keys.worker(name)), 20, what="the dead worker to be forgotten")
     assert name not in scene.workers()
-    for stream, group in ((scene.queue("gates"), "workers"), (scene.keys.events, "dispatch")):
-        assert name.encode() not in {row["name"] for row in scene.redis.xinfo_consumers(stream, group)}
+    assert name not in scene.consumers(scene.queue("gates"), "workers")
+    assert name not in scene.consumers(scene.keys.events, "dispatch")
 
 
 def wait_for_death_or_drain(scene: Scene, worker: Process) -> None:
@@ -91,3 +92,40 @@ def test_a_poison_run_buries_only_itself(scene: Scene) -> None:
     assert [(entry.run_id, entry.reason) for entry in scene.client.list_dead().entries] == [(run.id, "lost")]
     assert [call.attempt for call in scene.calls.of(poison)] == [1, 1, 1]
     assert {scene.statuses(event)["innocent"] for event in innocents} == {"succeeded"}
+
+
+async def test_what_is_in_hands_that_nobody_knows_comes_back(scene: Scene) -> None:
+    """A read of a worker that is dead and forgotten may still be carried out: its entries are executed all the same."""
+    async with scene.working(scene.app("gates"), **LEASE):
+        pass  # the groups and routes are there
+    queued = scene.send("quick")
+    async with scene.working(App("other"), **LEASE):
+        await await_until(lambda: scene.redis.xlen(scene.queue("gates")) == 1, what="a run that nobody fetches")
+    undispatched = scene.send("quick")
+    queue, events = (scene.queue("gates"), "workers"), (scene.keys.events, "dispatch")
+    for stream, group in (queue, events):
+        assert scene.redis.xreadgroup(group, "forgotten", {stream: ">"})
+    async with scene.working(scene.app("gates"), **LEASE):
+        await scene.drained("gates")
+        await await_until(lambda: "forgotten" not in scene.consumers(*queue), 20, what="it to be forgotten")
+        await await_until(lambda: "forgotten" not in scene.consumers(*events), 20, what="it to be forgotten")
+    for event in (queued, undispatched):
+        assert scene.statuses(event) == {"quick": "succeeded"}
+
+
+async def test_a_dead_worker_whose_group_is_gone_keeps_nobody_from_being_rescued(scene: Scene) -> None:
+    """The leader is told of it first, finds no group, and goes on to the next."""
+    first = scene.start_worker("flaky", **LEASE)
+    name = worker_name(first)
+    second = scene.start_worker("gates", **LEASE)
+    worker_name(second)
+    event = scene.send("hold", "held")
+    wait_until(lambda: scene.calls.of(event), what="a run in the second one's hands")
+    first.kill()
+    scene.redis.delete(scene.queue("flaky"))
+    second.kill()
+    scene.open_gate("held")
+    async with scene.working(scene.app("gates"), **LEASE):
+        await scene.drained("gates")
+        await await_until(lambda: name not in scene.workers(), 20, what="the first one to be forgotten")
+    assert scene.statuses(event) == {"hold": "succeeded"}

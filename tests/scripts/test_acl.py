@@ -92,7 +92,8 @@ def test_a_worker_is_listed_with_what_it_uses() -> None:
 
 def _sent_by(module: ModuleType) -> set[str]:
     source = inspect.getsource(module)
-    sent = re.findall(r'(?:Call|command|send_command)(?: = )?\(\s*\(?\s*"([A-Z]+)"(?:, "(ID|UNBLOCK)")?', source)
+    command, part = r'(?:Call|command|send_command)(?: = )?\(\s*\(?\s*"([A-Z]+)"', r'(?:, "(ID|UNBLOCK|CONSUMERS)")?'
+    sent = re.findall(command + part, source)
     return {"|".join(part for part in words if part).lower() for words in sent}
 
 

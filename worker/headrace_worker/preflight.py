@@ -130,6 +130,8 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
         protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1),
         protocol.unseat(keys, _NAME, 0),
         protocol.read_held(queue, _NAME, "", 1),
+        protocol.read_consumers(queue),
+        protocol.read_workers(keys),
         protocol.leave(keys, _NAME, _APP, [queue.key], dead=False),
     )
 

@@ -467,6 +467,29 @@ def read_queues(keys: Keys) -> Call[list[str]]:
     return Call(("SMEMBERS", keys.queues), lambda reply: sorted(map(as_text, reply)))
 
 
+class Consumer(msgspec.Struct, frozen=True):
+    """One name that a group knows; `held` entries are in its hands, and it has asked for none for `idle_ms`."""
+
+    name: str
+    held: int
+    idle_ms: int
+
+
+def read_consumers(stream: Stream) -> Call[list[Consumer]]:
+    """Reads every name that the stream's group knows."""
+
+    def read(reply: list[list[Any]]) -> list[Consumer]:
+        rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in reply]
+        return [Consumer(as_text(row[b"name"]), row[b"pending"], row[b"idle"]) for row in rows]
+
+    return Call(("XINFO", "CONSUMERS", stream.key, stream.group), read)
+
+
+def read_workers(keys: Keys) -> Call[set[str]]:
+    """Reads the names of all workers that have a lease, or are looked at again."""
+    return Call(("ZRANGE", keys.workers, 0, -1), lambda reply: set(map(as_text, reply)))
+
+
 def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument]]:
     argv: list[Argument] = []
     for each in held:

@@ -6,11 +6,13 @@ It is told of ended leases and seats by the lease's answers; every step looks fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
-from headrace import HeadraceError, UndecodableEvent
+from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady, UndecodableEvent
 from headrace.keys import Keys
 from headrace_worker import protocol
 from headrace_worker.delivery import Stream, decode_delivery
@@ -21,6 +23,8 @@ log = structlog.get_logger("headrace.rescuer")
 
 _PAGE = 100
 _HOLDS, _QUIET = -1, -2
+_SEARCH_LEASES = 4
+"""The leader looks for hands that nobody knows every so many leases."""
 
 
 class Rescuer:
@@ -30,12 +34,13 @@ class Rescuer:
         self._state = state
         self._dead: list[str] = []
         self._lapsed: list[str] = []
+        self._searched_at = 0.0
         self._wake = asyncio.Event()
 
     def tell(self, dead: Sequence[str], lapsed: Sequence[str]) -> None:
         """These leases and seats have ended."""
         self._dead, self._lapsed = list(dead), list(lapsed)
-        if dead or lapsed:
+        if dead or lapsed or self._is_search_due:
             self._wake.set()
 
     def stop(self) -> None:
@@ -43,18 +48,54 @@ class Rescuer:
         self._wake.set()
 
     async def tick(self) -> None:
-        """Rescues what it was told of."""
+        """Rescues what it was told of, and now and then what nobody tells of."""
         await self._wake.wait()
         self._wake.clear()
-        for name in self._lapsed:
-            if self._state.is_leader.is_set():
-                await self._mind_seat(name)
-        for name in self._dead:
-            if self._state.is_leader.is_set():
-                await self._rescue(name)
+        strays = await self._strays() if self._is_search_due else []
+        await self._for_each(self._lapsed, self._mind_seat)
+        await self._for_each([*self._dead, *strays], self._rescue)
 
     async def recover(self, error: HeadraceError | None) -> None:
         """Nothing is to be done: the next answer of the lease tells of what is left."""
+
+    @property
+    def _is_search_due(self) -> bool:
+        every_s = _SEARCH_LEASES * self._state.config.lease_s
+        return self._state.is_leader.is_set() and time.monotonic() - self._searched_at > every_s
+
+    async def _for_each(self, names: Sequence[str], rescue: Callable[[str], Awaitable[None]]) -> None:
+        """Does it for each while this worker leads; one that fails keeps no other from its rescue."""
+        failure: HeadraceError | None = None
+        for name in names:
+            if not self._state.is_leader.is_set():
+                break
+            try:
+                await rescue(name)
+            except (ConnectionFailed, ServerNotReady):
+                raise
+            except HeadraceError as exc:
+                failure = exc
+        if failure is not None:
+            raise failure
+
+    async def _strays(self) -> list[str]:
+        """Returns the names that groups know and that have no lease.
+
+        A read that was still on its way when its worker was taken for dead and forgotten may yet be carried out,
+        and what it was handed would stay in those hands for ever.
+        """
+        keys, config = self._state.keys, self._state.config
+        self._searched_at = time.monotonic()
+        (queues,) = await self._state.commands.run([protocol.read_queues(keys)])
+        streams = [protocol.events_stream(keys), *_queues_of(keys, queues)]
+        found: set[str] = set()
+        for stream in streams:
+            with _without_group():
+                (consumers,) = await self._state.commands.run([protocol.read_consumers(stream)])
+                found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}
+        # Read last: who reads from a stream had its lease before.
+        (living,) = await self._state.commands.run([protocol.read_workers(keys)])
+        return sorted(found - living)
 
     async def _mind_seat(self, name: str) -> None:
         """Events that the worker has read go back to their stream; then the seat goes."""
@@ -104,11 +145,9 @@ class Rescuer:
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
         """Returns the ids of entries in the worker's hands; a stream whose group is gone holds nothing for anyone."""
-        (page,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)], partial=True)
-        if isinstance(page, HeadraceError):
-            log.warning("stream of a dead worker has no group", stream=stream.key, error=str(page))
-            return []
-        found: list[str] = page
+        found: list[str] = []
+        with _without_group():
+            (found,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)])
         return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
@@ -127,6 +166,19 @@ class Rescuer:
                 call = protocol.bury(keys, stream, entry[0].decode(), "unreadable", str(exc), retention)
                 await self._state.commands.run([call])
         return held
+
+
+@contextmanager
+def _without_group() -> Iterator[None]:
+    """A stream whose group is gone, or that is gone itself, holds nothing for anyone."""
+    try:
+        yield
+    except ServerNotReady as exc:
+        if exc.code != "NOGROUP":
+            raise
+    except ServerError as exc:
+        if "no such key" not in str(exc):
+            raise
 
 
 def _queues_of(keys: Keys, names: Sequence[str]) -> list[Stream]:

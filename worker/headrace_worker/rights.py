@@ -10,9 +10,6 @@ from collections.abc import Sequence
 from headrace.calls import Argument, Call
 from headrace.keys import Keys
 
-_TTL_MS = 60_000
-"""What a worker that is killed during its check leaves behind ends by itself."""
-
 
 def try_commands(keys: Keys) -> list[Call[object]]:
     """Returns a harmless use of each command that scripts and loops use, in the order in which to try them."""
@@ -21,7 +18,7 @@ def try_commands(keys: Keys) -> list[Call[object]]:
         ("SET", keys.leader, "x"), ("GET", keys.leader), ("INCR", keys.routes_version), ("TIME",),
         ("HSET", record, "n", 1, "x", 1), ("HGET", record, "n"), ("HMGET", record, "n"), ("HGETALL", record),
         ("HEXISTS", record, "n"), ("HINCRBY", record, "n", 1), ("HDEL", record, "x"),
-        ("PEXPIRE", record, _TTL_MS), ("PERSIST", record), ("PUBLISH", keys.settled_channel("e"), ""),
+        ("PEXPIRE", record, 60_000), ("PERSIST", record), ("PUBLISH", keys.settled_channel("e"), ""),
         ("SADD", queues, "x"), ("SCARD", queues), ("SMEMBERS", queues),
         ("ZADD", due, 1, "x"), ("ZCARD", due), ("ZSCORE", due, "x"), ("ZCOUNT", due, 0, 1), ("ZRANGE", due, 0, 0),
         ("ZRANGEBYSCORE", due, 0, 1), ("ZREM", due, "x"),

@@ -18,6 +18,7 @@ HOME = ROOT / ".bench"
 """Where everything that a run makes is; ignored by git."""
 REQUIREMENTS = ROOT / "bench" / "requirements"
 NODE_SOURCE = ROOT / "bench" / "peers" / "bullmq"
+PACKAGES = ("producer", "worker")
 RUNNER = "headrace"
 """The environment of the runner, of Headrace and of the limit."""
 
@@ -45,13 +46,16 @@ def python(name: str, at_least: tuple[int, int] | None = None) -> Path:
     environment = HOME / name
     found = environment / "bin" / "python"
     made_of = [str(environment), _version(base), requirements.read_text()]
+    if name == RUNNER:
+        made_of += [(ROOT / package / "pyproject.toml").read_text() for package in PACKAGES]
     if not _is_made_of(environment, made_of):
         print(f"Setting up {environment.relative_to(ROOT)} (once)", flush=True)
         _run([base, "-m", "venv", "--clear", str(environment)])
         install = [str(found), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
         _run([*install, "--require-hashes", "-r", str(requirements)])
         if name == RUNNER:
-            _run([*install, "--no-deps", "--no-build-isolation", "-e", "producer", "-e", "worker"])
+            for package in PACKAGES:
+                _run([*install, "--no-deps", "--no-build-isolation", "-e", package])
         _stamp(environment, made_of)
     return found
 

@@ -20,6 +20,8 @@ from bench.worker import WorkerFailed, WorkerProcess, ask
 from headrace import Client, Event
 
 SIDE = [sys.executable, "-m", "bench.side", "headrace"]
+GATE = "bench:go"
+"""The key that a worker started with `gate=1` waits for."""
 WORKER = [sys.executable, "-m", "bench.alone.worker"]
 
 
@@ -27,7 +29,7 @@ class Drained(msgspec.Struct, frozen=True):
     """A drain.
 
     Attributes:
-        rate: runs settled a second, from the first run's first line until nothing was left.
+        rate: runs settled a second, until nothing was left.
         seconds: how long that took.
         parts: runs begun a second in each tenth.
         before: the server just before the worker was started.
@@ -78,16 +80,22 @@ class Context:
         env = {f"BENCH_{name.upper()}": str(value) for name, value in options.items()}
         return WorkerProcess(WORKER, self.server.url, jobs, env)
 
-    def drain(self, runs: int, **options: object) -> Drained:
-        """Starts a worker on what was sent and returns how it drained, once so many runs have settled."""
+    def drain(self, runs: int, *, from_start: bool = False, **options: object) -> Drained:
+        """Starts a worker on what was sent and returns how it drained, once so many runs have settled.
+
+        Args:
+            from_start: count from the worker's start, where the first run begins only when much is done already.
+        """
         before = self.server.snapshot()
-        with self.worker(runs, **options) as worker:
-            first = worker.wait_told(1, 60)
+        with self.worker(runs, gate=1, **options) as worker:
+            time.sleep(1.0)  # it has its modules, and waits
+            started_ns = self.open_gate()
+            first_ns = started_ns if from_start else worker.wait_told(1, 60).ns
             worker.wait_told(runs, 60 + runs / 500)
             ended_ns = self.wait_until_drained()
             after = self.server.snapshot()
             told = [(each.done, each.ns) for each in worker.told]
-            seconds = (ended_ns - first.ns) / 1e9
+            seconds = (ended_ns - first_ns) / 1e9
             return Drained(
                 rate=runs / seconds,
                 seconds=seconds,
@@ -99,6 +107,11 @@ class Context:
                 after=after,
                 rss=worker.job_process().memory_info().rss,
             )
+
+    def open_gate(self) -> int:
+        """The workers that wait at the gate begin; returns the monotonic time in ns."""
+        self.server.client.set(GATE, 1)
+        return time.monotonic_ns()
 
     def wait_until_drained(self, timeout_s: float = 60) -> int:
         """Returns the monotonic time in ns at which nothing was left to dispatch or to settle."""

@@ -6,7 +6,6 @@ import contextlib
 import time
 
 from bench.alone.context import Context
-from bench.alone.worker import GATE
 from bench.results import Figure, Scenario
 
 
@@ -20,7 +19,7 @@ def measure(context: Context, scenario: Scenario) -> None:
         with contextlib.ExitStack() as stack:
             workers = [stack.enter_context(context.worker(count, gate=1)) for _ in range(processes)]
             time.sleep(1.5)  # each has its modules, and waits
-            context.server.client.set(GATE, 1)
+            context.open_gate()
             workers[0].wait_told(1, 60)
             first_ns = min(worker.wait_told(1, 60).ns for worker in workers)
             seconds = (context.wait_until_drained(60 + count / 500) - first_ns) / 1e9

@@ -9,17 +9,19 @@ import psutil
 from bench.alone.context import Context, at_most
 from bench.alone.generator import steady
 from bench.compare import percentile
+from bench.field import headrace_left
 from bench.results import Figure, Scenario
 
 RETENTION_S = 20
 EVERY_S = 10.0
+COLUMNS = ("seconds", "rss_mb", "server_mb", "p50_ms", "p99_ms", "backlog")
 
 
 def measure(context: Context, scenario: Scenario) -> None:
     """Watches a worker for as long as the run's duration says, with records kept for 20 s."""
     half = context.rate(60_000) / 2
     empty = context.server.memory()
-    series: dict[str, list[float]] = {name: [] for name in ("seconds", "rss_mb", "server_mb", "p50_ms", "p99_ms")}
+    series: dict[str, list[float]] = {name: [] for name in COLUMNS}
     with context.worker(retention_s=RETENTION_S) as worker:
         context.probe(20)
         process = psutil.Process(worker.pid)
@@ -33,6 +35,7 @@ def measure(context: Context, scenario: Scenario) -> None:
                     context.server.memory() / 2**20,
                     percentile(latencies, 50),
                     percentile(latencies, 99),
+                    float(headrace_left(context.server.client)),
                 )
                 for name, value in zip(series, row, strict=True):
                     series[name].append(round(value, 3))
@@ -56,7 +59,8 @@ def _figures(series: dict[str, list[float]], load: float, left_mb: float) -> lis
     rss = settled or series["rss_mb"]
     growth = rss[-1] / rss[0]
     return [
-        Figure("lasted", series["seconds"][-1], "s", note=f"{load:,.0f} events a second"),
+        Figure("the load", load, "events/s", note="half of what was drained just before"),
+        Figure("most that was waiting at a look", max(series["backlog"]), "", note="more than a moment's is too much"),
         at_most("worker's RSS at its end", rss[-1], "MB", None),
         at_most("its growth once settled", (growth - 1) * 100, "%", 5, f"from {rss[0]:.1f} MB"),
         at_most("latency p50 at its worst", max(series["p50_ms"]), "ms", None, f"best {min(series['p50_ms']):.2f}"),

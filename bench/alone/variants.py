@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.alone.context import Context
 from bench.results import Figure, Scenario
 
 
 def measure(context: Context, scenario: Scenario) -> None:
     """Drains the same events with records kept and dropped, by a coroutine and by a plain function."""
-    for name, usual, options in (
+    cases: tuple[tuple[str, int, dict[str, Any]], ...] = (
         ("async job, records kept an hour", 100_000, {}),
         ("async job, retention 0", 100_000, {"retention_s": 0}),
         ("async job, concurrency 100 (default)", 100_000, {"concurrency": 100}),
         ("plain function in threads, concurrency 32", 20_000, {"plain": 1, "concurrency": 32}),
-    ):
+    )
+    for name, usual, options in cases:
         count = context.number(usual, 2_000)
         context.server.reset()
         context.fill(count)

@@ -13,12 +13,12 @@ import time
 
 import redis
 
+from bench.alone.context import GATE
 from bench.side import Payload, url
 from bench.tally import Tally
 from headrace import Retention
 from headrace_worker import App, Worker, WorkerConfig, event_trigger
 
-GATE = "bench:go"
 HANG = "bench.hang"
 
 

@@ -191,11 +191,14 @@ class AsyncTransport:
         Args:
             on_connect: is awaited with each new connection once it is ready.
         """
-        options = pool_options(reply_timeout_s)
+        # One timeout around an exchange is cheaper than redis-py's around each read and write of it.
+        options = pool_options(reply_timeout_s) | {"socket_timeout": None}
         if on_connect is not None:
             options["redis_connect_func"] = on_connect
         self.pool = _make_pool(redis.asyncio.ConnectionPool, url, options | {"retry": AsyncRetry(NoBackoff(), 0)})
         self._backoff = Backoff(attempts)
+        self._reply_timeout_s = reply_timeout_s
+        self._idle: list[Any] = []
 
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
         """Returns the results of the calls, sent in one round trip.
@@ -218,13 +221,10 @@ class AsyncTransport:
 
     async def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
         try:
-            connection: Any = await self.pool.get_connection()
-        except Exception as exc:
+            async with asyncio.timeout(self._reply_timeout_s):
+                replies = await self._exchange(await self._borrow(), calls)
+        except (redis.RedisError, OSError) as exc:  # the timeout is one
             raise translate(exc) from exc
-        try:
-            replies = await self._exchange(connection, calls)
-        finally:
-            await self.pool.release(connection)
         return _read(calls, replies, partial=partial)
 
     async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
@@ -234,17 +234,29 @@ class AsyncTransport:
             if repeated := _repeated(calls, replies):
                 await connection.send_packed_command(_pack(repeated))
                 replies[-len(repeated) :] = [await _receive_async(connection) for _ in repeated]
-        except HeadraceError:
-            raise
         except BaseException as exc:
             await connection.disconnect(nowait=True)
+            await self.pool.release(connection)
             if isinstance(exc, Exception):
                 raise translate(exc) from exc
             raise
+        self._idle.append(connection)
         return replies
+
+    async def _borrow(self) -> Any:
+        """Returns a connection that nobody else has; those of an earlier call spare the pool's bookkeeping."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_connected and not await connection.can_read():
+                return connection
+            await connection.disconnect(nowait=True)  # most likely the server has closed it
+            await self.pool.release(connection)
+        return await self.pool.get_connection()
 
     async def close(self) -> None:
         """The connections are closed; a later call opens new ones."""
+        while self._idle:
+            await self.pool.release(self._idle.pop())
         await self.pool.disconnect()
 
 

@@ -7,6 +7,7 @@ nobody has seen. It must not execute or settle.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
@@ -107,6 +108,8 @@ class Fetcher:
         if self._is_ours(name, len(deliveries)):
             for delivery in deliveries:
                 self._executor.start(delivery, name)
+            # Functions begin before the next read is open: one that blocks the event loop is not handed more runs.
+            await asyncio.sleep(0)
 
     def _is_ours(self, name: str, count: int) -> bool:
         """What was handed to a name that has been fenced since is rescued by others, and must not start here."""

@@ -39,7 +39,7 @@ def test_a_signal_lets_runs_in_hand_end(processes: Processes, client: Client, nu
     assert "nap e1 ends" in worker.output
     assert "left behind" not in worker.output
     assert client.get_run("e1:everyday/nap").status == "succeeded"
-    assert client.get_event("e2").runs == []
+    assert [run.started_at for run in client.get_event("e2").runs] in ([], [None])  # dispatched perhaps, but not begun
 
 
 def test_a_second_signal_releases_runs_at_once(processes: Processes, client: Client) -> None:

@@ -40,7 +40,7 @@ def main() -> None:
         parser.error("--docs tells of everyone, so it does not go with --only")
 
     with running_server() as server:
-        results = _new_results(server)
+        results = _new_results(server, _command(args))
         if args.command == "compare":
             plan = Plan(scale=args.scale, rounds=args.rounds)
             results.plan = msgspec.to_builtins(plan)
@@ -69,10 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _new_results(server: Server) -> Results:
+def _command(args: argparse.Namespace) -> str:
+    """Returns what makes the same figures: the target with the variables that are not the usual ones."""
+    usual = {"only": "", "scale": 1.0, "rounds": 3, "duration": 600.0}
+    given = [
+        f'{name.upper()}="{getattr(args, name)}"' for name in usual if getattr(args, name, usual[name]) != usual[name]
+    ]
+    return " ".join(["make", {"compare": "bench", "alone": "bench-headrace"}[args.command], *given])
+
+
+def _new_results(server: Server, command: str) -> Results:
     return Results(
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command="make " + ("bench" if "compare" in sys.argv else "bench-headrace"),
+        command=command,
         commit=commit(),
         machine=this_machine(server.version()),
         plan={},

@@ -35,12 +35,6 @@ def headrace(url: str, namespace: str) -> Headrace:
 
 
 @pytest.fixture
-def client(url: str, namespace: str) -> Any:
-    with Client(url, namespace=namespace) as client:
-        yield client
-
-
-@pytest.fixture
 def settle(url: str, namespace: str) -> Callable[[], Any]:
     """Runs the jobs of everything that was sent."""
     return lambda: run_until_settled(app, url, namespace=namespace)

@@ -21,12 +21,6 @@ from tests.support.waiting import wait_until
 APP = "tests.apps.everyday:app"
 
 
-@pytest.fixture
-def client(url: str, namespace: str) -> Iterator[Client]:
-    with Client(url, namespace=namespace) as client:
-        yield client
-
-
 def lines(process: Process, pattern: str, count: int) -> list[re.Match[str]]:
     """Returns the matches in the output once there are so many."""
 

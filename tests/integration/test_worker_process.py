@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,12 +12,6 @@ from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 
 APP = "tests.apps.everyday:app"
-
-
-@pytest.fixture
-def client(url: str, namespace: str) -> Iterator[Client]:
-    with Client(url, namespace=namespace) as client:
-        yield client
 
 
 def started(process: Process) -> Process:

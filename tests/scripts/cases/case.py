@@ -23,7 +23,8 @@ RETENTION = Retention(success_s=1_000, failure_s=5_000, dedupe_client_s=100, ded
 NO_RETENTION = Retention(success_s=0, failure_s=0, dedupe_client_s=100, dedupe_sender_s=2_000)
 
 BODY = "an event"
-LARGE = "x" * 8_193
+LARGEST_INLINE, LARGE = "x" * 8_192, "x" * 8_193
+"""What travels in an entry to the last byte, and what does not."""
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from headrace_worker.route import Route
 from tests.scripts.cases.case import (
     BODY,
     LARGE,
+    LARGEST_INLINE,
     NO_RETENTION,
     RETENTION,
     Lines,
@@ -151,6 +152,19 @@ def a_large_body(world: World) -> Step:
         "bell:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB, _TWO])], Dispatched(1, 2, 0), changes, full="refused")
+
+
+@case
+def the_largest_body_inside(world: World) -> Step:
+    """A body of 8 kB is copied."""
+    event = _seed_event(world, body=LARGEST_INLINE)
+    changes = _acknowledged() | {
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "", "b": LARGEST_INLINE},
+        "event:e1 m": header(runs="1"),
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
 
 
 @case

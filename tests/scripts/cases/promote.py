@@ -11,6 +11,7 @@ from tests.scripts.cases.case import (
     BODY,
     FUTURE,
     LARGE,
+    LARGEST_INLINE,
     LONG_PAST,
     PAST,
     Step,
@@ -92,6 +93,32 @@ def a_due_event_with_a_large_body(world: World) -> Step:
         "event:e1 m": header(due=PAST, delivered=NOW),
     }
     return _promote(world, ["e:e1"], changes, full="refused")
+
+
+@case
+def the_largest_body_inside(world: World) -> Step:
+    """A body of 8 kB travels in the entry of an event."""
+    _seed_delayed(world, body=LARGEST_INLINE)
+    changes: Changes = {
+        "due e:e1": None,
+        "events new-1": {"i": "e1", "z": "8192", "b": LARGEST_INLINE},
+        "event:e1 m": header(due=PAST, delivered=NOW),
+    }
+    return _promote(world, ["e:e1"], changes, full="refused")
+
+
+@case
+def the_largest_body_of_a_run_inside(world: World) -> Step:
+    """A body of 8 kB travels in the entry of a run."""
+    _seed_waiting(world, body=LARGEST_INLINE)
+    line = run_line("q", "new-1", state="2 1 0 0", worker="w1", started=LONG_PAST, outcome="error")
+    changes: Changes = {
+        f"due {_RUN}": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "2 1 0 0 8192", "b": LARGEST_INLINE},
+        "event:e1 r:app/job": line,
+        "bell:app new-1": {"r": ""},
+    }
+    return _promote(world, [_RUN], changes)
 
 
 @case

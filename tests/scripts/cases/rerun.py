@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace import calls
-from tests.scripts.cases.case import BODY, FUTURE, LARGE, PAST, Step, case, run_line, seed_record
+from tests.scripts.cases.case import BODY, FUTURE, LARGE, LARGEST_INLINE, PAST, Step, case, run_line, seed_record
 from tests.scripts.state import Changes, World
 
 _REPLAYED = "1 0 0 1"
@@ -68,6 +68,13 @@ def a_large_body(world: World) -> Step:
     """A body over 8 kB stays in the record; the entry's state has its size."""
     seed_failed_run(world, body=LARGE)
     return _rerun(world, ("queued", "new-1"), _queued(f"{_REPLAYED} {len(LARGE)}", ""))
+
+
+@case
+def the_largest_body_inside(world: World) -> Step:
+    """A body of 8 kB travels in the entry."""
+    seed_failed_run(world, body=LARGEST_INLINE)
+    return _rerun(world, ("queued", "new-1"), _queued(f"{_REPLAYED} 8192", LARGEST_INLINE))
 
 
 @case

@@ -81,6 +81,23 @@ def a_large_event(world: World) -> Step:
 
 
 @case
+def the_largest_event_inside(world: World) -> Step:
+    """A body of 8 kB travels in the entry."""
+    event = outgoing("e1", "x" * (8_192 - len(outgoing("e1", "x" * 8_000).body) + 8_000))
+    return Step(
+        _send(world, event),
+        [event.sent(delivered_at=NOW)],
+        {
+            "event:e1 m": header("tok.1", delivered=NOW),
+            "event:e1 e": _text(event),
+            "events new-1": {"i": "e1", "z": "8192", "b": _text(event)},
+            "recent new-1": {"e1": "user.new"},
+        },
+        full="refused",
+    )
+
+
+@case
 def a_delay_rings_the_wake(world: World) -> Step:
     """A delayed event is in `due` alone, and the promoter is woken, as nothing was due earlier."""
     event = _later("e1", after_s=60)

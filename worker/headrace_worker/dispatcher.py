@@ -26,7 +26,7 @@ from headrace_worker.state import WorkerState
 log = structlog.get_logger("headrace.dispatcher")
 
 MAX_BATCH_RUNS = 2_000
-_FULL_PAUSE_S = 0.2
+_FIRST_FULL_PAUSE_S, _LONGEST_FULL_PAUSE_S = 0.01, 1.0
 
 
 class Dispatcher:
@@ -195,18 +195,40 @@ class Dispatcher:
         return True
 
     async def _send_to_full_server(self, batch: Sequence[Matched], version: str) -> bool:
-        state = self._state
-        for matched in batch:
-            while not state.stopping.is_set():
-                (answer,) = await state.commands.run(
-                    [protocol.dispatch(state.keys, [matched], version, state.config.retention, free_first=True)]
-                )
-                if isinstance(_noted(answer), RoutesStale):
-                    return False
-                if not isinstance(answer, QueuesFull):
-                    break
-                await asyncio.sleep(_FULL_PAUSE_S)
+        """Dispatches events one by one into empty queues; those that find none for long go behind all others."""
+        left, pause_s = list(batch), _FIRST_FULL_PAUSE_S
+        while left and pause_s < _LONGEST_FULL_PAUSE_S and not self._state.stopping.is_set():
+            waiting = await self._send_into_empty_queues(left, version)
+            if waiting is None:
+                return False
+            pause_s = pause_s * 2 if len(waiting) == len(left) else _FIRST_FULL_PAUSE_S
+            left = waiting
+            if left:
+                await asyncio.sleep(pause_s)
+        if left:
+            held = [protocol.HeldEntry(matched.entry.entry) for matched in left]
+            await self._state.commands.run([protocol.release(protocol.events_stream(self._state.keys), held)])
         return True
+
+    async def _send_into_empty_queues(self, batch: Sequence[Matched], version: str) -> list[Matched] | None:
+        """Returns the events that found a queue of theirs with entries in it; None if the routes have changed."""
+        state = self._state
+        waiting: list[Matched] = []
+        full: set[frozenset[str]] = set()
+        for matched in batch:
+            jobs = frozenset(route.job for route in matched.routes)
+            if jobs in full:
+                waiting.append(matched)
+                continue
+            (answer,) = await state.commands.run(
+                [protocol.dispatch(state.keys, [matched], version, state.config.retention, free_first=True)]
+            )
+            if isinstance(_noted(answer), RoutesStale):
+                return None
+            if isinstance(answer, QueuesFull):
+                full.add(jobs)
+                waiting.append(matched)
+        return waiting
 
     async def _bury(self, entry: str, error: str) -> None:
         log.error("event can't be read and is set aside in dead", entry=entry, error=error)

@@ -12,6 +12,7 @@ import structlog
 from headrace import HeadraceError
 from headrace.client import resolve_namespace, resolve_url
 from headrace.keys import Keys
+from headrace.transport import Backoff
 from headrace_worker import preflight, protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
@@ -34,6 +35,9 @@ log = structlog.get_logger("headrace.worker")
 
 _LAST_WRITES_S = 5.0
 """How long a stopping worker tries to record its last outcomes; what it can't is run again elsewhere."""
+
+_LAST_ATTEMPTS = 5
+"""How often it tries to leave in order."""
 
 
 class Worker:
@@ -243,20 +247,29 @@ class _Running:
 
     async def _leave(self) -> None:
         """What is still in this worker's hands goes back, and its name is forgotten; else its lease runs out."""
-        state = self._state
-        try:
-            await self._dispatcher.end()
-            for queue in state.queues:
-                await self._release(queue)
-            queues = [queue.key for queue in state.queues]
-            await self._lease.stop()
-            await state.commands.run([protocol.leave(state.keys, state.name, state.app.name, queues, dead=False)])
-        except HeadraceError as exc:
-            log.warning("could not leave in order; other workers take over when the lease ends", error=str(exc))
-            await self._lease.stop()
+        backoff = Backoff(_LAST_ATTEMPTS)
+        for failures in range(1, backoff.attempts + 1):
+            try:
+                await self._give_everything_back()
+                break
+            except HeadraceError as exc:
+                if failures == backoff.attempts:
+                    log.warning("could not leave in order; others take over when the lease ends", error=str(exc))
+                else:
+                    await asyncio.sleep(backoff.delay_s(failures))
+        await self._lease.stop()
         await self._executor.close()
         for reader in (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader):
             await reader.close()
+
+    async def _give_everything_back(self) -> None:
+        state = self._state
+        await self._dispatcher.end()
+        for queue in state.queues:
+            await self._release(queue)
+        queues = [queue.key for queue in state.queues]
+        await self._lease.stop()
+        await state.commands.run([protocol.leave(state.keys, state.name, state.app.name, queues, dead=False)])
 
     async def _release(self, stream: Stream) -> None:
         state = self._state

@@ -1,0 +1,81 @@
+"""A worker that is asked to stop lets its runs end, and gives back what does not, with nothing counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace.scripts import load
+from tests.faults.scene import Scene, worker_name
+from tests.support.proxy import Proxy
+from tests.support.waiting import await_until, wait_until
+
+SETTINGS: dict[str, Any] = {"block_s": 0.5, "concurrency": 10}
+LONG_LEASE_S = 60.0
+"""No rescue comes into play: what comes back in time has been given back."""
+
+
+def lives_lost(scene: Scene, event: str, job: str) -> int:
+    """Returns how many workers died with the run in their hands, as its record says."""
+    field: bytes = scene.redis.hget(scene.keys.event(event), f"r:{job}")
+    return int(field.split()[2])
+
+
+def test_a_run_longer_than_the_grace_goes_to_another_worker_with_nothing_counted(scene: Scene) -> None:
+    """It is called there at once, at the same attempt and with no life lost, and the stopped worker is forgotten."""
+    stopping = scene.start_worker("gates", **SETTINGS, lease_s=LONG_LEASE_S, grace_s=0.2)
+    name = worker_name(stopping)
+    event = scene.send("hold", "held")
+    wait_until(lambda: scene.calls.of(event), what="the first call")
+    heir = scene.start_worker("gates", **SETTINGS, lease_s=LONG_LEASE_S)
+    worker_name(heir)
+    stopping.terminate()
+    assert stopping.wait(30) == 0
+    wait_until(lambda: len(scene.calls.of(event)) == 2, 20, what="the second call")
+    assert [(call.pid, call.attempt) for call in scene.calls.of(event)] == [(stopping.pid, 1), (heir.pid, 1)]
+    assert name not in scene.workers()
+    scene.open_gate("held")
+    scene.wait_drained("gates")
+    assert scene.statuses(event) == {"hold": "succeeded"}
+    assert lives_lost(scene, event, "gates/hold") == 0
+
+
+def test_a_drain_longer_than_the_lease_loses_nothing(scene: Scene) -> None:
+    """The lease is renewed until the last run has ended, so nobody else takes it; what is sent meanwhile others do."""
+    lease_s = 1.0
+    stopping = scene.start_worker("gates", **SETTINGS, lease_s=lease_s)
+    name = worker_name(stopping)
+    event = scene.send("hold", "held")
+    wait_until(lambda: scene.calls.of(event), what="the first call")
+    heir = scene.start_worker("gates", **SETTINGS, lease_s=lease_s)
+    worker_name(heir)
+    stopping.terminate()
+    stopping.wait_for_line("worker stops")
+    until = scene.now_ms() + 2500 * lease_s
+    wait_until(lambda: scene.now_ms() > until, 30, what="more than two leases", interval=0.05)
+    meanwhile = scene.send("quick")
+    wait_until(lambda: scene.calls.of(meanwhile), 20, what="a run for the other worker")
+    assert [call.pid for call in scene.calls.of(meanwhile)] == [heir.pid]
+    assert scene.held_by(name, "gates") == [(event, "hold")]
+    scene.open_gate("held")
+    assert stopping.wait(30) == 0
+    (run,) = scene.client.get_event(event).runs
+    assert (run.status, run.output, run.worker) == ("succeeded", stopping.pid, name)
+    assert len(scene.calls.of(event)) == 1
+    assert name not in scene.workers()
+
+
+async def test_a_lost_reply_on_the_way_out_costs_no_lease(scene: Scene, proxy: Proxy) -> None:
+    """What the stopping worker asked last it asks again: its runs are given back, and it is forgotten, at once."""
+    settings = {**SETTINGS, "lease_s": LONG_LEASE_S, "grace_s": 0.0}
+    async with scene.working(scene.app("gates"), url=proxy.url, **settings) as worker:
+        name = worker.name
+        event = scene.send("hold", "held")
+        await await_until(lambda: scene.calls.of(event), what="the first call")
+        cuts = [proxy.cut_after_request(load(verb).sha.encode()) for verb in ("release", "leave")]
+    assert [cut.done for cut in cuts] == [1, 1]
+    assert name not in scene.workers()
+    assert lives_lost(scene, event, "gates/hold") == 0
+    scene.open_gate("held")
+    async with scene.working(scene.app("gates"), **settings):
+        await scene.drained("gates")
+    assert scene.statuses(event) == {"hold": "succeeded"}

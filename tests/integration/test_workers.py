@@ -484,8 +484,9 @@ async def _dispatched(place: Place, app: App, client: Client, events: list[Event
     return [each.id for each in sent]
 
 
+@pytest.mark.parametrize(("one", "other"), ["ab", "ba"])
 async def test_a_run_on_its_last_life_executes_alone(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str, one: str, other: str
 ) -> None:
     """Nothing of its own queue or of another one executes beside it, and all run in the end."""
     app, executing, beside, seen = App("app"), set(), [], []
@@ -500,10 +501,10 @@ async def test_a_run_on_its_last_life_executes_alone(
             executing.discard(payload)
             seen.append(payload)
 
-    events = [Event("a", payload=f"a{n}") for n in range(5)] + [Event("a", payload="poison")]
-    events += [Event("b", payload=f"b{n}") for n in range(5)]
+    events = [Event(one, payload=f"{one}{n}") for n in range(5)] + [Event(one, payload="poison")]
+    events += [Event(other, payload=f"{other}{n}") for n in range(5)]
     ids = await _dispatched(place, app, client, events)
-    redis.xadd(f"{prefix}queue:app/a", _take_out(redis, prefix, ids[5], "a"))
+    redis.xadd(f"{prefix}queue:app/{one}", _take_out(redis, prefix, ids[5], one))
     await place.settle(app)
     assert beside == [{"poison"}]
     assert sorted(seen) == sorted(each.payload for each in events)

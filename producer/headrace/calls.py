@@ -209,7 +209,7 @@ def _read_index(reply: list[Any]) -> list[IndexEntry]:
     return [
         IndexEntry(
             as_text(entry_id),
-            [(as_text(fields[i]), as_text(fields[i + 1])) for i in range(0, len(fields), 2)],
+            [(as_text(fields[i]), as_text(fields[i + 1])) for i in range(len(fields) - 2, -1, -2)],
         )
         for entry_id, fields in reply
         if fields is not None
@@ -232,7 +232,7 @@ def _read_dead(reply: list[Any]) -> list[DeadEntry]:
 
 
 def _read_dead_entry(entry_id: str, fields: list[bytes]) -> DeadEntry:
-    values = {as_text(fields[i]): fields[i + 1] for i in range(0, len(fields), 2)}
+    values = {as_text(fields[i]): fields[i + 1] for i in range(len(fields) - 2, -1, -2)}
     run = as_text(values["run"]) if "run" in values else None
     parts = split_run_id(run) if run else None
     error = values.get("error", b"")

@@ -143,6 +143,21 @@ def test_a_fingerprint_without_subscriptions_is_passed_over() -> None:
 # Versions of the format.
 
 
+@pytest.mark.parametrize("damaged", [b"", b"\xc1", b"\x81\xa6format", b"\x82\xa6format\x01\xa4jobs\x05"])
+def test_damaged_subscriptions_hinder_no_other_app(damaged: bytes) -> None:
+    """They match nothing and are named; an older version of the same app counts in their place."""
+    older = _blob(old="signed.up")
+    routes = Routes(
+        "1",
+        {
+            "other": _hash((_blob(mine="signed.up"), 1, ["w"])),
+            "app": _hash((older, 1, ["w1"]), (damaged, 2, ["w2"])),
+        },
+    )
+    assert _matched(routes, "signed.up") == {"other/mine", "app/old"}
+    assert routes.unreadable == [f"app {fingerprint_of(damaged)}"]
+
+
 def test_routes_that_need_a_newer_release_are_refused_by_name() -> None:
     """Whatever else stands in them; the error says what this worker does not do."""
     blob = msgspec.msgpack.encode({"format": ROUTES_FORMAT + 1, "jobs": "in a shape of the future"})

@@ -90,6 +90,8 @@ class Dispatcher:
             )
             stored = await state.commands.run([protocol.read_routes(state.keys, app) for app in apps])
             self._routes = Routes(version, dict(zip(apps, stored, strict=True)))
+            if self._routes.unreadable:
+                log.error("subscriptions can't be read and match nothing", subscriptions=self._routes.unreadable)
             self.is_too_old = False
         return self._routes
 

@@ -79,7 +79,9 @@ class Routes:
     """The effective subscriptions of all apps at one version, and the match against them."""
 
     def __init__(self, version: str, stored: Mapping[str, Mapping[bytes, bytes]]) -> None:
-        """The routes are ready to match.
+        """The routes are ready to match; `unreadable` names the apps and fingerprints that could not be read.
+
+        One app's damaged subscriptions stop no other app's events.
 
         Args:
             version: of the routes, read before the rest.
@@ -92,9 +94,30 @@ class Routes:
         self.version = version
         self._by_name: dict[str, list[_Candidate]] = {}
         self._live: set[str] = set()
+        self.unreadable: list[str] = []
         for app, fields in stored.items():
-            for subscription in _effective(app, fields, self._live):
+            for subscription in self._effective(app, fields):
                 self._add(app, subscription)
+
+    def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[Subscription]:
+        """Returns each job's subscription of the newest fingerprint with a live worker; if none lives, the last one."""
+        prints = {value for field, value in fields.items() if field.startswith(b"w:")}
+        alive = bool(prints)
+        if not alive and b"last" in fields:
+            prints = {fields[b"last"]}
+        newest_first = sorted(prints, key=lambda each: int(fields.get(b"n:" + each, b"0")), reverse=True)
+        jobs: dict[str, Subscription] = {}
+        for fingerprint in newest_first:
+            blob = fields.get(b"s:" + fingerprint)
+            subscriptions = None if blob is None else _decode(app, blob)
+            if subscriptions is None:
+                self.unreadable.append(f"{app} {fingerprint.decode('utf-8', 'backslashreplace')}")
+                continue
+            for subscription in subscriptions:
+                jobs.setdefault(subscription.job, subscription)
+                if alive:
+                    self._live.add(f"{app}/{subscription.job}")
+        return jobs.values()
 
     def _add(self, app: str, subscription: Subscription) -> None:
         trigger = subscription.trigger
@@ -136,26 +159,15 @@ class Routes:
 _UNREAD: object = object()
 
 
-def _effective(app: str, fields: Mapping[bytes, bytes], live: set[str]) -> Iterable[Subscription]:
-    """Returns each job's subscription of the newest fingerprint with a live worker; if none lives, the last stays."""
-    prints = {value for field, value in fields.items() if field.startswith(b"w:")}
-    alive = bool(prints)
-    if not alive and b"last" in fields:
-        prints = {fields[b"last"]}
-    newest_first = sorted(prints, key=lambda each: int(fields.get(b"n:" + each, b"0")), reverse=True)
-    jobs: dict[str, Subscription] = {}
-    for fingerprint in newest_first:
-        blob = fields.get(b"s:" + fingerprint)
-        if blob is None:
-            continue
+def _decode(app: str, blob: bytes) -> list[Subscription] | None:
+    """Returns stored subscriptions; None for bytes that are none."""
+    try:
         needed = _needed_format(blob)
         if needed > ROUTES_FORMAT:
             raise RoutesTooNew(app, needed)
-        for subscription in _decoder.decode(blob).jobs:
-            jobs.setdefault(subscription.job, subscription)
-            if alive:
-                live.add(f"{app}/{subscription.job}")
-    return jobs.values()
+        return _decoder.decode(blob).jobs
+    except msgspec.MsgspecError:
+        return None
 
 
 class _Needed(msgspec.Struct):

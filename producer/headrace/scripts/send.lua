@@ -20,6 +20,7 @@
 -- It adds first, so a full server refuses it before anything is written. The record comes last: where a right is
 -- missing, none says of an event that is nowhere that it was sent.
 --@ include _time
+--@ include _list
 local events, due, wake, recent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local call, inline = ARGV[1], tonumber(ARGV[3])
 local now = now_ms()
@@ -87,9 +88,7 @@ for i = 1, #KEYS - 4 do
   end
 end
 
-if #index > 0 then
-  redis.pcall('XADD', recent, 'MAXLEN', '~', ARGV[2], '*', unpack(index))
-end
+list(recent, ARGV[2], index)
 if earliest and (not head or earliest < tonumber(head)) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end

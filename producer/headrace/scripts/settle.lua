@@ -20,6 +20,7 @@
 -- It frees first, so a full server lets it pass.
 --@ include _time
 --@ include _chunks
+--@ include _list
 --@ include _close
 local runs, dead, now = KEYS[1], KEYS[2], now_ms()
 redis.call('XLEN', runs)
@@ -77,7 +78,5 @@ end
 for queue, entries in pairs(gone) do
   call_in_chunks('XDEL', queue, entries)
 end
-if #index > 0 then
-  redis.call('XADD', runs, 'MAXLEN', '~', ARGV[8], '*', unpack(index, 1, math.min(#index, 5000)))
-end
+list(runs, ARGV[8], index)
 return missed

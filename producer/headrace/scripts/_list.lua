@@ -1,0 +1,8 @@
+-- Adds pairs to a stream for listing, twenty an entry at most, so that its limit in entries bounds its bytes.
+-- A listing is no part of any guarantee, so it may fail and comes last.
+local function list(stream, limit, pairs_in_turn)
+  for first = 1, #pairs_in_turn, 40 do
+    redis.pcall('XADD', stream, 'MAXLEN', '~', limit, '*',
+      unpack(pairs_in_turn, first, math.min(first + 39, #pairs_in_turn)))
+  end
+end

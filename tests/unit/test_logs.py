@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -52,6 +54,19 @@ def test_no_value_breaks_a_line_for_people(capsys: pytest.CaptureFixture[str], g
     assert len(written.splitlines()) == 2
     assert "\x1b[31m" not in written
     assert "\\n" in written
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_line_is_one_write(monkeypatch: pytest.MonkeyPatch, log_format: logs.LogFormat) -> None:
+    """Its end included, so that lines of processes that write to one place don't mix."""
+    writes: list[str] = []
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "write", writes.append)
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(log_format)
+    structlog.get_logger().info("hello")
+    assert len(writes) == 1
+    assert writes[0].endswith("\n")
 
 
 def test_text_in_any_language_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:

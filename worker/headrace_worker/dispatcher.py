@@ -78,6 +78,8 @@ class Dispatcher:
             self._under_way = None
         if isinstance(error, RoutesTooNew):
             self.is_too_old = True
+            self._state.has_seat.clear()  # the lease's next renewal gives it up; others dispatch what we have read
+            await self._put_back()
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()
 
@@ -113,6 +115,9 @@ class Dispatcher:
             await self.finish()
         except HeadraceError as exc:
             log.warning("events go back to their stream undispatched", error=str(exc))
+        await self._put_back()
+
+    async def _put_back(self) -> None:
         state = self._state
         stream = protocol.events_stream(state.keys)
         async for page in own_entries(state, stream.group, stream.key, state.name):

@@ -9,7 +9,7 @@
 -- ARGV[1]  text    the worker's name
 -- ARGV[2]  ms      lease
 -- ARGV[3]  -1 to 1 1: its event loop moves; 0: it does not; -1: it stops, and gives up seat and leadership at once
--- ARGV[4]  count   seats there are; 0: this worker wants none
+-- ARGV[4]  count   seats there are; 0: this worker wants none, and gives up the one it has
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
 -- Returns  {'held', leader, seat, version, next_ms, lapsed, dead}
@@ -33,7 +33,8 @@ local leads = may_lead or (moves == '0' and leader == name and leads_until > now
 local seat = tonumber(redis.call('ZSCORE', KEYS[4], name) or 0)
 local has_room = seat > now or redis.call('ZCOUNT', KEYS[4], '(' .. text(now), '+inf') < seats
 local may_sit = moves == '1' and seats > 0 and has_room
-local sits = may_sit or (moves ~= '-1' and seat > now)
+local stands = moves == '-1' or seats == 0
+local sits = may_sit or (not stands and seat > now)
 local version = redis.call('GET', KEYS[6]) or '0'
 
 local next_at, lapsed, dead = now + lease, {}, {}
@@ -77,7 +78,7 @@ elseif moves == '-1' and leader == name then
 end
 if may_sit then
   redis.call('ZADD', KEYS[4], text(now + lease), name)
-elseif moves == '-1' then
+elseif stands then
   redis.call('ZREM', KEYS[4], name)
 end
 return { 'held', leads and 1 or 0, sits and 1 or 0, version, next_at - now, lapsed, dead }

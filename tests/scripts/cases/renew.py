@@ -189,10 +189,10 @@ def ones_own_seat_too_late(world: World) -> Step:
 
 @case
 def no_seat_wanted(world: World) -> Step:
-    """A worker that wants no seat gets none, and lets its own run out."""
+    """A worker that wants no seat any more gives up the one that it has."""
     _seed_worker(world)
-    world.seed("ZADD", "seats", PAST, "w1")
-    return _renew(world, _held(sits=False), _RENEWED, seats=0)
+    world.seed("ZADD", "seats", FUTURE, "w1")
+    return _renew(world, _held(sits=False), {**_RENEWED, "seats w1": None}, seats=0)
 
 
 @case

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+import msgspec
 import pytest
 import redis as redis_py
+from structlog.testing import capture_logs
 
 from headrace import Client, ConfigurationError, ConnectionFailed, Event
 from headrace_worker import App, Context, Retry, RetryAfter, Worker, event_trigger
@@ -465,6 +468,123 @@ async def test_a_stop_before_the_start_starts_nothing(place: Place, client: Clie
     assert seen == []
 
 
+async def test_a_stop_that_is_broken_off_holds_no_lease(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """Whoever cancels a second time does not wait for the stop: the runs go to others when the lease ends."""
+    app, started, may_end = App("app"), asyncio.Event(), asyncio.Event()
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job() -> None:
+        started.set()
+        while not may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    sent = client.send_event(Event("asked"))
+    worker = place.make(app)
+    running = asyncio.ensure_future(worker.run())
+    await started.wait()
+    name = str(worker.name)
+    while not running.done():
+        running.cancel()
+        await asyncio.wait([running], timeout=0.05)
+    await await_until(lambda: not any(thread.name == "headrace-lease" for thread in threading.enumerate()))
+    redis.zadd(f"{prefix}workers", {name: 1})
+    redis.delete(f"{prefix}leader")
+    may_end.set()
+    async with place.working(app):
+        await await_until(lambda: client.get_event(sent.id).is_settled)
+        redis.zadd(f"{prefix}workers", {name: 1})
+        await await_until(lambda: redis.zscore(f"{prefix}workers", name) is None)
+    (run,) = client.get_event(sent.id).runs
+    assert (run.status, run.attempt, run.lost) == ("succeeded", 1, 1)
+
+
+async def test_a_fenced_worker_goes_on_under_a_new_name(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """It was taken for dead: what it executes is told to end and is another's, and what comes next is its own."""
+    app, seen, ended = App("app"), [], asyncio.Event()
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job(ctx: Context) -> None:
+        seen.append(ctx.worker_id)
+        if len(seen) == 1:
+            try:
+                await asyncio.sleep(600)
+            finally:
+                ended.set()
+
+    async with place.working(app, lease_s=1) as worker:
+        first = client.send_event(Event("asked"))
+        await await_until(lambda: seen)
+        old = str(worker.name)
+        redis.hset(f"{prefix}worker:{old}", "fenced", "1")
+        await ended.wait()
+        second = client.send_event(Event("asked"))
+        await await_until(lambda: client.get_event(second.id).is_settled)
+        await await_until(lambda: client.get_event(first.id).is_settled)
+        await await_until(lambda: redis.zscore(f"{prefix}workers", old) is None)
+        new = worker.name
+    (run,) = client.get_event(first.id).runs
+    assert (run.status, run.attempt, run.lost) == ("succeeded", 1, 1)
+    assert seen == [old, new, new]
+    assert new != old
+
+
+async def test_a_dead_workers_foreign_record_hinders_no_rescue(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """It is set aside, and what else the dead worker held runs."""
+    seen: list[Any] = []
+    app = _queues_app(seen, "default")
+    ids = await _dispatched(place, app, client, [Event("default", payload=n) for n in range(5)])
+    redis.xreadgroup("workers", "dead", {f"{prefix}queue:app/default": ">"})
+    redis.hset(f"{prefix}worker:dead", mapping={"app": "app", "queues": "app/default"})
+    redis.zadd(f"{prefix}workers", {"dead": 1})
+    redis.set(f"{prefix}event:{ids[2]}", "something else", ex=60)
+    async with place.working(app):
+        await await_until(lambda: len(seen) == 4)
+        await await_until(lambda: client.list_dead().entries)
+        redis.zadd(f"{prefix}workers", {"dead": 1})
+        await await_until(lambda: redis.zscore(f"{prefix}workers", "dead") is None)
+    assert sorted(payload for _, payload in seen) == [0, 1, 3, 4]
+    (dead,) = client.list_dead().entries
+    assert (dead.reason, dead.raw["e"]) == ("unreadable", ids[2].encode())
+
+
+# Routes of a release that is to come.
+
+
+async def test_a_worker_that_cant_evaluate_the_routes_dispatches_nothing(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """It says so, gives its seat up, and executes on; it dispatches again when those routes have gone."""
+    seen: list[Any] = []
+    app = _queues_app(seen, "default")
+    (queued,) = await _dispatched(place, app, client, [Event("default", payload="queued")])
+    blob = msgspec.msgpack.encode({"format": 2, "jobs": []})
+    redis.hset(f"{prefix}routes:new", mapping={"s:f": blob, "n:f": "9", "w:w": "f"})
+    redis.sadd(f"{prefix}queues", "new/default")
+    redis.incr(f"{prefix}routes:version")
+    with capture_logs() as lines:
+        async with place.working(app, lease_s=0.6):
+            sent = client.send_event(Event("default", payload="sent"))
+            await await_until(lambda: seen)
+            await await_until(lambda: redis.zcard(f"{prefix}seats") == 0)
+            await await_until(lambda: _in_hands(redis, f"{prefix}events", "dispatch") == 0)
+            assert client.get_event(queued).is_settled
+            assert not client.get_event(sent.id).is_dispatched
+            redis.delete(f"{prefix}routes:new")
+            redis.incr(f"{prefix}routes:version")
+            await await_until(lambda: len(seen) == 2)
+    assert [payload for _, payload in seen] == ["queued", "sent"]
+    told = [line for line in lines if "have format 2, this release evaluates 1" in str(line.get("error"))]
+    assert told
+    assert len(told) < 5
+
+
 # The last life.
 
 
@@ -534,8 +654,8 @@ async def test_a_stop_while_a_last_life_waits_for_the_others(
     redis.delete(f"{prefix}queue:app/default", *(f"{prefix}event:{each}" for each in (long, poison)))
 
 
-def _in_hands(redis: redis_py.Redis, queue: str) -> int:
-    summary: dict[str, Any] = redis.xpending(queue, "workers")
+def _in_hands(redis: redis_py.Redis, stream: str, group: str = "workers") -> int:
+    summary: dict[str, Any] = redis.xpending(stream, group)
     return int(summary["pending"])
 
 

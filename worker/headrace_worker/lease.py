@@ -56,12 +56,15 @@ class Lease:
         """The next renewal does not wait for its time."""
         self._wake.set()
 
-    async def stop(self) -> None:
-        """The lease is not renewed any more."""
+    def end(self) -> None:
+        """The lease is not renewed any more, once a renewal that is under way has ended."""
         self._over = True
         self._wake.set()
+
+    async def stop(self) -> None:
+        """The lease is not renewed any more, and its connection is closed."""
+        self.end()
         await asyncio.to_thread(self._thread.join)
-        self._transport.close()
 
     @property
     def moves(self) -> bool:
@@ -92,6 +95,7 @@ class Lease:
                 wait_s = self._interval_s
             self._wake.wait(wait_s)
             self._wake.clear()
+        self._transport.close()
 
     def _renew(self) -> float:
         name, config = self._state.name, self._state.config

@@ -17,6 +17,7 @@ from headrace.keys import Keys
 from headrace_worker import protocol
 from headrace_worker.delivery import Stream, decode_delivery
 from headrace_worker.protocol import HeldEntry
+from headrace_worker.reading import has_foreign_record, is_refusal
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.rescuer")
@@ -132,16 +133,33 @@ class Rescuer:
         while True:
             page = await self._held(name, stream, after)
             held = await self._describe(stream, page)
-            call = protocol.rescue(
-                self._state.keys, name, stream, held, dead=dead, look_again_ms=self._state.config.look_again_ms
-            )
-            moved: int = (await self._state.commands.run([call]))[0]
+            moved = await self._put_back(name, stream, held, dead=dead)
             if moved in (_HOLDS, _QUIET):
                 return moved
             total += moved
             if len(page) < _PAGE:
                 return total
             after = page[-1]
+
+    async def _put_back(self, name: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool) -> int:
+        """Puts entries back; if they are refused for their content they are halved until the culprit is set aside."""
+        keys, config = self._state.keys, self._state.config
+        call = protocol.rescue(keys, name, stream, held, dead=dead, look_again_ms=config.look_again_ms)
+        answer: int | HeadraceError = (await self._state.commands.run([call], partial=True))[0]
+        if not isinstance(answer, HeadraceError):
+            return answer
+        if not is_refusal(answer) or not held:
+            raise answer
+        if len(held) > 1:
+            half = len(held) // 2
+            moved = await self._put_back(name, stream, held[:half], dead=dead)
+            return moved if moved < 0 else moved + await self._put_back(name, stream, held[half:], dead=dead)
+        if not await has_foreign_record(self._state, held[0].record.removeprefix(keys.event_prefix)):
+            raise answer
+        log.error("entry of a dead worker can't be handled and is set aside in dead", entry=held[0].entry)
+        bury = protocol.bury(keys, stream, held[0].entry, "unreadable", str(answer), config.retention)
+        await self._state.commands.run([bury])
+        return 0
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
         """Returns the ids of entries in the worker's hands; a stream whose group is gone holds nothing for anyone."""

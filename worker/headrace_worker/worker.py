@@ -26,7 +26,7 @@ from headrace_worker.lease import Answer, Lease
 from headrace_worker.loops import Loop, run_loop
 from headrace_worker.promoter import Promoter
 from headrace_worker.protocol import Fenced
-from headrace_worker.reading import Reader, own_entries
+from headrace_worker.reading import own_entries
 from headrace_worker.rescuer import Rescuer
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
@@ -94,7 +94,7 @@ class Worker:
             await state.register()
             await _Running(state, self._hurry).run_until_stopped(self._on_started)
         finally:
-            await state.commands.close()
+            await asyncio.shield(state.commands.close())
 
     def stop(self) -> None:
         """No new runs are taken; those in hand have `grace_s` to end. To be called on the worker's event loop."""
@@ -128,23 +128,44 @@ class _Running:
         self._lease = Lease(state, self._on_lease_answer, self._wanted_seats)
         self._promoter = Promoter(state, self._lease.renew_now)
         self._rescuer = Rescuer(state)
+        self._readers = (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader)
         self._settled_all = asyncio.Event()
         self._renaming: asyncio.Task[None] | None = None
 
     async def run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
-        state = self._state
-        stopping = state.stopping
+        loops: dict[str, Loop] = {
+            "fetcher": self._fetcher,
+            "dispatcher": self._dispatcher,
+            "promoter": self._promoter,
+            "rescuer": self._rescuer,
+        }
+        stopping = self._state.stopping
         self._lease.start()
-        readers: list[tuple[str, Loop, Reader | None]] = [
-            ("fetcher", self._fetcher, self._fetcher.reader),
-            ("dispatcher", self._dispatcher, self._dispatcher.reader),
-            ("promoter", self._promoter, self._promoter.reader),
-            ("rescuer", self._rescuer, None),
+        working = [
+            asyncio.ensure_future(run_loop(name, loop, stopping.is_set, stopping)) for name, loop in loops.items()
         ]
-        working = [asyncio.ensure_future(run_loop(name, loop, stopping.is_set, stopping)) for name, loop, _ in readers]
         settling = asyncio.ensure_future(
             run_loop("settler", self._settler, self._settled_all.is_set, self._settled_all)
         )
+        try:
+            await self._run_until_stopped(on_started, working, settling)
+        finally:  # where the stop itself is broken off, the lease must not hold what nobody works on
+            self._lease.end()
+            self._executor.end_all("released")
+            await asyncio.shield(self._close([*working, settling]))
+
+    async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._executor.close()
+        for reader in self._readers:
+            await reader.close()
+
+    async def _run_until_stopped(
+        self, on_started: Callable[[], None] | None, working: list[asyncio.Task[None]], settling: asyncio.Task[None]
+    ) -> None:
+        state = self._state
         log.info(
             "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
             queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
@@ -153,14 +174,16 @@ class _Running:
             on_started()
         canceled = False
         try:
-            await stopping.wait()
+            await state.stopping.wait()
         except asyncio.CancelledError:  # whoever runs the worker gives up on it: it stops in order all the same
             canceled = True
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()  # or timeouts within the stop would be taken for this cancellation
             self._hurry.set()
-            stopping.set()
+            state.stopping.set()
         log.info("worker stops", worker=state.name, in_hand=len(self._hand.held))
         self._lease.renew_now()
-        await self._end_reads(working, [reader for _, _, reader in readers if reader is not None])
+        await self._end_reads(working)
         await self._drain()
         await self._end_settling(settling)
         await self._leave()
@@ -192,7 +215,7 @@ class _Running:
         self._renaming = asyncio.ensure_future(self._register_again())
 
     async def _register_again(self) -> None:
-        for reader in (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader):
+        for reader in self._readers:
             await reader.end()
         while not self._state.stopping.is_set():
             try:
@@ -208,13 +231,13 @@ class _Running:
     def _wanted_seats(self) -> int:
         return 0 if self._dispatcher.is_too_old or self._state.stopping.is_set() else self._state.config.seats
 
-    async def _end_reads(self, working: list[asyncio.Task[None]], readers: list[Reader]) -> None:
+    async def _end_reads(self, working: list[asyncio.Task[None]]) -> None:
         """Nothing new is read: open reads are ended through the server, and what they gave is kept."""
         self._hand.poke()
         self._rescuer.stop()
         left = set(working)
         while left:
-            for reader in readers:
+            for reader in self._readers:
                 await reader.end()
             _, left = await asyncio.wait(left, timeout=0.1)
         if self._renaming is not None:
@@ -258,9 +281,6 @@ class _Running:
                 else:
                     await asyncio.sleep(backoff.delay_s(failures))
         await self._lease.stop()
-        await self._executor.close()
-        for reader in (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader):
-            await reader.close()
 
     async def _give_everything_back(self) -> None:
         state = self._state

@@ -1,0 +1,147 @@
+"""The lease's thread stops when it is told to, and renews no name that is not registered."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from headrace import ConnectionFailed
+from headrace.calls import Call
+from headrace.keys import Keys
+from headrace_worker import App, WorkerConfig
+from headrace_worker.lease import Answer, Lease
+from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.state import WorkerState
+
+HELD = [b"held", 1, 1, b"1", 60_000, [], []]
+
+
+class _Server:
+    """Answers renewals, each with the next of its replies, and keeps what was asked."""
+
+    def __init__(self, *replies: Any) -> None:
+        self.asked: list[Call[Any]] = []
+        self.renewed = threading.Semaphore(0)
+        self._replies = list(replies)
+
+    def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        self.asked += calls
+        self.renewed.release()
+        if isinstance(reply, Exception):
+            raise reply
+        return [call.read(reply) for call in calls]
+
+    def close(self) -> None:
+        """Nothing is to be closed."""
+
+
+class _Scene:
+    """A lease over a server that only answers."""
+
+    def __init__(self, server: _Server, lease_s: float = 600) -> None:
+        self.server = server
+        self.answers: list[tuple[str, Answer]] = []
+        self.state = WorkerState(App("app"), Keys("test"), "redis://localhost:1", WorkerConfig(lease_s=lease_s))
+        self.state.is_registered.set()
+        self.lease = Lease(self.state, lambda name, answer: self.answers.append((name, answer)), lambda: 8)
+        self.lease._transport = server  # type: ignore[assignment]
+
+    async def renewals(self, count: int) -> None:
+        """So many renewals have been asked for."""
+        for _ in range(count):
+            assert await asyncio.to_thread(self.server.renewed.acquire, timeout=20)
+
+
+async def test_it_renews_at_once_and_when_asked_to() -> None:
+    """And tells the event loop what the answer was, with the name that was renewed."""
+    scene = _Scene(_Server(HELD))
+    scene.lease.start()
+    await scene.renewals(1)
+    scene.lease.renew_now()
+    await scene.renewals(1)
+    await asyncio.wait_for(scene.lease.stop(), 20)
+    assert scene.answers == [(scene.state.name, Renewed(True, True, "1", 60_000, [], []))] * 2  # noqa: FBT003 - in order
+
+
+async def test_a_stop_just_before_the_wait_is_not_missed() -> None:
+    """Wherever in its round the thread is then, it does not sleep through a third of a lease."""
+    scene = _Scene(_Server(HELD))
+    wake = scene.lease._wake
+    clear = wake.clear
+
+    def stopped_before_clearing() -> None:
+        scene.lease.end()
+        clear()
+
+    wake.clear = stopped_before_clearing  # type: ignore[method-assign]
+    scene.lease.start()
+    await scene.renewals(1)
+    if not scene.lease._over:
+        scene.lease.renew_now()
+    await asyncio.to_thread(scene.lease._thread.join, 10)
+    assert not scene.lease._thread.is_alive()
+
+
+async def test_a_name_is_renewed_only_while_it_is_registered() -> None:
+    """One that the server does not know yet would be taken for a fenced one, and dropped with all its runs."""
+    scene = _Scene(_Server(HELD))
+    scene.lease.start()
+    await scene.renewals(1)
+    old = scene.state.name
+    scene.state.take_new_name()
+    scene.lease.renew_now()
+    assert not await asyncio.to_thread(scene.server.renewed.acquire, timeout=0.1)
+    scene.state.is_registered.set()
+    scene.lease.renew_now()
+    await scene.renewals(1)
+    await scene.lease.stop()
+    names = [call.args[3 + int(call.args[2])] for call in scene.server.asked]
+    assert names == [old, scene.state.name]
+    assert old != scene.state.name
+
+
+@pytest.mark.parametrize("fault", [ConnectionFailed("gone"), RuntimeError("what")], ids=repr)
+async def test_no_failure_ends_the_thread(fault: Exception) -> None:
+    """The next renewal is tried all the same."""
+    scene = _Scene(_Server(fault, fault, HELD), lease_s=0.3)
+    scene.lease.start()
+    await scene.renewals(3)
+    await scene.lease.stop()
+    assert any(isinstance(answer, Renewed) for _, answer in scene.answers)
+
+
+async def test_the_next_renewal_comes_when_something_may_have_to_be_done() -> None:
+    """Sooner than a third of the lease where another's lease may end before."""
+    scene = _Scene(_Server([b"held", 1, 1, b"1", 20, [], []], [b"held", 1, 1, b"1", -5, [], []], HELD))
+    scene.lease.start()
+    await scene.renewals(3)
+    assert not await asyncio.to_thread(scene.server.renewed.acquire, timeout=0.1)
+    await scene.lease.stop()
+
+
+async def test_a_fenced_name_is_told_once_a_round() -> None:
+    """The event loop decides what becomes of it."""
+    scene = _Scene(_Server([b"fenced"]))
+    scene.lease.start()
+    await scene.renewals(1)
+    await scene.lease.stop()
+    await asyncio.sleep(0)
+    assert scene.answers == [(scene.state.name, Fenced())]
+
+
+@pytest.mark.parametrize(("stops", "movement"), [(False, 1), (True, -1)])
+async def test_a_renewal_says_whether_the_worker_moves_or_stops(stops: bool, movement: int) -> None:  # noqa: FBT001
+    """A stopping one resigns."""
+    scene = _Scene(_Server(HELD))
+    if stops:
+        scene.state.stopping.set()
+    scene.lease.start()
+    await scene.renewals(1)
+    await scene.lease.stop()
+    (call,) = scene.server.asked
+    assert call.args[-2:] == (movement, 8)

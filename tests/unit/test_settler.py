@@ -1,0 +1,202 @@
+"""Outcomes go in batches; what a server makes of a batch decides which runs are settled, and none is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from headrace import ConnectionFailed, HeadraceError, PermissionMissing, RunError, ServerError
+from headrace.calls import Call
+from headrace.codec import RunState
+from headrace.keys import Keys
+from headrace_worker import App, WorkerConfig, protocol
+from headrace_worker.delivery import Delivery
+from headrace_worker.hand import Hand, Held
+from headrace_worker.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
+from headrace_worker.settler import Settler
+from headrace_worker.state import WorkerState
+
+KEYS = Keys("test")
+QUEUE = protocol.queue_stream(KEYS, "app", "default")
+ERROR = RunError("ValueError", "no")
+LATER = RetryLater(ERROR, 1, RunState(2))
+
+
+class _Server:
+    """Answers each round trip with what a function makes of its calls, and keeps the names of their scripts."""
+
+    def __init__(self, answer: Callable[[Call[Any]], Any]) -> None:
+        self.rounds: list[list[str]] = []
+        self._answer = answer
+
+    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+        self.rounds.append([call.script.name for call in calls if call.script])
+        answers = [self._answer(call) for call in calls]
+        for answer in answers:
+            if isinstance(answer, HeadraceError) and (isinstance(answer, ConnectionFailed) or not partial):
+                raise answer
+        return answers
+
+
+class _Scene:
+    """A settler and its hand, over a server that only answers."""
+
+    def __init__(self, answer: Callable[[Call[Any]], Any] = lambda _: [], **settings: Any) -> None:
+        self.hand = Hand(1_000)
+        state = WorkerState(App("app"), KEYS, "redis://localhost:1", WorkerConfig(**settings))
+        self.server = _Server(answer)
+        state.commands = self.server  # type: ignore[assignment]
+        self.settler = Settler(state, self.hand)
+
+    def start(self, number: int) -> Held:
+        """Run `number` is in hand."""
+        held = Held(Delivery(QUEUE, f"{number}-0", f"e{number}", "job", RunState(), b"", 0), "w", 0.0)
+        self.hand.take(held)
+        return held
+
+    def put(self, *outcomes: Outcome) -> list[Held]:
+        """Runs have ended with these outcomes."""
+        runs = [self.start(number) for number in range(1, len(outcomes) + 1)]
+        for held, outcome in zip(runs, outcomes, strict=True):
+            self.hand.ended(held)
+            self.settler.put(held, outcome)
+        return runs
+
+    async def tick(self) -> None:
+        """One batch is tried."""
+        await asyncio.wait_for(self.settler.tick(), 20)
+
+
+async def test_a_batch_is_one_round_trip() -> None:
+    """One call for what ends and one for what is tried again; then every slot is free."""
+    scene = _Scene()
+    scene.put(Succeeded(1), LATER, Failed(ERROR), Succeeded(None))
+    before = scene.settler.is_idle
+    await scene.tick()
+    assert scene.server.rounds == [["settle", "retry"]]
+    assert (before, scene.settler.is_idle) == (False, True)
+    assert scene.hand.held == {}
+
+
+async def test_a_released_run_is_not_recorded() -> None:
+    """Its entry goes back some other way."""
+    scene = _Scene()
+    scene.put(Released())
+    assert scene.settler.is_idle
+    assert scene.hand.held == {}
+
+
+async def test_a_batch_ends_at_its_bounds() -> None:
+    """500 runs, or 4 MB; the rest goes with the next."""
+    scene = _Scene(max_output_bytes=10_000_000)
+    scene.put(*[Succeeded(None)] * 501)
+    await scene.tick()
+    assert len(scene.hand.held) == 1
+    await scene.tick()
+    assert scene.hand.held == {}
+    scene.put(*[Succeeded("x" * 1_500_000)] * 4)
+    await scene.tick()
+    assert len(scene.hand.held) == 2
+
+
+async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
+    """In its order, with what came meanwhile behind it; no slot is free before."""
+    answers = iter([ConnectionFailed("gone"), [], []])
+    scene = _Scene(lambda _: next(answers))
+    scene.put(Succeeded(1), Succeeded(2))
+    with pytest.raises(ConnectionFailed):
+        await scene.tick()
+    assert len(scene.hand.held) == 2
+    later = scene.start(3)
+    scene.hand.ended(later)
+    scene.settler.put(later, Succeeded(3))
+    assert [item.held.delivery.event_id for item in scene.settler._waiting] == ["e1", "e2", "e3"]
+    await scene.tick()
+    assert scene.hand.held == {}
+
+
+async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
+    """That one is set aside, and all the others are recorded."""
+
+    def answer(call: Call[Any]) -> Any:
+        if call.script and call.script.name == "settle" and KEYS.event("e3") in call.args:
+            return ServerError("the server refused")
+        return []
+
+    scene = _Scene(answer)
+    scene.put(*[Succeeded(None)] * 5)
+    await scene.tick()
+    assert scene.hand.held == {}
+    assert [name for names in scene.server.rounds for name in names].count("bury") == 1
+
+
+async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> None:
+    """They are not sent again, and a missing right stops nothing but what needs it."""
+
+    def answer(call: Call[Any]) -> Any:
+        return PermissionMissing("no") if call.script and call.script.name == "settle" else []
+
+    scene = _Scene(answer)
+    settled, retried = scene.put(Succeeded(1), LATER)
+    with pytest.raises(PermissionMissing):
+        await scene.tick()
+    assert (settled.is_settled, retried.is_settled) == (False, True)
+    assert [item.held for item in scene.settler._waiting] == [settled]
+
+
+async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_too() -> None:
+    """If it still executes then."""
+    answers = iter([ConnectionFailed("gone"), ConnectionFailed("gone"), [], 1])
+    scene = _Scene(lambda _: next(answers))
+    going, ended = scene.start(8), scene.start(9)
+    scene.settler.tell_started(going)
+    scene.settler.tell_started(ended)
+    scene.hand.ended(ended)
+    scene.put(Succeeded(1))
+    with pytest.raises(ConnectionFailed):
+        await scene.tick()
+    await scene.settler.recover(None)
+    await scene.tick()
+    assert scene.server.rounds == [["settle", "started"], ["settle", "started"]]
+    assert scene.settler._fresh == []
+
+
+async def test_what_started_before_an_outage_is_told_though_nothing_ends() -> None:
+    """After the recovery there is a next batch, be it an empty one."""
+    answers = iter([ConnectionFailed("gone"), 1])
+    scene = _Scene(lambda _: next(answers))
+    scene.settler.tell_started(scene.start(8))
+    scene.settler.stop()
+    with pytest.raises(ConnectionFailed):
+        await scene.tick()
+    await scene.settler.recover(None)
+    await scene.tick()
+    assert scene.server.rounds == [["started"], ["started"]]
+
+
+async def test_an_entry_that_cant_be_read_is_buried() -> None:
+    """With the error."""
+    calls: list[Call[Any]] = []
+
+    def answer(call: Call[Any]) -> int:
+        calls.append(call)
+        return 1
+
+    scene = _Scene(answer)
+    scene.put(Unreadable("these bytes are not an event"))
+    await scene.tick()
+    (call,) = calls
+    assert "unreadable" in call.args
+    assert "these bytes are not an event" in call.args
+    assert scene.hand.held == {}
+
+
+async def test_nothing_to_record_asks_nothing() -> None:
+    """A stop wakes the settler without a batch."""
+    scene = _Scene()
+    scene.settler.stop()
+    await scene.tick()
+    assert scene.server.rounds == []

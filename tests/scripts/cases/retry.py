@@ -114,6 +114,17 @@ def several_queues(world: World) -> Step:
 
 
 @case
+def the_earliest_of_several_rings(world: World) -> Step:
+    """The promoter is woken if one wait of a batch ends before all others, wherever it stands."""
+    world.seed("ZADD", "due", world.now_ms() + 90_000, "e:soon")
+    seed_record(world, "soon", due=PAST, delivered=0)
+    runs = [_seed(world), _seed(world, "e2", "6-0"), _seed(world, "e3", "7-0")]
+    waits = [_wait(runs[0], 120_000), _wait(runs[1], 60_000), _wait(runs[2], 120_000)]
+    changes = _waits(at="<now+120s>") | _waits("e2", "6-0") | _waits("e3", "7-0", at="<now+120s>") | {"wake 0": "1"}
+    return _retry(world, waits, [], changes)
+
+
+@case
 def an_entry_that_is_not_ours(world: World) -> Step:
     """A wait for an entry that is in nobody's hands any more changes nothing and wakes nobody."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0")})

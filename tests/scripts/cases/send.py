@@ -217,6 +217,38 @@ def several_at_once(world: World) -> Step:
 
 
 @case
+def the_earliest_of_several_rings(world: World) -> Step:
+    """The wake is rung if one of a batch is due before all others, wherever it stands."""
+    world.seed("ZADD", "due", world.now_ms() + 90_000, "e:soon")
+    seed_record(world, "soon", due=PAST, delivered=0)
+    events = [_later("e1", after_s=120), _later("e2", after_s=60), _later("e3", at=_BEYOND), outgoing("e4")]
+    sent = [
+        events[0].sent(deliver_at=IN_120_S),
+        events[1].sent(deliver_at=IN_60_S),
+        events[2].sent(deliver_at=moment_of(_BEYOND)),
+        events[3].sent(delivered_at=NOW),
+    ]
+    return Step(
+        _send(world, *events),
+        sent,
+        {
+            "event:e1 m": header("tok.1", due=IN_120_S, delivered=0),
+            "event:e2 m": header("tok.2", due=IN_60_S, delivered=0),
+            "event:e3 m": header("tok.3", due=_BEYOND, delivered=0),
+            "event:e4 m": header("tok.4", delivered=NOW),
+            **{f"event:{event.event_id} e": _text(event) for event in events},
+            "due e:e1": IN_120_S,
+            "due e:e2": IN_60_S,
+            "due e:e3": str(_BEYOND),
+            "events new-1": _entry(events[3]),
+            "recent new-1": dict.fromkeys(("e1", "e2", "e3", "e4"), "user.new"),
+            "wake 0": "1",
+        },
+        full="refused",
+    )
+
+
+@case
 def its_own_retry(world: World) -> Step:
     """The same call again, its reply having been lost, changes nothing and answers as the first time."""
     event = outgoing("e1")

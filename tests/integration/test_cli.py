@@ -431,6 +431,12 @@ def test_what_is_wrong_inside_a_module_is_said_with_its_line(
     assert "there is no module" not in result.stderr
 
 
+def test_what_dev_lacks_is_said_with_the_way_to_install_it(headrace: Headrace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is started."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    fails(headrace("dev", "tests.apps.everyday:app"), 2, "watchfiles", "pip install 'headrace-worker[dev]'")
+
+
 # Help.
 
 

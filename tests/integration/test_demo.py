@@ -15,12 +15,6 @@ from headrace_worker.demo.programme import example_folder
 from headrace_worker.demo.watch import Happening
 from tests.support.processes import Process, Processes
 
-ON_A_TERMINAL = """
-import os, pty, sys
-status = pty.spawn([sys.executable, "-m", "headrace_worker.cli", "demo"], lambda fd: os.read(fd, 65536))
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
 
 class Nobody:
     """An audience that does not look."""
@@ -43,7 +37,8 @@ def has_come_out(process: Process) -> bool:
 
 def test_a_person_sees_what_happens(processes: Processes) -> None:
     """On a terminal in a live table with colours, otherwise in plain lines; both end with a summary and exit code 0."""
-    on_a_terminal = processes.python("-c", ON_A_TERMINAL, env={"TERM": "xterm-256color", "COLUMNS": "100"})
+    terminal = {"TERM": "xterm-256color", "COLUMNS": "100"}
+    on_a_terminal = processes.python("-m", "tests.support.terminal", "demo", env=terminal)
     beside = processes.cli("demo")
     assert has_come_out(on_a_terminal)
     assert has_come_out(beside)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 
 import pytest
 
 from headrace import Client, Event
+from headrace_worker.embedded import EmbeddedServer
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 
@@ -84,9 +86,10 @@ def test_a_server_that_is_not_there_is_said_in_one_line(processes: Processes) ->
     assert worker.output.count("\n") == 1
 
 
-def test_a_server_that_can_t_be_worked_with_is_a_wrong_setting(make_server: object, processes: Processes) -> None:
+def test_a_server_that_can_t_be_worked_with_is_a_wrong_setting(
+    make_server: Callable[..., EmbeddedServer], processes: Processes
+) -> None:
     """The exit code is 2; an option allows it."""
-    assert callable(make_server)
     url = make_server(extra=["--maxmemory-policy", "allkeys-lru"]).url
     refused = processes.worker(APP, env={"HEADRACE_URL": url})
     allowed = processes.worker(APP, "--allow-eviction", env={"HEADRACE_URL": url})

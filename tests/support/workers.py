@@ -25,7 +25,12 @@ class Place:
     @asynccontextmanager
     async def working(self, app: App, **settings: Any) -> AsyncIterator[Worker]:
         """A worker has started; at the end it is stopped and has left."""
-        worker = self.make(app, **settings)
+        async with self.running(self.make(app, **settings)) as worker:
+            yield worker
+
+    @asynccontextmanager
+    async def running(self, worker: Worker) -> AsyncIterator[Worker]:
+        """The worker has started; at the end it is stopped and has left."""
         started = asyncio.Event()
         worker._on_started = started.set
         running = asyncio.ensure_future(worker.run())

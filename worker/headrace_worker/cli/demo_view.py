@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -27,14 +25,14 @@ _LATEST = 7
 @contextmanager
 def open_view() -> Iterator[Audience]:
     """Gives the view that suits standard output, for as long as there is something to see."""
-    if not (sys.stdout.isatty() and find_spec("rich")):
+    try:
+        from rich.console import Console
+        from rich.live import Live
+    except ModuleNotFoundError:
         yield Lines()
         return
-    from rich.console import Console
-    from rich.live import Live
-
     console = Console()
-    if console.is_dumb_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield Lines()
         return
     with Live(console=console, transient=True, auto_refresh=False) as live:

@@ -1,0 +1,73 @@
+"""A worker process and the one that started it know of each other what they must."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+import redis as redis_py
+
+from headrace import ConfigurationError
+from headrace.keys import Keys
+from headrace_worker import App, Worker
+from headrace_worker.child import describe_end
+from headrace_worker.lifeline import Heard, Lifeline
+from tests.support.waiting import await_until
+from tests.support.workers import Place, quick
+
+
+async def test_each_name_is_told_before_it_has_a_lease(place: Place, redis: redis_py.Redis) -> None:
+    """Also the one after a fencing: nothing is ever in the hands of a name that was not told."""
+    keys = Keys(place.namespace)
+    told: dict[str, object] = {}
+    worker = Worker(
+        App("app"),
+        place.url,
+        namespace=place.namespace,
+        config=quick(),
+        on_name=lambda name: told.setdefault(name, redis.zscore(keys.workers, name)),  # type: ignore[arg-type]
+    )
+    async with place.running(worker):
+        (first,) = told
+        redis.hset(keys.worker(first), "fenced", "1")
+        await await_until(lambda: len(told) == 2)
+        await await_until(lambda: redis.zscore(keys.workers, list(told)[1]) is not None)
+        assert worker.name == list(told)[1]
+    assert list(told.values()) == [None, None]
+
+
+def test_what_a_child_tells_is_heard() -> None:
+    """Names in their order, each once, and that it has started; other lines are passed over."""
+    ours, theirs = socket.socketpair()
+    line = Lifeline(theirs.detach())
+    line.tell_name("w-1")
+    line.tell_name("w-1")
+    line.tell_started()
+    line.tell_name("w-2")
+    heard = Heard()
+    with ours:
+        *lines, rest = ours.recv(4096).decode().split("\n")
+    for each in [*lines, "something else"]:
+        heard.hear(each)
+    assert (heard.names, heard.has_started, rest) == (["w-1", "w-2"], True, "")
+    line.tell_started()  # nobody listens any more
+    line._socket.close()
+
+
+def test_a_descriptor_that_is_no_line_is_said() -> None:
+    """It is a wrong setting, not a crash."""
+    read_end, write_end = os.pipe()
+    try:
+        with pytest.raises(ConfigurationError, match="no line"):
+            Lifeline(write_end)
+        with pytest.raises(ConfigurationError, match="no line"):
+            Lifeline(999_999)
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_ends_of_processes_have_words() -> None:
+    """Codes and signals."""
+    assert [describe_end(code) for code in (0, 3, -9, -250)] == ["exit code 0", "exit code 3", "SIGKILL", "signal 250"]

@@ -1,0 +1,56 @@
+"""On a terminal the commands show colours, tables and progress, with rich and without it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from headrace import Client, Event
+from tests.apps.everyday import app
+from tests.support.processes import Process, Processes
+from tests.support.workers import Place
+
+WEBHOOKS = Path(__file__).parents[1] / "data" / "github-webhooks.ndjson"
+RICH = [pytest.param({}, id="rich"), pytest.param({"HEADRACE_TEST_WITHOUT_RICH": "1"}, id="plain")]
+
+
+def on_a_terminal(processes: Processes, *args: str, **env: str) -> Process:
+    """The command has ended well."""
+    full_env = {"TERM": "xterm-256color", "COLUMNS": "120", "NO_COLOR": "", **env}
+    process = processes.python("-m", "tests.support.terminal", *args, env=full_env, name=args[0])
+    assert process.wait() == 0, process.output
+    return process
+
+
+@pytest.mark.parametrize("env", RICH)
+async def test_a_table_is_the_same_with_rich_and_without(
+    processes: Processes, client: Client, place: Place, env: dict[str, str]
+) -> None:
+    """One line a run; no event can colour the terminal or end a line."""
+    client.send_event(Event("echo", id="e[red]1\x1b[31m\n"))
+    await place.settle(app)
+    output = on_a_terminal(processes, "runs", "list", **env).output
+    assert "\x1b[31m" not in output
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    assert re.search(r"^RUN +STATUS +ATTEMPT +STARTED +FINISHED *$", plain, re.MULTILINE)
+    run_id = r"e\[red\]1\\x1b\[31m\\n:everyday/echo"
+    assert re.search(rf"^{run_id} +succeeded +1 +\S+Z +\S+Z *$", plain, re.MULTILINE)
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("env", RICH)
+def test_a_file_that_is_sent_shows_its_progress(processes: Processes, env: dict[str, str]) -> None:
+    """Up to its end; the last line says how many."""
+    output = on_a_terminal(processes, "send", "--file", str(WEBHOOKS), **env).output
+    assert "Sending" in output
+    assert "100%" in output
+    assert output.endswith("327 events sent\n")
+
+
+def test_colours_are_for_terminals_that_have_them(processes: Processes, client: Client) -> None:
+    """The state of an event has one."""
+    client.send_event(Event("echo", id="e1"), deliver_after=60)
+    assert "\x1b[33mdelayed\x1b[0m" in on_a_terminal(processes, "events", "show", "e1").output
+    client.cancel_event("e1")

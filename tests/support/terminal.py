@@ -1,0 +1,28 @@
+"""`python -m tests.support.terminal ARGS`: runs `headrace ARGS` on a terminal of its own, and ends with its exit code.
+
+With HEADRACE_TEST_WITHOUT_RICH set it runs as if rich were not installed.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+
+_HEADRACE = """
+import os, sys
+if "HEADRACE_TEST_WITHOUT_RICH" in os.environ:
+    sys.modules["rich"] = None
+from headrace_worker.cli import main
+main(prog_name="headrace")
+"""
+
+
+def main(args: list[str]) -> int:
+    """Returns the exit code when the command has ended; what it wrote to its terminal is on standard output."""
+    status = pty.spawn([sys.executable, "-c", _HEADRACE, *args], lambda fd: os.read(fd, 65536))
+    return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from headrace import Client, Event
 from headrace.keys import Keys
 from headrace_worker.supervisor import Supervisor, replacement_delay_s
 from tests.support.processes import Process, Processes
-from tests.support.waiting import wait_until
+from tests.support.waiting import await_until, wait_until
 
 APP = "tests.apps.everyday:app"
 
@@ -138,6 +139,30 @@ async def test_children_that_die_as_they_start_are_given_up_on(
     command = [sys.executable, "-ISc", f"open({str(tmp_path / 'starts')!r}, 'a').write('x'); raise SystemExit(3)"]
     assert await Supervisor(command, 1, url=url, namespace=namespace).run() == 1
     assert (tmp_path / "starts").read_text() == "xxxxx"
+
+
+@pytest.mark.usefixtures("own_signals")
+async def test_a_signal_while_the_first_child_starts_is_waited_for(url: str, namespace: str, tmp_path: Path) -> None:
+    """The supervisor ends only when the child has, and starts no other."""
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    code = f"""
+import os, signal, time
+def end(*_):
+    os.close(int(os.environ["HEADRACE_WORKER_LIFELINE_FD"]))  # the child's end of the line closes before its life
+    time.sleep(0.3)
+    open({str(ended)!r}, "w").close()
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+open({str(begun)!r}, "a").write("x")
+while True:
+    time.sleep(60)
+"""
+    running = asyncio.ensure_future(Supervisor([sys.executable, "-ISc", code], 2, url=url, namespace=namespace).run())
+    await await_until(begun.exists)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+    assert ended.exists()
+    assert begun.read_text() == "x"
 
 
 def test_the_wait_before_a_replacement_grows_with_short_lives() -> None:

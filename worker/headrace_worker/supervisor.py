@@ -83,7 +83,7 @@ class Supervisor:
     async def _keep(self, child: Child | None) -> None:
         """One child after the other lives here, until there shall be none."""
         short_lives = failed_starts = 0
-        while not self._stopping.is_set():
+        while child is not None or not self._stopping.is_set():
             child = child or await self._start()
             lived_s = await self._wait_for_end(child)
             if self._stopping.is_set():

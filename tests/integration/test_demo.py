@@ -39,7 +39,7 @@ def test_a_person_sees_what_happens(processes: Processes) -> None:
     """On a terminal in a live table with colours, otherwise in plain lines; both end with a summary and exit code 0."""
     terminal = {"TERM": "xterm-256color", "COLUMNS": "100"}
     on_a_terminal = processes.python("-m", "tests.support.terminal", "demo", env=terminal)
-    beside = processes.cli("demo")
+    beside = processes.cli("demo", env={"HEADRACE_WORKER_QUEUE": "one-of-mine"})
     assert has_come_out(on_a_terminal)
     assert has_come_out(beside)
     assert "\x1b[32m" in on_a_terminal.output

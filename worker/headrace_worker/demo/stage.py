@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +82,11 @@ def play(folder: Path, audience: Audience) -> Report:
         return asyncio.run(_Play(server, folder, load(folder), audience).run())
 
 
+def _without_settings() -> dict[str, str]:
+    """Returns an environment that takes back what someone has set for workers of their own."""
+    return {name: "" for name in os.environ if name.startswith("HEADRACE_WORKER_")}
+
+
 class _Play:
     def __init__(self, server: EmbeddedServer, folder: Path, programme: Programme, audience: Audience) -> None:
         self._server = server
@@ -96,7 +102,7 @@ class _Play:
         with self._log_path.open("wb") as log:
             child = await Child.start(
                 cli_command("worker", "jobs:app", "--grace", "1"),
-                env={"HEADRACE_URL": self._server.url, "HEADRACE_NAMESPACE": NAMESPACE},
+                env={**_without_settings(), "HEADRACE_URL": self._server.url, "HEADRACE_NAMESPACE": NAMESPACE},
                 folder=self._folder,
                 log=log,
             )

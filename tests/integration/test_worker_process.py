@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 
@@ -50,17 +51,18 @@ def test_a_second_signal_releases_runs_at_once(processes: Processes, client: Cli
     assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)
 
 
-@pytest.mark.parametrize("name", ["stuck", "deaf"])
-def test_what_never_ends_does_not_keep_the_process_alive(processes: Processes, client: Client, name: str) -> None:
-    """After its grace the run is with other workers, and the process ends in order."""
+def test_what_never_ends_does_not_keep_the_process_alive(processes: Processes, client: Client) -> None:
+    """After its grace the runs, of a thread and of a coroutine, are with other workers; the process ends in order."""
     worker = started(processes.worker(APP, "--grace", "0.1"))
-    client.send_event(Event(name, id="e1"))
-    worker.wait_for_line(f"{name} begins")
+    for name in ("stuck", "deaf"):
+        client.send_event(Event(name, id=name))
+        worker.wait_for_line(f"{name} begins")
     worker.terminate()
     assert worker.wait() == 0
-    run = client.get_run(f"e1:everyday/{name}")
-    assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)
-    assert "left behind" in worker.output
+    for name in ("stuck", "deaf"):
+        run = client.get_run(f"{name}:everyday/{name}")
+        assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)
+    assert re.search(r'left behind.*"functions": 2|"functions": 2.*left behind', worker.output)
 
 
 def test_a_third_signal_ends_a_process_whose_event_loop_is_blocked(processes: Processes, client: Client) -> None:

@@ -1,4 +1,4 @@
--- Each entry of `events` that is still in the group's hands is acknowledged, deleted, and has one run in each matched queue and in its record.
+-- Each entry of `events` is acknowledged and deleted, and its event, unless it was dispatched before, has one run in each matched queue and in its record.
 --
 -- KEYS[1]     stream  events
 -- KEYS[2]     int     routes:version
@@ -74,50 +74,54 @@ for j = 1, njobs do
   bells[jobs[j].bell] = true
 end
 
-local gone, dispatched, runs, lost = {}, 0, 0, 0
+-- One acknowledgement for all. Where an entry is not in the group's hands any more, the record tells whether its event
+-- was dispatched.
+local entries = {}
 for i = 1, nevents do
-  local a = first_event + (i - 1) * 2
-  local entry, matched = ARGV[a], ARGV[a + 1]
-  if redis.call('XACK', events, 'dispatch', entry) == 1 then
-    gone[#gone + 1] = entry
-    local record = KEYS[2 + njobs * 2 + i]
-    local id = string.sub(record, before_id + 1)
-    local header, body, waited, remade = unpack(stored[i], 1, 4)
-    if not header then
-      lost = lost + 1
-    elseif string.sub(header, -2) == ' -' then
-      local fields, open, whole, state = {}, 0, #body <= inline, ''
-      if not whole then
-        state = '1 0 0 0 ' .. #body
-        body = ''
-      end
-      for place in string.gmatch(matched, '(%d+),') do
-        local job = jobs[tonumber(place)]
-        local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', body)
-        fields[#fields + 1] = job.field
-        fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
-        open = open + 1
-      end
-      header = string.gsub(header, ' %S+$', ' ' .. open)
-      if open > 1 then
-        fields[#fields + 1] = 'o'
-        fields[#fields + 1] = open
-      end
-      fields[#fields + 1] = 'm'
-      fields[#fields + 1] = header
-      if remade then
-        fields[#fields + 1] = 'e'
-        fields[#fields + 1] = stored[i][2]
-      end
-      call_in_chunks('HSET', record, fields)
-      if open == 0 then
-        close(record, header, false, waited, id)
-      end
-      dispatched, runs = dispatched + 1, runs + open
+  entries[i] = ARGV[first_event + (i - 1) * 2]
+end
+local held = call_in_chunks('XACK', events, entries, 'dispatch')
+local seen, dispatched, runs, lost = {}, 0, 0, 0
+for i = 1, nevents do
+  local matched = ARGV[first_event + (i - 1) * 2 + 1]
+  local record = KEYS[2 + njobs * 2 + i]
+  local id = string.sub(record, before_id + 1)
+  local header, body, waited, remade = unpack(stored[i], 1, 4)
+  if not header then
+    lost = lost + (held == nevents and 1 or 0)
+  elseif string.sub(header, -2) == ' -' and not seen[id] then
+    seen[id] = true
+    local fields, open, whole, state = {}, 0, #body <= inline, ''
+    if not whole then
+      state = '1 0 0 0 ' .. #body
+      body = ''
     end
+    for place in string.gmatch(matched, '(%d+),') do
+      local job = jobs[tonumber(place)]
+      local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', body)
+      fields[#fields + 1] = job.field
+      fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
+      open = open + 1
+    end
+    header = string.gsub(header, ' %S+$', ' ' .. open)
+    if open > 1 then
+      fields[#fields + 1] = 'o'
+      fields[#fields + 1] = open
+    end
+    fields[#fields + 1] = 'm'
+    fields[#fields + 1] = header
+    if remade then
+      fields[#fields + 1] = 'e'
+      fields[#fields + 1] = stored[i][2]
+    end
+    call_in_chunks('HSET', record, fields)
+    if open == 0 then
+      close(record, header, false, waited, id)
+    end
+    dispatched, runs = dispatched + 1, runs + open
   end
 end
-call_in_chunks('XDEL', events, gone)
+call_in_chunks('XDEL', events, entries)
 if free_first and runs > 0 then
   ring(bells)
 end

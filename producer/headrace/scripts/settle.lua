@@ -21,6 +21,7 @@
 --@ include _time
 --@ include _chunks
 --@ include _list
+--@ include _run
 --@ include _close
 local runs, dead, now = KEYS[1], KEYS[2], now_ms()
 redis.call('XLEN', runs)
@@ -38,15 +39,38 @@ for i = 1, #KEYS - first_record do
   stored[i] = redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o', 'f')
 end
 
-local missed, index, gone, finished = {}, {}, {}, text(now)
+-- One acknowledgement a queue. Its count proves that all entries were in the group's hands; where it falls short, the
+-- record tells whose they are: a run that was put back names its new entry there, and one that has settled says so.
+local entries, held = {}, 0
+for i = 1, #stored do
+  local a = first_run + i * 7
+  local queue = jobs[tonumber(ARGV[a])].queue
+  entries[queue] = entries[queue] or {}
+  table.insert(entries[queue], ARGV[a + 1])
+end
+for queue, of_queue in pairs(entries) do
+  held = held + call_in_chunks('XACK', queue, of_queue, 'workers')
+end
+local function is_held(record, job, entry)
+  if held == #stored then
+    return true
+  end
+  local status, _, _, _, _, _, recorded = run_of(redis.call('HMGET', record, 'r:' .. job)[1] or '')
+  return recorded == entry and (status == 'q' or status == 'x')
+end
+
+local gone = held == #stored and entries or {}
+local missed, index, finished = {}, {}, text(now)
 for i = 1, #stored do
   local record, a = KEYS[first_record + i], first_run + i * 7
   local id = string.sub(record, before_id + 1)
   local of_job, entry, status, state = jobs[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
-  local queue, job = of_job.queue, of_job.name
-  if redis.call('XACK', queue, 'workers', entry) == 1 then
-    gone[queue] = gone[queue] or {}
-    table.insert(gone[queue], entry)
+  local job = of_job.name
+  if is_held(record, job, entry) then
+    if gone ~= entries then
+      gone[of_job.queue] = gone[of_job.queue] or {}
+      table.insert(gone[of_job.queue], entry)
+    end
     local reason, outcome = ARGV[a + 5], ARGV[a + 6]
     local failed = reason ~= ''
     if failed then
@@ -75,8 +99,8 @@ for i = 1, #stored do
   end
 end
 
-for queue, entries in pairs(gone) do
-  call_in_chunks('XDEL', queue, entries)
+for queue, of_queue in pairs(gone) do
+  call_in_chunks('XDEL', queue, of_queue)
 end
 list(runs, ARGV[8], index)
 return missed

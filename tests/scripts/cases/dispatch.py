@@ -232,12 +232,19 @@ def routes_that_are_gone(world: World) -> Step:
 
 @case
 def an_entry_that_is_not_ours(world: World) -> Step:
-    """An entry that is in nobody's hands, or in the stream no more, makes no run; the bell may ring."""
+    """Whoever has the entries of an event, or acknowledged them: it is dispatched once, as its record says it was not."""
     event = _seed_event(world)
     world.seed("XACK", "events", "dispatch", "5-0")
     gone = EventEntry("4-0", "e1", len(BODY), None)
     batch = [Matched(event, [_JOB]), Matched(gone, [_JOB])]
-    return _dispatch(world, batch, Dispatched(0, 0, 0), {"bell:app new-1": _RUNG}, full="refused")
+    changes = {
+        "events 5-0": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "", "b": BODY},
+        "event:e1 m": header(runs="1"),
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(world, batch, Dispatched(1, 1, 0), changes, full="refused")
 
 
 @case

@@ -289,6 +289,7 @@ def several_queues(world: World) -> Step:
         seed_record(world, event_id, kind="c", runs="1", fields={"r:app/job": run_line("q", entry, queue=name)})
         runs.append(seed_run(world, entry, event_id, name=name))
     world.seed("XACK", "queue:app/default", "workers", "7-0")
+    world.seed("HSET", "event:e3", "r:app/job", run_line("q", "9-0"))  # another worker's by now
     gone = delivery(world, "4-0", "gone")
     changes = (
         _gone()

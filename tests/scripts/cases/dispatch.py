@@ -232,7 +232,7 @@ def routes_that_are_gone(world: World) -> Step:
 
 @case
 def an_entry_that_is_not_ours(world: World) -> Step:
-    """Whoever has the entries of an event, or acknowledged them: it is dispatched once, as its record says it was not."""
+    """Whoever acknowledged the entries of an event: it is dispatched once, as its record says that it was not."""
     event = _seed_event(world)
     world.seed("XACK", "events", "dispatch", "5-0")
     gone = EventEntry("4-0", "e1", len(BODY), None)

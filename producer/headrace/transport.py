@@ -102,6 +102,8 @@ class Transport:
         Raises:
             ServerError: its subclass says what went wrong; see `errors`.
         """
+        if not calls:  # a write of no bytes would keep the connection from closing, from Python 3.12 on
+            return []
         failures = 0
         while True:
             try:
@@ -209,6 +211,8 @@ class AsyncTransport:
         Raises:
             ServerError: its subclass says what went wrong; see `errors`.
         """
+        if not calls:  # a write of no bytes would keep the connection from closing, from Python 3.12 on
+            return []
         failures = 0
         while True:
             try:

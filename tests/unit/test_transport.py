@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace import AsyncClient, Client, ConfigurationError
-from headrace.transport import Backoff, pool_options
+from headrace.transport import AsyncTransport, Backoff, Transport, pool_options
 
 CLIENTS = [Client, AsyncClient]
 
@@ -86,3 +86,9 @@ def test_backoff_doubles_from_50_ms_to_1_s() -> None:
     for failures, most in [(1, 0.05), (2, 0.1), (3, 0.2), (5, 0.8), (6, 1.0), (7, 1.0), (10_000, 1.0)]:
         delays = [Backoff(8).delay_s(failures) for _ in range(200)]
         assert most / 2 <= min(delays) < max(delays) <= most
+
+
+async def test_no_calls_ask_nothing() -> None:
+    """There need not even be a server."""
+    assert Transport("redis://localhost:1").run([]) == []
+    assert await AsyncTransport("redis://localhost:1").run([]) == []

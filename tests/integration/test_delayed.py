@@ -69,9 +69,12 @@ async def test_a_due_time_ends_the_promoters_read(place: Place, client: Client, 
         client.send_event(Event("asked"), deliver_after=0.05)
         await await_until(lambda: len(seen) == 1)
         before = unblocked()
-        client.send_event(Event("asked"), deliver_after=0.5)
-        await await_until(lambda: len(seen) == 2)
-        assert unblocked() > before
+        for count in range(2, 20):  # now and then the server is the first all the same
+            client.send_event(Event("asked"), deliver_after=0.2)
+            await await_until(lambda count=count: len(seen) == count)  # type: ignore[misc]
+            if unblocked() > before:
+                return
+    pytest.fail("the server ended every read")
 
 
 async def test_all_that_are_due_at_one_instant_are_dispatched(

@@ -117,6 +117,12 @@ class Dispatcher:
             log.warning("events go back to their stream undispatched", error=str(exc))
         await self._put_back()
 
+    async def break_off(self) -> None:
+        """Nothing is under way any more; what was is another's to dispatch, once this worker's lease has ended."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.wait([self._under_way])
+
     async def _put_back(self) -> None:
         state = self._state
         stream = protocol.events_stream(state.keys)

@@ -49,8 +49,9 @@ async def run_until_settled(
             worker.stop()
         else:  # what still executes would take its grace
             worker.stop_now()
-        await running
+        await asyncio.wait([looking])
         await transport.close()
+        await running
     if left:
         raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
 

@@ -158,6 +158,7 @@ class _Running:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._dispatcher.break_off()
         await self._executor.close()
         for reader in self._readers:
             await reader.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from headrace import AsyncClient, Client, ConfigurationError
 from headrace.transport import AsyncTransport, Backoff, Transport, pool_options
@@ -92,3 +93,14 @@ async def test_no_calls_ask_nothing() -> None:
     """There need not even be a server."""
     assert Transport("redis://localhost:1").run([]) == []
     assert await AsyncTransport("redis://localhost:1").run([]) == []
+
+
+async def test_a_connection_that_does_not_close_in_order_hinders_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis-py gives up on it after a time with an error of its own, which is not for whoever has done with it."""
+    transport = AsyncTransport("redis://localhost:1")
+
+    async def disconnect() -> None:
+        raise redis.TimeoutError("Timed out closing connection after 5.0")
+
+    monkeypatch.setattr(transport.pool, "disconnect", disconnect)
+    await transport.close()

@@ -1,0 +1,90 @@
+"""What a dispatcher asks: the routes that there are, and runs made of events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.calls import Argument, Call, Retention, as_text, script_call
+from headrace.codec import INLINE_BYTES
+from headrace.keys import Keys
+from headrace_worker.delivery import EventEntry
+from headrace_worker.protocol.policy import before_id, policy
+from headrace_worker.route import Route
+
+
+class Dispatched(msgspec.Struct, frozen=True):
+    """What a dispatch did; `lost` events had no record and no body."""
+
+    events: int
+    runs: int
+    lost: int
+
+
+class RoutesStale(msgspec.Struct, frozen=True):
+    """Nothing was dispatched: the routes have changed since they were read."""
+
+
+class QueuesFull(msgspec.Struct, frozen=True):
+    """Nothing was dispatched: the server is full and a queue of the event still has entries."""
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """An event with the routes that it matches."""
+
+    entry: EventEntry
+    routes: list[Route]
+
+
+def dispatch(
+    keys: Keys, batch: Sequence[Matched], version: str, retention: Retention, *, free_first: bool = False
+) -> Call[Dispatched | RoutesStale | QueuesFull]:
+    """Makes one run of each event in each matched queue.
+
+    Args:
+        free_first: one event only, for a full server.
+    """
+    places: dict[str, int] = {}
+    names: list[str] = [keys.events, keys.routes_version]
+    jobs: list[Argument] = []
+    events: list[Argument] = []
+    for matched in batch:
+        where = ""
+        for route in matched.routes:
+            place = places.get(route.job)
+            if place is None:
+                place = places[route.job] = len(places) + 1
+                names += (keys.queue(route.app, route.queue), keys.bell(route.app))
+                jobs += (route.job, route.queue)
+            where += f"{place},"
+        events += (matched.entry.entry, where)
+    names += [keys.event(matched.entry.event_id) for matched in batch]
+    head = (*policy(keys, retention), version, int(free_first), INLINE_BYTES, before_id(keys), len(places))
+    argv = (*head, *jobs, *events)
+    return script_call("dispatch", names, argv, _read_dispatched)
+
+
+def _read_dispatched(reply: list[Any]) -> Dispatched | RoutesStale | QueuesFull:
+    match reply[0]:
+        case b"done":
+            return Dispatched(*reply[1:])
+        case b"stale":
+            return RoutesStale()
+    return QueuesFull()
+
+
+def read_routes_version(keys: Keys) -> Call[str]:
+    """Reads the version of the routes; to be read before the routes themselves."""
+    return Call(("GET", keys.routes_version), lambda reply: as_text(reply or b"0"))
+
+
+def read_apps(keys: Keys) -> Call[list[str]]:
+    """Reads the names of all apps that have queues."""
+    return Call(("SMEMBERS", keys.queues), lambda reply: sorted({as_text(each).partition("/")[0] for each in reply}))
+
+
+def read_routes(keys: Keys, app: str) -> Call[dict[bytes, bytes]]:
+    """Reads the stored subscriptions of an app."""
+    return Call(("HGETALL", keys.routes(app)), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))

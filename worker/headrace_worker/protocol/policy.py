@@ -1,0 +1,16 @@
+"""Arguments that several scripts take. Pure."""
+
+from __future__ import annotations
+
+from headrace.calls import Argument, Retention
+from headrace.keys import Keys
+
+
+def policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:
+    """How long records stay, and where it is told that an event has settled; the first six arguments of a script."""
+    return (*retention.millis(), keys.settled_channel(""))
+
+
+def before_id(keys: Keys) -> int:
+    """How many bytes stand before the event's id in a record's key, so that no script is given an id twice."""
+    return len(keys.event_prefix.encode())

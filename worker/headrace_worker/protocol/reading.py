@@ -1,0 +1,70 @@
+"""How work is read: the streams there are, and the calls that deliver their entries. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headrace.calls import Call, script_call
+from headrace.keys import Keys
+from headrace_worker.delivery import Entry, Stream, entries_of
+
+MAX_READ = 250
+"""Entries a read asks for at most: half of a batch's limit, so that server and worker overlap."""
+DISPATCH_GROUP = "dispatch"
+WORKERS_GROUP = "workers"
+BELL_GROUP = "bell"
+
+
+def events_stream(keys: Keys) -> Stream:
+    """Returns `events` as a stream of work."""
+    return Stream(keys.events, DISPATCH_GROUP, keys.events)
+
+
+def queue_stream(keys: Keys, app: str, queue: str) -> Stream:
+    """Returns a queue as a stream of work."""
+    return Stream(keys.queue(app, queue), WORKERS_GROUP, keys.bell(app), app, queue)
+
+
+def read_group(group: str, worker: str, stream: str, count: int, block_ms: int | None) -> Call[list[Entry]]:
+    """Delivers new entries of a stream to this worker, at most `count`; waits for the first for `block_ms`."""
+    block = () if block_ms is None else ("BLOCK", block_ms)
+    return Call(("XREADGROUP", "GROUP", group, worker, "COUNT", count, *block, "STREAMS", stream, ">"), entries_of)
+
+
+def read_own(group: str, worker: str, stream: str, after: str, count: int) -> Call[list[Entry]]:
+    """Reads what is already in this worker's hands, from the entry behind `after` on."""
+    return Call(("XREADGROUP", "GROUP", group, worker, "COUNT", count, "STREAMS", stream, after), entries_of)
+
+
+def listen_bell(keys: Keys, app: str, block_ms: int) -> Call[bool]:
+    """Waits for the app's bell; one of those who wait gets it. Its readers share a name, as nothing is kept of it."""
+    command = ("XREADGROUP", "GROUP", BELL_GROUP, "any", "COUNT", 1, "BLOCK", block_ms, "NOACK", "STREAMS")
+    return Call((*command, keys.bell(app), ">"), bool)
+
+
+def ring_bell(keys: Keys, app: str) -> Call[None]:
+    """Wakes one idle worker of the app."""
+    return Call(("XADD", keys.bell(app), "MAXLEN", 1, "*", "r", ""), lambda _: None)
+
+
+def take(worker: str, queues: Sequence[Stream], free: int) -> Call[list[tuple[Stream, list[Entry]]]]:
+    """Delivers runs from several queues, asked in their order."""
+
+    def read(reply: list[Any]) -> list[tuple[Stream, list[Entry]]]:
+        return [
+            (queues[place - 1], [(entry[0], entry[1]) for entry in entries])
+            for place, entries in zip(reply[::2], reply[1::2], strict=True)
+        ]
+
+    return script_call("take", [queue.key for queue in queues], (worker, free), read)
+
+
+def read_body(keys: Keys, event_id: str) -> Call[bytes | None]:
+    """Reads a body that is only in the record; None when the record is gone."""
+    return Call(("HGET", keys.event(event_id), "e"), lambda reply: reply)
+
+
+def unblock(client_id: int) -> Call[int]:
+    """Ends a blocked read as if its time had run out: what it might have been handed stays with the server."""
+    return Call(("CLIENT", "UNBLOCK", client_id), int)

@@ -1,0 +1,102 @@
+"""How what is in hands is looked at and put back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.calls import Argument, Call, as_text, script_call
+from headrace.keys import Keys
+from headrace_worker.delivery import Entry, Stream
+
+
+class HeldEntry(msgspec.Struct, frozen=True):
+    """An entry in a worker's hands, and the record and job of its run; empty for entries of `events`."""
+
+    entry: str
+    record: str = ""
+    job: str = ""
+
+
+def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:
+    """Reads the ids of entries in a worker's hands, whoever asks."""
+    start = f"({after}" if after else "-"
+    return Call(
+        ("XPENDING", stream.key, stream.group, start, "+", count, worker),
+        lambda reply: [as_text(row[0]) for row in reply],
+    )
+
+
+def read_entry(stream: Stream, entry: str) -> Call[Entry]:
+    """Reads one entry, whoever holds it; its fields are None when it is gone."""
+    return Call(("XRANGE", stream.key, entry, entry), lambda reply: (entry.encode(), reply[0][1] if reply else None))
+
+
+class WorkerFacts(msgspec.Struct, frozen=True):
+    """What is stored of a worker: its app and its queues' full names."""
+
+    app: str
+    queues: tuple[str, ...]
+
+
+def read_worker(keys: Keys, worker: str) -> Call[WorkerFacts | None]:
+    """Reads what is stored of a worker; None when nothing is."""
+
+    def read(reply: list[bytes | None]) -> WorkerFacts | None:
+        app, queues = reply
+        return None if app is None else WorkerFacts(as_text(app), tuple(as_text(queues or b"").split()))
+
+    return Call(("HMGET", keys.worker(worker), "app", "queues"), read)
+
+
+def read_queues(keys: Keys) -> Call[list[str]]:
+    """Reads the full names of all queues, `<app>/<queue>`."""
+    return Call(("SMEMBERS", keys.queues), lambda reply: sorted(map(as_text, reply)))
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """One name that a group knows; `held` entries are in its hands, and it has asked for none for `idle_ms`."""
+
+    name: str
+    held: int
+    idle_ms: int
+
+
+def read_consumers(stream: Stream) -> Call[list[Consumer]]:
+    """Reads every name that the stream's group knows."""
+
+    def read(reply: list[list[Any]]) -> list[Consumer]:
+        rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in reply]
+        return [Consumer(as_text(row[b"name"]), row[b"pending"], row[b"idle"]) for row in rows]
+
+    return Call(("XINFO", "CONSUMERS", stream.key, stream.group), read)
+
+
+def read_workers(keys: Keys) -> Call[set[str]]:
+    """Reads the names of all workers that have a lease, or are looked at again."""
+    return Call(("ZRANGE", keys.workers, 0, -1), lambda reply: set(map(as_text, reply)))
+
+
+def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument]]:
+    argv: list[Argument] = []
+    for each in held:
+        argv += (each.entry, each.job)
+    return [each.record for each in held if each.record], argv
+
+
+def rescue(
+    keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int
+) -> Call[int]:  # fmt: skip
+    """Fences a dead worker (or, if not `dead`, minds a lapsed seat) and puts its entries back; see the script."""
+    records, entries = _held_arguments(held)
+    names = [keys.workers if dead else keys.seats, keys.worker(worker), keys.meta, stream.key, stream.bell, *records]
+    argv = (worker, stream.group, int(dead), look_again_ms, stream.name, *entries)
+    return script_call("rescue", names, argv, int)
+
+
+def release(stream: Stream, held: Sequence[HeldEntry]) -> Call[int]:
+    """Puts this worker's own entries back, with nothing counted."""
+    records, entries = _held_arguments(held)
+    return script_call("release", [stream.key, stream.bell, *records], (stream.group, stream.name, *entries), int)

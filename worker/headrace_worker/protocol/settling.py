@@ -1,0 +1,87 @@
+"""How the ends of runs are recorded, and what can not be handled set aside. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, script_call
+from headrace.codec import FIRST
+from headrace.keys import Keys
+from headrace_worker.delivery import Delivery, Stream
+from headrace_worker.protocol.policy import before_id, policy
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A run that ends for good; `reason` is why it is dead, empty if it is not."""
+
+    delivery: Delivery
+    letter: str
+    elapsed_ms: int
+    reason: str
+    outcome: bytes
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """A run that waits for its next delivery, whose state is `state`."""
+
+    delivery: Delivery
+    state: str
+    elapsed_ms: int
+    delay_ms: int
+    outcome: bytes
+
+
+def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[list[int]]:
+    """Records the ends of runs; the reader returns the places of those that were not this worker's any more."""
+    queues: dict[str, int] = {}
+    places: dict[tuple[str, str], int] = {}
+    jobs: list[Argument] = []
+    records: list[str] = []
+    ends: list[Argument] = []
+    for run in runs:
+        delivery = run.delivery
+        job, queue = delivery.job, delivery.queue
+        place = places.get((job, queue.key))
+        if place is None:
+            place = places[job, queue.key] = len(places) + 1
+            jobs += (job, queue.name, queues.setdefault(queue.key, len(queues) + 1))
+        records.append(keys.event(delivery.event_id))
+        state = "" if delivery.state is FIRST else delivery.state.text()
+        ends += (place, delivery.entry, run.letter, state, run.elapsed_ms, run.reason, run.outcome)
+    head = (*policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues), len(places))
+    return script_call("settle", [keys.runs, keys.dead, *queues, *records], (*head, *jobs, *ends), _read_places)
+
+
+def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[list[int]]:
+    """Lets runs wait for their next delivery; the reader returns the places of those that were not ours any more."""
+    names = [keys.due, keys.wake]
+    argv: list[Argument] = [worker]
+    for run in runs:
+        delivery = run.delivery
+        names += (delivery.queue.key, keys.event(delivery.event_id))
+        argv += (
+            delivery.entry, delivery.event_id, delivery.job, run.state,
+            delivery.queue.name, run.elapsed_ms, run.delay_ms, run.outcome,
+        )  # fmt: skip
+    return script_call("retry", names, argv, _read_places)
+
+
+def _read_places(reply: list[int]) -> list[int]:
+    return [place - 1 for place in reply]
+
+
+def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Call[int]:
+    """Lets the records of runs say that they execute, each since so many ms."""
+    names = [keys.event(delivery.event_id) for delivery, _ in runs]
+    argv: list[Argument] = [worker]
+    for delivery, elapsed_ms in runs:
+        argv += (f"r:{delivery.job}", delivery.entry, elapsed_ms)
+    return script_call("started", names, argv, int)
+
+
+def bury(keys: Keys, stream: Stream, entry: str, reason: str, error: str, retention: Retention) -> Call[int]:
+    """Sets an entry that can't be handled aside in `dead`, as it is."""
+    argv = (stream.group, entry, reason, error, retention.millis()[1])
+    return script_call("bury", (stream.key, keys.dead), argv, int)

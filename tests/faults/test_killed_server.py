@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from headrace import Event
 from tests.faults.scene import Scene, worker_name
-from tests.support.waiting import wait_until
+from tests.support.waiting import await_until, wait_until
 
 
 class Sender:
@@ -60,3 +62,41 @@ def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(
         assert [run.status for run in record.runs] == ["succeeded"] * 3
     assert all(worker.is_running for worker in workers)
     assert names <= scene.workers(), "a living worker was taken for dead"
+
+
+async def test_a_server_that_goes_back_in_time_repeats_no_call(make_scene: Callable[..., Scene]) -> None:
+    """Runs that had settled are in their queue again, one in the worker's hands and one not: both are settled again."""
+    scene = make_scene(appendonly=True, appendfsync="always")
+    async with scene.working(scene.app("gates"), lease_s=5, block_s=0.5, concurrency=1) as worker:
+        held, queued = scene.send("hold", "held"), scene.send("quick")
+        await await_until(lambda: scene.redis.xlen(scene.queue("gates")) == 2, what="one run in hand and one queued")
+        await await_until(lambda: scene.calls.count() == 1, what="the call of the first")
+        with back_in_time(scene):
+            scene.open_gate("held")
+            await scene.drained("gates")
+            assert scene.calls.count() == 2
+        await scene.drained("gates")
+        assert scene.is_registered(worker.name)
+    assert [len(scene.calls.of(event)) for event in (held, queued)] == [1, 1]
+    assert (scene.statuses(held), scene.statuses(queued)) == ({"hold": "succeeded"}, {"quick": "succeeded"})
+
+
+@contextmanager
+def back_in_time(scene: Scene) -> Iterator[None]:
+    """The server dies at the end, and comes back with what it had at the beginning."""
+    data, copy = scene.server.data_dir, scene.folder / "copy"
+    scene.redis.set("time", "before")
+    scene.server.pause()
+    shutil.copytree(data, copy, ignore=shutil.ignore_patterns("*.sock", "*.lock"))
+    scene.server.resume()
+    scene.redis.set("time", "after")
+    yield
+    scene.server.kill()
+    for name in ("appendonlydir", "appendonly.aof"):  # a folder since Redis 7
+        if (copy / name).is_dir():
+            shutil.rmtree(data / name)
+            shutil.copytree(copy / name, data / name)
+        elif (copy / name).exists():
+            shutil.copy(copy / name, data / name)
+    scene.server.start()
+    assert scene.redis.get("time") == b"before"

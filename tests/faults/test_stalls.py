@@ -43,6 +43,7 @@ def test_a_job_that_blocks_the_event_loop_keeps_its_runs_and_gives_up_the_rest(s
     wait_until(lambda: scene.calls.of(unseen), 30, what="the event to be dispatched by the other worker")
     assert [call.pid for call in scene.calls.of(unseen)] == [other.pid]
     wait_until(lambda: scene.leader() == worker_name(other), what="the other worker to lead")
+    see_a_delayed_event_through(scene)
     wait_leases(scene, 2)
     assert sorted(scene.held_by(blocked_name, "gates")) == sorted([(held, "hold"), (blocker, "block")])
 
@@ -56,6 +57,11 @@ def test_a_job_that_blocks_the_event_loop_keeps_its_runs_and_gives_up_the_rest(s
             f"gates/{job}", "succeeded", blocked.pid, blocked_name,
         )  # fmt: skip
     assert not scene.is_fenced(blocked_name)
+
+
+def see_a_delayed_event_through(scene: Scene) -> None:
+    event = scene.send("quick", deliver_after=0.2)
+    wait_until(lambda: scene.calls.of(event), 30, what="a delayed event to be promoted by the new leader")
 
 
 def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(scene: Scene) -> None:

@@ -1,11 +1,13 @@
 """Moves what is due into its stream: delayed events into `events`, runs that waited into their queues.
 
-Only the leader does. It sleeps until the next due time or until an earlier one is set, and never polls.
+Only the leader does. It sleeps until the next due time or until an earlier one is set, and never polls: a look now and
+then is for what a leader before it may have heard of and not done.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -21,6 +23,7 @@ log = structlog.get_logger("headrace.promoter")
 
 AHEAD = 200
 """How many members of `due` are looked at in one call, and so moved by the next."""
+_SEARCH_LEASES = 2
 _SHORTEST_READ_S = 0.003
 """A shorter wait might be over before the server has begun the read that is to be ended then."""
 
@@ -38,7 +41,10 @@ class Promoter:
         self._on_lease_ended = on_lease_ended
         self._ahead: list[DueMember] | None = None
         self._is_full = False
-        self.reader = Reader(state)
+        self._look_at = 0.0
+        # Shorter than it takes until another leads: what the wait is ended by must not be lost with this worker.
+        self._longest_read_s = max(state.config.lease_s * 2 / 3, _SHORTEST_READ_S)
+        self.reader = Reader(state, self._longest_read_s)
 
     async def tick(self) -> None:
         """Moves what is due, once this worker leads, then sleeps until the next time or an earlier one."""
@@ -46,24 +52,41 @@ class Promoter:
         await wait_either(state.is_leader, state.stopping)
         if state.stopping.is_set():
             return
-        now_ms = await self._promote_due()
-        wait_s = state.config.block_s
-        if self._ahead:
-            wait_s = min(wait_s, max(self._ahead[0].due_ms - now_ms, 0) / 1000)
-        if self._is_full:
-            wait_s = max(wait_s, 0.5)
+        if time.monotonic() >= self._look_at:
+            await self._look()
+        wait_s = max(self._look_at - time.monotonic(), 0)
         if wait_s > _SHORTEST_READ_S:
-            rung = await self.reader.read_until(wait_s, protocol.listen_wake(state.keys, wait_s))
-            if rung:
-                self._ahead = None
-            if rung == "lease":
+            if await self._listen(wait_s) == "lease":
                 self._on_lease_ended()
         else:
             await asyncio.sleep(wait_s)
 
     async def recover(self, _error: HeadraceError | None) -> None:
         """What was known of `due` may have changed during an outage."""
-        self._ahead = None
+        self.forget()
+
+    def forget(self) -> None:
+        """What was known of `due` is not relied on any more: it is looked at anew."""
+        self._ahead, self._look_at = None, 0.0
+
+    async def _listen(self, wait_s: float) -> str | None:
+        """Waits for the time, or until an earlier due time is set; returns what was heard."""
+        longest_s = self._longest_read_s
+        call = protocol.listen_wake(self._state.keys, min(wait_s, longest_s))
+        heard = await (self.reader.read(call) if wait_s > longest_s else self.reader.read_until(wait_s, call))
+        if heard:
+            self.forget()
+        return heard
+
+    async def _look(self) -> None:
+        """Moves what is due; the next look is at the next due time."""
+        now_ms = await self._promote_due()
+        wait_s = _SEARCH_LEASES * self._state.config.lease_s
+        if self._ahead:
+            wait_s = min(wait_s, max(self._ahead[0].due_ms - now_ms, 0) / 1000)
+        if self._is_full:
+            wait_s = max(wait_s, 0.5)
+        self._look_at = time.monotonic() + wait_s
 
     async def _promote_due(self) -> int:
         """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""

@@ -26,7 +26,12 @@ class Reader:
     ended through the server instead, or runs until its time is up.
     """
 
-    def __init__(self, state: WorkerState) -> None:
+    def __init__(self, state: WorkerState, longest_s: float | None = None) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            longest_s: how long a read may wait; as long as the worker's settings say if None.
+        """
         self._commands = state.commands
         self._client_id: int | None = None
         self._is_reading = False
@@ -34,7 +39,7 @@ class Reader:
         self._transport = AsyncTransport(
             state.url,
             attempts=1,
-            reply_timeout_s=state.config.block_s + 5,
+            reply_timeout_s=(state.config.block_s if longest_s is None else longest_s) + 5,
             on_connect=self._note_client_id,
         )
 

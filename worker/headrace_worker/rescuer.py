@@ -24,7 +24,7 @@ log = structlog.get_logger("headrace.rescuer")
 
 _PAGE = 100
 _HOLDS, _QUIET = -1, -2
-_SEARCH_LEASES = 4
+_SEARCH_LEASES = 8
 """The leader looks for hands that nobody knows every so many leases."""
 
 

@@ -204,6 +204,8 @@ class _Running:
                 right.set()
             else:
                 right.clear()
+        if not answer.is_leader:
+            self._promoter.forget()
         self._dispatcher.note_version(answer.version)
         self._rescuer.tell(answer.dead, answer.lapsed)
 

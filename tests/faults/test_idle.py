@@ -1,0 +1,49 @@
+"""A worker that has nothing to do asks the server less than once a second, all its loops together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from tests.faults.apps import flaky
+from tests.faults.scene import Scene
+
+SETTLED_S = 5
+"""Seconds at the usual settings, after which what a start takes is over."""
+
+
+async def commands_sent(scene: Scene, seconds: float) -> list[str]:
+    """Returns what clients send in so many seconds; what scripts call is not counted."""
+    sent: list[str] = []
+    async with redis.asyncio.Redis.from_url(scene.url, socket_timeout=60) as client, client.monitor() as monitor:
+
+        async def listen() -> None:
+            while True:
+                command = await monitor.next_command()
+                if command["client_type"] != "lua":
+                    sent.append(command["command"])
+
+        listening = asyncio.ensure_future(listen())
+        await asyncio.sleep(seconds)
+        listening.cancel()
+        await asyncio.wait([listening])
+    return sent
+
+
+@pytest.mark.parametrize("second_queue", ["default", "other"])
+@pytest.mark.parametrize("faster", [10, pytest.param(1, marks=pytest.mark.slow)])
+async def test_an_idle_worker_sends_less_than_a_command_a_second(
+    scene: Scene, second_queue: str, faster: float
+) -> None:
+    """So does the one that leads, dispatches and has several queues; at the usual settings, or all times shortened."""
+    settings: dict[str, Any] = {"lease_s": 15 / faster, "block_s": 5 / faster}
+    async with scene.working(flaky(scene.folder, second_queue), **settings):
+        await scene.passed(SETTLED_S / faster)
+        started_ms = scene.now_ms()
+        sent = await commands_sent(scene, 40 / faster)
+        seconds = (scene.now_ms() - started_ms) / 1000 * faster
+    assert len(sent) > 0.3 * seconds, "a worker that asks this seldom does not renew its lease"
+    assert len(sent) < seconds, sorted(sent)

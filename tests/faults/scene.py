@@ -14,8 +14,11 @@ import redis as redis_py
 
 from headrace import Client, Event, EventRecord
 from headrace.keys import Keys
-from headrace_worker import App, Worker, WorkerConfig
+from headrace.transport import Transport
+from headrace_worker import App, Worker, WorkerConfig, protocol
 from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.protocol import Registration
+from headrace_worker.route import fingerprint_of, subscriptions_of
 from tests.faults.apps import APPS, gate_path
 from tests.faults.calls import CallLog
 from tests.support.leaks import find_leaks
@@ -50,14 +53,25 @@ class Scene:
 
     def start_worker(self, app: str, *, url: str | None = None, **settings: Any) -> Process:
         """Starts a worker process, which has no runs yet; `worker_name` waits for it."""
-        config = WorkerConfig(**settings)
-        env = {
+        config = msgspec.json.encode(WorkerConfig(**settings)).decode()
+        env = {**self.environment(url), "HEADRACE_FAULTS_CONFIG": config}
+        return self._processes.python("-m", "tests.faults.runner", app, env=env, name=f"{app}-worker")
+
+    def environment(self, url: str | None = None) -> dict[str, str]:
+        """Returns what a process has to know of the scene."""
+        return {
             "HEADRACE_URL": url or self.url,
             "HEADRACE_NAMESPACE": self.namespace,
             "HEADRACE_FAULTS_FOLDER": str(self.folder),
-            "HEADRACE_FAULTS_CONFIG": msgspec.json.encode(config).decode(),
         }
-        return self._processes.python("-m", "tests.faults.runner", app, env=env, name=f"{app}-worker")
+
+    def register_dead(self, name: str, app: str) -> None:
+        """A worker of this name has a lease that has run out."""
+        blob = subscriptions_of(self.app(app))
+        registration = Registration(app, fingerprint_of(blob), blob, ("default",))
+        transport = Transport(self.url)
+        transport.run([protocol.register(self.keys, name, 1, registration)])
+        transport.close()
 
     def app(self, name: str) -> App:
         """Returns an app whose worker is to run on the test's own event loop."""

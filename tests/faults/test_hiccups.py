@@ -26,7 +26,7 @@ def flush_scripts(scene: Scene) -> None:
 
 
 def pause_clients(scene: Scene) -> None:
-    scene.redis.client_pause(50)
+    scene.redis.client_pause(20)
 
 
 def unblock_reads(scene: Scene) -> None:

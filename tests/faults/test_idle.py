@@ -34,7 +34,7 @@ async def commands_sent(scene: Scene, seconds: float) -> list[str]:
 
 
 @pytest.mark.parametrize("second_queue", ["default", "other"])
-@pytest.mark.parametrize("faster", [10, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("faster", [20, pytest.param(1, marks=pytest.mark.slow)])
 async def test_an_idle_worker_sends_less_than_a_command_a_second(
     scene: Scene, second_queue: str, faster: float
 ) -> None:

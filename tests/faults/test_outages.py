@@ -60,14 +60,14 @@ async def misconf(scene: Scene) -> AsyncIterator[None]:
 async def busy(scene: Scene) -> AsyncIterator[None]:
     """Someone's script does not end."""
     scene.redis.config_set("lua-time-limit", 20)
-    other = redis.asyncio.Redis.from_url(scene.url)
-    endless = asyncio.ensure_future(other.eval("while true do end", 0))
-    await asyncio.sleep(0)
-    yield
-    await await_until(scene.redis.script_kill, ignoring=(redis.RedisError,), what="the script's end")
-    with pytest.raises(redis.ResponseError, match="killed"):
-        await endless
-    await other.aclose()
+    async with redis.asyncio.Redis.from_url(scene.url, socket_timeout=60) as other:
+        endless = asyncio.ensure_future(other.eval("while true do end", 0))
+        try:
+            yield
+        finally:
+            await await_until(scene.redis.script_kill, ignoring=(redis.RedisError,), what="the script's end")
+            with pytest.raises(redis.ResponseError, match="killed"):
+                await endless
 
 
 @asynccontextmanager
@@ -81,19 +81,26 @@ async def noauth(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def loading(scene: Scene) -> AsyncIterator[None]:
-    """The server reads its data again, slowly."""
-    other = redis.asyncio.Redis.from_url(scene.url, socket_timeout=60)
-    await other.config_set("key-load-delay", 300)
-    async with other.pipeline(transaction=False) as pipe:
-        for number in range(4000):
-            pipe.set("filler", number)
-        await pipe.execute()
-    reload = asyncio.ensure_future(other.execute_command("DEBUG", "LOADAOF"))
-    await asyncio.sleep(0)
-    yield
-    await reload
-    await other.delete("filler")
-    await other.aclose()
+    """The server reads its data again, slowly, and answers in between."""
+    over = asyncio.Event()
+
+    async def load_again_and_again() -> None:
+        async with redis.asyncio.Redis.from_url(scene.url, socket_timeout=60) as other:
+            async with other.pipeline(transaction=False) as pipe:
+                for number in range(2100):  # it looks at its clients every 1024 commands
+                    pipe.set("filler", number)
+                await pipe.execute()
+            await other.config_set("key-load-delay", 100)
+            while not over.is_set():
+                await other.execute_command("DEBUG", "LOADAOF")
+            await other.delete("filler")
+
+    loads = asyncio.ensure_future(load_again_and_again())
+    try:
+        yield
+    finally:
+        over.set()
+        await loads
 
 
 @asynccontextmanager
@@ -156,7 +163,7 @@ async def test_an_outage_is_waited_through_without_haste(scene: Scene, proxy: Pr
         async with scene.working(scene.app("gates"), url=proxy.url, **SETTINGS):
             cut = proxy.cut_before_request(b"", times=1_000_000)
             await asyncio.to_thread(cut.wait, 10)
-            await scene.passed(2)
+            await scene.passed(1.2)
             cut.cancel()
             event = scene.send("quick")
             await scene.drained("gates")
@@ -175,7 +182,7 @@ async def test_a_group_that_can_not_be_made_again_is_asked_for_without_haste(mak
             scene.redis.execute_command("ACL", "SETUSER", "worker", "-xgroup")
             scene.redis.xgroup_destroy(scene.queue("gates"), "workers")
             await await_until(lambda: refusals(scene, "NOGROUP"), what="a read that found no group")
-            await scene.passed(2)
+            await scene.passed(1.2)
             refused = refusals(scene, "NOGROUP")
             scene.redis.execute_command("ACL", "SETUSER", "worker", "+xgroup")
             event = scene.send("quick")
@@ -195,14 +202,20 @@ async def test_a_worker_started_while_the_server_is_away_says_so_and_ends(make_s
         await asyncio.wait_for(worker.run(), 30)
 
 
+async def known_again(scene: Scene, worker: Worker) -> None:
+    await await_until(lambda: scene.is_registered(worker.name), 30, what="a worker that is known again")
+
+
 async def test_a_server_that_was_emptied_is_filled_again(make_scene: Callable[..., Scene]) -> None:
     """After FLUSHALL groups and routes are made again, and what is sent then is executed."""
     scene = make_scene()
-    async with scene.working(scene.app("gates"), **SETTINGS) as worker, scene.working(scene.app("flaky"), **SETTINGS):
+    gates, flaky = scene.app("gates"), scene.app("flaky")
+    async with scene.working(gates, **SETTINGS) as one, scene.working(flaky, **SETTINGS) as other:
         lost = scene.send("hold", "held")
         await await_until(lambda: scene.calls.of(lost), what="a run in hand")
         scene.redis.flushall()
-        await await_until(lambda: scene.is_registered(worker.name), 30, what="a worker that is known again")
+        for worker in (one, other):
+            await known_again(scene, worker)
         scene.open_gate("held")
         events = {name: scene.send(name) for name in ("quick", "work")}
         await await_until(lambda: len(scene.calls.of(events["work"])) == 3, 30, what="the runs of both apps")

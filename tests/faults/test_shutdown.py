@@ -50,8 +50,8 @@ def test_a_drain_longer_than_the_lease_loses_nothing(scene: Scene) -> None:
     worker_name(heir)
     stopping.terminate()
     stopping.wait_for_line("worker stops")
-    until = scene.now_ms() + 2500 * lease_s
-    wait_until(lambda: scene.now_ms() > until, 30, what="more than two leases", interval=0.05)
+    until = scene.now_ms() + 1500 * lease_s
+    wait_until(lambda: scene.now_ms() > until, 30, what="more than a lease", interval=0.05)
     meanwhile = scene.send("quick")
     wait_until(lambda: scene.calls.of(meanwhile), 20, what="a run for the other worker")
     assert [call.pid for call in scene.calls.of(meanwhile)] == [heir.pid]

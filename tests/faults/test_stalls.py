@@ -66,7 +66,7 @@ def see_a_delayed_event_through(scene: Scene) -> None:
 
 def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(scene: Scene) -> None:
     """Another worker executes both; when the stopped one goes on, it drops its outcome and takes a new name."""
-    settings: dict[str, Any] = {"lease_s": LEASE_S, "block_s": 2.0}
+    settings: dict[str, Any] = {"lease_s": LEASE_S, "block_s": 1.0}
     stopped = scene.start_worker("gates", **settings, concurrency=10)
     stopped_name = worker_name(stopped)
     held = scene.send("hold", "held")

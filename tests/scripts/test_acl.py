@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pkgutil
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,7 +89,9 @@ def guarded(make_server: Callable[..., EmbeddedServer], tmp_path: Path) -> Itera
 def test_a_worker_is_listed_with_what_it_uses() -> None:
     """The worker's user may call what the scripts call and what the worker sends itself, and nothing else."""
     scripts = set().union(*map(commands_of, SCRIPTS))
-    assert scripts | _sent_by(protocol) | _sent_by(reading) | {"eval", "evalsha", "info"} == _WORKER
+    calls = [import_module(f"{protocol.__name__}.{each.name}") for each in pkgutil.iter_modules(protocol.__path__)]
+    sent = set().union(*map(_sent_by, [*calls, reading]))
+    assert scripts | sent | {"eval", "evalsha", "info"} == _WORKER
 
 
 def _sent_by(module: ModuleType) -> set[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+import structlog
 
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.leaks import find_foreign_keys, find_leaks
@@ -55,6 +56,13 @@ def server(server_binary: Path | None) -> Iterator[EmbeddedServer]:
     """The session's server, on a Unix socket; with xdist each worker has one."""
     with EmbeddedServer(binary=server_binary) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_as_they_were() -> Iterator[None]:
+    """A test that configures logging does so for itself alone."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

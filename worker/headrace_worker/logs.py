@@ -35,7 +35,8 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         # One write a line, its end included: several processes write to one place.
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        # Not cached: whoever embeds a worker, or tests it, may configure structlog again. Lines are rare enough.
+        cache_logger_on_first_use=False,
     )
 
 

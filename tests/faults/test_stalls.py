@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from headrace.scripts import load
 from headrace_worker import Worker
 from tests.faults.scene import Scene, worker_name
+from tests.support.processes import Process
 from tests.support.proxy import Proxy
 from tests.support.waiting import await_until, wait_until
 
@@ -64,10 +66,10 @@ def see_a_delayed_event_through(scene: Scene) -> None:
     wait_until(lambda: scene.calls.of(event), 30, what="a delayed event to be promoted by the new leader")
 
 
-def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(scene: Scene) -> None:
+def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(scene: Scene, proxy: Proxy) -> None:
     """Another worker executes both; when the stopped one goes on, it drops its outcome and takes a new name."""
-    settings: dict[str, Any] = {"lease_s": LEASE_S, "block_s": 1.0}
-    stopped = scene.start_worker("gates", **settings, concurrency=10)
+    settings: dict[str, Any] = {"lease_s": LEASE_S, "block_s": 1.0, "grace_s": 0.0}
+    stopped = scene.start_worker("gates", url=proxy.url, **settings, concurrency=10)
     stopped_name = worker_name(stopped)
     held = scene.send("hold", "held")
     wait_until(lambda: scene.calls.of(held), what="the first call")
@@ -84,13 +86,13 @@ def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(
     before = scene.client.get_event(held)
     assert [(run.status, run.output) for run in before.runs] == [("succeeded", heir.pid)]
 
+    left = leave_a_run_behind(scene, heir, stopped_name)
+    proxy.cut_before_request(load("renew").sha.encode())  # it has time to read before it hears of its death
     stopped.resume()
     stopped.wait_for_line("worker goes on under a new name", 30)
-    heir.terminate()
-    heir.wait()
-    last = scene.send("quick")
+    scene.open_gate("left")
     scene.wait_drained("gates")
-    assert [call.pid for call in scene.calls.of(last)] == [stopped.pid]
+    assert [call.pid for call in scene.calls.of(left)] == [heir.pid, stopped.pid]
     assert scene.client.get_event(held) == before
 
 
@@ -101,6 +103,17 @@ def hand_a_run_to(scene: Scene, stopped_name: str) -> str:
     if not scene.held_by(stopped_name, "gates"):  # its read is no longer open: we do what the server did for it
         scene.redis.xreadgroup("workers", stopped_name, {scene.queue("gates"): ">"})
     assert scene.held_by(stopped_name, "gates") == [(event, "quick")]
+    return event
+
+
+def leave_a_run_behind(scene: Scene, heir: Process, stopped_name: str) -> str:
+    """Once the stopped worker is forgotten, its heir stops too, and gives back a run that nobody is there to take."""
+    wait_until(lambda: not scene.redis.exists(scene.keys.worker(stopped_name)), 30, what="it to be forgotten")
+    event = scene.send("hold", "left")
+    wait_until(lambda: scene.calls.of(event), what="the heir's call")
+    heir.terminate()
+    assert heir.wait() == 0
+    assert scene.redis.xpending(scene.queue("gates"), "workers")["pending"] == 0
     return event
 
 

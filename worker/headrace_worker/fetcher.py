@@ -55,6 +55,7 @@ class Fetcher:
             await self._look_for_unseen()
         while (self._hand.free <= 0 or self._last_life.is_under_way) and not self._state.stopping.is_set():
             await self._hand.wait_change()
+        await self._state.wait_for_lease()
         if self._state.stopping.is_set() or not self._state.is_registered.is_set():
             return
         name = self._state.name

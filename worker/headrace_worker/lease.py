@@ -23,6 +23,8 @@ log = structlog.get_logger("headrace.lease")
 
 Answer = Renewed | Fenced
 _SOONEST_S = 0.02
+_LONGEST_DELAY_S = 1.0
+"""Between attempts in an outage: nothing is fetched after one until the lease is renewed."""
 
 
 class Lease:
@@ -44,7 +46,6 @@ class Lease:
         self._wake = threading.Event()
         self._over = False
         self._moved_at = time.monotonic()
-        self.renewed_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="headrace-lease", daemon=True)
 
     def start(self) -> None:
@@ -88,7 +89,7 @@ class Lease:
                 failures += 1
                 if failures == 1:
                     log.warning("lease can't be renewed, trying again", error=str(exc))
-                wait_s = min(0.05 * 2.0 ** min(failures, 10), self._interval_s)
+                wait_s = min(0.05 * 2.0 ** min(failures, 10), self._interval_s, _LONGEST_DELAY_S)
             except Exception:
                 failures += 1
                 log.exception("lease failed in an unforeseen way, trying again")
@@ -105,8 +106,10 @@ class Lease:
         if self._state.stopping.is_set():
             movement = "resigns"
         call = protocol.renew(self._state.keys, name, config.lease_ms, movement, seats=self._seats())
+        asked_at = time.monotonic()
         answer: Answer = self._transport.run([call])[0]
-        self.renewed_at = time.monotonic()
+        if isinstance(answer, Renewed):
+            self._state.lease_until = asked_at + config.lease_s
         if not self._over and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_answer, name, answer)
         if isinstance(answer, Fenced):

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import time
 from collections.abc import Callable
 
 from headrace.keys import Keys
@@ -14,6 +15,7 @@ from headrace.transport import AsyncTransport
 from headrace_worker import protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
+from headrace_worker.loops import wait_either
 from headrace_worker.protocol import Registration
 from headrace_worker.route import fingerprint_of, subscriptions_of
 
@@ -33,6 +35,8 @@ class WorkerState:
         has_seat: set while this worker may dispatch.
         is_leader: set while it promotes and rescues.
         stopping: set once it takes no new work.
+        lease_until: until when the lease surely holds, by the monotonic clock in seconds; the lease's thread sets it.
+        renewed: set at each renewal.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class WorkerState:
         self.has_seat = asyncio.Event()
         self.is_leader = asyncio.Event()
         self.stopping = asyncio.Event()
+        self.lease_until = 0.0
+        self.renewed = asyncio.Event()
 
     async def register(self) -> None:
         """The name of the moment has a lease, and every group that this worker reads exists."""
@@ -61,9 +67,20 @@ class WorkerState:
         if self._on_name is not None:
             self._on_name(name)
         call = protocol.register(self.keys, name, self.config.lease_ms, self.registration)
+        asked_at = time.monotonic()
         await self.commands.run([call])
         if name == self.name:
+            self.lease_until = asked_at + self.config.lease_s
             self.is_registered.set()
+
+    async def wait_for_lease(self) -> None:
+        """Returns when the lease holds, as far as this worker can know, or when it stops.
+
+        One that stood still for long may be dead and forgotten: what it reads then is in the hands of nobody.
+        """
+        while time.monotonic() >= self.lease_until and not self.stopping.is_set():
+            self.renewed.clear()
+            await wait_either(self.renewed, self.stopping)
 
     def take_new_name(self) -> None:
         """The old name is not used any more; the new one has no lease and no rights yet."""

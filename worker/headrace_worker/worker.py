@@ -208,6 +208,7 @@ class _Running:
             self._promoter.forget()
         self._dispatcher.note_version(answer.version)
         self._rescuer.tell(answer.dead, answer.lapsed)
+        state.renewed.set()
 
     def _drop_everything(self) -> None:
         """The name is fenced: its runs are others' now. They are dropped, and the worker goes on under a new name."""

@@ -659,6 +659,58 @@ def _in_hands(redis: redis_py.Redis, stream: str, group: str = "workers") -> int
     return int(summary["pending"])
 
 
+async def test_a_last_life_stops_no_worker_for_long(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """While another run takes long it is put off, with nothing counted; then it executes alone all the same."""
+    app, end, seen = App("app"), asyncio.Event(), []
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job(payload: str) -> None:
+        seen.append(payload)
+        if payload == "long":
+            await end.wait()
+
+    long, poison = await _dispatched(place, app, client, [Event("asked", payload=each) for each in ("long", "poison")])
+    last_life = _take_out(redis, prefix, poison, "default")
+    async with place.working(app, lease_s=0.5):
+        await await_until(lambda: seen == ["long"])
+        redis.xadd(f"{prefix}queue:app/default", last_life)
+        await await_until(lambda: client.get_event(poison).runs[0].status == "waiting")
+        client.send_event(Event("asked", payload="innocent"))
+        await await_until(lambda: seen == ["long", "innocent"])
+        end.set()
+        await await_until(lambda: client.get_event(poison).is_settled)
+    assert seen == ["long", "innocent", "poison"]
+    runs = [client.get_event(each).runs[0] for each in (long, poison)]
+    assert [(run.status, run.attempt, run.lost) for run in runs] == [("succeeded", 1, 0), ("succeeded", 1, 2)]
+
+
+async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """Its run is recorded, so nothing is lost if the process dies; and of a last life itself no more is awaited."""
+    app, end, seen = App("app"), threading.Event(), []
+
+    @app.job(id="job", trigger=event_trigger("asked"), timeout=0.05, retry=Retry(max_attempts=1))
+    def job(payload: str) -> None:
+        seen.append(payload)
+        if payload != "innocent":
+            end.wait(30)
+
+    stuck, poison = await _dispatched(
+        place, app, client, [Event("asked", payload=each) for each in ("stuck", "poison")]
+    )
+    last_life = _take_out(redis, prefix, poison, "default")
+    async with place.working(app, lease_s=30):
+        await await_until(lambda: client.get_event(stuck).is_settled)
+        redis.xadd(f"{prefix}queue:app/default", last_life)
+        await await_until(lambda: client.get_event(poison).is_settled)
+        client.send_event(Event("asked", payload="innocent"))
+        await await_until(lambda: seen == ["stuck", "poison", "innocent"])
+        end.set()
+
+
 async def test_a_run_whose_lives_are_used_up_is_not_called(
     place: Place, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:

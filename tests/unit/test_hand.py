@@ -41,6 +41,15 @@ def test_the_same_entry_again_is_another_run_in_hand() -> None:
     assert list(hand.held.values()) == [later]
 
 
+def test_a_run_is_open_until_its_outcome_is_recorded() -> None:
+    """Whether its function has ended or not."""
+    hand = Hand(2)
+    held = _held("1-0", hand)
+    assert (hand.has_open, hand.is_open(held.key), hand.is_open(("queue", "9-9"))) == (True, True, False)
+    hand.settled(held)
+    assert (hand.has_open, hand.is_open(held.key), len(hand.held)) == (False, False, 1)
+
+
 async def test_whoever_waits_hears_of_the_next_change() -> None:
     """Not of earlier ones; a poke is a change, and everybody who waits hears of it."""
     hand = Hand(1)
@@ -50,10 +59,12 @@ async def test_whoever_waits_hears_of_the_next_change() -> None:
     await asyncio.sleep(0)
     assert not any(wait.done() for wait in waits)
     hand.settled(held)
-    await asyncio.sleep(0)
-    assert not any(wait.done() for wait in waits)
-    hand.ended(held)
     await asyncio.wait_for(asyncio.gather(*waits), 5)
+    wait = asyncio.ensure_future(hand.wait_change())
+    await asyncio.sleep(0)
+    assert not wait.done()
+    hand.ended(held)
+    await asyncio.wait_for(wait, 5)
     wait = asyncio.ensure_future(hand.wait_change())
     await asyncio.sleep(0)
     hand.poke()

@@ -63,6 +63,16 @@ class Hand:
         """How many more runs it can take."""
         return self.slots - len(self.held)
 
+    @property
+    def has_open(self) -> bool:
+        """Outcomes of runs in hand are not recorded yet."""
+        return any(not held.is_settled for held in self.held.values())
+
+    def is_open(self, key: Key) -> bool:
+        """The run of this key is in hand and its outcome not recorded yet."""
+        held = self.held.get(key)
+        return held is not None and not held.is_settled
+
     def take(self, held: Held) -> None:
         """The run is in hand."""
         self.held[held.key] = held
@@ -72,6 +82,8 @@ class Hand:
         held.is_settled = True
         if held.has_ended:
             self._drop(held)
+        else:
+            self.poke()
 
     def ended(self, held: Held) -> None:
         """The run's function has ended; its slot is free once its outcome is recorded as well."""

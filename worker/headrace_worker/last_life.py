@@ -1,19 +1,25 @@
 """Lets a run that has cost several workers their lives execute with nothing beside it, so that it buries only itself.
 
 A run on its last life is alone in this worker's hands: what came with it goes back to its queue, and nothing is
-fetched until it is settled.
+fetched until it is settled. If the worker's hands do not get empty for it within a lease, it waits elsewhere for a
+lease, so that it stops this worker no longer than that.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
 
 import structlog
 
+from headrace import RunError
+from headrace.codec import encode_outcome
 from headrace_worker import protocol
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand
-from headrace_worker.protocol import HeldEntry
+from headrace_worker.protocol import HeldEntry, Retried
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.last_life")
@@ -29,8 +35,8 @@ class LastLife:
 
     @property
     def is_under_way(self) -> bool:
-        """A run on its last life is in hand."""
-        return self._chosen in self._hand.held
+        """A run on its last life is in hand, and its outcome not recorded yet."""
+        return self._chosen is not None and self._hand.is_open(self._chosen)
 
     async def set_apart(self, deliveries: list[Delivery], name: str) -> list[Delivery]:
         """Returns what may start now: all or, if one is on its last life, that one once nothing else is in hand."""
@@ -43,13 +49,33 @@ class LastLife:
         chosen = last[0]
         await self.release([delivery for delivery in deliveries if delivery is not chosen])
         log.warning("run on its last life executes alone", run=chosen.run_id, lost=chosen.state.lost)
-        while self._hand.held and name == self._state.name and not self._state.stopping.is_set():
-            await self._hand.wait_change()
+        is_alone = await self._wait_until_alone(name)
         if self._state.stopping.is_set() or name != self._state.name:
             await self.release([chosen])
-            return []
-        self._chosen = (chosen.queue.key, chosen.entry)
-        return [chosen]
+        elif not is_alone:
+            await self._postpone(chosen)
+        else:
+            self._chosen = (chosen.queue.key, chosen.entry)
+            return [chosen]
+        return []
+
+    async def _wait_until_alone(self, name: str) -> bool:
+        """Returns whether nothing is in hand that this process could take with it; waits for that for a lease."""
+        deadline = time.monotonic() + self._state.config.lease_s
+        while self._hand.has_open and name == self._state.name and not self._state.stopping.is_set():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hand.wait_change(), left_s)
+        return not self._hand.has_open
+
+    async def _postpone(self, delivery: Delivery) -> None:
+        """The run waits for a lease, with nothing counted; another worker may have its hands free then."""
+        log.info("run on its last life is put off: other runs take long", run=delivery.run_id)
+        blob = encode_outcome(RunError("LastLife", "waits for a worker with nothing else in its hands"), None)
+        wait = Retried(delivery, delivery.state.text(), 0, self._state.config.lease_ms, blob)
+        await self._state.commands.run([protocol.retry(self._state.keys, self._state.name, [wait])])
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Deliveries that have not started are back in their queues, with nothing counted."""

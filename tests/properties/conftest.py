@@ -1,0 +1,8 @@
+"""How examples are tried: without a time limit, for a slow machine is no counterexample."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")

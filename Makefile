@@ -29,6 +29,10 @@ demo: $(VENV)/.demo  ## Run the demonstration: real webhooks through real jobs, 
 test: $(VENV)/.dev  ## Run all tests but the slow ones; more with ARGS, as in: make test ARGS="-k filters"
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow" $(ARGS)
 
+.PHONY: test-slow
+test-slow: $(VENV)/.dev  ## Run the tests that `make test` leaves out: longer outages, more load, more kills
+	@$(BIN)/python -m pytest -m slow --timeout 600 $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev  ## Lint, check the format and the types
 	@echo "ruff check"; $(BIN)/ruff check

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from headrace import Event
 from tests.faults.scene import Scene, worker_name
 from tests.support.waiting import await_until, wait_until
@@ -31,7 +33,7 @@ class Sender:
             self.failure = exc
 
     def join(self) -> None:
-        self._thread.join(60)
+        self._thread.join(300)
         if self.failure is not None:
             raise self.failure
 
@@ -40,23 +42,24 @@ def wait_for_calls(scene: Scene, count: int) -> None:
     wait_until(lambda: scene.calls.count() >= count, 60, what=f"{count} calls")
 
 
+@pytest.mark.parametrize(("events", "times"), [(2000, 3), pytest.param(20_000, 30, marks=pytest.mark.slow)])
 def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(
-    make_scene: Callable[..., Scene],
+    make_scene: Callable[..., Scene], events: int, times: int
 ) -> None:
     """Every event whose send returned has three runs that succeed, each called once: no lease was lost, so no cause."""
     scene = make_scene(appendonly=True, appendfsync="always")
     workers = [scene.start_worker("load", lease_s=10, block_s=1, concurrency=200) for _ in range(2)]
     names = {worker_name(worker) for worker in workers}
-    sender = Sender(scene, 2000)
-    for kills in range(1, 4):
-        wait_for_calls(scene, kills * 1200)
+    sender = Sender(scene, events)
+    for kills in range(1, times + 1):
+        wait_for_calls(scene, kills * 3 * events // (times + 2))
         scene.server.kill()
         scene.server.start()
     sender.join()
     scene.wait_drained("load")
     counts = scene.calls.counts()
     assert counts.keys() == {(event, job) for event in sender.ids for job in "abc"}
-    assert len(sender.ids) == 2000
+    assert len(sender.ids) == events
     assert {run: count for run, count in counts.items() if count > 1} == {}
     for record in scene.records(sender.ids):
         assert [run.status for run in record.runs] == ["succeeded"] * 3

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from headrace_worker import App
 from tests.faults.scene import Scene, worker_name
 from tests.support.processes import Process, Processes
@@ -24,9 +26,10 @@ def wait_for_calls_or_drain(scene: Scene, calls: int) -> None:
     wait_until(lambda: scene.calls.count() >= calls or not scene.open_work("load"), 60, what=f"{calls} calls")
 
 
-def test_a_worker_killed_again_and_again_loses_nothing_and_repeats_only_what_it_held(scene: Scene) -> None:
+@pytest.mark.parametrize("events", [2000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_worker_killed_again_and_again_loses_nothing_and_repeats_only_what_it_held(scene: Scene, events: int) -> None:
     """Every run succeeds, and none is called more often than once and once more for each killed worker that held it."""
-    ids = scene.send_many("load", 2000)
+    ids = scene.send_many("load", events)
     in_killed_hands: Counter[tuple[str, str]] = Counter()
     settings = {**LEASE, "lease_s": 1.5, "concurrency": 300, "max_lost": 1000}
     living = [scene.start_worker("load", **settings), scene.start_worker("load", **settings)]

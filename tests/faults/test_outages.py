@@ -157,6 +157,33 @@ async def test_a_server_that_can_not_at_the_moment_is_waited_for(make_scene: Cal
         assert set(scene.statuses(each).values()) == {"succeeded"}
 
 
+@pytest.mark.parametrize("lease_s", [1.0, pytest.param(4.0, marks=pytest.mark.slow)])
+async def test_a_server_that_is_away_for_two_leases_costs_no_run(
+    make_scene: Callable[..., Scene], lease_s: float
+) -> None:
+    """Workers go on with what they have, and settle it after; they keep their names, and nothing is called twice."""
+    scene = make_scene(appendonly=True, appendfsync="always")
+    settings = {**SETTINGS, "lease_s": lease_s, "concurrency": 2}
+    async with (
+        scene.working(scene.app("gates"), **settings) as one,
+        scene.working(scene.app("gates"), **settings) as two,
+    ):
+        names = {one.name, two.name}
+        events = [scene.send("hold", gate) for gate in ("during", "after", "during", "after")]
+        await await_until(lambda: scene.calls.count() == len(events), what="four runs in two workers' hands")
+        scene.server.kill()
+        scene.open_gate("during")
+        await asyncio.sleep(2 * lease_s)
+        await asyncio.to_thread(scene.server.start)
+        events.append(scene.send("quick"))
+        scene.open_gate("after")
+        await scene.drained("gates")
+        assert {one.name, two.name} == names
+    assert set(scene.calls.counts().values()) == {1}
+    for event in events:
+        assert set(scene.statuses(event).values()) == {"succeeded"}
+
+
 async def test_an_outage_is_waited_through_without_haste(scene: Scene, proxy: Proxy) -> None:
     """While every request is cut off, all loops together ask a few times a second and say it in a few lines."""
     with capture_logs() as lines:

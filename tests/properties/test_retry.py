@@ -9,7 +9,7 @@ from headrace.codec import RunState
 from headrace_worker import Retry
 from headrace_worker.outcome import Failed, RetryLater, after_exception, after_unknown_job, unknown_for_ms
 
-DELAYS = st.floats(0, 1e9) | st.integers(0, 10**9)
+DELAYS = st.floats(0, 1e9, allow_subnormal=False) | st.integers(0, 10**9)
 RETRIES = st.builds(
     Retry,
     max_attempts=st.integers(1, 100),

@@ -119,7 +119,7 @@ def test_an_outage_that_is_shorter_than_the_attempts_is_survived(
 def test_a_server_that_says_nothing_is_given_up(kind: Kind, proxy: Proxy, namespace: str, failures: Failures) -> None:
     """After the time of a reply, which the URL may set; it is told from one that answers late by nothing."""
     failures.at[2] = proxy.restore
-    with open_client(kind, f"{proxy.url}?socket_timeout=0.1", namespace=namespace) as client:
+    with open_client(kind, f"{proxy.url}?socket_timeout=0.5", namespace=namespace) as client:
         client.send_event(Event("a"))
         proxy.stall()
         assert not client.send_event(Event("b")).duplicate
@@ -507,7 +507,7 @@ def test_both_sides_of_a_fork_send(processes: Processes, redis: redis_py.Redis, 
 
 def test_a_timeout_does_not_leave_a_connection_out_of_step(kind: Kind, proxy: Proxy, namespace: str) -> None:
     """A reply that comes too late for its call is not taken for the next call's."""
-    with open_client(kind, f"{proxy.url}?socket_timeout=0.1", namespace=namespace, attempts=1) as client:
+    with open_client(kind, f"{proxy.url}?socket_timeout=1.5", namespace=namespace, attempts=1) as client:
         sent = [client.send_event(Event("a", n)) for n in range(2)]
         proxy.stall()
         with pytest.raises(ConnectionFailed):

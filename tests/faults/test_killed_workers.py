@@ -82,6 +82,8 @@ def test_a_poison_run_buries_only_itself(scene: Scene, processes: Processes) -> 
     supervisor = processes.worker("tests.faults.poisoned:app", *options, env=scene.environment())
     wait_until(lambda: {run.status for run in scene.client.get_event(poison).runs} == {"failed"}, 60, what="its end")
     scene.wait_drained("poison")
+    supervisor.terminate()
+    assert supervisor.wait() == 0
     assert supervisor.output.count("worker process ended and is replaced") == 3
     (run,) = scene.client.get_event(poison).runs
     assert (run.status, run.error and run.error.type) == ("failed", "LostWorker")

@@ -45,6 +45,8 @@ class Fetcher:
         self._last_life = last_life
         self._queues = list(state.queues)
         self._may_hold_unseen = False
+        self._ahead: asyncio.Task[list[Entry]] | None = None
+        self._ahead_name = ""
         self.reader = Reader(state)
 
     async def tick(self) -> None:
@@ -53,14 +55,18 @@ class Fetcher:
         await wait_either(ready, self._state.stopping)
         if self._may_hold_unseen:
             await self._look_for_unseen()
-        while (self._hand.free <= 0 or self._last_life.is_under_way) and not self._state.stopping.is_set():
+        while not self._may_take() and not self._state.stopping.is_set():
             await self._hand.wait_change()
         await self._state.wait_for_lease()
         if self._state.stopping.is_set() or not self._state.is_registered.is_set():
+            await self.end()
             return
         name = self._state.name
         for queue, entries in await self._read(name, min(self._hand.free, MAX_READ)):
             await self._receive(name, queue, self._new_among(queue, entries))
+
+    def _may_take(self) -> bool:
+        return self._ahead is not None or (self._hand.free > 0 and not self._last_life.is_under_way)
 
     async def recover(self, error: HeadraceError | None) -> None:
         """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
@@ -81,6 +87,11 @@ class Fetcher:
         state = self._state
         if len(self._queues) == 1:
             (queue,) = self._queues
+            if self._ahead_name != name:
+                await self.end()
+            ahead, self._ahead = self._ahead, None
+            if ahead is not None and (entries := await ahead):
+                return [(queue, entries)]
             call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, state.block_ms)
             return [(queue, await self.reader.read(call))]
         self._queues.append(self._queues.pop(0))
@@ -103,14 +114,38 @@ class Fetcher:
                 deliveries.append(decode_delivery(queue, entry))
             except UndecodableEvent as exc:
                 await self._bury(queue, entry[0].decode(), str(exc))
-        deliveries = await self._last_life.set_apart(deliveries, name)
+        whole = deliveries
+        deliveries = await self._last_life.set_apart(whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
         if self._is_ours(name, len(deliveries)):
+            if deliveries is whole:
+                await self._read_ahead(name, queue, len(deliveries))
             for delivery in deliveries:
                 self._executor.start(delivery, name)
             # Functions begin before the next read is open: one that blocks the event loop is not handed more runs.
             await asyncio.sleep(0)
+
+    async def _read_ahead(self, name: str, queue: Stream, count: int) -> None:
+        """After a full read the next is sent before these begin: the server works on it while their functions do.
+
+        It does not wait for anything to arrive, and is none of a worker's that has several queues or a run on its
+        last life.
+        """
+        free = min(self._hand.free - count, MAX_READ)
+        if count < MAX_READ or free <= 0 or len(self._queues) > 1 or self._may_hold_unseen:
+            return
+        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
+        self._ahead_name, self._ahead = name, asyncio.ensure_future(self.reader.read(call))
+        await asyncio.sleep(0)  # so that it is sent
+
+    async def end(self) -> None:
+        """What was read ahead is forgotten here: it is found again in our hands, or given back at the stop."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.wait([ahead])
+            if not ahead.cancelled():
+                ahead.exception()  # or asyncio would complain that nobody has looked
 
     def _is_ours(self, name: str, count: int) -> bool:
         """What was handed to a name that has been fenced since is rescued by others, and must not start here."""
@@ -156,6 +191,7 @@ class Fetcher:
 
     async def _look_for_unseen(self) -> None:
         """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""
+        await self.end()
         name = self._state.name
         for queue in self._state.queues:
             known = set(self._hand.held)

@@ -288,6 +288,7 @@ class _Running:
 
     async def _give_everything_back(self) -> None:
         state = self._state
+        await self._fetcher.end()
         await self._dispatcher.end()
         for queue in state.queues:
             await self._release(queue)

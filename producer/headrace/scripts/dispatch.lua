@@ -11,8 +11,11 @@
 -- ARGV[9]     bytes   bodies up to this size travel in the entry
 -- ARGV[10]    bytes   length of what stands before the event's id in a record's key
 -- ARGV[11]    count   jobs
--- ARGV[12..]          two a job: `<app>/<job id>`, queue's name
--- ARGV[..]            then two an event: entry, places of the matched jobs with a comma behind each
+-- ARGV[12]    count   matches
+-- ARGV[13..]          two a job: `<app>/<job id>`, queue's name
+-- ARGV[..]            then one a match: places of the jobs, with a comma behind each
+-- ARGV[..]            then the events, neighbours with the same match together: its place, how many events, and the
+--                     entry of each
 --
 -- Returns  {'stale', version}            when the routes have changed since; nothing happened
 -- Returns  {'full'}                      when ARGV[8] is 1 and a queue has entries; nothing happened
@@ -40,28 +43,45 @@ if version ~= ARGV[7] then
   return { 'stale', version }
 end
 local free_first, inline = ARGV[8] == '1', tonumber(ARGV[9])
-local before_id, njobs = tonumber(ARGV[10]), tonumber(ARGV[11])
+local before_id, njobs, nmatches = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local jobs = {}
 for j = 1, njobs do
-  local name = ARGV[10 + j * 2]
+  local name = ARGV[11 + j * 2]
   jobs[j] = {
     queue = KEYS[1 + j * 2],
     bell = KEYS[2 + j * 2],
     field = 'r:' .. name,
     id = string.match(name, '/(.*)$'),
-    prefix = 'q 1 0 0 0 ' .. ARGV[11 + j * 2] .. ' ',
+    prefix = 'q 1 0 0 0 ' .. ARGV[12 + j * 2] .. ' ',
   }
   redis.call('XLEN', KEYS[2 + j * 2])
   if redis.call('XLEN', KEYS[1 + j * 2]) > 0 and free_first then
     return { 'full' }
   end
 end
-local nevents = #KEYS - 2 - njobs * 2
-local first_event, stored = 12 + njobs * 2, {}
+
+local matches, a = {}, 12 + njobs * 2
+for m = 1, nmatches do
+  matches[m] = {}
+  for place in string.gmatch(ARGV[a + m], '(%d+),') do
+    table.insert(matches[m], jobs[tonumber(place)])
+  end
+end
+local entries, jobs_of = {}, {}
+a = a + nmatches + 1
+while a <= #ARGV do
+  local match, last = matches[tonumber(ARGV[a])], a + 1 + tonumber(ARGV[a + 1])
+  for at = a + 2, last do
+    entries[#entries + 1] = ARGV[at]
+    jobs_of[#entries] = match
+  end
+  a = last + 1
+end
+local nevents, first_record, stored = #entries, 2 + njobs * 2, {}
 for i = 1, nevents do
-  local found = redis.call('HMGET', KEYS[2 + njobs * 2 + i], 'm', 'e', 'w')
+  local found = redis.call('HMGET', KEYS[first_record + i], 'm', 'e', 'w')
   if not found[2] and string.sub(found[1] or ' -', -2) == ' -' then
-    found = record_from_entry(ARGV[first_event + (i - 1) * 2])
+    found = record_from_entry(entries[i])
   end
   stored[i] = found
 end
@@ -76,43 +96,34 @@ end
 
 -- One acknowledgement for all. Where an entry is not in the group's hands any more, the record tells whether its event
 -- was dispatched.
-local entries = {}
-for i = 1, nevents do
-  entries[i] = ARGV[first_event + (i - 1) * 2]
-end
 local held = call_in_chunks('XACK', events, entries, 'dispatch')
 local seen, dispatched, runs, lost = {}, 0, 0, 0
 for i = 1, nevents do
-  local matched = ARGV[first_event + (i - 1) * 2 + 1]
-  local record = KEYS[2 + njobs * 2 + i]
-  local id = string.sub(record, before_id + 1)
+  local record, matched = KEYS[first_record + i], jobs_of[i]
   local header, body, waited, remade = unpack(stored[i], 1, 4)
   if not header then
     lost = lost + (held == nevents and 1 or 0)
-  elseif string.sub(header, -2) == ' -' and not seen[id] then
-    seen[id] = true
-    local fields, open, whole, state = {}, 0, #body <= inline, ''
-    if not whole then
-      state = '1 0 0 0 ' .. #body
-      body = ''
+  elseif string.sub(header, -2) == ' -' and not seen[record] then
+    seen[record] = true
+    local id, open, inlined, state = string.sub(record, before_id + 1), #matched, body, ''
+    if #body > inline then
+      inlined, state = '', '1 0 0 0 ' .. #body
     end
-    for place in string.gmatch(matched, '(%d+),') do
-      local job = jobs[tonumber(place)]
-      local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', body)
+    header = string.sub(header, 1, -2) .. open
+    local fields = { 'm', header }
+    for j = 1, open do
+      local job = matched[j]
+      local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', inlined)
       fields[#fields + 1] = job.field
       fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
-      open = open + 1
     end
-    header = string.gsub(header, ' %S+$', ' ' .. open)
     if open > 1 then
       fields[#fields + 1] = 'o'
       fields[#fields + 1] = open
     end
-    fields[#fields + 1] = 'm'
-    fields[#fields + 1] = header
     if remade then
       fields[#fields + 1] = 'e'
-      fields[#fields + 1] = stored[i][2]
+      fields[#fields + 1] = body
     end
     call_in_chunks('HSET', record, fields)
     if open == 0 then

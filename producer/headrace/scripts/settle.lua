@@ -12,8 +12,9 @@
 -- ARGV[10]    count   queues
 -- ARGV[11]    count   jobs
 -- ARGV[12..]          three a job: `<app>/<job id>`, queue's name, place of the queue
--- ARGV[..]            then seven a run: place of the job, entry, status letter, its entry's state (empty: a first
---                     delivery), ms since it started, reason it is dead for (empty: it is not), error and output
+-- ARGV[..]            then the ends, runs that ended alike together: place of the job, status letter, the state of the
+--                     entries, ms since they started, reason they are dead for (empty: they are not), error and
+--                     output, how many runs, and the entry of each; the records come in the same order
 --
 -- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them
 --
@@ -30,61 +31,77 @@ local before_id, nqueues, njobs = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumbe
 for q = 3, 2 + nqueues do
   redis.call('XLEN', KEYS[q])
 end
-local jobs, first_record, first_run, stored = {}, 2 + nqueues, 5 + njobs * 3, {}
+local jobs, first_record, stored = {}, 2 + nqueues, {}
 for j = 1, njobs do
   local a = 9 + j * 3
   jobs[j] = { name = ARGV[a], queue_name = ARGV[a + 1], queue = KEYS[2 + tonumber(ARGV[a + 2])] }
 end
-for i = 1, #KEYS - first_record do
-  stored[i] = redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o', 'f')
+local nruns = #KEYS - first_record
+for i = 1, nruns do
+  stored[i] = redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o')
+end
+
+-- Runs that ended alike share what their lines say before and after the entry.
+local end_of, entry_of, entries = {}, {}, {}
+local a, finished = 12 + njobs * 3, text(now)
+while a <= #ARGV do
+  local job, status, reason, outcome = jobs[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 4], ARGV[a + 5]
+  local started = text(now - tonumber(ARGV[a + 3]))
+  local alike = {
+    queue = job.queue,
+    field = 'r:' .. job.name,
+    suffix = ':' .. job.name,
+    status = status,
+    reason = reason,
+    outcome = outcome,
+    before = status .. ' ' .. ARGV[a + 2] .. ' ' .. job.queue_name .. ' ',
+    after = ' ' .. ARGV[7] .. ' ' .. started .. ' ' .. finished .. (outcome == '' and '' or '\n' .. outcome),
+  }
+  local of_queue = entries[job.queue] or {}
+  entries[job.queue] = of_queue
+  local last = a + 6 + tonumber(ARGV[a + 6])
+  for at = a + 7, last do
+    entry_of[#entry_of + 1] = ARGV[at]
+    end_of[#entry_of] = alike
+    of_queue[#of_queue + 1] = ARGV[at]
+  end
+  a = last + 1
 end
 
 -- One acknowledgement a queue. Its count proves that all entries were in the group's hands; where it falls short, the
 -- record tells whose they are: a run that was put back names its new entry there, and one that has settled says so.
-local entries, held = {}, 0
-for i = 1, #stored do
-  local a = first_run + i * 7
-  local queue = jobs[tonumber(ARGV[a])].queue
-  entries[queue] = entries[queue] or {}
-  table.insert(entries[queue], ARGV[a + 1])
-end
+local held = 0
 for queue, of_queue in pairs(entries) do
   held = held + call_in_chunks('XACK', queue, of_queue, 'workers')
 end
-local function is_held(record, job, entry)
-  if held == #stored then
-    return true
-  end
-  local status, _, _, _, _, _, recorded = run_of(redis.call('HMGET', record, 'r:' .. job)[1] or '')
+local function is_held(record, field, entry)
+  local status, _, _, _, _, _, recorded = run_of(redis.call('HMGET', record, field)[1] or '')
   return recorded == entry and (status == 'q' or status == 'x')
 end
 
-local gone = held == #stored and entries or {}
-local missed, index, finished = {}, {}, text(now)
-for i = 1, #stored do
-  local record, a = KEYS[first_record + i], first_run + i * 7
-  local id = string.sub(record, before_id + 1)
-  local of_job, entry, status, state = jobs[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
-  local job = of_job.name
-  if is_held(record, job, entry) then
-    if gone ~= entries then
-      gone[of_job.queue] = gone[of_job.queue] or {}
-      table.insert(gone[of_job.queue], entry)
+local all_held = held == nruns
+local gone, missed, index = all_held and entries or {}, {}, {}
+for i = 1, nruns do
+  local record, alike, entry = KEYS[first_record + i], end_of[i], entry_of[i]
+  if all_held or is_held(record, alike.field, entry) then
+    if not all_held then
+      gone[alike.queue] = gone[alike.queue] or {}
+      table.insert(gone[alike.queue], entry)
     end
-    local reason, outcome = ARGV[a + 5], ARGV[a + 6]
-    local failed = reason ~= ''
+    local id = string.sub(record, before_id + 1)
+    local run = id .. alike.suffix
+    local failed = alike.reason ~= ''
     if failed then
       entry = redis.call('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*',
-        'run', id .. ':' .. job, 'reason', reason, 'error', outcome)
+        'run', run, 'reason', alike.reason, 'error', alike.outcome)
     end
-    local line = status .. ' ' .. (state == '' and '1 0 0 0' or state) .. ' ' .. of_job.queue_name .. ' ' .. entry
-      .. ' ' .. ARGV[7] .. ' ' .. text(now - tonumber(ARGV[a + 4])) .. ' ' .. finished
-    redis.call('HSET', record, 'r:' .. job, outcome == '' and line or line .. '\n' .. outcome)
+    redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after)
 
-    index[#index + 1] = id .. ':' .. job
-    index[#index + 1] = status
+    index[#index + 1] = run
+    index[#index + 1] = alike.status
+    local header, waited, counted = unpack(stored[i], 1, 3)
     local open = 0
-    if stored[i][3] and string.find(stored[i][3], '^%d+$') then
+    if counted and string.find(counted, '^%d+$') then
       open = redis.call('HINCRBY', record, 'o', -1)
       if failed and open > 0 then
         redis.call('HSET', record, 'f', 1)
@@ -92,7 +109,7 @@ for i = 1, #stored do
       failed = failed or redis.call('HMGET', record, 'f')[1]
     end
     if open <= 0 then
-      close(record, stored[i][1], failed, stored[i][2], id)
+      close(record, header, failed, waited, id)
     end
   else
     missed[#missed + 1] = i

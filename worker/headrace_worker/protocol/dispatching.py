@@ -49,7 +49,8 @@ def dispatch(
     places: dict[str, int] = {}
     names: list[str] = [keys.events, keys.routes_version]
     jobs: list[Argument] = []
-    events: list[Argument] = []
+    matches: dict[str, int] = {}
+    alike: list[tuple[int, list[EventEntry]]] = []
     for matched in batch:
         where = ""
         for route in matched.routes:
@@ -59,10 +60,16 @@ def dispatch(
                 names += (keys.queue(route.app, route.queue), keys.bell(route.app))
                 jobs += (route.job, route.queue)
             where += f"{place},"
-        events += (matched.entry.entry, where)
-    names += [keys.event(matched.entry.event_id) for matched in batch]
-    head = (*policy(keys, retention), version, int(free_first), INLINE_BYTES, before_id(keys), len(places))
-    argv = (*head, *jobs, *events)
+        match = matches.setdefault(where, len(matches) + 1)
+        if not alike or alike[-1][0] != match:
+            alike.append((match, []))
+        alike[-1][1].append(matched.entry)
+    events: list[Argument] = []
+    for match, entries in alike:
+        events += (match, len(entries), *(each.entry for each in entries))
+        names += [keys.event(each.event_id) for each in entries]
+    head = (*policy(keys, retention), version, int(free_first), INLINE_BYTES, before_id(keys))
+    argv = (*head, len(places), len(matches), *jobs, *matches, *events)
     return script_call("dispatch", names, argv, _read_dispatched)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, script_call
-from headrace.codec import FIRST
 from headrace.keys import Keys
 from headrace_worker.delivery import Delivery, Stream
 from headrace_worker.protocol.policy import before_id, policy
@@ -38,20 +37,25 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
     queues: dict[str, int] = {}
     places: dict[tuple[str, str], int] = {}
     jobs: list[Argument] = []
-    records: list[str] = []
-    ends: list[Argument] = []
-    for run in runs:
+    alike: dict[tuple[Argument, ...], list[int]] = {}
+    for at, run in enumerate(runs):
         delivery = run.delivery
         job, queue = delivery.job, delivery.queue
         place = places.get((job, queue.key))
         if place is None:
             place = places[job, queue.key] = len(places) + 1
             jobs += (job, queue.name, queues.setdefault(queue.key, len(queues) + 1))
-        records.append(keys.event(delivery.event_id))
-        state = "" if delivery.state is FIRST else delivery.state.text()
-        ends += (place, delivery.entry, run.letter, state, run.elapsed_ms, run.reason, run.outcome)
+        end = (place, run.letter, delivery.state.text(), run.elapsed_ms, run.reason, run.outcome)
+        alike.setdefault(end, []).append(at)
+    order: list[int] = []
+    ends: list[Argument] = []
+    for alike_end, those in alike.items():
+        order += those
+        ends += (*alike_end, len(those), *(runs[at].delivery.entry for at in those))
+    records = [keys.event(runs[at].delivery.event_id) for at in order]
     head = (*policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues), len(places))
-    return script_call("settle", [keys.runs, keys.dead, *queues, *records], (*head, *jobs, *ends), _read_places)
+    names = [keys.runs, keys.dead, *queues, *records]
+    return script_call("settle", names, (*head, *jobs, *ends), lambda reply: [order[place - 1] for place in reply])
 
 
 def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[list[int]]:

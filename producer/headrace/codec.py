@@ -61,7 +61,7 @@ class _Outgoing(msgspec.Struct, omit_defaults=True):
     a: str | None = None
 
 
-class StoredEvent(msgspec.Struct):
+class StoredEvent(msgspec.Struct, gc=False):
     """An event as it was read: payload and context are still msgpack, decoded by whoever needs them."""
 
     v: int
@@ -154,7 +154,7 @@ def decode_outcome(blob: bytes) -> tuple[RunError | None, Any]:
         return RunError("Unreadable", f"the stored outcome is damaged: {exc}"), None
 
 
-class RunState(msgspec.Struct, frozen=True):
+class RunState(msgspec.Struct, frozen=True, gc=False):
     """What a run carries from one delivery to the next.
 
     Attributes:

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from headrace import Client, Event, RunRecord
 from headrace_worker import IO, Abort, App, Context, PlainIO, Retry, RetryAfter, event_trigger
-from headrace_worker.context import Account, current_run
+from headrace_worker.context import Account, current_run, ids_here
 from tests.support.waiting import await_until
 from tests.support.workers import Place
 
@@ -162,7 +162,7 @@ async def test_each_run_has_a_context_of_its_own(place: Place, client: Client) -
     def note(payload: int, ctx: Context) -> None:
         seen.append(variable.get())
         variable.set(f"set by {payload}")
-        ids.append((current_run.get() or {})["run"] == ctx.run.id)
+        ids.append(ids_here()["run"] == ctx.run.id)
 
     @app.job(id="at-once", trigger=TRIGGER)
     async def at_once(payload: int, ctx: Context) -> None:

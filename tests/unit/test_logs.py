@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import structlog
 
+from headrace.keys import Keys
 from headrace_worker import logs
 from headrace_worker.context import IO, Sender, current_run
+from headrace_worker.delivery import decode_delivery
+from headrace_worker.protocol import queue_stream
 
 HOSTILE = "line\n2026-01-01 [info] forged \x1b[31m\r\u2028\x85 \ud800 end"
 
@@ -112,7 +115,8 @@ def test_off_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> No
 
 def _in_run(call: Any) -> None:
     context = contextvars.copy_context()
-    context.run(current_run.set, {"run": "e:app/job", "job": "app/job", "event_id": "e"})
+    queue = queue_stream(Keys("default"), "app", "default")
+    context.run(current_run.set, decode_delivery(queue, (b"1-0", [b"e", b"e", b"j", b"job", b"s", b"", b"b", b"."])))
     context.run(call)
 
 

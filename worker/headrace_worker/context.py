@@ -16,9 +16,16 @@ from headrace import AsyncClient, Client, Event, InvalidEvent, SentEvent
 from headrace.event import DEFAULT_SOURCE
 from headrace.ids import derived_event_id
 from headrace.outgoing import SendOptions, as_event
+from headrace_worker.delivery import Delivery
 
-current_run: ContextVar[dict[str, str] | None] = ContextVar("headrace_run", default=None)
-"""The ids of the run that executes here, as they stand on every log line of it: `event` would be the line's text."""
+current_run: ContextVar[Delivery | None] = ContextVar("headrace_run", default=None)
+"""The run that executes here; its ids stand on every log line of it."""
+
+
+def ids_here() -> dict[str, str]:
+    """Returns the ids of the run that executes here; none outside of one."""
+    delivery = current_run.get()
+    return delivery.ids if delivery is not None else {}
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -100,7 +107,7 @@ class _Doing:
     @cached_property
     def logger(self) -> Any:
         """A structlog logger whose lines carry the ids of run, job and event."""
-        return structlog.get_logger("headrace.job").bind(**(current_run.get() or {"run": self._run_id}))
+        return structlog.get_logger("headrace.job").bind(**ids_here() or {"run": self._run_id})
 
     def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
         if not isinstance(key, str) or not key or "\0" in key:

@@ -11,6 +11,7 @@ from headrace.codec import RunState, StoredEvent, decode_entry_state, decode_eve
 from headrace.ids import run_id
 from headrace.keys import is_name
 
+Key = tuple[str, str]
 Entry = tuple[bytes, list[bytes] | None]
 """What a stream's read gives: an entry's id, its fields and values in turn; None for fields that were deleted."""
 
@@ -31,7 +32,7 @@ class Stream(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class Delivery(msgspec.Struct, frozen=True, eq=False):
+class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: what it refers to knows none of it
     """One run in a worker's hands.
 
     Attributes:
@@ -54,6 +55,16 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
         return f"{self.queue.app}/{self.job_id}"
 
     @property
+    def key(self) -> Key:
+        """What it is known by in this worker: the queue's key and the entry."""
+        return self.queue.key, self.entry
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What every log line about the run has: `event` would be the line's text."""
+        return {"run": self.run_id, "job": self.job, "event_id": self.event_id}
+
+    @property
     def queued_ms(self) -> int:
         """When its entry came into the queue, by the server's clock."""
         return int(self.entry.partition("-")[0])
@@ -64,7 +75,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
         return run_id(self.event_id, self.job)
 
 
-class EventEntry(msgspec.Struct, frozen=True, eq=False):
+class EventEntry(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One event that is to be dispatched; `event` is None while its body is only in the record."""
 
     entry: str
@@ -73,45 +84,51 @@ class EventEntry(msgspec.Struct, frozen=True, eq=False):
     event: StoredEvent | None
 
 
-def _fields(fields: list[bytes] | None, names: tuple[bytes, bytes, bytes]) -> dict[bytes, bytes]:
+_RUN_FIELDS = [b"e", b"j", b"s", b"b"]
+_EVENT_FIELDS = [b"i", b"z", b"b"]
+
+
+def _values(fields: list[bytes] | None, names: list[bytes]) -> list[bytes]:
+    """Returns the values of the fields of these names; fields that we do not know are ignored."""
     if fields is None:
         raise UndecodableEvent("the entry was deleted from its stream while it was in a worker's hands")
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    if fields[::2] == names:  # all that we write
+        return fields[1::2]
+    found = {b"s": b""} | dict(zip(fields[::2], fields[1::2], strict=True))  # without a state it is a first delivery
     for name in names:
         if name not in found:
             raise UndecodableEvent(f"the entry has no field {name.decode()!r}; it was not written by Headrace")
-    return found
+    return [found[name] for name in names]
 
 
 def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
     """Returns a queue's entry as a delivery, or raises UndecodableEvent."""
     entry_id, fields = entry
-    values = _fields(fields, (b"e", b"j", b"b"))
+    id_bytes, job_bytes, state_text, body = _values(fields, _RUN_FIELDS)
     try:
-        event_id, job_id = values[b"e"].decode(), values[b"j"].decode()
+        event_id, job_id = id_bytes.decode(), job_bytes.decode()
     except UnicodeDecodeError as exc:
         raise UndecodableEvent(f"the entry's event id or job is no text: {exc}") from exc
     if not event_id:
         raise UndecodableEvent("the entry's event id is empty")
     if not is_name(job_id):
         raise UndecodableEvent(f"the entry's job {job_id[:80]!r} is not a name")
-    state, size = decode_entry_state(values.get(b"s", b""))
-    return Delivery(queue, entry_id.decode(), event_id, job_id, state, values[b"b"] or None, size)
+    state, size = decode_entry_state(state_text)
+    return Delivery(queue, entry_id.decode(), event_id, job_id, state, body or None, size)
 
 
 def decode_event_entry(entry: Entry) -> EventEntry:
     """Returns an entry of `events`, or raises UndecodableEvent."""
     entry_id, fields = entry
-    values = _fields(fields, (b"i", b"z", b"b"))
+    id_bytes, size_text, body = _values(fields, _EVENT_FIELDS)
     try:
-        event_id, size = values[b"i"].decode(), int(values[b"z"].decode("ascii"))
+        event_id, size = id_bytes.decode(), int(size_text)
         if size < 0:
             raise ValueError(f"{size} bytes")  # noqa: TRY301 - said with the entry, below
     except ValueError as exc:
         raise UndecodableEvent(f"the entry's event id or size can't be read: {exc}") from exc
     if not event_id:
         raise UndecodableEvent("the entry's event id is empty")
-    body = values[b"b"]
     return EventEntry(entry_id.decode(), event_id, size, decode_event(body) if body else None)
 
 

@@ -79,8 +79,7 @@ class Executor:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, held: Held) -> None:
-        delivery = held.delivery
-        current_run.set({"run": delivery.run_id, "job": delivery.job, "event_id": delivery.event_id})
+        current_run.set(held.delivery)
         try:
             outcome = await self._attempt(held)
         except asyncio.CancelledError:

@@ -63,7 +63,7 @@ class Fetcher:
             return
         name = self._state.name
         for queue, entries in await self._read(name, min(self._hand.free, MAX_READ)):
-            await self._receive(name, queue, self._new_among(queue, entries))
+            await self._receive(name, queue, entries)
 
     def _may_take(self) -> bool:
         return self._ahead is not None or (self._hand.free > 0 and not self._last_life.is_under_way)
@@ -108,13 +108,15 @@ class Fetcher:
         """What was read executes, but for what can't be read, and what must not share this process with others."""
         if not self._is_ours(name, len(entries)):
             return
-        deliveries = []
+        whole = []
         for entry in entries:
             try:
-                deliveries.append(decode_delivery(queue, entry))
+                delivery = decode_delivery(queue, entry)
             except UndecodableEvent as exc:
                 await self._bury(queue, entry[0].decode(), str(exc))
-        whole = deliveries
+                continue
+            if not self._was_delivered_before(delivery):
+                whole.append(delivery)
         deliveries = await self._last_life.set_apart(whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
@@ -197,26 +199,17 @@ class Fetcher:
             known = set(self._hand.held)
             async for page in own_entries(self._state, protocol.WORKERS_GROUP, queue.key, name):
                 unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
-                await self._receive(name, queue, self._new_among(queue, unseen))
+                await self._receive(name, queue, unseen)
         self._may_hold_unseen = name != self._state.name
 
-    def _new_among(self, queue: Stream, entries: Sequence[Entry]) -> list[Entry]:
-        """Returns the entries to execute. One that is in hand, or whose outcome we remember, was delivered before.
+    def _was_delivered_before(self, delivery: Delivery) -> bool:
+        """The run is in hand, or its outcome is remembered and will be recorded again; it must not be called again.
 
         That happens when a group was made again, when the server has gone back to older data, or when a reply to a
         settle was lost and the settle with it.
         """
-        new = []
-        for entry in entries:
-            key = (queue.key, entry[0].decode())
-            if key in self._hand.held or (self._settler.remembers(key) and self._settle_again(queue, entry)):
-                continue
-            new.append(entry)
-        return new
-
-    def _settle_again(self, queue: Stream, entry: Entry) -> bool:
-        try:
-            delivery = decode_delivery(queue, entry)
-        except UndecodableEvent:
+        if delivery.key in self._hand.held:
+            return True
+        if not self._settler.remembers(delivery.key):
             return False
         return self._settler.settle_again(Held(delivery, self._state.name, time.monotonic()))

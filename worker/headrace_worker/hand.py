@@ -6,16 +6,16 @@ import asyncio
 from concurrent.futures import Future
 from typing import Literal
 
-from headrace_worker.delivery import Delivery
+from headrace_worker.delivery import Delivery, Key
 
 Cause = Literal["timed_out", "canceled", "released"]
-Key = tuple[str, str]
 
 
 class Held:
     """One run in hand.
 
     Attributes:
+        key: the delivery's.
         name: the worker's name under which it was delivered.
         started_at: by the monotonic clock, in seconds.
         cause: why its function was told to end, if it was.
@@ -25,11 +25,13 @@ class Held:
     """
 
     __slots__ = (
-        "cause", "delivery", "has_ended", "is_settled", "is_told", "name", "started_at", "task", "thread", "timer",
+        "cause", "delivery", "has_ended", "is_settled", "is_told", "key", "name", "started_at", "task", "thread",
+        "timer",
     )  # fmt: skip
 
     def __init__(self, delivery: Delivery, name: str, started_at: float) -> None:
         self.delivery = delivery
+        self.key = delivery.key
         self.name = name
         self.started_at = started_at
         self.task: asyncio.Task[None] | None = None
@@ -39,11 +41,6 @@ class Held:
         self.is_told = False
         self.is_settled = False
         self.has_ended = False
-
-    @property
-    def key(self) -> Key:
-        """The queue's key and the entry."""
-        return self.delivery.queue.key, self.delivery.entry
 
     def elapsed_ms(self, now: float) -> int:
         """Milliseconds since it started."""

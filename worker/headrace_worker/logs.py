@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import structlog
 
-from headrace_worker.context import current_run
+from headrace_worker.context import ids_here
 
 LogFormat = Literal["auto", "console", "json"]
 LEVELS = ("debug", "info", "warning", "error")
@@ -42,7 +42,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
 
 def _add_run(_logger: Any, _method: str, line: Any) -> Any:
     """Adds the ids of the run that executes here, which are bound once a run."""
-    for name, value in (current_run.get() or {}).items():
+    for name, value in ids_here().items():
         line.setdefault(name, value)
     return line
 

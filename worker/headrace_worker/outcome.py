@@ -19,7 +19,7 @@ UNKNOWN_JOB = "unknown_job"
 LOST = "lost"
 
 
-class Succeeded(msgspec.Struct, frozen=True):
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
     """The function returned."""
 
     output: Any = None

@@ -18,7 +18,8 @@ from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMis
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
 from headrace.codec import encode_outcome
 from headrace_worker import protocol
-from headrace_worker.hand import Hand, Held, Key
+from headrace_worker.delivery import Key
+from headrace_worker.hand import Hand, Held
 from headrace_worker.outcome import (
     Canceled,
     Failed,
@@ -35,6 +36,7 @@ from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.settler")
 
+_RUN_BYTES = 200
 REMEMBERED_S = 30.0
 REMEMBERED_RUNS = 10_000
 REMEMBERED_BYTES = 1_024
@@ -42,14 +44,15 @@ _TELL_STARTED_S = 0.25
 _TOLD_RUNS = 10
 
 
-class _Buried(msgspec.Struct, frozen=True):
+class _Buried(msgspec.Struct, frozen=True, gc=False):
     error: str
+    outcome: bytes = b""
 
 
 _Record = Settled | Retried | _Buried
 
 
-class _Item(msgspec.Struct, frozen=True, eq=False):
+class _Item(msgspec.Struct, frozen=True, eq=False, gc=False):
     held: Held
     record: _Record
     size: int
@@ -66,6 +69,7 @@ class Settler:
         self._fresh: list[Held] = []
         self._wake = asyncio.Event()
         self._remembered: dict[Key, tuple[float, _Record]] = {}
+        self._remembered_before: dict[Key, tuple[float, _Record]] = {}
 
     def put(self, held: Held, outcome: Outcome) -> None:
         """The outcome will be recorded."""
@@ -73,7 +77,7 @@ class Settler:
             self._hand.settled(held)
             return
         record = self._record(held, outcome)
-        self._waiting.append(_Item(held, record, _size_of(record)))
+        self._waiting.append(_Item(held, record, len(record.outcome) + _RUN_BYTES))
         self._wake.set()
 
     def tell_started(self, held: Held) -> None:
@@ -110,18 +114,18 @@ class Settler:
 
     def remembers(self, key: Key) -> bool:
         """An entry of this key has had an outcome lately."""
-        return key in self._remembered
+        return key in self._remembered or key in self._remembered_before
 
     def settle_again(self, held: Held) -> bool:
         """A delivery whose outcome is known has turned up again: that is recorded again, and the job not called."""
-        known = self._remembered.get(held.key)
+        known = self._remembered.get(held.key) or self._remembered_before.get(held.key)
         if known is None or time.monotonic() - known[0] > REMEMBERED_S:
             return False
         if not isinstance(known[1], _Buried) and known[1].delivery.run_id != held.delivery.run_id:
             return False  # a server that was emptied may give an id once more
         self._hand.take(held)
         self._hand.ended(held)
-        self._waiting.append(_Item(held, known[1], _size_of(known[1])))
+        self._waiting.append(_Item(held, known[1], len(known[1].outcome) + _RUN_BYTES))
         self._wake.set()
         return True
 
@@ -236,13 +240,16 @@ class Settler:
         for item in group:
             self._hand.settled(item.held)
             if item.size <= REMEMBERED_BYTES:
-                self._remembered[item.held.key] = (now, item.record)
+                self._remembered[item.held.key] = (now, _without_large_body(item.record))
         if missed:
             runs = [group[place].held.delivery.run_id for place in missed[:_TOLD_RUNS]]
             log.warning("outcomes dropped: their entries were not in our hands any more", count=len(missed), runs=runs)
-        while len(self._remembered) > REMEMBERED_RUNS:
-            del self._remembered[next(iter(self._remembered))]
+        if len(self._remembered) > REMEMBERED_RUNS // 2:
+            self._remembered_before, self._remembered = self._remembered, {}
 
 
-def _size_of(record: _Record) -> int:
-    return len(record.outcome) + 200 if isinstance(record, Settled | Retried) else 200
+def _without_large_body(record: _Record) -> _Record:
+    """Returns what is worth remembering: an event's body is not needed to record an outcome once more."""
+    if isinstance(record, _Buried) or len(record.delivery.body or b"") <= _RUN_BYTES:
+        return record
+    return msgspec.structs.replace(record, delivery=msgspec.structs.replace(record.delivery, body=None))

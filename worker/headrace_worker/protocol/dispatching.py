@@ -31,7 +31,7 @@ class QueuesFull(msgspec.Struct, frozen=True):
     """Nothing was dispatched: the server is full and a queue of the event still has entries."""
 
 
-class Matched(msgspec.Struct, frozen=True):
+class Matched(msgspec.Struct, frozen=True, gc=False):
     """An event with the routes that it matches."""
 
     entry: EventEntry

@@ -12,7 +12,7 @@ from headrace_worker.delivery import Delivery, Stream
 from headrace_worker.protocol.policy import before_id, policy
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A run that ends for good; `reason` is why it is dead, empty if it is not."""
 
     delivery: Delivery
@@ -22,7 +22,7 @@ class Settled(msgspec.Struct, frozen=True):
     outcome: bytes
 
 
-class Retried(msgspec.Struct, frozen=True):
+class Retried(msgspec.Struct, frozen=True, gc=False):
     """A run that waits for its next delivery, whose state is `state`."""
 
     delivery: Delivery

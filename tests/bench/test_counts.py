@@ -78,14 +78,14 @@ def counting_calls() -> Iterator[Calls]:
 
 
 async def test_commands_a_run(counted: Server) -> None:
-    """A busy worker sends no more than a command for fifty runs, beside those of its start and its stop."""
+    """A busy worker sends four commands for each read of 128, beside those of its start and its stop."""
     fill(counted, 1)
     with Monitor(counted) as one:
         await drain(counted)
     fill(counted, RUNS)
     with Monitor(counted) as many:
         await drain(counted)
-    assert many.outer.total() - one.outer.total() <= RUNS * 0.02, (many.outer - one.outer).most_common(12)
+    assert many.outer.total() - one.outer.total() <= RUNS * 0.032, (many.outer - one.outer).most_common(12)
 
 
 async def test_scripts_a_batch(counted: Server) -> None:
@@ -102,11 +102,11 @@ async def test_scripts_a_batch(counted: Server) -> None:
 
 
 async def test_calls_inside_scripts_a_run(counted: Server) -> None:
-    """A run with its event costs at most four calls inside the server for its dispatch, and four to be settled."""
+    """A run with its event costs at most seven calls inside the server for its dispatch and its settle."""
     fill(counted, RUNS)
     with Monitor(counted) as monitor:
         await drain(counted)
-    assert monitor.inner.total() <= RUNS * 8.5, monitor.inner.most_common(12)
+    assert monitor.inner.total() <= RUNS * 7, monitor.inner.most_common(12)
 
 
 def test_calls_inside_scripts_a_send(counted: Server) -> None:
@@ -124,7 +124,7 @@ async def test_bytes_a_run(counted: Server) -> None:
     before = counted.snapshot()
     await drain(counted)
     after = counted.snapshot()
-    assert (after.received - before.received) / RUNS <= 280
+    assert (after.received - before.received) / RUNS <= 220
     assert (after.sent - before.sent) / RUNS <= 520
 
 
@@ -154,7 +154,7 @@ async def test_python_calls_a_run(counted: Server) -> None:
     fill(counted, runs)
     with counting_calls() as calls:
         await drain(counted)
-    assert calls.count / runs <= 170
+    assert calls.count / runs <= 155
 
 
 @pytest.mark.parametrize("batch", [1, BATCH])

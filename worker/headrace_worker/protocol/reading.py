@@ -9,8 +9,9 @@ from headrace.calls import Call, script_call
 from headrace.keys import Keys
 from headrace_worker.delivery import Entry, Stream, entries_of
 
-MAX_READ = 250
-"""Entries a read asks for at most: half of a batch's limit, so that server and worker overlap."""
+MAX_READ = 128
+"""Entries a read asks for at most. A batch should stay in the processor's cache while the server works on it, hold up
+others for a millisecond at most, and leave the worker something to do in the meantime."""
 DISPATCH_GROUP = "dispatch"
 WORKERS_GROUP = "workers"
 BELL_GROUP = "bell"

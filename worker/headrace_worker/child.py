@@ -87,8 +87,11 @@ class Child:
 
     def send_signal(self, number: int) -> None:
         """The process has the signal, unless it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        # Not by subprocess: it looks whether the process has ended and takes its exit code from under asyncio, which
+        # then makes one up, 255.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     async def wait(self) -> int:
         """Returns the exit code when the process has ended and all that it told is heard."""

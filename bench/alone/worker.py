@@ -18,6 +18,7 @@ from bench.side import Payload, url
 from bench.tally import Tally
 from headrace import Retention
 from headrace_worker import App, Worker, WorkerConfig, event_trigger
+from headrace_worker.process import run_as_process
 
 HANG = "bench.hang"
 
@@ -28,7 +29,7 @@ def main() -> None:
     worker = Worker(make_app(Tally()), url(), config=config)
     if os.environ.get("BENCH_GATE"):
         _wait_for_gate()
-    asyncio.run(worker.run())
+    run_as_process(worker)
 
 
 def make_app(tally: Tally) -> App:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ from bench.side import Payload, Sender, url
 from bench.tally import Tally
 from headrace import Client, Event
 from headrace_worker import App, Worker, WorkerConfig, event_trigger
+from headrace_worker.process import run_as_process
 
 PACKAGES = ("headrace", "redis", "hiredis", "msgspec")
 SETTINGS = "concurrency=1000; records kept (default)"
@@ -41,4 +41,4 @@ def sender() -> Iterator[Sender]:
 def work() -> None:
     """Runs one worker process until it is ended."""
     worker = Worker(app, url(), config=WorkerConfig(concurrency=1000))
-    asyncio.run(worker.run())
+    run_as_process(worker)

@@ -17,7 +17,7 @@ from headrace.calls import MAX_BATCH_BYTES
 from headrace.codec import INLINE_BYTES, decode_event
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
-from headrace_worker.loops import wait_either
+from headrace_worker.loops import spawn, wait_either
 from headrace_worker.protocol import Dispatched, Matched, QueuesFull, RoutesStale
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
 from headrace_worker.route import Routes, RoutesTooNew
@@ -55,7 +55,7 @@ class Dispatcher:
         entries = await self.reader.read(call)
         await self.finish()
         if entries and name == state.name:
-            self._under_way = asyncio.ensure_future(self._dispatch(entries))
+            self._under_way = spawn(self._dispatch(entries))  # now, so that it is sent before the next read
             self._under_way.add_done_callback(self._end_read_if_failed)
 
     def _end_read_if_failed(self, task: asyncio.Task[None]) -> None:

@@ -13,9 +13,8 @@ import contextlib
 import contextvars
 import inspect
 import random
-import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +27,7 @@ from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, Pl
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Cause, Hand, Held
 from headrace_worker.job import Job
+from headrace_worker.loops import spawn
 from headrace_worker.outcome import Canceled, Failed, Invalid, Outcome, Released, Succeeded, Unreadable
 from headrace_worker.schema import PayloadError
 from headrace_worker.settler import Settler
@@ -62,7 +62,7 @@ class Executor:
         """The run is in hand and executes."""
         held = Held(delivery, name, time.monotonic())
         self._hand.take(held)
-        task = _spawn(self._run(held))
+        task = spawn(self._run(held))
         if not task.done():
             held.task = task
             self._settler.tell_started(held)
@@ -232,16 +232,3 @@ def _call_plain(job: Job, arguments: dict[str, Any]) -> Any:
 
 def _ids(held: Held) -> dict[str, str]:
     return {"run": held.delivery.run_id, "job": held.delivery.job}
-
-
-if sys.version_info >= (3, 12):
-
-    def _spawn(run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Starts a run at once: one that never waits costs no trip through the event loop."""
-        return asyncio.Task(run, loop=asyncio.get_running_loop(), eager_start=True)
-
-else:
-
-    def _spawn(run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Starts a run at the event loop's next turn."""
-        return asyncio.get_running_loop().create_task(run)

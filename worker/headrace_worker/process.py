@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -35,6 +36,9 @@ def run_as_process(worker: Worker) -> None:
     threads = ThreadPoolExecutor(thread_name_prefix="asyncio")
     loop.set_default_executor(threads)
     _stop_on_signals(worker, loop)
+    # What the app and its libraries have made until now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     try:
         loop.run_until_complete(worker.run())
     finally:

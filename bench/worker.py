@@ -119,15 +119,18 @@ class WorkerProcess:
 
 def ask(command: Sequence[str | Path], url: str, timeout_s: float = 600, env: Mapping[str, str] | None = None) -> Any:
     """Runs a command of a peer's side and returns its answer; raises WorkerFailed with what it wrote."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env={**os.environ, "BENCH_URL": url, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=ROOT,
+            env={**os.environ, "BENCH_URL": url, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise WorkerFailed(f"{' '.join(str(part) for part in command)} took longer than {timeout_s:g} s") from exc
     if done.returncode != 0:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
         raise WorkerFailed(f"{' '.join(str(part) for part in command)} ended with {done.returncode}:\n{said}")

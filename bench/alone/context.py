@@ -123,17 +123,20 @@ class Context:
         return time.monotonic_ns()
 
     def rate(self, runs: int = 30_000) -> float:
-        """Returns how many no-op runs a second one worker drains here and now."""
+        """Returns how many events a second could be sent and drained at once here and now, by one worker and one server.
+
+        The server does both, so what each event takes of it adds up.
+        """
         self.server.reset()
         count = self.number(runs, 2_000)
-        self.fill(count)
-        rate = self.drain(count).rate
+        seconds = self.fill(count) + self.drain(count).seconds
         self.server.reset()
-        return rate
+        return count / seconds
 
     def probe(self, count: int, pause_s: float = 0.005) -> list[float]:
         """Returns the latencies in ms of so many probes, one at a time."""
-        answer = ask([*SIDE, "probe", "--count", str(count), "--pause", str(pause_s)], self.server.url)
+        command = [*SIDE, "probe", "--count", str(count), "--pause", str(pause_s)]
+        answer = ask(command, self.server.url, timeout_s=60 + count)
         if not answer["ms"]:
             raise WorkerFailed("no probe was answered")
         found: list[float] = answer["ms"]

@@ -15,5 +15,7 @@ def measure(context: Context, scenario: Scenario) -> None:
     with context.worker(), steady(context.server.url, half, 120):
         time.sleep(1)
         latencies = context.probe(context.number(1_000))
-    scenario.figures.append(Figure("the load", half, "events/s", note="half of what was drained just before"))
+    scenario.figures.append(
+        Figure("the load", half, "events/s", note="half of what can be sent and drained at once, measured just before")
+    )
     scenario.figures += percentiles("send_event to the first line of the job", latencies)

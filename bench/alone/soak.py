@@ -59,7 +59,7 @@ def _figures(series: dict[str, list[float]], load: float, left_mb: float) -> lis
     rss = settled or series["rss_mb"]
     growth = rss[-1] / rss[0]
     return [
-        Figure("the load", load, "events/s", note="half of what was drained just before"),
+        Figure("the load", load, "events/s", note="half of what can be sent and drained at once, measured just before"),
         Figure("most that was waiting at a look", max(series["backlog"]), "", note="more than a moment's is too much"),
         at_most("worker's RSS at its end", rss[-1], "MB", None),
         at_most("its growth once settled", (growth - 1) * 100, "%", 5, f"from {rss[0]:.1f} MB"),

@@ -58,8 +58,18 @@ def _make_pool(kind: Any, url: str, options: dict[str, Any]) -> Any:
         pool.connection_kwargs.update(protocol=2, decode_responses=False)
         pool.connection_class(**pool.connection_kwargs)  # an unknown option would otherwise show at the first call
     except (ValueError, TypeError) as exc:
-        raise ConfigurationError(f"{_without_secrets(url)!r} is no URL of a server: {exc}") from exc
+        # Without its cause, which repeats parts of the URL: where a password is not encoded, parts of that.
+        raise ConfigurationError(f"{_without_secrets(url)!r} is no URL of a server: {_reason(url, exc)}") from None
     return pool
+
+
+def _reason(url: str, exc: Exception) -> str:
+    """Returns what is wrong with a URL, without anything of its user and password."""
+    secret = url.partition("//")[2].rpartition("@")[0] + "".join(re.findall(r"password=([^&]*)", url))
+    words = re.split(r"[^A-Za-z0-9]+", secret)
+    if any(word and word in str(exc) for word in words):
+        return "a special character in its user or password must be percent-encoded, '/' as %2F"
+    return str(exc)
 
 
 def _without_secrets(url: str) -> str:

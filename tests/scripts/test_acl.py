@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import AsyncClient, Event, Retention, WaitTimeout
+from headrace import AsyncClient, Event, PermissionMissing, Retention, WaitTimeout
 from headrace.codec import encode_event
 from headrace.keys import Keys
 from headrace_worker import (
@@ -35,25 +35,14 @@ from headrace_worker import (
 from headrace_worker.embedded import EmbeddedServer
 from headrace_worker.errors import StartRefused
 from headrace_worker.state import WorkerState
+from tests.scripts import users
 from tests.scripts.cases import seed_bystanders
 from tests.scripts.cases.rerun import seed_failed_run
 from tests.scripts.limits import Limits
 from tests.scripts.source import SCRIPTS, commands_of
 
-_ACL = Path(__file__).parents[2] / "deploy" / "acl" / "users.acl"
-_NAMESPACE = "prod"
-
-
-def _rules_of(user: str) -> list[str]:
-    lines = [line.split() for line in _ACL.read_text("utf-8").splitlines()]
-    return next(words[2:] for words in lines if words[1] == user)
-
-
-def _commands_of(user: str) -> set[str]:
-    return {rule[1:] for rule in _rules_of(user) if rule.startswith("+")}
-
-
-_WORKER, _PRODUCER = _commands_of("headrace-worker"), _commands_of("headrace-producer")
+_WORKER, _PRODUCER = users.commands_of("headrace-worker"), users.commands_of("headrace-producer")
+_SENDER = users.commands_of("headrace-sender")
 _NOT_NEEDED = {"info", "client|id", "client|unblock"}
 """A worker can do without: it does not check the server then, and stops more slowly."""
 _BY_THE_CLIENT_LIBRARY = {"auth", "client", "client|setinfo"}
@@ -67,7 +56,7 @@ class _Guarded:
         self.admin = redis_py.Redis(unix_socket_path=str(server.socket_path), username="admin", password=admin_password)
 
     def url(self, user: str) -> str:
-        password = next(rule[1:] for rule in _rules_of(user) if rule.startswith(">"))
+        password = next(rule[1:] for rule in users.rules_of(user) if rule.startswith(">"))
         return f"unix://{user}:{password}@{self.server.socket_path}"
 
     def denied(self) -> list[Any]:
@@ -79,9 +68,9 @@ class _Guarded:
 @pytest.fixture
 def guarded(make_server: Callable[..., EmbeddedServer], tmp_path: Path) -> Iterator[_Guarded]:
     password = secrets.token_hex(8)
-    users = tmp_path / "users.acl"
-    users.write_text(_ACL.read_text("utf-8") + f"user admin on >{password} ~* &* +@all\n", "utf-8")
-    guarded = _Guarded(make_server(extra=("--aclfile", str(users))), password)
+    acl_file = tmp_path / "users.acl"
+    acl_file.write_text(users.ACL.read_text("utf-8") + f"user admin on >{password} ~* &* +@all\n", "utf-8")
+    guarded = _Guarded(make_server(extra=("--aclfile", str(acl_file))), password)
     yield guarded
     guarded.admin.close()
 
@@ -103,14 +92,14 @@ def _sent_by(module: ModuleType) -> set[str]:
 
 def test_a_worker_tries_what_it_is_listed_with() -> None:
     """A worker tries at its start every command that its user is listed with, but those that it can do without."""
-    tried = {str(call.args[0]).lower() for call in rights.try_commands(Keys(_NAMESPACE))}
+    tried = {str(call.args[0]).lower() for call in rights.try_commands(Keys(users.NAMESPACE))}
     assert tried | {"evalsha"} == {name.partition("|")[0] for name in _WORKER - _NOT_NEEDED}
 
 
 async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
     """All that a client can do takes every command that the producer's user is listed with, and no other."""
     limits.world.empty()
-    limits.allow(*_rules_for_the_limited("headrace-producer"))
+    limits.allow(*users.rules_for_the_limited("headrace-producer"))
     seed_bystanders(limits.world)
     seed_failed_run(limits.world, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
     limits.world.seed_now()
@@ -127,6 +116,35 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             await client.get_dead(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"
     assert used - _BY_THE_CLIENT_LIBRARY == _PRODUCER
+
+
+async def test_a_sender_is_listed_with_what_it_uses(limits: Limits) -> None:
+    """Sends for now and for later, again, and to a server that has lost the script, take what a sender may, no less."""
+    limits.world.empty()
+    limits.allow(*users.rules_for_the_limited("headrace-sender"))
+    limits.world.admin.script_flush()
+    with limits.counting() as used:
+        async with AsyncClient(limits.url, namespace="limited") as client:
+            await client.send_event(Event("work", id="e2"), deliver_after=3_600)
+            assert (await client.send_event(Event("work", id="e2"))).delivered_at is not None
+            assert (await client.send_event(Event("work", id="e2"))).duplicate
+    assert used - _BY_THE_CLIENT_LIBRARY == _SENDER
+
+
+async def test_a_sender_without_eval_sends_while_the_script_is_known(limits: Limits) -> None:
+    """Once a worker has brought the scripts, a sender needs no `+eval`; on a server that lost them it is refused."""
+    limits.world.empty()
+    limits.allow(*users.rules_for_the_limited("headrace-worker"))
+    state = WorkerState(App("app"), limits.world.keys, limits.url, WorkerConfig(queues=("default",)))
+    limits.world.admin.script_flush()
+    await preflight.check(state)
+    await state.commands.close()
+    limits.allow(*users.rules_for_the_limited("headrace-sender", "+eval"))
+    async with AsyncClient(limits.url, namespace="limited") as client:
+        await client.send_event(Event("work"))
+        limits.world.admin.script_flush()
+        with pytest.raises(PermissionMissing, match=r"(?i)eval"):
+            await client.send_event(Event("work"))
 
 
 @pytest.fixture
@@ -149,9 +167,9 @@ def app() -> App:
 
 async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None:
     """A worker and a client run every kind of work to its end as the users of deploy/acl, and are denied nothing."""
-    worker = Worker(app, guarded.url("headrace-worker"), namespace=_NAMESPACE, config=WorkerConfig(block_s=0.2))
+    worker = Worker(app, guarded.url("headrace-worker"), namespace=users.NAMESPACE, config=WorkerConfig(block_s=0.2))
     running = asyncio.ensure_future(worker.run())
-    async with AsyncClient(guarded.url("headrace-producer"), namespace=_NAMESPACE) as client:
+    async with AsyncClient(guarded.url("headrace-producer"), namespace=users.NAMESPACE) as client:
         sent = await client.send_event(Event("work", "x" * 10_000))
         delayed = await client.send_event(Event("other"), deliver_after=3_600)
         assert (await client.cancel_event(delayed.id)).status == "canceled"
@@ -182,24 +200,19 @@ async def make_state(limits: Limits) -> AsyncIterator[Callable[[], WorkerState]]
         await state.commands.close()
 
 
-def _rules_for_the_limited(user: str, *without: str) -> list[str]:
-    rules = [rule for rule in _rules_of(user) if rule not in without and rule[0] != ">"]
-    return [rule.replace(f"{{{_NAMESPACE}:", "{limited:") for rule in rules]
-
-
 @pytest.mark.parametrize("command", sorted(_WORKER - _NOT_NEEDED - {"eval"}))
 async def test_a_missing_command_stops_the_start(
     command: str, make_state: Callable[[], WorkerState], limits: Limits
 ) -> None:
     """A worker whose user lacks a command does not start, and says which one it is."""
-    limits.allow(*_rules_for_the_limited("headrace-worker", f"+{command}"))
+    limits.allow(*users.rules_for_the_limited("headrace-worker", f"+{command}"))
     with pytest.raises(StartRefused, match=rf"(?i)\b{re.escape(command.partition('|')[0])}\b"):
         await preflight.check(make_state())
 
 
 async def test_what_a_worker_can_do_without(make_state: Callable[[], WorkerState], limits: Limits) -> None:
     """A worker whose user may not ask the server or the connection for what they are starts all the same."""
-    limits.allow(*_rules_for_the_limited("headrace-worker", *(f"+{command}" for command in _NOT_NEEDED)))
+    limits.allow(*users.rules_for_the_limited("headrace-worker", *(f"+{command}" for command in _NOT_NEEDED)))
     await preflight.check(make_state())
     assert limits.world.admin.dbsize() == 0
 
@@ -226,7 +239,7 @@ async def test_a_missing_channel_stops_the_start(make_state: Callable[[], Worker
 
 async def test_a_full_server_does_not_stop_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
     """A worker starts on a full server, where its rights can't all be tried, and leaves nothing there."""
-    limits.allow(*_rules_for_the_limited("headrace-worker"))
+    limits.allow(*users.rules_for_the_limited("headrace-worker"))
     with limits.full():
         await preflight.check(make_state())
     assert limits.world.admin.dbsize() == 0

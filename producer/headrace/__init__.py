@@ -17,6 +17,7 @@ from headrace.errors import (
     PermissionMissing,
     RunNotFound,
     RunNotRetryable,
+    SealedEvent,
     ServerError,
     ServerNotReady,
     UndecodableEvent,
@@ -24,6 +25,7 @@ from headrace.errors import (
     WaitTimeout,
 )
 from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
+from headrace.seal import PayloadCodec, Sealed
 
 __all__ = [
     "AsyncClient",
@@ -43,6 +45,7 @@ __all__ = [
     "InvalidEvent",
     "NotFound",
     "OutOfMemory",
+    "PayloadCodec",
     "PermissionMissing",
     "Retention",
     "RunError",
@@ -50,6 +53,8 @@ __all__ = [
     "RunNotRetryable",
     "RunPage",
     "RunRecord",
+    "Sealed",
+    "SealedEvent",
     "SentEvent",
     "ServerError",
     "ServerNotReady",

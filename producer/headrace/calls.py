@@ -11,13 +11,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from headrace import codec
+from headrace import codec, records
 from headrace.errors import ConfigurationError, EventConflict, EventNotFound
 from headrace.event import DeadEntry, EventRecord, RunRecord, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.outgoing import Outgoing
 from headrace.scripts import Script, load
+from headrace.seal import Seal, Sealed
 
 T = TypeVar("T")
 Argument = str | bytes | int | float
@@ -95,17 +96,19 @@ def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
     return groups
 
 
-def send(keys: Keys, events: Sequence[Outgoing], token: str) -> Call[list[SentEvent | EventConflict]]:
+def send(
+    keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
+) -> Call[list[SentEvent | EventConflict]]:
     """Sends one batch; the reader returns for each event what it became, or the conflict, in order."""
     argv: list[Argument] = [token, RECENT_ENTRIES, codec.INLINE_BYTES]
     for event in events:
         argv += (event.event_id, event.id_kind, event.when, event.name, event.identity, event.body)
     names = [keys.events, keys.due, keys.wake, keys.recent]
     names += [keys.event(event.event_id) for event in events]
-    return script_call("send", names, argv, lambda reply: _read_sent(events, reply))
+    return script_call("send", names, argv, lambda reply: _read_sent(events, reply, seal))
 
 
-def _read_sent(events: Sequence[Outgoing], reply: list[Any]) -> list[SentEvent | EventConflict]:
+def _read_sent(events: Sequence[Outgoing], reply: list[Any], seal: Seal | None) -> list[SentEvent | EventConflict]:
     now_ms = int(reply[0])
     now = codec.from_millis(now_ms)
     sent: list[SentEvent | EventConflict] = []
@@ -121,7 +124,7 @@ def _read_sent(events: Sequence[Outgoing], reply: list[Any]) -> list[SentEvent |
         if answer == b"conflict":
             sent[place - 1] = EventConflict(event.event_id)
         elif answer == b"duplicate":
-            sent[place - 1] = _read_duplicate(event, first, second)
+            sent[place - 1] = _read_duplicate(event, first, second, seal)
         elif int(first):
             sent[place - 1] = event.sent(deliver_at=codec.from_millis(int(first)))
         else:
@@ -133,18 +136,19 @@ def _due_ms(when: str, now_ms: int) -> int:
     return now_ms + int(when[1:]) if when[0] == "+" else int(when)
 
 
-def _read_duplicate(event: Outgoing, header_text: bytes, body: bytes) -> SentEvent:
-    header = codec.decode_header(header_text)
+def _read_duplicate(event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None) -> SentEvent:
+    header = records.decode_header(header_text)
     delivered = codec.from_millis(header.delivered_ms) if header.delivered_ms else None
     due = codec.from_millis(header.due_ms) if header.due_ms else None
     if not body:  # retention=0 dropped the contents; what was sent now is the best answer there is
         return event.sent(deliver_at=due, delivered_at=delivered, duplicate=True)
     stored = codec.decode_event(body)
+    payload, context = codec.decode_contents(stored, event.event_id, seal)
     return SentEvent(
         id=event.event_id,
         name=stored.n,
-        payload=codec.decode_value(stored.p),
-        context=codec.decode_value(stored.c),
+        payload=payload,
+        context=context,
         timestamp=codec.from_micros(stored.t),
         deliver_at=due,
         delivered_at=delivered,
@@ -152,12 +156,12 @@ def _read_duplicate(event: Outgoing, header_text: bytes, body: bytes) -> SentEve
     )
 
 
-def read_record(keys: Keys, event_id: str) -> Call[EventRecord | None]:
+def read_record(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[EventRecord | None]:
     """Reads what is remembered of an event; None when it is not known."""
 
     def read(reply: Any) -> EventRecord | None:
         fields = _fields(reply)
-        return codec.decode_record(event_id, fields) if b"m" in fields else None
+        return records.decode_record(event_id, fields, seal) if b"m" in fields else None
 
     return Call(("HGETALL", keys.event(event_id)), read)
 
@@ -166,9 +170,9 @@ def _fields(reply: list[bytes]) -> dict[bytes, bytes]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-def read_runs(keys: Keys, event_id: str) -> Call[list[RunRecord]]:
+def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[RunRecord]]:
     """Reads what is remembered of an event's runs; none when it is not known."""
-    return Call(("HGETALL", keys.event(event_id)), lambda reply: codec.decode_runs(event_id, _fields(reply)))
+    return Call(("HGETALL", keys.event(event_id)), lambda reply: records.decode_runs(event_id, _fields(reply), seal))
 
 
 def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[None]:
@@ -216,28 +220,29 @@ def _read_index(reply: list[Any]) -> list[IndexEntry]:
     ]
 
 
-def read_dead(keys: Keys, cursor: str | None, count: int) -> Call[list[DeadEntry]]:
+def read_dead(keys: Keys, cursor: str | None, count: int, seal: Seal | None = None) -> Call[list[DeadEntry]]:
     """Reads dead letters, newest first, from the one before the cursor on."""
     end = f"({cursor}" if cursor else "+"
-    return Call(("XREVRANGE", keys.dead, end, "-", "COUNT", count), _read_dead)
+    return Call(("XREVRANGE", keys.dead, end, "-", "COUNT", count), lambda reply: _read_dead(reply, seal))
 
 
-def read_dead_entry(keys: Keys, entry_id: str) -> Call[list[DeadEntry]]:
+def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadEntry]]:
     """Reads one dead letter; none when it is not known."""
-    return Call(("XRANGE", keys.dead, entry_id, entry_id), _read_dead)
+    return Call(("XRANGE", keys.dead, entry_id, entry_id), lambda reply: _read_dead(reply, seal))
 
 
-def _read_dead(reply: list[Any]) -> list[DeadEntry]:
-    return [_read_dead_entry(as_text(entry_id), fields) for entry_id, fields in reply if fields is not None]
+def _read_dead(reply: list[Any], seal: Seal | None) -> list[DeadEntry]:
+    return [_read_dead_entry(as_text(entry_id), fields, seal) for entry_id, fields in reply if fields is not None]
 
 
-def _read_dead_entry(entry_id: str, fields: list[bytes]) -> DeadEntry:
+def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> DeadEntry:
     values = {as_text(fields[i]): fields[i + 1] for i in range(len(fields) - 2, -1, -2)}
     run = as_text(values["run"]) if "run" in values else None
     parts = split_run_id(run) if run else None
     error = values.get("error", b"")
     if run:
-        outcome, _ = codec.decode_outcome(error)
+        outcome, sealed = codec.decode_outcome(error, run, seal)
+        outcome = sealed.as_error() if isinstance(sealed, Sealed) else outcome
         error_text = f"{outcome.type}: {outcome.message}" if outcome else ""
     else:
         error_text = as_text(error)

@@ -24,6 +24,7 @@ from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, Run
 from headrace.faults import translate
 from headrace.keys import Keys
 from headrace.operations import Plan
+from headrace.seal import PayloadCodec, Seal
 from headrace.transport import RETRIED, AsyncTransport, Backoff, Transport
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class _Settings:
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
         max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
         attempts: int = 8,
+        codec: PayloadCodec | None = None,
     ) -> None:
         """The client is ready; it connects at its first call.
 
@@ -68,14 +70,16 @@ class _Settings:
             retention: how long a canceled event is remembered.
             max_event_bytes: the size over which an encoded event is refused.
             attempts: how often a call is tried while the server can't be reached or is not ready.
+            codec: seals payloads and contexts that are sent, and opens what records hold; None stores them as they are.
 
         Raises:
-            ConfigurationError: no URL, or one that can't be read, or a namespace that is no name.
+            ConfigurationError: no URL, or one that can't be read, a namespace that is no name, or a codec that is none.
         """
         self.url = resolve_url(url)
         self.keys = Keys(resolve_namespace(namespace))
         self._retention = retention
         self._max_event_bytes = max_event_bytes
+        self._seal = Seal.of(codec, self.keys.namespace)
         self._attempts = attempts
         self._is_checked = False
 
@@ -94,6 +98,7 @@ class _Settings:
             max_event_bytes=self._max_event_bytes,
             numbered=numbered,
             id_kind=id_kind,
+            seal=self._seal,
         )
 
     def _raise_if_final(self, exc: Exception, failures: int) -> None:
@@ -117,9 +122,15 @@ class Client(_Settings):
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
         max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
         attempts: int = 8,
+        codec: PayloadCodec | None = None,
     ) -> None:
         super().__init__(
-            url, namespace=namespace, retention=retention, max_event_bytes=max_event_bytes, attempts=attempts
+            url,
+            namespace=namespace,
+            retention=retention,
+            max_event_bytes=max_event_bytes,
+            attempts=attempts,
+            codec=codec,
         )
         self._transport = Transport(self.url, attempts=attempts)
 
@@ -171,11 +182,11 @@ class Client(_Settings):
 
     def get_event(self, event_id: str) -> EventRecord:
         """Returns what is remembered of the event and of its runs; raises EventNotFound."""
-        return self._run(operations.get_event(self.keys, event_id))
+        return self._run(operations.get_event(self.keys, event_id, self._seal))
 
     def get_run(self, run_id: str) -> RunRecord:
         """Returns what is remembered of the run; raises RunNotFound."""
-        return self._run(operations.get_run(self.keys, run_id))
+        return self._run(operations.get_run(self.keys, run_id, self._seal))
 
     def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
@@ -188,14 +199,14 @@ class Client(_Settings):
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
         """
-        return self._run(operations.list_runs(self.keys, job, status, cursor, limit))
+        return self._run(operations.list_runs(self.keys, job, status, cursor, limit, seal=self._seal))
 
     def cancel_event(self, event_id: str) -> EventRecord:
         """A delayed event is canceled and no job will see it; the record's `status` says whether it is.
 
         An event that was delivered before stays delivered. Raises EventNotFound.
         """
-        return self._run(operations.cancel_event(self.keys, event_id, self._retention))
+        return self._run(operations.cancel_event(self.keys, event_id, self._retention, self._seal))
 
     def retry_run(self, run_id: str) -> RunRecord:
         """A run that ended without success is queued again from attempt 1, and its dead letter is gone.
@@ -204,15 +215,15 @@ class Client(_Settings):
             RunNotFound: no such run is known.
             RunNotRetryable: it has not ended without success, or its payload is not kept any more.
         """
-        return self._run(operations.retry_run(self.keys, run_id))
+        return self._run(operations.retry_run(self.keys, run_id, self._seal))
 
     def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """Returns a page of dead letters, newest first."""
-        return self._run(operations.list_dead(self.keys, cursor, limit))
+        return self._run(operations.list_dead(self.keys, cursor, limit, self._seal))
 
     def get_dead(self, entry_id: str) -> DeadEntry:
         """Returns one dead letter; raises DeadEntryNotFound."""
-        return self._run(operations.get_dead(self.keys, entry_id))
+        return self._run(operations.get_dead(self.keys, entry_id, self._seal))
 
     def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """Returns the event's record once every run of it has ended, or it was canceled.
@@ -227,7 +238,7 @@ class Client(_Settings):
         listener = redis.Redis(connection_pool=self._transport.pool).pubsub()
         try:
             while True:
-                record = self._run(operations.watch(self.keys, event_id), partial=True)
+                record = self._run(operations.watch(self.keys, event_id, self._seal), partial=True)
                 left = deadline - time.monotonic()
                 if record.is_settled:
                     return record
@@ -268,7 +279,7 @@ class Client(_Settings):
         id_kind: str = "s",
     ) -> list[SentEvent]:
         prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
-        return self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
+        return self._run(operations.send(self.keys, prepared, _new_token(), self._seal), partial=True)
 
     def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
         answers: Any = None
@@ -304,9 +315,15 @@ class AsyncClient(_Settings):
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
         max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
         attempts: int = 8,
+        codec: PayloadCodec | None = None,
     ) -> None:
         super().__init__(
-            url, namespace=namespace, retention=retention, max_event_bytes=max_event_bytes, attempts=attempts
+            url,
+            namespace=namespace,
+            retention=retention,
+            max_event_bytes=max_event_bytes,
+            attempts=attempts,
+            codec=codec,
         )
         self._transport = AsyncTransport(self.url, attempts=attempts)
 
@@ -337,33 +354,33 @@ class AsyncClient(_Settings):
 
     async def get_event(self, event_id: str) -> EventRecord:
         """See `Client.get_event`."""
-        return await self._run(operations.get_event(self.keys, event_id))
+        return await self._run(operations.get_event(self.keys, event_id, self._seal))
 
     async def get_run(self, run_id: str) -> RunRecord:
         """See `Client.get_run`."""
-        return await self._run(operations.get_run(self.keys, run_id))
+        return await self._run(operations.get_run(self.keys, run_id, self._seal))
 
     async def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> RunPage:
         """See `Client.list_runs`."""
-        return await self._run(operations.list_runs(self.keys, job, status, cursor, limit))
+        return await self._run(operations.list_runs(self.keys, job, status, cursor, limit, seal=self._seal))
 
     async def cancel_event(self, event_id: str) -> EventRecord:
         """See `Client.cancel_event`."""
-        return await self._run(operations.cancel_event(self.keys, event_id, self._retention))
+        return await self._run(operations.cancel_event(self.keys, event_id, self._retention, self._seal))
 
     async def retry_run(self, run_id: str) -> RunRecord:
         """See `Client.retry_run`."""
-        return await self._run(operations.retry_run(self.keys, run_id))
+        return await self._run(operations.retry_run(self.keys, run_id, self._seal))
 
     async def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """See `Client.list_dead`."""
-        return await self._run(operations.list_dead(self.keys, cursor, limit))
+        return await self._run(operations.list_dead(self.keys, cursor, limit, self._seal))
 
     async def get_dead(self, entry_id: str) -> DeadEntry:
         """See `Client.get_dead`."""
-        return await self._run(operations.get_dead(self.keys, entry_id))
+        return await self._run(operations.get_dead(self.keys, entry_id, self._seal))
 
     async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """See `Client.wait_for_event`."""
@@ -373,7 +390,7 @@ class AsyncClient(_Settings):
         listener = redis.asyncio.Redis(connection_pool=self._transport.pool).pubsub()
         try:
             while True:
-                record = await self._run(operations.watch(self.keys, event_id), partial=True)
+                record = await self._run(operations.watch(self.keys, event_id, self._seal), partial=True)
                 left = deadline - time.monotonic()
                 if record.is_settled:
                     return record
@@ -414,7 +431,7 @@ class AsyncClient(_Settings):
         id_kind: str = "s",
     ) -> list[SentEvent]:
         prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
-        return await self._run(operations.send(self.keys, prepared, _new_token()), partial=True)
+        return await self._run(operations.send(self.keys, prepared, _new_token(), self._seal), partial=True)
 
     async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
         answers: Any = None

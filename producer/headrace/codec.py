@@ -1,14 +1,10 @@
 """Turns events, run states and outcomes into what is stored, and back. Pure; it knows no keys and no server.
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
-`c` context, `a` account. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the
-stream entry have it.
+`c` context, `a` account, `k` 1 where payload and context are sealed: bytes that only a codec can read. Defaults are
+omitted, unknown keys ignored. The id is not inside: the key and the stream entry have it.
 
-A record's header (field `m`) is `<token> <id kind> <due ms> <delivered ms> <canceled ms> <runs>`, a dash for
-runs until dispatch. A run's field (`r:<app>/<job id>`) is
-`<status> <attempt> <lost> <unknown since ms> <replay> <queue> <entry> <worker> <started ms> <finished ms>`,
-then, where there is an error or an output, a line feed and both as a msgpack array. The scripts read and
-write the same texts.
+An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
 """
 
 from __future__ import annotations
@@ -19,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.errors import UndecodableEvent
-from headrace.event import DEFAULT_SOURCE, EventRecord, EventStatus, RunError, RunRecord, RunStatus
-from headrace.ids import run_id
+from headrace.errors import SealedEvent, UndecodableEvent
+from headrace.event import DEFAULT_SOURCE, RunError, RunStatus
+from headrace.seal import NO_CODEC, Seal, Sealed
 
 FORMAT: Final = 1
 NIL: Final = msgspec.Raw(b"\xc0")
@@ -36,7 +32,7 @@ MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 """The range of a datetime in UTC."""
 
-_STATUS_OF: dict[str, RunStatus] = {
+STATUS_OF: dict[str, RunStatus] = {
     "q": "queued",
     "x": "executing",
     "w": "waiting",
@@ -46,7 +42,7 @@ _STATUS_OF: dict[str, RunStatus] = {
     "c": "canceled",
     "i": "invalid_payload",
 }
-STATUS_LETTER: dict[str, str] = {status: letter for letter, status in _STATUS_OF.items()}
+STATUS_LETTER: dict[str, str] = {status: letter for letter, status in STATUS_OF.items()}
 
 
 class _Outgoing(msgspec.Struct, omit_defaults=True):
@@ -59,6 +55,7 @@ class _Outgoing(msgspec.Struct, omit_defaults=True):
     p: Any = None
     c: Any = None
     a: str | None = None
+    k: int = 0
 
 
 class StoredEvent(msgspec.Struct, gc=False):
@@ -71,12 +68,15 @@ class StoredEvent(msgspec.Struct, gc=False):
     p: msgspec.Raw = NIL
     c: msgspec.Raw = NIL
     a: str | None = None
+    k: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
 _event_decoder = msgspec.msgpack.Decoder(StoredEvent)
 _any_decoder = msgspec.msgpack.Decoder()
 _outcome_decoder = msgspec.msgpack.Decoder(tuple[RunError | None, Any])
+_bytes_decoder = msgspec.msgpack.Decoder(bytes)
+_BYTES_MARKS = frozenset({0xC4, 0xC5, 0xC6})
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
 
 
@@ -137,6 +137,61 @@ def decode_value(raw: msgspec.Raw | bytes) -> Any:
         raise UndecodableEvent(f"damaged msgpack: {exc}") from exc
 
 
+def seal_event(body: bytes, event_id: str, seal: Seal) -> bytes:
+    """Returns an encoded event with payload and context sealed; raises whatever the codec does."""
+    event = decode_event(body)
+    payload = _seal_part("payload", event.p, event_id, event, seal)
+    context = _seal_part("context", event.c, event_id, event, seal)
+    return _encoder.encode(_Outgoing(event.v, event.n, event.s, event.t, payload, context, event.a, 1))
+
+
+def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> bytes | None:
+    return None if raw == NIL else seal.close(bytes(raw), *_owner(part, event_id, event))
+
+
+def open_event(event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEvent:
+    """Returns a sealed event with payload and context as they were sent, still msgpack.
+
+    Raises:
+        SealedEvent: there is no codec, or it could not open them.
+        UndecodableEvent: they are not what a codec has made.
+    """
+    if seal is None:
+        raise SealedEvent(NO_CODEC)
+    payload = _open_part("payload", event.p, event_id, event, seal)
+    context = _open_part("context", event.c, event_id, event, seal)
+    return msgspec.structs.replace(event, p=payload, c=context, k=0)
+
+
+def _open_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> msgspec.Raw:
+    if raw == NIL:
+        return NIL
+    return msgspec.Raw(seal.open(_sealed_bytes(raw), *_owner(part, event_id, event)))
+
+
+def _owner(part: str, event_id: str, event: StoredEvent) -> tuple[str | None, ...]:
+    return part, event_id, event.n, event.s, event.a
+
+
+def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
+    try:
+        return _bytes_decoder.decode(raw)
+    except _UNREADABLE as exc:
+        raise UndecodableEvent(f"what is marked as sealed is not bytes: {exc}") from exc
+
+
+def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tuple[Any, Any]:
+    """Returns payload and context; those that can't be opened here as Sealed."""
+    if not event.k:
+        return decode_value(event.p), decode_value(event.c)
+    try:
+        opened = open_event(event, event_id, seal)
+    except SealedEvent as exc:
+        payload, context = (None if raw == NIL else Sealed(_sealed_bytes(raw), str(exc)) for raw in (event.p, event.c))
+        return payload, context
+    return decode_value(opened.p), decode_value(opened.c)
+
+
 def encode_outcome(error: RunError | None, output: Any) -> bytes:
     """Returns what a run's field holds after its first line; raises as `encode_event` does."""
     if error is None and output is None:
@@ -144,14 +199,30 @@ def encode_outcome(error: RunError | None, output: Any) -> bytes:
     return _encoder.encode((error, output))
 
 
-def decode_outcome(blob: bytes) -> tuple[RunError | None, Any]:
-    """Returns the error and the output of a run's field."""
+def seal_outcome(blob: bytes, run: str, seal: Seal) -> bytes:
+    """Returns an encoded outcome sealed; raises whatever the codec does."""
+    return _encoder.encode(seal.close(blob, "outcome", run))
+
+
+def decode_outcome(blob: bytes, run: str = "", seal: Seal | None = None) -> tuple[RunError | None, Any]:
+    """Returns the error and the output of a run's field; what can't be opened here is a Sealed output."""
     if not blob:
         return None, None
     try:
+        if blob[0] in _BYTES_MARKS:
+            return _open_outcome(_sealed_bytes(blob), run, seal)
         return _outcome_decoder.decode(blob)
-    except _UNREADABLE as exc:
+    except (*_UNREADABLE, UndecodableEvent) as exc:
         return RunError("Unreadable", f"the stored outcome is damaged: {exc}"), None
+
+
+def _open_outcome(sealed: bytes, run: str, seal: Seal | None) -> tuple[RunError | None, Any]:
+    if seal is None:
+        return None, Sealed(sealed, NO_CODEC)
+    try:
+        return _outcome_decoder.decode(seal.open(sealed, "outcome", run))
+    except SealedEvent as exc:
+        return None, Sealed(sealed, str(exc))
 
 
 class RunState(msgspec.Struct, frozen=True, gc=False):
@@ -160,7 +231,8 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         attempt: the attempt that this delivery is, from 1.
         lost: how many workers died with the run in their hands.
-        unknown_since_ms: since when no worker that had it knew its job; 0 where that never happened.
+        unknown_since_ms: since when no worker that had it knew its job, or had the codec that opens its event; 0
+            where that never happened.
         replay: 1 if the run was started again by hand.
     """
 
@@ -189,100 +261,3 @@ def decode_entry_state(text: bytes) -> tuple[RunState, int]:
         raise UndecodableEvent(f"the entry's state {text[:80]!r} is not five numbers, the first of them from 1")
     attempt, lost, since, replay, size = map(int, found.groups())
     return RunState(attempt, lost, since, replay), size
-
-
-class Header(msgspec.Struct, frozen=True):
-    """The first lines of an event's record."""
-
-    token: str
-    id_kind: str
-    due_ms: int
-    delivered_ms: int
-    canceled_ms: int
-    runs: int | None
-
-    @property
-    def status(self) -> EventStatus:
-        """Where the event is in its life."""
-        if self.canceled_ms:
-            return "canceled"
-        return "delivered" if self.delivered_ms else "delayed"
-
-
-def decode_header(text: bytes) -> Header:
-    """Returns a record's header; raises UndecodableEvent where it is damaged."""
-    try:
-        token, kind, due, delivered, canceled, runs = text.decode("ascii").split(" ")
-        count = None if runs == "-" else int(runs)
-        header = Header(token, kind, int(due), int(delivered), int(canceled), count)
-        _check_millis(header.due_ms, header.delivered_ms, header.canceled_ms)
-    except ValueError as exc:
-        raise UndecodableEvent(f"the record's header {text[:80]!r} is damaged") from exc
-    return header
-
-
-def _check_millis(*moments: int) -> None:
-    for moment in moments:
-        if not 0 <= moment <= MAX_MICROS // 1000:
-            raise ValueError(f"{moment} ms is not within the years 1970 to 9999")
-
-
-def _moment(millis: int) -> datetime | None:
-    return from_millis(millis) if millis else None
-
-
-def decode_run(event_id: str, field: bytes, value: bytes) -> RunRecord:
-    """Returns the record of a run from its field `r:<job>`; raises UndecodableEvent where it is damaged."""
-    line, _, blob = value.partition(b"\n")
-    try:
-        job = field.removeprefix(b"r:").decode()
-        status, attempt, lost, _, _, queue, _, worker, started, finished = line.decode("ascii").split(" ")
-        error, output = decode_outcome(blob)
-        _check_millis(int(started), int(finished))
-        return RunRecord(
-            id=run_id(event_id, job),
-            event_id=event_id,
-            job=job,
-            status=_STATUS_OF[status],
-            attempt=int(attempt),
-            lost=int(lost),
-            queue=queue,
-            started_at=_moment(int(started)),
-            finished_at=_moment(int(finished)),
-            worker=None if worker == "-" else worker,
-            error=error,
-            output=output,
-        )
-    except (ValueError, KeyError) as exc:
-        raise UndecodableEvent(f"the record of the run {field[:80]!r} of event {event_id!r} is damaged") from exc
-
-
-def decode_runs(event_id: str, fields: dict[bytes, bytes]) -> list[RunRecord]:
-    """Returns the runs of an event from its hash, by job; raises UndecodableEvent where one is damaged."""
-    runs = [decode_run(event_id, field, value) for field, value in fields.items() if field.startswith(b"r:")]
-    return sorted(runs, key=lambda run: run.job)
-
-
-def decode_record(event_id: str, fields: dict[bytes, bytes]) -> EventRecord:
-    """Returns an event's record from its hash.
-
-    A record whose contents were dropped by `retention=0` has only its header: name and payload are gone.
-    """
-    header = decode_header(fields[b"m"])
-    body = fields.get(b"e")
-    event = decode_event(body) if body is not None else StoredEvent(v=FORMAT, n="", t=0)
-    return EventRecord(
-        id=event_id,
-        name=event.n,
-        payload=decode_value(event.p),
-        context=decode_value(event.c),
-        timestamp=from_micros(event.t),
-        source=event.s,
-        account_id=event.a,
-        status=header.status,
-        deliver_at=_moment(header.due_ms),
-        delivered_at=_moment(header.delivered_ms),
-        canceled_at=_moment(header.canceled_ms),
-        is_dispatched=header.runs is not None,
-        runs=decode_runs(event_id, fields),
-    )

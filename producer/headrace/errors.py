@@ -13,6 +13,7 @@
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
     ├── WaitTimeout             the event has not settled in the time given
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
+    ├── SealedEvent             what a codec has sealed was not opened here
     └── ServerError             the server did not do what was asked
         ├── ConnectionFailed    it was not reached, or not long enough, after all retries
         ├── ServerNotReady      it answered that it can't at the moment (loading, read-only, failing over)
@@ -145,6 +146,10 @@ class WaitTimeout(HeadraceError, TimeoutError):
 
 class UndecodableEvent(HeadraceError, ValueError):
     """Stored bytes are not an event of a format that this release reads."""
+
+
+class SealedEvent(HeadraceError):
+    """What a codec has sealed was not opened here: there is no codec, or it could not do it."""
 
 
 class ServerError(HeadraceError):

@@ -41,6 +41,7 @@ from headrace.event import (
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.outgoing import Outgoing
+from headrace.seal import Seal
 
 T = TypeVar("T")
 Plan = Generator[Sequence[Call[Any]], list[Any], T]
@@ -67,12 +68,12 @@ def check_server() -> Plan[None]:
         raise UnsupportedServer(f"the server is {kind} {version}; Headrace needs {kind} {lowest} or newer")
 
 
-def send(keys: Keys, events: Sequence[Outgoing], token: str) -> Plan[list[SentEvent]]:
+def send(keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None) -> Plan[list[SentEvent]]:
     """Every event is with the server, in one round trip; the answers are in the order of the events."""
     if not events:
         return []
     batches = calls.batches(events)
-    answers = yield [calls.send(keys, batch, f"{token}{n}") for n, batch in enumerate(batches)]
+    answers = yield [calls.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
     results: list[SentEvent | HeadraceError] = []
     for batch, answer in zip(batches, answers, strict=True):
         results += [answer] * len(batch) if isinstance(answer, HeadraceError) else answer
@@ -93,21 +94,21 @@ def send(keys: Keys, events: Sequence[Outgoing], token: str) -> Plan[list[SentEv
     return sent
 
 
-def get_event(keys: Keys, event_id: str) -> Plan[EventRecord]:
+def get_event(keys: Keys, event_id: str, seal: Seal | None = None) -> Plan[EventRecord]:
     """Returns the record of an event, or raises EventNotFound."""
-    (record,) = yield [calls.read_record(keys, _text("id", event_id))]
+    (record,) = yield [calls.read_record(keys, _text("id", event_id), seal)]
     if record is None:
         raise EventNotFound(event_id)
     found: EventRecord = record
     return found
 
 
-def get_run(keys: Keys, run: str) -> Plan[RunRecord]:
+def get_run(keys: Keys, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """Returns the record of a run, or raises RunNotFound."""
     parts = split_run_id(_text("id", run))
     if parts is None:
         raise RunNotFound(run)
-    (record,) = yield [calls.read_record(keys, parts[0])]
+    (record,) = yield [calls.read_record(keys, parts[0], seal)]
     for known in record.runs if record else ():
         if known.job == parts[1]:
             found: RunRecord = known
@@ -115,18 +116,18 @@ def get_run(keys: Keys, run: str) -> Plan[RunRecord]:
     raise RunNotFound(run)
 
 
-def cancel_event(keys: Keys, event_id: str, retention: Retention) -> Plan[EventRecord]:
+def cancel_event(keys: Keys, event_id: str, retention: Retention, seal: Seal | None = None) -> Plan[EventRecord]:
     """A delayed event is canceled; the record says whether it is, or that it was delivered before."""
-    answers = yield [calls.cancel(keys, _text("id", event_id), retention), calls.read_record(keys, event_id)]
+    answers = yield [calls.cancel(keys, _text("id", event_id), retention), calls.read_record(keys, event_id, seal)]
     if answers[1] is None:
         raise EventNotFound(event_id)
     found: EventRecord = answers[1]
     return found
 
 
-def watch(keys: Keys, event_id: str) -> Plan[EventRecord]:
+def watch(keys: Keys, event_id: str, seal: Seal | None = None) -> Plan[EventRecord]:
     """The settling of the event will be published, and this is its record now."""
-    _, record = yield [calls.watch(keys, _text("id", event_id)), calls.read_record(keys, event_id)]
+    _, record = yield [calls.watch(keys, _text("id", event_id)), calls.read_record(keys, event_id, seal)]
     if record is None:
         raise EventNotFound(event_id)
     if isinstance(record, HeadraceError):
@@ -135,7 +136,9 @@ def watch(keys: Keys, event_id: str) -> Plan[EventRecord]:
     return found
 
 
-def list_runs(keys: Keys, job: str | None, status: str | None, cursor: str | None, limit: int) -> Plan[RunPage]:
+def list_runs(
+    keys: Keys, job: str | None, status: str | None, cursor: str | None, limit: int, *, seal: Seal | None = None
+) -> Plan[RunPage]:
     """Returns a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
     if status is not None and status not in STATUS_LETTER:
         raise InvalidArgument("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
@@ -151,7 +154,7 @@ def list_runs(keys: Keys, job: str | None, status: str | None, cursor: str | Non
         indexed = [event for entry in entries for event in _events_of(entry, job, status)][skip:]
         for first in range(0, len(indexed), _PAGE_READS):
             chunk = indexed[first : first + _PAGE_READS]
-            answers = yield [calls.read_runs(keys, event.id) for event in chunk]
+            answers = yield [calls.read_runs(keys, event.id, seal) for event in chunk]
             for event, runs in zip(chunk, answers, strict=True):
                 if event.id not in seen:
                     seen.add(event.id)
@@ -207,29 +210,29 @@ def _is_entry_id(text: str) -> bool:
     return bool(_ENTRY_ID.fullmatch(text)) and all(int(part) < 2**64 for part in text.split("-"))
 
 
-def list_dead(keys: Keys, cursor: str | None, limit: int) -> Plan[DeadPage]:
+def list_dead(keys: Keys, cursor: str | None, limit: int, seal: Seal | None = None) -> Plan[DeadPage]:
     """Returns a page of dead letters, newest first."""
     _check_limit(limit)
     if cursor is not None:
         _check_cursor(cursor)
-    (entries,) = yield [calls.read_dead(keys, cursor, limit)]
+    (entries,) = yield [calls.read_dead(keys, cursor, limit, seal)]
     return DeadPage(entries, entries[-1].id if len(entries) == limit else None)
 
 
-def get_dead(keys: Keys, entry_id: str) -> Plan[DeadEntry]:
+def get_dead(keys: Keys, entry_id: str, seal: Seal | None = None) -> Plan[DeadEntry]:
     """Returns one dead letter, or raises DeadEntryNotFound."""
     if not _is_entry_id(_text("id", entry_id)):
         raise DeadEntryNotFound(entry_id)
-    (entries,) = yield [calls.read_dead_entry(keys, entry_id)]
+    (entries,) = yield [calls.read_dead_entry(keys, entry_id, seal)]
     if not entries:
         raise DeadEntryNotFound(entry_id)
     found: DeadEntry = entries[0]
     return found
 
 
-def retry_run(keys: Keys, run: str) -> Plan[RunRecord]:
+def retry_run(keys: Keys, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """A run that ended without success is queued again from its first attempt, and its dead letter is gone."""
-    known = yield from get_run(keys, run)
+    known = yield from get_run(keys, run, seal)
     if known.status not in FAILED_STATUSES:
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     ((answer, _),) = yield [calls.rerun(keys, known.event_id, known.job, known.queue)]
@@ -238,7 +241,7 @@ def retry_run(keys: Keys, run: str) -> Plan[RunRecord]:
     if answer == "gone":
         raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
     # A refusal says that it was queued since we looked: by our own call whose reply was lost, or by someone else.
-    return (yield from get_run(keys, run))
+    return (yield from get_run(keys, run, seal))
 
 
 def seconds(timeout: float | timedelta) -> float:

@@ -16,6 +16,7 @@ from headrace import codec
 from headrace.errors import EventTooLarge, InvalidEvent
 from headrace.event import Event, SentEvent
 from headrace.ids import new_event_ids
+from headrace.seal import Seal
 
 MAX_EVENT_BYTES = 1_048_576
 MAX_TEXT = 256
@@ -156,7 +157,14 @@ def _check_head(event: Event, index: int | None) -> _Head:
     return _Head(name, source, codec.identity_length(name, source))
 
 
-def prepare(
+def _sealed(body: bytes, event_id: str, seal: Seal, index: int | None) -> bytes:
+    try:
+        return codec.seal_event(body, event_id, seal)
+    except Exception as exc:
+        raise InvalidEvent("payload", f"was not encoded by the codec: {type(exc).__name__}: {exc}", index) from exc
+
+
+def prepare(  # noqa: PLR0913 - by which rules
     given: Iterable[Event | Mapping[str, Any]],
     options: SendOptions,
     *,
@@ -164,12 +172,14 @@ def prepare(
     max_event_bytes: int = MAX_EVENT_BYTES,
     id_kind: str = "s",
     numbered: bool = True,
+    seal: Seal | None = None,
 ) -> list[Outgoing]:
     """Returns every event checked and encoded, in order, or raises for the first that breaks a rule.
 
     Args:
         id_kind: what kind the ids are that the events bring with them.
         numbered: errors name the event's place in the call.
+        seal: seals payload and context.
 
     Raises:
         InvalidEvent: it names the field or option; no event of the call may be sent then.
@@ -190,9 +200,11 @@ def prepare(
             head = heads[event.name, event.source] = _check_head(event, index)
         stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
         body = _encode(event, head, moment_us if stamp is moment else codec.to_micros(stamp), account, index)
+        event_id = next(new_ids) if event.id is None else _check_text("id", event.id, index)
+        if seal is not None:
+            body = _sealed(body, event_id, seal, index)
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
-        event_id = next(new_ids) if event.id is None else _check_text("id", event.id, index)
         kind = "c" if event.id is None else id_kind
         prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp))
     return prepared

@@ -16,10 +16,7 @@ from headrace.codec import (
     RunState,
     decode_entry_state,
     decode_event,
-    decode_header,
     decode_outcome,
-    decode_record,
-    decode_run,
     decode_value,
     encode_event,
     encode_outcome,
@@ -27,6 +24,7 @@ from headrace.codec import (
     identity_length,
     to_micros,
 )
+from headrace.records import decode_header, decode_record, decode_run
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
 INTEGERS = st.integers(-(2**63), 2**64 - 1)

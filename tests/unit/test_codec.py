@@ -11,14 +11,10 @@ import pytest
 from headrace import RunError, UndecodableEvent
 from headrace.codec import (
     FIRST,
-    Header,
     RunState,
     decode_entry_state,
     decode_event,
-    decode_header,
     decode_outcome,
-    decode_record,
-    decode_run,
     decode_value,
     encode_event,
     encode_outcome,
@@ -27,6 +23,7 @@ from headrace.codec import (
     identity_length,
     to_micros,
 )
+from headrace.records import Header, decode_header, decode_record, decode_run
 
 pack = msgspec.msgpack.encode
 BODY = encode_event("user.new", "trigger.dev", 1_700_000_000_000_000, {"a": 1}, None, None)

@@ -28,6 +28,7 @@ SAMPLES: list[HeadraceError] = [
     errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
     errors.WaitTimeout("e1", 1.5),
     errors.UndecodableEvent("x"),
+    errors.SealedEvent("x"),
     errors.ServerError("x", [1]),
     errors.ConnectionFailed("x"),
     errors.ServerNotReady("LOADING", "x"),

@@ -21,9 +21,9 @@ from headrace import (
     SentEvent,
     ServerError,
     UnsupportedServer,
-    codec,
     operations,
     outgoing,
+    records,
 )
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
 from headrace.keys import Keys
@@ -250,7 +250,7 @@ def test_a_record_that_goes_between_two_looks_is_not_found() -> None:
     for plan in (operations.watch(KEYS, "e"), operations.cancel_event(KEYS, "e", Retention())):
         with pytest.raises(EventNotFound):
             run_plan(plan, [None, None])
-    record = codec.decode_record("e", {b"m": b"t s 0 1 0 1", b"r:app/job": b"f 1 0 0 0 default 1-0 host-1 1 2"})
+    record = records.decode_record("e", {b"m": b"t s 0 1 0 1", b"r:app/job": b"f 1 0 0 0 default 1-0 host-1 1 2"})
     with pytest.raises(RunNotFound):
         run_plan(operations.retry_run(KEYS, "e:app/job"), [record], [("missing", "")])
 

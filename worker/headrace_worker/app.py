@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from headrace import PayloadCodec
 from headrace.keys import check_name
+from headrace.seal import check_codec
 from headrace_worker import job as jobs
 from headrace_worker.errors import JobError
 from headrace_worker.job import Job, JobFunction
@@ -22,12 +24,14 @@ class App:
     Attributes:
         name: 1 to 64 of `A-Z a-z 0-9 _ . -`; two services on one namespace have two names.
         version: reaches the job as `ctx.job.version`.
+        codec: opens the events that the jobs see, seals what they send, their outputs and their errors.
         jobs: every job by its id.
     """
 
-    def __init__(self, name: str, *, version: str | None = None) -> None:
+    def __init__(self, name: str, *, version: str | None = None, codec: PayloadCodec | None = None) -> None:
         self.name = check_name("app", name)
         self.version = version
+        self.codec = None if codec is None else check_codec(codec)
         self.jobs: dict[str, Job] = {}
 
     def job(  # noqa: PLR0913 - the public interface

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from headrace import AsyncClient, Client, Event, InvalidEvent, SentEvent
+from headrace import AsyncClient, Client, Event, InvalidEvent, PayloadCodec, SentEvent
 from headrace.event import DEFAULT_SOURCE
 from headrace.ids import derived_event_id
 from headrace.outgoing import SendOptions, as_event
@@ -87,9 +87,9 @@ class Sender:
         plain: for the threads of plain functions.
     """
 
-    def __init__(self, url: str, namespace: str) -> None:
-        self.asynchronous = AsyncClient(url, namespace=namespace)
-        self.plain = Client(url, namespace=namespace)
+    def __init__(self, url: str, namespace: str, codec: PayloadCodec | None = None) -> None:
+        self.asynchronous = AsyncClient(url, namespace=namespace, codec=codec)
+        self.plain = Client(url, namespace=namespace, codec=codec)
 
     async def close(self) -> None:
         """The clients are closed."""

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import structlog
 
-from headrace import HeadraceError, OutOfMemory, ServerError, ServerNotReady, UndecodableEvent
+from headrace import HeadraceError, OutOfMemory, SealedEvent, ServerError, ServerNotReady, UndecodableEvent
 from headrace.calls import MAX_BATCH_BYTES
-from headrace.codec import INLINE_BYTES, decode_event
+from headrace.codec import INLINE_BYTES, StoredEvent, decode_event, open_event
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
 from headrace_worker.loops import spawn, wait_either
 from headrace_worker.protocol import Dispatched, Matched, QueuesFull, RoutesStale
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
-from headrace_worker.route import Routes, RoutesTooNew
+from headrace_worker.route import Route, Routes, RoutesTooNew
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.dispatcher")
@@ -177,10 +177,24 @@ class Dispatcher:
             if event.event is None:  # pragma: no cover - only readable events come here
                 continue
             try:
-                found.append(Matched(event, routes.match(event.event)))
+                if event.event.k:
+                    found.append(Matched(event, self._match_sealed(event.event_id, event.event, routes)))
+                else:
+                    found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
                 await self._bury(event.entry, str(exc))
         return found
+
+    def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
+        """Returns the routes of a sealed event; where it can't be opened here, whatever their filters say.
+
+        A worker of another app has not the keys of this one, and should not need them to dispatch.
+        """
+        try:
+            opened = open_event(event, event_id, self._state.seal)
+        except SealedEvent:
+            return routes.match_unopened(event)
+        return routes.match(opened)
 
     async def _send(self, batch: Sequence[Matched], version: str) -> bool:
         """Dispatches a batch; False if the routes have changed. A full server takes single events into empty queues."""

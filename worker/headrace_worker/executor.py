@@ -20,8 +20,9 @@ from typing import Any
 
 import structlog
 
-from headrace import HeadraceError, RunError, UndecodableEvent, codec
+from headrace import HeadraceError, SealedEvent, UndecodableEvent, codec
 from headrace.codec import StoredEvent
+from headrace_worker import opening
 from headrace_worker import outcome as outcomes
 from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender, current_run
 from headrace_worker.delivery import Delivery
@@ -55,7 +56,7 @@ class Executor:
         self._settler = settler
         self._has_live = has_live
         self._jobs = state.app.jobs
-        self._sender = Sender(state.url, state.keys.namespace)
+        self._sender = Sender(state.url, state.keys.namespace, state.app.codec)
         self._threads = concurrent.futures.ThreadPoolExecutor(state.config.concurrency, "headrace-job")
 
     def start(self, delivery: Delivery, name: str) -> Held:
@@ -109,7 +110,14 @@ class Executor:
         if job is None:
             return await self._after_unknown_job(delivery)
         try:
-            arguments = self._arguments(job, held, codec.decode_event(delivery.body or b""))
+            event = codec.decode_event(delivery.body or b"")
+            if event.k:
+                event = opening.open_for(job, event, delivery.event_id, self._state.seal)
+            arguments = self._arguments(job, held, event)
+        except opening.NotMatched as exc:
+            return Canceled(exc.error)
+        except SealedEvent as exc:
+            return self._after_sealed_event(job, held, exc)
         except UndecodableEvent as exc:
             return Unreadable(str(exc))
         except PayloadError as exc:
@@ -136,6 +144,15 @@ class Executor:
             except HeadraceError as exc:
                 log.warning("can't tell whether a live worker has the job; the run waits on", error=str(exc))
         return outcomes.after_unknown_job(delivery.job, delivery.state, delivery.queued_ms, give_up=give_up)
+
+    def _after_sealed_event(self, job: Job, held: Held, exc: SealedEvent) -> Outcome:
+        """Without a codec the run is another worker's; where the codec fails, that is an attempt like any other."""
+        if self._state.seal is not None:
+            return self._after_exception(job, held, exc)
+        state, queued_ms = held.delivery.state, held.delivery.queued_ms
+        log.warning("this worker has no codec for a sealed event; its run waits for one that has", **_ids(held))
+        give_up = outcomes.unknown_for_ms(state, queued_ms) >= self._state.config.unknown_job_s * 1000
+        return outcomes.after_missing_codec(str(exc), state, queued_ms, give_up=give_up)
 
     def _arguments(self, job: Job, held: Held, event: StoredEvent) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
@@ -213,7 +230,7 @@ class Executor:
     def _after_exception(self, job: Job, held: Held, exc: BaseException, *, timed_out: bool = False) -> Outcome:
         state = held.delivery.state
         outcome = outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
-        error: RunError = outcome.error  # type: ignore[union-attr]
+        error = outcome.error
         log.info("attempt failed", attempt=state.attempt, error=f"{error.type}: {error.message}", **_ids(held))
         return outcome
 

@@ -1,4 +1,4 @@
-"""Finds the app that MODULE:APP names, or says in one line why it can't."""
+"""Finds the app that MODULE:APP names, or a codec, or says in one line why it can't."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from headrace import ConfigurationError
+from headrace import ConfigurationError, PayloadCodec
+from headrace.seal import check_codec
 from headrace_worker.app import App
 
 
@@ -28,17 +29,30 @@ def load_app(target: str) -> App:
         AppNotLoaded: the form, the module, the attribute or what it holds is at fault; the message says which.
     """
     module_name, _, name = target.partition(":")
-    is_path = module_name.endswith(".py") or not all(map(str.isidentifier, module_name.split(".")))
-    if is_path or not name.isidentifier():
+    if not _is_reference(module_name, name):
         raise AppNotLoaded(target, f"it must be MODULE:APP, such as {_likely_meant(module_name, name)}")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     module = _import(target, module_name)
     found = getattr(module, name, None)
     if isinstance(found, App):
         return found
     raise AppNotLoaded(target, _attribute_fault(module, name))
+
+
+def load_codec(target: str) -> PayloadCodec:
+    """Returns the codec that `MODULE:OBJECT` names, found as apps are.
+
+    Raises:
+        ConfigurationError: the form, the module, the attribute or what it holds is at fault; the message says which.
+    """
+    module_name, _, name = target.partition(":")
+    if not _is_reference(module_name, name):
+        raise ConfigurationError(f"can't load {target!r}: it must be MODULE:OBJECT, such as sealing:codec")
+    return check_codec(getattr(_import(target, module_name), name, None))
+
+
+def _is_reference(module_name: str, name: str) -> bool:
+    is_path = module_name.endswith(".py") or not all(map(str.isidentifier, module_name.split(".")))
+    return name.isidentifier() and not is_path
 
 
 def _likely_meant(module_name: str, name: str) -> str:
@@ -47,6 +61,9 @@ def _likely_meant(module_name: str, name: str) -> str:
 
 
 def _import(target: str, module_name: str) -> ModuleType:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as exc:

@@ -16,6 +16,7 @@ from headrace_worker.retry import Retry
 MAX_TRACEBACK = 8_192
 MAX_MESSAGE = 2_048
 UNKNOWN_JOB = "unknown_job"
+SEALED = "sealed"
 LOST = "lost"
 
 
@@ -26,7 +27,7 @@ class Succeeded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The run ends without success; `reason` is why it is dead: `failed`, `lost` or `unknown_job`."""
+    """The run ends without success; `reason` is why it is dead: `failed`, `lost`, `unknown_job` or `sealed`."""
 
     error: RunError
     reason: str = "failed"
@@ -45,7 +46,9 @@ class Invalid(msgspec.Struct, frozen=True):
 
 
 class Canceled(msgspec.Struct, frozen=True):
-    """The run was canceled while it executed."""
+    """The run was canceled while it executed, or is for an event that its trigger does not match: `error` says so."""
+
+    error: RunError | None = None
 
 
 class RetryLater(msgspec.Struct, frozen=True):
@@ -95,7 +98,7 @@ def _cut(text: str, limit: int, *, tail: bool = False) -> str:
 
 def after_exception(
     exc: BaseException, *, timed_out: bool, retry: Retry, state: RunState, draw: Callable[[], float]
-) -> Outcome:
+) -> Failed | TimedOut | RetryLater:
     """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
     error = error_of(exc)
     if isinstance(exc, Abort) or state.attempt >= retry.max_attempts:
@@ -106,7 +109,7 @@ def after_exception(
 
 
 def unknown_for_ms(state: RunState, queued_ms: int) -> int:
-    """Returns for how long a run's job has been unknown to whoever took it.
+    """Returns for how long nobody who took a run has known its job, or had the codec that opens its event.
 
     The times are those at which its entries came into the queue, so that no worker's clock decides.
     """
@@ -114,17 +117,26 @@ def unknown_for_ms(state: RunState, queued_ms: int) -> int:
 
 
 def after_unknown_job(job: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
-    """Returns what a run comes to whose job this worker does not have: a wait of 1, 2 … 60 s, or the end.
-
-    The wait is a second longer than the run has waited already, which doubles it. Nothing is counted.
-    """
-    since = state.unknown_since_ms or queued_ms
+    """Returns what a run comes to whose job this worker does not have: a wait for one that has, or the end."""
     waited_ms = unknown_for_ms(state, queued_ms)
     error = RunError("UnknownJob", f"no live worker has had job {job!r} for {waited_ms / 1000:.0f} s")
-    if give_up:
-        return Failed(error, UNKNOWN_JOB)
+    return Failed(error, UNKNOWN_JOB) if give_up else _wait_for_another_worker(error, state, queued_ms)
+
+
+def after_missing_codec(reason: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
+    """Returns what a run comes to whose event this worker has no codec to open: a wait for one that has, or the end."""
+    error = RunError("SealedEvent", reason)
+    return Failed(error, SEALED) if give_up else _wait_for_another_worker(error, state, queued_ms)
+
+
+def _wait_for_another_worker(error: RunError, state: RunState, queued_ms: int) -> RetryLater:
+    """Returns a wait of 1, 2 … 60 s: a second longer than the run has waited already, which doubles it.
+
+    Nothing is counted.
+    """
+    since = state.unknown_since_ms or queued_ms
     following = RunState(attempt=state.attempt, lost=state.lost, unknown_since_ms=since, replay=state.replay)
-    return RetryLater(error, min(waited_ms / 1000 + 1, 60.0), following)
+    return RetryLater(error, min(unknown_for_ms(state, queued_ms) / 1000 + 1, 60.0), following)
 
 
 def lost(state: RunState) -> Failed:

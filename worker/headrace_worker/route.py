@@ -151,6 +151,14 @@ class Routes:
             found.append(candidate.route)
         return found
 
+    def match_unopened(self, event: StoredEvent) -> list[Route]:
+        """Returns the routes of the jobs that hear the name and the source of an event that can't be opened here.
+
+        Their filters are left to the workers that open it.
+        """
+        candidates = self._by_name.get(event.n, ())
+        return [each.route for each in candidates if not each.sources or event.s in each.sources]
+
     def has_live(self, job: str) -> bool:
         """A live worker has subscribed with this job, `<app>/<id>`."""
         return job in self._live

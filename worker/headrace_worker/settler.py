@@ -16,7 +16,8 @@ import structlog
 
 from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, RunError, ServerNotReady
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
-from headrace.codec import encode_outcome
+from headrace.codec import encode_outcome, seal_outcome
+from headrace.seal import Seal
 from headrace_worker import protocol
 from headrace_worker.delivery import Key
 from headrace_worker.hand import Hand, Held
@@ -64,6 +65,7 @@ class Settler:
     def __init__(self, state: WorkerState, hand: Hand) -> None:
         self._state = state
         self._hand = hand
+        self._seal = state.seal
         self._waiting: deque[_Item] = deque()
         self._under_way: list[_Item] = []
         self._fresh: list[Held] = []
@@ -77,6 +79,8 @@ class Settler:
             self._hand.settled(held)
             return
         record = self._record(held, outcome)
+        if self._seal is not None and not isinstance(record, _Buried) and record.outcome:
+            record = _sealed(record, self._seal)
         self._waiting.append(_Item(held, record, len(record.outcome) + _RUN_BYTES))
         self._wake.set()
 
@@ -146,8 +150,8 @@ class Settler:
                 return Settled(delivery, "t", elapsed_ms, "timed_out", encode_outcome(error, None))
             case Invalid(error):
                 return Settled(delivery, "i", elapsed_ms, "invalid_payload", encode_outcome(error, None))
-            case Canceled():
-                return Settled(delivery, "c", elapsed_ms, "", b"")
+            case Canceled(error):
+                return Settled(delivery, "c", elapsed_ms, "", encode_outcome(error, None))
             case RetryLater(error, delay_s, state):
                 blob = encode_outcome(error, None)
                 return Retried(delivery, state.text(), elapsed_ms, round(delay_s * 1000), blob)
@@ -246,6 +250,19 @@ class Settler:
             log.warning("outcomes dropped: their entries were not in our hands any more", count=len(missed), runs=runs)
         if len(self._remembered) > REMEMBERED_RUNS // 2:
             self._remembered_before, self._remembered = self._remembered, {}
+
+
+def _sealed(record: Settled | Retried, seal: Seal) -> Settled | Retried:
+    """Returns what is recorded of a run, with error and output sealed; what the codec can't seal is left out."""
+    run = record.delivery.run_id
+    try:
+        outcome = seal_outcome(record.outcome, run, seal)
+    except Exception as exc:  # noqa: BLE001 - the application's codec may raise anything
+        fault = type(exc).__name__  # without its message or traceback, which may show what was to be sealed
+        log.error("the codec can't seal what a run came to; it is not kept", run=run, fault=fault)  # noqa: TRY400
+        error = RunError("NotSealed", f"not kept: the codec raised {fault}")
+        outcome = encode_outcome(error, None)
+    return msgspec.structs.replace(record, outcome=outcome)
 
 
 def _without_large_body(record: _Record) -> _Record:

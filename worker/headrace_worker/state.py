@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from headrace.keys import Keys
+from headrace.seal import Seal
 from headrace.transport import AsyncTransport
 from headrace_worker import protocol
 from headrace_worker.app import App
@@ -31,6 +32,7 @@ class WorkerState:
 
     Attributes:
         name: new at each start and after each fencing.
+        seal: the app's codec at work here; None where it has none.
         is_registered: set while the name has a lease, so that what is read under it can be rescued.
         has_seat: set while this worker may dispatch.
         is_leader: set while it promotes and rescues.
@@ -46,6 +48,7 @@ class WorkerState:
         self.keys = keys
         self.url = url
         self.config = config
+        self.seal = Seal.of(app.codec, keys.namespace)
         self.name = new_name()
         self._on_name = on_name
         names = config.queues if config.queues is not None else app.queues

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from headrace import Client
+from headrace import Client, PayloadCodec
 from headrace_worker import dead_letters
-from headrace_worker.cli.options import json_option, option, server_options
+from headrace_worker.cli.options import codec_option, json_option, option, server_options
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
 
 
@@ -19,15 +19,23 @@ def dead() -> None:
 @option("--limit", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
 @option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor.")
 @server_options
+@codec_option
 @json_option
-def list_(limit: int, cursor: str | None, url: str | None, namespace: str | None, as_json: bool) -> None:
+def list_(
+    limit: int,
+    cursor: str | None,
+    url: str | None,
+    namespace: str | None,
+    codec: PayloadCodec | None,
+    as_json: bool,
+) -> None:
     """List dead letters, newest first.
 
     \b
     Example:
       headrace dead list --limit 50
     """
-    with Client(url, namespace=namespace) as client:
+    with Client(url, namespace=namespace, codec=codec) as client:
         page = client.list_dead(cursor=cursor, limit=limit)
     if as_json:
         print_json(page)
@@ -43,8 +51,9 @@ def list_(limit: int, cursor: str | None, url: str | None, namespace: str | None
 @dead.command()
 @click.argument("entry_id", metavar="ID")
 @server_options
+@codec_option
 @json_option
-def show(entry_id: str, url: str | None, namespace: str | None, as_json: bool) -> None:
+def show(entry_id: str, url: str | None, namespace: str | None, codec: PayloadCodec | None, as_json: bool) -> None:
     """Show a dead letter.
 
     Exit code 1: no such dead letter is known.
@@ -53,7 +62,7 @@ def show(entry_id: str, url: str | None, namespace: str | None, as_json: bool) -
     Example:
       headrace dead show 1764000000000-0
     """
-    with Client(url, namespace=namespace) as client:
+    with Client(url, namespace=namespace, codec=codec) as client:
         letter = client.get_dead(entry_id)
     if as_json:
         print_json(letter)
@@ -76,6 +85,7 @@ def show(entry_id: str, url: str | None, namespace: str | None, as_json: bool) -
 @option("--all", is_flag=True, help="Every dead letter.")
 @option("--job", metavar="APP/JOB", help="Every dead letter of this job.")
 @server_options
+@codec_option
 @json_option
 @click.pass_context
 def retry(
@@ -85,6 +95,7 @@ def retry(
     job: str | None,
     url: str | None,
     namespace: str | None,
+    codec: PayloadCodec | None,
     as_json: bool,
 ) -> None:
     """Queue runs again from attempt 1; ID is that of a dead letter or of its run.
@@ -99,7 +110,7 @@ def retry(
     if bool(ids) + all + (job is not None) != 1:
         raise click.UsageError("give either IDs, or --all, or --job APP/JOB")
     failed = count = 0
-    with Client(url, namespace=namespace) as client:
+    with Client(url, namespace=namespace, codec=codec) as client:
         retried = (
             dead_letters.retry_ids(client, ids)
             if ids

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from headrace import Client, EventRecord
+from headrace import Client, EventRecord, PayloadCodec
 from headrace.event import FAILED_STATUSES
-from headrace_worker.cli.options import json_option, option, server_options
+from headrace_worker.cli.options import codec_option, json_option, option, server_options
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
 
 
@@ -18,8 +18,9 @@ def events() -> None:
 @events.command()
 @click.argument("event_id", metavar="ID")
 @server_options
+@codec_option
 @json_option
-def show(event_id: str, url: str | None, namespace: str | None, as_json: bool) -> None:
+def show(event_id: str, url: str | None, namespace: str | None, codec: PayloadCodec | None, as_json: bool) -> None:
     """Show an event and its runs.
 
     Exit code 1: no such event is known.
@@ -28,7 +29,7 @@ def show(event_id: str, url: str | None, namespace: str | None, as_json: bool) -
     Example:
       headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
     """
-    with Client(url, namespace=namespace) as client:
+    with Client(url, namespace=namespace, codec=codec) as client:
         _print(client.get_event(event_id), as_json=as_json)
 
 
@@ -43,10 +44,17 @@ def show(event_id: str, url: str | None, namespace: str | None, as_json: bool) -
     help="Seconds to wait at most.",
 )
 @server_options
+@codec_option
 @json_option
 @click.pass_context
 def wait(
-    ctx: click.Context, event_id: str, timeout: float, url: str | None, namespace: str | None, as_json: bool
+    ctx: click.Context,
+    event_id: str,
+    timeout: float,
+    url: str | None,
+    namespace: str | None,
+    codec: PayloadCodec | None,
+    as_json: bool,
 ) -> None:
     """Wait until every run of an event has ended, then show it.
 
@@ -56,7 +64,7 @@ def wait(
     Example:
       headrace events wait 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --timeout 60
     """
-    with Client(url, namespace=namespace) as client:
+    with Client(url, namespace=namespace, codec=codec) as client:
         record = client.wait_for_event(event_id, timeout)
     _print(record, as_json=as_json)
     failed = sum(run.status in FAILED_STATUSES for run in record.runs)
@@ -68,9 +76,17 @@ def wait(
 @events.command()
 @click.argument("event_id", metavar="ID")
 @server_options
+@codec_option
 @json_option
 @click.pass_context
-def cancel(ctx: click.Context, event_id: str, url: str | None, namespace: str | None, as_json: bool) -> None:
+def cancel(
+    ctx: click.Context,
+    event_id: str,
+    url: str | None,
+    namespace: str | None,
+    codec: PayloadCodec | None,
+    as_json: bool,
+) -> None:
     """Cancel an event that is delayed: no job will see it.
 
     Exit code 1: it was delivered before, or no such event is known.
@@ -79,7 +95,7 @@ def cancel(ctx: click.Context, event_id: str, url: str | None, namespace: str | 
     Example:
       headrace events cancel reminder-42
     """
-    with Client(url, namespace=namespace) as client:
+    with Client(url, namespace=namespace, codec=codec) as client:
         record = client.cancel_event(event_id)
     _print(record, as_json=as_json)
     if record.status != "canceled":

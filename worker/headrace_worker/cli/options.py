@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
+from headrace import ConfigurationError, PayloadCodec
+from headrace_worker.loading import load_codec
 from headrace_worker.logs import LEVELS, LogFormat
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,6 +29,24 @@ def server_options(command: F) -> F:
         "--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]"
     )
     return url(namespace(command))
+
+
+def codec_option(command: F) -> F:
+    """The command takes `codec`, an object that seals and opens payloads, or None."""
+    return option(
+        "--codec",
+        envvar="HEADRACE_CODEC",
+        metavar="MODULE:OBJECT",
+        type=_parse_codec,
+        help="What seals and opens payloads; without it sealed ones are shown as such.",
+    )(command)
+
+
+def _parse_codec(target: str) -> PayloadCodec:
+    try:
+        return load_codec(target)
+    except ConfigurationError as exc:  # a ValueError, of which click would only repeat what was given
+        raise click.BadParameter(str(exc)) from exc
 
 
 def json_option(command: F) -> F:

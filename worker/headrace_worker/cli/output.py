@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from headrace import RunError
+from headrace import RunError, Sealed
 
 STATUS_COLOURS = {
     "succeeded": "green", "delivered": "green", "executing": "cyan", "waiting": "yellow", "delayed": "yellow",
@@ -48,6 +48,8 @@ def shown(value: Any) -> str:
             return "-"
         case str():
             return printable(value)
+        case Sealed(sealed, reason):
+            return printable(f"<{len(sealed):,} bytes, sealed: {reason}>")
         case datetime():
             return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     return printable(msgspec.json.encode(_plain(value), enc_hook=str).decode())

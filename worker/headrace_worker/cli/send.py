@@ -6,10 +6,18 @@ from typing import Any, BinaryIO
 
 import click
 
-from headrace import Client, Event, SentEvent
+from headrace import Client, Event, PayloadCodec, SentEvent
 from headrace.event import DEFAULT_SOURCE
 from headrace.outgoing import SendOptions
-from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time, server_options
+from headrace_worker.cli.options import (
+    codec_option,
+    json_option,
+    option,
+    parse_json,
+    parse_json_or_stdin,
+    parse_time,
+    server_options,
+)
 from headrace_worker.cli.output import print_json, printable, progress, shown
 from headrace_worker.event_file import EventFile
 
@@ -26,8 +34,9 @@ from headrace_worker.event_file import EventFile
 @option("--account-id", metavar="TEXT", help="Reaches jobs as ctx.account.id.")
 @option("--file", metavar="FILE", type=click.File("rb"), help="Send a file of events, one as JSON a line.")
 @server_options
+@codec_option
 @json_option
-def send(url: str | None, namespace: str | None, as_json: bool, **given: Any) -> None:
+def send(url: str | None, namespace: str | None, codec: PayloadCodec | None, as_json: bool, **given: Any) -> None:
     """Send an event to every job that subscribes to NAME, with a payload written as JSON, or `-` to read it.
 
     With --file, each line is a whole event: {"name": …, "payload": …} with id, source, context and timestamp as
@@ -43,12 +52,12 @@ def send(url: str | None, namespace: str | None, as_json: bool, **given: Any) ->
     if given["file"] is None and given["name"] is None:
         raise click.UsageError("give the NAME of the event, or --file")
     if given["file"] is None:
-        _send_one(_event(given), options, Client(url, namespace=namespace), as_json=as_json)
+        _send_one(_event(given), options, Client(url, namespace=namespace, codec=codec), as_json=as_json)
         return
     for field in ("name", "id", "source", "context", "timestamp"):
         if given[field] is not None:
             raise click.UsageError(f"the {field} stands in the lines of --file; leave it out")
-    _send_file(given["file"], options, Client(url, namespace=namespace), as_json=as_json)
+    _send_file(given["file"], options, Client(url, namespace=namespace, codec=codec), as_json=as_json)
 
 
 def _event(given: dict[str, Any]) -> Event:

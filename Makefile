@@ -61,7 +61,7 @@ requirements: $(VENV)/.lock  ## Pin the newest versions that the .in and pyproje
 	@$(subst 3.11,3.12,$(COMPILE)) bench/requirements/ardiq.in -o bench/requirements/ardiq.txt
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-emit-package headrace \
+	--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-package headrace \
 	--custom-compile-command "make requirements"
 PEERS := taskiq saq arq streaq dramatiq celery huey rq
 

@@ -51,6 +51,13 @@ def test_thirty_lines_are_not_many_more() -> None:
     assert len([line for line in job.splitlines() if line.strip()]) <= 30
 
 
+def test_the_codec_of_the_security_page_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """An object with the two methods that the page shows is a codec to a client and to an app."""
+    monkeypatch.setenv("HEADRACE_URL", url)
+    (code,) = blocks("docs/security.md", "python")
+    exec(compile(code, "docs/security.md", "exec"), {})
+
+
 @pytest.mark.parametrize("code", blocks("docs/filters.md", "python"))
 def test_snippets_of_the_filter_page_run(code: str) -> None:
     """Each snippet of the page on filters runs, and its assertions hold."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import sys
 import time
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -690,3 +692,35 @@ def test_an_error_holds_its_facts() -> None:
         assert isinstance(error, FilterError)
         assert (error.path, error.reason) == ("filter", "expected a dict, not None")
         assert str(error) == "filter: expected a dict, not None"
+
+
+@pytest.mark.parametrize(
+    ("definition", "make"),
+    [
+        ({"a": {"b": [{"$ignoreCaseEquals": "x"}]}}, lambda n: {"a": [{"b": ["y"] * 10}] * n}),
+        ({"a": [{"$anythingBut": ["x"]}, {"$includes": "y"}]}, lambda n: {"a": ["x"] * n}),
+        (nested(MAX_DEPTH - 1, {"z": ["x"]}), lambda n: nested(MAX_DEPTH - 1, [[["y"]] * 10] * n)),
+    ],
+)
+def test_the_cost_of_a_filter_grows_with_the_payload_and_no_faster(
+    definition: dict[str, Any], make: Callable[[int], Any]
+) -> None:
+    """An event of twice the size takes at most twice the work, so that no payload can hold a dispatcher up."""
+    passes = compile_filter(definition)
+
+    def calls_for(size: int) -> int:
+        calls = 0
+
+        def note(_frame: object, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        payload = make(size)
+        sys.setprofile(note)
+        try:
+            assert not passes(payload)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert calls_for(400) <= 2 * calls_for(200) + 10

@@ -123,7 +123,7 @@ class Context:
         return time.monotonic_ns()
 
     def rate(self, runs: int = 30_000) -> float:
-        """Returns how many events a second could be sent and drained at once here and now, by one worker and one server.
+        """Returns how many events a second one server and one worker could be sent and drain at once, here and now.
 
         The server does both, so what each event takes of it adds up.
         """

@@ -77,9 +77,10 @@ def _trip_of_transport(context: Context, client: Client) -> Callable[[], None]:
 
 
 def _trip_of_redis_py(bare: redis.Redis, client: Client) -> Callable[[], None]:
-    arguments = _send_arguments(client)
+    arguments = [str(argument) if isinstance(argument, int) else argument for argument in _send_arguments(client)]
+    number_of_keys, rest = int(arguments[0]), arguments[1:]
     sha = bare.script_load(_NOTHING)
-    return lambda: _ignore(bare.evalsha(sha, *arguments))
+    return lambda: _ignore(bare.evalsha(sha, number_of_keys, *rest))
 
 
 def _ignore(_: object) -> None:

@@ -83,12 +83,12 @@ $(VENV)/.dev: requirements/dev.txt $(PACKAGES) | environment
 
 $(VENV)/.lock: requirements/lock.txt | environment
 	@echo "Installing requirements/lock.txt"
-	@$(PIP) install --require-hashes -r requirements/lock.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements/lock.txt
 	@touch $@
 
 define install
 	@echo "Installing $(1) (once)"
-	@$(PIP) install --require-hashes -r $(1)
+	@$(PIP) install --no-deps --require-hashes -r $(1)
 	@$(PIP) install --no-deps --no-build-isolation -e producer -e worker
 endef
 

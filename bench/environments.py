@@ -52,7 +52,7 @@ def python(name: str, at_least: tuple[int, int] | None = None) -> Path:
         print(f"Setting up {environment.relative_to(ROOT)} (once)", flush=True)
         _run([base, "-m", "venv", "--clear", str(environment)])
         install = [str(found), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-        _run([*install, "--require-hashes", "-r", str(requirements)])
+        _run([*install, "--no-deps", "--require-hashes", "-r", str(requirements)])
         if name == RUNNER:
             for package in PACKAGES:
                 _run([*install, "--no-deps", "--no-build-isolation", "-e", package])

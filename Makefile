@@ -14,7 +14,7 @@ IS_INTACT := [ -x $(BIN)/python ] && [ "$$(cat $(VENV)/.folder 2>/dev/null)" = "
 $(shell $(IS_INTACT) || rm -f $(VENV)/.demo $(VENV)/.dev $(VENV)/.lock)
 
 # A name can be on the PATH and still not run (a version manager's stub), so each is tried.
-PYTHONS := python3.13 python3.12 python3.11 python3 python
+CANDIDATES := python3.13 python3.12 python3.11 python3 python
 IS_USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: help
@@ -38,6 +38,10 @@ check: $(VENV)/.dev  ## Lint, check the format and the types
 	@echo "ruff check"; $(BIN)/ruff check
 	@echo "ruff format --check"; $(BIN)/ruff format --check
 	@echo "mypy"; $(BIN)/python -m mypy
+
+.PHONY: matrix
+matrix: $(VENV)/.dev  ## Run the tests on every server and Python; SERVERS="redis-6.2 redis-8.10" PYTHONS="3.12"
+	@$(BIN)/python -m tests.matrix --servers "$(SERVERS)" --pythons "$(PYTHONS)" $(ARGS)
 
 # Numbers of a machine at work elsewhere say nothing: let it be quiet. SCALE=0.1 ROUNDS=1 for a quick look.
 .PHONY: bench
@@ -67,7 +71,7 @@ PEERS := taskiq saq arq streaq dramatiq celery huey rq
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and what was built
-	@rm -rf $(VENV) .bench .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf $(VENV) .bench .matrix .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
 	@rm -rf .coverage .coverage.* producer/dist worker/dist
 	@find producer worker tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -95,7 +99,7 @@ endef
 .PHONY: environment
 environment:
 	@if $(IS_INTACT); then exit 0; fi; \
-	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- $(PYTHONS); fi; \
+	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- $(CANDIDATES); fi; \
 	for python in "$$@"; do \
 		if "$$python" -c '$(IS_USABLE)' >/dev/null 2>&1; then \
 			echo "Creating $(VENV) with $$("$$python" -V) ($$python)"; \

@@ -17,10 +17,11 @@ import pytest
 import redis as redis_py
 import structlog
 
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.embedded import EmbeddedServer, find_binary
 from tests.support.leaks import find_foreign_keys, find_leaks
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy
+from tests.support.versions import version_of
 
 _FAILED = pytest.StashKey[bool]()
 _NAMESPACES = pytest.StashKey[list[str]]()
@@ -29,6 +30,23 @@ _PROCESSES = pytest.StashKey[Processes]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_records: the test deliberately leaves records that nothing will close")
+    config.addinivalue_line("markers", "not_on(*servers, reason): what the test holds is not true on these servers")
+    config.addinivalue_line("markers", "uses_server: set by itself for each test that asks for a server")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a matrix of servers has to run is marked, before `-m` chooses."""
+    for item in items:
+        if "server_binary" in getattr(item, "fixturenames", ()):
+            item.add_marker("uses_server")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that does not hold on this server is skipped, and says why."""
+    for mark in item.iter_markers("not_on"):
+        if version_of(_binary())[0] in mark.args:
+            pytest.skip(mark.kwargs["reason"])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,15 +62,19 @@ def pytest_runtest_makereport(
     return (yield)
 
 
-@pytest.fixture(scope="session")
-def server_binary() -> Path | None:
-    """The server to test with, if one is named."""
+def _binary() -> Path:
     named = os.environ.get("HEADRACE_TEST_SERVER")
-    return Path(named) if named else None
+    return Path(named) if named else find_binary()
 
 
 @pytest.fixture(scope="session")
-def server(server_binary: Path | None) -> Iterator[EmbeddedServer]:
+def server_binary() -> Path:
+    """The server to test with."""
+    return _binary()
+
+
+@pytest.fixture(scope="session")
+def server(server_binary: Path) -> Iterator[EmbeddedServer]:
     """The session's server, on a Unix socket; with xdist each worker has one."""
     with EmbeddedServer(binary=server_binary) as server:
         yield server
@@ -93,7 +115,7 @@ def _nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def make_server(server_binary: Path | None) -> Iterator[Callable[..., EmbeddedServer]]:
+def make_server(server_binary: Path) -> Iterator[Callable[..., EmbeddedServer]]:
     """Starts a server of the test's own, made with EmbeddedServer's arguments; it ends with the test."""
     servers: list[EmbeddedServer] = []
 

@@ -23,7 +23,7 @@ def world(server: EmbeddedServer, namespace: str) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def limits(server_binary: Path | None) -> Iterator[Limits]:
+def limits(server_binary: Path) -> Iterator[Limits]:
     """A server whose memory and users can be limited; each test begins with an empty one."""
     with EmbeddedServer(binary=server_binary) as server:
         limits = Limits(server.url)

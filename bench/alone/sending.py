@@ -65,7 +65,7 @@ def _interleaved(functions: list[Callable[[], None]], count: int) -> list[float]
 def _send_arguments(client: Client) -> tuple[calls.Argument, ...]:
     """Returns what one send_event sends behind the script's name."""
     events = prepare([Event("bench", PAYLOAD)], SendOptions(), now=lambda: datetime.now(UTC))
-    return calls.send(client.keys, events, "token").args[2:]
+    return calls.send(client.partitions.first, events, "token").args[2:]
 
 
 def _trip_of_transport(context: Context, client: Client) -> Callable[[], None]:

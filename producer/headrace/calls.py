@@ -156,6 +156,16 @@ def _read_duplicate(event: Outgoing, header_text: bytes, body: bytes, seal: Seal
     )
 
 
+def divide(first: Keys, partitions: int) -> Call[int]:
+    """Says how many partitions the namespace is to have, if it is used for the first time; reads how many it has."""
+    return script_call("divide", (first.meta,), (partitions,), int)
+
+
+def is_known(keys: Keys, event_id: str) -> Call[bool]:
+    """Reads whether a partition remembers an event."""
+    return Call(("HEXISTS", keys.event(event_id), "m"), bool)
+
+
 def read_record(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[EventRecord | None]:
     """Reads what is remembered of an event; None when it is not known."""
 

@@ -15,17 +15,17 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import redis
-import redis.asyncio
 
 from headrace import operations, outgoing
 from headrace.calls import Retention
-from headrace.errors import ConfigurationError, HeadraceError, PermissionMissing, WaitTimeout
+from headrace.connect import open_async_transport, open_transport
+from headrace.errors import ConfigurationError, HeadraceError, WaitTimeout
 from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
 from headrace.faults import translate
-from headrace.keys import Keys
 from headrace.operations import Plan
+from headrace.partitions import Partitions
 from headrace.seal import PayloadCodec, Seal
-from headrace.transport import RETRIED, AsyncTransport, Backoff, Transport
+from headrace.transport import RETRIED, Backoff
 
 T = TypeVar("T")
 
@@ -49,14 +49,30 @@ def resolve_namespace(namespace: str | None) -> str:
     return namespace or os.environ.get("HEADRACE_NAMESPACE", "") or "default"
 
 
+def resolve_partitions(partitions: int | None) -> int:
+    """Returns the number given, or HEADRACE_PARTITIONS, or 1; raises ConfigurationError for what is no number."""
+    if partitions is not None:
+        return partitions
+    found = os.environ.get("HEADRACE_PARTITIONS", "") or "1"
+    if not found.isdecimal():
+        raise ConfigurationError(f"HEADRACE_PARTITIONS is {found!r}, which is no number of partitions")
+    return int(found)
+
+
+def resolve(namespace: str | None, partitions: int | None) -> Partitions:
+    """Returns the partitions of the namespace that the arguments or the environment name."""
+    return Partitions(resolve_namespace(namespace), resolve_partitions(partitions))
+
+
 class _Settings:
     """What both clients are made of: where to, and by which rules."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting, and given by name
         self,
         url: str | None = None,
         *,
         namespace: str | None = None,
+        partitions: int | None = None,
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
         max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
         attempts: int = 8,
@@ -65,21 +81,24 @@ class _Settings:
         """The client is ready; it connects at its first call.
 
         Args:
-            url: `redis://`, `rediss://` or `unix://`; HEADRACE_URL if None.
+            url: `redis://`, `rediss://` or `unix://`, or `redis+cluster://` with the addresses of some of its nodes;
+                HEADRACE_URL if None.
             namespace: whose keys to use; HEADRACE_NAMESPACE if None, then `default`.
+            partitions: into how many the namespace is divided, for good; HEADRACE_PARTITIONS if None, then 1.
             retention: how long a canceled event is remembered.
             max_event_bytes: the size over which an encoded event is refused.
             attempts: how often a call is tried while the server can't be reached or is not ready.
             codec: seals payloads and contexts that are sent, and opens what records hold; None stores them as they are.
 
         Raises:
-            ConfigurationError: no URL, or one that can't be read, a namespace that is no name, or a codec that is none.
+            ConfigurationError: no URL, or one that can't be read, a namespace that is no name, a codec that is none, or
+                no number of partitions. At the first call: the namespace has another number of partitions.
         """
         self.url = resolve_url(url)
-        self.keys = Keys(resolve_namespace(namespace))
+        self.partitions = resolve(namespace, partitions)
         self._retention = retention
         self._max_event_bytes = max_event_bytes
-        self._seal = Seal.of(codec, self.keys.namespace)
+        self._seal = Seal.of(codec, self.partitions.namespace)
         self._attempts = attempts
         self._is_checked = False
 
@@ -101,10 +120,12 @@ class _Settings:
             seal=self._seal,
         )
 
-    def _raise_if_final(self, exc: Exception, failures: int) -> None:
+    def _delay_s(self, exc: Exception, failures: int) -> float:
+        """Returns how long to wait after a failure, or raises it if it is the last."""
         error = translate(exc)
         if failures >= self._attempts or not isinstance(error, RETRIED):
             raise error from exc
+        return Backoff(self._attempts).delay_s(failures)
 
 
 def _new_token() -> str:
@@ -114,11 +135,12 @@ def _new_token() -> str:
 class Client(_Settings):
     """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting, and given by name
         self,
         url: str | None = None,
         *,
         namespace: str | None = None,
+        partitions: int | None = None,
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
         max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
         attempts: int = 8,
@@ -127,12 +149,13 @@ class Client(_Settings):
         super().__init__(
             url,
             namespace=namespace,
+            partitions=partitions,
             retention=retention,
             max_event_bytes=max_event_bytes,
             attempts=attempts,
             codec=codec,
         )
-        self._transport = Transport(self.url, attempts=attempts)
+        self._transport = open_transport(self.url, attempts=attempts)
 
     __init__.__doc__ = _Settings.__init__.__doc__
 
@@ -182,11 +205,11 @@ class Client(_Settings):
 
     def get_event(self, event_id: str) -> EventRecord:
         """Returns what is remembered of the event and of its runs; raises EventNotFound."""
-        return self._run(operations.get_event(self.keys, event_id, self._seal))
+        return self._run(operations.get_event(self.partitions, event_id, self._seal))
 
     def get_run(self, run_id: str) -> RunRecord:
         """Returns what is remembered of the run; raises RunNotFound."""
-        return self._run(operations.get_run(self.keys, run_id, self._seal))
+        return self._run(operations.get_run(self.partitions, run_id, self._seal))
 
     def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
@@ -199,14 +222,14 @@ class Client(_Settings):
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
         """
-        return self._run(operations.list_runs(self.keys, job, status, cursor, limit, seal=self._seal))
+        return self._run(operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal))
 
     def cancel_event(self, event_id: str) -> EventRecord:
         """A delayed event is canceled and no job will see it; the record's `status` says whether it is.
 
         An event that was delivered before stays delivered. Raises EventNotFound.
         """
-        return self._run(operations.cancel_event(self.keys, event_id, self._retention, self._seal))
+        return self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal))
 
     def retry_run(self, run_id: str) -> RunRecord:
         """A run that ended without success is queued again from attempt 1, and its dead letter is gone.
@@ -215,15 +238,15 @@ class Client(_Settings):
             RunNotFound: no such run is known.
             RunNotRetryable: it has not ended without success, or its payload is not kept any more.
         """
-        return self._run(operations.retry_run(self.keys, run_id, self._seal))
+        return self._run(operations.retry_run(self.partitions, run_id, self._seal))
 
     def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """Returns a page of dead letters, newest first."""
-        return self._run(operations.list_dead(self.keys, cursor, limit, self._seal))
+        return self._run(operations.list_dead(self.partitions, cursor, limit, self._seal))
 
     def get_dead(self, entry_id: str) -> DeadEntry:
         """Returns one dead letter; raises DeadEntryNotFound."""
-        return self._run(operations.get_dead(self.keys, entry_id, self._seal))
+        return self._run(operations.get_dead(self.partitions, entry_id, self._seal))
 
     def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """Returns the event's record once every run of it has ended, or it was canceled.
@@ -232,13 +255,13 @@ class Client(_Settings):
             WaitTimeout: that is not so after `timeout` seconds; nothing is stopped by it.
             EventNotFound: no such event is known.
         """
-        timeout_s = operations.seconds(timeout)
+        timeout_s, failures = operations.seconds(timeout), 0
         deadline = time.monotonic() + timeout_s
-        failures = 0
-        listener = redis.Redis(connection_pool=self._transport.pool).pubsub()
+        keys = self._run(operations.find(self.partitions, event_id))
+        listener = self._transport.listener(keys.events)
         try:
             while True:
-                record = self._run(operations.watch(self.keys, event_id, self._seal), partial=True)
+                record = self._run(operations.watch(keys, event_id, self._seal), partial=True)
                 left = deadline - time.monotonic()
                 if record.is_settled:
                     return record
@@ -246,15 +269,15 @@ class Client(_Settings):
                     raise WaitTimeout(event_id, timeout_s)
                 try:
                     if not listener.subscribed:
-                        listener.subscribe(self.keys.settled_channel(event_id))
+                        listener.subscribe(keys.settled_channel(event_id))
                     # The first message says that the subscription stands, so the record is read once more then.
                     listener.get_message(timeout=min(left, _REREAD_S))
                     failures = 0
                 except (redis.RedisError, OSError) as exc:
                     failures += 1
                     listener.reset()
-                    self._raise_if_final(exc, failures)
-                    time.sleep(Backoff(self._attempts).delay_s(failures))
+                    time.sleep(self._delay_s(exc, failures))
+                    listener = self._transport.listener(keys.events)
         finally:
             listener.close()
 
@@ -279,7 +302,7 @@ class Client(_Settings):
         id_kind: str = "s",
     ) -> list[SentEvent]:
         prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
-        return self._run(operations.send(self.keys, prepared, _new_token(), self._seal), partial=True)
+        return self._run(operations.send(self.partitions, prepared, _new_token(), self._seal), partial=True)
 
     def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
         answers: Any = None
@@ -296,9 +319,7 @@ class Client(_Settings):
     def _check_server(self) -> None:
         self._is_checked = True
         try:
-            self._run(operations.check_server())
-        except PermissionMissing:
-            pass  # a user who may not ask is not refused for it
+            self._is_checked = self._run(operations.check(self.partitions), partial=True)
         except HeadraceError:
             self._is_checked = False
             raise
@@ -307,11 +328,12 @@ class Client(_Settings):
 class AsyncClient(_Settings):
     """The same operations as `Client`, awaited; for the tasks of one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting, and given by name
         self,
         url: str | None = None,
         *,
         namespace: str | None = None,
+        partitions: int | None = None,
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
         max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
         attempts: int = 8,
@@ -320,12 +342,13 @@ class AsyncClient(_Settings):
         super().__init__(
             url,
             namespace=namespace,
+            partitions=partitions,
             retention=retention,
             max_event_bytes=max_event_bytes,
             attempts=attempts,
             codec=codec,
         )
-        self._transport = AsyncTransport(self.url, attempts=attempts)
+        self._transport = open_async_transport(self.url, attempts=attempts)
 
     __init__.__doc__ = _Settings.__init__.__doc__
 
@@ -354,43 +377,43 @@ class AsyncClient(_Settings):
 
     async def get_event(self, event_id: str) -> EventRecord:
         """See `Client.get_event`."""
-        return await self._run(operations.get_event(self.keys, event_id, self._seal))
+        return await self._run(operations.get_event(self.partitions, event_id, self._seal))
 
     async def get_run(self, run_id: str) -> RunRecord:
         """See `Client.get_run`."""
-        return await self._run(operations.get_run(self.keys, run_id, self._seal))
+        return await self._run(operations.get_run(self.partitions, run_id, self._seal))
 
     async def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> RunPage:
         """See `Client.list_runs`."""
-        return await self._run(operations.list_runs(self.keys, job, status, cursor, limit, seal=self._seal))
+        return await self._run(operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal))
 
     async def cancel_event(self, event_id: str) -> EventRecord:
         """See `Client.cancel_event`."""
-        return await self._run(operations.cancel_event(self.keys, event_id, self._retention, self._seal))
+        return await self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal))
 
     async def retry_run(self, run_id: str) -> RunRecord:
         """See `Client.retry_run`."""
-        return await self._run(operations.retry_run(self.keys, run_id, self._seal))
+        return await self._run(operations.retry_run(self.partitions, run_id, self._seal))
 
     async def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """See `Client.list_dead`."""
-        return await self._run(operations.list_dead(self.keys, cursor, limit, self._seal))
+        return await self._run(operations.list_dead(self.partitions, cursor, limit, self._seal))
 
     async def get_dead(self, entry_id: str) -> DeadEntry:
         """See `Client.get_dead`."""
-        return await self._run(operations.get_dead(self.keys, entry_id, self._seal))
+        return await self._run(operations.get_dead(self.partitions, entry_id, self._seal))
 
     async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """See `Client.wait_for_event`."""
-        timeout_s = operations.seconds(timeout)
+        timeout_s, failures = operations.seconds(timeout), 0
         deadline = time.monotonic() + timeout_s
-        failures = 0
-        listener = redis.asyncio.Redis(connection_pool=self._transport.pool).pubsub()
+        keys = await self._run(operations.find(self.partitions, event_id))
+        listener = self._transport.listener(keys.events)
         try:
             while True:
-                record = await self._run(operations.watch(self.keys, event_id, self._seal), partial=True)
+                record = await self._run(operations.watch(keys, event_id, self._seal), partial=True)
                 left = deadline - time.monotonic()
                 if record.is_settled:
                     return record
@@ -398,15 +421,15 @@ class AsyncClient(_Settings):
                     raise WaitTimeout(event_id, timeout_s)
                 try:
                     if not listener.subscribed:
-                        await listener.subscribe(self.keys.settled_channel(event_id))
+                        await listener.subscribe(keys.settled_channel(event_id))
                     # The first message says that the subscription stands, so the record is read once more then.
                     await listener.get_message(timeout=min(left, _REREAD_S))
                     failures = 0
                 except (redis.RedisError, OSError) as exc:
                     failures += 1
                     await listener.aclose()
-                    self._raise_if_final(exc, failures)
-                    await asyncio.sleep(Backoff(self._attempts).delay_s(failures))
+                    await asyncio.sleep(self._delay_s(exc, failures))
+                    listener = self._transport.listener(keys.events)
         finally:
             await listener.aclose()
 
@@ -431,7 +454,7 @@ class AsyncClient(_Settings):
         id_kind: str = "s",
     ) -> list[SentEvent]:
         prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
-        return await self._run(operations.send(self.keys, prepared, _new_token(), self._seal), partial=True)
+        return await self._run(operations.send(self.partitions, prepared, _new_token(), self._seal), partial=True)
 
     async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
         answers: Any = None
@@ -448,9 +471,7 @@ class AsyncClient(_Settings):
     async def _check_server(self) -> None:
         self._is_checked = True
         try:
-            await self._run(operations.check_server())
-        except PermissionMissing:
-            pass  # a user who may not ask is not refused for it
+            self._is_checked = await self._run(operations.check(self.partitions), partial=True)
         except HeadraceError:
             self._is_checked = False
             raise

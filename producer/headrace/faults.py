@@ -46,6 +46,17 @@ class ScriptMissing(HeadraceError):
     """The server does not know the script's SHA1; it is sent whole then. Never leaves the transport."""
 
 
+class Redirected(ServerError):
+    """The server is a node of a cluster, and another one serves the slot, for good or, if `is_ask`, for this call."""
+
+    def __init__(self, slot: int, host: str, port: int, *, is_ask: bool) -> None:
+        self.slot, self.host, self.port, self.is_ask = slot, host, port, is_ask
+        super().__init__(
+            f"the server is a node of a Redis Cluster, and {host}:{port} serves the keys; "
+            "name the cluster by redis+cluster://host:port instead"
+        )
+
+
 def code_of(exc: BaseException) -> str:
     """Returns the server's word for what went wrong, or an empty text."""
     if type(exc) is theirs.ConnectionError and isinstance(exc.__cause__, theirs.RedisError):
@@ -85,6 +96,12 @@ def translate(exc: Exception) -> HeadraceError:
         return ServerNotReady(code, f"the server can't do this at the moment ({code}): {exc}")
     if isinstance(exc, theirs.ConnectionError | theirs.TimeoutError | OSError):
         return ConnectionFailed(f"the server can't be reached, or the line was cut: {exc}")
+    return _refusal(exc)
+
+
+def _refusal(exc: Exception) -> ServerError:
+    if isinstance(exc, theirs.AskError):
+        return Redirected(exc.slot_id, exc.host, exc.port, is_ask=not isinstance(exc, theirs.MovedError))
     if "unknown command" in str(exc).lower():
         return UnsupportedServer(f"the server lacks a command; Headrace needs Redis >= 6.2 or Valkey >= 7.2: {exc}")
     return ServerError(f"the server refused: {exc}")

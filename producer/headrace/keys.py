@@ -27,6 +27,7 @@ class Keys:
     def __init__(self, namespace: str, partition: int = 0, scratch: str = "") -> None:
         check_name("namespace", namespace)
         self.namespace = namespace
+        self.partition = partition
         self.prefix = f"headrace:{{{namespace}:{partition}}}:{scratch}"
         self.events = f"{self.prefix}events"
         """stream: what is to be dispatched; group `dispatch`."""
@@ -51,7 +52,7 @@ class Keys:
         self.seats = f"{self.prefix}seats"
         """zset: the workers that dispatch, and until when in ms."""
         self.meta = f"{self.prefix}meta"
-        """hash: when anyone last renewed, and until when nobody is rescued after a gap."""
+        """hash: when anyone last renewed, and until when nobody is rescued after a gap; in 0: how many partitions."""
         self.event_prefix = f"{self.prefix}event:"
 
     def event(self, event_id: str) -> str:

@@ -6,54 +6,83 @@ again what the read found. `Client` and `AsyncClient` both run these plans and d
 
 from __future__ import annotations
 
-import re
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
-
-import msgspec
 
 from headrace import calls
-from headrace.calls import Call, IndexEntry, Retention
-from headrace.codec import STATUS_LETTER
+from headrace.calls import Retention
 from headrace.errors import (
+    ConfigurationError,
     DeadEntryNotFound,
     EventConflict,
     EventNotFound,
     HeadraceError,
     InvalidArgument,
     OutOfMemory,
+    PermissionMissing,
     RunNotFound,
     RunNotRetryable,
     ServerError,
     UnsupportedServer,
 )
-from headrace.event import (
-    FAILED_STATUSES,
-    FINAL_STATUSES,
-    DeadEntry,
-    DeadPage,
-    EventRecord,
-    RunPage,
-    RunRecord,
-    SentEvent,
-)
+from headrace.event import FAILED_STATUSES, DeadEntry, EventRecord, RunRecord, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
+from headrace.listings import Plan, list_dead, list_runs, named, read_place
 from headrace.outgoing import Outgoing
+from headrace.partitions import Partitions
 from headrace.seal import Seal
 
-T = TypeVar("T")
-Plan = Generator[Sequence[Call[Any]], list[Any], T]
+__all__ = [
+    "Plan",
+    "cancel_event",
+    "check",
+    "check_count",
+    "check_version",
+    "find",
+    "get_dead",
+    "get_event",
+    "get_run",
+    "list_dead",
+    "list_runs",
+    "retry_run",
+    "seconds",
+    "send",
+    "watch",
+]
 
 _LOWEST = {"redis": (6, 2), "valkey": (7, 2)}
-_PAGE_READS = 20
-_ENTRY_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
-def check_server() -> Plan[None]:
+def check(partitions: Partitions) -> Plan[bool]:
+    """The server is one that Headrace runs on, and the namespace has as many partitions as are asked for.
+
+    To be run with `partial`. Returns whether all of that is known: a full server may not say of a new namespace. A user
+    who may not ask is not refused for it.
+    """
+    info, count = yield [calls.server_info(), calls.divide(partitions.first, len(partitions))]
+    for answer in (info, count):
+        if isinstance(answer, HeadraceError) and not isinstance(answer, PermissionMissing | OutOfMemory):
+            raise answer
+    if not isinstance(info, HeadraceError):
+        check_version(info)
+    if not isinstance(count, HeadraceError):
+        check_count(partitions, count)
+    return not isinstance(count, OutOfMemory)
+
+
+def check_count(partitions: Partitions, count: int) -> None:
+    """The namespace has as many partitions as are asked for, or ConfigurationError names both numbers."""
+    if count != len(partitions):
+        raise ConfigurationError(
+            f"namespace {partitions.namespace!r} has had {count} partitions since it was first used, not the "
+            f"{len(partitions)} that this process is set to; set partitions={count} or HEADRACE_PARTITIONS={count} "
+            "everywhere, or use a new namespace"
+        )
+
+
+def check_version(info: dict[str, str]) -> None:
     """The server is a Redis or Valkey that Headrace runs on, or UnsupportedServer says what it is."""
-    (info,) = yield [calls.server_info()]
     is_valkey = "valkey_version" in info
     kind = "valkey" if is_valkey else "redis"
     version = info.get(f"{kind}_version", "")
@@ -68,15 +97,16 @@ def check_server() -> Plan[None]:
         raise UnsupportedServer(f"the server is {kind} {version}; Headrace needs {kind} {lowest} or newer")
 
 
-def send(keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None) -> Plan[list[SentEvent]]:
+def send(
+    partitions: Partitions, events: Sequence[Outgoing], token: str, seal: Seal | None = None
+) -> Plan[list[SentEvent]]:
     """Every event is with the server, in one round trip; the answers are in the order of the events."""
     if not events:
         return []
-    batches = calls.batches(events)
-    answers = yield [calls.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
-    results: list[SentEvent | HeadraceError] = []
-    for batch, answer in zip(batches, answers, strict=True):
-        results += [answer] * len(batch) if isinstance(answer, HeadraceError) else answer
+    if len(partitions) == 1:
+        results = yield from _send_to(partitions.first, events, token, seal)
+    else:
+        results = yield from _send_to_each(partitions, events, token, seal)
     sent = [result for result in results if isinstance(result, SentEvent)]
     for result in results:
         if isinstance(result, EventConflict):
@@ -94,31 +124,93 @@ def send(keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None =
     return sent
 
 
-def get_event(keys: Keys, event_id: str, seal: Seal | None = None) -> Plan[EventRecord]:
+def _send_to(
+    keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None
+) -> Plan[list[SentEvent | HeadraceError]]:
+    batches = calls.batches(events)
+    answers = yield [calls.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
+    results: list[SentEvent | HeadraceError] = []
+    for batch, answer in zip(batches, answers, strict=True):
+        results += [answer] * len(batch) if isinstance(answer, HeadraceError) else answer
+    return results
+
+
+def _send_to_each(
+    partitions: Partitions, events: Sequence[Outgoing], token: str, seal: Seal | None
+) -> Plan[list[SentEvent | HeadraceError]]:
+    """What a call sends to one partition are its events there, in their order; all go in one round trip."""
+    places: dict[Keys, list[int]] = {}
+    for place, event in enumerate(events):
+        places.setdefault(partitions.of(event.event_id), []).append(place)
+    order: list[int] = []
+    plans = []
+    for keys, those in places.items():
+        order += those
+        plans.append(_send_to(keys, [events[place] for place in those], f"{token}{keys.partition}-", seal))
+    asked = [next(plan) for plan in plans]
+    answers = yield [call for each in asked for call in each]
+    results: list[SentEvent | HeadraceError] = []
+    for plan, each in zip(plans, asked, strict=True):
+        own, answers = answers[: len(each)], answers[len(each) :]
+        try:
+            plan.send(own)
+        except StopIteration as done:
+            results += done.value
+    return [result for _, result in sorted(zip(order, results, strict=True), key=lambda pair: pair[0])]
+
+
+def find(partitions: Partitions, event_id: str) -> Plan[Keys]:
+    """Returns the keys of the partition that knows an event: its id's or, where it had an ordering key, another.
+
+    Those of its id's if none does. With one partition nothing is asked.
+    """
+    home = partitions.of(_text("id", event_id))
+    if len(partitions) == 1:
+        return home
+    (is_home,) = yield [calls.is_known(home, event_id)]
+    if is_home:
+        return home
+    others = partitions.but(home)
+    known = yield [calls.is_known(keys, event_id) for keys in others]
+    return next((keys for keys, is_there in zip(others, known, strict=True) if is_there), home)
+
+
+def get_event(partitions: Partitions, event_id: str, seal: Seal | None = None) -> Plan[EventRecord]:
     """Returns the record of an event, or raises EventNotFound."""
-    (record,) = yield [calls.read_record(keys, _text("id", event_id), seal)]
-    if record is None:
+    found = yield from _read_record(partitions, event_id, seal)
+    if found is None:
         raise EventNotFound(event_id)
-    found: EventRecord = record
     return found
 
 
-def get_run(keys: Keys, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
+def _read_record(partitions: Partitions, event_id: str, seal: Seal | None) -> Plan[EventRecord | None]:
+    home = partitions.of(_text("id", event_id))
+    record: EventRecord | None
+    (record,) = yield [calls.read_record(home, event_id, seal)]
+    if record is None and len(partitions) > 1:  # with an ordering key it is where that belongs
+        records = yield [calls.read_record(keys, event_id, seal) for keys in partitions.but(home)]
+        record = next(filter(None, records), None)
+    return record
+
+
+def get_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """Returns the record of a run, or raises RunNotFound."""
     parts = split_run_id(_text("id", run))
     if parts is None:
         raise RunNotFound(run)
-    (record,) = yield [calls.read_record(keys, parts[0], seal)]
+    record = yield from _read_record(partitions, parts[0], seal)
     for known in record.runs if record else ():
         if known.job == parts[1]:
-            found: RunRecord = known
-            return found
+            return known
     raise RunNotFound(run)
 
 
-def cancel_event(keys: Keys, event_id: str, retention: Retention, seal: Seal | None = None) -> Plan[EventRecord]:
+def cancel_event(
+    partitions: Partitions, event_id: str, retention: Retention, seal: Seal | None = None
+) -> Plan[EventRecord]:
     """A delayed event is canceled; the record says whether it is, or that it was delivered before."""
-    answers = yield [calls.cancel(keys, _text("id", event_id), retention), calls.read_record(keys, event_id, seal)]
+    keys = yield from find(partitions, event_id)
+    answers = yield [calls.cancel(keys, event_id, retention), calls.read_record(keys, event_id, seal)]
     if answers[1] is None:
         raise EventNotFound(event_id)
     found: EventRecord = answers[1]
@@ -136,112 +228,30 @@ def watch(keys: Keys, event_id: str, seal: Seal | None = None) -> Plan[EventReco
     return found
 
 
-def list_runs(
-    keys: Keys, job: str | None, status: str | None, cursor: str | None, limit: int, *, seal: Seal | None = None
-) -> Plan[RunPage]:
-    """Returns a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
-    if status is not None and status not in STATUS_LETTER:
-        raise InvalidArgument("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
-    _check_limit(limit)
-    stream = keys.runs if status in FINAL_STATUSES else keys.recent
-    skip = 0
-    if cursor is not None:
-        cursor, skip = _split_cursor(cursor)
-    found: list[RunRecord] = []
-    seen: set[str] = set()
-    while True:
-        (entries,) = yield [calls.read_index(stream, cursor, _PAGE_READS)]
-        indexed = [event for entry in entries for event in _events_of(entry, job, status)][skip:]
-        for first in range(0, len(indexed), _PAGE_READS):
-            chunk = indexed[first : first + _PAGE_READS]
-            answers = yield [calls.read_runs(keys, event.id, seal) for event in chunk]
-            for event, runs in zip(chunk, answers, strict=True):
-                if event.id not in seen:
-                    seen.add(event.id)
-                    found += [run for run in runs if job in (None, run.job) and status in (None, run.status)]
-                if len(found) >= limit:
-                    return RunPage(found, event.cursor)
-        if len(entries) < _PAGE_READS:
-            return RunPage(found, None)
-        cursor, skip = entries[-1].id, 0
-
-
-class _Indexed(msgspec.Struct, frozen=True):
-    """An event that a listing names, and the cursor that goes on behind it."""
-
-    id: str
-    cursor: str
-
-
-def _events_of(entry: IndexEntry, job: str | None, status: str | None) -> list[_Indexed]:
-    if status in FINAL_STATUSES:  # the index names runs, with the letters of their states
-        runs = [split_run_id(run) for run, letter in entry.pairs if letter == STATUS_LETTER[status or ""]]
-        ids = [parts[0] for parts in runs if parts and job in (None, parts[1])]
-    else:
-        ids = [event_id for event_id, _ in entry.pairs]
-    return [_Indexed(event_id, f"{_next_id(entry.id)}~{place}") for place, event_id in enumerate(dict.fromkeys(ids), 1)]
-
-
-def _check_limit(limit: object) -> None:
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
-        raise InvalidArgument("limit", f"must be 1 to 1000, not {limit!r}")
-
-
-def _next_id(entry_id: str) -> str:
-    """The smallest entry id behind this one, so that a read of what is before it begins with this one."""
-    millis, _, number = entry_id.partition("-")
-    return f"{millis}-{int(number) + 1}"
-
-
-def _split_cursor(cursor: str) -> tuple[str, int]:
-    entry_id, _, skip = cursor.partition("~")
-    if not skip.isdecimal():
-        raise InvalidArgument("cursor", f"{cursor!r} is none that a listing has returned")
-    return _check_cursor(entry_id), int(skip)
-
-
-def _check_cursor(cursor: str) -> str:
-    if not _is_entry_id(cursor):
-        raise InvalidArgument("cursor", f"{cursor!r} is none that a listing has returned")
-    return cursor
-
-
-def _is_entry_id(text: str) -> bool:
-    return bool(_ENTRY_ID.fullmatch(text)) and all(int(part) < 2**64 for part in text.split("-"))
-
-
-def list_dead(keys: Keys, cursor: str | None, limit: int, seal: Seal | None = None) -> Plan[DeadPage]:
-    """Returns a page of dead letters, newest first."""
-    _check_limit(limit)
-    if cursor is not None:
-        _check_cursor(cursor)
-    (entries,) = yield [calls.read_dead(keys, cursor, limit, seal)]
-    return DeadPage(entries, entries[-1].id if len(entries) == limit else None)
-
-
-def get_dead(keys: Keys, entry_id: str, seal: Seal | None = None) -> Plan[DeadEntry]:
+def get_dead(partitions: Partitions, entry_id: str, seal: Seal | None = None) -> Plan[DeadEntry]:
     """Returns one dead letter, or raises DeadEntryNotFound."""
-    if not _is_entry_id(_text("id", entry_id)):
+    place = read_place(_text("id", entry_id), partitions)
+    if place is None:
         raise DeadEntryNotFound(entry_id)
-    (entries,) = yield [calls.read_dead_entry(keys, entry_id, seal)]
+    (entries,) = yield [calls.read_dead_entry(partitions.all[place.partition], place.entry, seal)]
     if not entries:
         raise DeadEntryNotFound(entry_id)
-    found: DeadEntry = entries[0]
-    return found
+    return named(place, entries[0])
 
 
-def retry_run(keys: Keys, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
+def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """A run that ended without success is queued again from its first attempt, and its dead letter is gone."""
-    known = yield from get_run(keys, run, seal)
+    known = yield from get_run(partitions, run, seal)
     if known.status not in FAILED_STATUSES:
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
+    keys = yield from find(partitions, known.event_id)
     ((answer, _),) = yield [calls.rerun(keys, known.event_id, known.job, known.queue)]
     if answer == "missing":
         raise RunNotFound(run)
     if answer == "gone":
         raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
     # A refusal says that it was queued since we looked: by our own call whose reply was lost, or by someone else.
-    return (yield from get_run(keys, run, seal))
+    return (yield from get_run(partitions, run, seal))
 
 
 def seconds(timeout: float | timedelta) -> float:

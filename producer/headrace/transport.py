@@ -59,7 +59,7 @@ def _make_pool(kind: Any, url: str, options: dict[str, Any]) -> Any:
         pool.connection_class(**pool.connection_kwargs)  # an unknown option would otherwise show at the first call
     except (ValueError, TypeError) as exc:
         # Without its cause, which repeats parts of the URL: where a password is not encoded, parts of that.
-        raise ConfigurationError(f"{_without_secrets(url)!r} is no URL of a server: {_reason(url, exc)}") from None
+        raise ConfigurationError(f"{without_secrets(url)!r} is no URL of a server: {_reason(url, exc)}") from None
     return pool
 
 
@@ -72,7 +72,8 @@ def _reason(url: str, exc: Exception) -> str:
     return str(exc)
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
+    """Returns the URL as it may be shown."""
     return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//.*@", "//***@", url))
 
 
@@ -126,6 +127,14 @@ class Transport:
                 time.sleep(self._backoff.delay_s(failures))
 
     def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
+        return read_replies(calls, self.exchange(calls), partial=partial)
+
+    def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Returns the replies to the calls as they came, once tried; what the server refused is an error in its place.
+
+        Raises:
+            ServerError: the replies did not come.
+        """
         try:
             connection = self._borrow()
         except Exception as exc:
@@ -136,7 +145,11 @@ class Transport:
             self.pool.release(connection)
             raise
         self._idle.append(connection)
-        return _read(calls, replies, partial=partial)
+        return replies
+
+    def listener(self, key: str) -> Any:  # noqa: ARG002 - in a cluster it says which node
+        """Returns what can subscribe to a channel."""
+        return redis.Redis(connection_pool=self.pool).pubsub()
 
     def _borrow(self) -> Any:
         """Returns a connection that nobody else has; those of an earlier call spare the pool's bookkeeping."""
@@ -235,12 +248,19 @@ class AsyncTransport:
                 await asyncio.sleep(self._backoff.delay_s(failures))
 
     async def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
+        return read_replies(calls, await self.exchange(calls), partial=partial)
+
+    async def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """See `Transport.exchange`."""
         try:
             async with asyncio.timeout(self._reply_timeout_s):
-                replies = await self._exchange(await self._borrow(), calls)
+                return await self._exchange(await self._borrow(), calls)
         except (redis.RedisError, OSError) as exc:  # the timeout is one
             raise translate(exc) from exc
-        return _read(calls, replies, partial=partial)
+
+    def listener(self, key: str) -> Any:  # noqa: ARG002 - in a cluster it says which node
+        """See `Transport.listener`."""
+        return redis.asyncio.Redis(connection_pool=self.pool).pubsub()
 
     async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
@@ -291,15 +311,17 @@ def _repeated(calls: Sequence[Call[Any]], replies: list[Any]) -> list[tuple[Any,
     """Returns the commands to send again, from the first lost script on to keep the order, with their scripts whole."""
     for place, reply in enumerate(replies):
         if isinstance(reply, ScriptMissing):
-            return [_whole(call) for call in calls[place:]]
+            return [whole(call) for call in calls[place:]]
     return []
 
 
-def _whole(call: Call[Any]) -> tuple[Any, ...]:
+def whole(call: Call[Any]) -> tuple[Any, ...]:
+    """Returns the command with its script, for a server that may not know it."""
     return call.args if call.script is None else ("EVAL", call.script.text, *call.args[2:])
 
 
-def _read(calls: Sequence[Call[Any]], replies: list[Any], *, partial: bool) -> list[Any]:
+def read_replies(calls: Sequence[Call[Any]], replies: list[Any], *, partial: bool) -> list[Any]:
+    """Returns the results of the calls; errors stand in their places if `partial`, but none that is waited through."""
     for reply in replies:
         if isinstance(reply, ServerNotReady):
             raise reply

@@ -274,10 +274,10 @@ def test_url_and_namespace_come_from_the_environment(
     monkeypatch.setenv("HEADRACE_URL", url)
     monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
     with open_client(kind) as client:
-        assert (client.url, client.keys.namespace) == (url, namespace)
+        assert (client.url, client.partitions.namespace) == (url, namespace)
         assert client.get_event(client.send_event(Event("a")).id).name == "a"
     with open_client(kind, "redis://elsewhere", namespace="other") as client:
-        assert (client.url, client.keys.namespace) == ("redis://elsewhere", "other")
+        assert (client.url, client.partitions.namespace) == ("redis://elsewhere", "other")
 
 
 @pytest.mark.parametrize("found", [None, ""])
@@ -299,7 +299,7 @@ def test_the_namespace_is_default_unless_named(kind: Kind, url: str, monkeypatch
     """And what is no name is refused."""
     monkeypatch.delenv("HEADRACE_NAMESPACE", raising=False)
     with open_client(kind, url) as client:
-        assert client.keys.namespace == "default"
+        assert client.partitions.namespace == "default"
     with (
         pytest.raises(ConfigurationError, match="namespace 'a b' is not a name"),
         open_client(kind, url, namespace="a b"),

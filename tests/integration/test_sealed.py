@@ -247,7 +247,7 @@ async def test_a_source_is_matched_whoever_dispatches(place: Place, client: Clie
 
 async def test_a_copied_event_runs_nothing(place: Place, client: Client, redis: redis_py.Redis) -> None:
     """What was sealed for one event opens in no other: whoever has no key can't send it again under a new id."""
-    keys = client.keys
+    keys = client.partitions.first
     sent = client.send_event(Event("visit", {"name": SECRET}))
     stolen: Any = redis.hget(keys.event(sent.id), "e")
     redis.hset(keys.event("copy"), mapping={"e": stolen, "m": "t.1 c 0 1 0 -"})

@@ -49,7 +49,7 @@ def test_the_example_works_as_its_readme_says(
         seventeen, eighteen = (client.wait_for_event(each, 30) for each in ("result-17", "result-18"))
     assert {run.job: run.output for run in seventeen.runs} == {"clinic/alarm": "called about p_17", "clinic/file": None}
     assert [run.job for run in eighteen.runs] == ["clinic/file"]
-    stored: Any = redis.hgetall(client.keys.event("result-17"))
+    stored: Any = redis.hgetall(client.partitions.first.event("result-17"))
     assert b"p_17" not in b"".join(stored.values())
 
     shown, opened = processes.cli(*show), processes.cli(*show_opened, env=env)

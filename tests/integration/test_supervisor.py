@@ -15,6 +15,7 @@ import redis as redis_py
 
 from headrace import Client, Event
 from headrace.keys import Keys
+from headrace.partitions import Partitions
 from headrace_worker.supervisor import Supervisor, replacement_delay_s
 from tests.support.processes import Process, Processes
 from tests.support.waiting import await_until, wait_until
@@ -137,7 +138,7 @@ async def test_children_that_die_as_they_start_are_given_up_on(
     """Five tries, with growing waits, then exit code 1."""
     monkeypatch.setattr("headrace_worker.supervisor._FIRST_DELAY_S", 0.01)
     command = [sys.executable, "-ISc", f"open({str(tmp_path / 'starts')!r}, 'a').write('x'); raise SystemExit(3)"]
-    assert await Supervisor(command, 1, url=url, namespace=namespace).run() == 1
+    assert await Supervisor(command, 1, url=url, partitions=Partitions(namespace)).run() == 1
     assert (tmp_path / "starts").read_text() == "xxxxx"
 
 
@@ -157,7 +158,9 @@ open({str(begun)!r}, "a").write("x")
 while True:
     time.sleep(60)
 """
-    running = asyncio.ensure_future(Supervisor([sys.executable, "-ISc", code], 2, url=url, namespace=namespace).run())
+    running = asyncio.ensure_future(
+        Supervisor([sys.executable, "-ISc", code], 2, url=url, partitions=Partitions(namespace)).run()
+    )
     await await_until(begun.exists)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await running == 0

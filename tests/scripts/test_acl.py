@@ -19,6 +19,7 @@ import redis as redis_py
 from headrace import AsyncClient, Event, PermissionMissing, Retention, WaitTimeout
 from headrace.codec import encode_event
 from headrace.keys import Keys
+from headrace.partitions import Partitions
 from headrace_worker import (
     IO,
     App,
@@ -135,7 +136,9 @@ async def test_a_sender_without_eval_sends_while_the_script_is_known(limits: Lim
     """Once a worker has brought the scripts, a sender needs no `+eval`; on a server that lost them it is refused."""
     limits.world.empty()
     limits.allow(*users.rules_for_the_limited("headrace-worker"))
-    state = WorkerState(App("app"), limits.world.keys, limits.url, WorkerConfig(queues=("default",)))
+    state = WorkerState(
+        App("app"), Partitions(limits.world.keys.namespace), limits.url, WorkerConfig(queues=("default",))
+    )
     limits.world.admin.script_flush()
     await preflight.check(state)
     await state.commands.close()
@@ -191,7 +194,11 @@ async def make_state(limits: Limits) -> AsyncIterator[Callable[[], WorkerState]]
     states = []
 
     def make() -> WorkerState:
-        states.append(WorkerState(App("app"), limits.world.keys, limits.url, WorkerConfig(queues=("default",))))
+        states.append(
+            WorkerState(
+                App("app"), Partitions(limits.world.keys.namespace), limits.url, WorkerConfig(queues=("default",))
+            )
+        )
         return states[-1]
 
     limits.world.empty()

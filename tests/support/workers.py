@@ -12,15 +12,17 @@ from headrace_worker.testing import run_until_settled
 
 
 class Place:
-    """Where a test works: a server and a namespace."""
+    """Where a test works: a server, a namespace and how it is divided."""
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, url: str, namespace: str, partitions: int | None = None) -> None:
         self.url = url
         self.namespace = namespace
+        self.partitions = partitions
 
     def make(self, app: App, **settings: Any) -> Worker:
         """Returns a worker that does not run yet."""
-        return Worker(app, self.url, namespace=self.namespace, config=quick(**settings))
+        config = quick(**settings)
+        return Worker(app, self.url, namespace=self.namespace, partitions=self.partitions, config=config)
 
     @asynccontextmanager
     async def working(self, app: App, **settings: Any) -> AsyncIterator[Worker]:
@@ -47,7 +49,9 @@ class Place:
     async def settle(self, app: App, *, timeout: float = 30, **settings: Any) -> None:
         """A worker has run until everything had settled."""
         config = quick(**settings)
-        await run_until_settled(app, self.url, namespace=self.namespace, config=config, timeout=timeout)
+        await run_until_settled(
+            app, self.url, namespace=self.namespace, partitions=self.partitions, config=config, timeout=timeout
+        )
 
 
 def quick(**settings: Any) -> WorkerConfig:

@@ -11,7 +11,7 @@ import pytest
 
 from headrace import ConnectionFailed
 from headrace.calls import Call
-from headrace.keys import Keys
+from headrace.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.lease import Answer, Lease
 from headrace_worker.protocol import Fenced, Renewed
@@ -46,7 +46,7 @@ class _Scene:
     def __init__(self, server: _Server, lease_s: float = 600) -> None:
         self.server = server
         self.answers: list[tuple[str, Answer]] = []
-        self.state = WorkerState(App("app"), Keys("test"), "redis://localhost:1", WorkerConfig(lease_s=lease_s))
+        self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(lease_s=lease_s))
         self.state.is_registered.set()
         self.lease = Lease(self.state, lambda name, answer: self.answers.append((name, answer)), lambda: 8)
         self.lease._transport = server  # type: ignore[assignment]

@@ -26,9 +26,10 @@ from headrace import (
     records,
 )
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
-from headrace.keys import Keys
+from headrace.partitions import Partitions
 
-KEYS = Keys("prod")
+PARTITIONS = Partitions("prod")
+KEYS = PARTITIONS.first
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
@@ -66,7 +67,7 @@ def run_plan(plan: operations.Plan[Any], *answers: list[Any]) -> Any:
 )
 def test_a_server_that_is_new_enough_is_taken(info: dict[str, str]) -> None:
     """Redis from 6.2 on, Valkey from 7.2 on, and what is not there yet."""
-    assert run_plan(operations.check_server(), [info]) is None
+    assert run_plan(operations.check(PARTITIONS), [info, 1]) is True
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_server_that_is_new_enough_is_taken(info: dict[str, str]) -> None:
 def test_a_server_that_is_too_old_or_another_is_refused(info: dict[str, str], says: str) -> None:
     """The error says what the server is and what is needed."""
     with pytest.raises(UnsupportedServer) as caught:
-        run_plan(operations.check_server(), [info])
+        run_plan(operations.check(PARTITIONS), [info, 1])
     assert says in str(caught.value)
 
 
@@ -96,7 +97,7 @@ def test_a_server_that_is_too_old_or_another_is_refused(info: dict[str, str], sa
 
 def test_sending_nothing_asks_nothing() -> None:
     """An empty list needs no server."""
-    assert run_plan(operations.send(KEYS, [], "token")) == []
+    assert run_plan(operations.send(PARTITIONS, [], "token")) == []
 
 
 def test_a_batch_ends_at_its_number_of_events() -> None:
@@ -118,7 +119,7 @@ def test_a_batch_ends_at_its_number_of_bytes() -> None:
 
 def test_every_batch_of_a_call_has_its_own_token() -> None:
     """So that a place in one is not taken for the same place in another."""
-    asked = next(operations.send(KEYS, prepare(MAX_BATCH_EVENTS + 1), "token"))
+    asked = next(operations.send(PARTITIONS, prepare(MAX_BATCH_EVENTS + 1), "token"))
     tokens = [call.args[3 + int(call.args[2])] for call in asked]
     assert len(set(tokens)) == len(asked) == 2
 
@@ -142,14 +143,14 @@ def test_an_error_of_one_batch_tells_what_the_others_became(answer: Any, kind: t
     """Its `sent` holds the events that are with the server all the same."""
     first = [sent(f"e{n}") for n in range(MAX_BATCH_EVENTS)]
     with pytest.raises(kind) as caught:
-        run_plan(operations.send(KEYS, prepare(MAX_BATCH_EVENTS + 1), "token"), [first, answer])
+        run_plan(operations.send(PARTITIONS, prepare(MAX_BATCH_EVENTS + 1), "token"), [first, answer])
     assert caught.value.sent == first
 
 
 def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
     """Then the error is the server's own, and `sent` is empty."""
     with pytest.raises(OutOfMemory, match=r"^full$") as caught:
-        run_plan(operations.send(KEYS, prepare(1), "token"), [OutOfMemory("full")])
+        run_plan(operations.send(PARTITIONS, prepare(1), "token"), [OutOfMemory("full")])
     assert not caught.value.sent
 
 
@@ -164,14 +165,14 @@ def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
         operations.get_run,
         operations.retry_run,
         operations.get_dead,
-        operations.watch,
-        lambda keys, event_id: operations.cancel_event(keys, event_id, Retention()),
+        lambda partitions, event_id: operations.watch(partitions.first, event_id),
+        lambda partitions, event_id: operations.cancel_event(partitions, event_id, Retention()),
     ],
 )
-def test_an_id_is_a_text(plan: Callable[[Keys, Any], operations.Plan[Any]], missing: object) -> None:
+def test_an_id_is_a_text(plan: Callable[[Partitions, Any], operations.Plan[Any]], missing: object) -> None:
     """Anything else is refused before the server is asked."""
     with pytest.raises(InvalidArgument) as caught:
-        next(plan(KEYS, missing))
+        next(plan(PARTITIONS, missing))
     assert caught.value.field == "id"
 
 
@@ -179,13 +180,16 @@ def test_an_id_is_a_text(plan: Callable[[Keys, Any], operations.Plan[Any]], miss
 def test_what_is_no_run_id_is_not_found(run_id: str) -> None:
     """No server needs to be asked for it."""
     with pytest.raises(RunNotFound):
-        next(operations.get_run(KEYS, run_id))
+        next(operations.get_run(PARTITIONS, run_id))
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, True, 1.5, "5", None], ids=repr)
 def test_a_limit_is_1_to_1000(limit: Any) -> None:
     """In every listing."""
-    for plan in (operations.list_runs(KEYS, None, None, None, limit), operations.list_dead(KEYS, None, limit)):
+    for plan in (
+        operations.list_runs(PARTITIONS, None, None, None, limit),
+        operations.list_dead(PARTITIONS, None, limit),
+    ):
         with pytest.raises(InvalidArgument, match=r"^limit: must be 1 to 1000, not "):
             next(plan)
 
@@ -193,7 +197,7 @@ def test_a_limit_is_1_to_1000(limit: Any) -> None:
 def test_a_status_is_one_of_those_there_are() -> None:
     """The error names them."""
     with pytest.raises(InvalidArgument, match=r"^status: 'done' is none of queued, executing, .*invalid_payload"):
-        next(operations.list_runs(KEYS, None, "done", None, 10))
+        next(operations.list_runs(PARTITIONS, None, "done", None, 10))
 
 
 CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073709551616", "$", "(1-1"]
@@ -203,21 +207,21 @@ CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073
 def test_a_cursor_of_runs_is_one_that_was_returned(cursor: str) -> None:
     """Anything else is refused here, and not by the server in its own words."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(operations.list_runs(KEYS, None, None, cursor, 10))
+        next(operations.list_runs(PARTITIONS, None, None, cursor, 10))
 
 
 @pytest.mark.parametrize("cursor", [*CURSORS, "1-1~0"])
 def test_a_cursor_of_dead_letters_is_one_that_was_returned(cursor: str) -> None:
     """It is the id of an entry."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(operations.list_dead(KEYS, cursor, 10))
+        next(operations.list_dead(PARTITIONS, cursor, 10))
 
 
 @pytest.mark.parametrize("entry_id", [cursor for cursor in CURSORS if cursor])
 def test_what_is_no_id_of_a_dead_letter_is_not_found(entry_id: str) -> None:
     """No server needs to be asked for it."""
     with pytest.raises(DeadEntryNotFound):
-        next(operations.get_dead(KEYS, entry_id))
+        next(operations.get_dead(PARTITIONS, entry_id))
 
 
 @pytest.mark.parametrize(
@@ -247,12 +251,12 @@ def test_a_waiter_needs_the_record_and_not_the_mark() -> None:
 
 def test_a_record_that_goes_between_two_looks_is_not_found() -> None:
     """Retention may take it at any time."""
-    for plan in (operations.watch(KEYS, "e"), operations.cancel_event(KEYS, "e", Retention())):
+    for plan in (operations.watch(KEYS, "e"), operations.cancel_event(PARTITIONS, "e", Retention())):
         with pytest.raises(EventNotFound):
             run_plan(plan, [None, None])
     record = records.decode_record("e", {b"m": b"t s 0 1 0 1", b"r:app/job": b"f 1 0 0 0 default 1-0 host-1 1 2"})
     with pytest.raises(RunNotFound):
-        run_plan(operations.retry_run(KEYS, "e:app/job"), [record], [("missing", "")])
+        run_plan(operations.retry_run(PARTITIONS, "e:app/job"), [record], [("missing", "")])
 
 
 # Retention.

@@ -12,6 +12,7 @@ from headrace import ConnectionFailed, HeadraceError, PermissionMissing, RunErro
 from headrace.calls import Call
 from headrace.codec import RunState
 from headrace.keys import Keys
+from headrace.partitions import Partitions
 from headrace_worker import App, WorkerConfig, protocol
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand, Held
@@ -46,7 +47,7 @@ class _Scene:
 
     def __init__(self, answer: Callable[[Call[Any]], Any] = lambda _: [], **settings: Any) -> None:
         self.hand = Hand(1_000)
-        state = WorkerState(App("app"), KEYS, "redis://localhost:1", WorkerConfig(**settings))
+        state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(**settings))
         self.server = _Server(answer)
         state.commands = self.server  # type: ignore[assignment]
         self.settler = Settler(state, self.hand)

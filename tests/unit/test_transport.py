@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 
@@ -67,7 +69,8 @@ def test_a_good_url_needs_no_server_yet(kind: type[Client | AsyncClient], url: s
 def test_options_of_the_url_are_kept(kind: type[Client | AsyncClient]) -> None:
     """They are redis-py's, and come before ours, but for the way in which replies are read."""
     client = kind("redis://localhost/3?socket_timeout=2.5&client_name=web&protocol=3&decode_responses=yes")
-    options = client._transport.pool.connection_kwargs
+    transport: Any = client._transport
+    options = transport.pool.connection_kwargs
     assert (options["db"], options["socket_timeout"], options["client_name"]) == (3, 2.5, "web")
     assert (options["protocol"], options["decode_responses"]) == (2, False)
 
@@ -75,7 +78,8 @@ def test_options_of_the_url_are_kept(kind: type[Client | AsyncClient]) -> None:
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_redis_py_itself_never_retries(kind: type[Client | AsyncClient]) -> None:
     """A retry that nobody sees would hide a lost reply."""
-    options = kind("redis://localhost")._transport.pool.connection_kwargs
+    transport: Any = kind("redis://localhost")._transport
+    options = transport.pool.connection_kwargs
     assert options["retry"].get_retries() == 0
     assert pool_options()["socket_timeout"] > 5
     # An awaited exchange has one timeout around it, in place of redis-py's around each of its reads and writes.

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from headrace.keys import Keys
-from headrace.transport import AsyncTransport
+from headrace.connect import open_async_transport
+from headrace.partitions import Partitions
 from headrace_worker import protocol
 from headrace_worker.lifeline import FD_VARIABLE, Heard
 
@@ -109,16 +109,17 @@ class Child:
         self.send_signal(signal.SIGKILL)
         return await self.wait()
 
-    async def end_leases(self, url: str, namespace: str) -> None:
+    async def end_leases(self, url: str, partitions: Partitions) -> None:
         """The leases of the worker of this process, which has ended, are over: its runs need not wait for them.
 
         Raises:
             ServerError: they run out by themselves.
         """
-        keys = Keys(namespace)
-        transport = AsyncTransport(url, attempts=2)
+        transport = open_async_transport(url, attempts=2)
         try:
-            await transport.run([protocol.end_lease(keys, name) for name in self.heard.names])
+            await transport.run(
+                [protocol.end_lease(keys, each) for each in self.heard.names for keys in partitions.all]
+            )
         finally:
             await transport.close()
 

@@ -87,9 +87,9 @@ class Sender:
         plain: for the threads of plain functions.
     """
 
-    def __init__(self, url: str, namespace: str, codec: PayloadCodec | None = None) -> None:
-        self.asynchronous = AsyncClient(url, namespace=namespace, codec=codec)
-        self.plain = Client(url, namespace=namespace, codec=codec)
+    def __init__(self, url: str, namespace: str, partitions: int = 1, codec: PayloadCodec | None = None) -> None:
+        self.asynchronous = AsyncClient(url, namespace=namespace, partitions=partitions, codec=codec)
+        self.plain = Client(url, namespace=namespace, partitions=partitions, codec=codec)
 
     async def close(self) -> None:
         """The clients are closed."""

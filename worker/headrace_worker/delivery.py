@@ -23,6 +23,7 @@ class Stream(msgspec.Struct, frozen=True):
         bell: the bell of its app; the stream itself for `events`.
         app: whose queue it is; empty for `events`.
         name: the queue's name, without its app; empty for `events`.
+        partition: the number of the partition that it is in.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Stream(msgspec.Struct, frozen=True):
     bell: str
     app: str = ""
     name: str = ""
+    partition: int = 0
 
 
 class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: what it refers to knows none of it

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from headrace import ConfigurationError, HeadraceError
+from headrace.client import resolve
 from headrace_worker.child import Child, describe_end
 from headrace_worker.embedded import EmbeddedServer
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
@@ -96,7 +97,7 @@ class Reloader:
             await child.stop(self._grace_s + _PATIENCE_S)
         if await ending != 0:
             with contextlib.suppress(HeadraceError):
-                await child.end_leases(self._url, self._namespace)
+                await child.end_leases(self._url, resolve(self._namespace, None))
 
     async def _wait_for_reason(self, *others: asyncio.Future[int]) -> None:
         reasons = [asyncio.ensure_future(event.wait()) for event in (self._changed, self._stopping)]

@@ -14,7 +14,7 @@ import contextvars
 import inspect
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,19 +44,25 @@ class Executor:
     """Runs the functions of an app's jobs: coroutines on this event loop, plain functions in threads."""
 
     def __init__(
-        self, state: WorkerState, hand: Hand, settler: Settler, has_live: Callable[[str], Awaitable[bool]]
+        self,
+        state: WorkerState,
+        hand: Hand,
+        settlers: Sequence[Settler],
+        has_live: Callable[[str], Awaitable[bool]],
     ) -> None:
         """Nothing executes yet.
 
         Args:
+            state: that of the worker in any of its partitions.
+            settlers: for each partition the one that records its runs.
             has_live: whether a live worker has a job, `<app>/<id>`.
         """
         self._state = state
         self._hand = hand
-        self._settler = settler
+        self._settlers = settlers
         self._has_live = has_live
         self._jobs = state.app.jobs
-        self._sender = Sender(state.url, state.keys.namespace, state.app.codec)
+        self._sender = Sender(state.url, state.keys.namespace, len(state.partitions), state.app.codec)
         self._threads = concurrent.futures.ThreadPoolExecutor(state.config.concurrency, "headrace-job")
 
     def start(self, delivery: Delivery, name: str) -> Held:
@@ -66,13 +72,14 @@ class Executor:
         task = spawn(self._run(held))
         if not task.done():
             held.task = task
-            self._settler.tell_started(held)
+            self._settlers[delivery.queue.partition].tell_started(held)
         return held
 
-    def end_all(self, cause: Cause) -> None:
-        """Every function in hand is told to end, and its outcome says why."""
+    def end_all(self, cause: Cause, partition: int | None = None) -> None:
+        """Every function in hand, or those of a partition, are told to end, and their outcomes say why."""
         for held in list(self._hand.held.values()):
-            self._end(held, cause)
+            if partition in (None, held.delivery.queue.partition):
+                self._end(held, cause)
 
     async def close(self) -> None:
         """The clients that runs sent through are closed; threads that still execute are left alone."""
@@ -100,7 +107,7 @@ class Executor:
         """The settler has the outcome, unless the run was recorded before: then it is too late for another."""
         if not held.is_told:
             held.is_told = True
-            self._settler.put(held, outcome)
+            self._settlers[held.delivery.queue.partition].put(held, outcome)
 
     async def _attempt(self, held: Held) -> Outcome:
         delivery = held.delivery

@@ -1,6 +1,7 @@
 """Fetches runs from the worker's queues into its hands, never more than it has free slots.
 
-A worker with one queue blocks on it; one with several blocks on its app's bell and takes from all of them in one call.
+A worker with one queue, in one partition, blocks on it; any other blocks on its app's bell and takes from all its
+queues in one call. The fetchers of several partitions share the slots: each sets its part aside before it takes.
 After every failure it reads what is already in its hands: a reply that was lost on the wire leaves entries there that
 nobody has seen. It must not execute or settle.
 """
@@ -44,6 +45,7 @@ class Fetcher:
         self._settler = settler
         self._last_life = last_life
         self._queues = list(state.queues)
+        self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
         self._may_hold_unseen = False
         self._ahead: asyncio.Task[list[Entry]] | None = None
         self._ahead_name = ""
@@ -62,8 +64,11 @@ class Fetcher:
             await self.end()
             return
         name = self._state.name
-        for queue, entries in await self._read(name, min(self._hand.free, MAX_READ)):
-            await self._receive(name, queue, entries)
+        if self._blocks_on_queue:
+            (queue,) = self._queues
+            await self._receive(name, queue, await self._read(name, queue, min(self._hand.free, MAX_READ)))
+        elif not await self._take(name):
+            await self.reader.read(protocol.listen_bell(self._state.keys, self._state.app.name, self._state.block_ms))
 
     def _may_take(self) -> bool:
         return self._ahead is not None or (self._hand.free > 0 and not self._last_life.is_under_way)
@@ -83,26 +88,32 @@ class Fetcher:
                 held.append(HeldEntry(delivery.entry, self._state.keys.event(delivery.event_id), delivery.job))
         return held
 
-    async def _read(self, name: str, free: int) -> Sequence[tuple[Stream, list[Entry]]]:
+    async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:
+        if self._ahead_name != name:
+            await self.end()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and (entries := await ahead):
+            return entries
+        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
+        return await self.reader.read(call)
+
+    async def _take(self, name: str) -> bool:
+        """Takes from all queues, in turn the first; returns whether there was nothing to wait for."""
         state = self._state
-        if len(self._queues) == 1:
-            (queue,) = self._queues
-            if self._ahead_name != name:
-                await self.end()
-            ahead, self._ahead = self._ahead, None
-            if ahead is not None and (entries := await ahead):
-                return [(queue, entries)]
-            call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, state.block_ms)
-            return [(queue, await self.reader.read(call))]
-        self._queues.append(self._queues.pop(0))
-        (taken,) = await state.commands.run([protocol.take(name, self._queues, free)])
-        got = sum(len(entries) for _, entries in taken)
-        if got == 0:
-            await self.reader.read(protocol.listen_bell(state.keys, state.app.name, state.block_ms))
-        elif got == free:
-            await state.commands.run([protocol.ring_bell(state.keys, state.app.name)])
-        found: list[tuple[Stream, list[Entry]]] = taken
-        return found
+        free = self._hand.reserve(len(state.partitions), MAX_READ)
+        if free == 0:  # another partition was quicker
+            return True
+        try:
+            self._queues.append(self._queues.pop(0))
+            (taken,) = await state.commands.run([protocol.take(name, self._queues, free)])
+            got = sum(len(entries) for _, entries in taken)
+            if got == free:
+                await state.commands.run([protocol.ring_bell(state.keys, state.app.name)])
+            for queue, entries in taken:
+                await self._receive(name, queue, entries)
+        finally:
+            self._hand.release(free)
+        return got > 0
 
     async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """What was read executes, but for what can't be read, and what must not share this process with others."""
@@ -131,11 +142,11 @@ class Fetcher:
     async def _read_ahead(self, name: str, queue: Stream, count: int) -> None:
         """After a full read the next is sent before these begin: the server works on it while their functions do.
 
-        It does not wait for anything to arrive, and is none of a worker's that has several queues or a run on its
-        last life.
+        It does not wait for anything to arrive, and is none of a worker's that has several queues or partitions, or a
+        run on its last life.
         """
         free = min(self._hand.free - count, MAX_READ)
-        if count < MAX_READ or free <= 0 or len(self._queues) > 1 or self._may_hold_unseen:
+        if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._may_hold_unseen:
             return
         call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
         self._ahead_name, self._ahead = name, asyncio.ensure_future(self.reader.read(call))

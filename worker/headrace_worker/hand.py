@@ -48,17 +48,45 @@ class Held:
 
 
 class Hand:
-    """The runs in hand and the slots that they take: one is free again when its run is settled and has ended."""
+    """The runs in hand and the slots that they take: one is free again when its run is settled and has ended.
+
+    Attributes:
+        is_clearing: nothing is fetched until what is in hand is settled, as one run is to have nothing beside it.
+        alone: the run that had nothing beside it, last.
+    """
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.held: dict[Key, Held] = {}
+        self.is_clearing = False
+        self.alone: Key | None = None
+        self._reserved = 0
         self._changed = asyncio.Event()
 
     @property
     def free(self) -> int:
         """How many more runs it can take."""
-        return self.slots - len(self.held)
+        return self.slots - len(self.held) - self._reserved
+
+    @property
+    def is_closed(self) -> bool:
+        """Nothing is to be fetched: a run has nothing beside it, or waits for that."""
+        return self.is_clearing or (self.alone is not None and self.is_open(self.alone))
+
+    def reserve(self, sharers: int, most: int) -> int:
+        """Sets a part of the free slots aside for a read, at most so many, and returns how many.
+
+        Args:
+            sharers: how many share the slots; each gets its part, and one at least if one is free.
+        """
+        count = min(max(self.free // sharers, 1), max(self.free, 0), most)
+        self._reserved += count
+        return count
+
+    def release(self, count: int) -> None:
+        """Slots that were set aside are free, but for what the read has brought."""
+        self._reserved -= count
+        self.poke()
 
     @property
     def has_open(self) -> bool:

@@ -31,12 +31,11 @@ class LastLife:
     def __init__(self, state: WorkerState, hand: Hand) -> None:
         self._state = state
         self._hand = hand
-        self._chosen: tuple[str, str] | None = None
 
     @property
     def is_under_way(self) -> bool:
-        """A run on its last life is in hand, and its outcome not recorded yet."""
-        return self._chosen is not None and self._hand.is_open(self._chosen)
+        """A run on its last life is in hand, in any partition, or waits for empty hands; nothing is beside it."""
+        return self._hand.is_closed
 
     async def set_apart(self, deliveries: list[Delivery], name: str) -> list[Delivery]:
         """Returns what may start now: all or, if one is on its last life, that one once nothing else is in hand."""
@@ -55,19 +54,24 @@ class LastLife:
         elif not is_alone:
             await self._postpone(chosen)
         else:
-            self._chosen = (chosen.queue.key, chosen.entry)
+            self._hand.alone = chosen.key
             return [chosen]
         return []
 
     async def _wait_until_alone(self, name: str) -> bool:
         """Returns whether nothing is in hand that this process could take with it; waits for that for a lease."""
         deadline = time.monotonic() + self._state.config.lease_s
-        while self._hand.has_open and name == self._state.name and not self._state.stopping.is_set():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                break
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hand.wait_change(), left_s)
+        self._hand.is_clearing = True
+        try:
+            while self._hand.has_open and name == self._state.name and not self._state.stopping.is_set():
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hand.wait_change(), left_s)
+        finally:
+            self._hand.is_clearing = False
+            self._hand.poke()
         return not self._hand.has_open
 
     async def _postpone(self, delivery: Delivery) -> None:

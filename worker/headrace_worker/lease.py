@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from headrace import HeadraceError
-from headrace.transport import Transport
+from headrace.connect import open_transport
 from headrace_worker import protocol
 from headrace_worker.protocol import Fenced, Movement, Renewed
 from headrace_worker.state import WorkerState
@@ -42,7 +42,7 @@ class Lease:
         self._seats = seats
         self._loop = asyncio.get_running_loop()
         self._interval_s = state.config.lease_s / 3
-        self._transport = Transport(state.url, attempts=1, reply_timeout_s=max(self._interval_s, 0.5))
+        self._transport = open_transport(state.url, attempts=1, reply_timeout_s=max(self._interval_s, 0.5))
         self._wake = threading.Event()
         self._over = False
         self._moved_at = time.monotonic()

@@ -44,15 +44,12 @@ async def check(state: WorkerState) -> None:
 
 
 async def _check_server(state: WorkerState) -> None:
-    plan = operations.check_server()
     try:
-        asked = next(plan)
-        (info,) = await state.commands.run(asked)
-        with contextlib.suppress(StopIteration):
-            plan.send([info])
+        (info,) = await state.commands.run([calls.server_info()])
     except PermissionMissing:
         log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")
         return
+    operations.check_version(info)
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction" and not state.config.allow_eviction:
         raise StartRefused(
@@ -73,7 +70,7 @@ async def _check_keys(state: WorkerState) -> None:
 
 
 async def _try_on_scratch_keys(state: WorkerState) -> None:
-    keys = Keys(state.keys.namespace, scratch=f"scratch:{secrets.token_hex(6)}:")
+    keys = Keys(state.keys.namespace, state.keys.partition, scratch=f"scratch:{secrets.token_hex(6)}:")
     try:
         for attempt in rights.try_commands(keys):
             await state.commands.run([attempt])
@@ -99,7 +96,9 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
         return decode_delivery(queue, entries[0])
 
     version = await ask(protocol.register(keys, _NAME, 60_000, Registration(_APP, "f", b"", (_QUEUE,))))
-    await ask(protocol.renew(keys, _NAME, 60_000, "moves", seats=1), calls.send(keys, event, "token"))
+    await ask(
+        calls.divide(keys, 1), protocol.renew(keys, _NAME, 60_000, "moves", seats=1), calls.send(keys, event, "token")
+    )
     (entry,) = await ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
     matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(job, _APP, _QUEUE)])
     await ask(

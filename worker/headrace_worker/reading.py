@@ -11,7 +11,7 @@ import redis.exceptions
 
 from headrace import HeadraceError, ServerError
 from headrace.calls import Call
-from headrace.transport import AsyncTransport
+from headrace.connect import open_async_transport
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry
 from headrace_worker.state import WorkerState
@@ -36,7 +36,7 @@ class Reader:
         self._client_id: int | None = None
         self._is_reading = False
         self._ending: asyncio.Future[None] | None = None
-        self._transport = AsyncTransport(
+        self._transport = open_async_transport(
             state.url,
             attempts=1,
             reply_timeout_s=(state.config.block_s if longest_s is None else longest_s) + 5,

@@ -10,15 +10,21 @@ import socket
 import time
 from collections.abc import Callable
 
-from headrace.keys import Keys
+import structlog
+
+from headrace import OutOfMemory, PermissionMissing, calls
+from headrace.connect import open_async_transport
+from headrace.operations import check_count
+from headrace.partitions import Partitions
 from headrace.seal import Seal
-from headrace.transport import AsyncTransport
 from headrace_worker import protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import Registration
 from headrace_worker.route import fingerprint_of, subscriptions_of
+
+log = structlog.get_logger("headrace.worker")
 
 
 def new_name() -> str:
@@ -28,10 +34,11 @@ def new_name() -> str:
 
 
 class WorkerState:
-    """The worker's identity and rights. Only `worker` changes the name, only the lease's answers the rights.
+    """The worker's identity and rights in one partition. Only `partition` changes the name, only leases the rights.
 
     Attributes:
-        name: new at each start and after each fencing.
+        keys: those of the partition.
+        name: new at each start and, for this partition, after each fencing.
         seal: the app's codec at work here; None where it has none.
         is_registered: set while the name has a lease, so that what is read under it can be rescued.
         has_seat: set while this worker may dispatch.
@@ -42,10 +49,18 @@ class WorkerState:
     """
 
     def __init__(
-        self, app: App, keys: Keys, url: str, config: WorkerConfig, on_name: Callable[[str], None] | None = None
+        self,
+        app: App,
+        partitions: Partitions,
+        url: str,
+        config: WorkerConfig,
+        on_name: Callable[[str], None] | None = None,
+        *,
+        partition: int = 0,
     ) -> None:
         self.app = app
-        self.keys = keys
+        self.partitions = partitions
+        self.keys = keys = partitions.all[partition]
         self.url = url
         self.config = config
         self.seal = Seal.of(app.codec, keys.namespace)
@@ -56,7 +71,7 @@ class WorkerState:
         blob = subscriptions_of(app)
         every_queue = tuple(sorted({*app.queues, *names}))
         self.registration = Registration(app.name, fingerprint_of(blob), blob, every_queue)
-        self.commands = AsyncTransport(url, attempts=1)
+        self.commands = open_async_transport(url, attempts=1, home=keys.events)
         self.is_registered = asyncio.Event()
         self.has_seat = asyncio.Event()
         self.is_leader = asyncio.Event()
@@ -65,7 +80,12 @@ class WorkerState:
         self.renewed = asyncio.Event()
 
     async def register(self) -> None:
-        """The name of the moment has a lease, and every group that this worker reads exists."""
+        """The name of the moment has a lease, and every group that this worker reads exists.
+
+        Raises:
+            ConfigurationError: the namespace has another number of partitions.
+        """
+        await self._check_partitions()
         name = self.name
         if self._on_name is not None:
             self._on_name(name)
@@ -75,6 +95,17 @@ class WorkerState:
         if name == self.name:
             self.lease_until = asked_at + self.config.lease_s
             self.is_registered.set()
+
+    async def _check_partitions(self) -> None:
+        if self.keys is not self.partitions.first:
+            return
+        call = calls.divide(self.keys, len(self.partitions))
+        try:
+            (count,) = await self.commands.run([call])
+        except (PermissionMissing, OutOfMemory) as exc:
+            log.warning("the namespace's number of partitions is not checked", error=str(exc))
+        else:
+            check_count(self.partitions, count)
 
     async def wait_for_lease(self) -> None:
         """Returns when the lease holds, as far as this worker can know, or when it stops.

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from headrace import HeadraceError
+from headrace.partitions import Partitions
 from headrace_worker.child import Child, describe_end
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
 
@@ -31,19 +32,19 @@ _MAX_FAILED_STARTS = 5
 class Supervisor:
     """Runs a number of processes of the same command until it is told to stop."""
 
-    def __init__(self, command: Sequence[str], processes: int, *, url: str, namespace: str) -> None:
+    def __init__(self, command: Sequence[str], processes: int, *, url: str, partitions: Partitions) -> None:
         """Nothing is started yet.
 
         Args:
             command: that of one worker process.
             processes: how many of it.
             url: the server's, where the leases of children that died are ended.
-            namespace: that of the leases.
+            partitions: those of the namespace in which the leases are.
         """
         self._command = command
         self._processes = processes
         self._url = url
-        self._namespace = namespace
+        self._partitions = partitions
         self._children: set[Child] = set()
         self._signals: list[int] = []
         self._stopping = asyncio.Event()
@@ -107,7 +108,7 @@ class Supervisor:
             if self._stopping.is_set() and child.heard.has_started:
                 self._exit_code = self._exit_code or FAILED
             try:
-                await child.end_leases(self._url, self._namespace)
+                await child.end_leases(self._url, self._partitions)
             except HeadraceError as exc:
                 log.warning("its lease can't be ended, and will run out by itself", pid=child.pid, error=str(exc))
         return lived_s

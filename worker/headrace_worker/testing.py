@@ -7,8 +7,8 @@ import time
 
 from headrace import HeadraceError
 from headrace.calls import Call
-from headrace.keys import Keys
-from headrace.transport import AsyncTransport
+from headrace.connect import AnyAsyncTransport, open_async_transport
+from headrace.partitions import Partitions
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
 from headrace_worker.worker import Worker
@@ -25,6 +25,7 @@ async def run_until_settled(
     url: str | None = None,
     *,
     namespace: str | None = None,
+    partitions: int | None = None,
     config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
     timeout: float = 30,
 ) -> None:
@@ -34,10 +35,10 @@ async def run_until_settled(
         NotSettled: that is not so after `timeout` seconds.
         StartRefused: see `Worker.run`.
     """
-    worker = Worker(app, url, namespace=namespace, config=config)
-    transport = AsyncTransport(worker.url)
+    worker = Worker(app, url, namespace=namespace, partitions=partitions, config=config)
+    transport = open_async_transport(worker.url)
     running = asyncio.ensure_future(worker.run())
-    looking = asyncio.ensure_future(_look_until_settled(transport, worker.keys, app, time.monotonic() + timeout))
+    looking = asyncio.ensure_future(_look_until_settled(transport, worker.partitions, app, time.monotonic() + timeout))
     left: dict[str, int] | None = None
     try:
         await asyncio.wait([running, looking], return_when=asyncio.FIRST_COMPLETED)
@@ -56,19 +57,23 @@ async def run_until_settled(
         raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
 
 
-async def _look_until_settled(transport: AsyncTransport, keys: Keys, app: App, deadline: float) -> dict[str, int]:
+async def _look_until_settled(
+    transport: AnyAsyncTransport, partitions: Partitions, app: App, deadline: float
+) -> dict[str, int]:
     """Returns what is left at the deadline; nothing as soon as there is nothing."""
     quiet_looks = 0
     while True:
-        left = await _open_work(transport, keys, app)
+        left = await _open_work(transport, partitions, app)
         quiet_looks = 0 if left else quiet_looks + 1
         if quiet_looks == 2 or time.monotonic() > deadline:  # two, as work may move between the parts of one look
             return left
         await asyncio.sleep(_LOOK_S)
 
 
-async def _open_work(transport: AsyncTransport, keys: Keys, app: App) -> dict[str, int]:
-    streams = [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)]
-    looks = [("ZCARD", keys.due), *(("XLEN", stream) for stream in streams)]
+async def _open_work(transport: AnyAsyncTransport, partitions: Partitions, app: App) -> dict[str, int]:
+    looks = []
+    for keys in partitions.all:
+        streams = [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)]
+        looks += [("ZCARD", keys.due), *(("XLEN", stream) for stream in streams)]
     counts = await transport.run([Call(look, int) for look in looks])
     return {key: count for (_, key), count in zip(looks, counts, strict=True) if count}

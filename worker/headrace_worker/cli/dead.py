@@ -26,6 +26,7 @@ def list_(
     cursor: str | None,
     url: str | None,
     namespace: str | None,
+    partitions: int | None,
     codec: PayloadCodec | None,
     as_json: bool,
 ) -> None:
@@ -35,7 +36,7 @@ def list_(
     Example:
       headrace dead list --limit 50
     """
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         page = client.list_dead(cursor=cursor, limit=limit)
     if as_json:
         print_json(page)
@@ -53,7 +54,14 @@ def list_(
 @server_options
 @codec_option
 @json_option
-def show(entry_id: str, url: str | None, namespace: str | None, codec: PayloadCodec | None, as_json: bool) -> None:
+def show(
+    entry_id: str,
+    url: str | None,
+    namespace: str | None,
+    partitions: int | None,
+    codec: PayloadCodec | None,
+    as_json: bool,
+) -> None:
     """Show a dead letter.
 
     Exit code 1: no such dead letter is known.
@@ -62,7 +70,7 @@ def show(entry_id: str, url: str | None, namespace: str | None, codec: PayloadCo
     Example:
       headrace dead show 1764000000000-0
     """
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         letter = client.get_dead(entry_id)
     if as_json:
         print_json(letter)
@@ -95,6 +103,7 @@ def retry(
     job: str | None,
     url: str | None,
     namespace: str | None,
+    partitions: int | None,
     codec: PayloadCodec | None,
     as_json: bool,
 ) -> None:
@@ -110,7 +119,7 @@ def retry(
     if bool(ids) + all + (job is not None) != 1:
         raise click.UsageError("give either IDs, or --all, or --job APP/JOB")
     failed = count = 0
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         retried = (
             dead_letters.retry_ids(client, ids)
             if ids

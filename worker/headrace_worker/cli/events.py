@@ -20,7 +20,14 @@ def events() -> None:
 @server_options
 @codec_option
 @json_option
-def show(event_id: str, url: str | None, namespace: str | None, codec: PayloadCodec | None, as_json: bool) -> None:
+def show(
+    event_id: str,
+    url: str | None,
+    namespace: str | None,
+    partitions: int | None,
+    codec: PayloadCodec | None,
+    as_json: bool,
+) -> None:
     """Show an event and its runs.
 
     Exit code 1: no such event is known.
@@ -29,7 +36,7 @@ def show(event_id: str, url: str | None, namespace: str | None, codec: PayloadCo
     Example:
       headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
     """
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         _print(client.get_event(event_id), as_json=as_json)
 
 
@@ -53,6 +60,7 @@ def wait(
     timeout: float,
     url: str | None,
     namespace: str | None,
+    partitions: int | None,
     codec: PayloadCodec | None,
     as_json: bool,
 ) -> None:
@@ -64,7 +72,7 @@ def wait(
     Example:
       headrace events wait 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --timeout 60
     """
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         record = client.wait_for_event(event_id, timeout)
     _print(record, as_json=as_json)
     failed = sum(run.status in FAILED_STATUSES for run in record.runs)
@@ -84,6 +92,7 @@ def cancel(
     event_id: str,
     url: str | None,
     namespace: str | None,
+    partitions: int | None,
     codec: PayloadCodec | None,
     as_json: bool,
 ) -> None:
@@ -95,7 +104,7 @@ def cancel(
     Example:
       headrace events cancel reminder-42
     """
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         record = client.cancel_event(event_id)
     _print(record, as_json=as_json)
     if record.status != "canceled":

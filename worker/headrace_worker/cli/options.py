@@ -23,12 +23,21 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
 
 
 def server_options(command: F) -> F:
-    """The command takes `url` and `namespace`."""
-    url = option("--url", envvar="HEADRACE_URL", metavar="URL", help="Server: redis://, rediss:// or unix://.")
+    """The command takes `url`, `namespace` and `partitions`."""
+    url = option(
+        "--url", envvar="HEADRACE_URL", metavar="URL", help="Server: redis://, rediss://, unix:// or redis+cluster://."
+    )
     namespace = option(
         "--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]"
     )
-    return url(namespace(command))
+    partitions = option(
+        "--partitions",
+        envvar="HEADRACE_PARTITIONS",
+        metavar="N",
+        type=int,
+        help="Into how many the namespace is divided; the same everywhere.  [default: 1]",
+    )
+    return url(namespace(partitions(command)))
 
 
 def codec_option(command: F) -> F:

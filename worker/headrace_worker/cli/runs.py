@@ -22,7 +22,14 @@ def runs() -> None:
 @server_options
 @codec_option
 @json_option
-def show(run_id: str, url: str | None, namespace: str | None, codec: PayloadCodec | None, as_json: bool) -> None:
+def show(
+    run_id: str,
+    url: str | None,
+    namespace: str | None,
+    partitions: int | None,
+    codec: PayloadCodec | None,
+    as_json: bool,
+) -> None:
     """Show a run, with its output or the error of its last attempt.
 
     Exit code 1: no such run is known.
@@ -31,7 +38,7 @@ def show(run_id: str, url: str | None, namespace: str | None, codec: PayloadCode
     Example:
       headrace runs show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR:billing/welcome
     """
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         record = client.get_run(run_id)
     if as_json:
         print_json(record)
@@ -59,6 +66,7 @@ def list_(
     cursor: str | None,
     url: str | None,
     namespace: str | None,
+    partitions: int | None,
     codec: PayloadCodec | None,
     as_json: bool,
 ) -> None:
@@ -68,7 +76,7 @@ def list_(
     Example:
       headrace runs list --job billing/welcome --status failed
     """
-    with Client(url, namespace=namespace, codec=codec) as client:
+    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
         page = client.list_runs(job=job, status=status, cursor=cursor, limit=limit)
     if as_json:
         print_json(page)

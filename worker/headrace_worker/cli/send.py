@@ -36,7 +36,14 @@ from headrace_worker.event_file import EventFile
 @server_options
 @codec_option
 @json_option
-def send(url: str | None, namespace: str | None, codec: PayloadCodec | None, as_json: bool, **given: Any) -> None:
+def send(
+    url: str | None,
+    namespace: str | None,
+    partitions: int | None,
+    codec: PayloadCodec | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Send an event to every job that subscribes to NAME, with a payload written as JSON, or `-` to read it.
 
     With --file, each line is a whole event: {"name": …, "payload": …} with id, source, context and timestamp as
@@ -52,12 +59,19 @@ def send(url: str | None, namespace: str | None, codec: PayloadCodec | None, as_
     if given["file"] is None and given["name"] is None:
         raise click.UsageError("give the NAME of the event, or --file")
     if given["file"] is None:
-        _send_one(_event(given), options, Client(url, namespace=namespace, codec=codec), as_json=as_json)
+        _send_one(
+            _event(given),
+            options,
+            Client(url, namespace=namespace, partitions=partitions, codec=codec),
+            as_json=as_json,
+        )
         return
     for field in ("name", "id", "source", "context", "timestamp"):
         if given[field] is not None:
             raise click.UsageError(f"the {field} stands in the lines of --file; leave it out")
-    _send_file(given["file"], options, Client(url, namespace=namespace, codec=codec), as_json=as_json)
+    _send_file(
+        given["file"], options, Client(url, namespace=namespace, partitions=partitions, codec=codec), as_json=as_json
+    )
 
 
 def _event(given: dict[str, Any]) -> Event:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from headrace import Retention
-from headrace.client import resolve_namespace, resolve_url
+from headrace.client import resolve, resolve_url
 from headrace_worker import logs
 from headrace_worker.child import cli_command
 from headrace_worker.cli.options import log_options, option, server_options
@@ -55,6 +55,7 @@ def worker(
     target: str,
     url: str | None,
     namespace: str | None,
+    partitions: int | None,
     processes: int,
     lifeline_fd: int | None,
     log_format: logs.LogFormat,
@@ -81,14 +82,14 @@ def worker(
     config = _config(given)
     if processes > 1 and lifeline_fd is None:
         command = cli_command(*sys.argv[1:])
-        supervisor = Supervisor(command, processes, url=resolve_url(url), namespace=resolve_namespace(namespace))
+        supervisor = Supervisor(command, processes, url=resolve_url(url), partitions=resolve(namespace, partitions))
         sys.exit(asyncio.run(supervisor.run()))
     hooks: dict[str, Callable[..., None]] = {}
     if lifeline_fd is not None:
         line = Lifeline(lifeline_fd)
         line.stop_with_parent()
         hooks = {"on_name": line.tell_name, "on_started": line.tell_started}
-    run_as_process(Worker(load_app(target), url, namespace=namespace, config=config, **hooks))
+    run_as_process(Worker(load_app(target), url, namespace=namespace, partitions=partitions, config=config, **hooks))
 
 
 def _config(given: dict[str, Any]) -> WorkerConfig:

@@ -24,7 +24,7 @@ def events_stream(keys: Keys) -> Stream:
 
 def queue_stream(keys: Keys, app: str, queue: str) -> Stream:
     """Returns a queue as a stream of work."""
-    return Stream(keys.queue(app, queue), WORKERS_GROUP, keys.bell(app), app, queue)
+    return Stream(keys.queue(app, queue), WORKERS_GROUP, keys.bell(app), app, queue, keys.partition)
 
 
 def read_group(group: str, worker: str, stream: str, count: int, block_ms: int | None) -> Call[list[Entry]]:

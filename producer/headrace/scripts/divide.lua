@@ -1,0 +1,13 @@
+-- The namespace has as many partitions as it had before or, if it is used for the first time, as are given.
+--
+-- KEYS[1]  hash   meta, of partition 0
+-- ARGV[1]  count  partitions
+--
+-- Returns  how many partitions there are
+--
+-- It adds first, if it writes at all: a full server refuses it where the number is not known yet.
+local known = redis.call('HGET', KEYS[1], 'partitions')
+if not known then
+  redis.call('HSET', KEYS[1], 'partitions', ARGV[1])
+end
+return tonumber(known or ARGV[1])

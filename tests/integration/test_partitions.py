@@ -1,0 +1,380 @@
+"""A namespace of several partitions behaves as one of one: its events live in all of them, and nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+from click.testing import CliRunner
+
+from headrace import (
+    Client,
+    ConfigurationError,
+    DeadEntryNotFound,
+    Event,
+    EventNotFound,
+    RunNotFound,
+    SentEvent,
+    calls,
+    outgoing,
+)
+from headrace.partitions import Partitions
+from headrace.transport import Transport
+from headrace_worker import IO, App, Context, Retry, event_trigger
+from headrace_worker.cli import main
+from tests.support.clients import KINDS, Kind, open_client
+from tests.support.processes import Processes
+from tests.support.waiting import await_until
+from tests.support.workers import Place
+
+N = 4
+
+
+@pytest.fixture
+def place(url: str, namespace: str) -> Place:
+    return Place(url, namespace, partitions=N)
+
+
+@pytest.fixture
+def partitions(namespace: str) -> Partitions:
+    return Partitions(namespace, N)
+
+
+@pytest.fixture
+def client(url: str, namespace: str) -> Iterator[Client]:
+    with Client(url, namespace=namespace, partitions=N) as client:
+        yield client
+
+
+def _events(count: int, name: str = "echo") -> list[Event]:
+    return [Event(name, payload=n, id=f"{name}-{n}") for n in range(count)]
+
+
+def make_app(seen: list[Any]) -> App:
+    app = App("app")
+
+    @app.job(id="echo", trigger=event_trigger("echo"))
+    async def echo(payload: Any) -> Any:
+        seen.append(payload)
+        return payload
+
+    @app.job(id="fail", trigger=event_trigger("fail"), retry=Retry(max_attempts=2, min_delay=0.01))
+    async def fail(payload: Any) -> None:
+        seen.append(payload)
+        raise ValueError(payload)
+
+    return app
+
+
+# The number of partitions.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_to_use_a_namespace_fixes_its_number(kind: Kind, url: str, namespace: str) -> None:
+    """A client with another one is refused with both numbers and the way out, whatever it asks for first."""
+    with open_client(kind, url, namespace=namespace, partitions=3) as first:
+        first.list_dead()
+    with open_client(kind, url, namespace=namespace) as second:
+        for _ in range(2):
+            with pytest.raises(ConfigurationError) as caught:
+                second.send_event(Event("a"))
+            for part in (f"namespace {namespace!r} has had 3 partitions", "not the 1", "HEADRACE_PARTITIONS=3"):
+                assert part in str(caught.value)
+    with open_client(kind, url, namespace=namespace, partitions=3) as third:
+        assert third.list_runs().runs == []
+
+
+async def test_a_worker_with_another_number_does_not_start(place: Place, client: Client) -> None:
+    """Nothing of it is left, and what it was to run waits for one that fits."""
+    client.send_event(Event("echo"))
+    for number in (1, 5):
+        with pytest.raises(ConfigurationError, match=rf"has had 4 partitions .* not the {number}"):
+            await Place(place.url, place.namespace, number).make(make_app([])).run()
+    seen: list[Any] = []
+    await place.settle(make_app(seen))
+    assert seen == [None]
+
+
+async def test_a_worker_writes_the_number_again_on_a_server_that_lost_it(
+    place: Place, redis: redis_py.Redis, partitions: Partitions
+) -> None:
+    """After a flush of the server a process with another number is still refused."""
+    seen: list[Any] = []
+    async with place.working(make_app(seen), lease_s=0.6):
+        redis.flushall()
+        await await_until(lambda: redis.hget(partitions.first.meta, "partitions") == b"4", 20)
+        with Client(place.url, namespace=place.namespace) as other, pytest.raises(ConfigurationError):
+            other.send_event(Event("echo"))
+
+
+@pytest.mark.parametrize("count", [0, -1, 1_025, 1.0, True, "4"])
+def test_a_number_of_partitions_is_a_whole_one(count: Any) -> None:
+    """Anything else is refused before a server is asked."""
+    with pytest.raises(ConfigurationError, match="partitions must be a whole number from 1 to 1,024"):
+        Client("redis://localhost:1", partitions=count)
+
+
+def test_the_environment_says_the_number(url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HEADRACE_PARTITIONS counts where no argument is given, for clients and for the command line."""
+    monkeypatch.setenv("HEADRACE_PARTITIONS", "4")
+    with Client(url, namespace=namespace) as client:
+        sent = client.send_event(Event("echo"))
+        assert len(client.partitions) == 4
+    env = {"HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace}
+    assert CliRunner().invoke(main, ["events", "show", sent.id], env=env).exit_code == 0
+    refused = CliRunner().invoke(main, ["events", "show", sent.id, "--partitions", "2"], env=env)
+    assert (refused.exit_code, "has had 4 partitions" in refused.stderr) == (2, True)
+    monkeypatch.setenv("HEADRACE_PARTITIONS", "four")
+    with pytest.raises(ConfigurationError, match="HEADRACE_PARTITIONS is 'four'"):
+        Client(url, namespace=namespace)
+
+
+# A life in all partitions.
+
+
+async def test_events_of_one_call_go_to_every_partition_and_run_once(
+    place: Place, client: Client, redis: redis_py.Redis, partitions: Partitions
+) -> None:
+    """The answers are in the order of the events; each is found by its id, and has run."""
+    sent = client.send_events(_events(60))
+    assert [each.payload for each in sent] == list(range(60))
+    assert all(each.delivered_at is not None for each in sent)
+    stored = {keys.partition: redis.xlen(keys.events) for keys in partitions.all}
+    assert sum(stored.values()) == 60
+    assert all(stored.values())
+    for event in sent:
+        assert redis.exists(partitions.of(event.id).event(event.id))
+    seen: list[Any] = []
+    await place.settle(make_app(seen))
+    assert sorted(seen) == list(range(60))
+    for event in sent:
+        (run,) = client.get_event(event.id).runs
+        assert (run.status, run.output, client.get_run(run.id)) == ("succeeded", event.payload, run)
+    again = client.send_events(_events(60))
+    assert all(each.duplicate for each in again)
+
+
+async def test_runs_are_listed_over_all_partitions(place: Place, client: Client) -> None:
+    """Newest first, page by page, each event once."""
+    sent = [client.send_event(event) for event in _events(30)]
+    assert [run.id for run in client.list_runs().runs] == []
+    await place.settle(make_app([]))
+    listed: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = client.list_runs(cursor=cursor, limit=7)
+        listed += [run.event_id for run in page.runs]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert sorted(listed) == sorted(each.id for each in sent)
+    when = {each.id: each.delivered_at for each in sent}  # in ms, and those of one ms in the order of partitions
+    assert [when[event_id] for event_id in listed] == sorted(when.values(), reverse=True)  # type: ignore[type-var]
+    settled = client.list_runs(status="succeeded", job="app/echo", limit=1_000).runs
+    assert {run.event_id for run in settled} == set(listed)
+
+
+async def test_dead_letters_of_all_partitions_are_listed_shown_and_taken_up_again(place: Place, client: Client) -> None:
+    """Each under an id of its own, newest first; a retry takes the letter away."""
+    client.send_events(_events(24, "fail"))
+    seen: list[Any] = []
+    await place.settle(make_app(seen))
+    assert Counter(seen) == dict.fromkeys(range(24), 2)
+    letters = []
+    cursor: str | None = None
+    while True:
+        page = client.list_dead(cursor=cursor, limit=5)
+        letters += page.entries
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert {letter.run_id for letter in letters} == {f"fail-{n}:app/fail" for n in range(24)}
+    assert len({letter.id for letter in letters}) == len(letters) == 24
+    assert [letter.buried_at for letter in letters] == sorted((each.buried_at for each in letters), reverse=True)
+    for letter in letters:
+        assert client.get_dead(letter.id) == letter
+    with pytest.raises(DeadEntryNotFound):
+        client.get_dead("5-5~3")
+    for letter in letters[:10]:
+        assert client.retry_run(letter.run_id or "").status == "queued"
+        with pytest.raises(DeadEntryNotFound):
+            client.get_dead(letter.id)
+    await place.settle(make_app([]))
+    assert len(client.list_dead().entries) == 24
+
+
+async def test_delayed_events_of_all_partitions_are_delivered_or_canceled(place: Place, client: Client) -> None:
+    """Each partition has its own leader and its own due times."""
+    sent = client.send_events(_events(20), deliver_after=0.3)
+    for event in sent[:8]:
+        assert client.cancel_event(event.id).status == "canceled"
+    moved = client.send_event(_events(20)[8], deliver_after=timedelta(milliseconds=1))
+    assert moved.deliver_at is not None
+    seen: list[Any] = []
+    await place.settle(make_app(seen))
+    assert sorted(seen) == list(range(8, 20))
+
+
+async def test_a_waiter_hears_of_an_event_in_any_partition(place: Place, client: Client) -> None:
+    """Before it has run, and after."""
+    sent = client.send_events(_events(8))
+    async with place.working(make_app([])):
+        for event in [*sent, *sent]:
+            record = await asyncio.to_thread(client.wait_for_event, event.id, 20)
+            assert [run.status for run in record.runs] == ["succeeded"]
+    with pytest.raises(EventNotFound):
+        await asyncio.to_thread(client.wait_for_event, "none", 1)
+    with pytest.raises(RunNotFound):
+        client.get_run("none:app/echo")
+
+
+async def test_a_run_sends_to_every_partition_once(place: Place, client: Client) -> None:
+    """The ids are derived from the run, so an attempt that comes again sends nothing twice."""
+    seen: list[Any] = []
+    app = make_app(seen)
+
+    @app.job(id="fan", trigger=event_trigger("fan"), retry=Retry(max_attempts=2, min_delay=0.01))
+    async def fan(io: IO, ctx: Context) -> None:
+        await io.send_events("all", [Event("echo", payload=n) for n in range(20)])
+        if not ctx.run.is_retry:
+            raise RuntimeError("again")
+
+    client.send_event(Event("fan"))
+    await place.settle(app)
+    assert sorted(seen) == list(range(20))
+
+
+async def test_an_event_that_is_not_in_its_ids_partition_is_found(
+    place: Place, client: Client, partitions: Partitions
+) -> None:
+    """As one that was sent with an ordering key is: by reads, cancels and waits alike."""
+    transport = Transport(place.url)
+    for number, event in enumerate(_events(N)):
+        elsewhere = partitions.all[(partitions.of(event.id or "").partition + 1 + number % (N - 1)) % N]
+        prepared = outgoing.prepare([event], outgoing.SendOptions(deliver_after=60), now=_now)
+        transport.run([calls.send(elsewhere, prepared, "token")])
+    transport.close()
+    assert client.get_event("echo-0").payload == 0
+    assert client.cancel_event("echo-1").status == "canceled"
+    assert (await asyncio.to_thread(client.wait_for_event, "echo-1", 1)).status == "canceled"
+    for number in (0, 2, 3):
+        client.cancel_event(f"echo-{number}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# One worker for all partitions.
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_all_partitions_share_the_slots_of_a_worker(place: Place, client: Client, concurrency: int) -> None:
+    """However many partitions have runs, no more execute at once, and all get their turn."""
+    now = most = 0
+    app = App("app")
+
+    @app.job(id="busy", trigger=event_trigger("echo"))
+    async def busy() -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.002)
+        now -= 1
+
+    client.send_events(_events(60))
+    await place.settle(app, concurrency=concurrency)
+    assert most == concurrency
+
+
+async def test_a_busy_partition_does_not_starve_the_others(
+    place: Place, client: Client, partitions: Partitions
+) -> None:
+    """While its backlog takes all the slots it can get, an event of another one runs."""
+    gate = asyncio.Event()
+    seen: list[str] = []
+    app = App("app")
+
+    @app.job(id="hold", trigger=event_trigger("echo"))
+    async def hold(ctx: Context) -> None:
+        seen.append(ctx.event.id)
+        await gate.wait()
+
+    of_one = [event for event in _events(200) if partitions.of(event.id or "").partition == 1][:30]
+    client.send_events(of_one)
+    other = next(event for event in _events(200) if partitions.of(event.id or "").partition == 2)
+    async with place.working(app, concurrency=40):
+        await await_until(lambda: len(seen) == 30, 20)
+        client.send_event(other)
+        await await_until(lambda: other.id in seen, 20)
+        gate.set()
+    await place.settle(app)
+
+
+async def test_an_idle_worker_hears_of_every_partition_at_once(place: Place, client: Client) -> None:
+    """It is woken, and does not poll: its reads would last for minutes."""
+    seen: list[Any] = []
+    async with place.working(make_app(seen), block_s=60, lease_s=60):
+        for number, event in enumerate(_events(12), 1):
+            client.send_event(event)
+            await await_until(lambda number=number: len(seen) == number, 20)  # type: ignore[misc]
+
+
+async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
+    place: Place, client: Client, redis: redis_py.Redis, partitions: Partitions
+) -> None:
+    """Runs of other partitions begin before it or after it, not beside it."""
+    open_now: set[str] = set()
+    beside: set[str] = set()
+    app = App("app")
+
+    @app.job(id="busy", trigger=event_trigger("echo"))
+    async def busy(ctx: Context) -> None:
+        open_now.add(ctx.event.id)
+        if ctx.event.id == poison.id:
+            for _ in range(20):
+                beside.update(open_now)
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)
+        open_now.discard(ctx.event.id)
+
+    poison: SentEvent = client.send_event(Event("echo"))
+    keys = partitions.of(poison.id)
+    queue = keys.queue("app", "default")
+    async with place.working(app, queues=("none",)):
+        await await_until(lambda: redis.xlen(queue) == 1)
+    entries: Any = redis.xrange(queue)
+    ((entry, fields),) = entries
+    redis.xdel(queue, entry)
+    again = redis.xadd(queue, {**fields, b"s": b"1 2 0 0 0"})
+    line: Any = redis.hget(keys.event(poison.id), "r:app/busy")
+    redis.hset(keys.event(poison.id), "r:app/busy", line.replace(entry, again))
+    client.send_events(_events(80))
+    await place.settle(app, concurrency=8, lease_s=6)
+    assert beside == {poison.id}
+
+
+async def test_a_killed_process_gives_the_runs_of_all_partitions_to_others(
+    client: Client, processes: Processes, partitions: Partitions, tmp_path: Path
+) -> None:
+    """The leases of the dead end in each partition, and each partition's leader rescues."""
+    options = ("--partitions", str(N), "--lease", "1")
+    first = processes.worker("tests.apps.everyday:app", *options)
+    sent = client.send_events([Event("once", payload=str(tmp_path), id=f"once-{n}") for n in range(8)])
+    assert len({partitions.of(event.id).partition for event in sent}) == N
+    await await_until(lambda: first.output.count(" first in ") == 8, 30)
+    first.kill()
+    second = processes.worker("tests.apps.everyday:app", *options)
+    for event in sent:
+        (run,) = (await asyncio.to_thread(client.wait_for_event, event.id, 30)).runs
+        assert (run.status, run.lost) == ("succeeded", 1)
+    assert second.output.count(" again in ") == 8
+    second.terminate()
+    assert second.wait() == 0

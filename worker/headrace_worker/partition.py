@@ -1,0 +1,193 @@
+"""What a worker does in one partition of its namespace: a lease of its own, and one set of loops under it.
+
+Slots and executor are the worker's and shared by all its partitions. It must not decide when the worker stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from headrace import HeadraceError
+from headrace.transport import Backoff
+from headrace_worker import protocol
+from headrace_worker.delivery import Stream
+from headrace_worker.dispatcher import Dispatcher
+from headrace_worker.executor import Executor
+from headrace_worker.fetcher import Fetcher
+from headrace_worker.hand import Hand
+from headrace_worker.last_life import LastLife
+from headrace_worker.lease import Answer, Lease
+from headrace_worker.loops import Loop, run_loop
+from headrace_worker.promoter import Promoter
+from headrace_worker.protocol import Fenced
+from headrace_worker.reading import own_entries
+from headrace_worker.rescuer import Rescuer
+from headrace_worker.settler import Settler
+from headrace_worker.state import WorkerState
+
+log = structlog.get_logger("headrace.worker")
+
+_LAST_WRITES_S = 5.0
+"""How long a stopping worker tries to record its last outcomes; what it can't is run again elsewhere."""
+
+_LAST_ATTEMPTS = 5
+"""How often it tries to leave in order."""
+
+
+class Partition:
+    """One run of a worker in a partition, from its registration to its leave."""
+
+    def __init__(
+        self, state: WorkerState, hand: Hand, settler: Settler, dispatcher: Dispatcher, executor: Executor
+    ) -> None:
+        self._state = state
+        self._hand = hand
+        self._settler = settler
+        self._dispatcher = dispatcher
+        self._executor = executor
+        self._fetcher = Fetcher(state, hand, executor, settler, LastLife(state, hand))
+        self._lease = Lease(state, self._on_lease_answer, self._wanted_seats)
+        self._promoter = Promoter(state, self._lease.renew_now)
+        self._rescuer = Rescuer(state)
+        self._readers = (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader)
+        self._settled_all = asyncio.Event()
+        self._renaming: asyncio.Task[None] | None = None
+        self._working: list[asyncio.Task[None]] = []
+        self._settling: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """The lease is renewed from now on, and the loops run."""
+        loops: dict[str, Loop] = {
+            "fetcher": self._fetcher,
+            "dispatcher": self._dispatcher,
+            "promoter": self._promoter,
+            "rescuer": self._rescuer,
+        }
+        stopping = self._state.stopping
+        self._lease.start()
+        self._working = [
+            asyncio.ensure_future(run_loop(self._name_of(name), loop, stopping.is_set, stopping))
+            for name, loop in loops.items()
+        ]
+        self._settling = asyncio.ensure_future(
+            run_loop(self._name_of("settler"), self._settler, self._settled_all.is_set, self._settled_all)
+        )
+
+    async def end_reads(self) -> None:
+        """Nothing new is read: open reads are ended through the server, and what they gave is kept."""
+        self._lease.renew_now()
+        self._hand.poke()
+        self._rescuer.stop()
+        left = set(self._working)
+        while left:
+            for reader in self._readers:
+                await reader.end()
+            _, left = await asyncio.wait(left, timeout=0.1)
+        if self._renaming is not None:
+            await self._renaming
+
+    async def leave(self) -> None:
+        """The last outcomes are recorded; what is still in this worker's hands goes back, and its name is forgotten."""
+        await self._end_settling()
+        backoff = Backoff(_LAST_ATTEMPTS)
+        for failures in range(1, backoff.attempts + 1):
+            try:
+                await self._give_everything_back()
+                break
+            except HeadraceError as exc:
+                if failures == backoff.attempts:
+                    log.warning("could not leave in order; others take over when the lease ends", error=str(exc))
+                else:
+                    await asyncio.sleep(backoff.delay_s(failures))
+        await self._lease.stop()
+
+    def end_lease(self) -> None:
+        """Nothing is held on to any more."""
+        self._lease.end()
+
+    async def close(self) -> None:
+        """Whatever still goes on is broken off, and the connections of the loops are closed."""
+        tasks = [*self._working, *([self._settling] if self._settling else ())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._dispatcher.break_off()
+        for reader in self._readers:
+            await reader.close()
+
+    def _name_of(self, loop: str) -> str:
+        number = self._state.keys.partition
+        return f"{loop} of partition {number}" if number else loop
+
+    def _on_lease_answer(self, name: str, answer: Answer) -> None:
+        state = self._state
+        if name != state.name or not state.is_registered.is_set():
+            return
+        if isinstance(answer, Fenced):
+            self._drop_everything()
+            return
+        for right, is_held in ((state.is_leader, answer.is_leader), (state.has_seat, answer.has_seat)):
+            if is_held:
+                right.set()
+            else:
+                right.clear()
+        if not answer.is_leader:
+            self._promoter.forget()
+        self._dispatcher.note_version(answer.version)
+        self._rescuer.tell(answer.dead, answer.lapsed)
+        state.renewed.set()
+
+    def _drop_everything(self) -> None:
+        """The name is fenced: its runs are others' now. They are dropped, and the worker goes on under a new name."""
+        state = self._state
+        number = state.keys.partition
+        in_hand = sum(held.delivery.queue.partition == number for held in self._hand.held.values())
+        log.warning("worker was taken for dead and drops its runs", worker=state.name, in_hand=in_hand)
+        state.take_new_name()
+        self._executor.end_all("released", number)
+        self._renaming = asyncio.ensure_future(self._register_again())
+
+    async def _register_again(self) -> None:
+        for reader in self._readers:
+            await reader.end()
+        while not self._state.stopping.is_set():
+            try:
+                await self._state.register()
+            except HeadraceError as exc:
+                log.warning("can't register under a new name yet", error=str(exc))
+                await asyncio.sleep(0.2)
+                continue
+            log.info("worker goes on under a new name", worker=self._state.name)
+            self._lease.renew_now()
+            return
+
+    def _wanted_seats(self) -> int:
+        return 0 if self._dispatcher.is_too_old or self._state.stopping.is_set() else self._state.config.seats
+
+    async def _end_settling(self) -> None:
+        deadline = asyncio.get_running_loop().time() + _LAST_WRITES_S
+        while not self._settler.is_idle and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - outcomes still come in
+            await asyncio.sleep(0.01)
+        if not self._settler.is_idle:
+            log.error("last outcomes could not be recorded; their runs go to other workers")
+        self._settled_all.set()
+        self._settler.stop()
+        if self._settling is not None:
+            await asyncio.wait([self._settling], timeout=_LAST_WRITES_S)
+
+    async def _give_everything_back(self) -> None:
+        state = self._state
+        await self._fetcher.end()
+        await self._dispatcher.end()
+        for queue in state.queues:
+            await self._release(queue)
+        queues = [queue.key for queue in state.queues]
+        await self._lease.stop()
+        await state.commands.run([protocol.leave(state.keys, state.name, state.app.name, queues, dead=False)])
+
+    async def _release(self, stream: Stream) -> None:
+        state = self._state
+        async for page in own_entries(state, stream.group, stream.key, state.name):
+            await state.commands.run([protocol.release(stream, self._fetcher.described(stream, page))])

@@ -1,8 +1,9 @@
 """Turns events, run states and outcomes into what is stored, and back. Pure; it knows no keys and no server.
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
-`c` context, `a` account, `k` 1 where payload and context are sealed: bytes that only a codec can read. Defaults are
-omitted, unknown keys ignored. The id is not inside: the key and the stream entry have it.
+`c` context, `a` account. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the
+stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read,
+and a release that knows none refuses it instead of taking the bytes for the payload.
 
 An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
 """
@@ -20,6 +21,7 @@ from headrace.event import DEFAULT_SOURCE, RunError, RunStatus
 from headrace.seal import NO_CODEC, Seal, Sealed
 
 FORMAT: Final = 1
+SEALED_FORMAT: Final = 2
 NIL: Final = msgspec.Raw(b"\xc0")
 INLINE_BYTES: Final = 8_192
 """Bodies up to this many bytes travel inside the stream entries; larger ones stay in the record."""
@@ -55,7 +57,6 @@ class _Outgoing(msgspec.Struct, omit_defaults=True):
     p: Any = None
     c: Any = None
     a: str | None = None
-    k: int = 0
 
 
 class StoredEvent(msgspec.Struct, gc=False):
@@ -68,7 +69,6 @@ class StoredEvent(msgspec.Struct, gc=False):
     p: msgspec.Raw = NIL
     c: msgspec.Raw = NIL
     a: str | None = None
-    k: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -120,9 +120,9 @@ def decode_event(body: bytes) -> StoredEvent:
         event = _event_decoder.decode(body)
     except _UNREADABLE as exc:
         raise UndecodableEvent(f"these {len(body):,} bytes are not an event: {exc}") from exc
-    if event.v != FORMAT:
+    if event.v != FORMAT and event.v != SEALED_FORMAT:  # noqa: PLR1714 - a set or a tuple would take longer
         raise UndecodableEvent(
-            f"the event has format {event.v}, this release reads format {FORMAT}; upgrade the workers first"
+            f"the event has format {event.v}, this release reads up to {SEALED_FORMAT}; upgrade the workers first"
         )
     if not MIN_MICROS <= event.t <= MAX_MICROS:
         raise UndecodableEvent(f"the event's timestamp, {event.t} µs, is outside the years 1 to 9999")
@@ -142,7 +142,7 @@ def seal_event(body: bytes, event_id: str, seal: Seal) -> bytes:
     event = decode_event(body)
     payload = _seal_part("payload", event.p, event_id, event, seal)
     context = _seal_part("context", event.c, event_id, event, seal)
-    return _encoder.encode(_Outgoing(event.v, event.n, event.s, event.t, payload, context, event.a, 1))
+    return _encoder.encode(_Outgoing(SEALED_FORMAT, event.n, event.s, event.t, payload, context, event.a))
 
 
 def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> bytes | None:
@@ -160,7 +160,7 @@ def open_event(event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEv
         raise SealedEvent(NO_CODEC)
     payload = _open_part("payload", event.p, event_id, event, seal)
     context = _open_part("context", event.c, event_id, event, seal)
-    return msgspec.structs.replace(event, p=payload, c=context, k=0)
+    return msgspec.structs.replace(event, v=FORMAT, p=payload, c=context)
 
 
 def _open_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> msgspec.Raw:
@@ -182,7 +182,7 @@ def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
 
 def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tuple[Any, Any]:
     """Returns payload and context; those that can't be opened here as Sealed."""
-    if not event.k:
+    if event.v != SEALED_FORMAT:
         return decode_value(event.p), decode_value(event.c)
     try:
         opened = open_event(event, event_id, seal)

@@ -14,7 +14,7 @@ import structlog
 
 from headrace import HeadraceError, OutOfMemory, SealedEvent, ServerError, ServerNotReady, UndecodableEvent
 from headrace.calls import MAX_BATCH_BYTES
-from headrace.codec import INLINE_BYTES, StoredEvent, decode_event, open_event
+from headrace.codec import INLINE_BYTES, SEALED_FORMAT, StoredEvent, decode_event, open_event
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
 from headrace_worker.loops import spawn, wait_either
@@ -177,7 +177,7 @@ class Dispatcher:
             if event.event is None:  # pragma: no cover - only readable events come here
                 continue
             try:
-                if event.event.k:
+                if event.event.v == SEALED_FORMAT:
                     found.append(Matched(event, self._match_sealed(event.event_id, event.event, routes)))
                 else:
                     found.append(Matched(event, routes.match(event.event)))

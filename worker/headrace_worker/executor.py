@@ -118,7 +118,7 @@ class Executor:
             return await self._after_unknown_job(delivery)
         try:
             event = codec.decode_event(delivery.body or b"")
-            if event.k:
+            if event.v == codec.SEALED_FORMAT:
                 event = opening.open_for(job, event, delivery.event_id, self._state.seal)
             arguments = self._arguments(job, held, event)
         except opening.NotMatched as exc:

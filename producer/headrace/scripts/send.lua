@@ -54,7 +54,8 @@ for i = 1, #KEYS - 4 do
       accept, answer, first, second = false, 'duplicate', header, redis.call('HGET', record, 'e') or ''
     else
       local body_now = redis.call('HGET', record, 'e') or ''
-      if string.sub(body_now, 2, identity) ~= string.sub(body, 2, identity) then
+      -- Name and source, behind the map's size and the format: a plain event may be replaced by a sealed one.
+      if string.sub(body_now, 5, identity) ~= string.sub(body, 5, identity) then
         accept, answer = false, 'conflict'
       end
     end

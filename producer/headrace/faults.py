@@ -34,6 +34,8 @@ _CODE = re.compile(
 )
 # A right that is missing inside a script is said in words alone: Redis >= 7 and Valkey; Redis 6.2.
 _REFUSED_INSIDE = re.compile("ACL failure in script|The user executing the script can't")
+# How most servers (Redis from 6.2.6 on, Valkey 8) refuse a long command on a connection that has shown no password.
+_LONG_UNAUTHENTICATED = "Protocol error: unauthenticated"
 _WAITS = frozenset(
     {
         "LOADING", "READONLY", "MASTERDOWN", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "UNKILLABLE",
@@ -66,6 +68,8 @@ def code_of(exc: BaseException) -> str:
             return code
     if isinstance(exc, theirs.AuthenticationError):
         return "NOAUTH" if "required" in str(exc).lower() else "WRONGPASS"
+    if _LONG_UNAUTHENTICATED in str(exc):
+        return "NOAUTH"
     found = _CODE.search(str(exc))
     if found is None:
         return "NOPERM" if _REFUSED_INSIDE.search(str(exc)) else ""

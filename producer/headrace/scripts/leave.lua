@@ -9,7 +9,8 @@
 -- KEYS[7]   stream  events
 -- KEYS[8..] stream  the queues of the worker
 -- ARGV[1]   text    the worker's name
--- ARGV[2]   0 or 1  1: it died, and is forgotten only if it is fenced and the time of its last look has come
+-- ARGV[2]   0 or 1  1: it died, and is forgotten only if it is fenced and the time of its last look has come, or if
+--                   nothing but its consumers is known of it
 --
 -- Returns  1  when it is forgotten
 -- Returns  0  when entries are in its hands, or its time has not come; nothing happened
@@ -19,7 +20,8 @@
 local name, dead = ARGV[1], ARGV[2] == '1'
 if dead then
   local look = redis.call('ZSCORE', KEYS[1], name)
-  if not redis.call('HGET', KEYS[2], 'fenced') or (look and tonumber(look) > now_ms()) then
+  local fenced, known = unpack(redis.call('HMGET', KEYS[2], 'fenced', 'app'), 1, 2)
+  if (look or known or fenced) and (not fenced or (look and tonumber(look) > now_ms())) then
     return 0
   end
 end

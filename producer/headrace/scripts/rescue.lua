@@ -22,7 +22,7 @@
 --@ include _requeue
 --@ include _ring
 local name, now, dies = ARGV[1], now_ms(), ARGV[3] == '1'
-local fenced = redis.call('HGET', KEYS[2], 'fenced')
+local fenced, known = unpack(redis.call('HMGET', KEYS[2], 'fenced', 'app'), 1, 2)
 local ends = redis.call('ZSCORE', KEYS[1], name)
 if not (dies and fenced) then
   if ends and tonumber(ends) > now then
@@ -33,7 +33,8 @@ if not (dies and fenced) then
   end
 end
 local moved = put_back(KEYS[4], ARGV[2], ARGV[5], dies and 1 or 0, 6, 6)
-if dies and (moved > 0 or not fenced) then
+-- A name that was forgotten since it was found to be dead must not come back with nothing in its hands.
+if dies and (moved > 0 or (not fenced and (ends or known))) then
   redis.call('ZREM', KEYS[1], '')
   redis.call('HSET', KEYS[2], 'fenced', text(now))
   redis.call('ZADD', KEYS[1], text(now + tonumber(ARGV[4])), name)

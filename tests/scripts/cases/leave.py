@@ -118,6 +118,21 @@ def an_unknown_worker(world: World) -> Step:
 
 
 @case
+def consumers_of_an_unknown_worker(world: World) -> Step:
+    """Where groups alone know of a dead worker, and it holds nothing, they forget it too."""
+    world.seed("XGROUP CREATECONSUMER", "events", "dispatch", "w1")
+    world.seed("XGROUP CREATECONSUMER", "queue:app/default", "workers", "w1")
+    return _forgets(world, {"events dispatch w1": None, "queue:app/default workers w1": None}, dead=True)
+
+
+@case
+def an_unknown_worker_with_runs_in_hand(world: World) -> Step:
+    """A dead worker of which groups alone know is not forgotten while it holds a run."""
+    seed_run(world, "5-0", "e1")
+    return _keeps(world, dead=True)
+
+
+@case
 def a_dead_worker(world: World) -> Step:
     """A fenced worker is forgotten when the time of its last look has come."""
     _seed_worker(world, ends=PAST, fenced=True)

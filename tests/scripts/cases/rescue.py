@@ -156,6 +156,20 @@ def an_unknown_worker(world: World) -> Step:
 
 
 @case
+def an_unknown_worker_that_holds_nothing(world: World) -> Step:
+    """A name that was forgotten since it was found to be dead does not come back."""
+    return _rescue(world, [], 0, {})
+
+
+@case
+def a_worker_without_a_lease_that_holds_nothing(world: World) -> Step:
+    """A name that has a hash only is fenced, so that it is forgotten after its last look."""
+    _seed_worker(world)
+    world.seed("ZREM", "workers", "w1")
+    return _rescue(world, [], 0, _FENCED)
+
+
+@case
 def a_damaged_state(world: World) -> Step:
     """An entry whose state the script can't read is back as it is, for a fetcher to set aside."""
     _seed_worker(world)

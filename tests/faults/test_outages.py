@@ -12,6 +12,7 @@ import redis.asyncio
 from structlog.testing import capture_logs
 
 from headrace import ConnectionFailed
+from headrace.scripts import load
 from headrace_worker import Worker, WorkerConfig
 from tests.faults.scene import Scene
 from tests.support.proxy import Proxy
@@ -227,6 +228,20 @@ async def test_a_worker_started_while_the_server_is_away_says_so_and_ends(make_s
     worker = Worker(scene.app("gates"), url, namespace=scene.namespace, config=WorkerConfig(**SETTINGS))
     with pytest.raises(ConnectionFailed, match="can't be reached"):
         await asyncio.wait_for(worker.run(), 30)
+
+
+@pytest.mark.parametrize("verb", ["register", "dispatch", "settle", "leave"])
+async def test_a_start_that_is_broken_off_leaves_nothing_for_ever(scene: Scene, proxy: Proxy, verb: str) -> None:
+    """Where a worker dies, or its server goes, while it tries out the scripts, what it tried them on has a TTL."""
+    cut = proxy.cut_before_request(load(verb).sha.encode())
+    proxy.cut_before_request(lambda _: cut.done > 0, times=1_000)
+    worker = Worker(scene.app("gates"), proxy.url, namespace=scene.namespace, config=WorkerConfig(**SETTINGS))
+    with pytest.raises(ConnectionFailed):
+        await asyncio.wait_for(worker.run(), 30)
+    assert cut.done == 1
+    left = list(scene.redis.scan_iter(f"{scene.keys.prefix}scratch:*"))
+    assert left or verb == "register"
+    assert min((scene.redis.pttl(name) for name in left), default=1) > 0
 
 
 async def known_again(scene: Scene, worker: Worker) -> None:

@@ -28,6 +28,7 @@ from headrace_worker.state import WorkerState
 log = structlog.get_logger("headrace.worker")
 
 _APP, _QUEUE, _NAME = "scratch", "scratch", "scratch"
+_SCRATCH_MS = 60_000
 _SHORT = Retention(success_s=60, failure_s=60, dedupe_client_s=60, dedupe_sender_s=60)
 
 
@@ -73,7 +74,7 @@ async def _try_on_scratch_keys(state: WorkerState) -> None:
     keys = Keys(state.keys.namespace, state.keys.partition, scratch=f"scratch:{secrets.token_hex(6)}:")
     try:
         for attempt in rights.try_commands(keys):
-            await state.commands.run([attempt])
+            await state.commands.run([attempt, *_expire_all(keys)])
         await state.commands.run([_delete_all(keys)])
         await _live_a_life(state, keys)
     finally:
@@ -85,7 +86,8 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
     """One event is sent, dispatched, retried, promoted, released, settled, run again and buried, on scratch keys."""
 
     async def ask(*asked: Call[Any]) -> Any:
-        return (await state.commands.run(asked))[-1]
+        answers = await state.commands.run([*asked, *_expire_all(keys)])
+        return answers[len(asked) - 1]
 
     queue = protocol.queue_stream(keys, _APP, _QUEUE)
     job = f"{_APP}/{_NAME}"
@@ -135,5 +137,14 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
     )
 
 
+def _every_key(keys: Keys) -> list[str]:
+    return [*rights.every_key(keys, _APP, [_QUEUE], _NAME), keys.event("e")]
+
+
 def _delete_all(keys: Keys) -> Call[int]:
-    return Call(("DEL", *rights.every_key(keys, _APP, [_QUEUE], _NAME), keys.event("e")), int)
+    return Call(("DEL", *_every_key(keys)), int)
+
+
+def _expire_all(keys: Keys) -> list[Call[int]]:
+    """Returns what ends the keys by themselves, should worker or server die before they are deleted."""
+    return [Call(("PEXPIRE", key, _SCRATCH_MS), int) for key in _every_key(keys)]

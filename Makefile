@@ -33,6 +33,11 @@ test: $(VENV)/.dev  ## Run all tests but the slow ones; more with ARGS, as in: m
 test-slow: $(VENV)/.dev  ## Run the tests that `make test` leaves out: longer outages, more load, more kills
 	@$(BIN)/python -m pytest -m slow --timeout 600 $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.dev  ## Play faults of every kind under load and check what came of it; SEED=7 DURATION=60 RATE=60
+	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION)) \
+		$(if $(RATE),--rate $(RATE))
+
 .PHONY: check
 check: $(VENV)/.dev  ## Lint, check the format and the types
 	@echo "ruff check"; $(BIN)/ruff check
@@ -71,7 +76,7 @@ PEERS := taskiq saq arq streaq dramatiq celery huey rq
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and what was built
-	@rm -rf $(VENV) .bench .matrix .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf $(VENV) .bench .chaos .matrix .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
 	@rm -rf .coverage .coverage.* producer/dist worker/dist
 	@find producer worker tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

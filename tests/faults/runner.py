@@ -9,23 +9,23 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from headrace_worker import Worker, WorkerConfig, logs
+from headrace_worker import App, Worker, WorkerConfig, logs
 from tests.faults.apps import APPS
 
 
-async def run(app_name: str) -> None:
-    """Returns when the worker has stopped."""
-    app = APPS[app_name](Path(os.environ["HEADRACE_FAULTS_FOLDER"]))
+async def work(app: App, on_name: Callable[[str], None] | None = None) -> None:
+    """Returns when the app's worker has stopped, after a SIGTERM."""
     config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
-    worker = Worker(app, config=config)
+    worker = Worker(app, config=config, on_name=on_name)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     await worker.run()
 
 
 if __name__ == "__main__":
     logs.configure("json")
-    asyncio.run(run(sys.argv[1]))
+    asyncio.run(work(APPS[sys.argv[1]](Path(os.environ["HEADRACE_FAULTS_FOLDER"]))))

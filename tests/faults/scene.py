@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,19 @@ class Scene:
 
     # workers
 
-    def start_worker(self, app: str, *, url: str | None = None, **settings: Any) -> Process:
+    def start_worker(
+        self,
+        app: str,
+        *,
+        url: str | None = None,
+        runner: str = "tests.faults.runner",
+        env: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> Process:
         """Starts a worker process, which has no runs yet; `worker_name` waits for it."""
         config = msgspec.json.encode(WorkerConfig(**settings)).decode()
-        env = {**self.environment(url), "HEADRACE_FAULTS_CONFIG": config}
-        return self._processes.python("-m", "tests.faults.runner", app, env=env, name=f"{app}-worker")
+        full_env = {**self.environment(url), **(env or {}), "HEADRACE_FAULTS_CONFIG": config}
+        return self._processes.python("-m", runner, app, env=full_env, name=f"{app}-worker")
 
     def environment(self, url: str | None = None) -> dict[str, str]:
         """Returns what a process has to know of the scene."""

@@ -71,6 +71,19 @@ def test_a_lost_request_was_not_carried_out(line: Proxy, key: str) -> None:
     assert (cut.done, line.lost_replies, line.lost_requests) == (1, 0, 1)
 
 
+def test_what_is_slowed_takes_its_time_and_comes_through(line: Proxy, key: str) -> None:
+    """Request and reply each take so much longer, until the line is restored."""
+    with connect(line.url) as client:
+        client.ping()
+        line.slow(0.1)
+        start = time.monotonic()
+        client.xadd(key, {"f": "v"})
+        assert time.monotonic() - start >= 0.2
+        line.restore()
+        assert line.delay_s == 0
+        assert client.xlen(key) == 1
+
+
 def test_a_cut_happens_as_often_as_it_is_told(line: Proxy, key: str) -> None:
     """With times=2 two connections are cut, and the third one lives."""
     cut = line.cut_after_request(b"XADD", times=2)

@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,6 +146,8 @@ class Proxy:
         self.flowing = threading.Event()
         """Set while bytes go through; cleared by `stall`."""
         self.flowing.set()
+        self.delay_s = 0.0
+        """How long each chunk of bytes is on its way, in either direction."""
         self.accepted = 0
         """How many connections have been made."""
         self._listen()
@@ -210,8 +213,19 @@ class Proxy:
         """Lets nothing through, and closes nothing: connections are accepted, and silent, until `restore`."""
         self.flowing.clear()
 
+    def slow(self, delay_s: float) -> None:
+        """Whatever goes through takes so much longer, until `restore`."""
+        self.delay_s = delay_s
+
+    def pass_on(self) -> None:
+        """Returns when bytes that have arrived may go on."""
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        self.flowing.wait()
+
     def restore(self) -> None:
-        """Connections are taken again, and what has stalled flows on."""
+        """Connections are taken again, and what has stalled flows on, without delay."""
+        self.delay_s = 0.0
         self.flowing.set()
         if self._listener is None:
             self._listen()
@@ -328,7 +342,7 @@ class _Link:
             replies.start()
             frames = Frames()
             while chunk := self._client.recv(262144):
-                self._proxy.flowing.wait()
+                self._proxy.pass_on()
                 if not self._forward_requests(list(frames.feed(chunk)), server):
                     break
         except OSError:
@@ -375,7 +389,7 @@ class _Link:
                         lost = True
                         break
                     forward.append(frame)
-                self._proxy.flowing.wait()
+                self._proxy.pass_on()
                 self._client.sendall(b"".join(forward))
                 if lost:
                     break

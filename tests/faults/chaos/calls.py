@@ -1,0 +1,172 @@
+"""Which functions were called, and why one was called again. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from tests.faults.chaos.history import AnyLine, Began, Died, Ended, Injected, Named, RolledBack, Settled
+
+CUT_OFF = frozenset({"line cut", "line half open", "line slow", "replies lost"})
+"""Faults that may keep a worker from renewing its lease."""
+TERMINATED = "worker terminated"
+STOPPED = frozenset({"worker stopped", "worker stopped for a moment"})
+GROUPS = "groups destroyed"
+ROLLED_BACK = "rolled back"
+_SETTLED_MS = 1_000
+"""A call's outcome may be recorded so long after its end."""
+_NOTICED_S = 2.0
+"""So long after it goes on a worker may begin what it was handed before, until it hears that it is fenced."""
+_HELD_MS = 1_000
+"""A run may be in hand so long before its function begins."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of a function, from its beginning to its end; `how` is empty if that was never written down."""
+
+    event: str
+    job: str
+    attempt: int
+    pid: int
+    worker: str
+    at: float
+    ms: int
+    until: float | None = None
+    until_ms: int | None = None
+    how: str = ""
+
+
+class Repeat(msgspec.Struct, frozen=True):
+    """A second call at one attempt of a run.
+
+    Attributes:
+        cause: why it was allowed, or empty.
+        since: when what caused it happened.
+    """
+
+    before: Call
+    call: Call
+    cause: str
+    since: float
+
+
+def calls_in(lines: Iterable[AnyLine]) -> dict[tuple[str, str], list[Call]]:
+    """Returns the calls of each run, by (event, job), in the order of their beginnings."""
+    ends: dict[tuple[int, str, str, float], Ended] = {}
+    begun: list[Began] = []
+    for line in lines:
+        if isinstance(line, Ended):
+            ends[line.pid, line.event, line.job, line.began] = line
+        elif isinstance(line, Began):
+            begun.append(line)
+    found: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for line in begun:
+        end = ends.get((line.pid, line.event, line.job, line.at))
+        over = (end.at, end.ms, end.how) if end else (None, None, "")
+        call = Call(line.event, line.job, line.attempt, line.pid, line.worker, line.at, line.ms, *over)
+        found[line.event, line.job].append(call)
+    return found
+
+
+class Causes:
+    """Knows what has happened to workers and to the server, and so why a function had to be called again."""
+
+    def __init__(self, lines: Sequence[AnyLine], grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._deaths = {line.pid: line for line in lines if isinstance(line, Died)}
+        self._names: dict[int, list[Named]] = defaultdict(list)
+        self._faults: dict[int, list[Injected]] = defaultdict(list)
+        self._destroyed = [line for line in lines if isinstance(line, Injected) and line.kind == GROUPS]
+        self._rollbacks = [line for line in lines if isinstance(line, RolledBack)]
+        self._settles: dict[str, list[Settled]] = defaultdict(list)
+        for line in lines:
+            if isinstance(line, Named):
+                self._names[line.pid].append(line)
+            elif isinstance(line, Settled):
+                self._settles[line.run].append(line)
+            elif isinstance(line, Injected):
+                for pid in line.pids:
+                    self._faults[pid].append(line)
+
+    def repeats(self, calls: Sequence[Call]) -> list[Repeat]:
+        """Returns the calls of one run beyond the first at each attempt."""
+        last: dict[int, Call] = {}
+        found = []
+        for call in calls:
+            before = last.get(call.attempt)
+            if before is not None:
+                cause, since = self._cause(before, call)
+                found.append(Repeat(before, call, cause, since))
+            last[call.attempt] = call
+        return found
+
+    def is_rolled_back(self, ms: int) -> bool:
+        """What the server did at that time it does not know any more."""
+        return any(line.since_ms <= ms <= line.ms for line in self._rollbacks)
+
+    def losses(self) -> list[tuple[float, str]]:
+        """Returns when workers were lost, and how: dead not in order, or fenced."""
+        dead = [(line.at, line.how) for line in self._deaths.values() if line.how != "stopped"]
+        return sorted(dead + [(at, "fenced") for pid in self._names for at in self._fencings(pid)])
+
+    def fenced_without_fault(self) -> int:
+        """Returns how many workers were fenced that no fault had kept from renewing."""
+        count = 0
+        for pid in self._names:
+            for at in self._fencings(pid):
+                kept = [fault for fault in self._faults[pid] if fault.kind in CUT_OFF | STOPPED and fault.at <= at]
+                count += not kept and not self._is_forgotten(at)
+        return count
+
+    def _is_forgotten(self, at: float) -> bool:
+        """A power loss shortly before may have taken the worker's lease."""
+        return any(0 <= at - line.at < 60 for line in self._rollbacks)
+
+    def _fencings(self, pid: int) -> list[float]:
+        names = self._names[pid]
+        return [after.at for before, after in pairwise(names) if after.name != before.name]
+
+    def _cause(self, before: Call, call: Call) -> tuple[str, float]:
+        death = self._deaths.get(before.pid)
+        if death is not None and death.how != "stopped" and before.at <= death.at <= call.at:
+            return f"worker {death.how}", death.at
+        if self._touches_rollback(before):
+            return ROLLED_BACK, before.at
+        if (kept := self._kept_from_renewing(before, call)) is not None:
+            return kept
+        for fault in self._faults[before.pid]:
+            over = fault.at + self._grace_s - 0.5
+            is_past = before.until is None or before.until >= over or before.how == "cancelled"
+            if fault.kind == TERMINATED and is_past and fault.at <= call.at:
+                return "worker stopped before the run's end", fault.at
+        for fault in self._destroyed:
+            if before.at - _HELD_MS / 1000 <= fault.until and fault.at <= call.at:
+                return GROUPS, fault.at
+        return "", before.at
+
+    def _kept_from_renewing(self, before: Call, call: Call) -> tuple[str, float] | None:
+        """Returns the fault for which the worker of the first call was fenced, if it was."""
+        fencings = [at for at in self._fencings(before.pid) if at >= before.at]
+        death = self._deaths.get(before.pid)
+        is_silent = death is not None and death.how != "stopped"
+        if not fencings and not is_silent:
+            return None
+        for fault in self._faults[before.pid]:
+            if fault.until + _NOTICED_S >= before.at and fault.at <= call.at:
+                if fault.kind in STOPPED:
+                    return "worker stopped past its lease", max(fault.at, before.at)
+                if fault.kind in CUT_OFF:
+                    return "worker cut off past its lease", max(fault.at, before.at)
+        return ("worker fenced", before.at) if fencings else None
+
+    def _touches_rollback(self, call: Call) -> bool:
+        """Its delivery, the call or the settling of its run was under way when what the server did was lost."""
+        until_ms = call.until_ms if call.until_ms is not None else call.ms
+        settles = self._settles[f"{call.event}:{call.job}"]
+        until_ms += _SETTLED_MS
+        return any(line.since_ms <= until_ms and call.ms - _HELD_MS <= line.ms for line in self._rollbacks) or any(
+            self.is_rolled_back(settle.ms) for settle in settles
+        )

@@ -1,0 +1,275 @@
+"""The faults: each begins when it is entered and is over when it is left, after the time that its step gives it.
+
+Which worker, how deep and how long is drawn from the step's number, so that a seed plays the same. What it meant is
+told by the processes that it yields.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+import redis as redis_py
+
+from headrace.scripts import load
+from tests.faults.chaos.app import LEASE_S
+from tests.faults.chaos.calls import TERMINATED
+from tests.faults.chaos.history import Injected, now
+from tests.faults.chaos.schedule import Kind
+from tests.faults.chaos.stage import Post, Stage
+from tests.support.proxy import Proxy
+
+Pids = tuple[int, ...]
+Fault = Callable[[Stage, random.Random], AbstractContextManager[Pids]]
+_SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue", "take")
+FAULTS: dict[str, tuple[Kind, Fault]] = {}
+
+
+def _fault(
+    name: str,
+    shortest_s: float = 0.0,
+    longest_s: float | None = None,
+    *,
+    server: bool = False,
+    at_most: int = 1_000_000,
+) -> Callable[[Callable[[Stage, random.Random], Iterator[Pids]]], Fault]:
+    kind = Kind(shortest_s, shortest_s if longest_s is None else longest_s, server, at_most)
+
+    def add(function: Callable[[Stage, random.Random], Iterator[Pids]]) -> Fault:
+        FAULTS[name] = (kind, contextmanager(function))
+        return FAULTS[name][1]
+
+    return add
+
+
+def _chosen(stage: Stage, rng: random.Random) -> Post | None:
+    """Returns a worker that is up, or none if none is."""
+    up = [post for post in stage.posts if post.is_up]
+    return rng.choice(up) if up else None
+
+
+# workers
+
+
+@_fault("worker killed")
+def kill_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    post = _chosen(stage, rng)
+    if post is None:
+        yield ()
+        return
+    pid = post.pid
+    stage.kill_worker(post)
+    yield (pid,)
+
+
+@_fault("all workers killed", at_most=2)
+def kill_all_workers(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    killed = [post for post in stage.posts if post.is_up]
+    pids = tuple(post.pid for post in killed)
+    for post in killed:
+        stage.kill_worker(post)
+    yield pids
+
+
+@_fault("worker stopped", LEASE_S * 1.3, LEASE_S * 2.5)
+def stop_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    """For longer than its lease, so that its runs go to others."""
+    yield from _stop(stage, rng)
+
+
+@_fault("worker stopped for a moment", LEASE_S * 0.1, LEASE_S * 0.4)
+def stop_worker_for_a_moment(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    yield from _stop(stage, rng)
+
+
+def _stop(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    post = _chosen(stage, rng)
+    process = post.process if post else None
+    if post is None or process is None:
+        yield ()
+        return
+    with suppress(AssertionError):  # it may have taken poison just now
+        process.pause()
+        post.is_stopped = True
+    yield (process.pid,)
+    post.is_stopped = False
+    if process.is_running:
+        process.resume()
+
+
+@_fault(TERMINATED)
+def terminate_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    """Some of its runs take longer than the lease, and some longer than their grace."""
+    post = _chosen(stage, rng)
+    if post is None or post.process is None:
+        yield ()
+        return
+    post.is_terminated = True
+    post.process.terminate()
+    yield (post.pid,)
+
+
+@_fault("surplus worker", 3.0, 6.0)
+def start_surplus_worker(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    """The same worker is started once more than it should be, and stopped again."""
+    post = Post(stage.posts[0].app)
+    stage.man(post)
+    stage.posts.append(post)
+    yield ()
+    post.is_over = post.is_terminated = True
+    if post.process is not None and post.process.is_running:
+        post.process.terminate()
+        moment = now()
+        stage.diary.add(Injected(**moment, kind=TERMINATED, until=moment["at"], pids=(post.pid,)))
+
+
+@_fault("poison run", server=True, at_most=3)
+def send_poison(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    """It waits for the server as what happens to that does."""
+    stage.sender.send("poison")
+    yield ()
+
+
+@_fault("app registered", at_most=2)
+def register_app(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    stage.add_late_app()
+    yield ()
+
+
+# lines
+
+
+def _line(stage: Stage, rng: random.Random) -> tuple[Proxy, Pids]:
+    """Returns a line, and the worker that is at its end if there is one."""
+    if rng.random() < 0.3:
+        return stage.producer_line, ()
+    pids = tuple(post.pid for post in stage.posts if post.proxy is stage.worker_line and post.process is not None)
+    return stage.worker_line, pids
+
+
+@_fault("line cut", 0.1, 1.0)
+def cut_line(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    proxy, pids = _line(stage, rng)
+    proxy.drop_all()
+    yield pids
+    proxy.restore()
+
+
+@_fault("line half open", 0.3, LEASE_S * 2)
+def stall_line(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    """It takes connections and all that is sent, and is silent."""
+    proxy, pids = _line(stage, rng)
+    proxy.stall()
+    yield pids
+    proxy.restore()
+
+
+@_fault("line slow", 1.0, 3.0)
+def slow_line(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    proxy, pids = _line(stage, rng)
+    proxy.slow(rng.uniform(0.01, 0.08))
+    yield pids
+    proxy.restore()
+
+
+@_fault("replies lost", 1.0)
+def lose_replies(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    """Requests of some kinds are carried out, or not, and their answers never come."""
+    _, pids = _line(stage, rng)
+    cuts = [stage.producer_line.cut_after_request(load("send").sha.encode())]
+    for verb in rng.sample(_SCRIPTS, 4):
+        cut = rng.choice((stage.worker_line.cut_after_request, stage.worker_line.cut_before_request))
+        cuts.append(cut(load(verb).sha.encode()))
+    cuts.append(
+        stage.worker_line.cut_after_request(b"XREADGROUP", only=lambda reply: not reply.startswith((b"-", b"*-1")))
+    )
+    yield pids
+    for each in cuts:
+        each.cancel()
+
+
+# the server
+
+
+@_fault("server killed", 0.0, 1.5, server=True)
+def kill_server(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    stage.kill_server()
+    yield ()
+    stage.start_server()
+
+
+@_fault("server killed for more than a lease", LEASE_S * 1.2, LEASE_S * 1.8, server=True, at_most=2)
+def kill_server_for_long(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    stage.kill_server()
+    yield ()
+    stage.start_server()
+
+
+@_fault("power lost", 0.0, 1.0, server=True)
+def cut_power(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    """Only in the time of `everysec` is anything lost; before it is a kill like any other."""
+    if stage.fsync == "always":
+        stage.kill_server()
+        yield ()
+        stage.start_server()
+        return
+    stage.cut_power(rng.uniform(0.05, 0.9))
+    yield ()
+    stage.start_server()
+    stage.note_rollback()
+
+
+@_fault("server stopped", 0.2, LEASE_S * 1.5, server=True)
+def stop_server(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    stage.pause_server()
+    yield ()
+    stage.resume_server()
+
+
+@_fault("clients paused", 0.3, 1.0, server=True)
+def pause_clients(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    with _hiccup():
+        stage.redis.client_pause(rng.randint(100, 900))
+    yield ()
+
+
+@_fault("scripts flushed", server=True)
+def flush_scripts(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    with _hiccup():
+        stage.redis.script_flush()
+    yield ()
+
+
+@_fault("connections killed", server=True)
+def kill_connections(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    with _hiccup():
+        stage.redis.client_kill_filter(_type="normal", skipme=True)
+    yield ()
+
+
+@_fault("groups destroyed", server=True)
+def destroy_groups(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+    scene = stage.scene
+    groups = [(scene.keys.events, "dispatch")]
+    groups += [(scene.queue("chaos", queue), "workers") for queue in ("default", "threads", "long")]
+    for stream, group in rng.sample(groups, 2):
+        with _hiccup():
+            stage.redis.xgroup_destroy(stream, group)
+    yield ()
+
+
+@_fault("server full", 0.5, 2.5, server=True)
+def fill_server(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    with _hiccup():
+        stage.redis.config_set("maxmemory", max(int(stage.redis.info("memory")["used_memory"]) - 100_000, 1))
+    yield ()
+    stage.redis.config_set("maxmemory", 0)
+
+
+@contextmanager
+def _hiccup() -> Iterator[None]:
+    """Groups may be gone already, and the line that the fault comes over may be cut by the fault."""
+    with contextlib.suppress(redis_py.RedisError):
+        yield

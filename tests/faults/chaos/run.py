@@ -1,0 +1,168 @@
+"""Plays a schedule of faults under load, lets everything drain, and returns what the checker says of the history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from tests.faults.chaos import remains
+from tests.faults.chaos.app import BLOCK_S, ENDS, GRACE_S, LEASE_S, NAME, RETENTION_S
+from tests.faults.chaos.checker import Report, Rules, check
+from tests.faults.chaos.faults import FAULTS, Pids
+from tests.faults.chaos.history import AnyLine, Began, History, Injected, Moment, Remains, Sending, now
+from tests.faults.chaos.report import Played
+from tests.faults.chaos.schedule import Step, schedule
+from tests.faults.chaos.stage import Stage
+from tests.faults.scene import OUTAGE
+from tests.support.waiting import wait_until
+
+RULES = Rules(ENDS, LEASE_S, GRACE_S)
+_DRAIN_S = 90.0
+_FORGOTTEN_S = 8 * LEASE_S + 2 * (LEASE_S + BLOCK_S) + 60.0
+_LOOK_S = 0.02
+
+
+class _Active(msgspec.Struct, frozen=True):
+    step: Step
+    began: Moment
+    pids: Pids
+    fault: AbstractContextManager[Pids]
+
+
+class Player:
+    """Begins and ends each fault at its time, and minds the workers in between."""
+
+    def __init__(self, stage: Stage, seed: int, duration_s: float) -> None:
+        self._stage = stage
+        self._duration_s = duration_s
+        self._steps = list(schedule(seed, duration_s, {name: kind for name, (kind, _) in FAULTS.items()}))
+        self._active: list[_Active] = []
+
+    def play(self) -> None:
+        """Returns when the time is over and every fault too; the second half is one of `everysec`."""
+        start = time.monotonic()
+        while True:
+            passed = time.monotonic() - start
+            self._end_faults(passed >= self._duration_s)
+            if passed >= self._duration_s:
+                return
+            if passed >= self._duration_s / 2 and self._stage.fsync == "always" and not self._is_server_busy:
+                self._stage.set_fsync("everysec")
+            self._begin_faults(passed)
+            self._stage.mark()
+            self._stage.mind()
+            if not self._is_server_busy:
+                self._stage.listing.follow()
+            time.sleep(_LOOK_S)
+
+    @property
+    def _is_server_busy(self) -> bool:
+        return any(FAULTS[active.step.kind][0].is_servers for active in self._active)
+
+    def _begin_faults(self, passed: float) -> None:
+        while self._steps and self._steps[0].at_s <= passed:
+            step = self._steps[0]
+            kind, make = FAULTS[step.kind]
+            if kind.is_servers and self._is_server_busy:
+                return  # it waits, and those behind it too, so that their order stays
+            del self._steps[0]
+            fault, began = make(self._stage, Random(step.draw)), now()
+            self._active.append(_Active(step, began, fault.__enter__(), fault))
+
+    def _end_faults(self, is_over: bool) -> None:  # noqa: FBT001
+        for active in list(self._active):
+            if is_over or now()["at"] - active.began["at"] >= active.step.lasts_s:
+                self._active.remove(active)
+                active.fault.__exit__(None, None, None)
+                ended = now()["at"]
+                self._stage.diary.add(Injected(**active.began, kind=active.step.kind, until=ended, pids=active.pids))
+
+
+def play(folder: Path, seed: int, duration_s: float, *, rate: float = 60.0, binary: Path | None = None) -> Played:
+    """Returns what a run of so many seconds came to; its files are in the folder."""
+    stage = Stage(folder, seed, rate, binary)
+    try:
+        report = _play(stage, seed, duration_s)
+        return Played(seed, duration_s, _server_of(stage), report)
+    finally:
+        stage.close()
+
+
+def _play(stage: Stage, seed: int, duration_s: float) -> Report:
+    stage.mind()
+    stage.wait_until_manned()
+    memory_before = remains.memory(stage.redis, stage.scene)
+    stage.start_producers()
+    Player(stage, seed, duration_s).play()
+    stage.stop_producers()
+    stage.wait_until_manned()
+    found = _drain(stage, memory_before)
+    history = History(stage.lines(), found)
+    return check(history, RULES)
+
+
+def _drain(stage: Stage, memory_before: int) -> Remains:
+    """Everything that was sent ends; then what is remembered of it is read, the workers stop, and retention passes."""
+    redis, scene = stage.redis, stage.scene
+    undrained = remains.wait_until_none(lambda: remains.open_work(redis, scene), _DRAIN_S)
+    stage.listing.follow()
+    ids = {line.id: None for line in stage.lines() if isinstance(line, Sending)}
+    read = remains.read_remains(stage.client, ids)
+    strangers = remains.wait_until_none(lambda: remains.strangers(redis, scene, stage.names()), _FORGOTTEN_S)
+    stage.stop_workers()
+    left = remains.leftovers(redis, scene, round(RETENTION_S * 1000), memory_before)
+    return msgspec.structs.replace(read, open=undrained | strangers | left)
+
+
+def _server_of(stage: Stage) -> str:
+    info = stage.redis.info("server")
+    kind = "valkey" if "valkey_version" in info else "redis"
+    return f"{kind} {info[f'{kind}_version']}"
+
+
+def play_emptied(folder: Path, empty: Callable[[Stage], None], *, binary: Path | None = None) -> Report:
+    """Returns what the checker says of all that was sent after the server had lost everything under load.
+
+    Only what was sent once every worker was known again counts: before, an event may find no job.
+    """
+    stage = Stage(folder, 1, 40.0, binary)
+    try:
+        stage.mind()
+        stage.wait_until_manned()
+        memory_before = remains.memory(stage.redis, stage.scene)
+        stage.start_producers()
+        wait_until(lambda: _called(stage) > 20, 60, what="calls before", interval=0.1)
+        empty(stage)
+        wait_until(lambda: stage.redis.hlen(stage.scene.keys.routes(NAME)), 60, what="routes", ignoring=OUTAGE)
+        since = now()["at"]
+        wait_until(lambda: _called(stage, since) > 100, 60, what="calls after", interval=0.1)
+        stage.stop_producers()
+        found = _drain(stage, memory_before)
+        return check(_since(since, History(stage.lines(), found)), RULES)
+    finally:
+        stage.close()
+
+
+def _called(stage: Stage, since: float = 0.0) -> int:
+    return sum(isinstance(line, Began) and line.at >= since for line in stage.lines())
+
+
+def _since(moment: float, history: History) -> History:
+    """Returns what the history has of events that were sent after the moment."""
+    sent = {line.id for line in history.lines if isinstance(line, Sending) and line.at >= moment}
+
+    def is_told(line: AnyLine) -> bool:
+        event = getattr(line, "id", "") or getattr(line, "event", "") or getattr(line, "run", "").rpartition(":")[0]
+        return not event or event in sent
+
+    told = msgspec.structs.replace(
+        history.remains,
+        events={name: event for name, event in history.remains.events.items() if name in sent},
+        dead=tuple(run for run in history.remains.dead if run.rpartition(":")[0] in sent),
+    )
+    return History(tuple(line for line in history.lines if is_told(line)), told)

@@ -1,0 +1,64 @@
+"""Which fault comes when and for how long: drawn from a seed, so that the same seed plays the same. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+WARM_UP_S = 2.0
+LAST_S = 1.0
+LONGEST_SLOT_S = 2.3
+"""One fault begins in each slot of time."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of fault.
+
+    Attributes:
+        shortest_s, longest_s: how long it lasts.
+        is_servers: it happens to the server, and so never beside another that does.
+        at_most: how often it may happen in one run.
+    """
+
+    shortest_s: float = 0.0
+    longest_s: float = 0.0
+    is_servers: bool = False
+    at_most: int = 1_000_000
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A fault that is to begin at a time after the start, in seconds, and the number from which it draws the rest."""
+
+    at_s: float
+    kind: str
+    lasts_s: float
+    draw: int
+
+
+def schedule(seed: int, duration_s: float, kinds: Mapping[str, Kind]) -> tuple[Step, ...]:
+    """Returns the faults of a run: every kind once in a random order, then every kind once more, until time is over.
+
+    A run of a minute has every kind, however many there are.
+    """
+    rng = random.Random(seed)
+    slot_s = min((duration_s - WARM_UP_S - LAST_S) / len(kinds), LONGEST_SLOT_S)
+    steps: list[Step] = []
+    for place, kind in enumerate(_decks(rng, kinds)):
+        at_s = WARM_UP_S + (place + rng.random()) * slot_s
+        lasts_s = rng.uniform(kinds[kind].shortest_s, kinds[kind].longest_s)
+        if at_s >= duration_s - LAST_S:
+            break
+        steps.append(Step(round(at_s, 3), kind, round(lasts_s, 3), rng.getrandbits(32)))
+    return tuple(steps)
+
+
+def _decks(rng: random.Random, kinds: Mapping[str, Kind]) -> Iterator[str]:
+    left = {name: kind.at_most for name, kind in kinds.items()}
+    while True:
+        deck = [name for name in kinds if left[name] > 0]
+        rng.shuffle(deck)
+        for name in deck:
+            left[name] -= 1
+            yield name

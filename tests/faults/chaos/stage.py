@@ -1,0 +1,300 @@
+"""Where chaos plays: a server with an append-only file, workers and producers on it, and the lines in between.
+
+Whatever a process is started for is started again when it ends, until `stop_producers` and `stop_workers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import redis as redis_py
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from headrace import Client
+from headrace_worker.embedded import EmbeddedServer
+from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, RETENTION
+from tests.faults.chaos.history import AnyLine, Began, Diary, Died, Moment, Named, RolledBack, Routed, now, read
+from tests.faults.chaos.listing import Listing
+from tests.faults.chaos.producer import Sender
+from tests.faults.scene import OUTAGE, Scene
+from tests.support.processes import Process, Processes
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+
+_MARK = "chaos:mark"
+_HOUR_S = 3_600.0
+_RELIED_ON_S = 6.0
+_STARTED = '"worker started"'
+Fsync = Literal["always", "everysec"]
+
+
+class Post:
+    """A place for one worker process: whoever dies in it is replaced.
+
+    Attributes:
+        proxy: the line between its worker and the server, if there is one that can be cut.
+        clock_s: by how much its worker's clock is off.
+    """
+
+    def __init__(self, app: str, proxy: Proxy | None = None, clock_s: float = 0.0) -> None:
+        self.app = app
+        self.proxy = proxy
+        self.clock_s = clock_s
+        self.process: Process | None = None
+        self.is_killed = False
+        self.is_terminated = False
+        self.is_stopped = False
+        self.is_over = False
+
+    @property
+    def is_up(self) -> bool:
+        """Its worker takes runs, and nothing is done to it at the moment."""
+        process = self.process
+        is_left_alone = not (self.is_killed or self.is_terminated or self.is_stopped or self.is_over)
+        return process is not None and is_left_alone and process.is_running and _STARTED in process.output
+
+    @property
+    def pid(self) -> int:
+        """The process id of its worker."""
+        assert self.process is not None
+        return self.process.pid
+
+
+class Stage:
+    """Everything that a run of chaos needs; `close` ends all of it."""
+
+    def __init__(self, folder: Path, seed: int, rate: float, binary: Path | None = None) -> None:
+        self.folder = folder
+        self._seed = seed
+        self._rate = rate
+        self.server = EmbeddedServer(
+            binary=binary, data_dir=folder / "server", appendonly=True, extra=("--auto-aof-rewrite-percentage", "0")
+        )
+        self.server.start()
+        self.processes = Processes(folder, self.server.url, NAME)
+        self.scene = Scene(self.server, NAME, self.processes, folder)
+        self.redis: Any = redis_py.Redis.from_url(self.server.url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+        self.diary = Diary(folder / "diaries")
+        self.listing = Listing(self.server.url, self.scene.keys, self.diary)
+        self.client = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=20)
+        self._impatient = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=2)
+        self.sender = Sender(self._impatient, self.diary, random.Random(seed))
+        self.worker_line, self.producer_line = Proxy(self.server.url), Proxy(self.server.url)
+        self.posts = [Post(NAME), Post(NAME, self.worker_line, _HOUR_S), Post(NAME, None, -_HOUR_S)]
+        self._producers: list[Process] = []
+        self.fsync: Fsync = "always"
+        self._lates = 0
+        self._asked: dict[Post, Moment] = {}
+        self._marks: list[tuple[int, int]] = []
+        self._lost_power_at = now()
+        self.is_away = False
+
+    def close(self) -> None:
+        """Every process, connection and thread has ended."""
+        for post in self.posts:
+            if post.is_stopped and post.process is not None and post.process.is_running:
+                post.process.resume()
+        self.processes.reap()
+        self.client.close()
+        self._impatient.close()
+        self.listing.close()
+        self.redis.close()
+        self.scene.close()
+        for proxy in (self.worker_line, self.producer_line):
+            proxy.close()
+        self.diary.close()
+        self.server.stop()
+
+    # the server
+
+    def set_fsync(self, fsync: Fsync) -> None:
+        """The server syncs its append-only file so, after a restart too."""
+        self.fsync = fsync
+        self.redis.config_set("appendfsync", fsync)
+
+    def kill_server(self) -> None:
+        """The server is dead; everything that it had answered is in its file."""
+        self.is_away = True
+        self.server.kill()
+
+    def cut_power(self, share: float) -> None:
+        """The server is dead, and so is what it has done in that share of the last second."""
+        self.kill_server()
+        died = now()
+        ago = [(died["ms"] - ms, size) for ms, size in self._marks]
+        kept = [size for ms, size in ago if share * 1000 <= ms <= 1000]
+        if kept:
+            with self._append_only_file.open("r+b") as file:
+                file.truncate(kept[-1])
+        self._lost_power_at = died
+
+    def empty_server(self) -> None:
+        """The server is dead, and so is all that it had."""
+        self.kill_server()
+        self._append_only_file.unlink()
+        shutil.rmtree(self.server.data_dir / "appendonlydir", ignore_errors=True)
+
+    @property
+    def _append_only_file(self) -> Path:
+        """What the server adds to: in a folder since Redis 7."""
+        parts = sorted((self.server.data_dir / "appendonlydir").glob("*.incr.aof"))
+        return parts[-1] if parts else self.server.data_dir / "appendonly.aof"
+
+    def start_server(self) -> None:
+        """The server is back with what is in its file."""
+        self.server.start()
+        self.is_away = False
+        self._marks.clear()
+        self.redis.config_set("appendfsync", self.fsync)
+
+    def pause_server(self) -> None:
+        """The server stands still and keeps its connections."""
+        self.is_away = True
+        self.server.pause()
+
+    def resume_server(self) -> None:
+        """The server goes on."""
+        self.server.resume()
+        self.is_away = False
+
+    def note_rollback(self) -> None:
+        """The history knows what the last loss of power took: what came after the last mark that is still there."""
+        mark = self.redis.get(_MARK)
+        self.diary.add(RolledBack(**self._lost_power_at, since_ms=int(mark)))
+
+    def mark(self) -> None:
+        """The server holds the time, and how long its file was then: that tells later what a loss of power took."""
+        if self.is_away or self.fsync != "everysec":
+            return
+        with contextlib.suppress(*OUTAGE):
+            ms = self.scene_ms()
+            self.redis.set(_MARK, ms)
+            self._marks = [*self._marks[-200:], (now()["ms"], self._append_only_file.stat().st_size)]
+
+    def scene_ms(self) -> int:
+        """Returns the server's time."""
+        seconds, micros = self.redis.time()
+        return int(seconds * 1000 + micros // 1000)
+
+    # workers and producers
+
+    def man(self, post: Post) -> None:
+        """A new worker process starts at the post."""
+        post.is_killed = post.is_terminated = post.is_stopped = False
+        post.process = self.scene.start_worker(
+            post.app,
+            url=post.proxy.url if post.proxy else None,
+            runner="tests.faults.chaos.worker",
+            env={"HEADRACE_CHAOS_DIARY": str(self.folder / "diaries"), "HEADRACE_CHAOS_CLOCK": str(post.clock_s)},
+            lease_s=LEASE_S,
+            block_s=BLOCK_S,
+            grace_s=GRACE_S,
+            concurrency=50,
+            retention=RETENTION,
+        )
+
+    def mind(self) -> None:
+        """Whoever has ended is written down, and replaced."""
+        for post in list(self.posts):
+            if post.process is None:
+                self.man(post)
+            elif not post.process.is_running:
+                self._note_end(post, post.process)
+                if post.is_over:
+                    self.posts.remove(post)
+                else:
+                    self.man(post)
+
+        self._note_routes()
+
+    def _note_routes(self) -> None:
+        """What was registered is relied on some seconds after, when no loss of power can take it back any more."""
+        for post, asked in list(self._asked.items()):
+            if post.is_up and now()["at"] - asked["at"] > _RELIED_ON_S:
+                del self._asked[post]
+                self.diary.add(Routed(**asked, job=f"late{post.app}/job", name="load", until=now()["at"]))
+
+    def _note_end(self, post: Post, process: Process) -> None:
+        if post.is_killed:
+            return  # whoever killed it has said so, at that moment
+        moment = now()
+        if process.returncode == 0 and post.is_terminated:
+            how = "stopped"
+        elif process.returncode == -9 and (poisoned := self._poisoned_at(process.pid)):
+            how, moment = "poisoned", poisoned
+        elif _STARTED not in process.output:
+            how = "stopped"  # it found no server, and says so: it is started again
+        else:
+            how = "by itself"
+        self.diary.add(Died(**moment, pid=process.pid, how=how))
+
+    def _poisoned_at(self, pid: int) -> Moment | None:
+        """Returns when the process took poison, if that is the last that it did."""
+        (*_, last) = self.lines(str(pid))
+        if isinstance(last, Began) and last.job == "chaos/poison":
+            return {"at": last.at, "ms": last.ms}
+        return None
+
+    def kill_worker(self, post: Post) -> None:
+        """The worker of the post dies, and the history says when."""
+        assert post.process is not None
+        post.is_killed = True
+        post.process.kill()
+        self.diary.add(Died(**now(), pid=post.pid, how="killed"))
+
+    def add_late_app(self) -> None:
+        """A worker of a new app starts, whose job hears what others hear already; `mind` notes when it has."""
+        self._lates += 1
+        post = Post(str(self._lates))
+        asked = now()
+        self.man(post)
+        self.posts.append(post)
+        self._asked[post] = asked
+
+    def start_producers(self) -> None:
+        """Two producers send, one of them over a line that can be cut."""
+        for number, url in enumerate((self.server.url, self.producer_line.url)):
+            env = {"HEADRACE_URL": url, "HEADRACE_CHAOS_DIARY": str(self.folder / "diaries")}
+            args = ("-m", "tests.faults.chaos.producer", str(self._seed + number), str(self._rate / 2))
+            self._producers.append(self.processes.python(*args, env=env, name="producer"))
+
+    def stop_producers(self) -> None:
+        """Every send has ended."""
+        for producer in self._producers:
+            producer.terminate()
+        for producer in self._producers:
+            assert producer.wait(120) == 0, producer.output
+
+    def stop_workers(self) -> None:
+        """Every worker has been told to stop and has, in order."""
+        for post in self.posts:
+            if post.process is not None and post.process.is_running:
+                post.is_terminated = True
+                post.process.terminate()
+        for post in self.posts:
+            assert post.process is not None
+            post.process.wait(60)
+            self._note_end(post, post.process)
+
+    def wait_until_manned(self) -> None:
+        """Every post has a worker that takes runs."""
+
+        def is_manned() -> bool:
+            self.mind()
+            return all(post.is_up for post in self.posts)
+
+        wait_until(is_manned, 120, what="workers that have started", interval=0.05)
+
+    def names(self) -> set[str]:
+        """Returns the names of the workers that live."""
+        names = {line.pid: line.name for line in self.lines() if isinstance(line, Named)}
+        return {names[post.pid] for post in self.posts if post.is_up}
+
+    def lines(self, process: str = "*") -> tuple[AnyLine, ...]:
+        """Returns what all processes, or one of them, have written down so far."""
+        return read(self.folder / "diaries", process)

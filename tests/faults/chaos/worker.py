@@ -1,0 +1,30 @@
+"""A worker in a process of its own: `python -m tests.faults.chaos.worker APP`, APP being `chaos` or a number of `late`.
+
+HEADRACE_CHAOS_DIARY names the folder of the diaries, HEADRACE_CHAOS_CLOCK the seconds by which its clock is off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from headrace_worker import logs
+from tests.faults.chaos import app as apps
+from tests.faults.chaos.clock import shift
+from tests.faults.chaos.history import Diary, Named, now
+from tests.faults.runner import work
+
+
+def main(name: str) -> None:
+    """Returns when the worker has stopped."""
+    diary = Diary(Path(os.environ["HEADRACE_CHAOS_DIARY"]))
+    shift(float(os.environ["HEADRACE_CHAOS_CLOCK"]))
+    app = apps.chaos(diary) if name == apps.NAME else apps.late(diary, int(name))
+    asyncio.run(work(app, lambda given: diary.add(Named(**now(), pid=os.getpid(), name=given))))
+
+
+if __name__ == "__main__":
+    logs.configure("json")
+    main(sys.argv[1])

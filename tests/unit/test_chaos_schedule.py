@@ -1,0 +1,39 @@
+"""A run of chaos can be played again: its faults come from its seed alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.faults.chaos.schedule import Kind, Step, schedule
+
+KINDS = {f"kind {number}": Kind(0.5, 2.0) for number in range(20)} | {"rare": Kind(at_most=2)}
+
+
+def kinds_of(steps: tuple[Step, ...]) -> Counter[str]:
+    return Counter(step.kind for step in steps)
+
+
+def test_the_same_seed_gives_the_same_faults() -> None:
+    """The same kinds at the same times with the same draws; another seed gives others."""
+    assert schedule(7, 300, KINDS) == schedule(7, 300, KINDS)
+    assert schedule(7, 300, KINDS) != schedule(8, 300, KINDS)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_minute_has_every_kind(seed: int) -> None:
+    """None of them later than the end, and in the order of their times."""
+    steps = schedule(seed, 60, KINDS)
+    assert kinds_of(steps).keys() == KINDS.keys()
+    assert [step.at_s for step in steps] == sorted(step.at_s for step in steps)
+    assert steps[-1].at_s < 60
+
+
+def test_a_kind_comes_no_more_often_than_it_may_and_lasts_as_long_as_it_may() -> None:
+    """However long the run is."""
+    steps = schedule(3, 2_000, KINDS)
+    assert kinds_of(steps)["rare"] == 2
+    assert min(kinds_of(steps)[kind] for kind in KINDS if kind != "rare") > 10
+    for step in steps:
+        assert KINDS[step.kind].shortest_s <= step.lasts_s <= KINDS[step.kind].longest_s

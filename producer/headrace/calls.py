@@ -16,7 +16,7 @@ from headrace.errors import ConfigurationError, EventConflict, EventNotFound
 from headrace.event import DeadEntry, EventRecord, RunRecord, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
-from headrace.outgoing import Outgoing
+from headrace.outgoing import Outgoing, Replicas
 from headrace.scripts import Script, load
 from headrace.seal import Seal, Sealed
 
@@ -106,6 +106,11 @@ def send(
     names = [keys.events, keys.due, keys.wake, keys.recent]
     names += [keys.event(event.event_id) for event in events]
     return script_call("send", names, argv, lambda reply: _read_sent(events, reply, seal))
+
+
+def wait_replicas(replicas: Replicas) -> Call[int]:
+    """Returns how many replicas have all that its connection has written, once enough have or the time is up."""
+    return Call(("WAIT", replicas.count, replicas.timeout_ms), int)
 
 
 def _read_sent(events: Sequence[Outgoing], reply: list[Any], seal: Seal | None) -> list[SentEvent | EventConflict]:

@@ -166,6 +166,8 @@ class Client(_Settings):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        wait_replicas: int | None = None,
+        wait_replicas_timeout: float | timedelta = 1.0,
     ) -> SentEvent:
         """The event is with the server: on its way to every job that it matches, or waiting for its time.
 
@@ -177,6 +179,9 @@ class Client(_Settings):
             deliver_at: an aware datetime; one in the past delivers now.
             deliver_after: seconds >= 0, or a timedelta; not together with `deliver_at`.
             account_id: reaches the job as `ctx.account.id`.
+            wait_replicas: the answer comes once so many replicas have the event, or the time is up; its `replicas`
+                says how many have it. Too few are no error: the event is with the master.
+            wait_replicas_timeout: how long that may take; at most 5 seconds.
 
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
@@ -185,7 +190,7 @@ class Client(_Settings):
             ConnectionFailed: the server was not reached in all attempts; whether the event arrived is not
                 known, and sending it again with the same id can't deliver it twice.
         """
-        options = outgoing.SendOptions(deliver_at, deliver_after, account_id)
+        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
         return self._send([event], options, numbered=False)[0]
 
     def send_events(
@@ -195,13 +200,16 @@ class Client(_Settings):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        wait_replicas: int | None = None,
+        wait_replicas_timeout: float | timedelta = 1.0,
     ) -> list[SentEvent]:
         """Every event is with the server; the answers are in the order of the events. See `send_event`.
 
         They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
         batches, the OutOfMemory error's `sent` holds what was sent.
         """
-        return self._send(events, outgoing.SendOptions(deliver_at, deliver_after, account_id), numbered=True)
+        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
+        return self._send(events, options, numbered=True)
 
     def get_event(self, event_id: str) -> EventRecord:
         """Returns what is remembered of the event and of its runs; raises EventNotFound."""
@@ -302,7 +310,9 @@ class Client(_Settings):
         id_kind: str = "s",
     ) -> list[SentEvent]:
         prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
-        return self._run(operations.send(self.partitions, prepared, _new_token(), self._seal), partial=True)
+        replicas = outgoing.replicas(options)
+        plan = operations.send(self.partitions, prepared, _new_token(), self._seal, replicas)
+        return self._run(plan, partial=True)
 
     def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
         answers: Any = None
@@ -359,9 +369,11 @@ class AsyncClient(_Settings):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        wait_replicas: int | None = None,
+        wait_replicas_timeout: float | timedelta = 1.0,
     ) -> SentEvent:
         """See `Client.send_event`."""
-        options = outgoing.SendOptions(deliver_at, deliver_after, account_id)
+        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
         return (await self._send([event], options, numbered=False))[0]
 
     async def send_events(
@@ -371,9 +383,12 @@ class AsyncClient(_Settings):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        wait_replicas: int | None = None,
+        wait_replicas_timeout: float | timedelta = 1.0,
     ) -> list[SentEvent]:
         """See `Client.send_events`."""
-        return await self._send(events, outgoing.SendOptions(deliver_at, deliver_after, account_id), numbered=True)
+        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
+        return await self._send(events, options, numbered=True)
 
     async def get_event(self, event_id: str) -> EventRecord:
         """See `Client.get_event`."""
@@ -454,7 +469,9 @@ class AsyncClient(_Settings):
         id_kind: str = "s",
     ) -> list[SentEvent]:
         prepared = self._prepare(events, options, numbered=numbered, id_kind=id_kind)
-        return await self._run(operations.send(self.partitions, prepared, _new_token(), self._seal), partial=True)
+        replicas = outgoing.replicas(options)
+        plan = operations.send(self.partitions, prepared, _new_token(), self._seal, replicas)
+        return await self._run(plan, partial=True)
 
     async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
         answers: Any = None

@@ -45,6 +45,7 @@ class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
         delivered_at: when it went on its way by the server's clock, if it was sent for now; otherwise None.
         duplicate: the id was known and delivered or canceled: nothing happened, and the other fields are
             what is stored.
+        replicas: how many replicas have it, if the send asked (`wait_replicas`); otherwise None.
     """
 
     id: str
@@ -55,6 +56,7 @@ class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
     deliver_at: datetime | None
     delivered_at: datetime | None
     duplicate: bool = False
+    replicas: int | None = None
 
 
 class RunError(msgspec.Struct, frozen=True, array_like=True):

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
 
 from headrace import calls
-from headrace.calls import Retention
+from headrace.calls import Call, Retention
 from headrace.errors import (
     ConfigurationError,
     DeadEntryNotFound,
@@ -29,7 +33,7 @@ from headrace.event import FAILED_STATUSES, DeadEntry, EventRecord, RunRecord, S
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.listings import Plan, list_dead, list_runs, named, read_place
-from headrace.outgoing import Outgoing
+from headrace.outgoing import Outgoing, Replicas
 from headrace.partitions import Partitions
 from headrace.seal import Seal
 
@@ -98,15 +102,19 @@ def check_version(info: dict[str, str]) -> None:
 
 
 def send(
-    partitions: Partitions, events: Sequence[Outgoing], token: str, seal: Seal | None = None
+    partitions: Partitions,
+    events: Sequence[Outgoing],
+    token: str,
+    seal: Seal | None = None,
+    replicas: Replicas | None = None,
 ) -> Plan[list[SentEvent]]:
     """Every event is with the server, in one round trip; the answers are in the order of the events."""
     if not events:
         return []
     if len(partitions) == 1:
-        results = yield from _send_to(partitions.first, events, token, seal)
+        results = yield from _send_to(partitions.first, events, token, seal, replicas)
     else:
-        results = yield from _send_to_each(partitions, events, token, seal)
+        results = yield from _send_to_each(partitions, events, token, seal, replicas)
     sent = [result for result in results if isinstance(result, SentEvent)]
     for result in results:
         if isinstance(result, EventConflict):
@@ -125,38 +133,52 @@ def send(
 
 
 def _send_to(
-    keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None
+    keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None, replicas: Replicas | None
 ) -> Plan[list[SentEvent | HeadraceError]]:
+    """What became of each event; behind them the error of the look at the replicas, if it has one."""
     batches = calls.batches(events)
-    answers = yield [calls.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
+    asked: list[Call[Any]] = [calls.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
+    if replicas is None:
+        return _results_of(batches, (yield asked))
+    *answers, count = yield [*asked, calls.wait_replicas(replicas)]
+    results = _results_of(batches, answers)
+    if isinstance(count, HeadraceError):
+        return [*results, count]
+    return [_with_replicas(result, count) for result in results]
+
+
+def _results_of(batches: Sequence[Sequence[Outgoing]], answers: Sequence[Any]) -> list[SentEvent | HeadraceError]:
     results: list[SentEvent | HeadraceError] = []
     for batch, answer in zip(batches, answers, strict=True):
         results += [answer] * len(batch) if isinstance(answer, HeadraceError) else answer
     return results
 
 
+def _with_replicas(result: SentEvent | HeadraceError, count: int) -> SentEvent | HeadraceError:
+    return msgspec.structs.replace(result, replicas=count) if isinstance(result, SentEvent) else result
+
+
 def _send_to_each(
-    partitions: Partitions, events: Sequence[Outgoing], token: str, seal: Seal | None
+    partitions: Partitions, events: Sequence[Outgoing], token: str, seal: Seal | None, replicas: Replicas | None
 ) -> Plan[list[SentEvent | HeadraceError]]:
     """What a call sends to one partition are its events there, in their order; all go in one round trip."""
     places: dict[Keys, list[int]] = {}
     for place, event in enumerate(events):
         places.setdefault(partitions.of(event.event_id), []).append(place)
-    order: list[int] = []
-    plans = []
-    for keys, those in places.items():
-        order += those
-        plans.append(_send_to(keys, [events[place] for place in those], f"{token}{keys.partition}-", seal))
+    plans = [
+        _send_to(keys, [events[place] for place in those], f"{token}{keys.partition}-", seal, replicas)
+        for keys, those in places.items()
+    ]
     asked = [next(plan) for plan in plans]
     answers = yield [call for each in asked for call in each]
-    results: list[SentEvent | HeadraceError] = []
-    for plan, each in zip(plans, asked, strict=True):
+    placed: list[tuple[int, SentEvent | HeadraceError]] = []
+    for plan, each, those in zip(plans, asked, places.values(), strict=True):
         own, answers = answers[: len(each)], answers[len(each) :]
         try:
             plan.send(own)
         except StopIteration as done:
-            results += done.value
-    return [result for _, result in sorted(zip(order, results, strict=True), key=lambda pair: pair[0])]
+            placed += zip_longest(those, done.value, fillvalue=len(events))
+    return [result for _, result in sorted(placed, key=lambda pair: pair[0])]
 
 
 def find(partitions: Partitions, event_id: str) -> Plan[Keys]:

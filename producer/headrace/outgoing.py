@@ -22,6 +22,9 @@ MAX_EVENT_BYTES = 1_048_576
 MAX_TEXT = 256
 _FIELDS = frozenset(Event.__struct_fields__)
 _MAX_DELAY_S = 100 * 366 * 86_400
+_MAX_REPLICAS = 1_000
+_MAX_REPLICAS_WAIT_S = 5.0
+"""Well below the time after which an answer that does not come is taken for a lost line."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -64,6 +67,8 @@ class SendOptions(msgspec.Struct, frozen=True):
     deliver_at: datetime | None = None
     deliver_after: float | timedelta | None = None
     account_id: str | None = None
+    wait_replicas: int | None = None
+    wait_replicas_timeout: float | timedelta = 1.0
 
 
 def _check_text(field: str, value: object, index: int | None) -> str:
@@ -112,6 +117,28 @@ def when(options: SendOptions) -> str:
         delay = _delay_ms(options.deliver_after)
         return f"+{delay}" if delay else ""
     return ""
+
+
+class Replicas(msgspec.Struct, frozen=True):
+    """For how many replicas a send waits, and how long."""
+
+    count: int
+    timeout_ms: int
+
+
+def replicas(options: SendOptions) -> Replicas | None:
+    """Returns which replicas to wait for, None if none were asked for, or raises InvalidEvent."""
+    count: object = options.wait_replicas
+    if count is None:
+        return None
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MAX_REPLICAS:
+        raise InvalidEvent("wait_replicas", f"must be 1 to {_MAX_REPLICAS} replicas or None, not {count!r}")
+    given: object = options.wait_replicas_timeout
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _MAX_REPLICAS_WAIT_S:
+        rule = f"must be seconds or a timedelta, above 0 and at most {_MAX_REPLICAS_WAIT_S:g} s"
+        raise InvalidEvent("wait_replicas_timeout", f"{rule}, not {given!r}")
+    return Replicas(count, max(round(seconds * 1000), 1))  # 0 would be for ever
 
 
 def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Event:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from headrace import Client
+from headrace_worker.embedded import EmbeddedServer
 from tests.support.workers import Place
 
 
@@ -21,3 +22,11 @@ def client(url: str, namespace: str) -> Iterator[Client]:
     """A client of the test's namespace."""
     with Client(url, namespace=namespace) as client:
         yield client
+
+
+@pytest.fixture
+def two(make_server: Callable[..., EmbeddedServer]) -> tuple[EmbeddedServer, EmbeddedServer]:
+    """A master and its replica, without sentinels."""
+    master = make_server(unix_socket=False, extra=("--repl-diskless-sync-delay", "0"))
+    replica = make_server(unix_socket=False, extra=("--replicaof", "127.0.0.1", str(master.port)))
+    return master, replica

@@ -81,8 +81,8 @@ class _Settings:
         """The client is ready; it connects at its first call.
 
         Args:
-            url: `redis://`, `rediss://` or `unix://`, or `redis+cluster://` with the addresses of some of its nodes;
-                HEADRACE_URL if None.
+            url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
+                `redis+cluster://` with the addresses of some of its nodes; HEADRACE_URL if None.
             namespace: whose keys to use; HEADRACE_NAMESPACE if None, then `default`.
             partitions: into how many the namespace is divided, for good; HEADRACE_PARTITIONS if None, then 1.
             retention: how long a canceled event is remembered.

@@ -36,6 +36,7 @@ _CODE = re.compile(
 _REFUSED_INSIDE = re.compile("ACL failure in script|The user executing the script can't")
 # How most servers (Redis from 6.2.6 on, Valkey 8) refuse a long command on a connection that has shown no password.
 _LONG_UNAUTHENTICATED = "Protocol error: unauthenticated"
+_CERTIFICATE = re.compile(r"certificate verify failed: (.+?)(?: \(_ssl\.c:\d+\))?\.?$", re.MULTILINE)
 _WAITS = frozenset(
     {
         "LOADING", "READONLY", "MASTERDOWN", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "UNKILLABLE",
@@ -78,8 +79,8 @@ def code_of(exc: BaseException) -> str:
 
 def translate(exc: Exception) -> HeadraceError:
     """Returns our error for one of redis-py's or the socket's; ours are returned as they are."""
-    if isinstance(exc, HeadraceError):
-        return exc
+    if (ours := _ours(exc)) is not None:
+        return ours
     code = code_of(exc)
     if code == "NOSCRIPT":
         return ScriptMissing(str(exc))
@@ -99,7 +100,7 @@ def translate(exc: Exception) -> HeadraceError:
     if code in _WAITS:
         return ServerNotReady(code, f"the server can't do this at the moment ({code}): {exc}")
     if isinstance(exc, theirs.ConnectionError | theirs.TimeoutError | OSError):
-        return ConnectionFailed(f"the server can't be reached, or the line was cut: {exc}")
+        return _unreached(exc)
     return _refusal(exc)
 
 
@@ -109,3 +110,21 @@ def _refusal(exc: Exception) -> ServerError:
     if "unknown command" in str(exc).lower():
         return UnsupportedServer(f"the server lacks a command; Headrace needs Redis >= 6.2 or Valkey >= 7.2: {exc}")
     return ServerError(f"the server refused: {exc}")
+
+
+def _unreached(exc: Exception) -> ConnectionFailed:
+    refused = _CERTIFICATE.search(str(exc))
+    if refused is None:
+        return ConnectionFailed(f"the server can't be reached, or the line was cut: {exc}")
+    return ConnectionFailed(
+        f"the server's certificate is not accepted: {refused[1]}; "
+        "ssl_ca_certs= in the URL names the file of the authority that has signed it"
+    )
+
+
+def _ours(exc: Exception) -> HeadraceError | None:
+    """Returns the error that is ours already; redis.asyncio makes one of its own of whatever a connect raises."""
+    for known in (exc, exc.__cause__):
+        if isinstance(known, HeadraceError):
+            return known
+    return None

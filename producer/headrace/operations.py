@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -177,7 +176,7 @@ def _send_to_each(
         try:
             plan.send(own)
         except StopIteration as done:
-            placed += zip_longest(those, done.value, fillvalue=len(events))
+            placed += zip([*those, len(events)], done.value, strict=False)  # an error may be behind them
     return [result for _, result in sorted(placed, key=lambda pair: pair[0])]
 
 

@@ -23,6 +23,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
+from headrace import sentinel
 from headrace.calls import Call
 from headrace.errors import ConfigurationError, ConnectionFailed, HeadraceError, ServerNotReady
 from headrace.faults import ScriptMissing, translate
@@ -50,10 +51,13 @@ def _make_pool(kind: Any, url: str, options: dict[str, Any]) -> Any:
     if url.startswith("unix:"):
         options = {name: value for name, value in options.items() if name != "socket_keepalive"}
     try:
-        parts = urlsplit(url)
+        plain, service = sentinel.split_url(url) if sentinel.is_sentinel_url(url) else (url, None)
+        parts = urlsplit(plain)
         if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
             raise ValueError(f"{parts.path!r} is no number of a database")  # noqa: TRY301 - said with the URL, below
-        pool = kind.from_url(url, **options)
+        pool = kind.from_url(plain, **options)
+        if service is not None:
+            sentinel.lead(pool, service)
         # Replies are read as bytes of RESP 2, whatever the URL says.
         pool.connection_kwargs.update(protocol=2, decode_responses=False)
         pool.connection_class(**pool.connection_kwargs)  # an unknown option would otherwise show at the first call
@@ -92,6 +96,10 @@ RETRIED = (ConnectionFailed, ServerNotReady)
 """What is waited through: the server is away, or says that it can't at the moment."""
 
 
+_DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
+"""What a server says that may have been a master once, while another one is now: its name may lead there already."""
+
+
 class Transport:
     """Runs calls from any number of threads, and in a child after a fork; a failed attempt is repeated.
 
@@ -127,7 +135,22 @@ class Transport:
                 time.sleep(self._backoff.delay_s(failures))
 
     def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
-        return read_replies(calls, self.exchange(calls), partial=partial)
+        try:
+            return read_replies(calls, self.exchange(calls), partial=partial)
+        except ServerNotReady as exc:
+            if exc.code in _DEMOTED:
+                self._drop_idle()
+            raise
+
+    def _drop_idle(self) -> None:
+        """Connections that nobody uses are closed, and opened anew to where the server is then."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread had it
+                return
+            connection.disconnect()
+            self.pool.release(connection)
 
     def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Returns the replies to the calls as they came, once tried; what the server refused is an error in its place.
@@ -248,7 +271,18 @@ class AsyncTransport:
                 await asyncio.sleep(self._backoff.delay_s(failures))
 
     async def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
-        return read_replies(calls, await self.exchange(calls), partial=partial)
+        try:
+            return read_replies(calls, await self.exchange(calls), partial=partial)
+        except ServerNotReady as exc:
+            if exc.code in _DEMOTED:
+                await self._drop_idle()
+            raise
+
+    async def _drop_idle(self) -> None:
+        while self._idle:
+            connection = self._idle.pop()
+            await connection.disconnect(nowait=True)
+            await self.pool.release(connection)
 
     async def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """See `Transport.exchange`."""

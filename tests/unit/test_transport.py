@@ -19,7 +19,14 @@ CLIENTS = [Client, AsyncClient]
     [
         "localhost:6379",
         "http://localhost",
-        "redis+sentinel://localhost/master",
+        "redis+sentinel://localhost",
+        "redis+sentinel:///mill",
+        "redis+sentinel://localhost,/mill",
+        "redis+sentinel://localhost:port/mill",
+        "redis+sentinel://localhost/mill/prod",
+        "redis+sentinel://localhost/mill/0/1",
+        "redis+sentinel://localhost/mill?colour=red",
+        "unix+sentinel://localhost/mill",
         "redis://localhost:port/0",
         "redis://localhost:99999/0",
         "redis://[::1/0",
@@ -45,6 +52,8 @@ def test_a_url_that_cannot_be_used_is_refused_at_once(kind: type[Client | AsyncC
         "redis://user:s3cret@localhost/prod",
         "redis://:s3@cret@localhost/0?colour=red",
         "unix:///tmp/server.sock?password=s3cret&colour=red",
+        "redis+sentinel://user:s3cret@localhost",
+        "redis+sentinel://localhost/mill?sentinel_password=s3cret&colour=red",
     ],
 )
 def test_an_error_does_not_tell_the_password(kind: type[Client | AsyncClient], url: str) -> None:
@@ -58,7 +67,15 @@ def test_an_error_does_not_tell_the_password(kind: type[Client | AsyncClient], u
 @pytest.mark.parametrize("kind", CLIENTS)
 @pytest.mark.parametrize(
     "url",
-    ["redis://localhost", "redis://localhost/", "redis://user:pass@[::1]:6380/15", "rediss://host:6379/0", "unix:///s"],
+    [
+        "redis://localhost",
+        "redis://localhost/",
+        "redis://user:pass@[::1]:6380/15",
+        "rediss://host:6379/0",
+        "unix:///s",
+        "redis+sentinel://a,b:1,[::1]:2/mill",
+        "rediss+sentinel://user:pass@a/mill/3?ssl_cert_reqs=none",
+    ],
 )
 def test_a_good_url_needs_no_server_yet(kind: type[Client | AsyncClient], url: str) -> None:
     """A client connects at its first call."""

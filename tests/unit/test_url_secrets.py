@@ -26,6 +26,11 @@ MISSPELT = [
     f"http://user:{SECRET}@localhost:6379/0",
     f"redis://localhost:port/0?username=user&password={SECRET}",
     f"unix://user:{SECRET}@/run/server.sock?db=zero",
+    f"redis+sentinel://user:{SECRET}@localhost:26379",
+    f"redis+sentinel://user:{SECRET}@localhost:port/mill",
+    f"redis+sentinel://user:{SECRET}/x@localhost/mill",
+    f"redis+sentinel://user:{SECRET},x@/mill",
+    f"redis+sentinel://localhost:1/mill?sentinel_password={SECRET}",
 ]
 
 

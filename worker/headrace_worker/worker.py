@@ -41,8 +41,8 @@ class Worker:
 
         Args:
             app: whose jobs to execute.
-            url: `redis://`, `rediss://` or `unix://`, or `redis+cluster://` with the addresses of some of its nodes;
-                HEADRACE_URL if None.
+            url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
+                `redis+cluster://` with the addresses of some of its nodes; HEADRACE_URL if None.
             namespace: HEADRACE_NAMESPACE if None, then `default`.
             partitions: into how many the namespace is divided; HEADRACE_PARTITIONS if None, then 1. The worker serves
                 all of them.

@@ -25,7 +25,10 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
 def server_options(command: F) -> F:
     """The command takes `url`, `namespace` and `partitions`."""
     url = option(
-        "--url", envvar="HEADRACE_URL", metavar="URL", help="Server: redis://, rediss://, unix:// or redis+cluster://."
+        "--url",
+        envvar="HEADRACE_URL",
+        metavar="URL",
+        help="Server: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://.",
     )
     namespace = option(
         "--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]"

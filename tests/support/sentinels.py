@@ -1,0 +1,177 @@
+"""A real service that sentinels watch: a master, its replicas, and the sentinels, each a process on loopback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+
+from headrace_worker.embedded import EmbeddedServer, find_binary, tethered
+from tests.support.waiting import wait_until
+
+NAME = "mill"
+_UNREACHED = (redis.RedisError, OSError)
+_SYNC_AT_ONCE = ("--repl-diskless-sync-delay", "0")
+
+
+class Sentinel:
+    """One sentinel's process."""
+
+    def __init__(self, binary: Path, folder: Path, master_port: int, down_after_ms: int) -> None:
+        folder.mkdir()
+        self.port = _free_port()
+        config = folder / "sentinel.conf"  # it writes there what it learns
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor {NAME} 127.0.0.1 {master_port} 2\n"
+            f"sentinel down-after-milliseconds {NAME} {down_after_ms}\n"
+            f"sentinel failover-timeout {NAME} 2000\nsentinel parallel-syncs {NAME} 2\n"
+        )
+        with (folder / "sentinel.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                tethered([str(binary), str(config), "--sentinel"]), stdout=log, stderr=log, start_new_session=True
+            )
+        self.redis: Any = redis.Redis(port=self.port, decode_responses=True)
+
+    def stop(self) -> None:
+        self.redis.close()
+        self._process.kill()
+        self._process.wait()
+
+    def state(self) -> dict[str, str]:
+        """Returns what it knows of the service."""
+        flat = self.redis.execute_command("SENTINEL", "MASTER", NAME)
+        return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def is_settled(self, replicas: int, sentinels: int) -> bool:
+        """It knows all replicas and all other sentinels."""
+        state = self.state()
+        return (int(state["num-slaves"]), int(state["num-other-sentinels"])) == (replicas, sentinels - 1)
+
+
+class Watched:
+    """The service: one master, two replicas that have synced, three sentinels that know all of them."""
+
+    def __init__(self, folder: Path, binary: Path | None = None, *, down_after_ms: int = 500, extra: Any = ()) -> None:
+        """Nothing is started yet.
+
+        Args:
+            extra: further options of each server.
+        """
+        self._folder = folder
+        self._binary = (binary or find_binary()).absolute()
+        self._down_after_ms = down_after_ms
+        self._extra = tuple(extra)
+        self._ends = ExitStack()
+        self.servers: list[EmbeddedServer] = []
+        self.sentinels: list[Sentinel] = []
+
+    def __enter__(self) -> Self:
+        try:
+            master = self._start_server()
+            for _ in range(2):
+                self._start_server("--replicaof", "127.0.0.1", str(master.port))
+            with redis.Redis.from_url(master.tcp_url) as client:
+                wait_until(lambda: self._synced(client) == 2, 60, what="two replicas that have synced")
+            for place in range(3):
+                at = self._folder / f"sentinel-{place}"
+                self.sentinels.append(Sentinel(self._binary, at, master.port or 0, self._down_after_ms))
+                self._ends.callback(self.sentinels[-1].stop)
+            for sentinel in self.sentinels:
+                wait_until(partial(sentinel.is_settled, 2, 3), 60, what="settled sentinels", ignoring=_UNREACHED)
+        except BaseException:
+            self._ends.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ends.close()
+
+    def url(self, *, userinfo: str = "", options: str = "") -> str:
+        """Returns the service's URL."""
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{userinfo}{hosts}/{NAME}/0{options}"
+
+    @property
+    def master(self) -> EmbeddedServer:
+        """The server that the first sentinel names."""
+        port = int(self.sentinels[0].state()["port"])
+        return next(server for server in self.servers if server.port == port)
+
+    @property
+    def replicas(self) -> list[EmbeddedServer]:
+        """The servers that run and are not the master."""
+        return [server for server in self.servers if server.is_running and server is not self.master]
+
+    def _start_server(self, *options: str) -> EmbeddedServer:
+        extra = (*_SYNC_AT_ONCE, *self._extra, *options)
+        server = EmbeddedServer(binary=self._binary, unix_socket=False, port=0, extra=extra)
+        server.start()
+        self._ends.callback(server.stop)
+        self.servers.append(server)
+        return server
+
+    @staticmethod
+    def _synced(client: Any) -> int:
+        info = client.info("replication")
+        return sum(info[f"slave{n}"]["state"] == "online" for n in range(info["connected_slaves"]))
+
+
+class Liar:
+    """Something that answers as a sentinel does, with whatever the test says: as one that was cut off would."""
+
+    def __init__(self, port: int | None) -> None:
+        self.port_of_master = port
+        self.asked = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.port}/{NAME}"
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._answer, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            while chunk := client.recv(65_536):
+                for command in chunk.split(b"*")[1:]:
+                    client.sendall(self._reply(command))
+
+    def _reply(self, command: bytes) -> bytes:
+        if b"GET-MASTER-ADDR-BY-NAME" not in command:
+            return b"+OK\r\n"
+        self.asked += 1
+        if self.port_of_master is None:
+            return b"*-1\r\n"
+        port = str(self.port_of_master).encode()
+        return b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%s\r\n" % (len(port), port)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port

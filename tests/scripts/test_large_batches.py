@@ -7,7 +7,7 @@ import pytest
 from headrace import calls
 from headrace_worker import protocol
 from headrace_worker.delivery import Delivery, EventEntry
-from headrace_worker.protocol import Dispatched, HeldEntry, Matched, Promoted, Retried, Settled
+from headrace_worker.protocol import BadEntry, Dispatched, HeldEntry, Matched, Promoted, Retried, Settled
 from headrace_worker.route import Route
 from tests.scripts.cases.case import (
     BODY,
@@ -160,7 +160,7 @@ def test_an_entry_of_many_fields(world: World) -> None:
     """Of a foreign entry with thousands of fields as many are set aside as a script can."""
     world.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
     world.hold("queue:app/default", "workers", "w1", "5-0")
-    ran = world.run(protocol.bury(world.keys, queue(world), "5-0", "unreadable", "no entry", RETENTION))
+    ran = world.run(protocol.bury(world.keys, queue(world), BadEntry("5-0", "unreadable", "no entry"), RETENTION))
     assert ran.gave == 1
     letter = ran.changes["dead new-1"]
     assert isinstance(letter, dict)

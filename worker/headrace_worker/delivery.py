@@ -119,6 +119,17 @@ def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
     return Delivery(queue, entry_id.decode(), event_id, job_id, state, body or None, size)
 
 
+def named_by(entry: Entry) -> tuple[str, str]:
+    """Returns the event's id and the job's that an entry names, as far as they can be read; else empty texts."""
+    fields = entry[1] or []
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    try:
+        event_id, job_id = found.get(b"e", found.get(b"i", b"")).decode(), found.get(b"j", b"").decode()
+    except UnicodeDecodeError:
+        return "", ""
+    return event_id, job_id if is_name(job_id) else ""
+
+
 def decode_event_entry(entry: Entry) -> EventEntry:
     """Returns an entry of `events`, or raises UndecodableEvent."""
     entry_id, fields = entry

@@ -16,9 +16,9 @@ from headrace import HeadraceError, OutOfMemory, SealedEvent, ServerError, Serve
 from headrace.calls import MAX_BATCH_BYTES
 from headrace.codec import INLINE_BYTES, SEALED_FORMAT, StoredEvent, decode_event, open_event
 from headrace_worker import protocol
-from headrace_worker.delivery import Entry, EventEntry, decode_event_entry
+from headrace_worker.delivery import Entry, EventEntry, decode_event_entry, named_by
 from headrace_worker.loops import spawn, wait_either
-from headrace_worker.protocol import Dispatched, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol import BadEntry, Dispatched, Matched, QueuesFull, RoutesStale
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
 from headrace_worker.route import Route, Routes, RoutesTooNew
 from headrace_worker.state import WorkerState
@@ -157,7 +157,7 @@ class Dispatcher:
                 event = decode_event_entry(entry)
                 events.append(event if event.event is not None else await self._with_body(event))
             except UndecodableEvent as exc:
-                await self._bury(entry[0].decode(), str(exc))
+                await self._bury(entry[0].decode(), named_by(entry)[0], str(exc))
         return events
 
     async def _with_body(self, entry: EventEntry) -> EventEntry:
@@ -182,7 +182,7 @@ class Dispatcher:
                 else:
                     found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
-                await self._bury(event.entry, str(exc))
+                await self._bury(event.entry, event.event_id, str(exc))
         return found
 
     def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
@@ -218,7 +218,7 @@ class Dispatcher:
             return await self._send(batch[:half], version) and await self._send(batch[half:], version)
         if not await has_foreign_record(self._state, batch[0].entry.event_id):
             raise error
-        await self._bury(batch[0].entry.entry, str(error))
+        await self._bury(batch[0].entry.entry, batch[0].entry.event_id, str(error))
         return True
 
     async def _send_to_full_server(self, batch: Sequence[Matched], version: str) -> bool:
@@ -257,11 +257,11 @@ class Dispatcher:
                 waiting.append(matched)
         return waiting
 
-    async def _bury(self, entry: str, error: str) -> None:
+    async def _bury(self, entry: str, event_id: str, error: str) -> None:
         log.error("event can't be read and is set aside in dead", entry=entry, error=error)
         keys, retention = self._state.keys, self._state.config.retention
-        call = protocol.bury(keys, protocol.events_stream(keys), entry, "unreadable", error, retention)
-        await self._state.commands.run([call])
+        bad = BadEntry(entry, "unreadable", error, event_id)
+        await self._state.commands.run([protocol.bury(keys, protocol.events_stream(keys), bad, retention)])
 
 
 def _noted(answer: Dispatched | RoutesStale | QueuesFull) -> Dispatched | RoutesStale | QueuesFull:

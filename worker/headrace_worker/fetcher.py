@@ -18,12 +18,12 @@ import structlog
 
 from headrace import HeadraceError, ServerNotReady, UndecodableEvent
 from headrace_worker import protocol
-from headrace_worker.delivery import Delivery, Entry, Stream, decode_delivery
+from headrace_worker.delivery import Delivery, Entry, Stream, decode_delivery, named_by
 from headrace_worker.executor import Executor
 from headrace_worker.hand import Hand, Held
 from headrace_worker.last_life import LastLife
 from headrace_worker.loops import wait_either
-from headrace_worker.protocol import MAX_READ, HeldEntry
+from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
 from headrace_worker.reading import Reader, is_refusal, own_entries
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
@@ -124,7 +124,7 @@ class Fetcher:
             try:
                 delivery = decode_delivery(queue, entry)
             except UndecodableEvent as exc:
-                await self._bury(queue, entry[0].decode(), str(exc))
+                await self._bury(queue, BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry)))
                 continue
             if not self._was_delivered_before(delivery):
                 whole.append(delivery)
@@ -191,16 +191,17 @@ class Fetcher:
                 raise body
             if body is None or isinstance(body, HeadraceError):
                 why = "and the record is gone" if body is None else f"which can't be read: {body}"
-                await self._bury(delivery.queue, delivery.entry, f"the event's payload was only in its record, {why}")
+                error = f"the event's payload was only in its record, {why}"
+                bad = BadEntry(delivery.entry, "unreadable", error, delivery.event_id, delivery.job_id)
+                await self._bury(delivery.queue, bad)
             else:
                 found.append(msgspec.structs.replace(delivery, body=body))
         return found
 
-    async def _bury(self, queue: Stream, entry: str, error: str) -> None:
-        log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=entry, error=error)
+    async def _bury(self, queue: Stream, bad: BadEntry) -> None:
+        log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=bad.entry, error=bad.error)
         retention = self._state.config.retention
-        call = protocol.bury(self._state.keys, queue, entry, "unreadable", error, retention)
-        await self._state.commands.run([call])
+        await self._state.commands.run([protocol.bury(self._state.keys, queue, bad, retention)])
 
     async def _look_for_unseen(self) -> None:
         """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""

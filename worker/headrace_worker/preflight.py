@@ -21,7 +21,7 @@ from headrace.outgoing import SendOptions, prepare
 from headrace_worker import protocol, rights
 from headrace_worker.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.errors import StartRefused
-from headrace_worker.protocol import HeldEntry, Matched, Registration, Retried, Settled
+from headrace_worker.protocol import BadEntry, HeldEntry, Matched, Registration, Retried, Settled
 from headrace_worker.route import Route
 from headrace_worker.state import WorkerState
 
@@ -125,7 +125,7 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
     )
     delivery = await take()
     await ask(
-        protocol.bury(keys, queue, delivery.entry, "scratch", "", _SHORT),
+        protocol.bury(keys, queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT),
         calls.cancel(keys, _NAME, _SHORT),
         protocol.end_lease(keys, _NAME),
         protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1),

@@ -15,8 +15,8 @@ import structlog
 from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady, UndecodableEvent
 from headrace.keys import Keys
 from headrace_worker import protocol
-from headrace_worker.delivery import Stream, decode_delivery
-from headrace_worker.protocol import HeldEntry
+from headrace_worker.delivery import Stream, decode_delivery, named_by
+from headrace_worker.protocol import BadEntry, HeldEntry
 from headrace_worker.reading import has_foreign_record, is_refusal
 from headrace_worker.state import WorkerState
 
@@ -157,8 +157,8 @@ class Rescuer:
         if not await has_foreign_record(self._state, held[0].record.removeprefix(keys.event_prefix)):
             raise answer
         log.error("entry of a dead worker can't be handled and is set aside in dead", entry=held[0].entry)
-        bury = protocol.bury(keys, stream, held[0].entry, "unreadable", str(answer), config.retention)
-        await self._state.commands.run([bury])
+        bad = BadEntry(held[0].entry, "unreadable", str(answer))
+        await self._state.commands.run([protocol.bury(keys, stream, bad, config.retention)])
         return 0
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
@@ -180,9 +180,8 @@ class Rescuer:
                 delivery = decode_delivery(stream, entry)
                 held.append(HeldEntry(delivery.entry, keys.event(delivery.event_id), delivery.job))
             except UndecodableEvent as exc:
-                retention = self._state.config.retention
-                call = protocol.bury(keys, stream, entry[0].decode(), "unreadable", str(exc), retention)
-                await self._state.commands.run([call])
+                bad = BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry))
+                await self._state.commands.run([protocol.bury(keys, stream, bad, self._state.config.retention)])
         return held
 
 

@@ -32,7 +32,7 @@ from headrace_worker.outcome import (
     TimedOut,
     Unreadable,
 )
-from headrace_worker.protocol import Retried, Settled
+from headrace_worker.protocol import BadEntry, Retried, Settled
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.settler")
@@ -235,8 +235,8 @@ class Settler:
         delivery = item.held.delivery
         log.error("entry can't be handled and is set aside in dead", run=delivery.run_id, error=error)
         retention = self._state.config.retention
-        call = protocol.bury(self._state.keys, delivery.queue, delivery.entry, reason, error, retention)
-        await self._state.commands.run([call])
+        bad = BadEntry(delivery.entry, reason, error, delivery.event_id, delivery.job_id)
+        await self._state.commands.run([protocol.bury(self._state.keys, delivery.queue, bad, retention)])
         self._hand.settled(item.held)
 
     def _done(self, group: list[_Item], missed: list[int]) -> None:

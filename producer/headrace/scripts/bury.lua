@@ -1,29 +1,83 @@
--- An entry that can't be handled is acknowledged, deleted, and stands in `dead` as it was, with the reason.
+-- An entry that can't be handled is acknowledged, deleted, and stands in `dead` as it was, with the reason; the run whose entry it is has failed, and the event that it was to dispatch has no runs.
 --
--- KEYS[1]  stream  where the entry is
--- KEYS[2]  stream  dead
--- ARGV[1]  text    the stream's group
--- ARGV[2]  text    the entry
--- ARGV[3]  text    the reason, one word
--- ARGV[4]  text    the error
--- ARGV[5]  ms      retention after failure
+-- KEYS[1]     stream  where the entry is
+-- KEYS[2]     stream  dead
+-- KEYS[3]     stream  runs
+-- KEYS[4]     hash    the record of the event that the entry names; none where it names none
+-- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
+-- ARGV[6]     text    the prefix of the channels that hear of settled events
+-- ARGV[7]     count   entries that `runs` keeps, about
+-- ARGV[8]     text    the stream's group
+-- ARGV[9]     text    the entry
+-- ARGV[10]    text    the reason, one word
+-- ARGV[11]    text    the error
+-- ARGV[12]    bytes   the error as the outcome of a run
+-- ARGV[13]    text    the event's id
+-- ARGV[14]    text    `<app>/<job id>`; empty in `events`
 --
 -- Returns  1  when it is in `dead` now
 -- Returns  0  when it was not in the group's hands any more; nothing happened
 --
--- It frees first, so a full server lets it pass. The record, if there is one, is not touched: it may be what is wrong.
+-- It frees first, so a full server lets it pass. The record may be what is wrong, or another's: one of a foreign type,
+-- or that does not name this entry, is not touched, and the dead letter belongs to no run then.
 --@ include _time
-local oldest = text(math.max(now_ms() - tonumber(ARGV[5]), 0))
-redis.call('XLEN', KEYS[2])
-local found = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+--@ include _list
+--@ include _run
+--@ include _close
+local stream, dead, record, entry, id, job = KEYS[1], KEYS[2], KEYS[4], ARGV[9], ARGV[13], ARGV[14]
+local now, reason, outcome = now_ms(), ARGV[10], ARGV[12]
+redis.call('XLEN', dead)
+redis.call('XLEN', KEYS[3])
+local raw = redis.call('XRANGE', stream, entry, entry)[1]
+raw = raw and raw[2] or {}
+local stored = record and redis.pcall('HMGET', record, 'm', 'w', 'o', 'e', 'r:' .. job) or {}
+if stored.err and not string.find(stored.err, 'WRONGTYPE') then
+  return stored
+end
+local header, waited, counted, body, field = unpack(stored, 1, 5)
+local status, attempt, lost, since, replay, queue, recorded = run_of(field or '')
+local is_run = recorded == entry and (status == 'q' or status == 'x')
+
+-- An event that is not dispatched yet, whose body is that of the entry.
+local function is_event()
+  local values = {}
+  for i = 1, math.min(#raw, 4000), 2 do
+    values[raw[i]] = raw[i + 1]
+  end
+  local is_whole = body and (values['b'] == body or (values['b'] == '' and values['z'] == text(#body)))
+  return is_whole and job == '' and values['i'] == id and string.find(header or '', ' [1-9]%d* 0 %-$')
+end
+local is_undispatched = is_event()
+
+if redis.call('XACK', stream, ARGV[8], entry) == 0 then
   return 0
 end
-redis.call('XDEL', KEYS[1], ARGV[2])
-local fields = { 'reason', ARGV[3], 'error', ARGV[4] }
-for i = 1, math.min(found and #found[2] or 0, 4000), 2 do
-  fields[#fields + 1] = 'raw.' .. found[2][i]
-  fields[#fields + 1] = found[2][i + 1]
+redis.call('XDEL', stream, entry)
+local fields = { 'reason', reason, 'error', is_run and outcome or ARGV[11] }
+if is_run then
+  fields[5], fields[6] = 'run', id .. ':' .. job
 end
-redis.call('XADD', KEYS[2], 'MINID', '~', oldest, '*', unpack(fields))
+for i = 1, math.min(#raw, 4000), 2 do
+  fields[#fields + 1] = 'raw.' .. raw[i]
+  fields[#fields + 1] = raw[i + 1]
+end
+local letter = redis.call('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*', unpack(fields))
+local open = 0
+if is_run then
+  local line = 'f ' .. attempt .. ' ' .. lost .. ' ' .. since .. ' ' .. replay .. ' ' .. queue .. ' ' .. letter
+  redis.call('HSET', record, 'r:' .. job, line .. ' - 0 ' .. text(now) .. '\n' .. outcome)
+  if counted and string.find(counted, '^%d+$') then
+    open = redis.call('HINCRBY', record, 'o', -1)
+    redis.call('HSET', record, 'f', 1)
+  end
+elseif is_undispatched then
+  header = string.sub(header, 1, -2) .. '0'
+  redis.call('HSET', record, 'm', header)
+end
+if (is_run or is_undispatched) and open <= 0 then
+  close(record, header, true, waited, id)
+end
+if is_run then
+  list(KEYS[3], ARGV[7], { id .. ':' .. job, 'f' })
+end
 return 1

@@ -50,13 +50,14 @@ from headrace_worker.protocol.rescuing import (
     release,
     rescue,
 )
-from headrace_worker.protocol.settling import Retried, Settled, bury, retry, settle, started
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled, bury, retry, settle, started
 
 __all__ = [
     "BELL_GROUP",
     "DISPATCH_GROUP",
     "MAX_READ",
     "WORKERS_GROUP",
+    "BadEntry",
     "Consumer",
     "Dispatched",
     "DueMember",

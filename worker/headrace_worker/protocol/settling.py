@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from headrace import RunError
 from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, script_call
+from headrace.codec import encode_outcome
 from headrace.keys import Keys
 from headrace_worker.delivery import Delivery, Stream
 from headrace_worker.protocol.policy import before_id, policy
@@ -30,6 +32,25 @@ class Retried(msgspec.Struct, frozen=True, gc=False):
     elapsed_ms: int
     delay_ms: int
     outcome: bytes
+
+
+class BadEntry(msgspec.Struct, frozen=True):
+    """An entry that can't be handled, and why.
+
+    Attributes:
+        reason: one word, `unreadable` or `unsettled`.
+        event_id: of the event that it names; empty where that can't be read.
+        job_id: of the job that it names; empty in `events`.
+    """
+
+    entry: str
+    reason: str
+    error: str
+    event_id: str = ""
+    job_id: str = ""
+
+
+_ERROR_OF = {"unreadable": "Unreadable", "unsettled": "Unsettled"}
 
 
 def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[list[int]]:
@@ -85,7 +106,12 @@ def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Ca
     return script_call("started", names, argv, int)
 
 
-def bury(keys: Keys, stream: Stream, entry: str, reason: str, error: str, retention: Retention) -> Call[int]:
-    """Sets an entry that can't be handled aside in `dead`, as it is."""
-    argv = (stream.group, entry, reason, error, retention.millis()[1])
-    return script_call("bury", (stream.key, keys.dead), argv, int)
+def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Call[int]:
+    """Sets an entry that can't be handled aside in `dead`, as it is; the run or event that it was for ends with it."""
+    names = [keys.dead, keys.runs]
+    if bad.event_id:
+        names.append(keys.event(bad.event_id))
+    job = f"{stream.app}/{bad.job_id}" if stream.app else ""
+    outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
+    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job)
+    return script_call("bury", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)

@@ -30,12 +30,20 @@ if not body then
   return { 'gone', status }
 end
 redis.call('XLEN', KEYS[4])
+local is_counted, failed = open and string.find(open, '^%d+$'), 0
+local fields = is_counted and redis.call('HGETALL', record) or {}
+for i = 1, #fields, 2 do
+  if fields[i] ~= field and string.find(fields[i], '^r:') and string.find(fields[i + 1], '^[fti] ') then
+    failed = 1
+  end
+end
 local whole = #body <= tonumber(ARGV[4])
 local entry = redis.call('XADD', KEYS[2], '*', 'e', ARGV[1], 'j', string.match(ARGV[2], '/(.*)$'),
   's', '1 0 0 1 ' .. #body, 'b', whole and body or '')
 redis.call('HSET', record, field, 'q 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
-if open and string.find(open, '^%d+$') then
+if is_counted then
   redis.call('HINCRBY', record, 'o', 1)
+  redis.call('HSET', record, 'f', failed)
 end
 redis.call('PERSIST', record)
 redis.call('XDEL', KEYS[4], dead_entry)

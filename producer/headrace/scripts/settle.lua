@@ -106,7 +106,7 @@ for i = 1, nruns do
       if failed and open > 0 then
         redis.call('HSET', record, 'f', 1)
       end
-      failed = failed or redis.call('HMGET', record, 'f')[1]
+      failed = failed or redis.call('HMGET', record, 'f')[1] == '1'
     end
     if open <= 0 then
       close(record, header, failed, waited, id)

@@ -60,7 +60,14 @@ def a_run_with_an_invalid_payload(world: World) -> Step:
 def one_of_several(world: World) -> Step:
     """Where an event has several runs, one more of them is open."""
     seed_failed_run(world, fields={"o": 1, "f": 1, "r:app/other": run_line("q", "1-0")})
-    return _rerun(world, ("queued", "new-1"), {**_queued(), "event:e1 o": "2"})
+    return _rerun(world, ("queued", "new-1"), {**_queued(), "event:e1 o": "2", "event:e1 f": "0"})
+
+
+@case
+def one_of_several_failures(world: World) -> Step:
+    """Where another run of the event has failed too, its record still knows of a failure."""
+    seed_failed_run(world, fields={"o": 0, "r:app/other": run_line("t", "4-0")})
+    return _rerun(world, ("queued", "new-1"), {**_queued(), "event:e1 o": "1", "event:e1 f": "1"})
 
 
 @case

@@ -32,7 +32,7 @@ for i = 3, #ARGV do
       item.kept, item.queue, item.rest = string.match(field or '', '^w (%d+ %d+ %d+ %d+) (%S+) %S+ (.*)$')
     else
       item.id = string.sub(member, 3)
-      item.kept = string.match(header or '', '^(%S+ %a %d+) 0 0 ')
+      item.kept = string.match(header or '', '^(%S+ %a %d+) 0 0 %-$')
     end
     item.is_lost = not (header and body and item.kept)
     item.is_headless = not header

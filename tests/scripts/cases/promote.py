@@ -312,3 +312,11 @@ def a_drop_among_others(world: World) -> Step:
         "bell:app new-1": {"r": ""},
     }
     return _promote(world, ["r:default:gone:app/job", _RUN], changes, dropped=1)
+
+
+@case
+def an_event_that_was_dispatched_before_its_time(world: World) -> Step:
+    """A foreign entry of `events` can dispatch a delayed event; it is not dispatched once more when it is due."""
+    seed_record(world, "e1", due=PAST, delivered=0, runs="1", fields={"r:app/job": run_line("q", "1-0")})
+    world.seed("ZADD", "due", PAST, "e:e1")
+    return _promote(world, ["e:e1"], {"due e:e1": None}, dropped=1)

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from headrace import HeadraceError
 from headrace_worker.filters import MAX_DEPTH, FilterError, compile_filter
 from tests.properties.naive_filter import naive_passes
 
@@ -685,11 +686,13 @@ def test_an_error_names_the_filter_by_what_it_is() -> None:
 
 
 def test_an_error_holds_its_facts() -> None:
-    """A FilterError is a ValueError with the path and the reason, also after it was copied or pickled."""
+    """A FilterError is one of ours, and a ValueError, with the path and the reason, also copied or pickled."""
     with pytest.raises(ValueError, match="expected a dict") as caught:
         compile_filter(None)
     for error in (caught.value, copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
         assert isinstance(error, FilterError)
+        assert isinstance(error, HeadraceError)
+        assert isinstance(error, ValueError)
         assert (error.path, error.reason) == ("filter", "expected a dict, not None")
         assert str(error) == "filter: expected a dict, not None"
 

@@ -140,10 +140,41 @@ def test_a_fingerprint_without_subscriptions_is_passed_over() -> None:
     assert _matched(Routes("2", {"app": stored}), "a") == {"app/kept"}
 
 
+@pytest.mark.parametrize("age", [b"", b"x", b"-5", b"1e9", b"9" * 5_000, b"\xb2"])
+def test_an_age_that_is_none_is_that_of_the_oldest(age: bytes) -> None:
+    """The app's other versions come before it, and other apps' events go on."""
+    stored = _hash((OLD, 1, ["w1"]), (NEW, 2, ["w2"]))
+    stored[b"n:" + fingerprint_of(NEW).encode()] = age
+    routes = Routes("2", {"app": stored, "other": _hash((_blob(mine="a"), 1, ["w"]))})
+    assert _matched(routes, "a") == {"app/kept", "other/mine"}
+
+
 # Versions of the format.
 
 
-@pytest.mark.parametrize("damaged", [b"", b"\xc1", b"\x81\xa6format", b"\x82\xa6format\x01\xa4jobs\x05"])
+def _hostile(job: str = "job", queue: str = "queue", **trigger: Any) -> bytes:
+    """Subscriptions that no release of Headrace has stored."""
+    subscription = {"job": job, "queue": queue, "trigger": {"names": ["signed.up"], **trigger}}
+    return msgspec.msgpack.encode({"format": ROUTES_FORMAT, "jobs": [subscription]})
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"\xc1",
+        b"\x81\xa6format",
+        b"\x82\xa6format\x01\xa4jobs\x05",
+        _hostile("job\xff").replace(b"\xc3\xbf", b"\xff\xff"),
+        _hostile(filter={"deep": 1}).replace(b"\x01", b"\x91" * 5_000 + b"\x01"),
+        _hostile("a/b"),
+        _hostile("a:b"),
+        _hostile(""),
+        _hostile(queue="a b"),
+        _hostile(filter={"plan": "pro"}),
+        _hostile(context_filter={"plan": [{"$like": "p%"}]}),
+    ],
+)
 def test_damaged_subscriptions_hinder_no_other_app(damaged: bytes) -> None:
     """They match nothing and are named; an older version of the same app counts in their place."""
     older = _blob(old="signed.up")

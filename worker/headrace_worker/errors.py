@@ -2,6 +2,7 @@
 
 HeadraceError
 ├── JobError           a job is defined in a way that can't work; its app can't be used
+├── FilterError        a filter is not of the language (in `filters`); the path says where
 ├── StartRefused       the worker can't start on this server; nothing was started
 └── RunControl         raised by a job's function to say how its run goes on
     ├── RetryAfter

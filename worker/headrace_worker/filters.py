@@ -32,6 +32,8 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final, TypeGuard
 
+from headrace import HeadraceError
+
 MAX_DEPTH: Final = 64
 """How many dicts of a filter may stand inside one another."""
 
@@ -43,7 +45,7 @@ _LIST: Final = (list, tuple)
 _HALF_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-class FilterError(ValueError):
+class FilterError(HeadraceError, ValueError):
     """A filter is wrong: `path` says where, as in `filter.address.city[1]`, and `reason` says why."""
 
     def __init__(self, path: str, reason: str) -> None:

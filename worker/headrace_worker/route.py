@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from headrace import HeadraceError
+from headrace import ConfigurationError, HeadraceError
 from headrace.codec import StoredEvent, decode_value
+from headrace.keys import check_name
 from headrace_worker.app import App
-from headrace_worker.filters import compile_filter
+from headrace_worker.filters import FilterError, compile_filter
 from headrace_worker.trigger import Trigger
 
 ROUTES_FORMAT = 1
 """What a dispatcher must be able to evaluate; raised when triggers learn something that older ones do not know."""
+
+
+_MOST_DIGITS = 18
 
 
 class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,6 +74,7 @@ def fingerprint_of(subscriptions: bytes) -> str:
 
 class _Candidate(msgspec.Struct, frozen=True):
     route: Route
+    names: tuple[str, ...]
     sources: frozenset[str]
     passes: _Test | None
     context_passes: _Test | None
@@ -96,39 +101,29 @@ class Routes:
         self._live: set[str] = set()
         self.unreadable: list[str] = []
         for app, fields in stored.items():
-            for subscription in self._effective(app, fields):
-                self._add(app, subscription)
+            for candidate in self._effective(app, fields):
+                for name in candidate.names:
+                    self._by_name.setdefault(name, []).append(candidate)
 
-    def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[Subscription]:
-        """Returns each job's subscription of the newest fingerprint with a live worker; if none lives, the last one."""
+    def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[_Candidate]:
+        """Returns each job's route of the newest fingerprint with a live worker; if none lives, the last one."""
         prints = {value for field, value in fields.items() if field.startswith(b"w:")}
         alive = bool(prints)
         if not alive and b"last" in fields:
             prints = {fields[b"last"]}
-        newest_first = sorted(prints, key=lambda each: int(fields.get(b"n:" + each, b"0")), reverse=True)
-        jobs: dict[str, Subscription] = {}
+        newest_first = sorted(prints, key=lambda each: _age_of(fields.get(b"n:" + each, b"")), reverse=True)
+        jobs: dict[str, _Candidate] = {}
         for fingerprint in newest_first:
             blob = fields.get(b"s:" + fingerprint)
-            subscriptions = None if blob is None else _decode(app, blob)
-            if subscriptions is None:
+            candidates = None if blob is None else _decode(app, blob)
+            if candidates is None:
                 self.unreadable.append(f"{app} {fingerprint.decode('utf-8', 'backslashreplace')}")
                 continue
-            for subscription in subscriptions:
-                jobs.setdefault(subscription.job, subscription)
+            for candidate in candidates:
+                jobs.setdefault(candidate.route.job, candidate)
                 if alive:
-                    self._live.add(f"{app}/{subscription.job}")
+                    self._live.add(candidate.route.job)
         return jobs.values()
-
-    def _add(self, app: str, subscription: Subscription) -> None:
-        trigger = subscription.trigger
-        candidate = _Candidate(
-            Route(f"{app}/{subscription.job}", app, subscription.queue),
-            frozenset(trigger.sources),
-            compile_filter(trigger.filter) if trigger.filter else None,
-            compile_filter(trigger.context_filter, at="context_filter") if trigger.context_filter else None,
-        )
-        for name in trigger.names:
-            self._by_name.setdefault(name, []).append(candidate)
 
     def match(self, event: StoredEvent) -> list[Route]:
         """Returns the routes of the jobs that the event matches, each once; raises UndecodableEvent."""
@@ -167,15 +162,32 @@ class Routes:
 _UNREAD: object = object()
 
 
-def _decode(app: str, blob: bytes) -> list[Subscription] | None:
-    """Returns stored subscriptions; None for bytes that are none."""
+def _age_of(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else 0
+
+
+def _decode(app: str, blob: bytes) -> list[_Candidate] | None:
+    """Returns stored subscriptions, ready to match; None for bytes that are none."""
     try:
         needed = _needed_format(blob)
         if needed > ROUTES_FORMAT:
             raise RoutesTooNew(app, needed)
-        return _decoder.decode(blob).jobs
-    except msgspec.MsgspecError:
+        return [_candidate(app, subscription) for subscription in _decoder.decode(blob).jobs]
+    except (msgspec.MsgspecError, ConfigurationError, FilterError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _candidate(app: str, subscription: Subscription) -> _Candidate:
+    trigger = subscription.trigger
+    check_name("app", app)
+    route = Route(f"{app}/{check_name('job', subscription.job)}", app, check_name("queue", subscription.queue))
+    return _Candidate(
+        route,
+        trigger.names,
+        frozenset(trigger.sources),
+        compile_filter(trigger.filter) if trigger.filter else None,
+        compile_filter(trigger.context_filter, at="context_filter") if trigger.context_filter else None,
+    )
 
 
 class _Needed(msgspec.Struct):

@@ -57,7 +57,7 @@ class Root(click.Group):
             raise
         except click.UsageError as exc:
             raise _usage_failure(exc) from exc
-        except (HeadraceError, FilterError) as exc:
+        except HeadraceError as exc:
             raise (AskedWrongly if isinstance(exc, _WRONG_QUESTIONS) else NotSo)(str(exc)) from exc
 
 

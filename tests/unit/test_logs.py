@@ -95,6 +95,39 @@ def test_an_exception_is_part_of_its_line_or_below_it(capsys: pytest.CaptureFixt
             assert "Traceback" in json.loads(written)["exception"]
 
 
+class _Hostile(Exception):
+    def __repr__(self) -> str:
+        return HOSTILE
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_exception_forges_a_line(capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat) -> None:
+    """Its message may hold what looks like a line: for people each line of it stands behind a bar."""
+    logs.configure(log_format)
+    try:
+        raise ValueError(HOSTILE)  # noqa: TRY301 - it needs a traceback
+    except ValueError:
+        structlog.get_logger().exception("failed", value=_Hostile(), **{HOSTILE: 1})
+    first, *others = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert "failed" in first
+    assert all(line.startswith("  | ") for line in others)
+    assert all(part.isprintable() for part in (first, *others))
+    assert any("forged" in line for line in others) or log_format == "json"
+
+
+def test_a_traceback_shows_no_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """They may hold payloads; rich, where it is installed, would show them."""
+    logs.configure("console")
+    payload = {"card": 4_000 + 71}
+    try:
+        payload["number"]
+    except KeyError:
+        structlog.get_logger().exception("failed")
+    written = capsys.readouterr().err
+    assert "KeyError: 'number'" in written
+    assert "4071" not in written
+
+
 def test_the_level_is_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
     """Lines below it are not written."""
     logs.configure("json", "warning")

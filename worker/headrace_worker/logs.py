@@ -18,7 +18,11 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     """Every line of structlog goes to standard error, in the format and from the level given."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Not rich's, which shows the variables of each frame, and with them payloads.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if console
         else structlog.processors.JSONRenderer(sort_keys=False)
     )
@@ -28,8 +32,8 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
             _add_run,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
             _escape if console else _unchanged,
-            *([] if console else [structlog.processors.format_exc_info]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -48,11 +52,30 @@ def _add_run(_logger: Any, _method: str, line: Any) -> Any:
 
 
 def _escape(_logger: Any, _method: str, line: Any) -> Any:
-    """Line breaks and control characters in values are escaped: event names come from outside."""
-    for name, value in line.items():
-        if isinstance(value, str) and name != "exception" and not value.isprintable():
-            line[name] = value.encode("unicode_escape").decode("ascii")
-    return line
+    """Line breaks and control characters are escaped: event names come from outside.
+
+    An exception's lines stay lines, each behind a bar, as the message of the exception may hold what looks like one.
+    """
+    return {
+        _printable(name): _exception(value) if name == "exception" else _value(value) for name, value in line.items()
+    }
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _printable(value)
+    if isinstance(value, bool | int | float | None):
+        return value
+    shown = repr(value)
+    return value if shown.isprintable() else _printable(shown)
+
+
+def _exception(text: str) -> str:
+    return "\n".join(f"  | {_printable(each)}" for each in text.split("\n"))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def _unchanged(_logger: Any, _method: str, line: Any) -> Any:

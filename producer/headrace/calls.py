@@ -267,7 +267,7 @@ def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> D
         job=parts[1] if parts else None,
         reason=as_text(values.get("reason", b"unknown")),
         error=error_text,
-        buried_at=codec.from_millis(int(entry_id.partition("-")[0])),
+        buried_at=codec.from_millis(min(int(entry_id.partition("-")[0]), codec.MAX_MICROS // 1000)),
         raw={name[4:]: value for name, value in values.items() if name.startswith("raw.")},
     )
 

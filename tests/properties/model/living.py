@@ -1,0 +1,146 @@
+"""Which workers live, lead and sit, and which version of the app is heard. The model's part without entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LEASE = 3
+
+JOBS: dict[str, dict[str, tuple[str, str]]] = {
+    "old": {"a": ("default", "x")},
+    "new": {"a": ("other", "x"), "b": ("other", "xy")},
+}
+"""For each version of the app its jobs, each with its queue and the names that it hears."""
+
+
+@dataclass
+class Known:
+    """The hash of a worker: whether it says what the worker is, and whether it is fenced."""
+
+    has_app: bool = True
+    is_fenced: bool = False
+
+
+@dataclass
+class Answer:
+    """What a worker is told that renews its lease."""
+
+    leads: bool
+    sits: bool
+    lapsed: set[str]
+    dead: set[str]
+
+
+class Living:
+    """The workers of a namespace."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.leases: dict[str, int] = {}
+        self.known: dict[str, Known] = {}
+        self.seats: dict[str, int] = {}
+        self.leader: tuple[str, int] | None = None
+        self.renewed: int | None = None
+        self.quiet = 0
+        self.version = 0
+        self.ages: dict[str, int] = {}
+        self.subscribed: dict[str, str] = {}
+        self.last: str | None = None
+
+    def register(self, worker: str, version: str) -> int:
+        """Returns the version of the routes."""
+        if version not in self.ages:
+            self.version += 1
+            self.ages[version] = self.version
+        elif version not in self.subscribed.values():
+            self.version += 1
+        self.subscribed[worker] = version
+        self.known[worker] = Known()
+        self.leases[worker] = self.now + LEASE
+        return self.version
+
+    def routes(self, name: str) -> list[tuple[str, str]]:
+        """Returns the jobs that hear the name, each with its queue: of the newest version that a worker has."""
+        versions = set(self.subscribed.values()) or ({self.last} if self.last else set())
+        jobs: dict[str, tuple[str, str]] = {}
+        for version in sorted(versions, key=lambda each: -self.ages[each]):
+            for job, subscription in JOBS[version].items():
+                jobs.setdefault(job, subscription)
+        return [(job, queue) for job, (queue, names) in jobs.items() if name in names]
+
+    def renew(self, worker: str, movement: str, seats: int) -> Answer | None:
+        """Returns what the worker is told; None if it is fenced or unknown."""
+        if self.renewed is not None and self.now - self.renewed > LEASE / 2:
+            self.quiet = self.now + LEASE
+        self.renewed = self.now
+        if not self.is_known(worker):
+            return None
+        leads = self._may_lead(worker, movement)
+        ended = [self._ended(ends, worker) if leads and self.now >= self.quiet else set() for ends in self._ends()]
+        self.leases[worker] = self.now + LEASE
+        if movement == "moves" and leads:
+            self.leader = (worker, self.now + LEASE)
+        elif movement == "resigns" and self.leads(worker):
+            self.leader = None
+        return Answer(leads, self._sit(worker, movement, seats), *ended)
+
+    def is_known(self, worker: str) -> bool:
+        """Returns whether the worker has a name that it may use."""
+        known = self.known.get(worker)
+        return known is not None and known.has_app and not known.is_fenced
+
+    def is_fenced(self, worker: str) -> bool:
+        """Returns whether the worker is fenced."""
+        return self.known.get(worker, Known()).is_fenced
+
+    def leads(self, worker: str) -> bool:
+        """Returns whether the worker was the last to lead."""
+        return self.leader is not None and self.leader[0] == worker
+
+    def _ends(self) -> tuple[dict[str, int], dict[str, int]]:
+        return self.seats, self.leases
+
+    def _ended(self, ends: dict[str, int], worker: str) -> set[str]:
+        return {name for name, end in ends.items() if end <= self.now and name != worker}
+
+    def _may_lead(self, worker: str, movement: str) -> bool:
+        holds = self.leader is not None and self.leader[1] > self.now
+        if movement == "moves":
+            return self.leads(worker) or not holds
+        return movement == "stuck" and self.leads(worker) and holds
+
+    def _sit(self, worker: str, movement: str, seats: int) -> bool:
+        """Returns whether the worker has a seat now."""
+        holds = self.seats.get(worker, 0) > self.now
+        taken = sum(end > self.now for end in self.seats.values())
+        if movement == "moves" and seats > 0 and (holds or taken < seats):
+            self.seats[worker] = self.now + LEASE
+            return True
+        if movement == "resigns" or seats == 0:
+            self.seats.pop(worker, None)
+            return False
+        return holds
+
+    def end_lease(self, worker: str) -> bool:
+        """Returns whether the lease has ended by this."""
+        if worker not in self.leases or self.is_fenced(worker):
+            return False
+        self.leases[worker] = self.now
+        self.seats.pop(worker, None)
+        if self.leads(worker):
+            self.leader = None
+        return True
+
+    def _forget(self, worker: str) -> None:
+        for ends in self._ends():
+            ends.pop(worker, None)
+        self.known.pop(worker, None)
+        if self.leads(worker):
+            self.leader = None
+        version = self.subscribed.pop(worker, None)
+        if version is None:
+            return
+        if not self.subscribed:
+            self.last = version
+        elif version not in self.subscribed.values():
+            self.version += 1

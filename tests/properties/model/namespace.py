@@ -1,0 +1,350 @@
+"""What the server should hold: one namespace in plain Python, its scripts as methods that return what they answer.
+
+Nothing here knows keys, texts or milliseconds. Time is a number of hours that only `pass_time` changes; what is due or
+ends at an hour is so from that hour on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tests.properties.model.facts import Facts
+from tests.properties.model.living import Known, Living
+
+LOOK_AGAIN = 4
+QUEUES = ("default", "other")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How many hours a record is kept at least."""
+
+    success: int
+    failure: int
+    client: int
+    sender: int
+
+    def hours(self, kind: str, *, failed: bool) -> tuple[int, int]:
+        """Returns how long contents are kept, and how long the id is remembered at least."""
+        dedupe = {"c": self.client, "s": self.sender, "d": self.failure}[kind]
+        return (self.failure if failed else self.success), dedupe
+
+
+@dataclass(eq=False)
+class Entry:
+    """An entry of `events`, whose job is empty, or of a queue; `holder` has it in hand."""
+
+    event: str
+    job: str = ""
+    state: tuple[int, int, int] = (1, 0, 0)
+    holder: str | None = None
+
+
+Letter = tuple[str, str]
+"""A dead letter: its run and the reason."""
+
+
+@dataclass
+class Run:
+    """A run as its record tells it; `state` is attempt, lost workers, replay."""
+
+    status: str
+    state: tuple[int, int, int]
+    queue: str
+    entry: Entry | None
+    letter: Letter | None = None
+
+
+@dataclass
+class Event:
+    """A record. `count` is how many runs it got, None until dispatch; `ends` when it goes."""
+
+    name: str
+    kind: str
+    payload: Any
+    token: tuple[str, int]
+    status: Literal["delayed", "delivered", "canceled"]
+    count: int | None = None
+    runs: dict[str, Run] = field(default_factory=dict)
+    open: int | None = None
+    failed: bool = False
+    ends: int | None = None
+    has_body: bool = True
+
+
+class Namespace(Living):
+    """One namespace as it should be."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+        self.events: dict[str, Event] = {}
+        self.streams: dict[str, list[Entry]] = {"events": [], **{queue: [] for queue in QUEUES}}
+        self.due: dict[tuple[str, str], int] = {}
+        self.dead: list[Letter] = []
+        self.settled: list[tuple[str, str]] = []
+        self.sent: list[str] = []
+
+    # sending
+
+    def send(self, call: str, place: int, event_id: str, event: Event, hours: int) -> str:
+        """Returns what became of one event of a call: `new`, `again`, `duplicate` or `conflict`."""
+        known = self.events.get(event_id)
+        if known is not None:
+            if known.token[0] == call and known.token[1] >= place:
+                return "again"
+            if known.status != "delayed" or event.kind == "d":
+                return "duplicate"
+            if known.name != event.name:
+                return "conflict"
+        else:
+            self.sent.append(event_id)
+        event.token = (call, place)
+        event.status = "delayed" if hours else "delivered"
+        self.due.pop((event_id, ""), None)
+        if hours:
+            self.due[event_id, ""] = self.now + hours
+        else:
+            self.streams["events"].append(Entry(event_id))
+        self.events[event_id] = event
+        return "new"
+
+    def cancel(self, event_id: str) -> str:
+        """Returns what the script answers."""
+        event = self.events.get(event_id)
+        if event is None:
+            return "missing"
+        if event.status == "delayed":
+            event.status, event.count = "canceled", 0
+            del self.due[event_id, ""]
+            self._close(event_id, failed=False)
+        return event.status
+
+    def promote(self, members: Iterable[tuple[str, str]]) -> None:
+        """Those of the members that are due are in their streams."""
+        for event_id, job in members:
+            if self.due.get((event_id, job), self.now + 1) > self.now:
+                continue
+            del self.due[event_id, job]
+            event = self.events[event_id]
+            if job:
+                run = event.runs[job]
+                self._enqueue(event_id, job, run.queue, run.state)
+            else:
+                event.status = "delivered"
+                self.streams["events"].append(Entry(event_id))
+
+    # the path of a run
+
+    def deliver(self, stream: str, worker: str, count: int) -> list[Entry]:
+        """Returns the entries that the next read of the stream gives, which are in the worker's hands now."""
+        found = [entry for entry in self.streams[stream] if entry.holder is None][:count]
+        for entry in found:
+            entry.holder = worker
+        return found
+
+    def dispatch(self, version: int, entries: Sequence[Entry]) -> int | None:
+        """Returns how many events were dispatched; None if the routes have changed since that version."""
+        if version != self.version:
+            return None
+        dispatched = 0
+        for entry in entries:
+            self._acknowledge("events", entry)
+            event = self.events.get(entry.event)
+            if event is None or event.count is not None:
+                continue
+            dispatched += 1
+            routes = self.routes(event.name)
+            event.count = len(routes)
+            event.open = len(routes) if len(routes) > 1 else None
+            for job, queue in routes:
+                self._enqueue(entry.event, job, queue, (1, 0, 0))
+            if not routes:
+                self._close(entry.event, failed=False)
+        return dispatched
+
+    def start(self, entries: Iterable[Entry]) -> int:
+        """Returns how many of the runs say now that they execute."""
+        runs = [self.events[entry.event].runs[entry.job] for entry in entries if self._is_open(entry)]
+        queued = [run for run in runs if run.status == "q"]
+        for run in queued:
+            run.status = "x"
+        return len(queued)
+
+    def settle(self, ends: Sequence[tuple[Entry, str, str]]) -> list[int]:
+        """Records ends, each an entry, a status and why it is dead; returns the places of those that were not ours."""
+        missed = []
+        for place, (entry, status, reason) in enumerate(ends):
+            if not self._is_open(entry):
+                missed.append(place)
+                continue
+            self._end(entry, status, reason)
+            self.settled.append((f"{entry.event}:app/{entry.job}", status))
+        return missed
+
+    def bury(self, entry: Entry) -> bool:
+        """Returns whether the entry was in hand; it is set aside then, and its run, if it is of one, has failed."""
+        if not entry.job:
+            was_held = self._acknowledge("events", entry)
+            self.dead += [("", "unreadable")] if was_held else []
+            return was_held
+        if not self._is_open(entry):
+            return False
+        self._end(entry, "f", "unreadable")
+        self.settled.append((f"{entry.event}:app/{entry.job}", "f"))
+        return True
+
+    def retry(self, entries: Sequence[Entry], hours: int) -> list[int]:
+        """Lets runs wait; returns the places of those that were not ours."""
+        missed = []
+        for place, entry in enumerate(entries):
+            if not self._is_open(entry):
+                missed.append(place)
+                continue
+            run = self.events[entry.event].runs[entry.job]
+            self._acknowledge(run.queue, entry)
+            attempt, lost, replay = entry.state
+            run.status, run.state, run.entry = "w", (attempt + 1, lost, replay), None
+            self.due[entry.event, entry.job] = self.now + hours
+        return missed
+
+    def put_back(self, stream: str, entries: Iterable[Entry], lost: int = 0) -> int:
+        """Returns how many of the entries were in hand; they are at the end of their stream now."""
+        moved = 0
+        for entry in entries:
+            if not self._acknowledge(stream, entry):
+                continue
+            moved += 1
+            attempt, lost_before, replay = entry.state
+            if entry.job:
+                self._enqueue(entry.event, entry.job, stream, (attempt, lost_before + lost, replay))
+            else:
+                self.streams[stream].append(Entry(entry.event))
+        return moved
+
+    def rerun(self, event_id: str, job: str, queue: str) -> str:
+        """Returns what the script answers."""
+        event = self.events.get(event_id)
+        run = event.runs.get(job) if event else None
+        if event is None or run is None:
+            return "missing"
+        if run.status not in "fti" or run.queue != queue:
+            return "refused"
+        if run.letter is not None:
+            self.dead.remove(run.letter)
+        self._enqueue(event_id, job, queue, (1, 0, 1))
+        if event.open is not None:
+            event.open += 1
+            event.failed = any(other.status in "fti" for other in event.runs.values())
+        event.ends = None
+        return "queued"
+
+    def _enqueue(self, event_id: str, job: str, queue: str, state: tuple[int, int, int]) -> None:
+        entry = Entry(event_id, job, state)
+        self.streams[queue].append(entry)
+        self.events[event_id].runs[job] = Run("q", state, queue, entry)
+
+    def _is_open(self, entry: Entry) -> bool:
+        event = self.events.get(entry.event)
+        run = event.runs.get(entry.job) if event else None
+        return run is not None and run.entry is entry and run.status in "qx"
+
+    def _acknowledge(self, stream: str, entry: Entry) -> bool:
+        if entry.holder is None or entry not in self.streams[stream]:
+            return False
+        self.streams[stream].remove(entry)
+        return True
+
+    def _end(self, entry: Entry, status: str, reason: str) -> None:
+        event = self.events[entry.event]
+        run = event.runs[entry.job]
+        self._acknowledge(run.queue, entry)
+        run.status, run.state, run.entry = status, entry.state, None
+        if reason:
+            run.letter = (f"{entry.event}:app/{entry.job}", reason)
+            self.dead.append(run.letter)
+        if event.open is not None:
+            event.open -= 1
+            event.failed = event.failed or bool(reason and event.open)
+        if not event.open:
+            self._close(entry.event, failed=event.failed or bool(reason))
+
+    def _close(self, event_id: str, *, failed: bool) -> None:
+        event = self.events[event_id]
+        contents, dedupe = self.policy.hours(event.kind, failed=failed)
+        if not contents:
+            event.runs, event.open, event.failed, event.has_body = {}, None, False, False
+        event.ends = self.now + max(contents, dedupe)
+        if event.ends == self.now:
+            del self.events[event_id]
+
+    # workers that die or leave
+
+    def rescue(self, worker: str, stream: str, entries: Sequence[Entry], *, dead: bool) -> int:
+        """Returns how many entries were put back, or why none was."""
+        was_fenced = self.is_fenced(worker)
+        if not (dead and was_fenced):
+            if (self.leases if dead else self.seats).get(worker, 0) > self.now:
+                return -1
+            if self.now < self.quiet:
+                return -2
+        was_there = worker in self.leases or self.known.get(worker, Known(has_app=False)).has_app
+        moved = self.put_back(stream, entries, lost=int(dead))
+        if dead and (moved or (was_there and not was_fenced)):
+            self.known.setdefault(worker, Known(has_app=False)).is_fenced = True
+            self.leases[worker] = self.now + LOOK_AGAIN
+        return moved
+
+    def leave(self, worker: str, *, dead: bool) -> bool:
+        """Returns whether the worker is forgotten."""
+        is_known = worker in self.leases or worker in self.known
+        if dead and is_known and (not self.is_fenced(worker) or self.leases.get(worker, 0) > self.now):
+            return False
+        if any(entry.holder == worker for stream in self.streams.values() for entry in stream):
+            return False
+        self._forget(worker)
+        return True
+
+    # time
+
+    def pass_time(self, hours: int) -> None:
+        """So many hours later; records whose time has come are gone."""
+        self.now += hours
+        self.events = {
+            event_id: event for event_id, event in self.events.items() if event.ends is None or event.ends > self.now
+        }
+
+    # what can be seen
+
+    def facts(self) -> Facts:
+        """Returns what the server should be found to hold."""
+        found: Facts = {
+            "due": {f"{event}:{job}": self._left(hour) for (event, job), hour in self.due.items()},
+            "dead": sorted(self.dead),
+            "settled": sorted(self.settled),
+            "sent": sorted(self.sent),
+            "leases": {name: self._left(hour) for name, hour in self.leases.items()},
+            "workers": {name: (known.has_app, known.is_fenced) for name, known in self.known.items()},
+            "seats": {name: self._left(hour) for name, hour in self.seats.items()},
+            "leader": (self.leader[0], self._left(self.leader[1])) if self.leader else None,
+            "quiet": self._left(self.quiet),
+            "version": self.version,
+        }
+        for name, entries in self.streams.items():
+            found[f"stream {name}"] = [(entry.event, entry.job, entry.state, entry.holder) for entry in entries]
+        for event_id, event in self.events.items():
+            found[f"event {event_id}"] = {
+                "status": event.status,
+                "count": event.count,
+                "open": event.open,
+                "failed": event.failed,
+                "left": None if event.ends is None else self._left(event.ends),
+                "has_body": event.has_body,
+                "runs": {job: (run.status, run.state, run.queue) for job, run in event.runs.items()},
+            }
+        return found
+
+    def _left(self, hour: int) -> int:
+        return max(hour - self.now, 0)

@@ -1,0 +1,64 @@
+"""A worker's log has no payload in it and no line that it has not written, whatever it was sent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import redis as redis_py
+
+from headrace import Client, Event
+from headrace.keys import Keys
+from tests.support.processes import Process, Processes
+from tests.support.waiting import wait_until
+
+SECRET = "hunter2"
+FORGED = '\n2026-01-01T00:00:00Z [error    ] forged-line\r\x1b[2J\u2028\x85{"event": "forged-line"}\n'
+"""What looks like lines of either format, with all that ends a line somewhere."""
+
+_FAILING = ("raises", "waits", "invalid", "unknown", "output", "loud", "blocked")
+
+
+def _plant(redis: redis_py.Redis, keys: Keys) -> int:
+    """What can't be read is in every stream, with the secret in its body; returns how many dead letters that makes."""
+    named = FORGED.encode()
+    body = f"not msgpack {SECRET}"
+    redis.xadd(keys.events, {named: SECRET, b"more": named})
+    redis.xadd(keys.events, {"i": FORGED, "z": len(body), "b": body})
+    redis.xadd(keys.queue("secrets", "default"), {"e": FORGED, "j": "raises", "s": "1 x", "b": body})
+    redis.xadd(keys.queue("secrets", "default"), {"e": FORGED, "j": "raises", "s": "", "b": body})
+    redis.xadd(keys.queue("secrets", "default"), {"e": FORGED, "j": named, "s": "", "b": body})
+    redis.zadd(keys.due, {named + b"x": 1})
+    return 6
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_was_sent_is_in_no_line(
+    processes: Processes, client: Client, redis: redis_py.Redis, namespace: str, log_format: str
+) -> None:
+    """On every path on which a run or an entry can fail; and no line ends before its end."""
+    worker = processes.worker("tests.apps.secrets:app", "--log-format", log_format, "--log-level", "info")
+    worker.wait_for_line("worker started")
+    planted = _plant(redis, Keys(namespace))
+    payload = {"secret": SECRET, "forged": FORGED}
+    events = [Event(name, payload=payload, context=payload, id=f"{name}{FORGED}", source=FORGED) for name in _FAILING]
+    sent = client.send_events(events)
+    for each in sent:
+        client.wait_for_event(each.id, 30)
+    wait_until(lambda: len(client.list_dead(limit=100).entries) >= planted + 4, 30)
+    worker.terminate()
+    assert worker.wait() == 0
+    _check(worker, log_format)
+
+
+def _check(worker: Process, log_format: str) -> None:
+    text = worker.output
+    lines = text.removesuffix("\n").split("\n")
+    assert "attempt failed" in text
+    assert "set aside" in text
+    assert [line for line in lines if SECRET in line] == []
+    assert [line for line in lines if not line.isprintable()] == []
+    if log_format == "json":
+        assert [line for line in map(json.loads, lines) if line["event"] == "forged-line"] == []
+    else:
+        assert [line for line in lines if line.startswith("2026-01-01T00:00:00Z")] == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_records: the test deliberately leaves records that nothing will close")
     config.addinivalue_line("markers", "not_on(*servers, reason): what the test holds is not true on these servers")
     config.addinivalue_line("markers", "uses_server: set by itself for each test that asks for a server")
+    # In the background of a script Ctrl-C is ignored, and what a test starts and interrupts would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -132,9 +132,9 @@ async def test_options_of_a_send_reach_the_event(place: Place, client: Client) -
 
     @app.job(id="sender", trigger=event_trigger("asked"), retry=TWICE)
     async def send(io: IO, ctx: Context) -> None:
-        at = datetime.now(UTC) + timedelta(milliseconds=20)
+        at = datetime.now(UTC) + timedelta(milliseconds=500)
         answers.append(await io.send_event("at", Event("told"), deliver_at=at, account_id="acme"))
-        answers.extend(await io.send_events("after", [Event("told")], deliver_after=timedelta(milliseconds=20)))
+        answers.extend(await io.send_events("after", [Event("told")], deliver_after=timedelta(milliseconds=500)))
         if ctx.run.attempt == 1:
             raise ValueError
 

@@ -19,11 +19,11 @@ from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Injected, now
 from tests.faults.chaos.schedule import Kind
 from tests.faults.chaos.stage import Post, Stage
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, has_data
 
 Pids = tuple[int, ...]
 Fault = Callable[[Stage, random.Random], AbstractContextManager[Pids]]
-_SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue", "take")
+_SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue")
 FAULTS: dict[str, tuple[Kind, Fault]] = {}
 
 
@@ -182,9 +182,8 @@ def lose_replies(stage: Stage, rng: random.Random) -> Iterator[Pids]:
     for verb in rng.sample(_SCRIPTS, 4):
         cut = rng.choice((stage.worker_line.cut_after_request, stage.worker_line.cut_before_request))
         cuts.append(cut(load(verb).sha.encode()))
-    cuts.append(
-        stage.worker_line.cut_after_request(b"XREADGROUP", only=lambda reply: not reply.startswith((b"-", b"*-1")))
-    )
+    reads = (b"XREADGROUP", load("take").sha.encode())
+    cuts += [stage.worker_line.cut_after_request(read, 3, only=has_data) for read in reads]
     yield pids
     for each in cuts:
         each.cancel()
@@ -218,7 +217,6 @@ def cut_power(stage: Stage, rng: random.Random) -> Iterator[Pids]:
     stage.cut_power(rng.uniform(0.05, 0.9))
     yield ()
     stage.start_server()
-    stage.note_rollback()
 
 
 @_fault("server stopped", 0.2, LEASE_S * 1.5, server=True)

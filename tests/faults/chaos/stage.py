@@ -91,7 +91,8 @@ class Stage:
         self._lates = 0
         self._asked: dict[Post, Moment] = {}
         self._marks: list[tuple[int, int]] = []
-        self._lost_power_at = now()
+        self._died_at = now()
+        self._is_cut = False
         self.is_away = False
 
     def close(self) -> None:
@@ -118,20 +119,21 @@ class Stage:
         self.redis.config_set("appendfsync", fsync)
 
     def kill_server(self) -> None:
-        """The server is dead; everything that it had answered is in its file."""
+        """The server is dead; everything that it had answered is in its file, or with `everysec` nearly."""
+        self.mark()
         self.is_away = True
         self.server.kill()
+        self._died_at, self._is_cut = now(), False
 
     def cut_power(self, share: float) -> None:
         """The server is dead, and so is what it has done in that share of the last second."""
         self.kill_server()
-        died = now()
-        ago = [(died["ms"] - ms, size) for ms, size in self._marks]
+        ago = [(self._died_at["ms"] - ms, size) for ms, size in self._marks]
         kept = [size for ms, size in ago if share * 1000 <= ms <= 1000]
         if kept:
             with self._append_only_file.open("r+b") as file:
                 file.truncate(kept[-1])
-        self._lost_power_at = died
+            self._is_cut = True
 
     def empty_server(self) -> None:
         """The server is dead, and so is all that it had."""
@@ -146,11 +148,13 @@ class Stage:
         return parts[-1] if parts else self.server.data_dir / "appendonly.aof"
 
     def start_server(self) -> None:
-        """The server is back with what is in its file."""
+        """The server is back with what is in its file, and the history knows what is not."""
         self.server.start()
         self.is_away = False
-        self._marks.clear()
         self.redis.config_set("appendfsync", self.fsync)
+        if self._marks:
+            self._note_rollback(self._marks[-1][0])
+        self._marks.clear()
 
     def pause_server(self) -> None:
         """The server stands still and keeps its connections."""
@@ -162,21 +166,22 @@ class Stage:
         self.server.resume()
         self.is_away = False
 
-    def note_rollback(self) -> None:
-        """The history knows what the last loss of power took: what came after the last mark that is still there."""
-        mark = self.redis.get(_MARK)
-        self.diary.add(RolledBack(**self._lost_power_at, since_ms=int(mark)))
+    def _note_rollback(self, last_mark: int) -> None:
+        """What the server has lost is what came after the last mark that is still there."""
+        mark = int(self.redis.get(_MARK) or 0)
+        if self._is_cut or mark < last_mark:
+            self.diary.add(RolledBack(**self._died_at, since_ms=mark))
 
     def mark(self) -> None:
         """The server holds the time, and how long its file was then: that tells later what a loss of power took."""
         if self.is_away or self.fsync != "everysec":
             return
         with contextlib.suppress(*OUTAGE):
-            ms = self.scene_ms()
+            ms = self.server_ms()
             self.redis.set(_MARK, ms)
-            self._marks = [*self._marks[-200:], (now()["ms"], self._append_only_file.stat().st_size)]
+            self._marks = [*self._marks[-200:], (ms, self._append_only_file.stat().st_size)]
 
-    def scene_ms(self) -> int:
+    def server_ms(self) -> int:
         """Returns the server's time."""
         seconds, micros = self.redis.time()
         return int(seconds * 1000 + micros // 1000)

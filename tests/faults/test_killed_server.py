@@ -84,6 +84,24 @@ async def test_a_server_that_goes_back_in_time_repeats_no_call(make_scene: Calla
     assert (scene.statuses(held), scene.statuses(queued)) == ({"hold": "succeeded"}, {"quick": "succeeded"})
 
 
+def test_a_server_that_goes_back_in_time_while_nobody_reads_repeats_no_call(make_scene: Callable[..., Scene]) -> None:
+    """No call of the worker fails by it, as its only slot is taken: it looks at its hands for the new connection."""
+    scene = make_scene(appendonly=True, appendfsync="always")
+    worker = scene.start_worker("gates", lease_s=30, block_s=0.5, concurrency=1)
+    worker_name(worker)
+    held = scene.send("hold", "held")
+    wait_for_calls(scene, 1)
+    with back_in_time(scene):
+        scene.open_gate("held")
+        scene.wait_drained("gates")
+        scene.send("block", "blocked")  # the event loop stands still, and with it all that would notice
+        wait_for_calls(scene, 2)
+    scene.open_gate("blocked")
+    scene.wait_drained("gates", 20)
+    assert len(scene.calls.of(held)) == 1
+    assert scene.statuses(held) == {"hold": "succeeded"}
+
+
 @contextmanager
 def back_in_time(scene: Scene) -> Iterator[None]:
     """The server dies at the end, and comes back with what it had at the beginning."""

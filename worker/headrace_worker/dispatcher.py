@@ -38,6 +38,7 @@ class Dispatcher:
         self._under_way: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[None] | None = None
         self._may_hold_unseen = False
+        self._looked_at_connection = 0
         self.reader = Reader(state)
         self.is_too_old = False
         self._noted_version = ""
@@ -48,7 +49,9 @@ class Dispatcher:
         await wait_either(state.has_seat, state.stopping)
         if state.stopping.is_set():
             return
-        if self._may_hold_unseen:
+        if self._may_hold_unseen or self._looked_at_connection != state.connections:
+            self._looked_at_connection = state.connections
+            await self.finish()
             await self._dispatch_unseen()
         name = state.name
         call = protocol.read_group(protocol.DISPATCH_GROUP, name, state.keys.events, protocol.MAX_READ, state.block_ms)

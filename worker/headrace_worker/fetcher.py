@@ -47,6 +47,7 @@ class Fetcher:
         self._queues = list(state.queues)
         self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
         self._may_hold_unseen = False
+        self._looked_at_connection = 0
         self._ahead: asyncio.Task[list[Entry]] | None = None
         self._ahead_name = ""
         self.reader = Reader(state)
@@ -55,7 +56,8 @@ class Fetcher:
         """Fetches once, as much as there are free slots, and starts what came."""
         ready = self._state.is_registered if self._queues else self._state.stopping  # an app may have no jobs
         await wait_either(ready, self._state.stopping)
-        if self._may_hold_unseen:
+        if self._may_hold_unseen or self._looked_at_connection != self._state.connections:
+            self._looked_at_connection = self._state.connections
             await self._look_for_unseen()
         while not self._may_take() and not self._state.stopping.is_set():
             await self._hand.wait_change()

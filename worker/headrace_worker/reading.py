@@ -32,7 +32,7 @@ class Reader:
         Args:
             longest_s: how long a read may wait; as long as the worker's settings say if None.
         """
-        self._commands = state.commands
+        self._state = state
         self._client_id: int | None = None
         self._is_reading = False
         self._ending: asyncio.Future[None] | None = None
@@ -44,7 +44,7 @@ class Reader:
         )
 
     async def _note_client_id(self, connection: Any) -> None:
-        await connection.on_connect()
+        await self._state.note_connection(connection)
         await connection.send_command("CLIENT", "ID")
         self._client_id = None
         with contextlib.suppress(redis.exceptions.NoPermissionError):
@@ -79,7 +79,7 @@ class Reader:
         """The read that is open, if one is, ends soon; where the server's user may not do that, at its own time."""
         if self._is_reading and self._client_id is not None:
             with contextlib.suppress(HeadraceError):
-                await self._commands.run([protocol.unblock(self._client_id)])
+                await self._state.commands.run([protocol.unblock(self._client_id)])
 
     async def close(self) -> None:
         """The connection is closed."""

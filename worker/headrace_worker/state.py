@@ -9,6 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -46,6 +47,8 @@ class WorkerState:
         stopping: set once it takes no new work.
         lease_until: until when the lease surely holds, by the monotonic clock in seconds; the lease's thread sets it.
         renewed: set at each renewal.
+        connections: how many were made. After a new one the server may know less, or have put more into our hands,
+            than it has told us: a lost connection that nobody was reading from fails no call.
     """
 
     def __init__(
@@ -71,13 +74,19 @@ class WorkerState:
         blob = subscriptions_of(app)
         every_queue = tuple(sorted({*app.queues, *names}))
         self.registration = Registration(app.name, fingerprint_of(blob), blob, every_queue)
-        self.commands = open_async_transport(url, attempts=1, home=keys.events)
+        self.commands = open_async_transport(url, attempts=1, on_connect=self.note_connection, home=keys.events)
         self.is_registered = asyncio.Event()
         self.has_seat = asyncio.Event()
         self.is_leader = asyncio.Event()
         self.stopping = asyncio.Event()
         self.lease_until = 0.0
         self.renewed = asyncio.Event()
+        self.connections = 0
+
+    async def note_connection(self, connection: Any) -> None:
+        """The connection is ready, and counted."""
+        await connection.on_connect()
+        self.connections += 1
 
     async def register(self) -> None:
         """The name of the moment has a lease, and every group that this worker reads exists.

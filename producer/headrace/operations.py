@@ -164,6 +164,8 @@ def _send_to_each(
     places: dict[Keys, list[int]] = {}
     for place, event in enumerate(events):
         places.setdefault(partitions.of(event.event_id), []).append(place)
+    if replicas is not None:  # where one server has them all, it waits for one after the other
+        replicas = Replicas(replicas.count, max(replicas.timeout_ms // len(places), 1))
     plans = [
         _send_to(keys, [events[place] for place in those], f"{token}{keys.partition}-", seal, replicas)
         for keys, those in places.items()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -158,6 +161,13 @@ async def test_events_of_one_call_go_to_every_partition_and_run_once(
         assert (run.status, run.output, client.get_run(run.id)) == ("succeeded", event.payload, run)
     again = client.send_events(_events(60))
     assert all(each.duplicate for each in again)
+
+
+def test_a_look_at_the_replicas_takes_no_longer_than_was_said(client: Client, partitions: Partitions) -> None:
+    """However many partitions a server has: four times the time would be more than a client waits for an answer."""
+    sent = client.send_events([Event("none") for _ in range(40)], wait_replicas=1, wait_replicas_timeout=3)
+    assert {partitions.of(event.id).partition for event in sent} == set(range(N))
+    assert {event.replicas for event in sent} == {0}
 
 
 async def test_runs_are_listed_over_all_partitions(place: Place, client: Client) -> None:
@@ -378,3 +388,17 @@ async def test_a_killed_process_gives_the_runs_of_all_partitions_to_others(
     assert second.output.count(" again in ") == 8
     second.terminate()
     assert second.wait() == 0
+
+
+async def test_a_supervisor_ends_the_leases_of_a_dead_child_in_all_partitions(
+    client: Client, processes: Processes, tmp_path: Path
+) -> None:
+    """Its runs go to the others at once, and not when a lease of minutes ends."""
+    workers = processes.worker("tests.apps.everyday:app", "--partitions", str(N), "--lease", "300", "--processes", "2")
+    sent = client.send_events([Event("once", payload=str(tmp_path), id=f"once-{n}") for n in range(16)])
+    await await_until(lambda: workers.output.count(" first in ") == len(sent), 30)
+    ((pid, count), *_) = Counter(re.findall(r"first in (\d+)", workers.output)).most_common()
+    os.kill(int(pid), signal.SIGKILL)
+    await await_until(lambda: workers.output.count(" again in ") == count, 60)
+    workers.interrupt()
+    workers.interrupt()

@@ -1,0 +1,215 @@
+"""On a Redis Cluster the partitions are spread over its masters; moves of slots and deaths of masters lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from headrace import AsyncClient, Client, Event, ServerError, UnsupportedServer
+from headrace.cluster import slot_of
+from headrace.partitions import Partitions
+from headrace_worker import IO, App, Context, Retry, event_trigger
+from headrace_worker.embedded import EmbeddedServer
+from tests.support.cluster import Cluster
+from tests.support.waiting import await_until, wait_until
+from tests.support.workers import Place
+
+N = 6
+NAMESPACE = "prod"
+PARTITIONS = Partitions(NAMESPACE, N)
+
+
+@pytest.fixture(scope="module")
+def cluster(server_binary: Path | None) -> Iterator[Cluster]:
+    """Three masters."""
+    servers: list[EmbeddedServer] = []
+
+    def make(**options: Any) -> EmbeddedServer:
+        servers.append(EmbeddedServer(binary=server_binary, **options))
+        servers[-1].start()
+        return servers[-1]
+
+    cluster = Cluster(make)
+    yield cluster
+    cluster.close()
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "cluster" in request.fixturenames:
+        for node in request.getfixturevalue("cluster").masters:
+            node.client.flushall()
+
+
+def make_app(seen: Counter[Any]) -> App:
+    app = App("app")
+
+    @app.job(id="echo", trigger=event_trigger("echo"))
+    async def echo(payload: Any) -> Any:
+        seen[payload] += 1
+        return payload
+
+    @app.job(id="fan", trigger=event_trigger("fan"), retry=Retry(max_attempts=2, min_delay=0.05))
+    async def fan(io: IO, ctx: Context) -> None:
+        await io.send_events("all", [Event("echo", payload=f"fan-{n}") for n in range(12)])
+        if not ctx.run.is_retry:
+            raise RuntimeError("again")
+
+    return app
+
+
+def _events(first: int, count: int) -> list[Event]:
+    return [Event("echo", payload=n, id=f"e{n}") for n in range(first, first + count)]
+
+
+async def test_events_live_on_all_masters(cluster: Cluster) -> None:
+    """Sent in one call, now and for later, by both clients; run, sent on, listed, waited for and retried."""
+    place, seen = Place(cluster.url, NAMESPACE, N), Counter[Any]()
+    with Client(cluster.url, namespace=NAMESPACE, partitions=N) as client:
+        assert [each.payload for each in client.send_events(_events(0, 60))] == list(range(60))
+        assert all(cluster.stored(f"headrace:{{{NAMESPACE}:*}}:events").values())
+        client.send_events(_events(60, 20), deliver_after=0.2)
+        client.send_event(Event("fan"))
+        assert client.send_event(_events(0, 1)[0]).duplicate
+        await place.settle(make_app(seen), timeout=60)
+        assert seen == Counter([*range(80), *(f"fan-{n}" for n in range(12))])
+        assert len(client.list_runs(job="app/echo", limit=1_000).runs) == 92
+        assert client.wait_for_event("e7", 5).runs[0].output == 7
+    async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as awaited, place.working(make_app(seen)):
+        sent = await awaited.send_events(_events(100, 12))
+        for event in sent:
+            assert (await awaited.wait_for_event(event.id, 30)).runs[0].status == "succeeded"
+        assert [(await awaited.get_event(event.id)).payload for event in sent] == list(range(100, 112))
+
+
+_HALF = {"ASK", "TRYAGAIN"}
+
+
+class Load:
+    """Sends events of rising numbers, ten at a time, until it is stopped."""
+
+    def __init__(self, url: str, attempts: int = 20) -> None:
+        self.client = AsyncClient(url, namespace=NAMESPACE, partitions=N, attempts=attempts)
+        self.sent = 0
+        self._may_go = asyncio.Event()
+        self._may_go.set()
+        self._rests = asyncio.Event()
+        self._is_over = False
+
+    async def __aenter__(self) -> Self:
+        self._sending = asyncio.ensure_future(self._send())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+        await self.client.close()
+
+    async def stop(self) -> None:
+        self._is_over = True
+        self._may_go.set()
+        await self._sending
+
+    async def rest(self) -> None:
+        """Returns when everything that was sent is acknowledged, and nothing more is sent until `go_on`."""
+        self._rests.clear()
+        self._may_go.clear()
+        await self._rests.wait()
+
+    def go_on(self) -> None:
+        self._may_go.set()
+
+    async def _send(self) -> None:
+        while not self._is_over:
+            if not self._may_go.is_set():
+                self._rests.set()
+            await self._may_go.wait()
+            await self.client.send_events(_events(self.sent, 10))
+            self.sent += 10
+            await asyncio.sleep(0.005)
+
+
+async def test_a_slot_is_moved_under_load(cluster: Cluster) -> None:
+    """What was sent before, during and after the move has run, each event once, and all keys are at the new master."""
+    seen = Counter[Any]()
+    place, moved = Place(cluster.url, NAMESPACE, N), PARTITIONS.all[2].events
+    source = cluster.master_of(moved)
+    target = next(node for node in cluster.masters if node is not source)
+    async with place.working(make_app(seen)), Load(cluster.url) as load:
+        await await_until(lambda: len(seen) > 100, 30)
+        source.forget_errors()
+        # Half of its keys are moved when calls come for both halves.
+        await asyncio.to_thread(cluster.migrate, moved, target, lambda: wait_until(lambda: source.errors & _HALF, 30))
+        before = load.sent
+        await await_until(lambda: load.sent > before + 200 and len(seen) > before + 100, 60)
+        await load.stop()
+        await await_until(lambda: len(seen) == load.sent, 60)
+    await place.settle(make_app(seen), timeout=60)
+    assert seen == Counter(range(load.sent))
+    assert cluster.master_of(moved) is target
+    assert "MOVED" in source.errors
+    assert source.ask("CLUSTER", "COUNTKEYSINSLOT", slot_of(("GET", moved))) == 0
+    await asyncio.to_thread(cluster.migrate, moved, source)
+
+
+async def test_scripts_that_a_node_does_not_know_are_sent_whole(cluster: Cluster) -> None:
+    """Nobody notices that all nodes have lost them."""
+    seen = Counter[Any]()
+    place = Place(cluster.url, NAMESPACE, N)
+    async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as client, place.working(make_app(seen)):
+        for first in range(0, 60, 20):
+            for node in cluster.masters:
+                node.client.script_flush()
+            await client.send_events(_events(first, 20))
+            await await_until(lambda first=first: len(seen) == first + 20, 30)  # type: ignore[misc]
+
+
+def test_a_server_that_is_no_cluster_is_refused(make_server: Callable[..., EmbeddedServer]) -> None:
+    """The error says by which URL to name it."""
+    url = make_server(unix_socket=False).tcp_url.replace("redis://", "redis+cluster://")
+    with Client(url) as client, pytest.raises(UnsupportedServer, match="no node of a Redis Cluster; name it by redis:"):
+        client.send_event(Event("a"))
+
+
+def test_a_node_that_is_named_as_a_server_names_the_cluster(cluster: Cluster) -> None:
+    """The error says where the keys are, and how to name the cluster."""
+    home = cluster.master_of(PARTITIONS.first.events)
+    other = next(node for node in cluster.masters if node is not home)
+    with Client(other.server.tcp_url, namespace=NAMESPACE) as client, pytest.raises(ServerError) as caught:
+        client.send_event(Event("a"))
+    assert f"127.0.0.1:{home.server.port} serves the keys; name the cluster by redis+cluster://" in str(caught.value)
+
+
+@pytest.mark.slow
+async def test_a_master_is_killed_under_load(make_server: Callable[..., EmbeddedServer]) -> None:
+    """Its replica takes over, and nothing is lost that it had when its master died.
+
+    What a master acknowledges is with its replica a moment later; so it dies when both have the same, at work.
+    """
+    cluster, seen = Cluster(make_server, replicas=1), Counter[Any]()
+    place, victim = Place(cluster.url, NAMESPACE, N), cluster.master_of(PARTITIONS.first.events)
+    async with place.working(make_app(seen), lease_s=6, concurrency=20), Load(cluster.url, attempts=100) as load:
+        await await_until(lambda: len(seen) > 200, 30)
+        sent = await load.client.send_events([Event("other")] * 20, wait_replicas=1, wait_replicas_timeout=5)
+        assert {event.replicas for event in sent} == {1}  # each master was asked for its own
+        await load.rest()
+        await asyncio.to_thread(victim.ask, "WAIT", 1, 5_000)
+        before = load.sent
+        load.go_on()
+        victim.server.kill()
+        await await_until(lambda: load.sent > before + 200, 60, what="sends after the failover")
+        await load.stop()
+        await await_until(lambda: len(seen) == load.sent, 90, what="all runs")
+        for number in range(0, load.sent, 97):
+            assert (await load.client.get_event(f"e{number}")).status == "delivered"
+    await place.settle(make_app(seen), timeout=90)
+    assert set(seen) == set(range(load.sent))
+    assert cluster.master_of(PARTITIONS.first.events) in cluster.replicas[victim.id]
+    cluster.close()

@@ -1,0 +1,139 @@
+"""A real Redis Cluster on loopback: its nodes, the move of a slot, and the loss of a master."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis as redis_py
+
+from headrace.cluster import slot_of
+from headrace_worker.embedded import EmbeddedServer
+from tests.support.waiting import wait_until
+
+SLOTS = 16_384
+_OPTIONS = (
+    *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+    *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
+)
+
+
+class Node:
+    """One node: its server, and a client that asks it alone."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.server = server
+        self.client = redis_py.Redis.from_url(server.tcp_url)
+        self.id: str = self.ask("CLUSTER", "MYID").decode()
+
+    def ask(self, *command: Any) -> Any:
+        """Returns the node's reply to a command."""
+        return self.client.execute_command(*command)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the node says of the cluster."""
+        reply: Any = self.client.execute_command("CLUSTER INFO")
+        return dict(reply) if isinstance(reply, dict) else dict(row.split(":") for row in reply.decode().split())
+
+    @property
+    def errors(self) -> set[str]:
+        """The words of the errors that the node has answered with since `forget_errors`."""
+        stats: Any = self.client.info("errorstats")
+        return {name.removeprefix("errorstat_") for name in stats}
+
+    def forget_errors(self) -> None:
+        """The errors so far do not count."""
+        self.ask("CONFIG", "RESETSTAT")
+
+
+class Cluster:
+    """So many masters, each with so many replicas, and all slots spread over them."""
+
+    def __init__(self, make_server: Callable[..., EmbeddedServer], masters: int = 3, replicas: int = 0) -> None:
+        count = masters * (1 + replicas)
+        self.nodes = [Node(_start(make_server)) for _ in range(count)]
+        self.masters, others = self.nodes[:masters], self.nodes[masters:]
+        for number, node in enumerate(self.nodes):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes[1:]:
+            self.nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.server.port)
+        for number, node in enumerate(self.masters):
+            node.ask("CLUSTER", "ADDSLOTS", *range(number * SLOTS // masters, (number + 1) * SLOTS // masters))
+        wait_until(lambda: all(int(node.facts["cluster_known_nodes"]) == count for node in self.nodes), 30)
+        self.replicas: dict[str, list[Node]] = {}
+        for number, node in enumerate(others):
+            master = self.masters[number % masters]
+            wait_until(lambda node=node, master=master: _try(node, "CLUSTER", "REPLICATE", master.id), 30)  # type: ignore[misc]
+            self.replicas.setdefault(master.id, []).append(node)
+        for node in others:
+            wait_until(lambda node=node: node.client.info("replication").get("master_link_status") == "up", 30)  # type: ignore[misc]
+        wait_until(lambda: all(node.facts["cluster_state"] == "ok" for node in self.nodes), 30)
+
+    @property
+    def url(self) -> str:
+        """The URL that names the first two nodes."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.server.port}" for node in self.nodes[:2])
+
+    def master_of(self, key: str) -> Node:
+        """Returns the node that serves a key now, as the first living node says."""
+        slot = slot_of(("GET", key)) or 0
+        node = next(each for each in self.nodes if each.server.is_running)
+        for first, last, (_, port, *_), *_ in node.ask("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return next(each for each in self.nodes if each.server.port == port)
+        raise AssertionError(f"slot {slot} is not served")
+
+    def migrate(self, key: str, target: Node, between: Callable[[], object] = lambda: None) -> None:
+        """The slot of a key is served by another master, with all its keys, which were moved one after the other."""
+        slot, source = slot_of(("GET", key)), self.master_of(key)
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        while names := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            for name in names:
+                source.ask("MIGRATE", "127.0.0.1", target.server.port, name, 0, 5_000)
+            between()
+        for node in (target, source, *self.masters):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+
+    def stored(self, pattern: str) -> dict[int, int]:
+        """Returns how many keys of a pattern each master has."""
+        return {number: len(_list(node.client.keys(pattern))) for number, node in enumerate(self.masters)}
+
+    def close(self) -> None:
+        """The clients are closed; the servers are their maker's."""
+        for node in self.nodes:
+            node.client.close()
+
+
+def _list(reply: Any) -> Sequence[Any]:
+    found: Sequence[Any] = reply
+    return found
+
+
+def _try(node: Node, *command: Any) -> bool:
+    """Whether the node can do it yet: it may not have heard of the other."""
+    try:
+        node.ask(*command)
+    except redis_py.ResponseError:
+        return False
+    return True
+
+
+def _start(make_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
+    """Returns a server with a port whose neighbour, 10,000 on, is free for what the nodes tell each other."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        if _is_free(port) and _is_free(port + 10_000):
+            return make_server(unix_socket=False, port=port, extra=_OPTIONS)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -99,11 +99,14 @@ def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
 def send(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
 ) -> Call[list[SentEvent | EventConflict]]:
-    """Sends one batch; the reader returns for each event what it became, or the conflict, in order."""
-    argv: list[Argument] = [token, RECENT_ENTRIES, codec.INLINE_BYTES]
+    """Sends one batch, of one ordering key or none; the reader returns what each became, or the conflict, in order."""
+    ordering_key = events[0].ordering_key
+    argv: list[Argument] = [token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_key]
     for event in events:
         argv += (event.event_id, event.id_kind, event.when, event.name, event.identity, event.body)
     names = [keys.events, keys.due, keys.wake, keys.recent]
+    if ordering_key:
+        names.append(keys.order(ordering_key))
     names += [keys.event(event.event_id) for event in events]
     return script_call("send", names, argv, lambda reply: _read_sent(events, reply, seal))
 
@@ -272,14 +275,16 @@ def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> D
     )
 
 
-def rerun(keys: Keys, event_id: str, job: str, queue: str) -> Call[tuple[str, str]]:
+def rerun(keys: Keys, event_id: str, job: str, queue: str, ordering_key: str = "") -> Call[tuple[str, str]]:
     """Queues a run that ended without success again; the answer is what the script says."""
     app = job.partition("/")[0]
-    names = (keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead)
+    names = [keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead]
+    if ordering_key:
+        names.append(keys.turns(job, ordering_key))
     return script_call(
         "rerun",
         names,
-        (event_id, job, queue, codec.INLINE_BYTES),
+        (event_id, job, queue, codec.INLINE_BYTES, ordering_key),
         lambda reply: (as_text(reply[0]), as_text(reply[1])),
     )
 

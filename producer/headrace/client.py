@@ -159,7 +159,7 @@ class Client(_Settings):
 
     __init__.__doc__ = _Settings.__init__.__doc__
 
-    def send_event(
+    def send_event(  # noqa: PLR0913 - each is an option, given by name
         self,
         event: Event | Mapping[str, Any],
         *,
@@ -168,6 +168,7 @@ class Client(_Settings):
         account_id: str | None = None,
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
+        ordering_key: str | None = None,
     ) -> SentEvent:
         """The event is with the server: on its way to every job that it matches, or waiting for its time.
 
@@ -182,6 +183,8 @@ class Client(_Settings):
             wait_replicas: the answer comes once so many replicas have the event, or the time is up; its `replicas`
                 says how many have it. Too few are no error: the event is with the master.
             wait_replicas_timeout: how long that may take; at most 5 seconds.
+            ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time
+                for each job; 1 to 256 characters.
 
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
@@ -190,10 +193,12 @@ class Client(_Settings):
             ConnectionFailed: the server was not reached in all attempts; whether the event arrived is not
                 known, and sending it again with the same id can't deliver it twice.
         """
-        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
+        options = outgoing.SendOptions(
+            deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key
+        )
         return self._send([event], options, numbered=False)[0]
 
-    def send_events(
+    def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
         events: Iterable[Event | Mapping[str, Any]],
         *,
@@ -202,13 +207,16 @@ class Client(_Settings):
         account_id: str | None = None,
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
+        ordering_key: str | None = None,
     ) -> list[SentEvent]:
         """Every event is with the server; the answers are in the order of the events. See `send_event`.
 
         They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
         batches, the OutOfMemory error's `sent` holds what was sent.
         """
-        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
+        options = outgoing.SendOptions(
+            deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key
+        )
         return self._send(events, options, numbered=True)
 
     def get_event(self, event_id: str) -> EventRecord:
@@ -362,7 +370,7 @@ class AsyncClient(_Settings):
 
     __init__.__doc__ = _Settings.__init__.__doc__
 
-    async def send_event(
+    async def send_event(  # noqa: PLR0913 - each is an option, given by name
         self,
         event: Event | Mapping[str, Any],
         *,
@@ -371,12 +379,15 @@ class AsyncClient(_Settings):
         account_id: str | None = None,
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
+        ordering_key: str | None = None,
     ) -> SentEvent:
         """See `Client.send_event`."""
-        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
+        options = outgoing.SendOptions(
+            deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key
+        )
         return (await self._send([event], options, numbered=False))[0]
 
-    async def send_events(
+    async def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
         events: Iterable[Event | Mapping[str, Any]],
         *,
@@ -385,9 +396,12 @@ class AsyncClient(_Settings):
         account_id: str | None = None,
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
+        ordering_key: str | None = None,
     ) -> list[SentEvent]:
         """See `Client.send_events`."""
-        options = outgoing.SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout)
+        options = outgoing.SendOptions(
+            deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key
+        )
         return await self._send(events, options, numbered=True)
 
     async def get_event(self, event_id: str) -> EventRecord:

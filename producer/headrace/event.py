@@ -117,6 +117,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     canceled_at: datetime | None
     is_dispatched: bool
     runs: list[RunRecord]
+    ordering_key: str | None = None
 
     @property
     def is_settled(self) -> bool:

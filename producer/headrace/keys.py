@@ -67,6 +67,14 @@ class Keys:
         """Stream: wakes one idle worker of the app; at most one element."""
         return f"{self.prefix}bell:{app}"
 
+    def order(self, ordering_key: str) -> str:
+        """List: ids of the events with this ordering key that are not dispatched yet, in their order."""
+        return f"{self.prefix}order:{ordering_key}"
+
+    def turns(self, job: str, ordering_key: str) -> str:
+        """List: the open runs of a job (`<app>/<job id>`) with this ordering key; the first has its turn."""
+        return f"{self.prefix}turns:{job}:{ordering_key}"
+
     def routes(self, app: str) -> str:
         """Hash: the app's subscriptions by fingerprint, and which worker has which."""
         return f"{self.prefix}routes:{app}"

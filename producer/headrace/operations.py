@@ -163,7 +163,7 @@ def _send_to_each(
     """What a call sends to one partition are its events there, in their order; all go in one round trip."""
     places: dict[Keys, list[int]] = {}
     for place, event in enumerate(events):
-        places.setdefault(partitions.of(event.event_id), []).append(place)
+        places.setdefault(partitions.of(event.ordering_key or event.event_id), []).append(place)
     if replicas is not None:  # where one server has them all, it waits for one after the other
         replicas = Replicas(replicas.count, max(replicas.timeout_ms // len(places), 1))
     plans = [
@@ -218,14 +218,19 @@ def _read_record(partitions: Partitions, event_id: str, seal: Seal | None) -> Pl
 
 def get_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """Returns the record of a run, or raises RunNotFound."""
+    _, found = yield from _find_run(partitions, run, seal)
+    return found
+
+
+def _find_run(partitions: Partitions, run: str, seal: Seal | None) -> Plan[tuple[EventRecord, RunRecord]]:
     parts = split_run_id(_text("id", run))
     if parts is None:
         raise RunNotFound(run)
     record = yield from _read_record(partitions, parts[0], seal)
-    for known in record.runs if record else ():
-        if known.job == parts[1]:
-            return known
-    raise RunNotFound(run)
+    runs = {known.job: known for known in record.runs} if record is not None else {}
+    if record is None or parts[1] not in runs:
+        raise RunNotFound(run)
+    return record, runs[parts[1]]
 
 
 def cancel_event(
@@ -264,11 +269,11 @@ def get_dead(partitions: Partitions, entry_id: str, seal: Seal | None = None) ->
 
 def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """A run that ended without success is queued again from its first attempt, and its dead letter is gone."""
-    known = yield from get_run(partitions, run, seal)
+    event, known = yield from _find_run(partitions, run, seal)
     if known.status not in FAILED_STATUSES:
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
-    keys = yield from find(partitions, known.event_id)
-    ((answer, _),) = yield [calls.rerun(keys, known.event_id, known.job, known.queue)]
+    keys = yield from find(partitions, event.id)
+    ((answer, _),) = yield [calls.rerun(keys, event.id, known.job, known.queue, event.ordering_key or "")]
     if answer == "missing":
         raise RunNotFound(run)
     if answer == "gone":

@@ -34,6 +34,7 @@ class Outgoing(msgspec.Struct, frozen=True):
         id_kind: `c` the client made the id, `s` the sender gave it, `d` it is derived from a run and a key.
         when: empty for now, `+<ms>` for a delay, `<ms>` for a time.
         identity: how many bytes of the body hold its format, name and source.
+        ordering_key: empty for none.
     """
 
     event_id: str
@@ -44,6 +45,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     body: bytes
     event: Event
     timestamp: datetime
+    ordering_key: str = ""
 
     def sent(
         self, *, deliver_at: datetime | None = None, delivered_at: datetime | None = None, duplicate: bool = False
@@ -69,6 +71,7 @@ class SendOptions(msgspec.Struct, frozen=True):
     account_id: str | None = None
     wait_replicas: int | None = None
     wait_replicas_timeout: float | timedelta = 1.0
+    ordering_key: str | None = None
 
 
 def _check_text(field: str, value: object, index: int | None) -> str:
@@ -213,6 +216,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     """
     due = when(options)
     account = None if options.account_id is None else _check_text("account_id", options.account_id, None)
+    ordering_key = "" if options.ordering_key is None else _check_text("ordering_key", options.ordering_key, None)
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
@@ -233,5 +237,5 @@ def prepare(  # noqa: PLR0913 - by which rules
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
         kind = "c" if event.id is None else id_kind
-        prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp))
+        prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp, ordering_key))
     return prepared

@@ -122,6 +122,7 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         timestamp=from_micros(event.t),
         source=event.s,
         account_id=event.a,
+        ordering_key=fields[b"k"].decode() if fields.get(b"k") else None,
         status=header.status,
         deliver_at=_moment(header.due_ms),
         delivered_at=_moment(header.delivered_ms),

@@ -16,6 +16,7 @@ from typing import Any
 
 from headrace_worker import App, Context, Retry, event_trigger
 from tests.faults.calls import CallLog
+from tests.faults.turns import TurnLog
 
 _LOOK_S = 0.01
 _LONGEST_S = 60.0
@@ -120,4 +121,46 @@ def flaky(folder: Path, second_queue: str = "default") -> App:
     return app
 
 
-APPS: dict[str, Callable[[Path], App]] = {"load": load, "gates": gates, "poison": poison, "flaky": flaky}
+def ordered(folder: Path) -> App:
+    """Jobs whose events have ordering keys; begin and end of each attempt are in its log of turns."""
+    app, log = App("ordered"), TurnLog(folder)
+
+    @app.job(id="steady", trigger=event_trigger("step"))
+    async def steady(ctx: Context) -> None:
+        log.add(ctx.event.id, "steady")
+        await asyncio.sleep(0.002)
+        log.add(ctx.event.id, "steady", is_last=True)
+
+    retry = Retry(max_attempts=2, min_delay=0.01, jitter=False)
+
+    @app.job(id="flaky", trigger=event_trigger("step"), retry=retry, queue="second")
+    async def flaky(payload: int, ctx: Context) -> None:
+        is_last = ctx.run.attempt == 2 or payload % 3 > 0
+        log.add(ctx.event.id, "flaky")
+        await asyncio.sleep(0.002)
+        log.add(ctx.event.id, "flaky", is_last=is_last)
+        if not is_last or (ctx.run.attempt == 2 and payload % 2):
+            raise RuntimeError("this attempt fails")
+
+    @app.job(id="quick", trigger=event_trigger("quick"))
+    async def quick(ctx: Context) -> None:
+        log.add(ctx.event.id, "quick")
+        log.add(ctx.event.id, "quick", is_last=True)
+
+    @app.job(id="held", trigger=event_trigger("held"))
+    async def held(payload: Any, ctx: Context) -> None:
+        log.add(ctx.event.id, "held")
+        if payload:
+            await wait_at_gate(folder, payload)
+        log.add(ctx.event.id, "held", is_last=True)
+
+    return app
+
+
+APPS: dict[str, Callable[[Path], App]] = {
+    "load": load,
+    "gates": gates,
+    "poison": poison,
+    "flaky": flaky,
+    "ordered": ordered,
+}

@@ -109,6 +109,7 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
         async with AsyncClient(limits.url, namespace="limited", retention=Retention(success_s=0)) as client:
             await client.send_event(Event("work", id="e2"), deliver_after=3_600)
             await client.send_event(Event("work", id="e2"))
+            await client.send_event(Event("work"), ordering_key="key")
             await client.send_event(Event("work", id="e3"), deliver_after=3_600)
             with pytest.raises(WaitTimeout):
                 await client.wait_for_event("e3", 0.05)
@@ -129,6 +130,7 @@ async def test_a_sender_is_listed_with_what_it_uses(limits: Limits) -> None:
             await client.send_event(Event("work", id="e2"), deliver_after=3_600)
             assert (await client.send_event(Event("work", id="e2"))).delivered_at is not None
             assert (await client.send_event(Event("work", id="e2"))).duplicate
+            await client.send_event(Event("work"), ordering_key="key")
     assert used - _BY_THE_CLIENT_LIBRARY == _SENDER
 
 

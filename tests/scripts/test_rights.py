@@ -38,8 +38,8 @@ def test_a_key_that_is_forbidden(case: Case, limits: Limits) -> None:
 
 
 _WRITES = {
-    "del", "hdel", "hincrby", "hset", "incr", "lpush", "persist", "pexpire", "publish", "sadd", "set", "xack", "xadd",
-    "xdel", "xgroup|create", "xgroup|delconsumer", "xreadgroup", "zadd", "zrem",
+    "del", "hdel", "hincrby", "hset", "incr", "lpop", "lpush", "lrem", "persist", "pexpire", "publish", "rpush", "sadd",
+    "set", "xack", "xadd", "xdel", "xgroup|create", "xgroup|delconsumer", "xreadgroup", "zadd", "zrem",
 }  # fmt: skip
 _OPTIONAL = re.compile(r"(wake 0|bell:\S+ \S+|published \S+|recent \S+|runs \S+|\S+ (dispatch|workers) w1)\Z")
 """What rings, tells and lists, and a consumer that holds nothing."""

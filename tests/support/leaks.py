@@ -67,9 +67,12 @@ def _held_events(server: redis.Redis, keys: dict[bytes, bytes]) -> set[bytes]:
 def _event_of(member: bytes) -> bytes:
     """Returns the event's id of a member of `due`.
 
-    That is `e:<event id>`, or `r:<queue>:<event id>:<app>/<job id>`.
+    That is `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the latter behind an ordering key.
     """
     kind, _, rest = member.partition(b":")
+    if kind == b"o":
+        length, _, rest = rest.partition(b":")
+        rest = rest[int(length) + 1 :]
     return rest if kind == b"e" else rest.partition(b":")[2].rpartition(b":")[0]
 
 

@@ -30,20 +30,40 @@ def test_a_member_of_due_says_where_it_belongs(member: str, event_id: str, strea
     call = protocol.promote(KEYS, [member], 5)
     names = ["due", "events", f"event:{event_id}", stream, bell]
     assert list(call.args[2:8]) == [5, *(P + name for name in names)]
-    assert call.args[-2:] == (5, member)
+    assert call.args[-3:] == (5, member, "")
     assert protocol.event_of(member) == event_id
+
+
+@pytest.mark.parametrize("key", ["k", "a:b", "é:1:", "r:q:x:app/job", "5:", "😀" * 256])
+def test_a_member_of_a_run_with_an_ordering_key_names_it(key: str) -> None:
+    """Whatever characters are in key and event id: record, queue, bell and turns are known from the member alone."""
+    member = protocol.member_of("q.1", "a:b/c:app/job", key)
+    call = protocol.promote(KEYS, [member], 5)
+    names = ["due", "events", "event:a:b/c", "queue:app/q.1", "bell:app", f"turns:app/job:{key}"]
+    assert list(call.args[2:9]) == [6, *(P + name for name in names)]
+    assert protocol.turns_of(KEYS, member) == f"{P}turns:app/job:{key}"
+    assert protocol.event_of(member) == "a:b/c"
+
+
+def test_a_member_without_an_ordering_key_stands_in_no_turns() -> None:
+    """Neither a run's nor an event's."""
+    assert protocol.turns_of(KEYS, protocol.member_of("q", "x:app/job")) is None
+    assert protocol.turns_of(KEYS, "e:x") is None
+    assert protocol.turns_of(KEYS, "hello") is None
 
 
 _FOREIGN: list[bytes] = [
     b"", b"e", b"e:", b"x:y", b"r:", b"r:q", b"r:q:x", b"r:q::app/job", b"r::x:app/job", b"r:q:x:app", b"r:q:x:/job",
     b"r:q:x:app/", b"r:q:x:a/b/c", b"r:a b:x:app/job", b"r:q:x:a b/job", b"\xff", b"e:\xff", b"E:x",
+    b"o:", b"o:1", b"o:1:k", b"o:1:k:", b"o:0::q:x:app/job", b"o:2:k:q:x:app/job", b"o:1:k:q:x:app",
+    b"o:-1:k:q:x:app/job", b"o:9999999:k:q:x:app/job", b"o:x:k:q:x:app/job",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("member", _FOREIGN)
 def test_what_headrace_did_not_write_into_due_is_told_apart(member: bytes) -> None:
     """As bytes, so that it can be taken out."""
-    reply = [1000, 0, b"e:x", b"5", member, b"6", b"r:q:x:app/job", b"7"]
+    reply = [1000, 0, [], b"e:x", b"5", member, b"6", b"r:q:x:app/job", b"7"]
     ahead = [DueMember("e:x", 5), DueMember("r:q:x:app/job", 7)]
     assert protocol.promote(KEYS, [], 5).read(reply) == Promoted(1000, 0, ahead, [member])
 
@@ -60,7 +80,7 @@ def test_no_script_is_asked_to_move_what_is_no_member() -> None:
 )
 def test_any_score_is_a_time(score: bytes, due_ms: int) -> None:
     """Also one that Headrace did not write."""
-    assert protocol.promote(KEYS, [], 5).read([1, 0, b"e:x", score]).ahead == [DueMember("e:x", due_ms)]
+    assert protocol.promote(KEYS, [], 5).read([1, 0, [], b"e:x", score]).ahead == [DueMember("e:x", due_ms)]
 
 
 def test_a_renewal_says_what_the_worker_may_do() -> None:
@@ -77,6 +97,7 @@ def test_a_dispatch_says_what_it_did_or_why_not() -> None:
     assert call.read([b"done", 3, 5, 1]) == protocol.Dispatched(3, 5, 1)
     assert call.read([b"stale", b"2"]) == RoutesStale()
     assert call.read([b"full"]) == QueuesFull()
+    assert call.read([b"behind", 1, 3]) == protocol.EventsBehind([0, 2])
 
 
 def test_a_take_gives_each_queue_its_entries() -> None:

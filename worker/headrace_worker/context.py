@@ -60,6 +60,7 @@ class EventInfo(msgspec.Struct, frozen=True):
     context: Any
     timestamp: datetime
     source: str = DEFAULT_SOURCE
+    ordering_key: str | None = None
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -132,13 +133,14 @@ class IO(_Doing):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        ordering_key: str | None = None,
     ) -> SentEvent:
         """The event is with the server, once for this run and key, whatever number of attempts the run takes.
 
         Its id is derived from the run's id and the key, unless the event brings one. Raises as
         `Client.send_event` does.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id)
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         client = self._sender.asynchronous
         return (await client._send(self._keyed(key, [event]), options, numbered=False, id_kind="d"))[0]  # noqa: SLF001
 
@@ -150,9 +152,10 @@ class IO(_Doing):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        ordering_key: str | None = None,
     ) -> list[SentEvent]:
         """The events are with the server, each once for this run, key and place in the list. See `send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id)
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         client = self._sender.asynchronous
         return await client._send(self._keyed(key, events), options, numbered=True, id_kind="d")  # noqa: SLF001
 
@@ -168,9 +171,10 @@ class PlainIO(_Doing):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        ordering_key: str | None = None,
     ) -> SentEvent:
         """See `IO.send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id)
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         client = self._sender.plain
         return client._send(self._keyed(key, [event]), options, numbered=False, id_kind="d")[0]  # noqa: SLF001
 
@@ -182,8 +186,9 @@ class PlainIO(_Doing):
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
+        ordering_key: str | None = None,
     ) -> list[SentEvent]:
         """See `IO.send_events`."""
-        options = SendOptions(deliver_at, deliver_after, account_id)
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         client = self._sender.plain
         return client._send(self._keyed(key, events), options, numbered=True, id_kind="d")  # noqa: SLF001

@@ -41,6 +41,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: w
         entry: the id of its entry in the queue.
         body: the encoded event; None while it is still only in the record.
         size: bytes of a body that is only in the record.
+        ordering_key: that of its event; empty for none.
     """
 
     queue: Stream
@@ -50,6 +51,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: w
     state: RunState
     body: bytes | None
     size: int
+    ordering_key: str = ""
 
     @property
     def job(self) -> str:
@@ -84,65 +86,67 @@ class EventEntry(msgspec.Struct, frozen=True, eq=False, gc=False):
     event_id: str
     size: int
     event: StoredEvent | None
+    ordering_key: str = ""
 
 
 _RUN_FIELDS = [b"e", b"j", b"s", b"b"]
 _EVENT_FIELDS = [b"i", b"z", b"b"]
 
 
-def _values(fields: list[bytes] | None, names: list[bytes]) -> list[bytes]:
-    """Returns the values of the fields of these names; fields that we do not know are ignored."""
+def _values(fields: list[bytes] | None, names: list[bytes]) -> tuple[list[bytes], bytes]:
+    """Returns the values of the fields of these names, and the ordering key; fields that we do not know are ignored."""
     if fields is None:
         raise UndecodableEvent("the entry was deleted from its stream while it was in a worker's hands")
-    if fields[::2] == names:  # all that we write
-        return fields[1::2]
+    if fields[::2] == names:  # all that we write without an ordering key
+        return fields[1::2], b""
     found = {b"s": b""} | dict(zip(fields[::2], fields[1::2], strict=True))  # without a state it is a first delivery
     for name in names:
         if name not in found:
             raise UndecodableEvent(f"the entry has no field {name.decode()!r}; it was not written by Headrace")
-    return [found[name] for name in names]
+    return [found[name] for name in names], found.get(b"k", b"")
 
 
 def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
     """Returns a queue's entry as a delivery, or raises UndecodableEvent."""
     entry_id, fields = entry
-    id_bytes, job_bytes, state_text, body = _values(fields, _RUN_FIELDS)
+    (id_bytes, job_bytes, state_text, body), key = _values(fields, _RUN_FIELDS)
     try:
-        event_id, job_id = id_bytes.decode(), job_bytes.decode()
+        event_id, job_id, ordering_key = id_bytes.decode(), job_bytes.decode(), key.decode() if key else ""
     except UnicodeDecodeError as exc:
-        raise UndecodableEvent(f"the entry's event id or job is no text: {exc}") from exc
+        raise UndecodableEvent(f"the entry's event id, job or ordering key is no text: {exc}") from exc
     if not event_id:
         raise UndecodableEvent("the entry's event id is empty")
     if not is_name(job_id):
         raise UndecodableEvent(f"the entry's job {job_id[:80]!r} is not a name")
     state, size = decode_entry_state(state_text)
-    return Delivery(queue, entry_id.decode(), event_id, job_id, state, body or None, size)
+    return Delivery(queue, entry_id.decode(), event_id, job_id, state, body or None, size, ordering_key)
 
 
-def named_by(entry: Entry) -> tuple[str, str]:
-    """Returns the event's id and the job's that an entry names, as far as they can be read; else empty texts."""
+def named_by(entry: Entry) -> tuple[str, str, str]:
+    """Returns the event's id, the job's and the ordering key of an entry, as far as they can be read; else empty."""
     fields = entry[1] or []
     found = dict(zip(fields[::2], fields[1::2], strict=True))
     try:
         event_id, job_id = found.get(b"e", found.get(b"i", b"")).decode(), found.get(b"j", b"").decode()
+        ordering_key = found.get(b"k", b"").decode()
     except UnicodeDecodeError:
-        return "", ""
-    return event_id, job_id if is_name(job_id) else ""
+        return "", "", ""
+    return event_id, job_id if is_name(job_id) else "", ordering_key
 
 
 def decode_event_entry(entry: Entry) -> EventEntry:
     """Returns an entry of `events`, or raises UndecodableEvent."""
     entry_id, fields = entry
-    id_bytes, size_text, body = _values(fields, _EVENT_FIELDS)
+    (id_bytes, size_text, body), key = _values(fields, _EVENT_FIELDS)
     try:
-        event_id, size = id_bytes.decode(), int(size_text)
+        event_id, size, ordering_key = id_bytes.decode(), int(size_text), key.decode() if key else ""
         if size < 0:
             raise ValueError(f"{size} bytes")  # noqa: TRY301 - said with the entry, below
     except ValueError as exc:
         raise UndecodableEvent(f"the entry's event id or size can't be read: {exc}") from exc
     if not event_id:
         raise UndecodableEvent("the entry's event id is empty")
-    return EventEntry(entry_id.decode(), event_id, size, decode_event(body) if body else None)
+    return EventEntry(entry_id.decode(), event_id, size, decode_event(body) if body else None, ordering_key)
 
 
 def entries_of(reply: Any) -> list[Entry]:

@@ -18,7 +18,8 @@ from headrace.codec import INLINE_BYTES, SEALED_FORMAT, StoredEvent, decode_even
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry, named_by
 from headrace_worker.loops import spawn, wait_either
-from headrace_worker.protocol import BadEntry, Dispatched, Matched, QueuesFull, RoutesStale
+from headrace_worker.order import read_ahead
+from headrace_worker.protocol import Answer, BadEntry, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
 from headrace_worker.route import Route, Routes, RoutesTooNew
 from headrace_worker.state import WorkerState
@@ -160,7 +161,8 @@ class Dispatcher:
                 event = decode_event_entry(entry)
                 events.append(event if event.event is not None else await self._with_body(event))
             except UndecodableEvent as exc:
-                await self._bury(entry[0].decode(), named_by(entry)[0], str(exc))
+                event_id, _, ordering_key = named_by(entry)
+                await self._bury(EventEntry(entry[0].decode(), event_id, 0, None, ordering_key), str(exc))
         return events
 
     async def _with_body(self, entry: EventEntry) -> EventEntry:
@@ -185,7 +187,7 @@ class Dispatcher:
                 else:
                     found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
-                await self._bury(event.entry, event.event_id, str(exc))
+                await self._bury(event, str(exc))
         return found
 
     def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
@@ -199,7 +201,7 @@ class Dispatcher:
             return routes.match_unopened(event)
         return routes.match(opened)
 
-    async def _send(self, batch: Sequence[Matched], version: str) -> bool:
+    async def _send(self, batch: Sequence[Matched], version: str, *, is_last_try: bool = False) -> bool:
         """Dispatches a batch; False if the routes have changed. A full server takes single events into empty queues."""
         state = self._state
         try:
@@ -210,7 +212,26 @@ class Dispatcher:
             return await self._send_to_full_server(batch, version)
         except ServerError as exc:
             return await self._send_without_culprit(batch, version, exc)
+        if isinstance(answer, EventsBehind):
+            follow = self._put_off if is_last_try else self._send_in_order
+            return await follow(batch, version, answer.places)
         return not isinstance(_noted(answer), RoutesStale)
+
+    async def _send_in_order(self, batch: Sequence[Matched], version: str, behind: Sequence[int]) -> bool:
+        """Dispatches what others hold of the ordering keys of these events and what is before them, then the batch."""
+        events = await read_ahead(self._state, [batch[place].entry for place in behind])
+        for part in _batches(await self._match(events, await self.routes())):
+            if not await self._send(part, version):
+                return False
+        return await self._send(batch, version, is_last_try=True)
+
+    async def _put_off(self, batch: Sequence[Matched], version: str, behind: Sequence[int]) -> bool:
+        """Events that can't go before others yet go to the end of `events`; the others of the batch are dispatched."""
+        late = set(behind)
+        held = [protocol.HeldEntry(batch[place].entry.entry) for place in behind]
+        await self._state.commands.run([protocol.release(protocol.events_stream(self._state.keys), held)])
+        rest = [matched for place, matched in enumerate(batch) if place not in late]
+        return not rest or await self._send(rest, version)
 
     async def _send_without_culprit(self, batch: Sequence[Matched], version: str, error: ServerError) -> bool:
         """A batch that was refused for its content is halved until the culprit is alone, and that one is set aside."""
@@ -221,7 +242,7 @@ class Dispatcher:
             return await self._send(batch[:half], version) and await self._send(batch[half:], version)
         if not await has_foreign_record(self._state, batch[0].entry.event_id):
             raise error
-        await self._bury(batch[0].entry.entry, batch[0].entry.event_id, str(error))
+        await self._bury(batch[0].entry, str(error))
         return True
 
     async def _send_to_full_server(self, batch: Sequence[Matched], version: str) -> bool:
@@ -255,19 +276,23 @@ class Dispatcher:
             )
             if isinstance(_noted(answer), RoutesStale):
                 return None
-            if isinstance(answer, QueuesFull):
+            if isinstance(answer, EventsBehind):
+                waiting.append(matched)
+            elif isinstance(answer, QueuesFull):
                 full.add(jobs)
                 waiting.append(matched)
         return waiting
 
-    async def _bury(self, entry: str, event_id: str, error: str) -> None:
-        log.error("event can't be read and is set aside in dead", entry=entry, error=error)
+    async def _bury(self, event: EventEntry, error: str) -> None:
+        log.error("event can't be read and is set aside in dead", entry=event.entry, error=error)
         keys, retention = self._state.keys, self._state.config.retention
-        bad = BadEntry(entry, "unreadable", error, event_id)
+        bad = BadEntry(event.entry, "unreadable", error, event.event_id)
         await self._state.commands.run([protocol.bury(keys, protocol.events_stream(keys), bad, retention)])
+        if event.ordering_key:
+            await self._state.commands.run([protocol.leave_order(keys, event.ordering_key, event.event_id)])
 
 
-def _noted(answer: Dispatched | RoutesStale | QueuesFull) -> Dispatched | RoutesStale | QueuesFull:
+def _noted(answer: Answer) -> Answer:
     if isinstance(answer, Dispatched) and answer.lost:
         log.error("events had neither a record nor a body and are gone", events=answer.lost)
     return answer

@@ -78,6 +78,7 @@ class EventFile:
                     deliver_at=self._options.deliver_at,
                     deliver_after=self._options.deliver_after,
                     account_id=self._options.account_id,
+                    ordering_key=self._options.ordering_key,
                 )
             except HeadraceError as exc:
                 sent += len(getattr(exc, "sent", ()))

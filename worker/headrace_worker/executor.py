@@ -174,12 +174,14 @@ class Executor:
 
     def _context(self, job: Job, held: Held, event: StoredEvent) -> Context:
         delivery, state = held.delivery, held.delivery.state
+        info = EventInfo(
+            delivery.event_id, event.n, codec.decode_value(event.c), codec.from_micros(event.t), event.s,
+            delivery.ordering_key or None,
+        )  # fmt: skip
         return Context(
             run=RunInfo(delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)),
             job=JobInfo(job.id, job.app, self._state.app.version, delivery.queue.name),
-            event=EventInfo(
-                delivery.event_id, event.n, codec.decode_value(event.c), codec.from_micros(event.t), event.s
-            ),
+            event=info,
             account=Account(event.a) if event.a is not None else None,
             namespace=self._state.keys.namespace,
             worker_id=held.name,

@@ -194,7 +194,9 @@ class Fetcher:
             if body is None or isinstance(body, HeadraceError):
                 why = "and the record is gone" if body is None else f"which can't be read: {body}"
                 error = f"the event's payload was only in its record, {why}"
-                bad = BadEntry(delivery.entry, "unreadable", error, delivery.event_id, delivery.job_id)
+                bad = BadEntry(
+                    delivery.entry, "unreadable", error, delivery.event_id, delivery.job_id, delivery.ordering_key
+                )
                 await self._bury(delivery.queue, bad)
             else:
                 found.append(msgspec.structs.replace(delivery, body=body))

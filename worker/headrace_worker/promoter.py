@@ -40,6 +40,7 @@ class Promoter:
         self._state = state
         self._on_lease_ended = on_lease_ended
         self._ahead: list[DueMember] | None = None
+        self._ordered: dict[str, str] = {}
         self._is_full = False
         self._look_at = 0.0
         # Shorter than it takes until another leads: what the wait is ended by must not be lost with this worker.
@@ -102,11 +103,13 @@ class Promoter:
         """Runs and events go in calls of their own: a full server takes the runs, so that what was begun can end."""
         keys = self._state.keys
         events = [member for member in members if member.startswith("e:")]
-        runs = [member for member in members if member.startswith("r:")]
-        calls = [protocol.promote(keys, events, 0)] if events else []
+        runs = [member for member in members if not member.startswith("e:")]
+        calls = [protocol.promote(keys, events, 0, self._ordered)] if events else []
         calls.append(protocol.promote(keys, runs, AHEAD))
         answers = await self._state.commands.run(calls, partial=True)
         self._is_full = isinstance(answers[0], OutOfMemory)
+        if isinstance(answers[0], Promoted):  # ordering keys are known from records only; the next look has them
+            self._ordered = answers[0].ordered
         for answer in answers:
             if isinstance(answer, Promoted) and answer.dropped:
                 log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
@@ -122,7 +125,8 @@ class Promoter:
         if not members:
             raise error
         for member in members:
-            (answer,) = await self._state.commands.run([protocol.promote(self._state.keys, [member], 0)], partial=True)
+            call = protocol.promote(self._state.keys, [member], 0, self._ordered)
+            (answer,) = await self._state.commands.run([call], partial=True)
             if is_refusal(answer):
                 if not await has_foreign_record(self._state, protocol.event_of(member)):
                     raise error
@@ -130,4 +134,9 @@ class Promoter:
 
     async def _set_aside(self, member: str | bytes, error: str) -> None:
         log.error("member of due can't be handled and is set aside in dead", member=repr(member), error=error)
-        await self._state.commands.run(protocol.set_aside_due(self._state.keys, member, error), partial=True)
+        keys, run = self._state.keys, self._state.commands.run
+        await run(protocol.set_aside_due(keys, member, error), partial=True)
+        if isinstance(member, str) and (turns := protocol.turns_of(keys, member)):
+            _, following = await run(protocol.leave_turns(turns, member))
+            if following is not None:
+                await run([protocol.make_due(keys, following)])

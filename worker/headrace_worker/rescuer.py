@@ -157,7 +157,8 @@ class Rescuer:
         if not await has_foreign_record(self._state, held[0].record.removeprefix(keys.event_prefix)):
             raise answer
         log.error("entry of a dead worker can't be handled and is set aside in dead", entry=held[0].entry)
-        bad = BadEntry(held[0].entry, "unreadable", str(answer))
+        event_id, job_id = held[0].record.removeprefix(keys.event_prefix), held[0].job.partition("/")[2]
+        bad = BadEntry(held[0].entry, "unreadable", str(answer), event_id, job_id, held[0].ordering_key)
         await self._state.commands.run([protocol.bury(keys, stream, bad, config.retention)])
         return 0
 
@@ -178,7 +179,8 @@ class Rescuer:
         for entry in entries:
             try:
                 delivery = decode_delivery(stream, entry)
-                held.append(HeldEntry(delivery.entry, keys.event(delivery.event_id), delivery.job))
+                record = keys.event(delivery.event_id)
+                held.append(HeldEntry(delivery.entry, record, delivery.job, delivery.ordering_key))
             except UndecodableEvent as exc:
                 bad = BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry))
                 await self._state.commands.run([protocol.bury(keys, stream, bad, self._state.config.retention)])

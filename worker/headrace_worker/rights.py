@@ -22,7 +22,8 @@ def try_commands(keys: Keys) -> list[Call[object]]:
         ("SADD", queues, "x"), ("SCARD", queues), ("SMEMBERS", queues),
         ("ZADD", due, 1, "x"), ("ZCARD", due), ("ZSCORE", due, "x"), ("ZCOUNT", due, 0, 1), ("ZRANGE", due, 0, 0),
         ("ZRANGEBYSCORE", due, 0, 1), ("ZREM", due, "x"),
-        ("LPUSH", wake, "x"), ("LLEN", wake), ("BLPOP", wake, 1),
+        ("LPUSH", wake, "x"), ("LLEN", wake), ("BLPOP", wake, 1), ("RPUSH", wake, "x"), ("LINDEX", wake, 0),
+        ("LPOS", wake, "x"), ("LRANGE", wake, 0, 0), ("LPOP", wake), ("LREM", wake, 1, "x"),
         ("XADD", stream, "*", "x", ""), ("XLEN", stream), ("XRANGE", stream, "-", "+", "COUNT", 1),
         ("XGROUP", "CREATE", stream, "g", "0"), ("XREADGROUP", "GROUP", "g", "x", "COUNT", 1, "STREAMS", stream, ">"),
         ("XPENDING", stream, "g", "-", "+", 1), ("XINFO", "CONSUMERS", stream, "g"), ("XACK", stream, "g", "0-1"),
@@ -42,7 +43,8 @@ def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[st
     return [
         keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
         keys.workers, keys.leader, keys.seats, keys.meta, keys.event(name), keys.worker(name), keys.bell(app),
-        keys.routes(app), *(keys.queue(app, queue) for queue in queues),
+        keys.routes(app), keys.order(name), keys.turns(f"{app}/{name}", name),
+        *(keys.queue(app, queue) for queue in queues),
     ]  # fmt: skip
 
 

@@ -235,7 +235,7 @@ class Settler:
         delivery = item.held.delivery
         log.error("entry can't be handled and is set aside in dead", run=delivery.run_id, error=error)
         retention = self._state.config.retention
-        bad = BadEntry(delivery.entry, reason, error, delivery.event_id, delivery.job_id)
+        bad = BadEntry(delivery.entry, reason, error, delivery.event_id, delivery.job_id, delivery.ordering_key)
         await self._state.commands.run([protocol.bury(self._state.keys, delivery.queue, bad, retention)])
         self._hand.settled(item.held)
 

@@ -13,7 +13,11 @@ local function successor(fields, lost)
     return fields
   end
   state = attempt .. ' ' .. text(lost_before + lost) .. ' ' .. kept
-  return { 'e', value['e'], 'j', value['j'], 's', state .. ' ' .. size, 'b', value['b'] }, state
+  local following = { 'e', value['e'], 'j', value['j'], 's', state .. ' ' .. size, 'b', value['b'] }
+  if value['k'] then
+    following[9], following[10] = 'k', value['k']
+  end
+  return following, state
 end
 
 local function put_back(stream, group, queue, lost, first_key, first_arg)

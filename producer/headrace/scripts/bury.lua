@@ -3,7 +3,8 @@
 -- KEYS[1]     stream  where the entry is
 -- KEYS[2]     stream  dead
 -- KEYS[3]     stream  runs
--- KEYS[4]     hash    the record of the event that the entry names; none where it names none
+-- KEYS[4..]   hash    the record of the event that the entry names; none where it names none
+-- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), the turns (list) of its key and job
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
 -- ARGV[7]     count   entries that `runs` keeps, about
@@ -14,6 +15,7 @@
 -- ARGV[12]    bytes   the error as the outcome of a run
 -- ARGV[13]    text    the event's id
 -- ARGV[14]    text    `<app>/<job id>`; empty in `events`
+-- ARGV[15]    text    for a run with an ordering key, its member of the turns; else empty
 --
 -- Returns  1  when it is in `dead` now
 -- Returns  0  when it was not in the group's hands any more; nothing happened
@@ -24,10 +26,18 @@
 --@ include _list
 --@ include _run
 --@ include _close
-local stream, dead, record, entry, id, job = KEYS[1], KEYS[2], KEYS[4], ARGV[9], ARGV[13], ARGV[14]
+--@ include _turn
+local stream, dead, entry, id, job, turn = KEYS[1], KEYS[2], ARGV[9], ARGV[13], ARGV[14], ARGV[15]
+local nkeys = #KEYS - (turn ~= '' and 3 or 0)
+local record, due, wake, turns = nkeys > 3 and KEYS[4], KEYS[nkeys + 1], KEYS[nkeys + 2], KEYS[nkeys + 3]
 local now, reason, outcome = now_ms(), ARGV[10], ARGV[12]
 redis.call('XLEN', dead)
 redis.call('XLEN', KEYS[3])
+if turns then
+  redis.call('ZCARD', due)
+  redis.call('LLEN', wake)
+  redis.call('LINDEX', turns, 0)
+end
 local raw = redis.call('XRANGE', stream, entry, entry)[1]
 raw = raw and raw[2] or {}
 local stored = record and redis.pcall('HMGET', record, 'm', 'w', 'o', 'e', 'r:' .. job) or {}
@@ -79,5 +89,8 @@ if (is_run or is_undispatched) and open <= 0 then
 end
 if is_run then
   list(KEYS[3], ARGV[7], { id .. ':' .. job, 'f' })
+end
+if turns and pass_turn(turns, turn, due, now) and redis.call('LLEN', wake) == 0 then
+  redis.pcall('LPUSH', wake, '1')
 end
 return 1

@@ -4,6 +4,7 @@
 -- KEYS[2]     int     routes:version
 -- KEYS[3..]           two a job: its queue (stream), its app's bell (stream)
 -- KEYS[..]    hash    then the record of each event
+-- KEYS[..]    list    then, for each event with an ordering key: the key's order, and the turns of each of its jobs
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
 -- ARGV[7]     int     the version of the routes that was matched against
@@ -12,13 +13,17 @@
 -- ARGV[10]    bytes   length of what stands before the event's id in a record's key
 -- ARGV[11]    count   jobs
 -- ARGV[12]    count   matches
--- ARGV[13..]          two a job: `<app>/<job id>`, queue's name
+-- ARGV[13]    count   events with an ordering key
+-- ARGV[14..]          two a job: `<app>/<job id>`, queue's name
 -- ARGV[..]            then one a match: places of the jobs, with a comma behind each
 -- ARGV[..]            then the events, neighbours with the same match together: its place, how many events, and the
 --                     entry of each
+-- ARGV[..]            then two an event with an ordering key: its place, the key
 --
 -- Returns  {'stale', version}            when the routes have changed since; nothing happened
 -- Returns  {'full'}                      when ARGV[8] is 1 and a queue has entries; nothing happened
+-- Returns  {'behind', place, …}          when these events have others of their ordering keys before them, which are
+--                                        in other hands; nothing happened
 -- Returns  {'done', events, runs, lost}  what was dispatched; lost: events without a record and without a body;
 --                                        an event that was dispatched before is only acknowledged
 --
@@ -27,6 +32,7 @@
 --@ include _chunks
 --@ include _ring
 --@ include _close
+--@ include _member
 -- A record that is gone is made again from the entry, if the body was in it: a lost record loses no event.
 local function record_from_entry(entry)
   local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
@@ -43,16 +49,19 @@ if version ~= ARGV[7] then
   return { 'stale', version }
 end
 local free_first, inline = ARGV[8] == '1', tonumber(ARGV[9])
-local before_id, njobs, nmatches = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local before_id, njobs, nmatches, nordered = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local jobs = {}
 for j = 1, njobs do
-  local name = ARGV[11 + j * 2]
+  local name, queue_name = ARGV[12 + j * 2], ARGV[13 + j * 2]
   jobs[j] = {
     queue = KEYS[1 + j * 2],
     bell = KEYS[2 + j * 2],
     field = 'r:' .. name,
     id = string.match(name, '/(.*)$'),
-    prefix = 'q 1 0 0 0 ' .. ARGV[12 + j * 2] .. ' ',
+    prefix = 'q 1 0 0 0 ' .. queue_name .. ' ',
+    waits = 'w 1 0 0 0 ' .. queue_name .. ' - - 0 0',
+    queue_name = queue_name,
+    name = name,
   }
   redis.call('XLEN', KEYS[2 + j * 2])
   if redis.call('XLEN', KEYS[1 + j * 2]) > 0 and free_first then
@@ -60,7 +69,7 @@ for j = 1, njobs do
   end
 end
 
-local matches, a = {}, 12 + njobs * 2
+local matches, a, events_end = {}, 13 + njobs * 2, #ARGV - nordered * 2
 for m = 1, nmatches do
   matches[m] = {}
   for place in string.gmatch(ARGV[a + m], '(%d+),') do
@@ -69,7 +78,7 @@ for m = 1, nmatches do
 end
 local entries, jobs_of = {}, {}
 a = a + nmatches + 1
-while a <= #ARGV do
+while a <= events_end do
   local match, last = matches[tonumber(ARGV[a])], a + 1 + tonumber(ARGV[a + 1])
   for at = a + 2, last do
     entries[#entries + 1] = ARGV[at]
@@ -86,6 +95,28 @@ for i = 1, nevents do
   stored[i] = found
 end
 redis.call('XLEN', events)
+
+-- An event with an ordering key goes when it is the first of its key that is not dispatched, or is listed nowhere.
+local lines, behind, ahead, known, k = {}, { 'behind' }, {}, {}, first_record + nevents
+for at = events_end + 1, #ARGV, 2 do
+  local i, order = tonumber(ARGV[at]), KEYS[k + 1]
+  local id, header = string.sub(KEYS[first_record + i], before_id + 1), stored[i][1]
+  lines[i] = { order = order, key = ARGV[at + 1], turns = k + 1 }
+  for j = 1, #jobs_of[i] do
+    redis.call('LLEN', KEYS[k + 1 + j])
+  end
+  k = k + 1 + #jobs_of[i]
+  if redis.call('LINDEX', order, ahead[order] or 0) == id then
+    ahead[order] = (ahead[order] or 0) + 1
+    known[id] = true
+  elseif header and string.sub(header, -2) == ' -' and not known[id] and redis.call('LPOS', order, id) then
+    behind[#behind + 1] = i
+  end
+end
+if #behind > 1 then
+  return behind
+end
+
 local bells = {}
 for j = 1, njobs do
   if not free_first and not bells[jobs[j].bell] then
@@ -101,6 +132,10 @@ local seen, dispatched, runs, lost = {}, 0, 0, 0
 for i = 1, nevents do
   local record, matched = KEYS[first_record + i], jobs_of[i]
   local header, body, waited, remade = unpack(stored[i], 1, 4)
+  local line = lines[i]
+  if line then
+    redis.call('LREM', line.order, 1, string.sub(record, before_id + 1))
+  end
   if not header then
     lost = lost + (held == nevents and 1 or 0)
   elseif string.sub(header, -2) == ' -' and not seen[record] then
@@ -113,15 +148,26 @@ for i = 1, nevents do
     local fields = { 'm', header }
     for j = 1, open do
       local job = matched[j]
-      local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', inlined)
       fields[#fields + 1] = job.field
-      fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
+      if not line then
+        local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', inlined)
+        fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
+      elseif redis.call('RPUSH', KEYS[line.turns + j], member_of(line.key, job.queue_name, id, job.name)) == 1 then
+        local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', inlined, 'k', line.key)
+        fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
+      else
+        fields[#fields + 1] = job.waits
+      end
     end
     if open > 1 then
       fields[#fields + 1] = 'o'
       fields[#fields + 1] = open
     end
     if remade then
+      if line then
+        fields[#fields + 1] = 'k'
+        fields[#fields + 1] = line.key
+      end
       fields[#fields + 1] = 'e'
       fields[#fields + 1] = body
     end

@@ -2,33 +2,56 @@
 --
 -- KEYS[1]    zset    due
 -- KEYS[2]    stream  events
--- KEYS[3..]          three a member: its record (hash); its stream, `events` or a queue; its app's bell, or `events` again
+-- KEYS[3..]          three a member: its record (hash); its stream, `events` or a queue; its app's bell or, for an event,
+--                    the order (list) of its ordering key, or `events` again; for a run with an ordering key, in
+--                    fourth place the turns (list) of its key and job
 -- ARGV[1]    bytes   bodies up to this size travel in the entry
 -- ARGV[2]    count   how many members to tell of
--- ARGV[3..]          one a member: `e:<event id>` or `r:<queue>:<event id>:<app>/<job id>`
+-- ARGV[3..]          two a member: `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the same behind `o`, length
+--                    and ordering key; for an event, the ordering key whose order is in KEYS, else empty
 --
--- Returns  {now, dropped, member, score, …}  the server's time in ms; how many members were taken out as nothing of
---                                            theirs is delayed or waits any more, or can be read; the earliest
---                                            members that are left, due or not, with their times in ms
+-- Returns  {now, dropped, {member, key, …}, member, score, …}
+--          the server's time in ms; how many members were taken out as nothing of theirs is delayed or waits any more,
+--          or can be read; events that stay as their ordering key is another than was said, and that key; the earliest
+--          members that are left, due or not, with their times in ms
 --
 -- An event adds first and is refused by a full server; a run frees first, so that what was begun can end.
 --@ include _time
 --@ include _ring
+--@ include _turn
+-- Takes a run's member of `due` apart: the event's id, `<app>/<job id>`, its ordering key if it has one.
+local function split(member)
+  local length = string.match(member, '^o:(%d+):')
+  local before_queue = length and #length + 4 + tonumber(length) or 2
+  local id, run = string.match(string.sub(member, before_queue + 1), '^[^:]+:(.*):([^:]+)$')
+  return id, run, length and string.sub(member, #length + 4, before_queue - 1)
+end
+
 local due, events, inline, ahead = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
 redis.call('XLEN', events)
 redis.call('ZRANGE', due, 0, 0)
-local work = {}
-for i = 3, #ARGV do
-  local member, k = ARGV[i], 3 + (i - 3) * 3
+local work, unordered, next_key = {}, {}, 3
+for i = 3, #ARGV, 2 do
+  local member, k = ARGV[i], next_key
+  local is_event = string.sub(member, 1, 2) == 'e:'
+  next_key = k + (string.sub(member, 1, 2) == 'o:' and 4 or 3)
   local score = redis.call('ZSCORE', due, member)
   if score and tonumber(score) <= now then
     redis.call('XLEN', KEYS[k + 1])
-    local id, run = string.match(member, '^r:[^:]+:(.*):([^:]+)$')
-    local header, body, field = unpack(redis.call('HMGET', KEYS[k], 'm', 'e', run and 'r:' .. run or 'm'), 1, 3)
+    local id, run, run_key
+    if not is_event then
+      id, run, run_key = split(member)
+    end
+    local header, body, field, key = unpack(redis.call('HMGET', KEYS[k], 'm', 'e', run and 'r:' .. run or 'm', 'k'), 1, 4)
     local item = { member = member, record = KEYS[k], stream = KEYS[k + 1], bell = KEYS[k + 2], body = body, run = run }
+    item.key = run_key or (is_event and key and key ~= '' and key) or nil
     if run then
       item.id = id
+      item.turns = run_key and KEYS[k + 3]
+      if item.turns then
+        redis.call('LINDEX', item.turns, 0)
+      end
       item.kept, item.queue, item.rest = string.match(field or '', '^w (%d+ %d+ %d+ %d+) (%S+) %S+ (.*)$')
     else
       item.id = string.sub(member, 3)
@@ -36,7 +59,15 @@ for i = 3, #ARGV do
     end
     item.is_lost = not (header and body and item.kept)
     item.is_headless = not header
-    work[#work + 1] = item
+    if run or item.is_lost or (item.key or '') == ARGV[i + 1] then
+      if item.key and not (run or item.is_lost) then
+        redis.call('LLEN', item.bell)
+      end
+      work[#work + 1] = item
+    else
+      unordered[#unordered + 1] = member
+      unordered[#unordered + 1] = item.key or ''
+    end
   end
 end
 
@@ -48,23 +79,34 @@ for _, item in ipairs(work) do
     if item.is_headless then -- what an end or a retry has written since the record went would never go
       redis.call('DEL', item.record)
     end
+    if item.turns then
+      pass_turn(item.turns, item.member, due, now)
+    end
     dropped = dropped + 1
   elseif item.run then
     redis.call('ZREM', due, item.member)
-    local entry = redis.call('XADD', item.stream, '*', 'e', item.id, 'j', string.match(item.run, '/(.*)$'),
-      's', item.kept .. ' ' .. #body, 'b', whole)
+    local fields = { 'e', item.id, 'j', string.match(item.run, '/(.*)$'), 's', item.kept .. ' ' .. #body, 'b', whole }
+    if item.key then
+      fields[9], fields[10] = 'k', item.key
+    end
+    local entry = redis.call('XADD', item.stream, '*', unpack(fields))
     local line = 'q ' .. item.kept .. ' ' .. item.queue .. ' ' .. entry .. ' ' .. item.rest
     redis.call('HSET', item.record, 'r:' .. item.run, line)
     bells[item.bell] = true
   else
-    redis.call('XADD', item.stream, '*', 'i', item.id, 'z', #body, 'b', whole)
+    if item.key then
+      redis.call('RPUSH', item.bell, item.id)
+      redis.call('XADD', item.stream, '*', 'i', item.id, 'z', #body, 'b', whole, 'k', item.key)
+    else
+      redis.call('XADD', item.stream, '*', 'i', item.id, 'z', #body, 'b', whole)
+    end
     redis.call('ZREM', due, item.member)
     redis.call('HSET', item.record, 'm', item.kept .. ' ' .. text(now) .. ' 0 -')
   end
 end
 
 ring(bells)
-local reply = { now, dropped }
+local reply = { now, dropped, unordered }
 for _, value in ipairs(ahead > 0 and redis.call('ZRANGE', due, 0, ahead - 1, 'WITHSCORES') or {}) do
   reply[#reply + 1] = value
 end

@@ -1,29 +1,34 @@
--- A run that ended for good without success is queued again from its first attempt, and its dead letter is gone.
+-- A run that ended for good without success is queued again from its first attempt, behind all of its ordering key if it has one, and its dead letter is gone.
 --
 -- KEYS[1]  hash    the event's record
 -- KEYS[2]  stream  the run's queue
 -- KEYS[3]  stream  bell:<app>
 -- KEYS[4]  stream  dead
+-- KEYS[5..] list   the turns of its ordering key and job, if it has a key
 -- ARGV[1]  text    the event's id
 -- ARGV[2]  text    `<app>/<job id>`
 -- ARGV[3]  text    the queue's name, without its app, as the record said it
 -- ARGV[4]  bytes   bodies up to this size travel in the entry
+-- ARGV[5]  text    its ordering key, as the record said it; empty: none
 --
 -- Returns  {'queued', entry}   when it is queued
+-- Returns  {'waits', ''}       when it waits for its turn behind other runs of its ordering key
 -- Returns  {'missing', ''}     when no such run is known
 -- Returns  {'gone', status}    when the event's payload is not kept any more; nothing happened
--- Returns  {'refused', status} when its status letter is not one of a failure, or its queue another; nothing happened
+-- Returns  {'refused', status} when its status letter is not one of a failure, or its queue or ordering key
+--                              another; nothing happened
 --
 -- It adds first, so a full server refuses it before anything is written.
 --@ include _run
+--@ include _member
 --@ include _ring
 local record, field = KEYS[1], 'r:' .. ARGV[2]
-local stored, body, open = unpack(redis.call('HMGET', record, field, 'e', 'o'), 1, 3)
+local stored, body, open, ordering_key = unpack(redis.call('HMGET', record, field, 'e', 'o', 'k'), 1, 4)
 local status, _, _, _, _, queue, dead_entry = run_of(stored or '')
 if not status then
   return { 'missing', '' }
 end
-if not string.find('fti', status, 1, true) or queue ~= ARGV[3] then
+if not string.find('fti', status, 1, true) or queue ~= ARGV[3] or (ordering_key or '') ~= ARGV[5] then
   return { 'refused', status }
 end
 if not body then
@@ -38,14 +43,27 @@ for i = 1, #fields, 2 do
   end
 end
 local whole = #body <= tonumber(ARGV[4])
-local entry = redis.call('XADD', KEYS[2], '*', 'e', ARGV[1], 'j', string.match(ARGV[2], '/(.*)$'),
-  's', '1 0 0 1 ' .. #body, 'b', whole and body or '')
-redis.call('HSET', record, field, 'q 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
+local entry_fields = {
+  'e', ARGV[1], 'j', string.match(ARGV[2], '/(.*)$'), 's', '1 0 0 1 ' .. #body, 'b', whole and body or '',
+}
+local waits, entry = false, '-'
+if #KEYS > 4 then
+  entry_fields[9], entry_fields[10] = 'k', ordering_key
+  redis.call('XLEN', KEYS[2])
+  waits = redis.call('RPUSH', KEYS[5], member_of(ordering_key, queue, ARGV[1], ARGV[2])) > 1
+end
+if not waits then
+  entry = redis.call('XADD', KEYS[2], '*', unpack(entry_fields))
+end
+redis.call('HSET', record, field, (waits and 'w' or 'q') .. ' 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
 if is_counted then
   redis.call('HINCRBY', record, 'o', 1)
   redis.call('HSET', record, 'f', failed)
 end
 redis.call('PERSIST', record)
 redis.call('XDEL', KEYS[4], dead_entry)
+if waits then
+  return { 'waits', '' }
+end
 ring({ [KEYS[3]] = true })
 return { 'queued', entry }

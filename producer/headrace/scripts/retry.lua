@@ -4,7 +4,7 @@
 -- KEYS[2]    list  wake
 -- KEYS[3..]        two a run: its queue (stream), its event's record (hash)
 -- ARGV[1]    text  the worker's name
--- ARGV[2..]        eight a run: entry, event id, `<app>/<job id>`, the state of its next entry, queue's name,
+-- ARGV[2..]        eight a run: entry, member of `due`, `<app>/<job id>`, the state of its next entry, queue's name,
 --                  ms since it started, ms to wait, the error of this attempt
 --
 -- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them
@@ -23,7 +23,7 @@ end
 local missed, gone, earliest = {}, {}, nil
 for i = 1, (#KEYS - 2) / 2 do
   local queue, record, a = KEYS[1 + i * 2], KEYS[2 + i * 2], 2 + (i - 1) * 8
-  local entry, id, job, state, name = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
+  local entry, member, job, state, name = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
   if redis.call('XACK', queue, 'workers', entry) == 1 then
     gone[queue] = gone[queue] or {}
     table.insert(gone[queue], entry)
@@ -31,7 +31,7 @@ for i = 1, (#KEYS - 2) / 2 do
     local line = 'w ' .. state .. ' ' .. name .. ' - ' .. ARGV[1] .. ' ' .. text(now - tonumber(ARGV[a + 5])) .. ' 0'
     local outcome = ARGV[a + 7]
     redis.call('HSET', record, 'r:' .. job, outcome == '' and line or line .. '\n' .. outcome)
-    redis.call('ZADD', due, text(due_ms), 'r:' .. name .. ':' .. id .. ':' .. job)
+    redis.call('ZADD', due, text(due_ms), member)
     earliest = math.min(earliest or due_ms, due_ms)
   else
     missed[#missed + 1] = i

@@ -4,11 +4,13 @@
 -- KEYS[2]    zset    due
 -- KEYS[3]    list    wake
 -- KEYS[4]    stream  recent
--- KEYS[5..]  hash    the record of each event
+-- KEYS[5..]  list    the order of the ordering key, if there is one
+-- KEYS[..]   hash    then the record of each event
 -- ARGV[1]    text    the call's token: the same at its retries
 -- ARGV[2]    count   entries that `recent` keeps, about
 -- ARGV[3]    bytes   bodies up to this size travel in the entry
--- ARGV[4..]          six an event: id, id kind, when (empty: now; +ms: after; ms: at), name,
+-- ARGV[4]    text    the ordering key of all events; empty: none
+-- ARGV[5..]          six an event: id, id kind, when (empty: now; +ms: after; ms: at), name,
 --                    bytes of the body's identity, body
 --
 -- Returns  {now, …}           the server's time in ms; nothing more for events that are new or changed, else four each:
@@ -22,23 +24,37 @@
 --@ include _time
 --@ include _list
 local events, due, wake, recent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local call, inline = ARGV[1], tonumber(ARGV[3])
+local call, inline, ordering_key = ARGV[1], tonumber(ARGV[3]), ARGV[4]
+local order = ordering_key ~= '' and KEYS[5]
+local before_records = order and 5 or 4
 local now = now_ms()
 redis.call('XLEN', events)
 redis.call('LLEN', wake)
 redis.call('XLEN', recent)
+if order then
+  redis.call('LLEN', order)
+end
 local head = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 local known = {}
-for i = 5, #KEYS do
+for i = before_records + 1, #KEYS do
   known[KEYS[i]] = redis.call('HGET', KEYS[i], 'm')
 end
 
+-- A delayed event may be sent again with another ordering key, or without one.
+local function remember(record, body, header)
+  if order or (known[record] and redis.call('HEXISTS', record, 'k') == 1) then
+    redis.call('HSET', record, 'e', body, 'm', header, 'k', ordering_key)
+  else
+    redis.call('HSET', record, 'e', body, 'm', header)
+  end
+end
+
 local reply, index, earliest = { now }, {}, nil
-for i = 1, #KEYS - 4 do
-  local a = 4 + (i - 1) * 6
+for i = 1, #KEYS - before_records do
+  local a = 5 + (i - 1) * 6
   local id, kind, when, name, identity, body =
     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), ARGV[a + 5]
-  local record, mine = KEYS[4 + i], call .. '.' .. i
+  local record, mine = KEYS[before_records + i], call .. '.' .. i
   local header = known[record]
   local due_ms = tonumber(when) or 0
   if string.sub(when, 1, 1) == '+' then
@@ -65,13 +81,19 @@ for i = 1, #KEYS - 4 do
     if due_ms > now then
       header = mine .. ' ' .. kind .. ' ' .. text(due_ms) .. ' 0 0 -'
       redis.call('ZADD', due, text(due_ms), 'e:' .. id)
-      redis.call('HSET', record, 'e', body, 'm', header)
+      remember(record, body, header)
       earliest = math.min(earliest or due_ms, due_ms)
     else
       local was_delayed = header
       header = mine .. ' ' .. kind .. ' 0 ' .. text(now) .. ' 0 -'
-      redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', #body <= inline and body or '')
-      redis.call('HSET', record, 'e', body, 'm', header)
+      local inlined = #body <= inline and body or ''
+      if order then
+        redis.call('RPUSH', order, id)
+        redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', inlined, 'k', ordering_key)
+      else
+        redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', inlined)
+      end
+      remember(record, body, header)
       if was_delayed then
         redis.call('ZREM', due, 'e:' .. id)
       end

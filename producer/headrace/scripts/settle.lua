@@ -1,9 +1,11 @@
--- Each entry that is still in the group's hands is acknowledged, deleted, and its run's outcome recorded for good; what failed is in `dead`, whose entry its field then names.
+-- Each entry that is still in the group's hands is acknowledged, deleted, and its run's outcome recorded for good; what failed is in `dead`, whose entry its field then names; the next run of its ordering key is due.
 --
 -- KEYS[1]     stream  runs
 -- KEYS[2]     stream  dead
 -- KEYS[3..]   stream  the queues of the runs
 -- KEYS[..]    hash    then the record of each run's event
+-- KEYS[..]            then, if there are runs with an ordering key: due (zset), wake (list), and the turns (list) of
+--                     the key and job of each of them
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
 -- ARGV[7]     text    the worker's name
@@ -11,10 +13,12 @@
 -- ARGV[9]     bytes   length of what stands before the event's id in a record's key
 -- ARGV[10]    count   queues
 -- ARGV[11]    count   jobs
--- ARGV[12..]          three a job: `<app>/<job id>`, queue's name, place of the queue
+-- ARGV[12]    count   runs with an ordering key
+-- ARGV[13..]          three a job: `<app>/<job id>`, queue's name, place of the queue
 -- ARGV[..]            then the ends, runs that ended alike together: place of the job, status letter, the state of the
 --                     entries, ms since they started, reason they are dead for (empty: they are not), error and
 --                     output, how many runs, and the entry of each; the records come in the same order
+-- ARGV[..]            then two a run with an ordering key: its place, the key
 --
 -- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them
 --
@@ -24,33 +28,47 @@
 --@ include _list
 --@ include _run
 --@ include _close
+--@ include _turn
+--@ include _member
 local runs, dead, now = KEYS[1], KEYS[2], now_ms()
 redis.call('XLEN', runs)
 redis.call('XLEN', dead)
-local before_id, nqueues, njobs = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local before_id, nqueues, njobs, nordered = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 for q = 3, 2 + nqueues do
   redis.call('XLEN', KEYS[q])
 end
 local jobs, first_record, stored = {}, 2 + nqueues, {}
 for j = 1, njobs do
-  local a = 9 + j * 3
+  local a = 10 + j * 3
   jobs[j] = { name = ARGV[a], queue_name = ARGV[a + 1], queue = KEYS[2 + tonumber(ARGV[a + 2])] }
 end
-local nruns = #KEYS - first_record
+local nruns, ends_end, turns, due, wake = #KEYS - first_record, #ARGV - nordered * 2, {}, nil, nil
+if nordered > 0 then
+  nruns = nruns - 2 - nordered
+  due, wake = KEYS[first_record + nruns + 1], KEYS[first_record + nruns + 2]
+  redis.call('ZCARD', due)
+  redis.call('LLEN', wake)
+  for o = 1, nordered do
+    local line = KEYS[first_record + nruns + 2 + o]
+    redis.call('LINDEX', line, 0)
+    turns[tonumber(ARGV[ends_end + o * 2 - 1])] = { line = line, key = ARGV[ends_end + o * 2] }
+  end
+end
 for i = 1, nruns do
   stored[i] = redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o')
 end
 
 -- Runs that ended alike share what their lines say before and after the entry.
 local end_of, entry_of, entries = {}, {}, {}
-local a, finished = 12 + njobs * 3, text(now)
-while a <= #ARGV do
+local a, finished = 13 + njobs * 3, text(now)
+while a <= ends_end do
   local job, status, reason, outcome = jobs[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 4], ARGV[a + 5]
   local started = text(now - tonumber(ARGV[a + 3]))
   local alike = {
     queue = job.queue,
     field = 'r:' .. job.name,
     suffix = ':' .. job.name,
+    job = job,
     status = status,
     reason = reason,
     outcome = outcome,
@@ -80,7 +98,7 @@ local function is_held(record, field, entry)
 end
 
 local all_held = held == nruns
-local gone, missed, index = all_held and entries or {}, {}, {}
+local gone, missed, index, passed = all_held and entries or {}, {}, {}, false
 for i = 1, nruns do
   local record, alike, entry = KEYS[first_record + i], end_of[i], entry_of[i]
   if all_held or is_held(record, alike.field, entry) then
@@ -97,6 +115,11 @@ for i = 1, nruns do
     end
     redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after)
 
+    local turn = turns[i]
+    if turn then
+      local member = member_of(turn.key, alike.job.queue_name, id, alike.job.name)
+      passed = pass_turn(turn.line, member, due, now) or passed
+    end
     index[#index + 1] = run
     index[#index + 1] = alike.status
     local header, waited, counted = unpack(stored[i], 1, 3)
@@ -120,4 +143,7 @@ for queue, of_queue in pairs(gone) do
   call_in_chunks('XDEL', queue, of_queue)
 end
 list(runs, ARGV[8], index)
+if passed and redis.call('LLEN', wake) == 0 then
+  redis.pcall('LPUSH', wake, '1')
+end
 return missed

@@ -13,14 +13,17 @@ from tests.scripts.cases.case import (
     LARGE,
     NO_RETENTION,
     RETENTION,
+    TURNS,
     Step,
     case,
     header,
     queue,
     run_line,
     seed_entry,
+    seed_line,
     seed_record,
     seed_run,
+    turn,
 )
 from tests.scripts.state import NOW, Changes, World
 
@@ -219,3 +222,22 @@ def retention_beyond_1970(world: World) -> Step:
     world.seed("XDEL", "queue:app/default", "5-0")
     changes: Changes = {"queue:app/default workers w1": "", "dead new-1": _WHY}
     return _bury(world, queue(world), 1, changes, retention=Retention(failure_s=100 * 366 * 86_400))
+
+
+@case
+def a_run_with_an_ordering_key(world: World) -> Step:
+    """A run that can't be handled passes the turn of its key on."""
+    seed_line(world, TURNS, turn("e1"), turn("e2"))
+    seed_entry(world, "5-0", "e1", ordering_key="user:1")
+    bad = BadEntry("5-0", "unreadable", "no event", "e1", "job", "user:1")
+    raw = {"raw.e": "e1", "raw.j": "job", "raw.s": "", "raw.b": BODY, "raw.k": "user:1"}
+    changes: Changes = {
+        "queue:app/default 5-0": None,
+        "queue:app/default workers w1": "",
+        "dead new-1": _WHY | raw,
+        f"{TURNS} 0": turn("e2"),
+        f"{TURNS} 1": None,
+        f"due {turn('e2')}": NOW,
+        "wake 0": "1",
+    }
+    return Step(protocol.bury(world.keys, queue(world), bad, RETENTION), 1, changes)

@@ -159,9 +159,11 @@ def delivery(
     body: str = BODY,
     job: str = "job",
     name: str = "default",
+    ordering_key: str = "",
 ) -> Delivery:
     """Returns a run in a worker's hands as its fetcher decodes it."""
     fields = [b"e", event_id.encode(), b"j", job.encode(), b"s", state.encode(), b"b", body.encode()]
+    fields += [b"k", ordering_key.encode()] if ordering_key else []
     return decode_delivery(queue(world, name), (entry.encode(), fields))
 
 
@@ -175,10 +177,11 @@ def seed_entry(
     body: str = BODY,
     job: str = "job",
     name: str = "default",
+    ordering_key: str = "",
 ) -> None:
     """An entry is in its queue, in the hands of the worker if one is named; its state need be none."""
     stream = f"queue:app/{name}"
-    world.entry(stream, entry, {"e": event_id, "j": job, "s": state, "b": body})
+    world.entry(stream, entry, {"e": event_id, "j": job, "s": state, "b": body} | _key_field(ordering_key))
     if worker is not None:
         world.hold(stream, "workers", worker, entry)
 
@@ -193,10 +196,31 @@ def seed_run(
     body: str = BODY,
     job: str = "job",
     name: str = "default",
+    ordering_key: str = "",
 ) -> Delivery:
     """A run is in its queue, in the hands of the worker if one is named; returns it as its fetcher decodes it."""
-    seed_entry(world, entry, event_id, worker=worker, state=state, body=body, job=job, name=name)
-    return delivery(world, entry, event_id, state=state, body=body, job=job, name=name)
+    seed_entry(
+        world, entry, event_id, worker=worker, state=state, body=body, job=job, name=name, ordering_key=ordering_key
+    )
+    return delivery(world, entry, event_id, state=state, body=body, job=job, name=name, ordering_key=ordering_key)
+
+
+def _key_field(ordering_key: str) -> dict[str, str]:
+    return {"k": ordering_key} if ordering_key else {}
+
+
+def seed_line(world: World, key: str, *elements: str) -> None:
+    """The order or the turns of an ordering key are these."""
+    world.seed("RPUSH", key, *elements)
+
+
+TURNS = "turns:app/job:user:1"
+"""The turns of the ordering key `user:1` for `app/job`."""
+
+
+def turn(event_id: str, name: str = "default") -> str:
+    """Returns the turn of an event's run of `app/job`."""
+    return f"o:6:user:1:{name}:{event_id}:app/job"
 
 
 def seed_queue(world: World, name: str, app: str = "app") -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from headrace.calls import Retention
 from headrace_worker import protocol
 from headrace_worker.delivery import EventEntry
-from headrace_worker.protocol import Dispatched, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
 from headrace_worker.route import Route
 from tests.scripts.cases.case import (
     BODY,
@@ -15,13 +15,16 @@ from tests.scripts.cases.case import (
     LARGEST_INLINE,
     NO_RETENTION,
     RETENTION,
+    TURNS,
     Lines,
     Step,
     case,
     header,
     run_line,
+    seed_line,
     seed_queue,
     seed_record,
+    turn,
 )
 from tests.scripts.state import Changes, World
 
@@ -43,19 +46,21 @@ def _seed_event(
     inline: bool = True,
     has_record: bool = True,
     waited: bool = False,
+    ordering_key: str = "",
 ) -> EventEntry:
     """The event is in `events`, in the worker's hands."""
-    world.entry("events", entry, {"i": event_id, "z": len(body), "b": body if inline else ""})
+    fields: dict[str, str | bytes | int] = {"i": event_id, "z": len(body), "b": body if inline else ""}
+    world.entry("events", entry, fields | ({"k": ordering_key} if ordering_key else {}))
     world.hold("events", "dispatch", "w1", entry)
     if has_record:
         seed_record(world, event_id, kind=kind, runs=runs, body=body, fields={"w": 1} if waited else None)
-    return EventEntry(entry, event_id, len(body), None)
+    return EventEntry(entry, event_id, len(body), None, ordering_key)
 
 
 def _dispatch(
     world: World,
     batch: list[Matched],
-    gives: Dispatched | RoutesStale | QueuesFull,
+    gives: Answer,
     changes: Changes,
     *,
     version: str = "1",
@@ -375,3 +380,200 @@ def a_queue_without_a_group(world: World) -> Step:
         "bell:shop new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_SHOP])], Dispatched(1, 1, 0), changes, full="refused")
+
+
+# ordering keys
+
+
+def _entry(event_id: str, key: str = "user:1") -> dict[str, str]:
+    return {"e": event_id, "j": "job", "s": "", "b": BODY, "k": key}
+
+
+@case
+def the_first_of_an_ordering_key(world: World) -> Step:
+    """An event whose key is free has left the order, and its runs have their turns and are queued."""
+    seed_line(world, "order:user:1", "e1", "e9")
+    event = _seed_event(world, ordering_key="user:1")
+    changes = _acknowledged() | {
+        "order:user:1 0": "e9",
+        "order:user:1 1": None,
+        f"{TURNS} 0": turn("e1"),
+        "turns:app/two:user:1 0": "o:6:user:1:default:e1:app/two",
+        "queue:app/default new-1": _entry("e1"),
+        "queue:app/default new-2": _entry("e1") | {"j": "two"},
+        "event:e1 m": header(runs="2"),
+        "event:e1 o": "2",
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "event:e1 r:app/two": run_line("q", "new-2"),
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(world, [Matched(event, [_JOB, _TWO])], Dispatched(1, 2, 0), changes, full="refused")
+
+
+@case
+def several_of_an_ordering_key(world: World) -> Step:
+    """The first of a key is queued, the next waits for its turn; another key and an event without one go beside it."""
+    seed_line(world, "order:user:1", "e1", "e2")
+    seed_line(world, "order:b", "e3")
+    events = [
+        _seed_event(world, "e1", "5-0", ordering_key="user:1"),
+        _seed_event(world, "e2", "6-0", ordering_key="user:1"),
+        _seed_event(world, "e3", "7-0", ordering_key="b"),
+        _seed_event(world, "e4", "8-0"),
+    ]
+    changes: Lines = {f"events {entry}-0": None for entry in (5, 6, 7, 8)} | {
+        "events dispatch w1": "",
+        "order:user:1 0": None,
+        "order:user:1 1": None,
+        "order:b 0": None,
+        f"{TURNS} 0": turn("e1"),
+        f"{TURNS} 1": turn("e2"),
+        "turns:app/job:b 0": "o:1:b:default:e3:app/job",
+        "queue:app/default new-1": _entry("e1"),
+        "queue:app/default new-2": _entry("e3", "b"),
+        "queue:app/default new-3": {"e": "e4", "j": "job", "s": "", "b": BODY},
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "event:e2 r:app/job": run_line("w", "-"),
+        "event:e3 r:app/job": run_line("q", "new-2"),
+        "event:e4 r:app/job": run_line("q", "new-3"),
+        "bell:app new-1": _RUNG,
+    }
+    changes |= {f"event:e{number} m": header(runs="1") for number in (1, 2, 3, 4)}
+    batch = [Matched(event, [_JOB]) for event in events]
+    return _dispatch(world, batch, Dispatched(4, 4, 0), changes, full="refused")
+
+
+@case
+def behind_a_run_of_the_ordering_key(world: World) -> Step:
+    """While a run of the key is open the next one waits for its turn, also on a full server."""
+    seed_queue(world, "mail")
+    seed_line(world, "turns:app/mailer:user:1", "o:6:user:1:mail:e0:app/mailer")
+    seed_line(world, "order:user:1", "e1")
+    event = _seed_event(world, ordering_key="user:1")
+    changes = _acknowledged() | {
+        "order:user:1 0": None,
+        "turns:app/mailer:user:1 1": "o:6:user:1:mail:e1:app/mailer",
+        "event:e1 m": header(runs="1"),
+        "event:e1 r:app/mailer": run_line("w", "-", queue="mail"),
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(world, [Matched(event, [_MAIL])], Dispatched(1, 1, 0), changes, free_first=True)
+
+
+@case
+def behind_an_event_in_other_hands(world: World) -> Step:
+    """An event of a key does not overtake one that is not dispatched yet, and the batch stays as it is."""
+    seed_line(world, "order:user:1", "e1", "e2")
+    world.entry("events", "4-0", {"i": "e1", "z": 8, "b": BODY, "k": "user:1"})
+    seed_record(world, "e1", fields={"k": "user:1"})
+    batch = [
+        Matched(_seed_event(world, "e3", "5-0"), [_JOB]),
+        Matched(_seed_event(world, "e2", "6-0", ordering_key="user:1"), [_JOB]),
+    ]
+    return _dispatch(world, batch, EventsBehind([1]), {})
+
+
+@case
+def an_event_out_of_other_hands(world: World) -> Step:
+    """What is first of a key can be dispatched without its entry, whose holder will find it dispatched."""
+    seed_line(world, "order:user:1", "e1", "e2")
+    world.entry("events", "4-0", {"i": "e1", "z": 8, "b": BODY, "k": "user:1"})
+    seed_record(world, "e1", fields={"k": "user:1"})
+    batch = [
+        Matched(EventEntry("0-0", "e1", 8, None, "user:1"), [_JOB]),
+        Matched(_seed_event(world, "e2", ordering_key="user:1"), []),
+    ]
+    changes = _acknowledged() | {
+        "order:user:1 0": None,
+        "order:user:1 1": None,
+        f"{TURNS} 0": turn("e1"),
+        "queue:app/default new-1": _entry("e1"),
+        "event:e1 m": header(runs="1"),
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "event:e2 m": header(runs="0"),
+        "event:e2 ttl": "<now+2000s>",
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(world, batch, Dispatched(2, 1, 0), changes, full="refused")
+
+
+@case
+def a_dispatched_event_with_an_ordering_key(world: World) -> Step:
+    """An event that was dispatched out of our hands is only acknowledged."""
+    seed_line(world, "order:user:1", "e2")
+    event = _seed_event(world, runs="1", ordering_key="user:1")
+    changes = _acknowledged() | {"bell:app new-1": _RUNG}
+    return _dispatch(world, [Matched(event, [_JOB])], Dispatched(0, 0, 0), changes, full="refused")
+
+
+@case
+def a_dispatched_event_that_its_order_lists(world: World) -> Step:
+    """An event that was set aside while it stood in its order leaves it, and the next one goes."""
+    seed_line(world, "order:user:1", "e1", "e2")
+    seed_record(world, "e1", runs="0", fields={"k": "user:1"})
+    event = _seed_event(world, "e2", ordering_key="user:1")
+    changes = _acknowledged() | {
+        "order:user:1 0": None,
+        "order:user:1 1": None,
+        f"{TURNS} 0": turn("e2"),
+        "queue:app/default new-1": _entry("e2"),
+        "event:e2 m": header(runs="1"),
+        "event:e2 r:app/job": run_line("q", "new-1"),
+        "bell:app new-1": _RUNG,
+    }
+    batch = [Matched(EventEntry("0-0", "e1", 8, None, "user:1"), [_JOB]), Matched(event, [_JOB])]
+    return _dispatch(world, batch, Dispatched(1, 1, 0), changes, full="refused")
+
+
+@case
+def an_event_that_its_order_does_not_list(world: World) -> Step:
+    """An event that left its order, as someone could not read it, waits for no other, and still for its turn."""
+    seed_line(world, "order:user:1", "e0")
+    seed_line(world, TURNS, turn("e9"))
+    event = _seed_event(world, ordering_key="user:1")
+    changes = _acknowledged() | {
+        f"{TURNS} 1": turn("e1"),
+        "event:e1 m": header(runs="1"),
+        "event:e1 r:app/job": run_line("w", "-"),
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
+
+
+@case
+def a_lost_event_with_an_ordering_key(world: World) -> Step:
+    """An event of which nothing is left leaves the order of its key, and the next one goes."""
+    seed_line(world, "order:user:1", "e1", "e2")
+    lost = _seed_event(world, has_record=False, inline=False, ordering_key="user:1")
+    event = _seed_event(world, "e2", "6-0", ordering_key="user:1")
+    changes = _acknowledged() | {
+        "events 6-0": None,
+        "order:user:1 0": None,
+        "order:user:1 1": None,
+        f"{TURNS} 0": turn("e2"),
+        "queue:app/default new-1": _entry("e2"),
+        "event:e2 m": header(runs="1"),
+        "event:e2 r:app/job": run_line("q", "new-1"),
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(
+        world, [Matched(lost, [_JOB]), Matched(event, [_JOB])], Dispatched(1, 1, 1), changes, full="refused"
+    )
+
+
+@case
+def a_lost_record_with_an_ordering_key(world: World) -> Step:
+    """A record that is made again from the entry has the key again."""
+    seed_line(world, "order:user:1", "e1")
+    event = _seed_event(world, has_record=False, ordering_key="user:1")
+    changes = _acknowledged() | {
+        "order:user:1 0": None,
+        f"{TURNS} 0": turn("e1"),
+        "queue:app/default new-1": _entry("e1"),
+        "event:e1 m": header("-", delivered=5, runs="1"),
+        "event:e1 e": BODY,
+        "event:e1 k": "user:1",
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "bell:app new-1": _RUNG,
+    }
+    return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")

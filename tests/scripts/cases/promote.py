@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from headrace_worker import protocol
 from headrace_worker.protocol import DueMember, Promoted
@@ -14,14 +14,17 @@ from tests.scripts.cases.case import (
     LARGEST_INLINE,
     LONG_PAST,
     PAST,
+    TURNS,
     Step,
     case,
     header,
     run_line,
+    seed_line,
     seed_queue,
     seed_record,
+    turn,
 )
-from tests.scripts.state import NOW, Changes, World
+from tests.scripts.state import NOW, Changes, Fact, World
 
 _LEFT = [DueMember("e:later", FUTURE), DueMember("r:default:waiting:app/job", FUTURE)]
 _RUN = "r:default:e1:app/job"
@@ -36,9 +39,11 @@ def _promote(
     left: Sequence[DueMember] = _LEFT,
     ahead: int = 10,
     full: Literal["passes", "refused"] = "passes",
+    known: dict[str, str] | None = None,
+    told: dict[str, str] | None = None,
 ) -> Step:
-    call = protocol.promote(world.keys, members, ahead)
-    return Step(call, Promoted(NOW, dropped, list(left)), changes, full)
+    call = protocol.promote(world.keys, members, ahead, known)
+    return Step(call, Promoted(NOW, dropped, list(left), [], told or {}), changes, full)
 
 
 def _seed_delayed(world: World, event_id: str = "e1", *, due: int = PAST, body: str | None = BODY) -> None:
@@ -320,3 +325,100 @@ def an_event_that_was_dispatched_before_its_time(world: World) -> Step:
     seed_record(world, "e1", due=PAST, delivered=0, runs="1", fields={"r:app/job": run_line("q", "1-0")})
     world.seed("ZADD", "due", PAST, "e:e1")
     return _promote(world, ["e:e1"], {"due e:e1": None}, dropped=1)
+
+
+# ordering keys
+
+
+@case
+def an_ordering_key_that_was_not_known(world: World) -> Step:
+    """A due event stays and its key is told, so that the call can be made with its order."""
+    _seed_delayed(world)
+    world.seed("HSET", "event:e1", "k", "user:1")
+    left = [DueMember("e:e1", PAST), *_LEFT]
+    return _promote(world, ["e:e1"], {}, left=left, told={"e:e1": "user:1"})
+
+
+@case
+def an_ordering_key_that_has_gone(world: World) -> Step:
+    """A due event that was sent again without its key stays, and it is told that it has none."""
+    _seed_delayed(world)
+    world.seed("HSET", "event:e1", "k", "")
+    left = [DueMember("e:e1", PAST), *_LEFT]
+    return _promote(world, ["e:e1"], {}, left=left, known={"e:e1": "user:1"}, told={"e:e1": ""})
+
+
+@case
+def due_events_with_an_ordering_key(world: World) -> Step:
+    """They enter the order of their key as they come, and their entries name it."""
+    seed_line(world, "order:user:1", "e0")
+    for event_id in ("e1", "e2"):
+        _seed_delayed(world, event_id)
+        world.seed("HSET", f"event:{event_id}", "k", "user:1")
+    changes: dict[str, Fact | None] = {}
+    for place, event_id in enumerate(("e1", "e2"), 1):
+        changes |= {
+            f"due e:{event_id}": None,
+            f"order:user:1 {place}": event_id,
+            f"events new-{place}": {"i": event_id, "z": "8", "b": BODY, "k": "user:1"},
+            f"event:{event_id} m": header(due=PAST, delivered=NOW),
+        }
+    known = {"e:e1": "user:1", "e:e2": "user:1"}
+    return _promote(world, list(known), changes, known=known, full="refused")
+
+
+def _seed_turn(world: World, *behind: str, **record: Any) -> str:
+    """A run has the turn of its key and is due; those of other events wait behind it."""
+    seed_line(world, TURNS, turn("e1"), *(turn(each) for each in behind))
+    world.seed("ZADD", "due", PAST, turn("e1"))
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("w", "-"), "k": "user:1"}, **record)
+    return turn("e1")
+
+
+@case
+def a_run_whose_turn_has_come(world: World) -> Step:
+    """A run that waited for its turn is queued for its first attempt, and its entry names its key."""
+    member = _seed_turn(world, "e2")
+    changes: Changes = {
+        f"due {member}": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "1 0 0 0 8", "b": BODY, "k": "user:1"},
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "bell:app new-1": {"r": ""},
+    }
+    return _promote(world, [member], changes)
+
+
+@case
+def a_lost_run_whose_turn_has_come(world: World) -> Step:
+    """A run of whose payload nothing is left lets its key go: the one behind it is due."""
+    member = _seed_turn(world, "e2", body=None)
+    changes: Changes = {
+        f"due {member}": None,
+        f"{TURNS} 0": turn("e2"),
+        f"{TURNS} 1": None,
+        f"due {turn('e2')}": NOW,
+    }
+    left = [DueMember(turn("e2"), NOW), *_LEFT]
+    return _promote(world, [member], changes, dropped=1, left=left)
+
+
+@case
+def members_of_all_kinds(world: World) -> Step:
+    """A run with an ordering key, an event and a run without one are moved in one call, each with its own keys."""
+    ordered = _seed_turn(world)
+    _seed_delayed(world, "e2")
+    seed_record(world, "e3", runs="1", fields={"r:app/job": run_line("w", "-", state="2 0 0 0")})
+    world.seed("ZADD", "due", PAST, "r:default:e3:app/job")
+    changes: Changes = {
+        f"due {ordered}": None,
+        "due e:e2": None,
+        "due r:default:e3:app/job": None,
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": "1 0 0 0 8", "b": BODY, "k": "user:1"},
+        "queue:app/default new-2": {"e": "e3", "j": "job", "s": "2 0 0 0 8", "b": BODY},
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "event:e3 r:app/job": run_line("q", "new-2", state="2 0 0 0"),
+        "events new-1": {"i": "e2", "z": "8", "b": BODY},
+        "event:e2 m": header(due=PAST, delivered=NOW),
+        "bell:app new-1": {"r": ""},
+    }
+    return _promote(world, [ordered, "e:e2", "r:default:e3:app/job"], changes)

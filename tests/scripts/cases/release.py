@@ -139,3 +139,13 @@ def events(world: World) -> Step:
     }
     held = [HeldEntry("5-0"), HeldEntry("6-0"), HeldEntry("4-0")]
     return Step(protocol.release(protocol.events_stream(world.keys), held), 2, changes)
+
+
+@case
+def a_run_with_an_ordering_key(world: World) -> Step:
+    """A run's new entry has the key as well, so that its turn is passed on when it ends."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
+    seed_run(world, "5-0", "e1", ordering_key="user:1")
+    changes = _back("1 0 0 0 0")
+    changes["queue:app/default new-1"] = {"e": "e1", "j": "job", "s": "1 0 0 0 0", "b": BODY, "k": "user:1"}
+    return _release(world, [_held(world)], 1, changes)

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from headrace import calls
-from tests.scripts.cases.case import BODY, FUTURE, LARGE, LARGEST_INLINE, PAST, Step, case, run_line, seed_record
+from tests.scripts.cases.case import (
+    BODY,
+    FUTURE,
+    LARGE,
+    LARGEST_INLINE,
+    PAST,
+    TURNS,
+    Step,
+    case,
+    run_line,
+    seed_line,
+    seed_record,
+    turn,
+)
 from tests.scripts.state import Changes, World
 
 _REPLAYED = "1 0 0 1"
@@ -168,3 +181,38 @@ def a_damaged_record(world: World) -> Step:
     """A run whose field can't be read is as good as unknown."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": "damaged"})
     return _rerun(world, ("missing", ""), {})
+
+
+def _rerun_in_order(world: World, ordering_key: str, answer: tuple[str, str], changes: Changes) -> Step:
+    call = calls.rerun(world.keys, "e1", "app/job", "default", ordering_key)
+    return Step(call, answer, changes, full="refused" if changes else "passes")
+
+
+@case
+def a_run_with_a_free_ordering_key(world: World) -> Step:
+    """Where no run of the key is open it has the turn, and is queued."""
+    seed_failed_run(world, fields={"k": "user:1"})
+    entry = {"e": "e1", "j": "job", "s": f"{_REPLAYED} 8", "b": BODY, "k": "user:1"}
+    changes = {**_queued(), "queue:app/default new-1": entry, f"{TURNS} 0": turn("e1")}
+    return _rerun_in_order(world, "user:1", ("queued", "new-1"), changes)
+
+
+@case
+def a_run_with_an_ordering_key(world: World) -> Step:
+    """Where runs of the key are open it waits behind them."""
+    seed_line(world, TURNS, turn("e0"), turn("e2"))
+    seed_failed_run(world, fields={"k": "user:1"})
+    changes: Changes = {
+        "event:e1 r:app/job": run_line("w", "-", state=_REPLAYED),
+        "event:e1 ttl": None,
+        f"{TURNS} 2": turn("e1"),
+        "dead 5-0": None,
+    }
+    return _rerun_in_order(world, "user:1", ("waits", ""), changes)
+
+
+@case
+def another_ordering_key(world: World) -> Step:
+    """Where the key is not the one that was looked up, nothing happens."""
+    seed_failed_run(world, fields={"k": "user:1"})
+    return _rerun_in_order(world, "", ("refused", "f"), {})

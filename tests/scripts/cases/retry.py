@@ -10,14 +10,17 @@ from headrace_worker.protocol import Retried
 from tests.scripts.cases.case import (
     FUTURE,
     PAST,
+    TURNS,
     Lines,
     Step,
     case,
     delivery,
     run_line,
+    seed_line,
     seed_queue,
     seed_record,
     seed_run,
+    turn,
 )
 from tests.scripts.state import Changes, World
 
@@ -139,3 +142,14 @@ def the_same_wait_again(world: World) -> Step:
     seed_record(world, "e1", runs="1", fields=fields)
     world.seed("ZADD", "due", FUTURE, "r:default:e1:app/job")
     return _retry(world, [_wait(delivery(world, "5-0", "e1"))], [0], {})
+
+
+@case
+def a_run_with_an_ordering_key(world: World) -> Step:
+    """It keeps its turn while it waits, and its member names its key."""
+    seed_line(world, TURNS, turn("e1"), turn("e2"))
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("x", "5-0", worker="w1"), "k": "user:1"})
+    run = seed_run(world, "5-0", "e1", ordering_key="user:1")
+    changes = _waits() | {"wake 0": "1", f"due {turn('e1')}": "<now+60s>"}
+    del changes["due r:default:e1:app/job"]
+    return _retry(world, [_wait(run)], [], changes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace import Event, EventConflict, calls
 from headrace.outgoing import Outgoing, SendOptions, prepare
-from tests.scripts.cases.case import FUTURE, IN_60_S, IN_120_S, LARGE, PAST, Step, case, header, seed_record
+from tests.scripts.cases.case import FUTURE, IN_60_S, IN_120_S, LARGE, PAST, Step, case, header, seed_line, seed_record
 from tests.scripts.state import NOW, World, moment_of
 
 _SENT_AT = datetime(2001, 2, 3, tzinfo=UTC)
@@ -16,15 +16,23 @@ _BEYOND = FUTURE + 1
 
 
 def outgoing(
-    event_id: str, payload: Any = 1, *, kind: str = "s", name: str = "user.new", source: str = "shop"
+    event_id: str,
+    payload: Any = 1,
+    *,
+    kind: str = "s",
+    name: str = "user.new",
+    source: str = "shop",
+    ordering_key: str | None = None,
 ) -> Outgoing:
     """Returns an event for now, as a client prepares it."""
     event = Event(name, payload, id=event_id, timestamp=_SENT_AT, source=source)
-    return prepare([event], SendOptions(), now=lambda: _SENT_AT, id_kind=kind)[0]
+    return prepare([event], SendOptions(ordering_key=ordering_key), now=lambda: _SENT_AT, id_kind=kind)[0]
 
 
-def _later(event_id: str, after_s: int = 0, at: int = 0, payload: Any = 1) -> Outgoing:
-    options = SendOptions(moment_of(at) if at else None, after_s or None)
+def _later(
+    event_id: str, after_s: int = 0, at: int = 0, payload: Any = 1, ordering_key: str | None = None
+) -> Outgoing:  # fmt: skip
+    options = SendOptions(moment_of(at) if at else None, after_s or None, ordering_key=ordering_key)
     event = Event("user.new", payload, id=event_id, timestamp=_SENT_AT, source="shop")
     return prepare([event], options, now=lambda: _SENT_AT)[0]
 
@@ -473,3 +481,88 @@ def a_lost_body(world: World) -> Step:
     """A delayed event whose record has lost its body does not stop the batch: it counts as another one's."""
     seed_record(world, "e1", due=FUTURE, delivered=0, body=None)
     return Step(_send(world, outgoing("e1")), [EventConflict("e1")], {})
+
+
+@case
+def events_with_an_ordering_key(world: World) -> Step:
+    """They are in the order of their key, behind those that are not dispatched yet; entries and records name it."""
+    seed_line(world, "order:user:1", "e0")
+    events = [outgoing(each, ordering_key="user:1") for each in ("e1", "e2")]
+    changes: dict[str, Any] = {"recent new-1": {"e1": "user.new", "e2": "user.new"}}
+    for place, event in enumerate(events, 1):
+        changes |= {
+            f"order:user:1 {place}": event.event_id,
+            f"events new-{place}": _entry(event) | {"k": "user:1"},
+            f"event:{event.event_id} m": header(f"tok.{place}", delivered=NOW),
+            f"event:{event.event_id} e": _text(event),
+            f"event:{event.event_id} k": "user:1",
+        }
+    return Step(_send(world, *events), [event.sent(delivered_at=NOW) for event in events], changes, full="refused")
+
+
+@case
+def a_delayed_event_with_an_ordering_key(world: World) -> Step:
+    """Its record names the key; it enters the order when it is due."""
+    event = _later("e1", at=_BEYOND, ordering_key="user:1")
+    return Step(
+        _send(world, event),
+        [event.sent(deliver_at=moment_of(_BEYOND))],
+        {
+            "event:e1 m": header("tok.1", due=_BEYOND, delivered=0),
+            "event:e1 e": _text(event),
+            "event:e1 k": "user:1",
+            "due e:e1": str(_BEYOND),
+            "recent new-1": {"e1": "user.new"},
+        },
+        full="refused",
+    )
+
+
+@case
+def a_delayed_event_again_without_its_ordering_key(world: World) -> Step:
+    """A delayed event that is sent again for now, without a key, has none any more."""
+    first, event = _later("e1", at=_BEYOND, payload=0), outgoing("e1")
+    _seed_sent(world, first, header(due=_BEYOND, delivered=0))
+    world.seed("HSET", "event:e1", "k", "user:1")
+    world.seed("ZADD", "due", _BEYOND, "e:e1")
+    return Step(
+        _send(world, event),
+        [event.sent(delivered_at=NOW)],
+        {
+            "event:e1 m": header("tok.1", delivered=NOW),
+            "event:e1 e": _text(event),
+            "event:e1 k": "",
+            "due e:e1": None,
+            "events new-1": _entry(event),
+        },
+        full="refused",
+    )
+
+
+@case
+def a_delayed_event_again_with_an_ordering_key(world: World) -> Step:
+    """A delayed event that is sent again for now, with a key, enters its order."""
+    first, event = _later("e1", at=_BEYOND, payload=0), outgoing("e1", ordering_key="user:1")
+    _seed_sent(world, first, header(due=_BEYOND, delivered=0))
+    world.seed("ZADD", "due", _BEYOND, "e:e1")
+    return Step(
+        _send(world, event),
+        [event.sent(delivered_at=NOW)],
+        {
+            "event:e1 m": header("tok.1", delivered=NOW),
+            "event:e1 e": _text(event),
+            "event:e1 k": "user:1",
+            "due e:e1": None,
+            "order:user:1 0": "e1",
+            "events new-1": _entry(event) | {"k": "user:1"},
+        },
+        full="refused",
+    )
+
+
+@case
+def a_duplicate_with_an_ordering_key(world: World) -> Step:
+    """An event that was delivered does not enter the order again."""
+    event = outgoing("e1", ordering_key="user:1")
+    _seed_sent(world, event, header(delivered=PAST))
+    return Step(_send(world, event), [event.sent(delivered_at=moment_of(PAST), duplicate=True)], {})

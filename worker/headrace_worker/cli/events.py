@@ -123,6 +123,7 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
             ("status", record.status),
             ("source", record.source),
             ("account", record.account_id),
+            ("ordering key", record.ordering_key),
             ("timestamp", record.timestamp),
             ("deliver at", record.deliver_at),
             ("delivered", record.delivered_at),

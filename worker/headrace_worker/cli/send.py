@@ -32,6 +32,7 @@ from headrace_worker.event_file import EventFile
 @option("--deliver-at", metavar="TIME", type=parse_time, help="When jobs see it, such as 2026-01-31T09:00:00Z.")
 @option("--deliver-after", metavar="SECONDS", type=float, help="After how long jobs see it.")
 @option("--account-id", metavar="TEXT", help="Reaches jobs as ctx.account.id.")
+@option("--ordering-key", metavar="TEXT", help="Runs with the same key go in order, one at a time for each job.")
 @option("--file", metavar="FILE", type=click.File("rb"), help="Send a file of events, one as JSON a line.")
 @server_options
 @codec_option
@@ -55,7 +56,9 @@ def send(
       headrace send reminder --id reminder-42 --deliver-after 3600
       headrace send --file events.ndjson
     """
-    options = SendOptions(given["deliver_at"], given["deliver_after"], given["account_id"])
+    options = SendOptions(
+        given["deliver_at"], given["deliver_after"], given["account_id"], ordering_key=given["ordering_key"]
+    )
     if given["file"] is None and given["name"] is None:
         raise click.UsageError("give the NAME of the event, or --file")
     if given["file"] is None:
@@ -92,6 +95,7 @@ def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bo
             deliver_at=options.deliver_at,
             deliver_after=options.deliver_after,
             account_id=options.account_id,
+            ordering_key=options.ordering_key,
         )
     if as_json:
         print_json(sent)

@@ -27,6 +27,12 @@ class RoutesStale(msgspec.Struct, frozen=True):
     """Nothing was dispatched: the routes have changed since they were read."""
 
 
+class EventsBehind(msgspec.Struct, frozen=True):
+    """Nothing was dispatched: the events in these places have others of their ordering keys before them."""
+
+    places: list[int]
+
+
 class QueuesFull(msgspec.Struct, frozen=True):
     """Nothing was dispatched: the server is full and a queue of the event still has entries."""
 
@@ -38,9 +44,12 @@ class Matched(msgspec.Struct, frozen=True, gc=False):
     routes: list[Route]
 
 
+Answer = Dispatched | RoutesStale | QueuesFull | EventsBehind
+
+
 def dispatch(
     keys: Keys, batch: Sequence[Matched], version: str, retention: Retention, *, free_first: bool = False
-) -> Call[Dispatched | RoutesStale | QueuesFull]:
+) -> Call[Answer]:
     """Makes one run of each event in each matched queue.
 
     Args:
@@ -68,18 +77,42 @@ def dispatch(
     for match, entries in alike:
         events += (match, len(entries), *(each.entry for each in entries))
         names += [keys.event(each.event_id) for each in entries]
+    lines, ordered = _ordered(keys, batch)
     head = (*policy(keys, retention), version, int(free_first), INLINE_BYTES, before_id(keys))
-    argv = (*head, len(places), len(matches), *jobs, *matches, *events)
-    return script_call("dispatch", names, argv, _read_dispatched)
+    argv = (*head, len(places), len(matches), len(ordered) // 2, *jobs, *matches, *events, *ordered)
+    return script_call("dispatch", [*names, *lines], argv, _read_dispatched)
 
 
-def _read_dispatched(reply: list[Any]) -> Dispatched | RoutesStale | QueuesFull:
+def _ordered(keys: Keys, batch: Sequence[Matched]) -> tuple[list[str], list[Argument]]:
+    """Returns the keys and arguments of the events that have an ordering key."""
+    names: list[str] = []
+    argv: list[Argument] = []
+    for place, matched in enumerate(batch, 1):
+        if key := matched.entry.ordering_key:
+            names += (keys.order(key), *(keys.turns(route.job, key) for route in matched.routes))
+            argv += (place, key)
+    return names, argv
+
+
+def _read_dispatched(reply: list[Any]) -> Answer:
     match reply[0]:
         case b"done":
             return Dispatched(*reply[1:])
         case b"stale":
             return RoutesStale()
+        case b"behind":
+            return EventsBehind([place - 1 for place in reply[1:]])
     return QueuesFull()
+
+
+def read_order(keys: Keys, ordering_key: str, count: int) -> Call[list[str]]:
+    """Reads the ids of the first events with an ordering key that are not dispatched."""
+    return Call(("LRANGE", keys.order(ordering_key), 0, count - 1), lambda reply: [as_text(each) for each in reply])
+
+
+def leave_order(keys: Keys, ordering_key: str, event_id: str) -> Call[int]:
+    """Takes an event that can't be dispatched out of the order of its key, so that others do not wait for it."""
+    return Call(("LREM", keys.order(ordering_key), 1, event_id), int)
 
 
 def read_routes_version(keys: Keys) -> Call[str]:

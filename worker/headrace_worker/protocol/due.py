@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +12,8 @@ from headrace.codec import INLINE_BYTES
 from headrace.keys import Keys, is_name
 
 _LATEST_MS = 2**53
+_DIGITS = 6
+"""A length has fewer: an ordering key is at most 1,024 bytes."""
 
 
 Wake = Literal["due", "lease"]
@@ -30,12 +32,14 @@ class Promoted(msgspec.Struct, frozen=True):
 
     Attributes:
         foreign: those of them that Headrace did not write.
+        ordered: events that are not moved as they have another ordering key than was said, and that key.
     """
 
     now_ms: int
     dropped: int
     ahead: list[DueMember]
     foreign: list[bytes] = []
+    ordered: dict[str, str] = {}
 
 
 class _Member(msgspec.Struct, frozen=True):
@@ -43,7 +47,13 @@ class _Member(msgspec.Struct, frozen=True):
 
     event_id: str
     queue: str = ""
-    app: str = ""
+    job: str = ""
+    ordering_key: str = ""
+
+    @property
+    def app(self) -> str:
+        """The app of the job; empty for an event."""
+        return self.job.partition("/")[0]
 
 
 def _split_member(member: str) -> _Member | None:
@@ -51,12 +61,38 @@ def _split_member(member: str) -> _Member | None:
     kind, _, rest = member.partition(":")
     if kind == "e" and rest:
         return _Member(rest)
+    ordering_key = ""
+    if kind == "o":
+        kind, ordering_key, rest = _split_key(rest)
     queue, _, run = rest.partition(":")
     event_id, _, job = run.rpartition(":")
     app, _, job_id = job.partition("/")
     if kind != "r" or not (event_id and is_name(queue) and is_name(app) and is_name(job_id)):
         return None
-    return _Member(event_id, queue, app)
+    return _Member(event_id, queue, job, ordering_key)
+
+
+def _split_key(rest: str) -> tuple[str, str, str]:
+    """Returns `r`, the ordering key, and what is behind it as in a member without one; nothing if it has no key."""
+    length, _, tail = rest.partition(":")
+    blob = tail.encode("utf-8", "surrogatepass")
+    end = int(length) if length.isdecimal() and len(length) < _DIGITS else 0
+    if not end or blob[end : end + 1] != b":":
+        return "", "", ""
+    return "r", blob[:end].decode("utf-8", "replace"), blob[end + 1 :].decode("utf-8", "replace")
+
+
+def member_of(queue: str, run_id: str, ordering_key: str = "") -> str:
+    """Returns the member of `due` of a run that waits; one with an ordering key names it, its length in bytes first."""
+    if not ordering_key:
+        return f"r:{queue}:{run_id}"
+    return f"o:{len(ordering_key.encode())}:{ordering_key}:{queue}:{run_id}"
+
+
+def turns_of(keys: Keys, member: str) -> str | None:
+    """Returns the key of the turns in which a member of `due` stands; None for one without an ordering key."""
+    found = _split_member(member)
+    return keys.turns(found.job, found.ordering_key) if found is not None and found.ordering_key else None
 
 
 def event_of(member: str) -> str:
@@ -65,8 +101,14 @@ def event_of(member: str) -> str:
     return found.event_id if found else ""
 
 
-def promote(keys: Keys, members: Sequence[str], ahead: int) -> Call[Promoted]:
-    """Moves members that are due into their streams, and looks ahead."""
+def promote(
+    keys: Keys, members: Sequence[str], ahead: int, ordered: Mapping[str, str] | None = None
+) -> Call[Promoted]:  # fmt: skip
+    """Moves members that are due into their streams, and looks ahead.
+
+    Args:
+        ordered: the ordering keys of events, by member, as an earlier look has told them.
+    """
     names = [keys.due, keys.events]
     argv: list[Argument] = [INLINE_BYTES, ahead]
     for member in members:
@@ -74,21 +116,27 @@ def promote(keys: Keys, members: Sequence[str], ahead: int) -> Call[Promoted]:
         if found is None:
             raise ValueError(f"{member!r} is no member of due")
         names.append(keys.event(found.event_id))
-        names += (keys.queue(found.app, found.queue), keys.bell(found.app)) if found.app else (keys.events, keys.events)
-        argv.append(member)
+        key = ordered.get(member, "") if ordered else ""
+        if found.app:
+            names += (keys.queue(found.app, found.queue), keys.bell(found.app))
+            names += [keys.turns(found.job, found.ordering_key)] if found.ordering_key else []
+        else:
+            names += (keys.events, keys.order(key) if key else keys.events)
+        argv += (member, key)
     return script_call("promote", names, argv, _read_promoted)
 
 
 def _read_promoted(reply: list[Any]) -> Promoted:
     ahead: list[DueMember] = []
     foreign: list[bytes] = []
-    for member, score in zip(reply[2::2], reply[3::2], strict=True):
+    for member, score in zip(reply[3::2], reply[4::2], strict=True):
         name = as_text(member)
         if name.encode() == member and _split_member(name) is not None:
             ahead.append(DueMember(name, int(min(max(float(score), 0), _LATEST_MS))))
         else:
             foreign.append(member)
-    return Promoted(int(reply[0]), int(reply[1]), ahead, foreign)
+    told = [as_text(each) for each in reply[2]]
+    return Promoted(int(reply[0]), int(reply[1]), ahead, foreign, dict(zip(told[::2], told[1::2], strict=True)))
 
 
 def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
@@ -99,6 +147,17 @@ def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
 
     # Redis 6.2 makes 0 of 0.001 s, which is for ever.
     return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.002):.3f}"), read)
+
+
+def leave_turns(turns: str, member: str) -> tuple[Call[int], Call[str | None]]:
+    """Takes a run that can't be handled out of its turns; the second call says which one is first then."""
+    first = Call(("LINDEX", turns, 0), lambda reply: None if reply is None else as_text(reply))
+    return Call(("LREM", turns, 1, member), int), first
+
+
+def make_due(keys: Keys, member: str) -> Call[int]:
+    """Lets a run that waits for its turn be due at once; one that is due already stays as it is."""
+    return Call(("ZADD", keys.due, "NX", 0, member), int)
 
 
 def set_aside_due(keys: Keys, member: str | bytes, error: str) -> tuple[Call[str], Call[int]]:

@@ -13,11 +13,16 @@ from headrace_worker.delivery import Entry, Stream
 
 
 class HeldEntry(msgspec.Struct, frozen=True):
-    """An entry in a worker's hands, and the record and job of its run; empty for entries of `events`."""
+    """An entry in a worker's hands, and the record and job of its run; empty for entries of `events`.
+
+    Attributes:
+        ordering_key: that of its event; empty for none.
+    """
 
     entry: str
     record: str = ""
     job: str = ""
+    ordering_key: str = ""
 
 
 def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:

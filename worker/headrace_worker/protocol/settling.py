@@ -9,8 +9,10 @@ import msgspec
 from headrace import RunError
 from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, script_call
 from headrace.codec import encode_outcome
+from headrace.ids import run_id
 from headrace.keys import Keys
 from headrace_worker.delivery import Delivery, Stream
+from headrace_worker.protocol.due import member_of
 from headrace_worker.protocol.policy import before_id, policy
 
 
@@ -41,6 +43,7 @@ class BadEntry(msgspec.Struct, frozen=True):
         reason: one word, `unreadable` or `unsettled`.
         event_id: of the event that it names; empty where that can't be read.
         job_id: of the job that it names; empty in `events`.
+        ordering_key: of the run that it is for, whose turn is passed on; empty for none.
     """
 
     entry: str
@@ -48,6 +51,7 @@ class BadEntry(msgspec.Struct, frozen=True):
     error: str
     event_id: str = ""
     job_id: str = ""
+    ordering_key: str = ""
 
 
 _ERROR_OF = {"unreadable": "Unreadable", "unsettled": "Unsettled"}
@@ -74,8 +78,14 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
         order += those
         ends += (*alike_end, len(those), *(runs[at].delivery.entry for at in those))
     records = [keys.event(runs[at].delivery.event_id) for at in order]
-    head = (*policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues), len(places))
+    ordered = [place for place, at in enumerate(order, 1) if runs[at].delivery.ordering_key]
+    head = (*policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues), len(places), len(ordered))
     names = [keys.runs, keys.dead, *queues, *records]
+    if ordered:
+        in_turn = [runs[order[place - 1]].delivery for place in ordered]
+        names += (keys.due, keys.wake, *(keys.turns(each.job, each.ordering_key) for each in in_turn))
+        for place, each in zip(ordered, in_turn, strict=True):
+            ends += (place, each.ordering_key)
     return script_call("settle", names, (*head, *jobs, *ends), lambda reply: [order[place - 1] for place in reply])
 
 
@@ -85,9 +95,10 @@ def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[list[int]]:
     argv: list[Argument] = [worker]
     for run in runs:
         delivery = run.delivery
+        member = member_of(delivery.queue.name, delivery.run_id, delivery.ordering_key)
         names += (delivery.queue.key, keys.event(delivery.event_id))
         argv += (
-            delivery.entry, delivery.event_id, delivery.job, run.state,
+            delivery.entry, member, delivery.job, run.state,
             delivery.queue.name, run.elapsed_ms, run.delay_ms, run.outcome,
         )  # fmt: skip
     return script_call("retry", names, argv, _read_places)
@@ -111,7 +122,12 @@ def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Cal
     names = [keys.dead, keys.runs]
     if bad.event_id:
         names.append(keys.event(bad.event_id))
+    turn = ""
+    if stream.app and bad.ordering_key:
+        run = run_id(bad.event_id, f"{stream.app}/{bad.job_id}")
+        turn = member_of(stream.name, run, bad.ordering_key)
+        names += (keys.due, keys.wake, keys.turns(f"{stream.app}/{bad.job_id}", bad.ordering_key))
     job = f"{stream.app}/{bad.job_id}" if stream.app else ""
     outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
-    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job)
+    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, turn)
     return script_call("bury", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)

@@ -1,0 +1,151 @@
+"""Runs of one ordering key keep their order and never overlap, whoever dies, fails, waits or is put back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from headrace import Event
+from headrace_worker import App, Context, Retry, event_trigger
+from tests.faults.scene import Scene, worker_name
+from tests.faults.turns import TurnLog
+from tests.support.waiting import wait_until
+
+SETTINGS: dict[str, Any] = {"lease_s": 1.0, "block_s": 0.2}
+
+
+def send_in_order(scene: Scene, keys: int, each: int) -> dict[str, list[str]]:
+    """Sends so many events of each key, the keys in turn, and returns the ids of each in their order."""
+    sent: dict[str, list[str]] = defaultdict(list)
+    for number in range(each):
+        for key in range(keys):
+            sent[f"key {key}"].append(scene.send("step", number, ordering_key=f"key {key}"))
+    return sent
+
+
+def assert_in_order(scene: Scene, sent: dict[str, list[str]], *jobs: str) -> None:
+    """Every run of each job and key has ended before the next began, in the order in which the events were sent."""
+    log = TurnLog(scene.folder).read()
+    for job in jobs:
+        for key, ids in sent.items():
+            mine = [turn for turn in log if turn.job == job and turn.event in ids]
+            assert list(dict.fromkeys(turn.event for turn in mine if turn.is_last)) == ids, (job, key)
+            places = [ids.index(turn.event) for turn in mine]
+            assert places == sorted(places), f"{job} of {key} overlapped"
+
+
+def wait_drained(scene: Scene) -> None:
+    """Everything has settled, and nothing is left of any ordering key."""
+    patterns = [f"{scene.keys.prefix}{kind}:*" for kind in ("order", "turns")]
+    wait_until(lambda: not [key for each in patterns for key in scene.redis.keys(each)], 120, interval=0.05)
+    for queue in ("default", "second"):
+        wait_until(lambda queue=queue: scene.open_work("ordered", queue) == 0, 60, what="drained queues")  # type: ignore[misc]
+
+
+async def drained(scene: Scene) -> None:
+    """As `wait_drained`, while the event loop goes on."""
+    await asyncio.to_thread(wait_drained, scene)
+
+
+async def test_several_workers_keep_the_order_of_each_key(scene: Scene) -> None:
+    """Two jobs of two queues run each key one at a time and in order, keys beside each other, failures included."""
+    app = scene.app("ordered")
+    async with scene.working(app, **SETTINGS), scene.working(app, **SETTINGS), scene.working(app, **SETTINGS):
+        sent = await asyncio.to_thread(send_in_order, scene, 10, 10)
+        await drained(scene)
+    assert_in_order(scene, sent, "steady", "flaky")
+
+
+async def test_a_batch_of_one_key_runs_in_its_order(scene: Scene) -> None:
+    """Events that were sent in one call, more than one batch of them, run in the order of the call."""
+    events = [Event("quick", number) for number in range(700)]
+    ids = [event.id for event in scene.client.send_events(events, ordering_key="key")]
+    app = scene.app("ordered")
+    async with scene.working(app, **SETTINGS), scene.working(app, **SETTINGS):
+        await drained(scene)
+    assert_in_order(scene, {"key": ids}, "quick")
+
+
+async def test_other_keys_do_not_wait(scene: Scene) -> None:
+    """While a run holds its key, those of other keys and those without one go on; its own wait, then follow."""
+    app = scene.app("ordered")
+    async with scene.working(app, **SETTINGS):
+        first = scene.send("held", "gate", ordering_key="a")
+        second, other, free = (scene.send("held", ordering_key=key) for key in ("a", "b", None))
+        for event_id in (other, free):
+            await asyncio.to_thread(scene.client.wait_for_event, event_id, 30)
+        (waits,) = scene.client.get_event(second).runs
+        assert (waits.status, waits.attempt, waits.started_at) == ("waiting", 1, None)
+        assert scene.client.get_event(first).runs[0].status in ("queued", "executing")
+        scene.open_gate("gate")
+        await drained(scene)
+    log = [turn.event for turn in TurnLog(scene.folder).read()]
+    assert log.index(second) > max(place for place, event in enumerate(log) if event == first)
+
+
+@pytest.mark.leaves_records
+async def test_a_run_that_was_buried_lets_its_key_go(scene: Scene) -> None:
+    """A run that fails for good, and one that can't be read, hold no other; a rerun goes to the end of its key."""
+    app = App("ordered")
+    seen: list[Any] = []
+
+    @app.job(id="picky", trigger=event_trigger("picky"), retry=Retry(max_attempts=1))
+    async def picky(payload: Any, ctx: Context) -> None:
+        seen.append((payload[:5], ctx.event.ordering_key))
+        if payload == "bad":
+            raise ValueError(payload)
+
+    large = "x" * 9_000
+    lost, bad, gone, good = (scene.send("picky", each, ordering_key="k") for each in (large, "bad", large, "good"))
+    async with scene.working(app, queues=("idle",), **SETTINGS):
+        await asyncio.to_thread(wait_until, lambda: scene.client.get_event(good).is_dispatched, 30)
+    for event_id in (lost, gone):  # the one has its turn, the other has not
+        scene.redis.hdel(scene.keys.event(event_id), "e")
+    async with scene.working(app, **SETTINGS):
+        await asyncio.to_thread(scene.client.wait_for_event, good, 30)
+        assert scene.client.retry_run(f"{bad}:ordered/picky").status in ("queued", "executing", "failed")
+        await drained(scene)
+    assert seen == [("bad", "k"), ("good", "k"), ("bad", "k")]
+
+
+async def test_delayed_events_enter_the_order_when_they_are_due(scene: Scene) -> None:
+    """They go behind what was sent before they were due, and before what is sent after."""
+    app = scene.app("ordered")
+    late = [scene.send("quick", number, ordering_key="k", deliver_after=0.3 + number / 100) for number in range(5)]
+    early = [scene.send("quick", number, ordering_key="k") for number in range(5)]
+    async with scene.working(app, **SETTINGS):
+        await drained(scene)
+    assert_in_order(scene, {"k": early + late}, "quick")
+
+
+def test_killed_workers_keep_the_order_of_each_key(scene: Scene) -> None:
+    """Workers are killed again and again, whatever they do: a key's next run begins only when the last has ended."""
+    sent = send_in_order(scene, 20, 20)
+    count = len(sent) * 20
+    for kill in range(1, 5):
+        workers = [scene.start_worker("ordered", seats=2, **SETTINGS) for _ in range(2)]
+        for worker in workers:
+            worker_name(worker)
+        until = count * kill // 5
+        wait_until(lambda until=until: TurnLog(scene.folder).count() >= until, 60, what=f"{until} calls")  # type: ignore[misc]
+        for worker in workers:
+            worker.kill()
+    worker = scene.start_worker("ordered", **SETTINGS)
+    wait_drained(scene)
+    worker.terminate()
+    assert_in_order(scene, sent, "steady", "flaky")
+
+
+@pytest.mark.parametrize("held", [1, 3])
+async def test_a_later_event_does_not_overtake_one_in_a_dead_dispatchers_hands(scene: Scene, held: int) -> None:
+    """Whoever has a later event of a key dispatches those before it first, which their holder has not."""
+    app = scene.app("ordered")
+    scene.register_dead("dead", "ordered")
+    ids = [scene.send("quick", number, ordering_key="k") for number in range(5)]
+    scene.redis.xreadgroup("dispatch", "dead", {scene.keys.events: ">"}, count=held)
+    async with scene.working(app, **SETTINGS):
+        await drained(scene)
+    assert_in_order(scene, {"k": ids}, "quick")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,7 +75,7 @@ async def _try_on_scratch_keys(state: WorkerState) -> None:
     keys = Keys(state.keys.namespace, state.keys.partition, scratch=f"scratch:{secrets.token_hex(6)}:")
     try:
         for attempt in rights.try_commands(keys):
-            await state.commands.run([attempt, *_expire_all(keys)])
+            await state.commands.run([attempt, *_expire(key for key in _every_key(keys) if key in attempt.args)])
         await state.commands.run([_delete_all(keys)])
         await _live_a_life(state, keys)
     finally:
@@ -86,7 +87,7 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
     """One event is sent, dispatched, retried, promoted, released, settled, run again and buried, on scratch keys."""
 
     async def ask(*asked: Call[Any]) -> Any:
-        answers = await state.commands.run([*asked, *_expire_all(keys)])
+        answers = await state.commands.run([*asked, *_expire(_every_key(keys))])
         return answers[len(asked) - 1]
 
     queue = protocol.queue_stream(keys, _APP, _QUEUE)
@@ -145,6 +146,6 @@ def _delete_all(keys: Keys) -> Call[int]:
     return Call(("DEL", *_every_key(keys)), int)
 
 
-def _expire_all(keys: Keys) -> list[Call[int]]:
-    """Returns what ends the keys by themselves, should worker or server die before they are deleted."""
-    return [Call(("PEXPIRE", key, _SCRATCH_MS), int) for key in _every_key(keys)]
+def _expire(names: Iterable[str]) -> list[Call[int]]:
+    """Returns what ends keys by themselves, should worker or server die before they are deleted."""
+    return [Call(("PEXPIRE", name, _SCRATCH_MS), int) for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -122,3 +123,13 @@ def test_a_dead_letter_of_partition_0_keeps_its_id() -> None:
     (letter,) = _run(operations.list_dead(FOUR, None, 5), FOUR, [[(1, 2)], [], [], []]).entries
     assert isinstance(letter, DeadEntry)
     assert letter.id == "1-2"
+
+
+def test_events_with_an_ordering_key_go_to_its_partition() -> None:
+    """All of a call go there together, whatever their ids are."""
+    partitions = Partitions("test", 8)
+    options = outgoing.SendOptions(ordering_key="user-1")
+    events = outgoing.prepare([Event("a")] * 20, options, now=lambda: datetime.now(UTC))
+    (call,) = next(operations.send(partitions, events, "token"))
+    assert call.args[3] == partitions.of("user-1").events
+    assert partitions.of("user-1").order("user-1") in call.args

@@ -83,7 +83,9 @@ def test_send_deliver_at_is_when_it_is_due(headrace: Headrace, client: Client) -
 def test_send_prints_json_with_stable_keys(headrace: Headrace) -> None:
     """The keys are the fields of SentEvent, in their order; times are ISO 8601 in UTC."""
     sent = document(headrace("send", "x", "0", "--json", "--timestamp", "2026-01-31T10:00:00+01:00"))
-    assert list(sent) == ["id", "name", "payload", "context", "timestamp", "deliver_at", "delivered_at", "duplicate"]
+    assert list(sent) == [
+        "id", "name", "payload", "context", "timestamp", "deliver_at", "delivered_at", "duplicate", "replicas",
+    ]  # fmt: skip
     assert (sent["payload"], sent["timestamp"], sent["duplicate"]) == (0, "2026-01-31T09:00:00Z", False)
     assert datetime.fromisoformat(sent["delivered_at"]).utcoffset() == timedelta(0)
 

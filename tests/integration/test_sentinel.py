@@ -19,7 +19,7 @@ from tests.support.workers import Place
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory, server_binary: Path | None) -> Iterator[Watched]:
+def watched(tmp_path_factory: pytest.TempPathFactory, server_binary: Path) -> Iterator[Watched]:
     with Watched(tmp_path_factory.mktemp("watched"), server_binary) as watched:
         yield watched
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import redis
 
-from headrace_worker.embedded import EmbeddedServer, find_binary, tethered
+from headrace_worker.embedded import EmbeddedServer, tethered
 from tests.support.waiting import wait_until
 
 NAME = "mill"
@@ -59,14 +59,14 @@ class Sentinel:
 class Watched:
     """The service: one master, two replicas that have synced, three sentinels that know all of them."""
 
-    def __init__(self, folder: Path, binary: Path | None = None, *, down_after_ms: int = 500, extra: Any = ()) -> None:
+    def __init__(self, folder: Path, binary: Path, *, down_after_ms: int = 500, extra: Any = ()) -> None:
         """Nothing is started yet.
 
         Args:
             extra: further options of each server.
         """
         self._folder = folder
-        self._binary = (binary or find_binary()).absolute()
+        self._binary = binary.absolute()
         self._down_after_ms = down_after_ms
         self._extra = tuple(extra)
         self._ends = ExitStack()
@@ -79,7 +79,7 @@ class Watched:
             for _ in range(2):
                 self._start_server("--replicaof", "127.0.0.1", str(master.port))
             with redis.Redis.from_url(master.tcp_url) as client:
-                wait_until(lambda: self._synced(client) == 2, 60, what="two replicas that have synced")
+                wait_until(lambda: self.synced(client) == 2, 60, what="two replicas that have synced")
             for place in range(3):
                 at = self._folder / f"sentinel-{place}"
                 self.sentinels.append(Sentinel(self._binary, at, master.port or 0, self._down_after_ms))
@@ -121,7 +121,8 @@ class Watched:
         return server
 
     @staticmethod
-    def _synced(client: Any) -> int:
+    def synced(client: Any) -> int:
+        """Returns how many replicas a master has that have synced."""
         info = client.info("replication")
         return sum(info[f"slave{n}"]["state"] == "online" for n in range(info["connected_slaves"]))
 

@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +185,10 @@ async def test_runs_are_listed_over_all_partitions(place: Place, client: Client)
         if cursor is None:
             break
     assert sorted(listed) == sorted(each.id for each in sent)
-    when = {each.id: each.delivered_at for each in sent}  # in ms, and those of one ms in the order of partitions
-    assert [when[event_id] for event_id in listed] == sorted(when.values(), reverse=True)  # type: ignore[type-var]
+    # In ms, and those of one ms in the order of partitions. Redis 7.0 may give an entry the ms after its script's.
+    when = {each.id: each.delivered_at for each in sent if each.delivered_at}
+    for newer, older in pairwise(listed):
+        assert when[older] - when[newer] <= timedelta(milliseconds=1)
     settled = client.list_runs(status="succeeded", job="app/echo", limit=1_000).runs
     assert {run.event_id for run in settled} == set(listed)
 

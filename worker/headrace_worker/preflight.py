@@ -128,7 +128,9 @@ async def _live_a_life(state: WorkerState, keys: Keys) -> None:
     await ask(
         protocol.bury(keys, queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT),
         calls.cancel(keys, _NAME, _SHORT),
-        protocol.end_lease(keys, _NAME),
+        protocol.end_lease(keys, _NAME),  # the last to make a key: it has its time to live before the others run
+    )
+    await ask(
         protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1),
         protocol.unseat(keys, _NAME, 0),
         protocol.read_held(queue, _NAME, "", 1),

@@ -284,6 +284,20 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+async def test_events_of_one_ordering_key_share_a_partition(
+    place: Place, client: Client, redis: redis_py.Redis, partitions: Partitions
+) -> None:
+    """They run in their order there, and each is found by its id all the same."""
+    sent = client.send_events(_events(12), ordering_key="key")
+    assert redis.xlen(partitions.of("key").events) == 12
+    seen: list[Any] = []
+    await place.settle(make_app(seen))
+    assert seen == list(range(12))
+    for event in sent:
+        assert client.wait_for_event(event.id, 5).runs[0].output == event.payload
+    assert all(each.duplicate for each in client.send_events(_events(12), ordering_key="key"))
+
+
 # One worker for all partitions.
 
 

@@ -133,6 +133,8 @@ class Fetcher:
         deliveries = await self._last_life.set_apart(whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
+        if time.monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
+            await self._state.wait_for_lease()
         if self._is_ours(name, len(deliveries)):
             if deliveries is whole:
                 await self._read_ahead(name, queue, len(deliveries))

@@ -30,6 +30,14 @@ def test_a_minute_has_every_kind(seed: int) -> None:
     assert steps[-1].at_s < 60
 
 
+def test_the_last_faults_are_those_that_are_named() -> None:
+    """In their order, after all others."""
+    steps = schedule(5, 60, KINDS, ("rare", "kind 3"))
+    assert [step.kind for step in steps[-2:]] == ["rare", "kind 3"]
+    assert [step.at_s for step in steps] == sorted(step.at_s for step in steps)
+    assert steps[-1].at_s < 60
+
+
 def test_a_kind_comes_no_more_often_than_it_may_and_lasts_as_long_as_it_may() -> None:
     """However long the run is."""
     steps = schedule(3, 2_000, KINDS)

@@ -308,6 +308,10 @@ CAUSES: dict[str, list[AnyLine]] = {
     ],
     "worker fenced": [Named(**at(6.6), pid=ONE, name="one-anew")],
     "worker stopped before the run's end": [Injected(**at(2.5), kind="worker terminated", until=2.5, pids=(ONE,))],
+    "begun by a worker that was fenced": [
+        Injected(**at(2.0), kind="worker stopped", until=5.999, pids=(TWO,)),
+        Named(**at(6.1), pid=TWO, name="two-anew"),
+    ],
     "groups destroyed": [Injected(**at(5.5), kind="groups destroyed", until=5.5)],
     "rolled back": [RolledBack(**at(5.6), since_ms=ms(5.005))],
 }
@@ -345,6 +349,8 @@ def test_a_second_call_with_a_cause_is_counted_under_it(cause: str) -> None:
         Named(**at(5.5), pid=ONE, name="one"),
         Injected(**at(5.1), kind="worker stopped", until=6.5, pids=(ONE,)),
         Injected(**at(5.1), kind="line half open", until=6.5, pids=(ONE,)),
+        Injected(**at(2.0), kind="worker stopped", until=5.999, pids=(TWO,)),
+        Named(**at(6.1), pid=TWO, name="two-anew"),
         Injected(**at(5.9), kind="worker terminated", until=5.9, pids=(TWO,)),
         Injected(**at(6.1), kind="groups destroyed", until=6.1),
         Injected(**at(5.1), kind="server killed", until=5.9),

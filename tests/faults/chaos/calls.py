@@ -137,6 +137,8 @@ class Causes:
             return ROLLED_BACK, before.at
         if (kept := self._kept_from_renewing(before, call)) is not None:
             return kept
+        if self._was_begun_in_ignorance(call):
+            return "begun by a worker that was fenced", call.at
         for fault in self._faults[before.pid]:
             over = fault.at + self._grace_s - 0.5
             is_past = before.until is None or before.until >= over or before.how == "cancelled"
@@ -161,6 +163,14 @@ class Causes:
                 if fault.kind in CUT_OFF:
                     return "worker cut off past its lease", max(fault.at, before.at)
         return ("worker fenced", before.at) if fencings else None
+
+    def _was_begun_in_ignorance(self, call: Call) -> bool:
+        """Its worker had been stopped or cut off for so long that it was fenced, and heard of it only afterwards."""
+        kept = any(
+            fault.kind in STOPPED | CUT_OFF and fault.at <= call.at <= fault.until + _NOTICED_S
+            for fault in self._faults[call.pid]
+        )
+        return kept and any(call.at <= at <= call.at + _NOTICED_S for at in self._fencings(call.pid))
 
     def _touches_rollback(self, call: Call) -> bool:
         """Its delivery, the call or the settling of its run was under way when what the server did was lost."""

@@ -25,6 +25,7 @@ RULES = Rules(ENDS, LEASE_S, GRACE_S)
 _DRAIN_S = 90.0
 _FORGOTTEN_S = 8 * LEASE_S + 2 * (LEASE_S + BLOCK_S) + 60.0
 _LOOK_S = 0.02
+_LAST = ("power lost", "replies lost")
 
 
 class _Active(msgspec.Struct, frozen=True):
@@ -40,7 +41,8 @@ class Player:
     def __init__(self, stage: Stage, seed: int, duration_s: float) -> None:
         self._stage = stage
         self._duration_s = duration_s
-        self._steps = list(schedule(seed, duration_s, {name: kind for name, (kind, _) in FAULTS.items()}))
+        kinds = {name: kind for name, (kind, _) in FAULTS.items()}
+        self._steps = list(schedule(seed, duration_s, kinds, _LAST))
         self._active: list[_Active] = []
 
     def play(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 WARM_UP_S = 2.0
-LAST_S = 1.0
+LAST_S = 5.0
 LONGEST_SLOT_S = 2.3
 """One fault begins in each slot of time."""
 
@@ -37,10 +37,11 @@ class Step(msgspec.Struct, frozen=True):
     draw: int
 
 
-def schedule(seed: int, duration_s: float, kinds: Mapping[str, Kind]) -> tuple[Step, ...]:
+def schedule(seed: int, duration_s: float, kinds: Mapping[str, Kind], last: Sequence[str] = ()) -> tuple[Step, ...]:
     """Returns the faults of a run: every kind once in a random order, then every kind once more, until time is over.
 
-    A run of a minute has every kind, however many there are.
+    A run of a minute has every kind, however many there are. Those in `last` come once more at the end: what hides in
+    the hands of a living worker comes to light only if nobody kills it afterwards.
     """
     rng = random.Random(seed)
     slot_s = min((duration_s - WARM_UP_S - LAST_S) / len(kinds), LONGEST_SLOT_S)
@@ -51,6 +52,10 @@ def schedule(seed: int, duration_s: float, kinds: Mapping[str, Kind]) -> tuple[S
         if at_s >= duration_s - LAST_S:
             break
         steps.append(Step(round(at_s, 3), kind, round(lasts_s, 3), rng.getrandbits(32)))
+    slot_s = LAST_S / max(len(last), 1)
+    for place, kind in enumerate(last):
+        at_s = duration_s - LAST_S + place * slot_s
+        steps.append(Step(round(at_s, 3), kind, kinds[kind].longest_s, rng.getrandbits(32)))
     return tuple(steps)
 
 

@@ -222,7 +222,8 @@ def _attempt(
     while lanes:
         groups: dict[str, list[_Lane]] = {}
         for lane in lanes.values():
-            node = lane.node(cluster)
+            lane.skip_waits(calls)
+            node = lane.node(cluster) if lane.places else None
             if node is not None:
                 groups.setdefault(node, []).append(lane)
         if groups:
@@ -252,6 +253,11 @@ class _Lane:
         self._asking: str | None = None
         self._is_one_by_one = False
         self._redirects = 0
+
+    def skip_waits(self, calls: Sequence[Call[Any]]) -> None:
+        """A WAIT that does not go right behind its send would count replicas that lack the event: none are known."""
+        while self.places and calls[self.places[0]].args[0] == "WAIT":
+            self._replies[self.places.pop(0)] = 0
 
     def node(self, cluster: Cluster) -> str | None:
         """Returns the node to send to; None, with nothing left to send, where none is known."""

@@ -108,6 +108,24 @@ def test_a_call_that_is_to_be_asked_elsewhere_is_so_once() -> None:
     assert nodes.commands == expected
 
 
+@pytest.mark.parametrize("is_ask", [False, True])
+def test_replicas_are_counted_only_right_behind_their_send(*, is_ask: bool) -> None:
+    """After a redirection WAIT could go over another connection, and would count replicas that lack the event."""
+    nodes, wait = Nodes(), Call(("WAIT", 1, 100), lambda reply: reply)
+    assert nodes.run([get(n=1), wait]) == [(A, "GET", KEY, 1), (A, "WAIT", 1, 100)]
+    nodes.answers[A] = [moved(B, is_ask=is_ask), "too early"]
+    assert nodes.run([get(n=2), wait], Cluster(f"redis+cluster://{A}")) == [(B, "GET", KEY, 2), 0]
+
+
+def test_a_wait_whose_answer_was_lost_counts_nobody() -> None:
+    """It is not sent again without its send."""
+    nodes, wait = Nodes(), Call(("WAIT", 1, 100), lambda reply: reply)
+    nodes.answers[A] = ["sent", ServerNotReady("LOADING", "…")]
+    cluster = Cluster(f"redis+cluster://{A}")
+    nodes.slots = [[0, 16_383, [b"a", 1, b"id"]]]
+    assert nodes.run([get(n=1), wait], cluster) == ["sent", 0]
+
+
 def test_nodes_that_send_a_call_in_a_circle_are_waited_for() -> None:
     """Not without end."""
     nodes = Nodes()

@@ -26,7 +26,7 @@ def _run(server: EmbeddedServer, namespace: str, *, examples: int, steps: int) -
 
 def test_the_server_holds_what_the_model_says(server: EmbeddedServer, namespace: str) -> None:
     """After every step, and nothing is open or left over once everything has drained."""
-    _run(server, namespace, examples=100, steps=40)
+    _run(server, namespace, examples=150, steps=50)
 
 
 @pytest.mark.slow

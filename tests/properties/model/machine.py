@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headrace import Event as SentEvent
 from headrace import EventConflict, EventNotFound, Retention, calls, outgoing
@@ -50,6 +50,18 @@ async def _nothing() -> None:
     """No run is executed here."""
 
 
+def _some_hold_runs(machine: Any) -> bool:
+    return any(machine.hands.values())
+
+
+def _some_hold_events(machine: Any) -> bool:
+    return any(machine.unsent.values())
+
+
+def _something_is_due(machine: Any) -> bool:
+    return bool(machine.namespace.due)
+
+
 class Machine(RuleBasedStateMachine):
     """One namespace, on the server and in the model."""
 
@@ -83,6 +95,11 @@ class Machine(RuleBasedStateMachine):
     def name(self, worker: int) -> str:
         return self.names[-1 - worker % len(self.names)]
 
+    def holder(self, worker: int, held: dict[str, list[Any]]) -> str:
+        """Returns one of those that have something in hand."""
+        holders = [name for name, those in held.items() if those]
+        return holders[-1 - worker % len(holders)]
+
     @invariant()
     def the_server_holds_what_it_should(self) -> None:
         self.is_sound = False
@@ -99,6 +116,8 @@ class Machine(RuleBasedStateMachine):
         hours = (policy.success, policy.failure, policy.client, policy.sender)
         self.retention = Retention(*(hour * 3600.0 for hour in hours))
         self.register(version)
+        self.send(["a"], "x", "s", 0, is_large=False)
+        self.send(["b"], "x", "c", 1, is_large=True)
 
     @rule(version=st.sampled_from(sorted(JOBS)))
     def register(self, version: str) -> None:
@@ -123,6 +142,13 @@ class Machine(RuleBasedStateMachine):
     def crash(self, worker: int) -> None:
         name = self.name(worker)
         assert self.ask(protocol.end_lease(self.keys, name)) == self.namespace.end_lease(name)
+
+    @rule(worker=WORKERS)
+    def crash_and_rescue(self, worker: int) -> None:
+        """As the leader does at once with a worker that a supervisor has seen die."""
+        self.crash(worker)
+        for stream in ("events", *QUEUES):
+            self.rescue_from(self.name(worker), stream, dead=True, count=100)
 
     @rule(worker=WORKERS, stream=st.sampled_from(["events", *QUEUES]), dead=st.booleans(), count=COUNTS)
     def rescue(self, worker: int, stream: str, dead: bool, count: int) -> None:  # noqa: FBT001 - it is drawn
@@ -179,7 +205,7 @@ class Machine(RuleBasedStateMachine):
         hours=st.sampled_from([0, 0, 0, 1, 2]),
         is_large=st.booleans(),
     )
-    def send(self, ids: list[str], name: str, kind: str, hours: int, is_large: bool) -> None:  # noqa: FBT001
+    def send(self, ids: list[str], name: str, kind: str, hours: int, *, is_large: bool) -> None:
         number = next(self.numbers)
         payload = [number, "x" * INLINE_BYTES if is_large else ""]
         given = [SentEvent(name, payload, id=event_id) for event_id in ids]
@@ -223,6 +249,13 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(EventNotFound):
                 self.ask(call)
 
+    @precondition(_something_is_due)
+    @rule(hours=st.integers(0, 3))
+    def wait_and_promote(self, hours: int) -> None:
+        self.pass_time(hours)
+        self.promote_members(list(self.namespace.due))
+
+    @precondition(_something_is_due)
     @rule(members=st.lists(st.integers(0, 5), max_size=3, unique=True))
     def promote(self, members: list[int]) -> None:
         known = list(self.namespace.due)
@@ -254,9 +287,19 @@ class Machine(RuleBasedStateMachine):
         stored = self.transport.run([protocol.read_routes(self.keys, app) for app in apps])
         self.routes = Routes(version, dict(zip(apps, stored, strict=True)))
 
+    @precondition(_some_hold_events)
     @rule(worker=WORKERS, count=COUNTS)
     def dispatch(self, worker: int, count: int) -> None:
-        self.dispatch_as(self.name(worker), count)
+        self.dispatch_as(self.holder(worker, self.unsent), count)
+
+    @rule(worker=WORKERS, count=COUNTS)
+    def hand_out(self, worker: int, count: int) -> None:
+        """The way of an event into a worker's hands, without anything in between."""
+        name = self.name(worker)
+        self.read_routes()
+        self.read_events_as(name, count)
+        self.dispatch_as(name, 100)
+        self.take_as(name, count, QUEUES)
 
     def dispatch_as(self, name: str, count: int) -> None:
         """Events whose body was only in their record, and is gone, are set aside."""
@@ -313,17 +356,18 @@ class Machine(RuleBasedStateMachine):
         body = delivery.body or self.ask(protocol.read_body(self.keys, delivery.event_id))
         return decode_value(decode_event(body).p)
 
+    @precondition(_some_hold_runs)
     @rule(worker=WORKERS, count=COUNTS)
     def start(self, worker: int, count: int) -> None:
-        name = self.name(worker)
+        name = self.holder(worker, self.hands)
         pairs = self.hands[name][:count]
-        if pairs:
-            answer = self.ask(protocol.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
-            assert answer == self.namespace.start([entry for _, entry in pairs])
+        answer = self.ask(protocol.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
+        assert answer == self.namespace.start([entry for _, entry in pairs])
 
+    @precondition(_some_hold_runs)
     @rule(worker=WORKERS, letters=st.lists(st.sampled_from("ssftci"), min_size=1, max_size=4))
     def settle(self, worker: int, letters: list[str]) -> None:
-        self.settle_as(self.name(worker), letters)
+        self.settle_as(self.holder(worker, self.hands), letters)
 
     def settle_as(self, name: str, letters: Sequence[str]) -> None:
         pairs = self.hands[name][: len(letters)]
@@ -337,24 +381,33 @@ class Machine(RuleBasedStateMachine):
             answer = self.ask(protocol.settle(self.keys, name, runs, self.retention))
             assert sorted(answer) == self.namespace.settle(ends)
 
+    @precondition(_some_hold_runs)
     @rule(worker=WORKERS, count=COUNTS, hours=st.integers(1, 3))
     def retry(self, worker: int, count: int, hours: int) -> None:
-        name = self.name(worker)
+        name = self.holder(worker, self.hands)
         pairs = self.hands[name][:count]
         del self.hands[name][:count]
         runs = [Retried(delivery, _next_state(delivery), 5, hours * HOUR_MS, b"") for delivery, _ in pairs]
-        if runs:
-            answer = self.ask(protocol.retry(self.keys, name, runs))
-            assert answer == self.namespace.retry([entry for _, entry in pairs], hours)
+        answer = self.ask(protocol.retry(self.keys, name, runs))
+        assert answer == self.namespace.retry([entry for _, entry in pairs], hours)
 
+    @precondition(_some_hold_runs)
     @rule(worker=WORKERS)
     def bury(self, worker: int) -> None:
-        name = self.name(worker)
-        if self.hands[name]:
-            delivery, entry = self.hands[name].pop(0)
-            bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
-            answer = self.ask(protocol.bury(self.keys, delivery.queue, bad, self.retention))
-            assert answer == self.namespace.bury(entry)
+        delivery, entry = self.hands[self.holder(worker, self.hands)].pop(0)
+        bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
+        answer = self.ask(protocol.bury(self.keys, delivery.queue, bad, self.retention))
+        assert answer == self.namespace.bury(entry)
+
+    @precondition(lambda self: bool(self.namespace.dead))
+    @rule(place=st.integers(0, 9))
+    def rerun_a_dead_run(self, place: int) -> None:
+        """One that is in `dead`, of this life of its event or of one before."""
+        run, _ = self.namespace.dead[place % len(self.namespace.dead)]
+        event_id, _, job = run.rpartition(":app/")
+        event = self.namespace.events.get(event_id)
+        if event is not None and job in event.runs:
+            self.rerun(event_id, job, event.runs[job].queue)
 
     @rule(event_id=IDS, job=st.sampled_from("ab"), queue=st.sampled_from(QUEUES))
     def rerun(self, event_id: str, job: str, queue: str) -> None:

@@ -38,6 +38,14 @@ chaos: $(VENV)/.dev  ## Play faults of every kind under load and check what came
 	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(RATE),--rate $(RATE))
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev  ## Feed the readers of stored bytes what a fuzzer makes up; DURATION=60
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(PIP) install --only-binary :all: "atheris>=3" || \
+		{ echo "atheris has no package for $$($(BIN)/python -V) here; nothing was fuzzed" >&2; exit 1; }
+	@mkdir -p .fuzz
+	@$(BIN)/python -m tests.fuzz -verbosity=0 -print_final_stats=1 -max_total_time=$(or $(DURATION),60) \
+		-artifact_prefix=.fuzz/ $(ARGS) .fuzz/corpus
+
 .PHONY: check
 check: $(VENV)/.dev  ## Lint, check the format and the types
 	@echo "ruff check"; $(BIN)/ruff check
@@ -76,7 +84,7 @@ PEERS := taskiq saq arq streaq dramatiq celery huey rq
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and what was built
-	@rm -rf $(VENV) .bench .chaos .matrix .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf $(VENV) .bench .chaos .fuzz .matrix .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
 	@rm -rf .coverage .coverage.* producer/dist worker/dist
 	@find producer worker tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -96,7 +96,13 @@ def test_no_entry_stops_its_neighbours(url: str, redis: redis_py.Redis, make_nam
             assert [client.get_event(each).runs[0].status for each in ("n0", "n1")] == ["succeeded"] * 2
             letters = client.list_dead(limit=100).entries
         assert [line for line in lines if "unforeseen" in line["event"]] == []
-        assert {letter.reason for letter in letters} <= {"unreadable", "unknown_job", "invalid_payload", "lost"}
+        assert {letter.reason for letter in letters} <= {
+            "unreadable",
+            "unknown_job",
+            "invalid_payload",
+            "lost",
+            "sealed",
+        }
         assert all(letter.error for letter in letters)
         assert len(letters) <= len(entries) + len(runs)
 

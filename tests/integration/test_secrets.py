@@ -29,6 +29,7 @@ def _plant(redis: redis_py.Redis, keys: Keys) -> int:
     redis.xadd(keys.queue("secrets", "default"), {"e": FORGED, "j": "raises", "s": "", "b": body})
     redis.xadd(keys.queue("secrets", "default"), {"e": FORGED, "j": named, "s": "", "b": body})
     redis.zadd(keys.due, {named + b"x": 1})
+    redis.lpush(keys.wake, "1")  # as what is due already, and nobody was told of, hides what is due later
     return 6
 
 

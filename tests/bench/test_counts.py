@@ -150,7 +150,7 @@ async def test_memory_an_event(counted: Server) -> None:
 
 
 async def test_python_calls_a_run(counted: Server) -> None:
-    """A run costs the worker's event loop a bounded number of function calls, beside those of its start and its stop."""
+    """A run costs the event loop a bounded number of function calls, beside those of a start and a stop."""
     runs = 2_000
     await drain(counted)
     fill(counted, 1)

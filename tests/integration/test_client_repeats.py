@@ -293,7 +293,7 @@ def build(keys: Keys, *events: Event, token: str = "token0", **options: Any) -> 
 
 def promote(transport: Transport, redis: redis_py.Redis, keys: Keys, event_id: str) -> None:
     names = (keys.due, keys.events, keys.event(event_id), keys.events, keys.events)
-    call = calls.script_call("promote", names, (codec.INLINE_BYTES, 1, f"e:{event_id}"), bool)
+    call = calls.script_call("promote", names, (codec.INLINE_BYTES, 1, f"e:{event_id}", ""), bool)
 
     def is_delivered() -> bool:
         transport.run([call])

@@ -418,4 +418,6 @@ async def test_a_supervisor_ends_the_leases_of_a_dead_child_in_all_partitions(
     os.kill(int(pid), signal.SIGKILL)
     await await_until(lambda: workers.output.count(" again in ") == count, 60)
     workers.interrupt()
+    await await_until(lambda: workers.output.count("worker stops") == 2, 30)
     workers.interrupt()
+    assert workers.wait() == 0

@@ -118,7 +118,7 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
 def _(user: redis.Redis, _limits: Limits) -> Any:
     keys = (f"{_OURS}queue:app/default", f"{_OURS}dead", f"{_OURS}runs")
     policy = (60_000, 60_000, 60_000, 60_000, 60_000, "", 100)
-    bad = ("workers", "1-0", "forged", "", "", "", "")
+    bad = ("workers", "1-0", "forged", "", "", "", "", "")
     return user.execute_command("EVAL", load("bury").text, len(keys), *keys, *policy, *bad)
 
 

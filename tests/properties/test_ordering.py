@@ -60,8 +60,8 @@ class Model:
         self.world.ask(calls.send(self.keys, prepare([event], options, now=lambda: datetime.now(UTC)), event_id))
         self.sent[key].append(event_id)
 
-    def read(self, name: str) -> None:
-        call = protocol.read_group(protocol.DISPATCH_GROUP, name, self.keys.events, 2, None)
+    def read(self, name: str, most: int = 2) -> None:
+        call = protocol.read_group(protocol.DISPATCH_GROUP, name, self.keys.events, most, None)
         self.events[name] += [decode_event_entry(entry) for entry in self.world.ask(call)[0]]
 
     def dispatch(self, name: str) -> None:
@@ -106,7 +106,9 @@ class Model:
         """Everything goes on until nothing is left; what can't be dispatched goes back, as a dispatcher does it."""
         for turn in range(10 * sum(map(len, self.sent.values())) + 10):
             for name in _DISPATCHERS:
-                for step in ("read", "dispatch", "give_back"):
+                self.read(name, 100)  # two by two the same pairs could come back for ever
+                self.events[name].sort(key=lambda entry: int(entry.event_id[1:]))
+                for step in ("dispatch", "give_back"):
                     self.step(step, name)
             self.step("take", "")
             self.step(("settle", "release", "settle", "retry")[turn % 4], 0)

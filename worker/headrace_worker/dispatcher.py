@@ -7,7 +7,7 @@ payloads but through the routes' filters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -16,6 +16,7 @@ from headrace import HeadraceError, OutOfMemory, SealedEvent, ServerError, Serve
 from headrace.calls import MAX_BATCH_BYTES
 from headrace.codec import INLINE_BYTES, SEALED_FORMAT, StoredEvent, decode_event, open_event
 from headrace_worker import protocol
+from headrace_worker.bodies import read_bodies
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry, named_by
 from headrace_worker.loops import spawn, wait_either
 from headrace_worker.order import read_ahead
@@ -154,27 +155,26 @@ class Dispatcher:
             self._routes, events = None, stale
 
     async def _readable(self, entries: Sequence[Entry]) -> list[EventEntry]:
-        """Returns the events that can be read, with their bodies; the others are set aside."""
+        """Returns the events that can be read, with their bodies, in their order; the others are set aside."""
         events: list[EventEntry] = []
         for entry in entries:
             try:
-                event = decode_event_entry(entry)
-                events.append(event if event.event is not None else await self._with_body(event))
+                events.append(decode_event_entry(entry))
             except UndecodableEvent as exc:
                 event_id, _, ordering_key = named_by(entry)
                 await self._bury(EventEntry(entry[0].decode(), event_id, 0, None, ordering_key), str(exc))
-        return events
+        sizes = {event.event_id: event.size for event in events if event.event is None}
+        return await self._with_bodies(events, sizes) if sizes else events
 
-    async def _with_body(self, entry: EventEntry) -> EventEntry:
-        call = protocol.read_body(self._state.keys, entry.event_id)
-        body: bytes | HeadraceError | None = (await self._state.commands.run([call], partial=True))[0]
-        if isinstance(body, HeadraceError) and not is_refusal(body):
-            raise body
-        if isinstance(body, HeadraceError):
-            raise UndecodableEvent(f"its payload was only in its record, which can't be read: {body}")
-        if body is None:
-            raise UndecodableEvent("its payload was only in its record, and the record is gone")
-        return msgspec.structs.replace(entry, event=decode_event(body))
+    async def _with_bodies(self, events: Sequence[EventEntry], sizes: Mapping[str, int]) -> list[EventEntry]:
+        bodies = await read_bodies(self._state, sizes)
+        whole = []
+        for event in events:
+            try:
+                whole.append(event if event.event is not None else _with_body(event, bodies[event.event_id]))
+            except UndecodableEvent as exc:
+                await self._bury(event, str(exc))
+        return whole
 
     async def _match(self, events: Sequence[EventEntry], routes: Routes) -> list[Matched]:
         found = []
@@ -290,6 +290,12 @@ class Dispatcher:
         await self._state.commands.run([protocol.bury(keys, protocol.events_stream(keys), bad, retention)])
         if event.ordering_key:
             await self._state.commands.run([protocol.leave_order(keys, event.ordering_key, event.event_id)])
+
+
+def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:
+    if isinstance(body, str):
+        raise UndecodableEvent(body)
+    return msgspec.structs.replace(entry, event=decode_event(body))
 
 
 def _noted(answer: Answer) -> Answer:

@@ -18,19 +18,18 @@ import structlog
 
 from headrace import HeadraceError, ServerNotReady, UndecodableEvent
 from headrace_worker import protocol
+from headrace_worker.bodies import read_bodies
 from headrace_worker.delivery import Delivery, Entry, Stream, decode_delivery, named_by
 from headrace_worker.executor import Executor
 from headrace_worker.hand import Hand, Held
 from headrace_worker.last_life import LastLife
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
-from headrace_worker.reading import Reader, is_refusal, own_entries
+from headrace_worker.reading import Reader, own_entries
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.fetcher")
-
-MAX_BODIES_BYTES = 8_388_608
 
 
 class Fetcher:
@@ -171,38 +170,20 @@ class Fetcher:
         return name == self._state.name
 
     async def _with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]:
-        """Large bodies are read from their records, in groups of at most 8 MB."""
-        whole: list[Delivery] = []
-        group: list[Delivery] = []
-        size = 0
+        """Large bodies are read from their records; a run whose body is not there is set aside."""
+        sizes = {delivery.event_id: delivery.size for delivery in deliveries if delivery.body is None}
+        bodies = await read_bodies(self._state, sizes)
+        whole = []
         for delivery in deliveries:
-            if delivery.body is not None:
-                whole.append(delivery)
+            body = delivery.body or bodies[delivery.event_id]
+            if isinstance(body, bytes):
+                whole.append(delivery if body is delivery.body else msgspec.structs.replace(delivery, body=body))
                 continue
-            if group and size + delivery.size > MAX_BODIES_BYTES:
-                whole += await self._read_bodies(group)
-                group, size = [], 0
-            group.append(delivery)
-            size += delivery.size
-        return whole + await self._read_bodies(group)
-
-    async def _read_bodies(self, group: list[Delivery]) -> list[Delivery]:
-        calls = [protocol.read_body(self._state.keys, delivery.event_id) for delivery in group]
-        bodies = await self._state.commands.run(calls, partial=True) if calls else []
-        found = []
-        for delivery, body in zip(group, bodies, strict=True):
-            if isinstance(body, HeadraceError) and not is_refusal(body):
-                raise body
-            if body is None or isinstance(body, HeadraceError):
-                why = "and the record is gone" if body is None else f"which can't be read: {body}"
-                error = f"the event's payload was only in its record, {why}"
-                bad = BadEntry(
-                    delivery.entry, "unreadable", error, delivery.event_id, delivery.job_id, delivery.ordering_key
-                )
-                await self._bury(delivery.queue, bad)
-            else:
-                found.append(msgspec.structs.replace(delivery, body=body))
-        return found
+            bad = BadEntry(
+                delivery.entry, "unreadable", body, delivery.event_id, delivery.job_id, delivery.ordering_key
+            )
+            await self._bury(delivery.queue, bad)
+        return whole
 
     async def _bury(self, queue: Stream, bad: BadEntry) -> None:
         log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=bad.entry, error=bad.error)

@@ -1,0 +1,46 @@
+"""Bodies that are only in their records are read many at once, and never too many bytes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from headrace import Client, Event
+from headrace.calls import Call
+from headrace.partitions import Partitions
+from headrace_worker import App, WorkerConfig
+from headrace_worker.bodies import MAX_BODIES_BYTES, read_bodies
+from headrace_worker.state import WorkerState
+
+
+async def test_they_are_read_in_groups_of_at_most_8_mb(
+    url: str, namespace: str, client: Client, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comes back under its event's id; for one that is gone or foreign there is the reason instead."""
+    sizes = [1_000_000] * 10 + [9_000] * 20
+    sent = client.send_events([Event("large", payload="x" * size) for size in sizes])
+    wanted = {each.id: size for each, size in zip(sent, sizes, strict=True)} | {"gone": 9_000, "foreign": 9_000}
+    state = WorkerState(App("app"), Partitions(namespace), url, WorkerConfig())
+    redis.set(state.keys.event("foreign"), "a string")
+    asked: list[int] = []
+    run = state.commands.run
+
+    async def noted(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
+        answers = await run(calls, **options)
+        asked.append(sum(len(each) for each in answers if isinstance(each, bytes)))
+        return answers
+
+    monkeypatch.setattr(state.commands, "run", noted)
+    try:
+        bodies = await read_bodies(state, wanted)
+    finally:
+        await state.commands.close()
+        redis.delete(state.keys.event("foreign"))
+    assert len(asked) == 2
+    assert max(asked) <= MAX_BODIES_BYTES + 10_000  # what is around the payloads
+    assert [len(bodies[each.id]) // 1_000 for each in sent] == [size // 1_000 for size in sizes]
+    assert str(bodies["gone"]).endswith("and the record is gone")
+    assert "which can't be read: a key of this namespace" in str(bodies["foreign"])

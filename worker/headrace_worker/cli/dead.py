@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from headrace import Client, PayloadCodec
+from headrace import Client
 from headrace_worker import dead_letters
-from headrace_worker.cli.options import codec_option, json_option, option, server_options
+from headrace_worker.cli.options import json_option, option
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
+from headrace_worker.cli.server import with_client
 
 
 @click.group()
@@ -18,26 +19,16 @@ def dead() -> None:
 @dead.command("list")
 @option("--limit", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
 @option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor.")
-@server_options
-@codec_option
+@with_client
 @json_option
-def list_(
-    limit: int,
-    cursor: str | None,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-) -> None:
+def list_(client: Client, limit: int, cursor: str | None, as_json: bool) -> None:
     """List dead letters, newest first.
 
     \b
     Example:
       headrace dead list --limit 50
     """
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        page = client.list_dead(cursor=cursor, limit=limit)
+    page = client.list_dead(cursor=cursor, limit=limit)
     if as_json:
         print_json(page)
         return
@@ -51,17 +42,9 @@ def list_(
 
 @dead.command()
 @click.argument("entry_id", metavar="ID")
-@server_options
-@codec_option
+@with_client
 @json_option
-def show(
-    entry_id: str,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-) -> None:
+def show(client: Client, entry_id: str, as_json: bool) -> None:
     """Show a dead letter.
 
     Exit code 1: no such dead letter is known.
@@ -70,8 +53,7 @@ def show(
     Example:
       headrace dead show 1764000000000-0
     """
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        letter = client.get_dead(entry_id)
+    letter = client.get_dead(entry_id)
     if as_json:
         print_json(letter)
         return
@@ -92,19 +74,15 @@ def show(
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @option("--all", is_flag=True, help="Every dead letter.")
 @option("--job", metavar="APP/JOB", help="Every dead letter of this job.")
-@server_options
-@codec_option
+@with_client
 @json_option
 @click.pass_context
 def retry(
     ctx: click.Context,
+    client: Client,
     ids: tuple[str, ...],
     all: bool,  # noqa: A002 - the option's name
     job: str | None,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
     as_json: bool,
 ) -> None:
     """Queue runs again from attempt 1; ID is that of a dead letter or of its run.
@@ -119,20 +97,19 @@ def retry(
     if bool(ids) + all + (job is not None) != 1:
         raise click.UsageError("give either IDs, or --all, or --job APP/JOB")
     failed = count = 0
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        retried = (
-            dead_letters.retry_ids(client, ids)
-            if ids
-            else dead_letters.retry_letters(client, dead_letters.all_letters(client, job))
-        )
-        for count, each in enumerate(retried, 1):  # noqa: B007 - what it has counted to
-            if each.run is None:
-                failed += 1
-                print_note(str(each.error))
-            elif as_json:
-                print_json(each.run)
-            else:
-                click.echo(f"{each.run.id} {each.run.status}")
+    retried = (
+        dead_letters.retry_ids(client, ids)
+        if ids
+        else dead_letters.retry_letters(client, dead_letters.all_letters(client, job))
+    )
+    for count, each in enumerate(retried, 1):  # noqa: B007 - what it has counted to
+        if each.run is None:
+            failed += 1
+            print_note(str(each.error))
+        elif as_json:
+            print_json(each.run)
+        else:
+            click.echo(f"{each.run.id} {each.run.status}")
     if not ids:
         print_note(f"{count - failed} of {count} dead letters are queued again")
     ctx.exit(1 if failed else 0)

@@ -11,6 +11,7 @@ from headrace.client import resolve_namespace
 from headrace_worker import development, logs
 from headrace_worker.child import cli_command
 from headrace_worker.cli.options import log_options, option
+from headrace_worker.cli.server import namespace_option
 from headrace_worker.embedded import EmbeddedServer
 
 
@@ -40,7 +41,7 @@ from headrace_worker.embedded import EmbeddedServer
 @option(
     "--grace", metavar="SECONDS", type=float, default=2, show_default=True, help="How long runs may go on at a stop."
 )
-@option("--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]")
+@namespace_option
 @log_options
 def dev(
     target: str,

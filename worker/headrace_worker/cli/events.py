@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from headrace import Client, EventRecord, PayloadCodec
+from headrace import Client, EventRecord
 from headrace.event import FAILED_STATUSES
-from headrace_worker.cli.options import codec_option, json_option, option, server_options
+from headrace_worker.cli.options import json_option, option
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
+from headrace_worker.cli.server import with_client
 
 
 @click.group()
@@ -17,17 +18,9 @@ def events() -> None:
 
 @events.command()
 @click.argument("event_id", metavar="ID")
-@server_options
-@codec_option
+@with_client
 @json_option
-def show(
-    event_id: str,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-) -> None:
+def show(client: Client, event_id: str, as_json: bool) -> None:
     """Show an event and its runs.
 
     Exit code 1: no such event is known.
@@ -36,8 +29,7 @@ def show(
     Example:
       headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
     """
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        _print(client.get_event(event_id), as_json=as_json)
+    _print(client.get_event(event_id), as_json=as_json)
 
 
 @events.command()
@@ -50,20 +42,10 @@ def show(
     show_default=True,
     help="Seconds to wait at most.",
 )
-@server_options
-@codec_option
+@with_client
 @json_option
 @click.pass_context
-def wait(
-    ctx: click.Context,
-    event_id: str,
-    timeout: float,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-) -> None:
+def wait(ctx: click.Context, client: Client, event_id: str, timeout: float, as_json: bool) -> None:
     """Wait until every run of an event has ended, then show it.
 
     Exit code 1: it has not settled in time, or a run of it ended without success.
@@ -72,8 +54,7 @@ def wait(
     Example:
       headrace events wait 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --timeout 60
     """
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        record = client.wait_for_event(event_id, timeout)
+    record = client.wait_for_event(event_id, timeout)
     _print(record, as_json=as_json)
     failed = sum(run.status in FAILED_STATUSES for run in record.runs)
     if failed:
@@ -83,19 +64,10 @@ def wait(
 
 @events.command()
 @click.argument("event_id", metavar="ID")
-@server_options
-@codec_option
+@with_client
 @json_option
 @click.pass_context
-def cancel(
-    ctx: click.Context,
-    event_id: str,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-) -> None:
+def cancel(ctx: click.Context, client: Client, event_id: str, as_json: bool) -> None:
     """Cancel an event that is delayed: no job will see it.
 
     Exit code 1: it was delivered before, or no such event is known.
@@ -104,8 +76,7 @@ def cancel(
     Example:
       headrace events cancel reminder-42
     """
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        record = client.cancel_event(event_id)
+    record = client.cancel_event(event_id)
     _print(record, as_json=as_json)
     if record.status != "canceled":
         print_note(f"event {event_id!r} was {record.status} before, and is not canceled")

@@ -1,4 +1,4 @@
-"""What several commands take: the server and the namespace, JSON as output, and values that are checked when parsed."""
+"""What several commands take beside the server: JSON as output, how to log, and values checked when parsed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
-from headrace import ConfigurationError, PayloadCodec
-from headrace_worker.loading import load_codec
 from headrace_worker.logs import LEVELS, LogFormat
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,45 +18,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
     """A click option whose help names its environment variable."""
     return click.option(*names, **{"show_envvar": True, **settings})
-
-
-def server_options(command: F) -> F:
-    """The command takes `url`, `namespace` and `partitions`."""
-    url = option(
-        "--url",
-        envvar="HEADRACE_URL",
-        metavar="URL",
-        help="Server: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://.",
-    )
-    namespace = option(
-        "--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]"
-    )
-    partitions = option(
-        "--partitions",
-        envvar="HEADRACE_PARTITIONS",
-        metavar="N",
-        type=int,
-        help="Into how many the namespace is divided; the same everywhere.  [default: 1]",
-    )
-    return url(namespace(partitions(command)))
-
-
-def codec_option(command: F) -> F:
-    """The command takes `codec`, an object that seals and opens payloads, or None."""
-    return option(
-        "--codec",
-        envvar="HEADRACE_CODEC",
-        metavar="MODULE:OBJECT",
-        type=_parse_codec,
-        help="What seals and opens payloads; without it sealed ones are shown as such.",
-    )(command)
-
-
-def _parse_codec(target: str) -> PayloadCodec:
-    try:
-        return load_codec(target)
-    except ConfigurationError as exc:  # a ValueError, of which click would only repeat what was given
-        raise click.BadParameter(str(exc)) from exc
 
 
 def json_option(command: F) -> F:

@@ -6,10 +6,11 @@ from typing import get_args
 
 import click
 
-from headrace import Client, PayloadCodec, RunRecord
+from headrace import Client, RunRecord
 from headrace.event import RunStatus
-from headrace_worker.cli.options import codec_option, json_option, option, server_options
+from headrace_worker.cli.options import json_option, option
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table, printable
+from headrace_worker.cli.server import with_client
 
 
 @click.group()
@@ -19,17 +20,9 @@ def runs() -> None:
 
 @runs.command()
 @click.argument("run_id", metavar="ID")
-@server_options
-@codec_option
+@with_client
 @json_option
-def show(
-    run_id: str,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-) -> None:
+def show(client: Client, run_id: str, as_json: bool) -> None:
     """Show a run, with its output or the error of its last attempt.
 
     Exit code 1: no such run is known.
@@ -38,8 +31,7 @@ def show(
     Example:
       headrace runs show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR:billing/welcome
     """
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        record = client.get_run(run_id)
+    record = client.get_run(run_id)
     if as_json:
         print_json(record)
     else:
@@ -56,28 +48,16 @@ def show(
 )
 @option("--limit", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, about.")
 @option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor.")
-@server_options
-@codec_option
+@with_client
 @json_option
-def list_(
-    job: str | None,
-    status: str | None,
-    limit: int,
-    cursor: str | None,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-) -> None:
+def list_(client: Client, job: str | None, status: str | None, limit: int, cursor: str | None, as_json: bool) -> None:
     """List runs, newest first.
 
     \b
     Example:
       headrace runs list --job billing/welcome --status failed
     """
-    with Client(url, namespace=namespace, partitions=partitions, codec=codec) as client:
-        page = client.list_runs(job=job, status=status, cursor=cursor, limit=limit)
+    page = client.list_runs(job=job, status=status, cursor=cursor, limit=limit)
     if as_json:
         print_json(page)
         return

@@ -6,19 +6,12 @@ from typing import Any, BinaryIO
 
 import click
 
-from headrace import Client, Event, PayloadCodec, SentEvent
+from headrace import Client, Event, SentEvent
 from headrace.event import DEFAULT_SOURCE
 from headrace.outgoing import SendOptions
-from headrace_worker.cli.options import (
-    codec_option,
-    json_option,
-    option,
-    parse_json,
-    parse_json_or_stdin,
-    parse_time,
-    server_options,
-)
+from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time
 from headrace_worker.cli.output import print_json, printable, progress, shown
+from headrace_worker.cli.server import with_client
 from headrace_worker.event_file import EventFile
 
 
@@ -34,17 +27,9 @@ from headrace_worker.event_file import EventFile
 @option("--account-id", metavar="TEXT", help="Reaches jobs as ctx.account.id.")
 @option("--ordering-key", metavar="TEXT", help="Runs with the same key go in order, one at a time for each job.")
 @option("--file", metavar="FILE", type=click.File("rb"), help="Send a file of events, one as JSON a line.")
-@server_options
-@codec_option
+@with_client
 @json_option
-def send(
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
-    codec: PayloadCodec | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def send(client: Client, /, as_json: bool, **given: Any) -> None:
     """Send an event to every job that subscribes to NAME, with a payload written as JSON, or `-` to read it.
 
     With --file, each line is a whole event: {"name": …, "payload": …} with id, source, context and timestamp as
@@ -62,19 +47,12 @@ def send(
     if given["file"] is None and given["name"] is None:
         raise click.UsageError("give the NAME of the event, or --file")
     if given["file"] is None:
-        _send_one(
-            _event(given),
-            options,
-            Client(url, namespace=namespace, partitions=partitions, codec=codec),
-            as_json=as_json,
-        )
+        _send_one(_event(given), options, client, as_json=as_json)
         return
     for field in ("name", "id", "source", "context", "timestamp"):
         if given[field] is not None:
             raise click.UsageError(f"the {field} stands in the lines of --file; leave it out")
-    _send_file(
-        given["file"], options, Client(url, namespace=namespace, partitions=partitions, codec=codec), as_json=as_json
-    )
+    _send_file(given["file"], options, client, as_json=as_json)
 
 
 def _event(given: dict[str, Any]) -> Event:
@@ -89,14 +67,13 @@ def _event(given: dict[str, Any]) -> Event:
 
 
 def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bool) -> None:
-    with client:
-        sent = client.send_event(
-            event,
-            deliver_at=options.deliver_at,
-            deliver_after=options.deliver_after,
-            account_id=options.account_id,
-            ordering_key=options.ordering_key,
-        )
+    sent = client.send_event(
+        event,
+        deliver_at=options.deliver_at,
+        deliver_after=options.deliver_after,
+        account_id=options.account_id,
+        ordering_key=options.ordering_key,
+    )
     if as_json:
         print_json(sent)
     else:
@@ -106,7 +83,7 @@ def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bo
 def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json: bool) -> None:
     events = EventFile.read(file, options)
     duplicates = 0
-    with client, progress("Sending", len(events)) as advance:
+    with progress("Sending", len(events)) as advance:
         for batch in events.send(client):
             duplicates += sum(sent.duplicate for sent in batch)
             for sent in batch if as_json else ():

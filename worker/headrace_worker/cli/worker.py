@@ -14,7 +14,8 @@ from headrace import Retention
 from headrace.client import resolve, resolve_url
 from headrace_worker import logs
 from headrace_worker.child import cli_command
-from headrace_worker.cli.options import log_options, option, server_options
+from headrace_worker.cli.options import log_options, option
+from headrace_worker.cli.server import Server, with_server
 from headrace_worker.config import WorkerConfig
 from headrace_worker.lifeline import FD_VARIABLE, Lifeline
 from headrace_worker.loading import load_app
@@ -49,13 +50,12 @@ def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
 @_seconds("--failure-retention", _RETENTION.failure_s, "How long records are kept after failure.")
 @option("--allow-eviction", is_flag=True, help="Work on a server that may evict keys.")
 @log_options
-@server_options
+@with_server
 @click.option("--lifeline-fd", envvar=FD_VARIABLE, type=int, hidden=True)
 def worker(
+    server: Server,
+    /,
     target: str,
-    url: str | None,
-    namespace: str | None,
-    partitions: int | None,
     processes: int,
     lifeline_fd: int | None,
     log_format: logs.LogFormat,
@@ -82,14 +82,24 @@ def worker(
     config = _config(given)
     if processes > 1 and lifeline_fd is None:
         command = cli_command(*sys.argv[1:])
-        supervisor = Supervisor(command, processes, url=resolve_url(url), partitions=resolve(namespace, partitions))
+        partitions = resolve(server.namespace, server.partitions)
+        supervisor = Supervisor(command, processes, url=resolve_url(server.url), partitions=partitions)
         sys.exit(asyncio.run(supervisor.run()))
     hooks: dict[str, Callable[..., None]] = {}
     if lifeline_fd is not None:
         line = Lifeline(lifeline_fd)
         line.stop_with_parent()
         hooks = {"on_name": line.tell_name, "on_started": line.tell_started}
-    run_as_process(Worker(load_app(target), url, namespace=namespace, partitions=partitions, config=config, **hooks))
+    run_as_process(
+        Worker(
+            load_app(target),
+            server.url,
+            namespace=server.namespace,
+            partitions=server.partitions,
+            config=config,
+            **hooks,
+        )
+    )
 
 
 def _config(given: dict[str, Any]) -> WorkerConfig:

@@ -1,0 +1,89 @@
+"""The server that a command works with: its options, handed to the command as settings or as an open client."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from headrace import Client, ConfigurationError, PayloadCodec
+from headrace_worker.cli.options import F, option
+from headrace_worker.loading import load_codec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Where a command works, as it was given; what is None is for the library to find."""
+
+    url: str | None
+    namespace: str | None
+    partitions: int | None
+
+
+def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R]:
+    """The command takes the server's options, and is called with a Server as its first argument."""
+
+    @functools.wraps(command)
+    def call(*args: Any, url: str | None, namespace: str | None, partitions: int | None, **given: Any) -> R:
+        return command(Server(url, namespace, partitions), *args, **given)
+
+    return _server_options(call)
+
+
+def with_client(command: Callable[Concatenate[Client, P], R]) -> Callable[..., R]:
+    """The command takes the options of the server and of its codec, and is called with a client that is then closed."""
+
+    @with_server
+    @_codec_option
+    @functools.wraps(command)
+    def call(server: Server, /, *args: Any, codec: PayloadCodec | None, **given: Any) -> R:
+        with Client(server.url, namespace=server.namespace, partitions=server.partitions, codec=codec) as client:
+            return command(client, *args, **given)
+
+    return call
+
+
+def namespace_option(command: F) -> F:
+    """The command takes `namespace`."""
+    return option(
+        "--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]"
+    )(command)
+
+
+def _server_options(command: F) -> F:
+    url = option(
+        "--url",
+        envvar="HEADRACE_URL",
+        metavar="URL",
+        help="Server: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://.",
+    )
+    partitions = option(
+        "--partitions",
+        envvar="HEADRACE_PARTITIONS",
+        metavar="N",
+        type=int,
+        help="Into how many the namespace is divided; the same everywhere.  [default: 1]",
+    )
+    return url(namespace_option(partitions(command)))
+
+
+def _codec_option(command: F) -> F:
+    return option(
+        "--codec",
+        envvar="HEADRACE_CODEC",
+        metavar="MODULE:OBJECT",
+        type=_parse_codec,
+        help="What seals and opens payloads; without it sealed ones are shown as such.",
+    )(command)
+
+
+def _parse_codec(target: str) -> PayloadCodec:
+    try:
+        return load_codec(target)
+    except ConfigurationError as exc:  # a ValueError, of which click would only repeat what was given
+        raise click.BadParameter(str(exc)) from exc

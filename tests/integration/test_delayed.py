@@ -57,6 +57,27 @@ async def test_an_earlier_time_wakes_the_promoter(place: Place, client: Client, 
     assert [payload for payload, *_ in seen] == ["sooner", "pulled forward"]
 
 
+async def test_what_nobody_was_woken_for_keeps_no_later_time_waiting(
+    place: Place, client: Client, redis: redis_py.Redis
+) -> None:
+    """Another program's member of `due` that is long due is set aside when the next delayed event is sent."""
+
+    def promoter_listens() -> bool:
+        clients: Any = redis.client_list()
+        return any(each["cmd"] == "blpop" and "b" in each["flags"] for each in clients)
+
+    seen: list[Any] = []
+    async with place.working(_app(seen, redis), block_s=60, lease_s=60):
+        client.send_event(Event("asked", payload="before"), deliver_after=0.05)
+        await await_until(lambda: seen and promoter_listens())
+        prefix = f"headrace:{{{place.namespace}:0}}:"
+        redis.zadd(f"{prefix}due", {"foreign": 1})
+        client.send_event(Event("asked", payload="after"), deliver_after=0.05)
+        await await_until(lambda: len(seen) == 2, 40)
+        letters: Any = redis.xrange(f"{prefix}dead")
+        assert [fields[b"raw.member"] for _, fields in letters] == [b"foreign"]
+
+
 async def test_a_due_time_ends_the_promoters_read(place: Place, client: Client, redis: redis_py.Redis) -> None:
     """The server itself looks at the times of blocked reads only ten times a second, and so ends one too late."""
 

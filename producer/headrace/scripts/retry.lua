@@ -41,7 +41,8 @@ end
 for queue, entries in pairs(gone) do
   call_in_chunks('XDEL', queue, entries)
 end
-if earliest and (not head or earliest < tonumber(head)) and redis.call('LLEN', wake) == 0 then
+-- A head that is due already may be one that nobody was woken for.
+if earliest and (not head or earliest < tonumber(head) or tonumber(head) <= now) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end
 return missed

@@ -112,7 +112,8 @@ for i = 1, #KEYS - before_records do
 end
 
 list(recent, ARGV[2], index)
-if earliest and (not head or earliest < tonumber(head)) and redis.call('LLEN', wake) == 0 then
+-- A head that is due already may be one that nobody was woken for.
+if earliest and (not head or earliest < tonumber(head) or tonumber(head) <= now) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end
 return reply

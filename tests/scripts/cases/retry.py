@@ -76,10 +76,19 @@ def without_a_delay(world: World) -> Step:
 @case
 def behind_an_earlier_time(world: World) -> Step:
     """A wait that is not the first in `due` wakes nobody."""
-    world.seed("ZADD", "due", PAST, "e:earlier")
-    seed_record(world, "earlier", due=PAST, delivered=0)
+    soon = world.now_ms() + 30_000
+    world.seed("ZADD", "due", soon, "e:earlier")
+    seed_record(world, "earlier", due=soon, delivered=0)
     run = _seed(world)
     return _retry(world, [_wait(run)], [], _waits())
+
+
+@case
+def behind_what_is_due_already(world: World) -> Step:
+    """Where the first in `due` is due, by another program that woke nobody perhaps, any wait wakes the promoter."""
+    world.seed("ZADD", "due", PAST, "foreign")
+    run = _seed(world)
+    return _retry(world, [_wait(run)], [], _waits() | {"wake 0": "1"})
 
 
 @case

@@ -141,6 +141,25 @@ def a_later_time_rings_nothing(world: World) -> Step:
 
 
 @case
+def a_later_time_rings_where_the_first_is_due(world: World) -> Step:
+    """Where the first in `due` is due, by another program that woke nobody perhaps, any time wakes the promoter."""
+    world.seed("ZADD", "due", "-inf", "foreign")
+    event = _later("e1", at=_BEYOND)
+    return Step(
+        _send(world, event),
+        [event.sent(deliver_at=moment_of(_BEYOND))],
+        {
+            "event:e1 m": header("tok.1", due=_BEYOND, delivered=0),
+            "event:e1 e": _text(event),
+            "due e:e1": str(_BEYOND),
+            "recent new-1": {"e1": "user.new"},
+            "wake 0": "1",
+        },
+        full="refused",
+    )
+
+
+@case
 def a_rung_wake_stays_one(world: World) -> Step:
     """A wake that was rung already gets no second element."""
     world.seed("LPUSH", "wake", "1")

@@ -286,10 +286,8 @@ class Dispatcher:
     async def _bury(self, event: EventEntry, error: str) -> None:
         log.error("event can't be read and is set aside in dead", entry=event.entry, error=error)
         keys, retention = self._state.keys, self._state.config.retention
-        bad = BadEntry(event.entry, "unreadable", error, event.event_id)
+        bad = BadEntry(event.entry, "unreadable", error, event.event_id, ordering_key=event.ordering_key)
         await self._state.commands.run([protocol.bury(keys, protocol.events_stream(keys), bad, retention)])
-        if event.ordering_key:
-            await self._state.commands.run([protocol.leave_order(keys, event.ordering_key, event.event_id)])
 
 
 def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:

@@ -1,10 +1,11 @@
--- An entry that can't be handled is acknowledged, deleted, and stands in `dead` as it was, with the reason; the run whose entry it is has failed, and the event that it was to dispatch has no runs.
+-- An entry that can't be handled is acknowledged, deleted, and stands in `dead` as it was, with the reason; the run whose entry it is has failed, and the event that it was to dispatch has no runs and is not in the order of its key any more.
 --
 -- KEYS[1]     stream  where the entry is
 -- KEYS[2]     stream  dead
 -- KEYS[3]     stream  runs
 -- KEYS[4..]   hash    the record of the event that the entry names; none where it names none
--- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), the turns (list) of its key and job
+-- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), the turns (list) of its key and job;
+--                     for an event with one the order (list) of the key
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
 -- ARGV[7]     count   entries that `runs` keeps, about
@@ -15,7 +16,7 @@
 -- ARGV[12]    bytes   the error as the outcome of a run
 -- ARGV[13]    text    the event's id
 -- ARGV[14]    text    `<app>/<job id>`; empty in `events`
--- ARGV[15]    text    for a run with an ordering key, its member of the turns; else empty
+-- ARGV[15]    text    its member of the turns, or the event's id, if it has an ordering key; else empty
 --
 -- Returns  1  when it is in `dead` now
 -- Returns  0  when it was not in the group's hands any more; nothing happened
@@ -28,8 +29,9 @@
 --@ include _close
 --@ include _turn
 local stream, dead, entry, id, job, turn = KEYS[1], KEYS[2], ARGV[9], ARGV[13], ARGV[14], ARGV[15]
-local nkeys = #KEYS - (turn ~= '' and 3 or 0)
+local nkeys = #KEYS - (turn == '' and 0 or job == '' and 1 or 3)
 local record, due, wake, turns = nkeys > 3 and KEYS[4], KEYS[nkeys + 1], KEYS[nkeys + 2], KEYS[nkeys + 3]
+local order = turn ~= '' and job == '' and KEYS[nkeys + 1]
 local now, reason, outcome = now_ms(), ARGV[10], ARGV[12]
 redis.call('XLEN', dead)
 redis.call('XLEN', KEYS[3])
@@ -37,6 +39,8 @@ if turns then
   redis.call('ZCARD', due)
   redis.call('LLEN', wake)
   redis.call('LINDEX', turns, 0)
+elseif order then
+  redis.call('LLEN', order)
 end
 local raw = redis.call('XRANGE', stream, entry, entry)[1]
 raw = raw and raw[2] or {}
@@ -63,6 +67,9 @@ if redis.call('XACK', stream, ARGV[8], entry) == 0 then
   return 0
 end
 redis.call('XDEL', stream, entry)
+if order then
+  redis.call('LREM', order, 1, turn)
+end
 local fields = { 'reason', reason, 'error', is_run and outcome or ARGV[11] }
 if is_run then
   fields[5], fields[6] = 'run', id .. ':' .. job

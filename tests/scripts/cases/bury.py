@@ -241,3 +241,43 @@ def a_run_with_an_ordering_key(world: World) -> Step:
         "wake 0": "1",
     }
     return Step(protocol.bury(world.keys, queue(world), bad, RETENTION), 1, changes)
+
+
+def _of_the_order(world: World) -> tuple[BadEntry, Changes]:
+    """An event of a key is behind another in its order; returns what is to be buried of it, and what that changes."""
+    seed_line(world, "order:user:1", "e0", "e1", "e2")
+    entry = {"i": "e1", "z": "8", "b": BODY, "k": "user:1"}
+    world.entry("events", "5-0", entry)
+    world.hold("events", "dispatch", "w1", "5-0")
+    raw = {f"raw.{field}": value for field, value in entry.items()}
+    gone: Changes = {"events 5-0": None, "events dispatch w1": "", "dead new-1": _WHY | raw}
+    return BadEntry("5-0", "unreadable", "no event", "e1", ordering_key="user:1"), gone
+
+
+@case
+def an_event_with_an_ordering_key(world: World) -> Step:
+    """An event that can't be dispatched is not in the order of its key any more, so that those behind it go on."""
+    seed_record(world, "e1", fields={"k": "user:1"})
+    bad, gone = _of_the_order(world)
+    changes = {**gone, "event:e1 m": header(runs="0"), "event:e1 ttl": _IN_5000_S}
+    left: Changes = {"order:user:1 1": "e2", "order:user:1 2": None}
+    return Step(protocol.bury(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 1, {**changes, **left})
+
+
+@case
+def an_event_with_an_ordering_key_that_is_not_ours(world: World) -> Step:
+    """An event whose entry is in nobody's hands any more keeps its place."""
+    bad, _ = _of_the_order(world)
+    world.seed("XACK", "events", "dispatch", "5-0")
+    return Step(protocol.bury(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 0, {})
+
+
+@case
+def an_entry_of_events_with_an_ordering_key_alone(world: World) -> Step:
+    """An entry that names a key and no event leaves the order of that key as it is."""
+    seed_line(world, "order:user:1", "e0")
+    world.entry("events", "5-0", {"k": "user:1"})
+    world.hold("events", "dispatch", "w1", "5-0")
+    bad = BadEntry("5-0", "unreadable", "no event", ordering_key="user:1")
+    changes: Changes = {"events 5-0": None, "events dispatch w1": "", "dead new-1": _WHY | {"raw.k": "user:1"}}
+    return Step(protocol.bury(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 1, changes)

@@ -43,7 +43,8 @@ class BadEntry(msgspec.Struct, frozen=True):
         reason: one word, `unreadable` or `unsettled`.
         event_id: of the event that it names; empty where that can't be read.
         job_id: of the job that it names; empty in `events`.
-        ordering_key: of the run that it is for, whose turn is passed on; empty for none.
+        ordering_key: of the run that it is for, whose turn is passed on, or of the event, which leaves the order; empty
+            for none.
     """
 
     entry: str
@@ -127,6 +128,9 @@ def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Cal
         run = run_id(bad.event_id, f"{stream.app}/{bad.job_id}")
         turn = member_of(stream.name, run, bad.ordering_key)
         names += (keys.due, keys.wake, keys.turns(f"{stream.app}/{bad.job_id}", bad.ordering_key))
+    elif bad.event_id and bad.ordering_key:
+        turn = bad.event_id
+        names.append(keys.order(bad.ordering_key))
     job = f"{stream.app}/{bad.job_id}" if stream.app else ""
     outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
     argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, turn)

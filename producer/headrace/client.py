@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 import redis
 
 from headrace import operations, outgoing
+from headrace.backoff import RETRIED, Backoff
 from headrace.calls import Retention
 from headrace.connect import open_async_transport, open_transport
 from headrace.errors import ConfigurationError, HeadraceError, WaitTimeout
@@ -25,7 +26,6 @@ from headrace.faults import translate
 from headrace.operations import Plan
 from headrace.partitions import Partitions
 from headrace.seal import PayloadCodec, Seal
-from headrace.transport import RETRIED, Backoff
 
 T = TypeVar("T")
 

@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 import msgspec
 from redis.crc import key_slot
 
+from headrace.backoff import RETRIED, Backoff
 from headrace.calls import Argument, Call, as_text
 from headrace.errors import ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
 from headrace.faults import Redirected
-from headrace.transport import RETRIED, Backoff, whole, without_secrets
+from headrace.pool import without_secrets
+from headrace.wire import whole
 
 SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 _KEYLESS = frozenset({"INFO", "CLIENT", "TIME", "PING", "WAIT", "CONFIG", "CLUSTER"})

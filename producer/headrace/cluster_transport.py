@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, Generic, TypeVar
 
 from headrace.calls import Call
-from headrace.cluster import Batch, Cluster, carry, slot_of
+from headrace.cluster import Answers, Batch, Cluster, Step, carry, slot_of
 from headrace.errors import HeadraceError
-from headrace.transport import REPLY_TIMEOUT_S, AsyncTransport, Transport
+from headrace.pool import REPLY_TIMEOUT_S
+from headrace.transport import AsyncTransport, Transport
+
+T = TypeVar("T")
 
 
-def _slot_of_key(key: str | None) -> int | None:
-    return None if key is None else slot_of(("GET", key))
+class _Nodes(Generic[T]):
+    """The cluster as its calls find it: a transport for each node, made when it is first needed."""
+
+    def __init__(self, url: str, make: Callable[[str], T], *, attempts: int, home: str | None) -> None:
+        self._cluster = Cluster(url)
+        self._make = make
+        self._attempts = attempts
+        self._home = None if home is None else _slot_of_key(home)
+        self._made: dict[str, T] = {}
+        for seed in self._cluster.seeds:  # what is wrong with the URL is said at once
+            self.at(seed)
+
+    def carry(self, calls: Sequence[Call[Any]], *, partial: bool) -> Generator[Step, Answers, list[Any]]:
+        """See `cluster.carry`."""
+        return carry(self._cluster, calls, home=self._home, partial=partial, attempts=self._attempts)
+
+    def at(self, node: str | None) -> T:
+        """Returns the transport of a node; of the first seed for None."""
+        node = node or self._cluster.seeds[0]
+        found = self._made.get(node)
+        if found is None:  # of two threads that make one, both take the first
+            found = self._made.setdefault(node, self._make(self._cluster.url_of(node)))
+        return found
+
+    def of(self, key: str) -> T:
+        """Returns the transport of the node that serves a key."""
+        return self.at(self._cluster.node_of(_slot_of_key(key)))
+
+    def all(self) -> list[T]:
+        """Returns the transports that were made."""
+        return list(self._made.values())
+
+
+def _slot_of_key(key: str) -> int:
+    return slot_of(("GET", key)) or 0
 
 
 class ClusterTransport:
@@ -28,13 +65,8 @@ class ClusterTransport:
         Args:
             home: a key whose node gets the calls without keys; any node if None.
         """
-        self._cluster = Cluster(url)
-        self._attempts = attempts
-        self._reply_timeout_s = reply_timeout_s
-        self._home = _slot_of_key(home)
-        self._nodes: dict[str, Transport] = {}
-        for seed in self._cluster.seeds:  # what is wrong with the URL is said at once
-            self._node(seed)
+        make = functools.partial(Transport, attempts=1, reply_timeout_s=reply_timeout_s)
+        self._nodes = _Nodes(url, make, attempts=attempts, home=home)
 
     def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
         """Returns the results of the calls, sent in one round trip to each node.
@@ -45,7 +77,7 @@ class ClusterTransport:
         Raises:
             ServerError: its subclass says what went wrong; see `errors`.
         """
-        steps = carry(self._cluster, calls, home=self._home, partial=partial, attempts=self._attempts)
+        steps = self._nodes.carry(calls, partial=partial)
         answers: list[Any] | None = None
         while True:
             try:
@@ -61,26 +93,18 @@ class ClusterTransport:
 
     def listener(self, key: str) -> Any:
         """Returns what can subscribe to a channel: every node hears what is published on any."""
-        return self._node(self._cluster.node_of(slot_of(("GET", key)) or 0)).listener(key)
+        return self._nodes.of(key).listener(key)
 
     def close(self) -> None:
         """The connections are closed; a later call opens new ones."""
-        for node in list(self._nodes.values()):
+        for node in self._nodes.all():
             node.close()
 
     def _ask(self, batch: Batch) -> Any:
         try:
-            return self._node(batch.node).exchange(batch.calls)
+            return self._nodes.at(batch.node).exchange(batch.calls)
         except HeadraceError as exc:
             return exc
-
-    def _node(self, node: str | None) -> Transport:
-        node = node or self._cluster.seeds[0]
-        found = self._nodes.get(node)
-        if found is None:
-            made = Transport(self._cluster.url_of(node), attempts=1, reply_timeout_s=self._reply_timeout_s)
-            found = self._nodes.setdefault(node, made)
-        return found
 
 
 class AsyncClusterTransport:
@@ -101,18 +125,12 @@ class AsyncClusterTransport:
             on_connect: is awaited with each new connection once it is ready.
             home: a key whose node gets the calls without keys; any node if None.
         """
-        self._cluster = Cluster(url)
-        self._attempts = attempts
-        self._reply_timeout_s = reply_timeout_s
-        self._on_connect = on_connect
-        self._home = _slot_of_key(home)
-        self._nodes: dict[str, AsyncTransport] = {}
-        for seed in self._cluster.seeds:  # what is wrong with the URL is said at once
-            self._node(seed)
+        make = functools.partial(AsyncTransport, attempts=1, reply_timeout_s=reply_timeout_s, on_connect=on_connect)
+        self._nodes = _Nodes(url, make, attempts=attempts, home=home)
 
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
         """See `ClusterTransport.run`; the nodes work at the same time."""
-        steps = carry(self._cluster, calls, home=self._home, partial=partial, attempts=self._attempts)
+        steps = self._nodes.carry(calls, partial=partial)
         answers: list[Any] | None = None
         while True:
             try:
@@ -130,26 +148,15 @@ class AsyncClusterTransport:
 
     def listener(self, key: str) -> Any:
         """See `ClusterTransport.listener`."""
-        return self._node(self._cluster.node_of(slot_of(("GET", key)) or 0)).listener(key)
+        return self._nodes.of(key).listener(key)
 
     async def close(self) -> None:
         """The connections are closed; a later call opens new ones."""
-        for node in list(self._nodes.values()):
+        for node in self._nodes.all():
             await node.close()
 
     async def _ask(self, batch: Batch) -> Any:
         try:
-            return await self._node(batch.node).exchange(batch.calls)
+            return await self._nodes.at(batch.node).exchange(batch.calls)
         except HeadraceError as exc:
             return exc
-
-    def _node(self, node: str | None) -> AsyncTransport:
-        node = node or self._cluster.seeds[0]
-        if node not in self._nodes:
-            self._nodes[node] = AsyncTransport(
-                self._cluster.url_of(node),
-                attempts=1,
-                reply_timeout_s=self._reply_timeout_s,
-                on_connect=self._on_connect,
-            )
-        return self._nodes[node]

@@ -7,7 +7,8 @@ from typing import Any
 
 from headrace.cluster import SCHEMES
 from headrace.cluster_transport import AsyncClusterTransport, ClusterTransport
-from headrace.transport import REPLY_TIMEOUT_S, AsyncTransport, Transport
+from headrace.pool import REPLY_TIMEOUT_S
+from headrace.transport import AsyncTransport, Transport
 
 AnyTransport = Transport | ClusterTransport
 AnyAsyncTransport = AsyncTransport | AsyncClusterTransport

@@ -9,92 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
-from hiredis import pack_command
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
-from headrace import sentinel
+from headrace.backoff import RETRIED, Backoff
 from headrace.calls import Call
-from headrace.errors import ConfigurationError, ConnectionFailed, HeadraceError, ServerNotReady
-from headrace.faults import ScriptMissing, translate
-
-CONNECT_TIMEOUT_S = 5.0
-REPLY_TIMEOUT_S = 10.0
-_MAX_CONNECTIONS = 100_000
-"""One for each thread or task at work; redis-py's own limit of 100 would fail those beyond it."""
-
-
-def pool_options(reply_timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, Any]:
-    """Returns the options that all our connections share; both kinds of pool take them."""
-    return {
-        "protocol": 2,
-        "socket_timeout": reply_timeout_s,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "socket_keepalive": True,
-        "health_check_interval": 0,
-        "max_connections": _MAX_CONNECTIONS,
-    }
-
-
-def _make_pool(kind: Any, url: str, options: dict[str, Any]) -> Any:
-    """Returns a pool of the kind; raises ConfigurationError for a URL that is none, or has an unknown option."""
-    if url.startswith("unix:"):
-        options = {name: value for name, value in options.items() if name != "socket_keepalive"}
-    try:
-        plain, service = sentinel.split_url(url) if sentinel.is_sentinel_url(url) else (url, None)
-        parts = urlsplit(plain)
-        if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
-            raise ValueError(f"{parts.path!r} is no number of a database")  # noqa: TRY301 - said with the URL, below
-        pool = kind.from_url(plain, **options)
-        if service is not None:
-            sentinel.lead(pool, service)
-        # Replies are read as bytes of RESP 2, whatever the URL says.
-        pool.connection_kwargs.update(protocol=2, decode_responses=False)
-        pool.connection_class(**pool.connection_kwargs)  # an unknown option would otherwise show at the first call
-    except (ValueError, TypeError) as exc:
-        # Without its cause, which repeats parts of the URL: where a password is not encoded, parts of that.
-        raise ConfigurationError(f"{without_secrets(url)!r} is no URL of a server: {_reason(url, exc)}") from None
-    return pool
-
-
-def _reason(url: str, exc: Exception) -> str:
-    """Returns what is wrong with a URL, without anything of its user and password."""
-    secret = url.partition("//")[2].rpartition("@")[0] + "".join(re.findall(r"password=([^&]*)", url))
-    words = re.split(r"[^A-Za-z0-9]+", secret)
-    if any(word and word in str(exc) for word in words):
-        return "a special character in its user or password must be percent-encoded, '/' as %2F"
-    return str(exc)
-
-
-def without_secrets(url: str) -> str:
-    """Returns the URL as it may be shown."""
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//.*@", "//***@", url))
-
-
-class Backoff:
-    """Waits between attempts: doubling from 50 ms to 1 s, with jitter, for `attempts` of them."""
-
-    def __init__(self, attempts: int) -> None:
-        self.attempts = attempts
-
-    def delay_s(self, failures: int) -> float:
-        """Returns how long to wait after so many failures in a row."""
-        return min(1.0, 0.05 * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
-
-
-RETRIED = (ConnectionFailed, ServerNotReady)
-"""What is waited through: the server is away, or says that it can't at the moment."""
-
+from headrace.errors import HeadraceError, ServerNotReady
+from headrace.faults import translate
+from headrace.pool import REPLY_TIMEOUT_S, make_pool, pool_options
+from headrace.wire import pack, read_replies, repeated
 
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 """What a server says that may have been a master once, while another one is now: its name may lead there already."""
@@ -108,7 +38,7 @@ class Transport:
 
     def __init__(self, url: str, *, attempts: int = 8, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
         options = pool_options(reply_timeout_s)
-        self.pool = _make_pool(redis.ConnectionPool, url, options | {"retry": SyncRetry(NoBackoff(), 0)})
+        self.pool = make_pool(redis.ConnectionPool, url, options | {"retry": SyncRetry(NoBackoff(), 0)})
         self._backoff = Backoff(attempts)
         self._idle: list[Any] = []
         self._owner = os.getpid()
@@ -192,11 +122,11 @@ class Transport:
 
     def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
-            connection.send_packed_command(_pack([call.args for call in calls]))
+            connection.send_packed_command(pack([call.args for call in calls]))
             replies = [_receive(connection) for _ in calls]
-            if repeated := _repeated(calls, replies):
-                connection.send_packed_command(_pack(repeated))
-                replies[-len(repeated) :] = [_receive(connection) for _ in repeated]
+            if again := repeated(calls, replies):
+                connection.send_packed_command(pack(again))
+                replies[-len(again) :] = [_receive(connection) for _ in again]
         except HeadraceError:
             raise
         except BaseException as exc:
@@ -244,7 +174,7 @@ class AsyncTransport:
         options = pool_options(reply_timeout_s) | {"socket_timeout": None}
         if on_connect is not None:
             options["redis_connect_func"] = on_connect
-        self.pool = _make_pool(redis.asyncio.ConnectionPool, url, options | {"retry": AsyncRetry(NoBackoff(), 0)})
+        self.pool = make_pool(redis.asyncio.ConnectionPool, url, options | {"retry": AsyncRetry(NoBackoff(), 0)})
         self._backoff = Backoff(attempts)
         self._reply_timeout_s = reply_timeout_s
         self._idle: list[Any] = []
@@ -298,11 +228,11 @@ class AsyncTransport:
 
     async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
-            await connection.send_packed_command(_pack([call.args for call in calls]))
+            await connection.send_packed_command(pack([call.args for call in calls]))
             replies = [await _receive_async(connection) for _ in calls]
-            if repeated := _repeated(calls, replies):
-                await connection.send_packed_command(_pack(repeated))
-                replies[-len(repeated) :] = [await _receive_async(connection) for _ in repeated]
+            if again := repeated(calls, replies):
+                await connection.send_packed_command(pack(again))
+                replies[-len(again) :] = [await _receive_async(connection) for _ in again]
         except BaseException as exc:
             await connection.disconnect(nowait=True)
             await self.pool.release(connection)
@@ -335,36 +265,3 @@ async def _receive_async(connection: Any) -> Any:
         return await connection.read_response()
     except redis.ResponseError as exc:
         return translate(exc)
-
-
-def _pack(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
-    return [b"".join([pack_command(command) for command in commands])]
-
-
-def _repeated(calls: Sequence[Call[Any]], replies: list[Any]) -> list[tuple[Any, ...]]:
-    """Returns the commands to send again, from the first lost script on to keep the order, with their scripts whole."""
-    for place, reply in enumerate(replies):
-        if isinstance(reply, ScriptMissing):
-            return [whole(call) for call in calls[place:]]
-    return []
-
-
-def whole(call: Call[Any]) -> tuple[Any, ...]:
-    """Returns the command with its script, for a server that may not know it."""
-    return call.args if call.script is None else ("EVAL", call.script.text, *call.args[2:])
-
-
-def read_replies(calls: Sequence[Call[Any]], replies: list[Any], *, partial: bool) -> list[Any]:
-    """Returns the results of the calls; errors stand in their places if `partial`, but none that is waited through."""
-    for reply in replies:
-        if isinstance(reply, ServerNotReady):
-            raise reply
-    results = []
-    for call, reply in zip(calls, replies, strict=True):
-        if not isinstance(reply, HeadraceError):
-            results.append(call.read(reply))
-        elif partial:
-            results.append(reply)
-        else:
-            raise reply
-    return results

@@ -27,8 +27,8 @@ from headrace import (
     ServerError,
     ServerNotReady,
 )
+from headrace.backoff import Backoff
 from headrace.keys import Keys
-from headrace.transport import Backoff
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.processes import Processes

@@ -8,7 +8,9 @@ import pytest
 import redis
 
 from headrace import AsyncClient, Client, ConfigurationError
-from headrace.transport import AsyncTransport, Backoff, Transport, pool_options
+from headrace.backoff import Backoff
+from headrace.pool import pool_options
+from headrace.transport import AsyncTransport, Transport
 
 CLIENTS = [Client, AsyncClient]
 

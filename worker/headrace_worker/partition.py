@@ -10,7 +10,7 @@ import asyncio
 import structlog
 
 from headrace import HeadraceError
-from headrace.transport import Backoff
+from headrace.backoff import Backoff
 from headrace_worker import protocol
 from headrace_worker.delivery import Stream
 from headrace_worker.dispatcher import Dispatcher

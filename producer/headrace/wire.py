@@ -1,0 +1,46 @@
+"""What goes over the wire for calls, and what their replies say. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hiredis import pack_command
+
+from headrace.calls import Call
+from headrace.errors import HeadraceError, ServerNotReady
+from headrace.faults import ScriptMissing
+
+
+def pack(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    """Returns the commands as one piece, which is sent at once."""
+    return [b"".join([pack_command(command) for command in commands])]
+
+
+def repeated(calls: Sequence[Call[Any]], replies: list[Any]) -> list[tuple[Any, ...]]:
+    """Returns the commands to send again, from the first lost script on to keep the order, with their scripts whole."""
+    for place, reply in enumerate(replies):
+        if isinstance(reply, ScriptMissing):
+            return [whole(call) for call in calls[place:]]
+    return []
+
+
+def whole(call: Call[Any]) -> tuple[Any, ...]:
+    """Returns the command with its script, for a server that may not know it."""
+    return call.args if call.script is None else ("EVAL", call.script.text, *call.args[2:])
+
+
+def read_replies(calls: Sequence[Call[Any]], replies: list[Any], *, partial: bool) -> list[Any]:
+    """Returns the results of the calls; errors stand in their places if `partial`, but none that is waited through."""
+    for reply in replies:
+        if isinstance(reply, ServerNotReady):
+            raise reply
+    results = []
+    for call, reply in zip(calls, replies, strict=True):
+        if not isinstance(reply, HeadraceError):
+            results.append(call.read(reply))
+        elif partial:
+            results.append(reply)
+        else:
+            raise reply
+    return results

@@ -157,10 +157,40 @@ def ordered(folder: Path) -> App:
     return app
 
 
+def outcomes(folder: Path) -> App:
+    """A job for each way in which a run can end, and one that waits for its second attempt."""
+    app, calls = App("outcomes"), CallLog(folder / "calls")
+
+    @app.job(id="echo", trigger=event_trigger("echo", filter={"text": [{"$exists": True}]}))
+    async def echo(payload: Any, ctx: Context) -> Any:
+        calls.add(ctx.event.id, "echo", ctx.run.attempt)
+        return {"payload": payload, "context": ctx.event.context}
+
+    @app.job(id="wrong", trigger=event_trigger(["echo", "wrong"]), retry=Retry(max_attempts=1))
+    async def wrong(ctx: Context) -> None:
+        raise ValueError(f"wrong é {ctx.event.name}")
+
+    @app.job(id="late", trigger=event_trigger("late"), retry=Retry(max_attempts=1), timeout=0.05)
+    async def late() -> None:
+        await asyncio.sleep(60)
+
+    @app.job(id="strict", trigger=event_trigger("echo"))
+    async def strict(payload: dict[str, int]) -> None:
+        """It never gets what it asks for."""
+
+    @app.job(id="again", trigger=event_trigger("again"), retry=Retry(max_attempts=2, min_delay=3600, max_delay=3600))
+    async def again(ctx: Context) -> None:
+        calls.add(ctx.event.id, "again", ctx.run.attempt)
+        raise RuntimeError("an hour until the second attempt")
+
+    return app
+
+
 APPS: dict[str, Callable[[Path], App]] = {
     "load": load,
     "gates": gates,
     "poison": poison,
     "flaky": flaky,
     "ordered": ordered,
+    "outcomes": outcomes,
 }

@@ -12,6 +12,7 @@ import pytest
 from headrace_worker.embedded import EmbeddedServer
 from tests.faults.scene import Scene
 from tests.support.processes import Processes
+from tests.support.release import Release, unpack_last_release
 
 
 @pytest.fixture
@@ -36,3 +37,9 @@ def make_scene(
     yield make
     for scene in scenes:
         scene.close()
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The last release, unpacked; with xdist each worker has a copy."""
+    return unpack_last_release(tmp_path_factory.mktemp("release"))

@@ -89,18 +89,19 @@ def play(folder: Path, seed: int, duration_s: float, *, rate: float = 60.0, bina
     """Returns what a run of so many seconds came to; its files are in the folder."""
     stage = Stage(folder, seed, rate, binary)
     try:
-        report = _play(stage, seed, duration_s)
+        report = play_on(stage, Player(stage, seed, duration_s).play)
         return Played(seed, duration_s, _server_of(stage), report)
     finally:
         stage.close()
 
 
-def _play(stage: Stage, seed: int, duration_s: float) -> Report:
+def play_on(stage: Stage, act: Callable[[], None]) -> Report:
+    """Returns what the checker says of all that happened under load, from before the act until all had drained."""
     stage.mind()
     stage.wait_until_manned()
     memory_before = remains.memory(stage.redis, stage.scene)
     stage.start_producers()
-    Player(stage, seed, duration_s).play()
+    act()
     stage.stop_producers()
     stage.wait_until_manned()
     found = _drain(stage, memory_before)

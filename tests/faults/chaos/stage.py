@@ -24,6 +24,7 @@ from tests.faults.chaos.producer import Sender
 from tests.faults.scene import OUTAGE, Scene
 from tests.support.processes import Process, Processes
 from tests.support.proxy import Proxy
+from tests.support.release import Release
 from tests.support.waiting import wait_until
 
 _MARK = "chaos:mark"
@@ -39,12 +40,16 @@ class Post:
     Attributes:
         proxy: the line between its worker and the server, if there is one that can be cut.
         clock_s: by how much its worker's clock is off.
+        release: the release that its next worker is of; None for the working tree.
     """
 
-    def __init__(self, app: str, proxy: Proxy | None = None, clock_s: float = 0.0) -> None:
+    def __init__(
+        self, app: str, proxy: Proxy | None = None, clock_s: float = 0.0, release: Release | None = None
+    ) -> None:
         self.app = app
         self.proxy = proxy
         self.clock_s = clock_s
+        self.release = release
         self.process: Process | None = None
         self.is_killed = False
         self.is_terminated = False
@@ -86,7 +91,8 @@ class Stage:
         self.sender = Sender(self._impatient, self.diary, random.Random(seed))
         self.worker_line, self.producer_line = Proxy(self.server.url), Proxy(self.server.url)
         self.posts = [Post(NAME), Post(NAME, self.worker_line, _HOUR_S), Post(NAME, None, -_HOUR_S)]
-        self._producers: list[Process] = []
+        self.producers: list[Process] = []
+        self.producer_releases: tuple[Release | None, Release | None] = (None, None)
         self.fsync: Fsync = "always"
         self._lates = 0
         self._asked: dict[Post, Moment] = {}
@@ -191,11 +197,12 @@ class Stage:
     def man(self, post: Post) -> None:
         """A new worker process starts at the post."""
         post.is_killed = post.is_terminated = post.is_stopped = False
+        env = {"HEADRACE_CHAOS_DIARY": str(self.folder / "diaries"), "HEADRACE_CHAOS_CLOCK": str(post.clock_s)}
         post.process = self.scene.start_worker(
             post.app,
             url=post.proxy.url if post.proxy else None,
             runner="tests.faults.chaos.worker",
-            env={"HEADRACE_CHAOS_DIARY": str(self.folder / "diaries"), "HEADRACE_CHAOS_CLOCK": str(post.clock_s)},
+            env=env | (post.release.env if post.release else {}),
             lease_s=LEASE_S,
             block_s=BLOCK_S,
             grace_s=GRACE_S,
@@ -264,15 +271,17 @@ class Stage:
     def start_producers(self) -> None:
         """Two producers send, one of them over a line that can be cut."""
         for number, url in enumerate((self.server.url, self.producer_line.url)):
+            release = self.producer_releases[number]
             env = {"HEADRACE_URL": url, "HEADRACE_CHAOS_DIARY": str(self.folder / "diaries")}
             args = ("-m", "tests.faults.chaos.producer", str(self._seed + number), str(self._rate / 2))
-            self._producers.append(self.processes.python(*args, env=env, name="producer"))
+            full_env = env | (release.env if release else {})
+            self.producers.append(self.processes.python(*args, env=full_env, name="producer"))
 
     def stop_producers(self) -> None:
         """Every send has ended."""
-        for producer in self._producers:
+        for producer in self.producers:
             producer.terminate()
-        for producer in self._producers:
+        for producer in self.producers:
             assert producer.wait(120) == 0, producer.output
 
     def stop_workers(self) -> None:

@@ -1,0 +1,206 @@
+"""The last release and the working tree side by side, in one namespace: what one has begun the other ends."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.chaos.checker import Report
+from tests.faults.chaos.history import Acknowledged, Began, Repeated, Sending, now
+from tests.faults.chaos.run import play_on
+from tests.faults.chaos.stage import Stage
+from tests.faults.scene import Scene, worker_name
+from tests.faults.versions import ENOUGH, Call, Side, Versions, env_of, hand_over, staged, tend
+from tests.support.processes import Process, Processes
+from tests.support.release import Release
+from tests.support.waiting import WaitedInVain, wait_until
+
+LEASE: dict[str, Any] = {"lease_s": 2.0, "block_s": 0.5}
+_RESENT = 15
+_LOAD_S = 4.0
+
+
+def executed_by(stage: Stage, side: Side) -> int:
+    """Returns how many functions the workers of a side have called."""
+    return sum(isinstance(line, Began) and line.pid in side.pids for line in stage.lines())
+
+
+def send_again(stage: Stage, producer: Process, ask: Callable[[Call], list[Any]]) -> None:
+    """The other version sends again what this producer had sent, with its ids, and the history has the answers."""
+    lines = stage.lines(str(producer.pid))
+    delivered = {line.id for line in lines if isinstance(line, Acknowledged) and line.delivered_ms}
+    sent = [line for line in lines if isinstance(line, Sending) and line.id in delivered][:_RESENT]
+    (answers,) = ask(("send_events", [[{"id": line.id, "name": line.name} for line in sent]], {}))
+    for answer in answers:
+        stage.diary.add(Repeated(**now(), id=answer["id"], duplicate=answer["duplicate"]))
+
+
+def assert_sound(report: Report) -> None:
+    """No rule is broken, and there was something that could have broken each."""
+    assert report.violations == ()
+    assert min(report.counts[name] for name in ("acknowledged", "delayed", "canceled", "runs dead")) > 0
+
+
+@pytest.mark.timeout(240)
+def test_both_versions_serve_one_namespace(tmp_path: Path, server_binary: Path | None, release: Release) -> None:
+    """Workers and producers of both, on one app: every promise is kept, whoever sent, dispatched, called or settled."""
+    with staged(tmp_path, server_binary, release) as (stage, old, new):
+        stage.posts = [old.post(), new.post(), old.post(), new.post()]
+
+        def act() -> None:
+            until = time.monotonic() + _LOAD_S
+            tend(stage, old, new, until=lambda: time.monotonic() >= until, what="the end of the load")
+            tend(stage, old, new, until=lambda: old.has_worked() and new.has_worked(), what="work of both versions")
+            from_old, from_new = stage.producers
+            versions = Versions(stage.scene, release)
+            send_again(stage, from_old, versions.ask_new)
+            send_again(stage, from_new, versions.ask_old)
+
+        assert_sound(report := play_on(stage, act))
+        assert report.counts["sent again"] >= 2 * _RESENT
+        assert executed_by(stage, old) > ENOUGH
+        assert executed_by(stage, new) > ENOUGH
+
+
+@pytest.mark.timeout(300)
+def test_a_rolling_deploy_and_its_rollback_lose_nothing(
+    tmp_path: Path, server_binary: Path | None, release: Release
+) -> None:
+    """Under load the old workers give way to new ones one by one, and then the new ones to old ones again."""
+    with staged(tmp_path, server_binary, release) as (stage, old, new):
+        stage.posts = [old.post(), old.post()]
+
+        def act() -> None:
+            tend(stage, old, until=old.has_worked, what="work of the old version")
+            for side in (new, old):
+                for post in list(stage.posts):
+                    hand_over(stage, post, side)
+                side.seen.clear()
+                tend(stage, side, until=side.has_worked, what="work of one version alone")
+
+        assert_sound(report := play_on(stage, act))
+        assert report.counts["workers"] == 6
+
+
+@pytest.mark.parametrize(("dies", "inherits"), [("old", "new"), ("new", "old")])
+def test_what_a_dead_worker_of_one_version_held_the_other_executes(
+    scene: Scene, release: Release, dies: str, inherits: str
+) -> None:
+    """Its runs, and its events, come back to a worker of the other version when its lease has ended."""
+    victim = scene.start_worker("gates", env=env_of(release, dies), **LEASE)
+    name = worker_name(victim)
+    events = [scene.send("hold", "held") for _ in range(5)]
+    wait_until(lambda: scene.calls.count() == len(events), 20, what="all first calls")
+    heir = scene.start_worker("gates", env=env_of(release, inherits), **LEASE)
+    worker_name(heir)
+    victim.kill()
+    assert {event for event, _ in scene.held_by(name, "gates")} == set(events)
+    scene.open_gate("held")
+    scene.wait_drained("gates")
+    for event in events:
+        (run,) = scene.client.get_event(event).runs
+        assert (run.status, run.attempt, run.lost, run.output) == ("succeeded", 1, 1, heir.pid)
+        assert [call.pid for call in scene.calls.of(event)] == [victim.pid, heir.pid]
+    wait_until(lambda: name not in scene.workers(), 30, what="the dead worker to be forgotten")
+
+
+SENDS: list[dict[str, Any]] = [
+    {"name": "echo", "payload": {"text": "é\n", "deep": [1.5, None, True, {"a": 2**60}]}, "context": {"trace": "x"}},
+    {"name": "echo", "payload": {"text": "x" * 20_000}, "source": "elsewhere"},
+    {"name": "wrong"},
+    {"name": "late", "payload": 0},
+    {"name": "again", "payload": ""},
+    {"name": "nobody", "payload": [], "id": "its own id é {}:/"},
+]
+STATES = {"succeeded": 2, "failed": 3, "invalid_payload": 2, "timed_out": 1, "waiting": 1}
+"""What the runs of these come to."""
+
+
+def known_to(old: Any, new: Any) -> Any:
+    """Returns of what the new version says the part that the old one has a word for."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        assert old.keys() <= new.keys()
+        return {name: known_to(old[name], new[name]) for name in old}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [known_to(*pair) for pair in zip(old, new, strict=True)]
+    return new
+
+
+@pytest.mark.leaves_records  # a run that waits for an hour, an event that is not settled
+def test_what_one_version_has_written_the_other_reads(scene: Scene, release: Release, processes: Processes) -> None:
+    """Records, listings and dead letters of either are the same to the clients and the commands of both."""
+    versions = Versions(scene, release)
+    ids: list[str] = []
+    for version in ("old", "new"):
+        process = scene.start_worker("outcomes", env=env_of(release, version), **LEASE)
+        worker_name(process)
+        sent = versions.ask(version, *(("send_event", [event], {"account_id": "acme"}) for event in sends_of(version)))
+        expect_outcomes(scene, [each["id"] for each in sent])
+        process.terminate()
+        assert process.wait() == 0
+        ids += [each["id"] for each in sent]
+    calls: list[Call] = [("get_event", [event_id], {}) for event_id in ids]
+    runs = [run.id for event_id in ids for run in scene.client.get_event(event_id).runs]
+    calls += [("get_run", [run], {}) for run in runs]
+    calls += [("list_runs", [], {}), ("list_runs", [], {"job": "outcomes/wrong", "limit": 3}), ("list_dead", [], {})]
+    old, new = versions.ask_old(*calls), versions.ask_new(*calls)
+    assert known_to(old, new) == old
+    assert len(old[-1]["entries"]) == 2 * 6
+    cursors: list[Call] = [("list_runs", [], {"limit": 3, "cursor": old[-2]["cursor"]})]
+    assert known_to(versions.ask_old(*cursors), versions.ask_new(*cursors)) == versions.ask_old(*cursors)
+    for command in (["events", "show", ids[0]], ["runs", "list"], ["runs", "show", runs[1]], ["dead", "list"]):
+        old, new = versions.show(processes, *command)
+        assert old
+        assert known_to(old, new) == old
+
+
+def expect_outcomes(scene: Scene, ids: list[str]) -> None:
+    """Every run of these events has come to what it should."""
+
+    def states() -> Counter[str]:
+        return Counter(run.status for record in scene.records(ids) for run in record.runs)
+
+    with suppress(WaitedInVain):
+        wait_until(lambda: states() == STATES, 30)
+    assert states() == STATES
+
+
+def sends_of(version: str) -> list[dict[str, Any]]:
+    """Returns the events that a version sends, each with an id that no other has."""
+    return [{**event, "id": f"{event['id']} {version}"} if "id" in event else event for event in SENDS]
+
+
+@pytest.mark.parametrize(("sender", "other"), [("old", "new"), ("new", "old")])
+def test_a_delayed_event_of_one_version_the_other_changes(
+    scene: Scene, release: Release, sender: str, other: str
+) -> None:
+    """It can be canceled, and sent again with its id, which sets another time and another payload."""
+    versions = Versions(scene, release)
+    event = {"name": "quick", "id": "moved", "payload": 1}
+    versions.ask(
+        sender,
+        ("send_event", [event], {"deliver_after": 3600}),
+        ("send_event", [{"name": "quick", "id": "ended"}], {"deliver_after": 3600}),
+    )
+    canceled, moved, ended_again = versions.ask(
+        other,
+        ("cancel_event", ["ended"], {}),
+        ("send_event", [{**event, "payload": 2}], {"deliver_after": 0.1}),
+        ("send_event", [{"name": "quick", "id": "ended"}], {}),
+    )
+    assert (canceled["status"], moved["duplicate"], ended_again["duplicate"]) == ("canceled", False, True)
+    process = scene.start_worker("gates", env=env_of(release, sender), **LEASE)
+    worker_name(process)
+    wait_until(lambda: scene.statuses("moved") == {"quick": "succeeded"}, 20, what="the event that was moved")
+    for version in ("old", "new"):
+        (record,) = versions.ask(version, ("get_event", ["moved"], {}))
+        assert (record["payload"], record["status"]) == (2, "delivered")
+    assert not scene.calls.of("ended")
+    process.terminate()
+    assert process.wait() == 0

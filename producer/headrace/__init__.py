@@ -1,7 +1,8 @@
 """Headrace's client: sends events to jobs over Redis or Valkey, and asks what became of them."""
 
+from headrace.async_client import AsyncClient
 from headrace.calls import Retention
-from headrace.client import AsyncClient, Client
+from headrace.client import Client
 from headrace.errors import (
     ConfigurationError,
     ConnectionFailed,

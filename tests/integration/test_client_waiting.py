@@ -12,9 +12,9 @@ import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
 
-import headrace.client
 from headrace import Client, Event, EventNotFound, EventRecord, InvalidArgument, PermissionMissing, WaitTimeout
 from headrace.keys import Keys
+from headrace.settings import Settings
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.proxy import Proxy
@@ -56,7 +56,7 @@ def in_background() -> Iterator[Callable[..., Future[Any]]]:
 @pytest.fixture
 def _only_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record is not read again by itself, so that nothing but the message can wake."""
-    monkeypatch.setattr(headrace.client, "_REREAD_S", LONG_S)
+    monkeypatch.setattr(Settings, "_reread_s", LONG_S)
 
 
 only_what_is_published = pytest.mark.usefixtures("_only_what_is_published")
@@ -174,7 +174,7 @@ def test_a_lost_message_only_costs_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The record is read again every few seconds."""
-    monkeypatch.setattr(headrace.client, "_REREAD_S", 0.05)
+    monkeypatch.setattr(Settings, "_reread_s", 0.05)
     sent = sender.send_event(Event("a"))
     waiting = in_background(client.wait_for_event, sent.id, LONG_S)
     wait_until(lambda: listeners(redis, keys, sent.id) == 1)

@@ -417,6 +417,7 @@ async def test_a_supervisor_ends_the_leases_of_a_dead_child_in_all_partitions(
     ((pid, count), *_) = Counter(re.findall(r"first in (\d+)", workers.output)).most_common()
     os.kill(int(pid), signal.SIGKILL)
     await await_until(lambda: workers.output.count(" again in ") == count, 60)
+    await await_until(lambda: workers.output.count("worker started") == 3, 30)
     workers.interrupt()
     await await_until(lambda: workers.output.count("worker stops") == 2, 30)
     workers.interrupt()

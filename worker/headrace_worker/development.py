@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from headrace import ConfigurationError, HeadraceError
-from headrace.client import resolve
+from headrace.settings import resolve
 from headrace_worker.child import Child, describe_end
 from headrace_worker.embedded import EmbeddedServer
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals

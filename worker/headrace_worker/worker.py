@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from headrace.client import resolve, resolve_url
+from headrace.settings import resolve, resolve_url
 from headrace_worker import preflight
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig

@@ -19,7 +19,7 @@ def shift(offset_s: float) -> None:
         def now(cls, tz: tzinfo | None = None) -> Any:
             return datetime.now(tz) + timedelta(seconds=offset_s)
 
-    for name in ("headrace.client", "headrace_worker.executor"):
+    for name in ("headrace.settings", "headrace_worker.executor"):
         module: Any = sys.modules[name]
         assert module.datetime is datetime, f"{name} reads the time in another way now"
         module.datetime = Shifted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from headrace.client import resolve_namespace
+from headrace.settings import resolve_namespace
 from headrace_worker import development, logs
 from headrace_worker.child import cli_command
 from headrace_worker.cli.options import log_options, option

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from headrace import Retention
-from headrace.client import resolve, resolve_url
+from headrace.settings import resolve, resolve_url
 from headrace_worker import logs
 from headrace_worker.child import cli_command
 from headrace_worker.cli.options import log_options, option

@@ -1,0 +1,162 @@
+"""The producer's face for an event loop: the same methods as `client` has, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import redis
+
+from headrace import operations
+from headrace.connect import AnyAsyncTransport, open_async_transport
+from headrace.errors import HeadraceError, WaitTimeout
+from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
+from headrace.operations import Plan
+from headrace.outgoing import SendOptions
+from headrace.settings import Settings
+
+T = TypeVar("T")
+
+
+class AsyncClient(Settings):
+    """The same operations as `Client`, awaited; for the tasks of one event loop."""
+
+    _transport: AnyAsyncTransport
+
+    async def send_event(  # noqa: PLR0913 - each is an option, given by name
+        self,
+        event: Event | Mapping[str, Any],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+        wait_replicas: int | None = None,
+        wait_replicas_timeout: float | timedelta = 1.0,
+        ordering_key: str | None = None,
+    ) -> SentEvent:
+        """See `Client.send_event`."""
+        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
+        return (await self._send([event], options, numbered=False))[0]
+
+    async def send_events(  # noqa: PLR0913 - each is an option, given by name
+        self,
+        events: Iterable[Event | Mapping[str, Any]],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+        wait_replicas: int | None = None,
+        wait_replicas_timeout: float | timedelta = 1.0,
+        ordering_key: str | None = None,
+    ) -> list[SentEvent]:
+        """See `Client.send_events`."""
+        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
+        return await self._send(events, options, numbered=True)
+
+    async def get_event(self, event_id: str) -> EventRecord:
+        """See `Client.get_event`."""
+        return await self._run(operations.get_event(self.partitions, event_id, self._seal))
+
+    async def get_run(self, run_id: str) -> RunRecord:
+        """See `Client.get_run`."""
+        return await self._run(operations.get_run(self.partitions, run_id, self._seal))
+
+    async def list_runs(
+        self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> RunPage:
+        """See `Client.list_runs`."""
+        return await self._run(operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal))
+
+    async def cancel_event(self, event_id: str) -> EventRecord:
+        """See `Client.cancel_event`."""
+        return await self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal))
+
+    async def retry_run(self, run_id: str) -> RunRecord:
+        """See `Client.retry_run`."""
+        return await self._run(operations.retry_run(self.partitions, run_id, self._seal))
+
+    async def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
+        """See `Client.list_dead`."""
+        return await self._run(operations.list_dead(self.partitions, cursor, limit, self._seal))
+
+    async def get_dead(self, entry_id: str) -> DeadEntry:
+        """See `Client.get_dead`."""
+        return await self._run(operations.get_dead(self.partitions, entry_id, self._seal))
+
+    async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
+        """See `Client.wait_for_event`."""
+        timeout_s, failures = operations.seconds(timeout), 0
+        deadline = time.monotonic() + timeout_s
+        keys = await self._run(operations.find(self.partitions, event_id))
+        listener = self._transport.listener(keys.events)
+        try:
+            while True:
+                record = await self._run(operations.watch(keys, event_id, self._seal), partial=True)
+                left = deadline - time.monotonic()
+                if record.is_settled:
+                    return record
+                if left <= 0:
+                    raise WaitTimeout(event_id, timeout_s)
+                try:
+                    if not listener.subscribed:
+                        await listener.subscribe(keys.settled_channel(event_id))
+                    # The first message says that the subscription stands, so the record is read once more then.
+                    await listener.get_message(timeout=min(left, self._reread_s))
+                    failures = 0
+                except (redis.RedisError, OSError) as exc:
+                    failures += 1
+                    await listener.aclose()
+                    await asyncio.sleep(self._delay_s(exc, failures))
+                    listener = self._transport.listener(keys.events)
+        finally:
+            await listener.aclose()
+
+    async def close(self) -> None:
+        """See `Client.close`."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _open_transport(self) -> Any:
+        return open_async_transport(self.url, attempts=self._attempts)
+
+    async def _send(
+        self,
+        events: Iterable[Event | Mapping[str, Any]],
+        options: SendOptions,
+        *,
+        numbered: bool,
+        id_kind: str = "s",
+    ) -> list[SentEvent]:
+        plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
+        return await self._run(plan, partial=True)
+
+    async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+        answers: Any = None
+        while True:
+            try:
+                asked = plan.send(answers)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            if not self._is_checked:
+                await self._check_server()
+            answers = await self._transport.run(asked, partial=partial)
+
+    async def _check_server(self) -> None:
+        self._is_checked = True
+        try:
+            self._is_checked = await self._run(operations.check(self.partitions), partial=True)
+        except HeadraceError:
+            self._is_checked = False
+            raise

@@ -1,0 +1,122 @@
+"""What both clients are made of: what is given or stands in the environment, and what neither calls nor awaits."""
+
+from __future__ import annotations
+
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace import operations, outgoing
+from headrace.backoff import RETRIED, Backoff
+from headrace.calls import Retention
+from headrace.errors import ConfigurationError
+from headrace.event import Event, SentEvent
+from headrace.faults import translate
+from headrace.operations import Plan
+from headrace.outgoing import SendOptions
+from headrace.partitions import Partitions
+from headrace.seal import PayloadCodec, Seal
+
+
+def resolve_url(url: str | None) -> str:
+    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set."""
+    found = url or os.environ.get("HEADRACE_URL", "")
+    if not found:
+        raise ConfigurationError(
+            "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
+            "for one on this machine, `headrace dev` starts its own and prints its URL"
+        )
+    return found
+
+
+def resolve_namespace(namespace: str | None) -> str:
+    """Returns the namespace given, or HEADRACE_NAMESPACE, or `default`."""
+    return namespace or os.environ.get("HEADRACE_NAMESPACE", "") or "default"
+
+
+def resolve_partitions(partitions: int | None) -> int:
+    """Returns the number given, or HEADRACE_PARTITIONS, or 1; raises ConfigurationError for what is no number."""
+    if partitions is not None:
+        return partitions
+    found = os.environ.get("HEADRACE_PARTITIONS", "") or "1"
+    if not found.isdecimal():
+        raise ConfigurationError(f"HEADRACE_PARTITIONS is {found!r}, which is no number of partitions")
+    return int(found)
+
+
+def resolve(namespace: str | None, partitions: int | None) -> Partitions:
+    """Returns the partitions of the namespace that the arguments or the environment name."""
+    return Partitions(resolve_namespace(namespace), resolve_partitions(partitions))
+
+
+class Settings:
+    """What both clients are made of: where to, and by which rules."""
+
+    _reread_s = 5.0
+    """A waiter reads the record again after this time, in case what was published did not reach it."""
+
+    def __init__(  # noqa: PLR0913 - each is a setting, and given by name
+        self,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        partitions: int | None = None,
+        retention: Retention = Retention(),  # noqa: B008 - a frozen struct
+        max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
+        attempts: int = 8,
+        codec: PayloadCodec | None = None,
+    ) -> None:
+        """The client is ready; it connects at its first call.
+
+        Args:
+            url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
+                `redis+cluster://` with the addresses of some of its nodes; HEADRACE_URL if None.
+            namespace: whose keys to use; HEADRACE_NAMESPACE if None, then `default`.
+            partitions: into how many the namespace is divided, for good; HEADRACE_PARTITIONS if None, then 1.
+            retention: how long a canceled event is remembered.
+            max_event_bytes: the size over which an encoded event is refused.
+            attempts: how often a call is tried while the server can't be reached or is not ready.
+            codec: seals payloads and contexts that are sent, and opens what records hold; None stores them as they are.
+
+        Raises:
+            ConfigurationError: no URL, or one that can't be read, a namespace that is no name, a codec that is none, or
+                no number of partitions. At the first call: the namespace has another number of partitions.
+        """
+        self.url = resolve_url(url)
+        self.partitions = resolve(namespace, partitions)
+        self._retention = retention
+        self._max_event_bytes = max_event_bytes
+        self._seal = Seal.of(codec, self.partitions.namespace)
+        self._attempts = attempts
+        self._is_checked = False
+        self._transport = self._open_transport()
+
+    def _open_transport(self) -> Any:
+        raise NotImplementedError
+
+    def _plan_to_send(
+        self, events: Iterable[Event | Mapping[str, Any]], options: SendOptions, *, numbered: bool, id_kind: str
+    ) -> Plan[list[SentEvent]]:
+        prepared = outgoing.prepare(
+            events,
+            options,
+            now=lambda: datetime.now(UTC),
+            max_event_bytes=self._max_event_bytes,
+            numbered=numbered,
+            id_kind=id_kind,
+            seal=self._seal,
+        )
+        return operations.send(self.partitions, prepared, _new_token(), self._seal, outgoing.replicas(options))
+
+    def _delay_s(self, exc: Exception, failures: int) -> float:
+        """Returns how long to wait after a failure, or raises it if it is the last."""
+        error = translate(exc)
+        if failures >= self._attempts or not isinstance(error, RETRIED):
+            raise error from exc
+        return Backoff(self._attempts).delay_s(failures)
+
+
+def _new_token() -> str:
+    return urlsafe_b64encode(os.urandom(9)).decode("ascii")

@@ -140,6 +140,23 @@ def test_killed_workers_keep_the_order_of_each_key(scene: Scene) -> None:
     assert_in_order(scene, sent, "steady", "flaky")
 
 
+async def test_a_key_does_not_wait_for_the_next_leader(scene: Scene) -> None:
+    """While a killed worker leads the runs of a key go on, one after the other: whoever settles one queues the next."""
+    settings: dict[str, Any] = {"lease_s": 60.0, "block_s": 0.2}
+    leader = scene.start_worker("gates", **settings)
+    name = worker_name(leader)
+    await asyncio.to_thread(wait_until, lambda: scene.leader() == name, 30, what="a leader")
+    async with scene.working(scene.app("ordered"), seats=2, **settings):
+        first = scene.send("held", "gate", ordering_key="k")
+        ids = [first, *(scene.send("held", ordering_key="k") for _ in range(4))]
+        await asyncio.to_thread(wait_until, lambda: all(record.is_dispatched for record in scene.records(ids)), 30)
+        leader.kill()
+        scene.open_gate("gate")
+        await drained(scene)
+        assert scene.leader() == name, "another leads by now, which may have done it"
+    assert_in_order(scene, {"k": ids}, "held")
+
+
 @pytest.mark.parametrize("held", [1, 3])
 async def test_a_later_event_does_not_overtake_one_in_a_dead_dispatchers_hands(scene: Scene, held: int) -> None:
     """Whoever has a later event of a key dispatches those before it first, which their holder has not."""

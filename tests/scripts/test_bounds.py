@@ -99,8 +99,8 @@ def test_dead_letters_go_with_their_retention(world: World) -> None:
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     run = seed_run(world, "5-0", "e1")
     world.seed_now()
-    (missed,) = world.ask(protocol.settle(world.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
-    assert missed == []
+    (recorded,) = world.ask(protocol.settle(world.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
+    assert recorded.missed == []
     assert world.count("dead") < 250
 
 

@@ -7,7 +7,7 @@ import pytest
 from headrace import calls
 from headrace_worker import protocol
 from headrace_worker.delivery import Delivery, EventEntry
-from headrace_worker.protocol import BadEntry, Dispatched, HeldEntry, Matched, Promoted, Retried, Settled
+from headrace_worker.protocol import BadEntry, Dispatched, HeldEntry, Matched, Promoted, Recorded, Retried, Settled
 from headrace_worker.route import Route
 from tests.scripts.cases.case import (
     BODY,
@@ -90,7 +90,7 @@ def test_many_settled_runs(world: World) -> None:
     """Thousands of runs settle in one call, the last of which closes their event."""
     runs = [Settled(run, "s", 0, "", b"") for run in _seed_runs(world)]
     ran = world.run(protocol.settle(world.keys, "w1", runs, RETENTION))
-    assert ran.gave == []
+    assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"event:e1 o": "0", "event:e1 ttl": "<now+1000s>"}
     for first in range(0, len(_JOBS), _LISTED):
         listed = dict.fromkeys((f"e1:app/{job}" for job in _JOBS[first : first + _LISTED]), "s")
@@ -104,7 +104,7 @@ def test_many_retried_runs(world: World) -> None:
     """Thousands of runs begin to wait in one call."""
     runs = [Retried(run, "2 0 0 0", 0, 60_000, b"") for run in _seed_runs(world)]
     ran = world.run(protocol.retry(world.keys, "w1", runs))
-    assert ran.gave == []
+    assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"wake 0": "1"}
     for job in _JOBS:
         changes[f"event:e1 r:app/{job}"] = run_line("w", "-", state="2 0 0 0", worker="w1", started=NOW)

@@ -17,6 +17,7 @@ from headrace_worker import App, WorkerConfig, protocol
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand, Held
 from headrace_worker.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
+from headrace_worker.protocol import Recorded
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 
@@ -45,7 +46,7 @@ class _Server:
 class _Scene:
     """A settler and its hand, over a server that only answers."""
 
-    def __init__(self, answer: Callable[[Call[Any]], Any] = lambda _: [], **settings: Any) -> None:
+    def __init__(self, answer: Callable[[Call[Any]], Any] = lambda _: Recorded([]), **settings: Any) -> None:
         self.hand = Hand(1_000)
         state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(**settings))
         self.server = _Server(answer)
@@ -105,7 +106,7 @@ async def test_a_batch_ends_at_its_bounds() -> None:
 
 async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
     """In its order, with what came meanwhile behind it; no slot is free before."""
-    answers = iter([ConnectionFailed("gone"), [], []])
+    answers = iter([ConnectionFailed("gone"), Recorded([]), Recorded([])])
     scene = _Scene(lambda _: next(answers))
     scene.put(Succeeded(1), Succeeded(2))
     with pytest.raises(ConnectionFailed):
@@ -125,7 +126,7 @@ async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
     def answer(call: Call[Any]) -> Any:
         if call.script and call.script.name == "settle" and KEYS.event("e3") in call.args:
             return ServerError("the server refused")
-        return []
+        return Recorded([])
 
     scene = _Scene(answer)
     scene.put(*[Succeeded(None)] * 5)
@@ -138,7 +139,7 @@ async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> No
     """They are not sent again, and a missing right stops nothing but what needs it."""
 
     def answer(call: Call[Any]) -> Any:
-        return PermissionMissing("no") if call.script and call.script.name == "settle" else []
+        return PermissionMissing("no") if call.script and call.script.name == "settle" else Recorded([])
 
     scene = _Scene(answer)
     settled, retried = scene.put(Succeeded(1), LATER)
@@ -150,7 +151,7 @@ async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> No
 
 async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_too() -> None:
     """If it still executes then."""
-    answers = iter([ConnectionFailed("gone"), ConnectionFailed("gone"), [], 1])
+    answers = iter([ConnectionFailed("gone"), ConnectionFailed("gone"), Recorded([]), 1])
     scene = _Scene(lambda _: next(answers))
     going, ended = scene.start(8), scene.start(9)
     scene.settler.tell_started(going)
@@ -201,3 +202,22 @@ async def test_nothing_to_record_asks_nothing() -> None:
     scene.settler.stop()
     await scene.tick()
     assert scene.server.rounds == []
+
+
+async def test_the_next_runs_of_ordering_keys_are_promoted_at_once() -> None:
+    """With all of a batch in one call, once its slots are free; where that is refused the leader does it."""
+    in_turn = [f"o:1:k:default:e{number}:app/job" for number in (7, 8)]
+    promoted: list[str | bytes | float] = []
+
+    def answer(call: Call[Any]) -> Any:
+        if call.script and call.script.name == "promote":
+            promoted.extend(member for member in in_turn if member in call.args)
+            assert scene.hand.held == {}
+            return ServerError("the server refused")
+        return Recorded([], in_turn)
+
+    scene = _Scene(answer)
+    scene.put(Succeeded(1), Succeeded(2))
+    await scene.tick()
+    assert scene.server.rounds == [["settle"], ["promote"]]
+    assert promoted == in_turn

@@ -32,7 +32,7 @@ from headrace_worker.outcome import (
     TimedOut,
     Unreadable,
 )
-from headrace_worker.protocol import BadEntry, Retried, Settled
+from headrace_worker.protocol import BadEntry, Recorded, Retried, Settled
 from headrace_worker.state import WorkerState
 
 log = structlog.get_logger("headrace.settler")
@@ -184,7 +184,7 @@ class Settler:
         settled = [item for item in batch if isinstance(item.record, Settled)]
         retried = [item for item in batch if isinstance(item.record, Retried)]
         groups: list[list[_Item]] = []
-        calls: list[Call[list[int]]] = []
+        calls: list[Call[Recorded]] = []
         if settled:
             records = [item.record for item in settled if isinstance(item.record, Settled)]
             calls.append(protocol.settle(state.keys, state.name, records, state.config.retention))
@@ -197,7 +197,8 @@ class Settler:
         answers = list(zip(groups, results, strict=True))
         for group, result in answers:
             if not isinstance(result, HeadraceError):
-                self._done(group, result)
+                self._done(group, result.missed)
+        await self._promote([member for result in results if isinstance(result, Recorded) for member in result.in_turn])
         for group, result in answers:
             if isinstance(result, HeadraceError):
                 await self._after_refusal(group, result)
@@ -205,7 +206,15 @@ class Settler:
             if isinstance(item.record, _Buried):
                 await self._bury(item, "unreadable", item.record.error)
 
-    async def _run(self, calls: list[Call[list[int]]]) -> list[list[int] | HeadraceError]:
+    async def _promote(self, in_turn: list[str]) -> None:
+        """The next runs of ordering keys are in their queues: they wait for no leader, who may be dead.
+
+        What is not moved here for any reason is due, and its leader's to move.
+        """
+        if in_turn:
+            await self._state.commands.run([protocol.promote(self._state.keys, in_turn, 0)], partial=True)
+
+    async def _run(self, calls: list[Call[Recorded]]) -> list[Recorded | HeadraceError]:
         """Returns what the calls came to; with them goes what there is to tell of runs that have started."""
         now = time.monotonic()
         fresh = [held for held in self._fresh if not (held.has_ended or held.is_settled)]

@@ -20,7 +20,8 @@
 --                     output, how many runs, and the entry of each; the records come in the same order
 -- ARGV[..]            then two a run with an ordering key: its place, the key
 --
--- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them
+-- Returns  {place, …, member, …}  the runs whose entry was not in the group's hands any more: nothing happened for
+--                                them; then the members of `due` of the runs whose turn has come
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
@@ -98,7 +99,7 @@ local function is_held(record, field, entry)
 end
 
 local all_held = held == nruns
-local gone, missed, index, passed = all_held and entries or {}, {}, {}, false
+local gone, missed, index, in_turn = all_held and entries or {}, {}, {}, {}
 for i = 1, nruns do
   local record, alike, entry = KEYS[first_record + i], end_of[i], entry_of[i]
   if all_held or is_held(record, alike.field, entry) then
@@ -118,7 +119,7 @@ for i = 1, nruns do
     local turn = turns[i]
     if turn then
       local member = member_of(turn.key, alike.job.queue_name, id, alike.job.name)
-      passed = pass_turn(turn.line, member, due, now) or passed
+      in_turn[#in_turn + 1] = pass_turn(turn.line, member, due, now) or nil
     end
     index[#index + 1] = run
     index[#index + 1] = alike.status
@@ -143,7 +144,10 @@ for queue, of_queue in pairs(gone) do
   call_in_chunks('XDEL', queue, of_queue)
 end
 list(runs, ARGV[8], index)
-if passed and redis.call('LLEN', wake) == 0 then
+if #in_turn > 0 and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
+end
+for _, member in ipairs(in_turn) do
+  missed[#missed + 1] = member
 end
 return missed

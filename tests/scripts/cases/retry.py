@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from headrace_worker import protocol
 from headrace_worker.delivery import Delivery
-from headrace_worker.protocol import Retried
+from headrace_worker.protocol import Recorded, Retried
 from tests.scripts.cases.case import (
     FUTURE,
     PAST,
@@ -48,7 +48,7 @@ def _waits(event_id: str = "e1", entry: str = "5-0", name: str = "default", at: 
 
 
 def _retry(world: World, runs: Sequence[Retried], missed: list[int], changes: Changes) -> Step:
-    return Step(protocol.retry(world.keys, "w1", runs), missed, changes)
+    return Step(protocol.retry(world.keys, "w1", runs), Recorded(missed), changes)
 
 
 @case

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headrace.calls import Retention
 from headrace_worker import protocol
 from headrace_worker.delivery import Delivery
-from headrace_worker.protocol import Settled
+from headrace_worker.protocol import Recorded, Settled
 from tests.scripts.cases.case import (
     FUTURE,
     NO_RETENTION,
@@ -41,9 +41,15 @@ def _line(letter: str, entry: str, *, state: str = "1 0 0 0", queue: str = "defa
 
 
 def _settle(
-    world: World, runs: Sequence[Settled], missed: list[int], changes: Changes, retention: Retention = RETENTION
+    world: World,
+    runs: Sequence[Settled],
+    missed: list[int],
+    changes: Changes,
+    retention: Retention = RETENTION,
+    *,
+    in_turn: Sequence[str] = (),
 ) -> Step:
-    return Step(protocol.settle(world.keys, "w1", runs, retention), missed, changes)
+    return Step(protocol.settle(world.keys, "w1", runs, retention), Recorded(missed, list(in_turn)), changes)
 
 
 def _gone(entry: str = "5-0", queue: str = "default") -> Lines:
@@ -383,7 +389,7 @@ def the_last_of_an_ordering_key(world: World) -> Step:
 
 @case
 def the_next_of_an_ordering_key(world: World) -> Step:
-    """When a run of a key has ended, however, the one behind it is due at once, and the leader is woken."""
+    """When a run of a key has ended, however, the one behind it is due at once and told, and the leader is woken."""
     run = _seed_turn(world, "e2", "e3")
     changes = _failed("t", "timed_out") | {
         f"{TURNS} 0": turn("e2"),
@@ -392,7 +398,18 @@ def the_next_of_an_ordering_key(world: World) -> Step:
         f"due {turn('e2')}": NOW,
         "wake 0": "1",
     }
-    return _settle(world, [_ends(run, "t")], [], changes)
+    return _settle(world, [_ends(run, "t")], [], changes, in_turn=[turn("e2")])
+
+
+@case
+def a_foreign_turn(world: World) -> Step:
+    """What another program wrote behind a run of a key is due as it is, for the leader to set aside, and not told."""
+    run = _seed_turn(world)
+    world.seed("RPUSH", TURNS, "foreign")
+    changes = _succeeded("<now+1000s>") | {
+        f"{TURNS} 0": "foreign", f"{TURNS} 1": None, "due foreign": NOW, "wake 0": "1",
+    }  # fmt: skip
+    return _settle(world, [_ends(run)], [], changes)
 
 
 @case
@@ -419,7 +436,7 @@ def several_of_several_ordering_keys(world: World) -> Step:
         f"due {following}": NOW,
         "wake 0": "1",
     }
-    return _settle(world, [_ends(run) for run in runs], [], changes)
+    return _settle(world, [_ends(run) for run in runs], [], changes, in_turn=[turn("e2"), following])
 
 
 @case

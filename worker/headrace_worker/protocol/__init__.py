@@ -66,7 +66,7 @@ from headrace_worker.protocol.rescuing import (
     release,
     rescue,
 )
-from headrace_worker.protocol.settling import BadEntry, Retried, Settled, bury, retry, settle, started
+from headrace_worker.protocol.settling import BadEntry, Recorded, Retried, Settled, bury, retry, settle, started
 
 __all__ = [
     "BELL_GROUP",
@@ -85,6 +85,7 @@ __all__ = [
     "Movement",
     "Promoted",
     "QueuesFull",
+    "Recorded",
     "Registration",
     "Renewed",
     "Retried",

@@ -89,6 +89,12 @@ def member_of(queue: str, run_id: str, ordering_key: str = "") -> str:
     return f"o:{len(ordering_key.encode())}:{ordering_key}:{queue}:{run_id}"
 
 
+def name_of(member: bytes) -> str | None:
+    """Returns a member of `due` as text; None for one that Headrace did not write."""
+    name = as_text(member)
+    return name if name.encode() == member and _split_member(name) is not None else None
+
+
 def turns_of(keys: Keys, member: str) -> str | None:
     """Returns the key of the turns in which a member of `due` stands; None for one without an ordering key."""
     found = _split_member(member)
@@ -130,8 +136,7 @@ def _read_promoted(reply: list[Any]) -> Promoted:
     ahead: list[DueMember] = []
     foreign: list[bytes] = []
     for member, score in zip(reply[3::2], reply[4::2], strict=True):
-        name = as_text(member)
-        if name.encode() == member and _split_member(name) is not None:
+        if (name := name_of(member)) is not None:
             ahead.append(DueMember(name, int(min(max(float(score), 0), _LATEST_MS))))
         else:
             foreign.append(member)

@@ -12,7 +12,7 @@ from headrace.codec import encode_outcome
 from headrace.ids import run_id
 from headrace.keys import Keys
 from headrace_worker.delivery import Delivery, Stream
-from headrace_worker.protocol.due import member_of
+from headrace_worker.protocol.due import member_of, name_of
 from headrace_worker.protocol.policy import before_id, policy
 
 
@@ -34,6 +34,18 @@ class Retried(msgspec.Struct, frozen=True, gc=False):
     elapsed_ms: int
     delay_ms: int
     outcome: bytes
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What became of a batch of outcomes.
+
+    Attributes:
+        missed: the places of the runs that were not this worker's any more: nothing happened for them.
+        in_turn: members of `due` of the runs whose turn has come, each the next of its ordering key.
+    """
+
+    missed: list[int]
+    in_turn: list[str] = []
 
 
 class BadEntry(msgspec.Struct, frozen=True):
@@ -58,8 +70,8 @@ class BadEntry(msgspec.Struct, frozen=True):
 _ERROR_OF = {"unreadable": "Unreadable", "unsettled": "Unsettled"}
 
 
-def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[list[int]]:
-    """Records the ends of runs; the reader returns the places of those that were not this worker's any more."""
+def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[Recorded]:
+    """Records the ends of runs, and lets the next run of their ordering keys be due."""
     queues: dict[str, int] = {}
     places: dict[tuple[str, str], int] = {}
     jobs: list[Argument] = []
@@ -87,11 +99,17 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
         names += (keys.due, keys.wake, *(keys.turns(each.job, each.ordering_key) for each in in_turn))
         for place, each in zip(ordered, in_turn, strict=True):
             ends += (place, each.ordering_key)
-    return script_call("settle", names, (*head, *jobs, *ends), lambda reply: [order[place - 1] for place in reply])
+    return script_call("settle", names, (*head, *jobs, *ends), lambda reply: _read_settled(reply, order))
 
 
-def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[list[int]]:
-    """Lets runs wait for their next delivery; the reader returns the places of those that were not ours any more."""
+def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
+    missed = [order[part - 1] for part in reply if isinstance(part, int)]
+    names = [name_of(part) for part in reply if isinstance(part, bytes)]
+    return Recorded(missed, [name for name in names if name is not None])
+
+
+def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
+    """Lets runs wait for their next delivery."""
     names = [keys.due, keys.wake]
     argv: list[Argument] = [worker]
     for run in runs:
@@ -102,11 +120,7 @@ def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[list[int]]:
             delivery.entry, member, delivery.job, run.state,
             delivery.queue.name, run.elapsed_ms, run.delay_ms, run.outcome,
         )  # fmt: skip
-    return script_call("retry", names, argv, _read_places)
-
-
-def _read_places(reply: list[int]) -> list[int]:
-    return [place - 1 for place in reply]
+    return script_call("retry", names, argv, lambda reply: Recorded([place - 1 for place in reply]))
 
 
 def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Call[int]:

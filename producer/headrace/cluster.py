@@ -14,20 +14,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from redis.crc import key_slot
 
 from headrace.backoff import RETRIED, Backoff
-from headrace.calls import Argument, Call, as_text
+from headrace.calls import Call, as_text
 from headrace.errors import ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
 from headrace.faults import Redirected
 from headrace.pool import without_secrets
+from headrace.slots import ANY, slots_of
 from headrace.wire import whole
 
 SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
-_KEYLESS = frozenset({"INFO", "CLIENT", "TIME", "PING", "WAIT", "CONFIG", "CLUSTER"})
 _MAX_REDIRECTS = 5
-_ANY = -1
-"""The slot of calls that any node can answer."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -41,31 +38,6 @@ Step = list[Batch] | float
 """What is asked of nodes at the same time, or how many seconds to wait."""
 Answers = list[Any] | None
 """For each batch its replies, or the error for which there are none."""
-
-
-def slot_of(args: Sequence[Argument]) -> int | None:
-    """Returns the slot of a command's first key; None for a command without one."""
-    command = args[0]
-    if command in _KEYLESS:
-        return None
-    if command in ("EVALSHA", "EVAL"):
-        key = args[3]
-    elif command == "XREADGROUP":
-        key = args[args.index("STREAMS") + 1]
-    else:
-        key = args[2 if command in ("XINFO", "XGROUP") else 1]
-    return key_slot(key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass"))
-
-
-def slots_of(calls: Sequence[Call[Any]], home: int | None) -> list[int]:
-    """Returns the slot of each call; one without a key goes where the one before it, or else behind it, goes."""
-    own = [slot_of(call.args) for call in calls]
-    last = next((slot for slot in own if slot is not None), _ANY if home is None else home)
-    found = []
-    for slot in own:
-        last = last if slot is None else slot
-        found.append(last)
-    return found
 
 
 class Cluster:
@@ -91,7 +63,7 @@ class Cluster:
 
     def node_of(self, slot: int) -> str | None:
         """Returns the node that serves a slot; None where none is known to."""
-        if slot == _ANY:
+        if slot == ANY:
             return random.choice(self._ranges)[1] if self._ranges else None  # noqa: S311 - no secret
         if (moved := self._moved.get(slot)) is not None:
             return moved

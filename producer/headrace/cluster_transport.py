@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 from headrace.calls import Call
-from headrace.cluster import Answers, Batch, Cluster, Step, carry, slot_of
+from headrace.cluster import Answers, Batch, Cluster, Step, carry
 from headrace.errors import HeadraceError
 from headrace.pool import REPLY_TIMEOUT_S
+from headrace.slots import slot_of
 from headrace.transport import AsyncTransport, Transport
 
 T = TypeVar("T")

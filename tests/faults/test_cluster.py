@@ -11,8 +11,8 @@ from typing import Any, Self
 import pytest
 
 from headrace import AsyncClient, Client, Event, ServerError, UnsupportedServer
-from headrace.cluster import slot_of
 from headrace.partitions import Partitions
+from headrace.slots import slot_of
 from headrace_worker import IO, App, Context, Retry, event_trigger
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.cluster import Cluster

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis as redis_py
 
-from headrace.cluster import slot_of
+from headrace.slots import slot_of
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.waiting import wait_until
 

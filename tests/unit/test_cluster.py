@@ -9,8 +9,9 @@ from redis.crc import key_slot
 
 from headrace import ConfigurationError, ConnectionFailed, OutOfMemory, ServerError, ServerNotReady, UnsupportedServer
 from headrace.calls import Call, script_call
-from headrace.cluster import Batch, Cluster, carry, slot_of, slots_of
+from headrace.cluster import Batch, Cluster, carry
 from headrace.faults import Redirected, ScriptMissing
+from headrace.slots import slot_of, slots_of
 
 A, B, C = "a:1", "b:2", "c:3"
 KEY = "headrace:{ns:0}:events"

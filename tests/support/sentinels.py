@@ -13,8 +13,7 @@ from typing import Any, Self
 
 import redis
 
-from headrace_worker.embedded import EmbeddedServer
-from headrace_worker.tether import tethered
+from headrace_worker.embedded import EmbeddedServer, tethered
 from tests.support.waiting import wait_until
 
 NAME = "mill"
@@ -60,15 +59,21 @@ class Sentinel:
 class Watched:
     """The service: one master, two replicas that have synced, three sentinels that know all of them."""
 
-    def __init__(self, folder: Path, binary: Path, *, down_after_ms: int = 500, extra: Any = ()) -> None:
+    def __init__(
+        self, folder: Path, binary: Path, *, down_after_ms: int = 1200, appendonly: bool = False, extra: Any = ()
+    ) -> None:
         """Nothing is started yet.
 
         Args:
+            down_after_ms: not below 1000: a sentinel connects to a new master up to a second after it was named, and
+                would take it for down by then, and elect another.
+            appendonly: each server has an append-only file, and so comes back with what it had.
             extra: further options of each server.
         """
         self._folder = folder
         self._binary = binary.absolute()
         self._down_after_ms = down_after_ms
+        self._appendonly = appendonly
         self._extra = tuple(extra)
         self._ends = ExitStack()
         self.servers: list[EmbeddedServer] = []
@@ -78,7 +83,10 @@ class Watched:
         try:
             master = self._start_server()
             for _ in range(2):
-                self._start_server("--replicaof", "127.0.0.1", str(master.port))
+                replica = self._start_server()
+                # Not as an option: one that was promoted since would follow its old master again at a restart.
+                with redis.Redis.from_url(replica.tcp_url) as client:
+                    client.replicaof("127.0.0.1", str(master.port))
             with redis.Redis.from_url(master.tcp_url) as client:
                 wait_until(lambda: self.synced(client) == 2, 60, what="two replicas that have synced")
             for place in range(3):
@@ -113,9 +121,23 @@ class Watched:
         """The servers that run and are not the master."""
         return [server for server in self.servers if server.is_running and server is not self.master]
 
-    def _start_server(self, *options: str) -> EmbeddedServer:
-        extra = (*_SYNC_AT_ONCE, *self._extra, *options)
-        server = EmbeddedServer(binary=self._binary, unix_socket=False, port=0, extra=extra)
+    @property
+    def elections(self) -> int:
+        """How many masters were elected so far, as the first sentinel knows."""
+        return int(self.sentinels[0].state()["config-epoch"])
+
+    def is_whole(self) -> bool:
+        """All sentinels name the same master, and every other server follows it and has all of its data."""
+        master = self.master
+        with redis.Redis.from_url(master.tcp_url) as client:
+            is_followed = self.synced(client) == len(self.servers) - 1
+        return is_followed and {int(sentinel.state()["port"]) for sentinel in self.sentinels} == {master.port}
+
+    def _start_server(self) -> EmbeddedServer:
+        extra = (*_SYNC_AT_ONCE, *self._extra)
+        server = EmbeddedServer(
+            binary=self._binary, unix_socket=False, port=0, appendonly=self._appendonly, extra=extra
+        )
         server.start()
         self._ends.callback(server.stop)
         self.servers.append(server)

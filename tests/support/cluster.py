@@ -5,26 +5,30 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import redis as redis_py
 
 from headrace.slots import slot_of
 from headrace_worker.embedded import EmbeddedServer
+from tests.support.tls import Authority, TlsFront
 from tests.support.waiting import wait_until
 
 SLOTS = 16_384
-_OPTIONS = (
-    *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
-    *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
-)
+_OPTIONS = (*("--cluster-enabled", "yes", "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),)
 
 
 class Node:
-    """One node: its server, and a client that asks it alone."""
+    """One node: its server, and a client that asks it alone.
 
-    def __init__(self, server: EmbeddedServer) -> None:
+    Attributes:
+        port: where the cluster says that it is.
+    """
+
+    def __init__(self, server: EmbeddedServer, port: int) -> None:
         self.server = server
+        self.port = port
         self.client = redis_py.Redis.from_url(server.tcp_url)
         self.id: str = self.ask("CLUSTER", "MYID").decode()
 
@@ -52,9 +56,28 @@ class Node:
 class Cluster:
     """So many masters, each with so many replicas, and all slots spread over them."""
 
-    def __init__(self, make_server: Callable[..., EmbeddedServer], masters: int = 3, replicas: int = 0) -> None:
+    def __init__(
+        self,
+        make_server: Callable[..., EmbeddedServer],
+        masters: int = 3,
+        replicas: int = 0,
+        authority: Authority | None = None,
+        node_timeout_ms: int = 1_000,
+    ) -> None:
+        """The cluster serves all slots.
+
+        Args:
+            masters: how many.
+            replicas: how many each of them has.
+            authority: clients reach the nodes over TLS, with a certificate that it has signed. Without replicas only:
+                these would be told the same ports, and have no TLS themselves.
+            node_timeout_ms: after how long a node that does not answer counts as gone.
+        """
         count = masters * (1 + replicas)
-        self.nodes = [Node(_start(make_server)) for _ in range(count)]
+        self._authority = authority
+        self._options = (*_OPTIONS, "--cluster-node-timeout", str(node_timeout_ms))
+        self._fronts = ExitStack()
+        self.nodes = [self._start(make_server) for _ in range(count)]
         self.masters, others = self.nodes[:masters], self.nodes[masters:]
         for number, node in enumerate(self.nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
@@ -75,7 +98,10 @@ class Cluster:
     @property
     def url(self) -> str:
         """The URL that names the first two nodes."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.server.port}" for node in self.nodes[:2])
+        nodes = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        if self._authority is None:
+            return f"redis+cluster://{nodes}"
+        return f"rediss+cluster://{nodes}?ssl_ca_certs={self._authority.path}"
 
     def master_of(self, key: str) -> Node:
         """Returns the node that serves a key now, as the first living node says."""
@@ -83,7 +109,7 @@ class Cluster:
         node = next(each for each in self.nodes if each.server.is_running)
         for first, last, (_, port, *_), *_ in node.ask("CLUSTER", "SLOTS"):
             if first <= slot <= last:
-                return next(each for each in self.nodes if each.server.port == port)
+                return next(each for each in self.nodes if each.port == port)
         raise AssertionError(f"slot {slot} is not served")
 
     def migrate(self, key: str, target: Node, between: Callable[[], object] = lambda: None) -> None:
@@ -106,6 +132,20 @@ class Cluster:
         """The clients are closed; the servers are their maker's."""
         for node in self.nodes:
             node.client.close()
+        self._fronts.close()
+
+    def _start(self, make_server: Callable[..., EmbeddedServer]) -> Node:
+        """Returns a node with a port whose neighbour, 10,000 on, is free for what the nodes tell each other."""
+        while True:
+            port = random.randrange(20_000, 32_000)
+            if _is_free(port) and _is_free(port + 10_000):
+                break
+        announced: tuple[str, ...] = ()
+        shown = port
+        if self._authority is not None:
+            shown = self._fronts.enter_context(TlsFront(port, self._authority.issue("node"))).port
+            announced = ("--cluster-announce-port", str(shown), "--cluster-announce-bus-port", str(port + 10_000))
+        return Node(make_server(unix_socket=False, port=port, extra=(*self._options, *announced)), shown)
 
 
 def _list(reply: Any) -> Sequence[Any]:
@@ -120,14 +160,6 @@ def _try(node: Node, *command: Any) -> bool:
     except redis_py.ResponseError:
         return False
     return True
-
-
-def _start(make_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
-    """Returns a server with a port whose neighbour, 10,000 on, is free for what the nodes tell each other."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        if _is_free(port) and _is_free(port + 10_000):
-            return make_server(unix_socket=False, port=port, extra=_OPTIONS)
 
 
 def _is_free(port: int) -> bool:

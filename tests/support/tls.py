@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import select
 import socket
 import ssl
 import threading
@@ -109,25 +110,29 @@ class TlsFront:
                 threading.Thread(target=self._carry, args=(plain,), daemon=True).start()
 
     def _carry(self, plain: socket.socket) -> None:
-        """Carries bytes both ways, in turn with a short look at either side: one thread alone may use an SSL socket."""
+        """Carries bytes both ways in one thread, as one alone may use an SSL socket."""
         with plain, contextlib.suppress(OSError):
             client = self._context.wrap_socket(plain, server_side=True)
             with client, socket.create_connection(("127.0.0.1", self._target)) as server:
                 self._sockets |= {client, server}
-                client.settimeout(0.001)
-                server.settimeout(0.001)
-                while _pass_on(client, server) and _pass_on(server, client):
+                for side in (client, server):
+                    side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                other: dict[socket.socket, socket.socket] = {client: server, server: client}
+                while all(_pass_on(source, other[source]) for source in _wait_for_any(client, server)):
                     pass
                 self._sockets -= {client, server}
 
 
+def _wait_for_any(client: ssl.SSLSocket, server: socket.socket) -> list[socket.socket]:
+    """Returns the sides from which something has come; what is deciphered already is on no socket any more."""
+    if client.pending():
+        return [client]
+    ready: list[socket.socket] = select.select([client, server], [], [])[0]
+    return ready
+
+
 def _pass_on(source: socket.socket, target: socket.socket) -> bool:
     """Passes on what has come from one side; false when that has ended."""
-    try:
-        chunk = source.recv(65_536)
-    except TimeoutError:
-        return True
-    target.settimeout(10)
+    chunk = source.recv(65_536)
     target.sendall(chunk)
-    target.settimeout(0.001)
     return bool(chunk)

@@ -275,8 +275,10 @@ def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> D
     )
 
 
-def rerun(keys: Keys, event_id: str, job: str, queue: str, ordering_key: str = "") -> Call[tuple[str, str]]:
-    """Queues a run that ended without success again; the answer is what the script says."""
+def rerun(
+    keys: Keys, event_id: str, job: str, queue: str, ordering_key: str = "", ended_ms: int = 0
+) -> Call[tuple[str, str]]:
+    """Queues a run that ended without success, at that time if one is given, again; the answer is the script's."""
     app = job.partition("/")[0]
     names = [keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead]
     if ordering_key:
@@ -284,7 +286,7 @@ def rerun(keys: Keys, event_id: str, job: str, queue: str, ordering_key: str = "
     return script_call(
         "rerun",
         names,
-        (event_id, job, queue, codec.INLINE_BYTES, ordering_key),
+        (event_id, job, queue, codec.INLINE_BYTES, ordering_key, ended_ms),
         lambda reply: (as_text(reply[0]), as_text(reply[1])),
     )
 

@@ -14,6 +14,7 @@ import msgspec
 
 from headrace import calls
 from headrace.calls import Call, Retention
+from headrace.codec import to_micros
 from headrace.errors import (
     ConfigurationError,
     DeadEntryNotFound,
@@ -273,7 +274,8 @@ def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Pla
     if known.status not in FAILED_STATUSES:
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     keys = yield from find(partitions, event.id)
-    ((answer, _),) = yield [calls.rerun(keys, event.id, known.job, known.queue, event.ordering_key or "")]
+    ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
+    ((answer, _),) = yield [calls.rerun(keys, event.id, known.job, known.queue, event.ordering_key or "", ended_ms)]
     if answer == "missing":
         raise RunNotFound(run)
     if answer == "gone":

@@ -10,14 +10,16 @@
 -- ARGV[3]  text    the queue's name, without its app, as the record said it
 -- ARGV[4]  bytes   bodies up to this size travel in the entry
 -- ARGV[5]  text    its ordering key, as the record said it; empty: none
+-- ARGV[6]  ms      when it ended, as the record said it; 0: whenever that was
 --
 -- Returns  {'queued', entry}   when it is queued
 -- Returns  {'waits', ''}       when it waits for its turn behind other runs of its ordering key
 -- Returns  {'missing', ''}     when no such run is known
 -- Returns  {'gone', status}    when the event's payload is not kept any more; nothing happened
--- Returns  {'refused', status} when its status letter is not one of a failure, or its queue or ordering key
---                              another; nothing happened
+-- Returns  {'refused', status} when its status letter is not one of a failure, or its queue, its ordering key or the
+--                              time of its end another; nothing happened
 --
+-- The time tells a call that is repeated, as its reply was lost, from another one: the run may have failed again since.
 -- It adds first, so a full server refuses it before anything is written.
 --@ include _run
 --@ include _member
@@ -28,7 +30,9 @@ local status, _, _, _, _, queue, dead_entry = run_of(stored or '')
 if not status then
   return { 'missing', '' }
 end
-if not string.find('fti', status, 1, true) or queue ~= ARGV[3] or (ordering_key or '') ~= ARGV[5] then
+local ended, seen_end = string.match(stored, '^[^\n]* (%d+)'), ARGV[6]
+local has_changed = queue ~= ARGV[3] or (ordering_key or '') ~= ARGV[5] or (seen_end ~= '0' and seen_end ~= ended)
+if has_changed or not string.find('fti', status, 1, true) then
   return { 'refused', status }
 end
 if not body then

@@ -157,6 +157,21 @@ def another_queue(world: World) -> Step:
 
 
 @case
+def the_end_that_was_seen(world: World) -> Step:
+    """A run whose end is still the one that the caller read is queued."""
+    seed_failed_run(world)
+    call = calls.rerun(world.keys, "e1", "app/job", "default", ended_ms=PAST)
+    return Step(call, ("queued", "new-1"), _queued(), full="refused")
+
+
+@case
+def another_end(world: World) -> Step:
+    """A run that has been queued and failed again since the caller read it is left alone: a reply was lost, perhaps."""
+    seed_failed_run(world)
+    return Step(calls.rerun(world.keys, "e1", "app/job", "default", ended_ms=PAST - 1), ("refused", "f"), {})
+
+
+@case
 def a_dropped_payload(world: World) -> Step:
     """A run whose event has no payload any more can't be run again."""
     seed_failed_run(world, body=None)

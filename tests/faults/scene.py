@@ -80,10 +80,11 @@ class Scene:
             "HEADRACE_FAULTS_FOLDER": str(self.folder),
         }
 
-    def register_dead(self, name: str, app: str) -> None:
+    def register_dead(self, name: str, app: str | App) -> None:
         """A worker of this name has a lease that has run out."""
-        blob = subscriptions_of(self.app(app))
-        registration = Registration(app, fingerprint_of(blob), blob, ("default",))
+        whole = self.app(app) if isinstance(app, str) else app
+        blob = subscriptions_of(whole)
+        registration = Registration(whole.name, fingerprint_of(blob), blob, ("default",))
         transport = Transport(self.url)
         transport.run([protocol.register(self.keys, name, 1, registration)])
         transport.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 import redis as redis_py
@@ -12,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from headrace_worker.embedded import EmbeddedServer
-from tests.support.proxy import Frames, Proxy, has_data, is_done
+from tests.support.proxy import Cut, Frames, Proxy, has_data, is_done
 from tests.support.waiting import wait_until
 
 
@@ -69,6 +70,20 @@ def test_a_lost_request_was_not_carried_out(line: Proxy, key: str) -> None:
         client.xadd(key, {"f": "v"})
         assert client.xlen(key) == 1
     assert (cut.done, line.lost_replies, line.lost_requests) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(("kind", "length"), [("request", 0), ("reply", 1)])
+def test_a_cut_within_its_bytes_lets_half_of_them_through(
+    line: Proxy, key: str, kind: Literal["request", "reply"], length: int
+) -> None:
+    """Half a request is never carried out; a request whose reply breaks off half way was."""
+    cut = line.add(Cut(b"XADD", kind, is_within=True))
+    with connect(line.url) as client:
+        with pytest.raises(redis_py.ConnectionError):
+            client.xadd(key, {"f": "v"})
+        assert client.xlen(key) == length
+        client.xadd(key, {"f": "v"})
+    assert cut.done == 1
 
 
 def test_what_is_slowed_takes_its_time_and_comes_through(line: Proxy, key: str) -> None:

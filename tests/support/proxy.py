@@ -80,12 +80,20 @@ class Cut:
     """A cut that was asked for; it knows how often it has happened."""
 
     def __init__(
-        self, match: Match, kind: Literal["request", "reply"], only: Callable[[bytes], bool], times: int
+        self,
+        match: Match,
+        kind: Literal["request", "reply"],
+        only: Callable[[bytes], bool] = is_done,
+        times: int = 1,
+        *,
+        is_within: bool = False,
     ) -> None:
         self._match = match
         self.kind = kind
         self._only = only
         self._left = times
+        self.is_within = is_within
+        """Half of the bytes of the request or the reply go through before the line is cut."""
         self._condition = threading.Condition()
         self.done = 0
         """How many connections it has cut so far."""
@@ -194,14 +202,20 @@ class Proxy:
         the cut still to come, unless `only` says otherwise; with `has_data`, empty replies are passed on too.
         Replies to earlier requests of the same pipeline come through.
         """
-        return self._add(Cut(match, "reply", only, times))
+        return self.add(Cut(match, "reply", only, times))
 
     def cut_before_request(self, match: Match, times: int = 1) -> Cut:
         """Loses the request: the client's line is cut, and the server never hears of a request that fits.
 
         Earlier requests of the same pipeline have reached the server; their replies may be lost too.
         """
-        return self._add(Cut(match, "request", is_done, times))
+        return self.add(Cut(match, "request", is_done, times))
+
+    def add(self, cut: Cut) -> Cut:
+        """The cut is made when its time comes."""
+        with self._lock:
+            self._cuts.append(cut)
+        return cut
 
     def drop_all(self) -> None:
         """Cuts every line and refuses new ones until `restore`."""
@@ -261,11 +275,6 @@ class Proxy:
                 raise
             return connection
         return socket.create_connection((self._target.hostname or "127.0.0.1", self._target.port or 6379))
-
-    def _add(self, cut: Cut) -> Cut:
-        with self._lock:
-            self._cuts.append(cut)
-        return cut
 
     def _open_links(self) -> list[_Link]:
         with self._lock:
@@ -367,7 +376,7 @@ class _Link:
         for request in requests:
             cut = self._proxy.cut_for(request)
             if cut is not None and cut.kind == "request" and cut.take(request):
-                server.sendall(b"".join(forward))
+                server.sendall(b"".join([*forward, _half(request) if cut.is_within else b""]))
                 return False
             subscribing = _SUBSCRIBING.match(request)
             replies = max(int(subscribing[1]) - 1, 1) if subscribing else 1
@@ -383,31 +392,35 @@ class _Link:
         try:
             while chunk := server.recv(262144):
                 forward: list[bytes] = []
-                lost = False
+                cut = None
                 for frame in frames.feed(chunk):
-                    if self._is_to_be_lost(frame):
-                        lost = True
+                    if (cut := self._cut_at(frame)) is not None:
+                        forward.append(_half(frame) if cut.is_within else b"")
                         break
                     forward.append(frame)
                 self._proxy.pass_on()
                 self._client.sendall(b"".join(forward))
-                if lost:
+                if cut is not None:
                     break
         except OSError:
             pass
         finally:
             self.close()
 
-    def _is_to_be_lost(self, frame: bytes) -> bool:
-        """Whether the frame is the reply that a cut waits for; what the server says unasked is no reply."""
+    def _cut_at(self, frame: bytes) -> Cut | None:
+        """Returns the cut that waits for this frame, if one does; what the server says unasked is no reply."""
         unasked = frame.startswith(b">") and not _CONFIRMATION.match(frame)
         if unasked or _PUBLISHED.match(frame) or not self._expected:
-            return False
+            return None
         waiting = self._expected.popleft()
         if waiting is None:
-            return False
+            return None
         request, cut = waiting
-        return cut.take(request, frame)
+        return cut if cut.take(request, frame) else None
+
+
+def _half(frame: bytes) -> bytes:
+    return frame[: len(frame) // 2]
 
 
 def _shut(connection: socket.socket) -> None:

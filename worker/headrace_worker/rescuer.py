@@ -56,8 +56,9 @@ class Rescuer:
         await self._for_each(self._lapsed, self._mind_seat)
         await self._for_each([*self._dead, *strays], self._rescue)
 
-    async def recover(self, error: HeadraceError | None) -> None:
-        """Nothing is to be done: the next answer of the lease tells of what is left."""
+    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - what a loop is told
+        """What is left of it is tried again without waiting for the next answer of the lease."""
+        self._wake.set()
 
     @property
     def _is_search_due(self) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.faults.chaos.page import fill_page
 from tests.faults.chaos.run import play
 from tests.support.processes import ROOT
 
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="the same seed plays the same faults")
     parser.add_argument("--duration", type=float, default=300.0, help="seconds of load and faults")
     parser.add_argument("--rate", type=float, default=60.0, help="events a second, about")
+    parser.add_argument("--docs", action="store_true", help="tell in docs/reliability.md what came out")
     options = parser.parse_args()
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     print(f"chaos: seed {seed}, {options.duration:g} s", flush=True)
@@ -31,6 +33,8 @@ def main() -> int:
     played = play(folder, seed, options.duration, rate=options.rate, binary=Path(named) if named else None)
     played.write(FOLDER / f"{folder.name}.json")
     print(played.table())
+    if options.docs:
+        fill_page(played)
     if played.is_sound:
         shutil.rmtree(folder)
     else:

@@ -352,6 +352,7 @@ class _Checker:
             "calls beyond one": len(self._repeats),
             "workers": len({line.pid for line in self._lines if isinstance(line, Named)}),
             "workers lost": len(self._losses),
+            "losses of power": sum(isinstance(line, RolledBack) for line in self._lines),
             "fenced without a fault": self._causes.fenced_without_fault(),
         }
 

@@ -27,12 +27,17 @@ class Played(msgspec.Struct, frozen=True):
         """No rule is broken."""
         return not self.report.violations
 
+    @property
+    def faults(self) -> int:
+        """How many faults were injected, of all kinds."""
+        return sum(self.report.faults.values())
+
     def table(self) -> str:
         """Returns the counts, a line each, and what breaks a rule."""
         report = self.report
         sections: dict[str, Mapping[str, object]] = {
             "counts": report.counts,
-            "faults": report.faults,
+            f"faults: {self.faults}": report.faults,
             "calls beyond one": report.repeats,
             "excused by losses of power": {name: count for name, count in report.excused.items() if count},
             "lateness of delayed events, ms": report.lateness_ms,

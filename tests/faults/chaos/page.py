@@ -1,0 +1,77 @@
+"""Tells in `docs/reliability.md` what a run of chaos came to; what stands outside the markers is a person's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.document import fill
+from tests.faults.chaos.report import Played
+from tests.support.processes import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
+_OF_SERVER = (
+    "server killed", "server killed for more than a lease", "power lost", "server stopped", "clients paused",
+    "scripts flushed", "connections killed", "groups destroyed", "server full",
+)  # fmt: skip
+
+
+def fill_page(played: Played, page: Path = PAGE) -> None:
+    """The page's part `chaos` tells this run."""
+    fill("chaos", lines_of(played), page)
+
+
+def lines_of(played: Played) -> list[str]:
+    """Returns the run's tables, in Markdown."""
+    report = played.report
+    command = f"make chaos SEED={played.seed} DURATION={played.duration_s:g}"
+    return [
+        f"One run of `{command}` on {os.cpu_count()} cores, on {played.server}.",
+        "",
+        "| what | count |",
+        "|---|---|",
+        *(f"| {what} | {count} |" for what, count in _rows(played).items()),
+        "",
+        "| fault | times |",
+        "|---|---:|",
+        *(f"| {kind} | {count} |" for kind, count in sorted(report.faults.items(), key=_server_last)),
+        f"| **all** | **{played.faults}** |",
+    ]
+
+
+def _rows(played: Played) -> dict[str, str]:
+    report = played.report
+    counts, excused = report.counts, report.excused
+    broken = sum(rule != "called twice" for rule in (violation.rule for violation in report.violations))
+    rows = {
+        "events sent · acknowledged · delayed · canceled": _of(counts, "events", "acknowledged", "delayed", "canceled"),
+        "runs settled · of those dead as they should be": _of(counts, "runs", "runs dead"),
+        f"faults injected, of {len(report.faults)} kinds": f"{played.faults}",
+        "worker processes · lost": _of(counts, "workers", "workers lost"),
+        "every rule but the next: lost, not delivered, settled twice, early, too late, left over, …": f"**{broken}**",
+        "called twice without a cause": f"**{report.broken('called twice')}**",
+        f"calls beyond one, of {counts['calls']:,}": f"{counts['calls beyond one']:,}",
+    }
+    rows |= {f"… {cause}": f"{count:,}" for cause, count in report.repeats.items()}
+    rows["living workers taken for dead with no fault of theirs"] = _of(counts, "fenced without a fault")
+    rows["from the loss of a worker to the next call: p50 · p99 · worst"] = _spread(report.recovery_s, 1)
+    late_s = {name: ms / 1000 for name, ms in report.lateness_ms.items()}
+    rows["lateness of delayed events by the server's clock: p50 · p99 · worst"] = _spread(late_s, 3)
+    names = ("events lost", "settled again", "called again", "sent anew")
+    title = f"excused by {counts['losses of power']} losses of power: {' · '.join(names)}"
+    rows[title] = _of({name: excused.get(name, 0) for name in names}, *names)
+    rows["runs dead as three workers had died with them"] = f"{excused.get('runs that had lost too many workers', 0)}"
+    return rows
+
+
+def _of(counts: Mapping[str, int], *names: str) -> str:
+    return " · ".join(f"{counts[name]:,}" for name in names)
+
+
+def _spread(values: Mapping[str, float], digits: int) -> str:
+    return " · ".join(f"{value:,.{digits}f} s" for value in values.values()) or "none"
+
+
+def _server_last(of_kind: tuple[str, int]) -> tuple[bool, str]:
+    return of_kind[0] in _OF_SERVER, of_kind[0]

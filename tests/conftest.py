@@ -18,7 +18,8 @@ import pytest
 import redis as redis_py
 import structlog
 
-from headrace_worker.embedded import EmbeddedServer, find_binary
+from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.server_binary import find_binary
 from tests.support.leaks import find_foreign_keys, find_leaks
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from headrace import Client
+from headrace.keys import Keys
 from headrace_worker.embedded import EmbeddedServer
+from tests.support.clients import KINDS, Kind
 from tests.support.workers import Place
 
 
@@ -22,6 +24,19 @@ def client(url: str, namespace: str) -> Iterator[Client]:
     """A client of the test's namespace."""
     with Client(url, namespace=namespace) as client:
         yield client
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each kind of client in turn; a test that asks for it holds for both."""
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def keys(namespace: str) -> Keys:
+    """The keys of the test's namespace, undivided."""
+    return Keys(namespace)
 
 
 @pytest.fixture

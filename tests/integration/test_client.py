@@ -31,21 +31,10 @@ SOON = timedelta(seconds=60)
 STRANGE = ["a:b", "e:a/j:x/y", "{x}", "}{", "\n\r\n", "\0", " ", "*?[", "é\U0001f300", "x" * 256, "\U0001f300" * 256]
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
-
-
 @pytest.fixture
 def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
     with open_client(kind, url, namespace=namespace) as client:
         yield client
-
-
-@pytest.fixture
-def keys(namespace: str) -> Keys:
-    return Keys(namespace)
 
 
 def entries(redis: redis_py.Redis, stream: str) -> list[dict[bytes, bytes]]:

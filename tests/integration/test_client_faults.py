@@ -30,27 +30,16 @@ from headrace import (
 from headrace.backoff import Backoff
 from headrace.keys import Keys
 from headrace_worker.embedded import EmbeddedServer
-from tests.support.clients import KINDS, Kind, open_client
+from tests.support.clients import Kind, open_client
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy
 from tests.support.waiting import await_until, wait_until
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 @pytest.fixture
 def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
     with open_client(kind, url, namespace=namespace) as client:
         yield client
-
-
-@pytest.fixture
-def keys(namespace: str) -> Keys:
-    return Keys(namespace)
 
 
 @pytest.fixture

@@ -13,28 +13,17 @@ from headrace import Client, Event, EventConflict, EventRecord, HeadraceError, S
 from headrace.keys import Keys
 from headrace.scripts import load
 from headrace.transport import Transport
-from tests.support.clients import KINDS, Kind, open_client
+from tests.support.clients import Kind, open_client
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 OTHER = {"name": "user.old", "source": "elsewhere"}
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
-
-
 @pytest.fixture
 def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
     with open_client(kind, url, namespace=namespace) as client:
         yield client
-
-
-@pytest.fixture
-def keys(namespace: str) -> Keys:
-    return Keys(namespace)
 
 
 @pytest.fixture

@@ -16,17 +16,11 @@ from headrace import Client, Event, EventNotFound, EventRecord, InvalidArgument,
 from headrace.keys import Keys
 from headrace.settings import Settings
 from headrace_worker.embedded import EmbeddedServer
-from tests.support.clients import KINDS, Kind, open_client
+from tests.support.clients import Kind, open_client
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 LONG_S = 60
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 @pytest.fixture
@@ -40,11 +34,6 @@ def sender(url: str, namespace: str) -> Iterator[Client]:
     """Another client than the one that waits."""
     with Client(url, namespace=namespace) as client:
         yield client
-
-
-@pytest.fixture
-def keys(namespace: str) -> Keys:
-    return Keys(namespace)
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import pytest
 import redis as redis_py
 
 from headrace.errors import ConfigurationError
-from headrace_worker.embedded import EmbeddedServer, EmbeddedServerFailed, find_binary
+from headrace_worker.embedded import EmbeddedServer, EmbeddedServerFailed
+from headrace_worker.server_binary import find_binary
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -156,7 +157,7 @@ def test_a_folder_has_one_server_at_a_time(
     make_server: MakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second server on the same data is refused and the first one goes on."""
-    monkeypatch.setattr("headrace_worker.embedded._LOCK_TIMEOUT_S", 0)
+    monkeypatch.setattr("headrace_worker.data_folder._LOCK_TIMEOUT_S", 0)
     first = make_server(data_dir=tmp_path)
     with pytest.raises(ConfigurationError, match="another server is running on the data"):
         make_server(data_dir=tmp_path)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from headrace_worker.embedded import tethered
+from headrace_worker.tether import tethered
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

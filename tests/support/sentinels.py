@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import redis
 
-from headrace_worker.embedded import EmbeddedServer, tethered
+from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.tether import tethered
 from tests.support.waiting import wait_until
 
 NAME = "mill"

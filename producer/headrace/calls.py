@@ -82,6 +82,11 @@ def as_text(value: bytes | str) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
+def as_fields(reply: Sequence[Any]) -> dict[Any, Any]:
+    """Returns a reply of names and values in turn by the names."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
 def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
     """Returns the events in groups of at most 500 and 4 MB, in order, so that no script holds the server up."""
     groups: list[Sequence[Outgoing]] = []
@@ -178,19 +183,15 @@ def read_record(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[Eve
     """Reads what is remembered of an event; None when it is not known."""
 
     def read(reply: Any) -> EventRecord | None:
-        fields = _fields(reply)
+        fields = as_fields(reply)
         return records.decode_record(event_id, fields, seal) if b"m" in fields else None
 
     return Call(("HGETALL", keys.event(event_id)), read)
 
 
-def _fields(reply: list[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(reply[::2], reply[1::2], strict=True))
-
-
 def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[RunRecord]]:
     """Reads what is remembered of an event's runs; none when it is not known."""
-    return Call(("HGETALL", keys.event(event_id)), lambda reply: records.decode_runs(event_id, _fields(reply), seal))
+    return Call(("HGETALL", keys.event(event_id)), lambda reply: records.decode_runs(event_id, as_fields(reply), seal))
 
 
 def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[None]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from headrace import UndecodableEvent
+from headrace.calls import as_fields
 from headrace.codec import RunState, StoredEvent, decode_entry_state, decode_event
 from headrace.ids import run_id
 from headrace.keys import is_name
@@ -99,7 +100,7 @@ def _values(fields: list[bytes] | None, names: list[bytes]) -> tuple[list[bytes]
         raise UndecodableEvent("the entry was deleted from its stream while it was in a worker's hands")
     if fields[::2] == names:  # all that we write without an ordering key
         return fields[1::2], b""
-    found = {b"s": b""} | dict(zip(fields[::2], fields[1::2], strict=True))  # without a state it is a first delivery
+    found = {b"s": b""} | as_fields(fields)  # without a state it is a first delivery
     for name in names:
         if name not in found:
             raise UndecodableEvent(f"the entry has no field {name.decode()!r}; it was not written by Headrace")
@@ -124,8 +125,7 @@ def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
 
 def named_by(entry: Entry) -> tuple[str, str, str]:
     """Returns the event's id, the job's and the ordering key of an entry, as far as they can be read; else empty."""
-    fields = entry[1] or []
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    found = as_fields(entry[1] or [])
     try:
         event_id, job_id = found.get(b"e", found.get(b"i", b"")).decode(), found.get(b"j", b"").decode()
         ordering_key = found.get(b"k", b"").decode()

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls import Argument, Call, Retention, as_text, script_call
+from headrace.calls import Argument, Call, Retention, as_fields, as_text, script_call
 from headrace.codec import INLINE_BYTES
 from headrace.keys import Keys
 from headrace_worker.delivery import EventEntry
@@ -127,4 +127,4 @@ def read_apps(keys: Keys) -> Call[list[str]]:
 
 def read_routes(keys: Keys, app: str) -> Call[dict[bytes, bytes]]:
     """Reads the stored subscriptions of an app."""
-    return Call(("HGETALL", keys.routes(app)), lambda reply: dict(zip(reply[::2], reply[1::2], strict=True)))
+    return Call(("HGETALL", keys.routes(app)), as_fields)

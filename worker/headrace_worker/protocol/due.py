@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.calls import Argument, Call, as_text, script_call
+from headrace.calls import Argument, Call, as_fields, as_text, script_call
 from headrace.codec import INLINE_BYTES
 from headrace.keys import Keys, is_name
 
@@ -141,7 +141,7 @@ def _read_promoted(reply: list[Any]) -> Promoted:
         else:
             foreign.append(member)
     told = [as_text(each) for each in reply[2]]
-    return Promoted(int(reply[0]), int(reply[1]), ahead, foreign, dict(zip(told[::2], told[1::2], strict=True)))
+    return Promoted(int(reply[0]), int(reply[1]), ahead, foreign, as_fields(told))
 
 
 def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls import Argument, Call, as_text, script_call
+from headrace.calls import Argument, Call, as_fields, as_text, script_call
 from headrace.keys import Keys
 from headrace_worker.delivery import Entry, Stream
 
@@ -73,7 +73,7 @@ def read_consumers(stream: Stream) -> Call[list[Consumer]]:
     """Reads every name that the stream's group knows."""
 
     def read(reply: list[list[Any]]) -> list[Consumer]:
-        rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in reply]
+        rows = map(as_fields, reply)
         return [Consumer(as_text(row[b"name"]), row[b"pending"], row[b"idle"]) for row in rows]
 
     return Call(("XINFO", "CONSUMERS", stream.key, stream.group), read)

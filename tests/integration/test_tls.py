@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from headrace import AsyncClient, ConnectionFailed, Event
 from headrace_worker import App, event_trigger
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
+from tests.support.ports import free_port
 from tests.support.sentinels import Liar
 from tests.support.tls import Authority, TlsFront
 from tests.support.workers import Place
@@ -46,19 +47,36 @@ def test_a_certificate_of_a_trusted_authority_is_accepted(front: TlsFront, autho
         assert client.get_event(sent.id).payload == "x" * 100_000
 
 
-async def test_a_worker_works_over_tls(front: TlsFront, authority: Authority) -> None:
-    """Every connection of a worker is one."""
+async def work_on(url: str) -> None:
+    """An event that is sent there is run there."""
     app = App("app")
 
     @app.job(id="job", trigger=event_trigger("work"))
     async def job() -> str:
         return "done"
 
-    url = url_of(front, authority)
     async with AsyncClient(url, namespace="worked") as client, Place(url, "worked").working(app):
         sent = await client.send_event(Event("work"))
         record = await client.wait_for_event(sent.id, 30)
     assert [run.output for run in record.runs] == ["done"]
+
+
+async def test_a_worker_works_over_tls(front: TlsFront, authority: Authority) -> None:
+    """Every connection of a worker is one."""
+    await work_on(url_of(front, authority))
+
+
+@pytest.mark.not_on("redis-6.2", "redis-8.10", "valkey-8.1", "valkey-9.1", reason="this build of it has no TLS")
+async def test_a_server_that_speaks_tls_itself_is_worked_with(
+    make_server: Callable[..., EmbeddedServer], authority: Authority
+) -> None:
+    """Client and worker reach it as they reach one behind a front, and show their own certificate."""
+    server, own = str(authority.issue("server")), authority.issue("client")
+    port = free_port()
+    files = ("--tls-cert-file", server, "--tls-key-file", server, "--tls-ca-cert-file", str(authority.path))
+    make_server(extra=("--tls-port", str(port), *files))
+    url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.path}&ssl_certfile={own}&ssl_keyfile={own}"
+    await work_on(url)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -12,6 +11,7 @@ import redis as redis_py
 
 from headrace.slots import slot_of
 from headrace_worker.embedded import EmbeddedServer
+from tests.support.ports import is_free
 from tests.support.tls import Authority, TlsFront
 from tests.support.waiting import wait_until
 
@@ -138,7 +138,7 @@ class Cluster:
         """Returns a node with a port whose neighbour, 10,000 on, is free for what the nodes tell each other."""
         while True:
             port = random.randrange(20_000, 32_000)
-            if _is_free(port) and _is_free(port + 10_000):
+            if is_free(port) and is_free(port + 10_000):
                 break
         announced: tuple[str, ...] = ()
         shown = port
@@ -159,13 +159,4 @@ def _try(node: Node, *command: Any) -> bool:
         node.ask(*command)
     except redis_py.ResponseError:
         return False
-    return True
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
     return True

@@ -15,6 +15,7 @@ import redis
 
 from headrace_worker.embedded import EmbeddedServer
 from headrace_worker.tether import tethered
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 NAME = "mill"
@@ -27,7 +28,7 @@ class Sentinel:
 
     def __init__(self, binary: Path, folder: Path, master_port: int, down_after_ms: int) -> None:
         folder.mkdir()
-        self.port = _free_port()
+        self.port = free_port()
         config = folder / "sentinel.conf"  # it writes there what it learns
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
@@ -194,9 +195,3 @@ class Liar:
             return b"*-1\r\n"
         port = str(self.port_of_master).encode()
         return b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%s\r\n" % (len(port), port)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port

@@ -60,7 +60,7 @@ def _event_entry(data: bytes) -> None:
 
 
 def _due(data: bytes) -> None:
-    protocol.promote(_KEYS, [], 1).read([1, 0, data, b"5"])
+    protocol.promote(_KEYS, [], 1).read([1, 0, 0, [], data, b"5"])
 
 
 def _dead(data: bytes) -> None:

@@ -17,7 +17,7 @@ from headrace_worker.lease import Answer, Lease
 from headrace_worker.protocol import Fenced, Renewed
 from headrace_worker.state import WorkerState
 
-HELD = [b"held", 1, 1, b"1", 60_000, [], []]
+HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000]
 
 
 class _Server:
@@ -65,7 +65,7 @@ async def test_it_renews_at_once_and_when_asked_to() -> None:
     scene.lease.renew_now()
     await scene.renewals(1)
     await asyncio.wait_for(scene.lease.stop(), 20)
-    assert scene.answers == [(scene.state.name, Renewed(True, True, "1", 60_000, [], []))] * 2  # noqa: FBT003 - in order
+    assert scene.answers == [(scene.state.name, Renewed(True, True, "1", 60_000, [], [], 1_700_000_000_000))] * 2  # noqa: FBT003 - in order
 
 
 async def test_a_stop_just_before_the_wait_is_not_missed() -> None:
@@ -117,7 +117,7 @@ async def test_no_failure_ends_the_thread(fault: Exception) -> None:
 
 async def test_the_next_renewal_comes_when_something_may_have_to_be_done() -> None:
     """Sooner than a third of the lease where another's lease may end before."""
-    scene = _Scene(_Server([b"held", 1, 1, b"1", 20, [], []], [b"held", 1, 1, b"1", -5, [], []], HELD))
+    scene = _Scene(_Server([b"held", 1, 1, b"1", 20, [], [], 1], [b"held", 1, 1, b"1", -5, [], [], 1], HELD))
     scene.lease.start()
     await scene.renewals(3)
     assert not await asyncio.to_thread(scene.server.renewed.acquire, timeout=0.1)

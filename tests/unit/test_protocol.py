@@ -63,9 +63,9 @@ _FOREIGN: list[bytes] = [
 @pytest.mark.parametrize("member", _FOREIGN)
 def test_what_headrace_did_not_write_into_due_is_told_apart(member: bytes) -> None:
     """As bytes, so that it can be taken out."""
-    reply = [1000, 0, [], b"e:x", b"5", member, b"6", b"r:q:x:app/job", b"7"]
+    reply = [1000, 2, 1, [], b"e:x", b"5", member, b"6", b"r:q:x:app/job", b"7"]
     ahead = [DueMember("e:x", 5), DueMember("r:q:x:app/job", 7)]
-    assert protocol.promote(KEYS, [], 5).read(reply) == Promoted(1000, 0, ahead, [member])
+    assert protocol.promote(KEYS, [], 5).read(reply) == Promoted(1000, 2, 1, ahead, [member])
 
 
 def test_no_script_is_asked_to_move_what_is_no_member() -> None:
@@ -80,14 +80,15 @@ def test_no_script_is_asked_to_move_what_is_no_member() -> None:
 )
 def test_any_score_is_a_time(score: bytes, due_ms: int) -> None:
     """Also one that Headrace did not write."""
-    assert protocol.promote(KEYS, [], 5).read([1, 0, [], b"e:x", score]).ahead == [DueMember("e:x", due_ms)]
+    assert protocol.promote(KEYS, [], 5).read([1, 0, 0, [], b"e:x", score]).ahead == [DueMember("e:x", due_ms)]
 
 
 def test_a_renewal_says_what_the_worker_may_do() -> None:
     """Or that its name is fenced."""
     call = protocol.renew(KEYS, "w", 15_000, "moves", seats=8)
-    reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"]]
-    assert call.read(reply) == Renewed(True, False, "7", 4_000, ["a"], ["b", "c"])  # noqa: FBT003 - the struct's order
+    reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"], 1_700_000_000_000]
+    gives = Renewed(True, False, "7", 4_000, ["a"], ["b", "c"], 1_700_000_000_000)  # noqa: FBT003 - the struct's order
+    assert call.read(reply) == gives
     assert call.read([b"fenced"]) == Fenced()
 
 

@@ -10,9 +10,9 @@
 -- ARGV[3..]          two a member: `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the same behind `o`, length
 --                    and ordering key; for an event, the ordering key whose order is in KEYS, else empty
 --
--- Returns  {now, dropped, {member, key, …}, member, score, …}
---          the server's time in ms; how many members were taken out as nothing of theirs is delayed or waits any more,
---          or can be read; events that stay as their ordering key is another than was said, and that key; the earliest
+-- Returns  {now, moved, dropped, {member, key, …}, member, score, …}
+--          the server's time in ms; how many members are in their streams now; how many were taken out as nothing of
+--          theirs is delayed or waits any more, or can be read; events that stay as their ordering key is another than was said, and that key; the earliest
 --          members that are left, due or not, with their times in ms
 --
 -- An event adds first and is refused by a full server; a run frees first, so that what was begun can end.
@@ -106,7 +106,7 @@ for _, item in ipairs(work) do
 end
 
 ring(bells)
-local reply = { now, dropped, unordered }
+local reply = { now, #work - dropped, dropped, unordered }
 for _, value in ipairs(ahead > 0 and redis.call('ZRANGE', due, 0, ahead - 1, 'WITHSCORES') or {}) do
   reply[#reply + 1] = value
 end

@@ -12,10 +12,10 @@
 -- ARGV[4]  count   seats there are; 0: this worker wants none, and gives up the one it has
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
--- Returns  {'held', leader, seat, version, next_ms, lapsed, dead}
+-- Returns  {'held', leader, seat, version, next_ms, lapsed, dead, now}
 --          leader, seat: 1 when this worker has it; version of the routes; next_ms: until the next lease, seat or
 --          leadership ends that is not this worker's, or the quiet time after a gap; lapsed: workers whose seat has
---          ended, dead: whose lease has (both only for the leader, and none in the quiet time)
+--          ended, dead: whose lease has (both only for the leader, and none in the quiet time); the server's time in ms
 --
 -- It frees first, so a full server lets it pass. Every call marks the time: after a gap of more than half a lease
 -- the time is quiet for one lease, in which nobody is rescued, so that the living renew first.
@@ -81,4 +81,4 @@ if may_sit then
 elseif stands then
   redis.call('ZREM', KEYS[4], name)
 end
-return { 'held', leads and 1 or 0, sits and 1 or 0, version, next_at - now, lapsed, dead }
+return { 'held', leads and 1 or 0, sits and 1 or 0, version, next_at - now, lapsed, dead, now }

@@ -43,7 +43,8 @@ def _promote(
     told: dict[str, str] | None = None,
 ) -> Step:
     call = protocol.promote(world.keys, members, ahead, known)
-    return Step(call, Promoted(NOW, dropped, list(left), [], told or {}), changes, full)
+    moved = sum(name.startswith(("events new-", "queue:")) and " new-" in name for name in changes)
+    return Step(call, Promoted(NOW, moved, dropped, list(left), [], told or {}), changes, full)
 
 
 def _seed_delayed(world: World, event_id: str = "e1", *, due: int = PAST, body: str | None = BODY) -> None:

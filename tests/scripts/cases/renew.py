@@ -26,7 +26,7 @@ def _renew(
 def _held(
     *, leads: bool = False, sits: bool = True, dead: list[str] | None = None, lapsed: list[str] | None = None
 ) -> Renewed:
-    return Renewed(leads, sits, "1", _LEASE_MS, lapsed or [], dead or [])
+    return Renewed(leads, sits, "1", _LEASE_MS, lapsed or [], dead or [], NOW)
 
 
 @case
@@ -200,7 +200,7 @@ def without_routes(world: World) -> Step:
     """Routes without a version have version 0."""
     _seed_worker(world)
     world.seed("DEL", "routes:version")
-    gives = Renewed(False, True, "0", _LEASE_MS, [], [])  # noqa: FBT003 - in the struct's order
+    gives = Renewed(False, True, "0", _LEASE_MS, [], [], NOW)  # noqa: FBT003 - in the struct's order
     return _renew(world, gives, {**_RENEWED, "seats w1": _HELD})
 
 

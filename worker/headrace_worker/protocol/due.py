@@ -28,7 +28,7 @@ class DueMember(msgspec.Struct, frozen=True):
 
 
 class Promoted(msgspec.Struct, frozen=True):
-    """The server's time, how many members had nothing to deliver any more, and the earliest that are left.
+    """The server's time, how many members moved and how many had nothing to deliver, and the earliest that are left.
 
     Attributes:
         foreign: those of them that Headrace did not write.
@@ -36,6 +36,7 @@ class Promoted(msgspec.Struct, frozen=True):
     """
 
     now_ms: int
+    moved: int
     dropped: int
     ahead: list[DueMember]
     foreign: list[bytes] = []
@@ -135,13 +136,14 @@ def promote(
 def _read_promoted(reply: list[Any]) -> Promoted:
     ahead: list[DueMember] = []
     foreign: list[bytes] = []
-    for member, score in zip(reply[3::2], reply[4::2], strict=True):
+    for member, score in zip(reply[4::2], reply[5::2], strict=True):
         if (name := name_of(member)) is not None:
             ahead.append(DueMember(name, int(min(max(float(score), 0), _LATEST_MS))))
         else:
             foreign.append(member)
-    told = [as_text(each) for each in reply[2]]
-    return Promoted(int(reply[0]), int(reply[1]), ahead, foreign, as_fields(told))
+    now_ms, moved, dropped = map(int, reply[:3])
+    told = [as_text(each) for each in reply[3]]
+    return Promoted(now_ms, moved, dropped, ahead, foreign, as_fields(told))
 
 
 def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:

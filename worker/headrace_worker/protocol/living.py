@@ -18,6 +18,7 @@ class Renewed(msgspec.Struct, frozen=True):
         next_ms: until something may have to be done by this worker: a lease or seat that may end.
         lapsed: workers whose seat has ended; only told to the leader.
         dead: workers whose lease has ended; only told to the leader.
+        now_ms: the server's time.
     """
 
     is_leader: bool
@@ -26,6 +27,7 @@ class Renewed(msgspec.Struct, frozen=True):
     next_ms: int
     lapsed: list[str]
     dead: list[str]
+    now_ms: int
 
 
 class Fenced(msgspec.Struct, frozen=True):
@@ -50,7 +52,7 @@ def renew(keys: Keys, worker: str, lease_ms: int, movement: Movement, *, seats: 
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, seat, version, next_ms, lapsed, dead = reply
+    _, leader, seat, version, next_ms, lapsed, dead, now_ms = reply
     return Renewed(
         leader == 1,
         seat == 1,
@@ -58,6 +60,7 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
         int(next_ms),
         [as_text(name) for name in lapsed],
         [as_text(name) for name in dead],
+        int(now_ms),
     )
 
 

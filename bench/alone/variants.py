@@ -1,4 +1,4 @@
-"""What records cost, and plain functions in threads."""
+"""What records and metrics cost, and plain functions in threads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from bench.results import Figure, Scenario
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Drains the same events with records kept and dropped, by a coroutine and by a plain function."""
+    """Drains the same events with records kept and dropped, counted and not, by a coroutine and by a plain function."""
     cases: tuple[tuple[str, int, dict[str, Any]], ...] = (
         ("async job, records kept an hour", 100_000, {}),
+        ("async job, metrics counted", 100_000, {"metrics": 1}),
         ("async job, retention 0", 100_000, {"retention_s": 0}),
         ("async job, concurrency 100 (default)", 100_000, {"concurrency": 100}),
         ("plain function in threads, concurrency 32", 20_000, {"plain": 1, "concurrency": 32}),

@@ -1,8 +1,9 @@
 """The worker of Headrace's own scenarios: `python -m bench.alone.worker`, told by its environment what to be.
 
 BENCH_FANOUT jobs take each event (1), async or, with BENCH_PLAIN, as plain functions in threads. BENCH_CONCURRENCY and
-BENCH_RETENTION_S are the worker's. With BENCH_GATE it waits for the key `bench:go` before it starts. One more job
-answers its probe and then hangs at its first attempt's first call: for what happens when its worker dies.
+BENCH_RETENTION_S are the worker's. With BENCH_METRICS it counts for Prometheus. With BENCH_GATE it waits for the key
+`bench:go` before it starts. One more job answers its probe and then hangs at its first attempt's first call: for what
+happens when its worker dies.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bench.side import Payload, url
 from bench.tally import Tally
 from headrace import Retention
 from headrace_worker import App, Worker, WorkerConfig, event_trigger
+from headrace_worker.metrics import Metrics
 from headrace_worker.process import run_as_process
 
 HANG = "bench.hang"
@@ -26,7 +28,8 @@ HANG = "bench.hang"
 def main() -> None:
     """Runs one worker process until it is ended."""
     config = WorkerConfig(concurrency=int(os.environ.get("BENCH_CONCURRENCY", "1000")), retention=_retention())
-    worker = Worker(make_app(Tally()), url(), config=config)
+    metrics = Metrics() if os.environ.get("BENCH_METRICS") else None
+    worker = Worker(make_app(Tally()), url(), config=config, metrics=metrics)
     if os.environ.get("BENCH_GATE"):
         _wait_for_gate()
     run_as_process(worker)

@@ -456,8 +456,7 @@ def test_every_help_has_an_example_and_names_the_environment(headrace: Headrace,
     options = re.findall(r"^  (?:-\w, )?--(\w[\w-]+)", text, re.MULTILINE)
     assert set(options) >= {"help"}
     for name in set(options) - {"help"}:
-        own = f"HEADRACE_{'_'.join((*path, name)).upper().replace('-', '_')}"
-        general = f"HEADRACE_{name.upper()}"
+        own, general = (f"HEADRACE_{'_'.join(words).upper().replace('-', '_')}" for words in ((*path, name), (name,)))
         assert re.search(rf"\b({own}|{general})\b", text.replace("\n", "").replace(" ", "")), name
 
 

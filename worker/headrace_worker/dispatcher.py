@@ -24,6 +24,7 @@ from headrace_worker.protocol import Answer, BadEntry, Dispatched, EventsBehind,
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
 from headrace_worker.route import Route, Routes, RoutesTooNew
 from headrace_worker.state import WorkerState
+from headrace_worker.unhandled import bury, release
 
 log = structlog.get_logger("headrace.dispatcher")
 
@@ -133,7 +134,7 @@ class Dispatcher:
         stream = protocol.events_stream(state.keys)
         async for page in own_entries(state, stream.group, stream.key, state.name):
             held = [protocol.HeldEntry(entry[0].decode()) for entry in page]
-            await state.commands.run([protocol.release(stream, held)])
+            await release(state, stream, held)
 
     async def _dispatch_unseen(self) -> None:
         """Events that are in our hands after a failure are dispatched; one that is already is only acknowledged."""
@@ -215,7 +216,7 @@ class Dispatcher:
         if isinstance(answer, EventsBehind):
             follow = self._put_off if is_last_try else self._send_in_order
             return await follow(batch, version, answer.places)
-        return not isinstance(_noted(answer), RoutesStale)
+        return not isinstance(self._noted(answer, len(batch)), RoutesStale)
 
     async def _send_in_order(self, batch: Sequence[Matched], version: str, behind: Sequence[int]) -> bool:
         """Dispatches what others hold of the ordering keys of these events and what is before them, then the batch."""
@@ -229,7 +230,7 @@ class Dispatcher:
         """Events that can't go before others yet go to the end of `events`; the others of the batch are dispatched."""
         late = set(behind)
         held = [protocol.HeldEntry(batch[place].entry.entry) for place in behind]
-        await self._state.commands.run([protocol.release(protocol.events_stream(self._state.keys), held)])
+        await release(self._state, protocol.events_stream(self._state.keys), held)
         rest = [matched for place, matched in enumerate(batch) if place not in late]
         return not rest or await self._send(rest, version)
 
@@ -258,7 +259,7 @@ class Dispatcher:
                 await asyncio.sleep(pause_s)
         if left:
             held = [protocol.HeldEntry(matched.entry.entry) for matched in left]
-            await self._state.commands.run([protocol.release(protocol.events_stream(self._state.keys), held)])
+            await release(self._state, protocol.events_stream(self._state.keys), held)
         return True
 
     async def _send_into_empty_queues(self, batch: Sequence[Matched], version: str) -> list[Matched] | None:
@@ -274,7 +275,7 @@ class Dispatcher:
             (answer,) = await state.commands.run(
                 [protocol.dispatch(state.keys, [matched], version, state.config.retention, free_first=True)]
             )
-            if isinstance(_noted(answer), RoutesStale):
+            if isinstance(self._noted(answer, 1), RoutesStale):
                 return None
             if isinstance(answer, EventsBehind):
                 waiting.append(matched)
@@ -283,23 +284,23 @@ class Dispatcher:
                 waiting.append(matched)
         return waiting
 
+    def _noted(self, answer: Answer, asked: int) -> Answer:
+        if isinstance(answer, Dispatched):
+            self._state.observer.dispatched(asked, answer)
+            if answer.lost:
+                log.error("events had neither a record nor a body and are gone", events=answer.lost)
+        return answer
+
     async def _bury(self, event: EventEntry, error: str) -> None:
         log.error("event can't be read and is set aside in dead", entry=event.entry, error=error)
-        keys, retention = self._state.keys, self._state.config.retention
         bad = BadEntry(event.entry, "unreadable", error, event.event_id, ordering_key=event.ordering_key)
-        await self._state.commands.run([protocol.bury(keys, protocol.events_stream(keys), bad, retention)])
+        await bury(self._state, protocol.events_stream(self._state.keys), bad)
 
 
 def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:
     if isinstance(body, str):
         raise UndecodableEvent(body)
     return msgspec.structs.replace(entry, event=decode_event(body))
-
-
-def _noted(answer: Answer) -> Answer:
-    if isinstance(answer, Dispatched) and answer.lost:
-        log.error("events had neither a record nor a body and are gone", events=answer.lost)
-    return answer
 
 
 def _batches(matched: Sequence[Matched]) -> Iterator[list[Matched]]:

@@ -240,6 +240,7 @@ class Executor:
         state = held.delivery.state
         outcome = outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
         error = outcome.error
+        self._state.observer.failed(held.delivery)
         log.info("attempt failed", attempt=state.attempt, error=error.type, **_ids(held))
         log.debug("why the attempt failed", error=error.message, **_ids(held))  # it may tell of the payload
         return outcome

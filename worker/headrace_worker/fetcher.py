@@ -28,6 +28,7 @@ from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
 from headrace_worker.reading import Reader, own_entries
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
+from headrace_worker.unhandled import bury
 
 log = structlog.get_logger("headrace.fetcher")
 
@@ -70,6 +71,7 @@ class Fetcher:
             await self._receive(name, queue, await self._read(name, queue, min(self._hand.free, MAX_READ)))
         elif not await self._take(name):
             await self.reader.read(protocol.listen_bell(self._state.keys, self._state.app.name, self._state.block_ms))
+        self._state.observer.polled()
 
     def _may_take(self) -> bool:
         return self._ahead is not None or (self._hand.free > 0 and not self._last_life.is_under_way)
@@ -139,6 +141,7 @@ class Fetcher:
                 await self._read_ahead(name, queue, len(deliveries))
             for delivery in deliveries:
                 self._executor.start(delivery, name)
+            self._state.observer.began(deliveries)
             # Functions begin before the next read is open: one that blocks the event loop is not handed more runs.
             await asyncio.sleep(0)
 
@@ -187,8 +190,7 @@ class Fetcher:
 
     async def _bury(self, queue: Stream, bad: BadEntry) -> None:
         log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=bad.entry, error=bad.error)
-        retention = self._state.config.retention
-        await self._state.commands.run([protocol.bury(self._state.keys, queue, bad, retention)])
+        await bury(self._state, queue, bad)
 
     async def _look_for_unseen(self) -> None:
         """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""

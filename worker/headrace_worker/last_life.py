@@ -21,6 +21,7 @@ from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand
 from headrace_worker.protocol import HeldEntry, Retried
 from headrace_worker.state import WorkerState
+from headrace_worker.unhandled import release
 
 log = structlog.get_logger("headrace.last_life")
 
@@ -89,9 +90,7 @@ class LastLife:
         keys = self._state.keys
         for name, group in by_queue.items():
             held = [HeldEntry(each.entry, keys.event(each.event_id), each.job) for each in group]
-            await self._state.commands.run(
-                [protocol.release(protocol.queue_stream(keys, self._state.app.name, name), held)]
-            )
+            await release(self._state, protocol.queue_stream(keys, self._state.app.name, name), held)
 
     def _is_last(self, delivery: Delivery) -> bool:
         lost = delivery.state.lost

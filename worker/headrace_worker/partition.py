@@ -26,6 +26,7 @@ from headrace_worker.reading import own_entries
 from headrace_worker.rescuer import Rescuer
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
+from headrace_worker.unhandled import release
 
 log = structlog.get_logger("headrace.worker")
 
@@ -190,4 +191,4 @@ class Partition:
     async def _release(self, stream: Stream) -> None:
         state = self._state
         async for page in own_entries(state, stream.group, stream.key, state.name):
-            await state.commands.run([protocol.release(stream, self._fetcher.described(stream, page))])
+            await release(state, stream, self._fetcher.described(stream, page))

@@ -15,7 +15,7 @@ import structlog
 from headrace import HeadraceError, OutOfMemory
 from headrace_worker import protocol
 from headrace_worker.loops import wait_either
-from headrace_worker.protocol import DueMember, Promoted
+from headrace_worker.protocol import BadEntry, DueMember, Promoted
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal
 from headrace_worker.state import WorkerState
 
@@ -111,14 +111,19 @@ class Promoter:
         if isinstance(answers[0], Promoted):  # ordering keys are known from records only; the next look has them
             self._ordered = answers[0].ordered
         for answer in answers:
-            if isinstance(answer, Promoted) and answer.dropped:
-                log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
+            if isinstance(answer, Promoted):
+                self._note(answer)
             elif is_refusal(answer):
                 await self._promote_one_by_one(members, answer)
             elif isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
                 raise answer
         looked = answers[-1]
         return looked if isinstance(looked, Promoted) else await self._promote([])
+
+    def _note(self, answer: Promoted) -> None:
+        self._state.observer.promoted(answer.moved)
+        if answer.dropped:
+            log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
 
     async def _promote_one_by_one(self, members: Sequence[str], error: HeadraceError) -> None:
         """One member that is refused for its record must not keep the others: it is set aside."""
@@ -127,6 +132,8 @@ class Promoter:
         for member in members:
             call = protocol.promote(self._state.keys, [member], 0, self._ordered)
             (answer,) = await self._state.commands.run([call], partial=True)
+            if isinstance(answer, Promoted):
+                self._note(answer)
             if is_refusal(answer):
                 if not await has_foreign_record(self._state, protocol.event_of(member)):
                     raise error
@@ -136,6 +143,7 @@ class Promoter:
         log.error("member of due can't be handled and is set aside in dead", member=repr(member), error=error)
         keys, run = self._state.keys, self._state.commands.run
         await run(protocol.set_aside_due(keys, member, error), partial=True)
+        self._state.observer.buried(protocol.events_stream(keys), BadEntry("", "unreadable", error))
         if isinstance(member, str) and (turns := protocol.turns_of(keys, member)):
             _, following = await run(protocol.leave_turns(turns, member))
             if following is not None:

@@ -19,6 +19,7 @@ from headrace_worker.delivery import Stream, decode_delivery, named_by
 from headrace_worker.protocol import BadEntry, HeldEntry
 from headrace_worker.reading import has_foreign_record, is_refusal
 from headrace_worker.state import WorkerState
+from headrace_worker.unhandled import bury
 
 log = structlog.get_logger("headrace.rescuer")
 
@@ -148,6 +149,7 @@ class Rescuer:
         call = protocol.rescue(keys, name, stream, held, dead=dead, look_again_ms=config.look_again_ms)
         answer: int | HeadraceError = (await self._state.commands.run([call], partial=True))[0]
         if not isinstance(answer, HeadraceError):
+            self._state.observer.rescued(stream, max(answer, 0))
             return answer
         if not is_refusal(answer) or not held:
             raise answer
@@ -160,7 +162,7 @@ class Rescuer:
         log.error("entry of a dead worker can't be handled and is set aside in dead", entry=held[0].entry)
         event_id, job_id = held[0].record.removeprefix(keys.event_prefix), held[0].job.partition("/")[2]
         bad = BadEntry(held[0].entry, "unreadable", str(answer), event_id, job_id, held[0].ordering_key)
-        await self._state.commands.run([protocol.bury(keys, stream, bad, config.retention)])
+        await bury(self._state, stream, bad)
         return 0
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
@@ -184,7 +186,7 @@ class Rescuer:
                 held.append(HeldEntry(delivery.entry, record, delivery.job, delivery.ordering_key))
             except UndecodableEvent as exc:
                 bad = BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry))
-                await self._state.commands.run([protocol.bury(keys, stream, bad, self._state.config.retention)])
+                await bury(self._state, stream, bad)
         return held
 
 

@@ -32,8 +32,9 @@ from headrace_worker.outcome import (
     TimedOut,
     Unreadable,
 )
-from headrace_worker.protocol import BadEntry, Recorded, Retried, Settled
+from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Settled
 from headrace_worker.state import WorkerState
+from headrace_worker.unhandled import bury
 
 log = structlog.get_logger("headrace.settler")
 
@@ -183,23 +184,24 @@ class Settler:
         state = self._state
         settled = [item for item in batch if isinstance(item.record, Settled)]
         retried = [item for item in batch if isinstance(item.record, Retried)]
-        groups: list[list[_Item]] = []
+        groups: list[tuple[list[_Item], list[Settled] | list[Retried]]] = []
         calls: list[Call[Recorded]] = []
         if settled:
             records = [item.record for item in settled if isinstance(item.record, Settled)]
             calls.append(protocol.settle(state.keys, state.name, records, state.config.retention))
-            groups.append(settled)
+            groups.append((settled, records))
         if retried:
             waits = [item.record for item in retried if isinstance(item.record, Retried)]
             calls.append(protocol.retry(state.keys, state.name, waits))
-            groups.append(retried)
+            groups.append((retried, waits))
         results = await self._run(calls)
         answers = list(zip(groups, results, strict=True))
-        for group, result in answers:
+        for (group, told), result in answers:
             if not isinstance(result, HeadraceError):
                 self._done(group, result.missed)
+                state.observer.settled(told, result.missed)
         await self._promote([member for result in results if isinstance(result, Recorded) for member in result.in_turn])
-        for group, result in answers:
+        for (group, _), result in answers:
             if isinstance(result, HeadraceError):
                 await self._after_refusal(group, result)
         for item in batch:
@@ -212,7 +214,10 @@ class Settler:
         What is not moved here for any reason is due, and its leader's to move.
         """
         if in_turn:
-            await self._state.commands.run([protocol.promote(self._state.keys, in_turn, 0)], partial=True)
+            call = protocol.promote(self._state.keys, in_turn, 0)
+            (answer,) = await self._state.commands.run([call], partial=True)
+            if isinstance(answer, Promoted):
+                self._state.observer.promoted(answer.moved)
 
     async def _run(self, calls: list[Call[Recorded]]) -> list[Recorded | HeadraceError]:
         """Returns what the calls came to; with them goes what there is to tell of runs that have started."""
@@ -243,9 +248,8 @@ class Settler:
     async def _bury(self, item: _Item, reason: str, error: str) -> None:
         delivery = item.held.delivery
         log.error("entry can't be handled and is set aside in dead", run=delivery.run_id, error=error)
-        retention = self._state.config.retention
         bad = BadEntry(delivery.entry, reason, error, delivery.event_id, delivery.job_id, delivery.ordering_key)
-        await self._state.commands.run([protocol.bury(self._state.keys, delivery.queue, bad, retention)])
+        await bury(self._state, delivery.queue, bad)
         self._hand.settled(item.held)
 
     def _done(self, group: list[_Item], missed: list[int]) -> None:

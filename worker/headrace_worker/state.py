@@ -22,6 +22,7 @@ from headrace_worker import protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
 from headrace_worker.loops import wait_either
+from headrace_worker.observer import Observer
 from headrace_worker.protocol import Registration
 from headrace_worker.route import fingerprint_of, subscriptions_of
 
@@ -41,11 +42,14 @@ class WorkerState:
         keys: those of the partition.
         name: new at each start and, for this partition, after each fencing.
         seal: the app's codec at work here; None where it has none.
+        observer: hears what happens.
         is_registered: set while the name has a lease, so that what is read under it can be rescued.
         has_seat: set while this worker may dispatch.
         is_leader: set while it promotes and rescues.
         stopping: set once it takes no new work.
         lease_until: until when the lease surely holds, by the monotonic clock in seconds; the lease's thread sets it.
+        server_ahead_s: the server's time less the monotonic clock's, as of the last renewal and off by at most its
+            round trip; None before the first.
         renewed: set at each renewal.
         connections: how many were made. After a new one the server may know less, or have put more into our hands,
             than it has told us: a lost connection that nobody was reading from fails no call.
@@ -68,6 +72,7 @@ class WorkerState:
         self.config = config
         self.seal = Seal.of(app.codec, keys.namespace)
         self.name = new_name()
+        self.observer = Observer()
         self._on_name = on_name
         names = config.queues if config.queues is not None else app.queues
         self.queues = tuple(protocol.queue_stream(keys, app.name, name) for name in names)
@@ -80,6 +85,7 @@ class WorkerState:
         self.is_leader = asyncio.Event()
         self.stopping = asyncio.Event()
         self.lease_until = 0.0
+        self.server_ahead_s: float | None = None
         self.renewed = asyncio.Event()
         self.connections = 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -32,7 +32,16 @@ _MAX_FAILED_STARTS = 5
 class Supervisor:
     """Runs a number of processes of the same command until it is told to stop."""
 
-    def __init__(self, command: Sequence[str], processes: int, *, url: str, partitions: Partitions) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        processes: int,
+        *,
+        url: str,
+        partitions: Partitions,
+        env: Mapping[str, str] | None = None,
+        on_end: Callable[[int], None] | None = None,
+    ) -> None:
         """Nothing is started yet.
 
         Args:
@@ -40,11 +49,15 @@ class Supervisor:
             processes: how many of it.
             url: the server's, where the leases of children that died are ended.
             partitions: those of the namespace in which the leases are.
+            env: what the processes' environment has beside this one's.
+            on_end: is told the pid of each process that has ended.
         """
         self._command = command
         self._processes = processes
         self._url = url
         self._partitions = partitions
+        self._env = env
+        self._on_end = on_end
         self._children: set[Child] = set()
         self._signals: list[int] = []
         self._stopping = asyncio.Event()
@@ -75,7 +88,7 @@ class Supervisor:
             child.send_signal(number if len(self._signals) < 3 else signal.SIGKILL)
 
     async def _start(self) -> Child:
-        child = await Child.start(self._command)
+        child = await Child.start(self._command, env=self._env)
         self._children.add(child)
         for number in self._signals:  # those that came while it was being started
             child.send_signal(number)
@@ -104,6 +117,8 @@ class Supervisor:
         code = await child.wait()
         lived_s = asyncio.get_running_loop().time() - child.born_at
         self._children.discard(child)
+        if self._on_end is not None:
+            self._on_end(child.pid)
         if code != 0:
             if self._stopping.is_set() and child.heard.has_started:
                 self._exit_code = self._exit_code or FAILED

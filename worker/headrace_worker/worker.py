@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,6 +20,9 @@ from headrace_worker.hand import Hand
 from headrace_worker.partition import Partition
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState, new_name
+
+if TYPE_CHECKING:
+    from headrace_worker.metrics import Metrics  # with an extra only
 
 log = structlog.get_logger("headrace.worker")
 
@@ -36,6 +40,7 @@ class Worker:
         config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
         on_name: Callable[[str], None] | None = None,
         on_started: Callable[[], None] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """The worker is ready to run; nothing is connected yet.
 
@@ -49,6 +54,7 @@ class Worker:
             on_name: is told each name of this worker before anything is delivered to it, so that whoever sees the
                 process die can end its lease.
             on_started: is called once the worker takes runs.
+            metrics: counts what it does; several workers of a process may share them.
 
         Raises:
             ConfigurationError: no URL, a namespace that is no name, or no number of partitions.
@@ -62,6 +68,7 @@ class Worker:
         self._hurry: asyncio.Event | None = None
         self._on_name = on_name
         self._on_started = on_started
+        self._metrics = metrics
 
     async def run(self) -> None:
         """Returns after `stop`, once every run in hand has ended or is with another worker.
@@ -88,7 +95,7 @@ class Worker:
                 await preflight.check(state)
             for state in self._states:
                 await state.register()
-            await _Running(self._states, self._hurry).run_until_stopped(self._on_started)
+            await _Running(self._states, self._hurry, self._metrics).run_until_stopped(self._on_started)
         finally:
             for state in self._states:
                 await asyncio.shield(state.commands.close())
@@ -114,11 +121,14 @@ class Worker:
 class _Running:
     """One run of a worker, from its registration to its leave."""
 
-    def __init__(self, states: Sequence[WorkerState], hurry: asyncio.Event) -> None:
+    def __init__(self, states: Sequence[WorkerState], hurry: asyncio.Event, metrics: Metrics | None) -> None:
         self._states = states
         self._state = state = states[0]
         self._hurry = hurry
         self._hand = hand = Hand(state.config.concurrency)
+        if metrics is not None:
+            for each in states:
+                each.observer = metrics.watch(each, hand)
         settlers = [Settler(each, hand) for each in states]
         dispatchers = [Dispatcher(each) for each in states]
         self._executor = executor = Executor(state, hand, settlers, dispatchers[0].has_live)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,6 +23,10 @@ from headrace_worker.loading import load_app
 from headrace_worker.process import run_as_process
 from headrace_worker.supervisor import Supervisor
 from headrace_worker.worker import Worker
+
+if TYPE_CHECKING:
+    from headrace_worker.exposition import Endpoint
+    from headrace_worker.metrics import Metrics
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +54,21 @@ def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
 @_seconds("--retention", _RETENTION.success_s, "How long records are kept after success.")
 @_seconds("--failure-retention", _RETENTION.failure_s, "How long records are kept after failure.")
 @option("--allow-eviction", is_flag=True, help="Work on a server that may evict keys.")
+@option(
+    "--metrics-port",
+    envvar="HEADRACE_METRICS_PORT",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Serve metrics for Prometheus there; needs the extra `metrics`. 0: any free port.",
+)
+@option(
+    "--metrics-host",
+    envvar="HEADRACE_METRICS_HOST",
+    metavar="HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where metrics are served; 0.0.0.0 in a container.",
+)
 @log_options
 @with_server
 @click.option("--lifeline-fd", envvar=FD_VARIABLE, type=int, hidden=True)
@@ -58,6 +78,8 @@ def worker(
     target: str,
     processes: int,
     lifeline_fd: int | None,
+    metrics_port: int | None,
+    metrics_host: str,
     log_format: logs.LogFormat,
     log_level: str,
     **given: Any,
@@ -65,7 +87,8 @@ def worker(
     """Run the jobs of an app: MODULE is found in the current folder or installed, APP is its App in there.
 
     SIGTERM or SIGINT: no new runs, those that execute may go on for --grace; a second one: none may; a third ends
-    the process. With --processes, one that dies is replaced and its runs go to others at once.
+    the process. With --processes, one that dies is replaced and its runs go to others at once, and one address serves
+    the metrics of all.
 
     Exit code 1: the server can't be reached at the start, or worker processes die as they start. 2: the app can't be
     loaded, a setting is wrong, or the server is one that can't be worked with.
@@ -80,26 +103,44 @@ def worker(
     if processes < 1:
         raise click.UsageError("--processes must be 1 or more")
     config = _config(given)
+    endpoint = None if metrics_port is None else _endpoint(metrics_host, metrics_port)
     if processes > 1 and lifeline_fd is None:
-        command = cli_command(*sys.argv[1:])
-        partitions = resolve(server.namespace, server.partitions)
-        supervisor = Supervisor(command, processes, url=resolve_url(server.url), partitions=partitions)
-        sys.exit(asyncio.run(supervisor.run()))
-    hooks: dict[str, Callable[..., None]] = {}
+        sys.exit(_supervise(processes, server, endpoint))
+    app = load_app(target)
+    hooks: dict[str, Any] = {}
+    if endpoint is not None:
+        hooks["metrics"] = _metrics(server, None if processes > 1 else endpoint)
     if lifeline_fd is not None:
         line = Lifeline(lifeline_fd)
         line.stop_with_parent()
-        hooks = {"on_name": line.tell_name, "on_started": line.tell_started}
+        hooks |= {"on_name": line.tell_name, "on_started": line.tell_started}
     run_as_process(
-        Worker(
-            load_app(target),
-            server.url,
-            namespace=server.namespace,
-            partitions=server.partitions,
-            config=config,
-            **hooks,
-        )
+        Worker(app, server.url, namespace=server.namespace, partitions=server.partitions, config=config, **hooks)
     )
+
+
+def _endpoint(host: str, port: int) -> Endpoint:
+    from headrace_worker.exposition import Endpoint
+
+    return Endpoint(host, port)
+
+
+def _supervise(processes: int, server: Server, endpoint: Endpoint | None) -> int:
+    url, partitions = resolve_url(server.url), resolve(server.namespace, server.partitions)
+    serving = contextlib.nullcontext() if endpoint is None else endpoint.serving_others(url, partitions)
+    with serving as shared:
+        more: dict[str, Any] = {} if shared is None else {"env": shared.env, "on_end": shared.forget}
+        command = cli_command(*sys.argv[1:])
+        return asyncio.run(Supervisor(command, processes, url=url, partitions=partitions, **more).run())
+
+
+def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:
+    """Returns what counts for this process: served by itself or, without an endpoint, by its supervisor."""
+    from headrace_worker.metrics import Metrics
+
+    if endpoint is None:
+        return Metrics()
+    return endpoint.count_here(resolve_url(server.url), resolve(server.namespace, server.partitions))
 
 
 def _config(given: dict[str, Any]) -> WorkerConfig:

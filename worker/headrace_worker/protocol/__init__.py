@@ -38,6 +38,7 @@ from headrace_worker.protocol.living import (
     renew,
     unseat,
 )
+from headrace_worker.protocol.measuring import count_due, count_entries, count_held
 from headrace_worker.protocol.reading import (
     BELL_GROUP,
     DISPATCH_GROUP,
@@ -94,6 +95,9 @@ __all__ = [
     "Wake",
     "WorkerFacts",
     "bury",
+    "count_due",
+    "count_entries",
+    "count_held",
     "dispatch",
     "end_lease",
     "event_of",

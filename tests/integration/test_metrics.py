@@ -1,0 +1,303 @@
+"""Metrics agree with what workers do, outlive a killed process, and can be scraped whatever happens to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+from prometheus_client import CollectorRegistry
+
+from headrace import Client, Event
+from headrace.calls import Call
+from headrace.keys import Keys
+from headrace.partitions import Partitions
+from headrace.transport import AsyncTransport
+from headrace_worker import App, Worker, event_trigger, protocol
+from headrace_worker.depths import Depths
+from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.metrics import Metrics
+from headrace_worker.route import fingerprint_of, subscriptions_of
+from tests.apps.counted import app
+from tests.support.metrics import Scrape, scrape, scrape_here, served_at
+from tests.support.processes import Processes
+from tests.support.waiting import await_until, wait_until
+from tests.support.workers import Place, quick
+
+APP = "tests.apps.counted:app"
+SERVED = ("--metrics-port", "0", "--log-format", "json")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def settled(client: Client, *names: str) -> None:
+    """These events have been sent and have settled."""
+    sent = client.send_events([Event(name, payload="no number" if name == "typed" else None) for name in names])
+    for each in sent:
+        client.wait_for_event(each.id, 30)
+
+
+def until(url: str, condition: Callable[[Scrape], bool], what: str) -> Scrape:
+    """Returns the first scrape of which it is true: a reply is counted a moment after its event is settled."""
+    last: list[Scrape] = []
+
+    def is_true() -> bool:
+        last[:] = [scrape(url)]
+        return condition(last[0])
+
+    wait_until(is_true, 30, what=what, interval=0.05)
+    return last[0]
+
+
+def test_a_worker_tells_what_became_of_its_runs(processes: Processes, client: Client, namespace: str) -> None:
+    """Each outcome, retry and dead letter once, under the job's name; times in seconds; and a job's own metrics."""
+    url = served_at(processes.worker(APP, *SERVED))
+    settled(client, *["fine"] * 20, "flaky", "doomed", "slow", "typed")
+    seen = until(url, lambda now: now.sum("runs_settled_total") == 24, "24 runs that are counted")
+
+    ends = {
+        ("fine", "succeeded"): 20, ("flaky", "succeeded"): 1, ("doomed", "failed"): 1, ("slow", "timed_out"): 1,
+        ("typed", "invalid_payload"): 1, ("long", "succeeded"): 0,
+    }  # fmt: skip
+    for (job, status), count in ends.items():
+        labels = {"namespace": namespace, "app": "counted", "job": job, "status": status}
+        assert seen.has("runs_settled_total", **labels)
+        assert seen.sum("runs_settled_total", **labels) == count
+    assert (seen.sum("events_dispatched_total"), seen.sum("runs_queued_total")) == (24, 24)
+    assert seen.sum("attempts_begun_total") == 26
+    assert (seen.sum("attempts_failed_total", job="flaky"), seen.sum("attempts_failed_total")) == (2, 4)
+    assert (seen.sum("runs_retried_total", job="flaky"), seen.sum("runs_retried_total")) == (2, 2)
+    assert seen.sum("due_promoted_total") == 2
+    assert [seen.sum("dead_letters_total", reason=reason) for reason in ("failed", "timed_out")] == [1, 1]
+    assert seen.sum("dead_letters_total") == len(client.list_dead().entries) == seen.sum("dead_entries") == 3
+    assert seen.sum("settles_stale_total") == 0
+    assert seen.sum("run_execution_seconds_count", job="fine") == 20
+    assert 20 * 0.009 <= seen.sum("run_execution_seconds_sum", job="fine") < 60
+    assert [seen.sum("run_execution_seconds_bucket", job="fine", le=le) for le in ("0.005", "+Inf")] == [0, 20]
+    assert seen.sum("run_wait_seconds_count") >= 24
+    assert seen.sum("run_wait_seconds_sum") < 60
+    assert (seen.sum("slots"), seen.sum("server_up")) == (100, 1)
+    assert "calls_of_my_own_total 20.0" in seen.text
+
+
+def test_a_worker_tells_when_it_last_looked_for_runs(processes: Processes, client: Client) -> None:
+    """The times are of now, and go on while there is nothing to do; what is in hand is seen while it is."""
+    before = time.time()
+    worker = processes.worker(APP, *SERVED, "--lease", "1", "--grace", "0")
+    url = served_at(worker)
+    first = until(url, lambda now: now.sum("last_poll_timestamp_seconds") > before, "a worker")
+    assert before <= first.sum("last_renewal_timestamp_seconds") <= time.time()
+    client.send_events([Event("long")] * 3)
+    until(url, lambda now: now.sum("runs_in_hand") == 3, "three runs in hand")
+
+    def has_moved(now: Scrape) -> bool:
+        names = ("last_poll_timestamp_seconds", "last_renewal_timestamp_seconds")
+        return all(now.sum(name) > first.sum(name) for name in names)
+
+    until(url, has_moved, "a later look and renewal")
+    worker.terminate()
+    assert worker.wait() == 0
+
+
+def test_what_killed_processes_had_counted_stays(processes: Processes, client: Client, tmp_path: Path) -> None:
+    """One address serves them all; the slots of a dead process are gone, those of its successor are there."""
+    options = ("--processes", "2", "--concurrency", "3", "--lease", "600")
+    supervisor = processes.worker(APP, *SERVED, *options, env={"TMPDIR": str(tmp_path)})
+    url = served_at(supervisor)
+    until(url, lambda now: now.sum("slots") == 6, "two processes")
+    settled(client, *["fine"] * 40)
+    until(url, lambda now: now.sum("runs_settled_total", status="succeeded") == 40, "40 runs that are counted")
+    for pid in {int(pid) for pid in re.findall(r'"worker": "\S+-(\d+)-\w+"', supervisor.output)}:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.output.count('"worker started"') == 4, 30, what="their successors")
+    after = until(url, lambda now: now.sum("slots") == 6, "their slots")
+    assert after.sum("runs_settled_total", status="succeeded") == 40
+    assert after.sum("run_execution_seconds_count") == 40
+    assert "calls_of_my_own_total 40.0" in after.text
+    settled(client, *["fine"] * 5)
+    until(url, lambda now: now.sum("runs_settled_total", status="succeeded") == 45, "45 runs that are counted")
+    (folder,) = tmp_path.glob("headrace-metrics-*")
+    supervisor.terminate()
+    assert supervisor.wait() == 0
+    assert not folder.exists()
+
+
+def test_a_folder_that_the_environment_names_is_kept(processes: Processes, client: Client, tmp_path: Path) -> None:
+    """One process serves what all that use it have counted, those of before too."""
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for count in (3, 6):
+        worker = processes.worker(APP, *SERVED, env=env)
+        url = served_at(worker)
+        settled(client, *["fine"] * 3)
+        until(url, lambda now, count=count: now.sum("runs_settled_total") == count, f"{count} runs")  # type: ignore[misc]
+        worker.terminate()
+        assert worker.wait() == 0
+    assert list(tmp_path.glob("counter_*.db"))
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "said"),
+    [
+        (["--metrics-port", "70000"], {}, "--metrics-port"),
+        ([], {"HEADRACE_METRICS_PORT": "-1"}, "--metrics-port"),
+        (["--metrics-port", "TAKEN"], {}, "give another --metrics-port or --metrics-host"),
+        (["--metrics-port", "TAKEN", "--processes", "2"], {}, "give another --metrics-port or --metrics-host"),
+        (["--metrics-port", "0", "--metrics-host", "192.0.2.1"], {}, "metrics can't be served on 192.0.2.1:0"),
+        (["--metrics-port", "0"], {"PROMETHEUS_MULTIPROC_DIR": "/nonexistent"}, "no such folder exists"),
+    ],
+)
+def test_metrics_that_cannot_be_served_stop_the_start(
+    processes: Processes, options: list[str], env: dict[str, str], said: str
+) -> None:
+    """One line says what to change, before anything is started; the exit code is 2."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = str(other.getsockname()[1])
+        options = [taken if each == "TAKEN" else each for each in options]
+        worker = processes.worker(APP, *options, env=env)
+        assert worker.wait() == 2
+    (line,) = worker.output.splitlines()
+    assert line.startswith("Error: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("options", [["--metrics-port", "0", "--processes", "2"], []])
+def test_without_the_extra_the_error_names_it(processes: Processes, options: list[str]) -> None:
+    """A worker without metrics needs no package for them."""
+    code = "import sys; sys.modules['prometheus_client'] = None; from headrace_worker.cli import main; main()"
+    worker = processes.python("-c", code, "worker", "tests.apps.everyday:app", *options)
+    if not options:
+        worker.wait_for_line("worker started")
+        return
+    assert worker.wait() == 2
+    assert worker.output == (
+        'Error: metrics need the package prometheus-client: pip install "headrace-worker[metrics]"\n'
+    )
+
+
+def test_depths_are_what_waits(
+    url: str, namespace: str, redis: redis_py.Redis, registry: CollectorRegistry, request: pytest.FixtureRequest
+) -> None:
+    """Of all queues and partitions together; runs in a worker's hands do not wait."""
+    partitions = Partitions(namespace, 2)
+    depths = Depths(url, partitions)
+    request.addfinalizer(depths.close)
+    registry.register(depths)
+    for keys in partitions.all:
+        redis.xadd(keys.events, {"i": "x"})
+        redis.zadd(keys.due, {"e:x": 1, "e:y": 2})
+        redis.xadd(keys.dead, {"reason": "failed"})
+        redis.sadd(keys.queues, "app/mail", "app/idle", "other/default")
+        for app_name, queue in (("app", "mail"), ("app", "idle"), ("other", "default")):
+            redis.xgroup_create(keys.queue(app_name, queue), "workers", "0", mkstream=True)
+        for _ in range(5):
+            redis.xadd(keys.queue("app", "mail"), {"e": "x"})
+        redis.xreadgroup("workers", "w", {keys.queue("app", "mail"): ">"}, count=2)
+    seen = scrape_here(registry)
+    assert {name: seen.sum(f"{name}_entries") for name in ("events", "due", "dead", "queue")} == {
+        "events": 2, "due": 4, "dead": 2, "queue": 6,
+    }  # fmt: skip
+    for app_name, queue, count in (("app", "mail", 6), ("app", "idle", 0), ("other", "default", 0)):
+        assert seen.has("queue_entries", namespace=namespace, app=app_name, queue=queue)
+        assert seen.sum("queue_entries", app=app_name, queue=queue) == count
+
+
+def test_a_server_that_is_away_fails_no_scrape(
+    make_server: Callable[..., EmbeddedServer], registry: CollectorRegistry, request: pytest.FixtureRequest
+) -> None:
+    """It is said to be away, and no depth is made up; later it is there again."""
+    own = make_server()
+    depths = Depths(own.url, Partitions("away"))
+    request.addfinalizer(depths.close)
+    registry.register(depths)
+    assert scrape_here(registry).sum("server_up") == 1
+    own.kill()
+    wait_until(lambda: scrape_here(registry).sum("server_up") == 0, 20, what="an outage that is noticed")
+    away = scrape_here(registry)
+    assert away.has("server_up", namespace="away")
+    assert not away.has("events_entries")
+    own.start()
+    wait_until(lambda: scrape_here(registry).sum("server_up") == 1, 20, what="the server")
+
+
+def counting(place: Place, app: App, registry: CollectorRegistry, **settings: Any) -> Worker:
+    """Returns a worker on this event loop that counts."""
+    config = quick(grace_s=0.0, **settings)
+    return Worker(app, place.url, namespace=place.namespace, config=config, metrics=Metrics(registry))
+
+
+async def test_what_is_put_back_or_set_aside_is_counted(
+    place: Place, client: Client, redis: redis_py.Redis, namespace: str, registry: CollectorRegistry
+) -> None:
+    """Rescued, released and buried runs; and no job that only an entry names becomes a label."""
+    keys = Keys(namespace)
+    queue = keys.queue("counted", "default")
+    client.send_events([Event("long")] * 2)
+    async with place.working(app, queues=("elsewhere",)):  # it dispatches, and takes none
+        await await_until(lambda: redis.xlen(queue) == 2, 30, what="two runs")
+    await register_dead(place.url, keys, app)
+    redis.xreadgroup("workers", "dead", {queue: ">"}, count=1)
+    redis.xadd(queue, {"e": "x", "j": "evil-job", "s": "no state", "b": "b"})
+
+    async with place.running(counting(place, app, registry, lease_s=1.0)):
+        await await_until(lambda: scrape_here(registry).sum("runs_in_hand") == 2, 30, what="both runs in hand")
+    seen = scrape_here(registry)
+    assert seen.sum("dead_letters_total", app="counted", job="(unknown)", reason="unreadable") == 1
+    assert seen.sum("dead_letters_total") == 1
+    assert seen.sum("runs_rescued_total", app="counted", queue="default") == 1
+    assert seen.sum("runs_released_total", app="counted", queue="default") == 2
+    assert seen.sum("attempts_begun_total", job="long") == 2
+    assert seen.sum("runs_settled_total") == 0
+    assert "evil-job" not in seen.text
+
+
+async def test_an_outcome_that_comes_too_late_is_counted_as_stale(
+    place: Place, client: Client, redis: Any, namespace: str, registry: CollectorRegistry
+) -> None:
+    """And not as settled: another worker had the run by then."""
+    gate, begun = asyncio.Event(), asyncio.Event()
+    gated = App("gated")
+
+    @gated.job(id="wait", trigger=event_trigger("wait"))
+    async def wait() -> None:
+        begun.set()
+        await gate.wait()
+
+    keys, sent = Keys(namespace), client.send_event(Event("wait"))
+    queue = protocol.queue_stream(keys, "gated", "default")
+    async with place.running(counting(place, gated, registry, concurrency=1)):
+        await asyncio.wait_for(begun.wait(), 30)
+        (entry,) = (name.decode() for name, _ in redis.xrange(queue.key))
+        held = protocol.HeldEntry(entry, keys.event(sent.id), "gated/wait")
+        await ask(place.url, protocol.release(queue, [held]))  # as a rescue does
+        gate.set()
+        await await_until(lambda: client.get_event(sent.id).is_settled, 30, what="its end")
+    seen = scrape_here(registry)
+    assert seen.sum("settles_stale_total", job="wait") == 1
+    assert seen.sum("runs_settled_total") == seen.sum("runs_settled_total", job="wait", status="succeeded") == 1
+    assert seen.sum("run_execution_seconds_count") == 1
+    assert seen.sum("attempts_begun_total") == 2
+
+
+async def ask(url: str, call: Call[Any]) -> None:
+    """The server has done what the call asks for."""
+    transport = AsyncTransport(url)
+    await transport.run([call])
+    await transport.close()
+
+
+async def register_dead(url: str, keys: Keys, app: App) -> None:
+    """A worker named `dead` has a lease that has run out."""
+    blob = subscriptions_of(app)
+    registration = protocol.Registration(app.name, fingerprint_of(blob), blob, app.queues)
+    await ask(url, protocol.register(keys, "dead", 1, registration))

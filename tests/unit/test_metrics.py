@@ -1,0 +1,137 @@
+"""Facts become metrics: what is added in batches is what would have been added one by one, under bounded names."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram
+
+from headrace.codec import RunState
+from headrace.partitions import Partitions
+from headrace_worker import App, WorkerConfig, event_trigger, protocol
+from headrace_worker.delivery import Delivery
+from headrace_worker.hand import Hand
+from headrace_worker.metrics import Metrics
+from headrace_worker.observer import Observer
+from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
+from headrace_worker.state import WorkerState
+from tests.support.metrics import Scrape, scrape_here
+
+
+class _Scene:
+    """An app with the jobs `a` and `b`, and what counts for it."""
+
+    def __init__(self) -> None:
+        app = App("app")
+        for job in ("a", "b"):
+
+            @app.job(id=job, trigger=event_trigger("x"))
+            async def function() -> None: ...
+
+        self.state = WorkerState(app, Partitions("prod"), "redis://localhost:1", WorkerConfig())
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+        self.observer = self.metrics.watch(self.state, Hand(7))
+        self.queue = protocol.queue_stream(self.state.keys, "app", "default")
+        self.events = protocol.events_stream(self.state.keys)
+
+    def delivery(self, job: str = "a", state: RunState | None = None, queued_ms: int = 1_000) -> Delivery:
+        return Delivery(self.queue, f"{queued_ms}-0", "e", job, state or RunState(), b"", 0)
+
+    @property
+    def seen(self) -> Scrape:
+        return scrape_here(self.registry)
+
+
+@pytest.fixture
+def scene() -> _Scene:
+    return _Scene()
+
+
+def test_durations_that_are_added_at_once_are_counted_as_one_by_one(scene: _Scene) -> None:
+    """In every bucket, at its very bound and beyond the last."""
+    many = scene.metrics.execution.labels("prod", "app", "a")
+    bounds = [each for each in many._upper_bounds if each != float("inf")]
+    drawn = [random.expovariate(1) for _ in range(200)] + [0.0, 5_000.0, *bounds]
+    one = Histogram("one", "One by one.", registry=None, buckets=many._upper_bounds)
+    for seconds in drawn:
+        one.observe(seconds)
+    many.observe_all(drawn)
+    assert [bucket.get() for bucket in many._buckets] == [bucket.get() for bucket in one._buckets]
+    assert many._sum.get() == pytest.approx(one._sum.get())
+
+
+def test_ends_are_counted_by_job_and_status(scene: _Scene) -> None:
+    """Each with its dead letter where it is one; the dropped are stale and nothing else."""
+    ends = [
+        Settled(scene.delivery("a"), "s", 20, "", b""), Settled(scene.delivery("a"), "s", 30, "", b""),
+        Settled(scene.delivery("b"), "f", 40, "failed", b""), Settled(scene.delivery("b"), "c", 0, "", b""),
+        Settled(scene.delivery("b"), "s", 50, "", b""), Settled(scene.delivery("a"), "f", 0, "lost", b""),
+    ]  # fmt: skip
+    scene.observer.settled(ends, [1, 4])
+    seen = scene.seen
+    counts = {("a", "succeeded"): 1, ("a", "failed"): 1, ("b", "failed"): 1, ("b", "canceled"): 1}
+    assert {key: seen.sum("runs_settled_total", job=key[0], status=key[1]) for key in counts} == counts
+    assert seen.sum("runs_settled_total") == 4
+    assert [seen.sum("settles_stale_total", job=job) for job in "ab"] == [1, 1]
+    assert [seen.sum("dead_letters_total", reason=reason) for reason in ("failed", "lost")] == [1, 1]
+    assert seen.sum("run_execution_seconds_sum") == pytest.approx(0.06)
+    assert seen.sum("run_execution_seconds_count") == 3  # a lost run was not called
+
+
+def test_a_wait_for_another_worker_is_no_retry(scene: _Scene) -> None:
+    """Only what is attempted again is."""
+    state = RunState(attempt=2)
+    waits = [
+        Retried(scene.delivery(state=state), RunState(attempt=3).text(), 5, 100, b""),
+        Retried(scene.delivery(state=state), RunState(attempt=2, unknown_since_ms=9).text(), 0, 100, b""),
+    ]
+    scene.observer.settled(waits, [])
+    assert scene.seen.sum("runs_retried_total", job="a") == scene.seen.sum("run_execution_seconds_count") == 1
+
+
+def test_jobs_that_the_app_does_not_have_share_one_name(scene: _Scene) -> None:
+    """However many entries name however many."""
+    scene.observer.began([scene.delivery(f"evil-{number}") for number in range(5)])
+    scene.observer.failed(scene.delivery("evil-5"))
+    scene.observer.settled([Settled(scene.delivery("evil-6"), "f", 0, "unknown_job", b"")], [])
+    scene.observer.buried(scene.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
+    seen = scene.seen
+    assert "evil" not in seen.text
+    assert seen.sum("attempts_begun_total", job="(unknown)") == 5
+
+
+def test_a_wait_is_measured_by_the_servers_clock(scene: _Scene) -> None:
+    """Before that is known none is; one that seems to have begun before it was queued did not wait."""
+    server_ahead_s = 1_000_000.0
+    queued_ms = round((time.monotonic() + server_ahead_s) * 1000) - 60_000
+    run, early = scene.delivery(queued_ms=queued_ms), scene.delivery(queued_ms=queued_ms + 3_600_000)
+    scene.observer.began([run])
+    assert scene.seen.sum("run_wait_seconds_count") == 0
+    scene.state.server_ahead_s = server_ahead_s
+    scene.observer.began([run, early])
+    assert scene.seen.sum("run_wait_seconds_count") == 2
+    assert 60 <= scene.seen.sum("run_wait_seconds_sum") < 120
+
+
+def test_what_happens_to_entries_is_counted_by_their_streams(scene: _Scene) -> None:
+    """Events have no queue."""
+    for stream in (scene.queue, scene.events):
+        scene.observer.rescued(stream, 3)
+        scene.observer.released(stream, 2)
+    scene.observer.promoted(4)
+    scene.observer.dispatched(10, Dispatched(6, 12, 1))
+    seen = scene.seen
+    assert seen.sum("runs_rescued_total", app="app", queue="default") == seen.sum("runs_rescued_total") == 3
+    assert seen.sum("events_rescued_total") == 3
+    assert seen.sum("runs_released_total", app="app", queue="default") == seen.sum("runs_released_total") == 2
+    names = ("due_promoted_total", "events_dispatched_total", "runs_queued_total", "dispatches_stale_total")
+    assert [seen.sum(name) for name in names] == [4, 6, 12, 3]
+
+
+def test_an_observer_that_counts_hears_of_everything() -> None:
+    """Nothing that a step tells is left to the one that makes nothing of it."""
+    told = {name for name in vars(Observer) if not name.startswith("_")}
+    assert told <= set(vars(type(_Scene().observer)))

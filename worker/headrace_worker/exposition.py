@@ -1,0 +1,114 @@
+"""Serves the metrics of a worker over HTTP: of this process, or of all the processes of a supervisor in one place.
+
+Needs the extra `metrics`. The endpoint answers anyone who reaches it, in threads of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from headrace import ConfigurationError
+from headrace.partitions import Partitions
+from headrace_worker.metrics import Metrics  # first: it says what is not installed
+
+# isort: split
+from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from headrace_worker.depths import Depths
+
+log = structlog.get_logger("headrace.metrics")
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which processes keep their metrics; prometheus-client reads it when it is imported."""
+
+
+class Shared:
+    """A folder in which several processes keep their metrics."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.registry = CollectorRegistry()
+        MultiProcessCollector(self.registry, str(folder))  # type: ignore[no-untyped-call]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the environment of such a process has to hold when it starts."""
+        return {FOLDER_VARIABLE: str(self._folder)}
+
+    def forget(self, pid: int) -> None:
+        """What an ended process had in hand counts no more; what it had counted stays."""
+        mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+
+
+class Endpoint:
+    """Where the metrics of a worker are served."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Nothing is served yet.
+
+        Args:
+            host: whose address to listen on.
+            port: 0 is any that is free.
+
+        Raises:
+            ConfigurationError: the environment names a folder that does not exist.
+        """
+        self._host = host
+        self._port = port
+        self._given_folder = _given_folder()
+
+    def count_here(self, url: str, partitions: Partitions) -> Metrics:
+        """Returns what counts for this process, which is served from now on, beside metrics that jobs make themselves.
+
+        Raises:
+            ConfigurationError: the address can't be served on.
+        """
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asks for
+        folder = self._given_folder
+        self._serve(REGISTRY if folder is None else Shared(folder).registry, Depths(url, partitions))
+        return Metrics()
+
+    @contextlib.contextmanager
+    def serving_others(self, url: str, partitions: Partitions) -> Iterator[Shared]:
+        """The metrics of all processes that share the folder are served; a folder of our own is removed at the end.
+
+        Raises:
+            ConfigurationError: the address can't be served on.
+        """
+        with contextlib.ExitStack() as stack:
+            folder = self._given_folder or stack.enter_context(_own_folder())
+            shared = Shared(folder)
+            stack.callback(self._serve(shared.registry, Depths(url, partitions)))
+            yield shared
+
+    def _serve(self, registry: CollectorRegistry, depths: Depths) -> Callable[[], None]:
+        """The registry is served, with the depths; returns what ends that."""
+        registry.register(depths)
+        try:
+            server, _ = start_http_server(self._port, self._host, registry)
+        except OSError as exc:
+            why = f"metrics can't be served on {self._host}:{self._port}: {exc.strerror or exc}"
+            raise ConfigurationError(f"{why}; give another --metrics-port or --metrics-host") from exc
+        log.info("metrics are served", url=f"http://{self._host}:{server.server_port}/metrics")
+        return server.shutdown
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="headrace-metrics-") as folder:
+        yield Path(folder)
+
+
+def _given_folder() -> Path | None:
+    if not (named := os.environ.get(FOLDER_VARIABLE)):
+        return None
+    if not Path(named).is_dir():
+        raise ConfigurationError(f"{FOLDER_VARIABLE} is {named!r}, and no such folder exists; make it, or unset it")
+    return Path(named)

@@ -1,0 +1,197 @@
+"""Counts what a worker does, for Prometheus: one batch of facts is a few additions, not some for each run.
+
+Needs the extra `metrics`. No label ever holds what comes from outside: neither names nor ids of events, and no job but
+those of the worker's app.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from headrace import ConfigurationError
+from headrace.codec import STATUS_OF
+from headrace_worker.delivery import Delivery, Stream
+from headrace_worker.hand import Hand
+from headrace_worker.observer import Observer
+from headrace_worker.outcome import LOST, SEALED, UNKNOWN_JOB
+from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
+from headrace_worker.state import WorkerState
+
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+except ModuleNotFoundError as exc:
+    needed = 'metrics need the package prometheus-client: pip install "headrace-worker[metrics]"'
+    raise ConfigurationError(needed) from exc
+
+_BOUNDS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
+_UNKNOWN = "(unknown)"
+"""Stands for a job that the worker's app does not have; no job can be named so."""
+_NOT_CALLED = frozenset({LOST, UNKNOWN_JOB, SEALED, "invalid_payload"})
+_FINAL = ("succeeded", "failed", "timed_out", "canceled", "invalid_payload")
+_JOB = ("namespace", "app", "job")
+_QUEUE = ("namespace", "app", "queue")
+
+
+class _Durations(Histogram):
+    """A histogram that takes many durations at once."""
+
+    def observe_all(self, seconds: Sequence[float]) -> None:
+        """Each is observed, with one addition for each bucket that one falls into."""
+        for place, count in Tally(bisect_left(self._upper_bounds, each) for each in seconds).items():
+            self._buckets[place].inc(count)
+        self._sum.inc(sum(seconds))
+
+
+class Metrics:
+    """The metrics of this process's workers: give it to each `Worker`, and serve the registry as you like.
+
+    In a process that has PROMETHEUS_MULTIPROC_DIR in its environment they are kept in files there, which outlive it.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Every metric is in the registry; a registry takes them once."""
+
+        def counter(name: str, text: str, labels: Sequence[str] = _JOB) -> Counter:
+            return Counter(f"headrace_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, mode: Literal["livesum", "livemin"], labels: Sequence[str]) -> Gauge:
+            return Gauge(f"headrace_{name}", text, labels, registry=registry, multiprocess_mode=mode)
+
+        def durations(name: str, text: str) -> _Durations:
+            return _Durations(f"headrace_{name}", text, _JOB, registry=registry, buckets=_BOUNDS_S)
+
+        everywhere = ("namespace",)
+        of_partition = ("namespace", "app", "partition")
+        self.dispatched = counter("events_dispatched_total", "Events dispatched.", everywhere)
+        self.queued = counter("runs_queued_total", "Runs made of events by dispatch.", everywhere)
+        self.stale_dispatches = counter(
+            "dispatches_stale_total", "Events to dispatch that others had dispatched.", everywhere
+        )
+        self.promoted = counter("due_promoted_total", "Delayed events and waiting runs that became due.", everywhere)
+        self.begun = counter("attempts_begun_total", "Attempts begun.")
+        self.failed = counter("attempts_failed_total", "Attempts that raised, or ran out of time.")
+        self.settled = counter("runs_settled_total", "Runs recorded as ended, by status.", (*_JOB, "status"))
+        self.retried = counter("runs_retried_total", "Runs recorded as waiting for their next attempt.")
+        self.stale = counter("settles_stale_total", "Outcomes dropped: the run was another's by then, or recorded.")
+        self.dead = counter("dead_letters_total", "Runs and entries set aside in dead, by reason.", (*_JOB, "reason"))
+        self.released = counter("runs_released_total", "Runs given back without an outcome.", _QUEUE)
+        self.rescued = counter("runs_rescued_total", "Runs taken from dead workers.", _QUEUE)
+        self.rescued_events = counter("events_rescued_total", "Undispatched events taken from others.", everywhere)
+        self.execution = durations("run_execution_seconds", "How long an attempt executed.")
+        self.wait = durations("run_wait_seconds", "From a run's entry into its queue to its start.")
+        self.in_hand = gauge("runs_in_hand", "Runs that take a slot.", "livesum", ("namespace", "app"))
+        self.slots = gauge("slots", "Runs that can be executed at once.", "livesum", ("namespace", "app"))
+        self.last_poll = gauge(
+            "last_poll_timestamp_seconds", "When a look for new runs was last complete.", "livemin", of_partition
+        )
+        self.last_renewal = gauge(
+            "last_renewal_timestamp_seconds", "When the lease was last renewed.", "livemin", of_partition
+        )
+
+    def watch(self, state: WorkerState, hand: Hand) -> Observer:
+        """Returns what counts the facts of a worker in one partition."""
+        return _Counting(self, state, hand)
+
+
+class _Counting(Observer):
+    def __init__(self, metrics: Metrics, state: WorkerState, hand: Hand) -> None:
+        self._metrics = metrics
+        self._state = state
+        self._hand = hand
+        self._namespace = state.keys.namespace
+        self._app = state.app.name
+        where = (self._namespace, self._app, str(state.keys.partition))
+        self._in_hand = metrics.in_hand.labels(*where[:2])
+        self._last_poll, self._last_renewal = metrics.last_poll.labels(*where), metrics.last_renewal.labels(*where)
+        metrics.slots.labels(*where[:2]).set(hand.slots)
+        self.polled()
+        self.renewed()
+        for job in state.app.jobs:  # a rate needs to know that there were none before the first
+            names: list[tuple[str, ...]] = [(job,)]
+            for each in (metrics.begun, metrics.failed, metrics.retried, metrics.stale):
+                self._add(each, dict.fromkeys(names, 0))
+            self._add(metrics.settled, {(job, status): 0 for status in _FINAL})
+
+    def polled(self) -> None:
+        self._last_poll.set(time.time())
+        self._in_hand.set(len(self._hand.held))
+
+    def renewed(self) -> None:
+        self._last_renewal.set(time.time())
+
+    def dispatched(self, asked: int, done: Dispatched) -> None:
+        metrics, namespace = self._metrics, self._namespace
+        metrics.dispatched.labels(namespace).inc(done.events)
+        metrics.queued.labels(namespace).inc(done.runs)
+        metrics.stale_dispatches.labels(namespace).inc(asked - done.events - done.lost)
+
+    def began(self, deliveries: Sequence[Delivery]) -> None:
+        jobs = [self._job(delivery.job_id) for delivery in deliveries]
+        self._add(self._metrics.begun, Tally((job,) for job in jobs))
+        ahead_s = self._state.server_ahead_s
+        if ahead_s is not None:
+            now_s = time.monotonic() + ahead_s
+            waits = [max(now_s - delivery.queued_ms / 1000, 0.0) for delivery in deliveries]
+            self._observe(self._metrics.wait, zip(jobs, waits, strict=True))
+        self._in_hand.set(len(self._hand.held))
+
+    def failed(self, delivery: Delivery) -> None:
+        self._add(self._metrics.failed, {(self._job(delivery.job_id),): 1})
+
+    def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
+        metrics, dropped = self._metrics, set(missed)
+        jobs = [self._job(record.delivery.job_id) for record in records]
+        kept = [pair for place, pair in enumerate(zip(jobs, records, strict=True)) if place not in dropped]
+        ends = [(job, record) for job, record in kept if isinstance(record, Settled)]
+        self._add(metrics.stale, Tally((jobs[place],) for place in dropped))
+        self._add(metrics.settled, Tally((job, STATUS_OF[end.letter]) for job, end in ends))
+        self._add(metrics.dead, Tally((job, end.reason) for job, end in ends if end.reason))
+        self._add(metrics.retried, Tally((job,) for job, record in kept if _is_attempted_again(record)))
+        called = [(job, record.elapsed_ms / 1000) for job, record in kept if _was_called(record)]
+        self._observe(metrics.execution, called)
+        self._in_hand.set(len(self._hand.held))
+
+    def buried(self, stream: Stream, bad: BadEntry) -> None:
+        app = stream.app
+        self._metrics.dead.labels(self._namespace, app, self._job(bad.job_id) if app else "", bad.reason).inc()
+
+    def released(self, stream: Stream, entries: int) -> None:
+        if stream.name:
+            self._metrics.released.labels(self._namespace, stream.app, stream.name).inc(entries)
+
+    def rescued(self, stream: Stream, entries: int) -> None:
+        if stream.name:
+            self._metrics.rescued.labels(self._namespace, stream.app, stream.name).inc(entries)
+        else:
+            self._metrics.rescued_events.labels(self._namespace).inc(entries)
+
+    def promoted(self, members: int) -> None:
+        self._metrics.promoted.labels(self._namespace).inc(members)
+
+    def _job(self, job_id: str) -> str:
+        return job_id if job_id in self._state.app.jobs else _UNKNOWN
+
+    def _add(self, counter: Counter, counts: Mapping[tuple[str, ...], int]) -> None:
+        for labels, count in counts.items():
+            counter.labels(self._namespace, self._app, *labels).inc(count)
+
+    def _observe(self, durations: _Durations, found: Iterable[tuple[str, float]]) -> None:
+        by_job: dict[str, list[float]] = defaultdict(list)
+        for job, seconds in found:
+            by_job[job].append(seconds)
+        for job, each in by_job.items():
+            durations.labels(self._namespace, self._app, job).observe_all(each)
+
+
+def _was_called(record: Settled | Retried) -> bool:
+    return record.reason not in _NOT_CALLED if isinstance(record, Settled) else _is_attempted_again(record)
+
+
+def _is_attempted_again(record: Settled | Retried) -> bool:
+    """Whether the run waits after an attempt, and not for a worker that has its job or its key."""
+    return isinstance(record, Retried) and record.state.partition(" ")[0] != str(record.delivery.state.attempt)

@@ -161,7 +161,7 @@ while True:
     running = asyncio.ensure_future(
         Supervisor([sys.executable, "-ISc", code], 2, url=url, partitions=Partitions(namespace)).run()
     )
-    await await_until(begun.exists)
+    await await_until(lambda: begun.exists() and begun.read_text() == "x")
     os.kill(os.getpid(), signal.SIGTERM)
     assert await running == 0
     assert ended.exists()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,9 +27,11 @@ class _Server:
     def __init__(self, *replies: Any) -> None:
         self.asked: list[Call[Any]] = []
         self.renewed = threading.Semaphore(0)
+        self.answered_at = 0.0
         self._replies = list(replies)
 
     def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        self.answered_at = time.monotonic()
         reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
         self.asked += calls
         self.renewed.release()
@@ -132,6 +135,56 @@ async def test_a_fenced_name_is_told_once_a_round() -> None:
     await scene.lease.stop()
     await asyncio.sleep(0)
     assert scene.answers == [(scene.state.name, Fenced())]
+
+
+async def test_the_lease_is_counted_from_when_it_was_asked_for() -> None:
+    """The server counts from when it hears of it, which may be long before its answer arrives."""
+    scene = _Scene(_Server(HELD))
+    scene.lease.start()
+    await scene.renewals(1)
+    await scene.lease.stop()
+    assert 0 < scene.state.lease_until <= scene.server.answered_at + 600
+
+
+async def test_a_fenced_name_has_no_lease() -> None:
+    """What is read under it must not begin."""
+    scene = _Scene(_Server([b"fenced"]))
+    scene.lease.start()
+    await scene.renewals(1)
+    await scene.lease.stop()
+    assert scene.state.lease_until == 0
+
+
+class _Registry:
+    """Answers what a worker asks for its registration, and can do something meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None] | None = None) -> None:
+        self.answered_at = 0.0
+        self._meanwhile = meanwhile
+
+    async def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        self.answered_at = time.monotonic()
+        if self._meanwhile is not None:
+            self._meanwhile()
+        return [1 for _ in calls]
+
+
+async def test_a_registration_is_a_lease_from_when_it_was_asked_for() -> None:
+    """As a renewal is."""
+    state = _Scene(_Server(HELD)).state
+    state.commands = registry = _Registry()  # type: ignore[assignment]
+    await state.register()
+    assert 0 < state.lease_until <= registry.answered_at + 600
+    assert state.is_registered.is_set()
+
+
+async def test_a_name_that_was_given_up_meanwhile_is_not_registered() -> None:
+    """Another one was taken while the server had the registration: that one has no lease yet."""
+    state = _Scene(_Server(HELD)).state
+    state.commands = _Registry(state.take_new_name)  # type: ignore[assignment]
+    await state.register()
+    assert not state.is_registered.is_set()
+    assert state.lease_until == 0
 
 
 @pytest.mark.parametrize(("stops", "movement"), [(False, 1), (True, -1)])

@@ -307,6 +307,14 @@ def a_lost_record_of_a_large_event(world: World) -> Step:
 
 
 @case
+def an_expired_record_of_an_entry_that_is_not_ours(world: World) -> Step:
+    """An event that another worker has dispatched, and whose record has gone since, is not told of as lost."""
+    changes = {"bell:app new-1": _RUNG}
+    batch = [Matched(EventEntry("5-0", "e1", 8, None), [_JOB])]
+    return _dispatch(world, batch, Dispatched(0, 0, 0), changes, full="refused")
+
+
+@case
 def a_lost_entry(world: World) -> Step:
     """An entry that was deleted while it was in hand is dispatched from the record."""
     event = _seed_event(world)
@@ -495,6 +503,23 @@ def an_event_out_of_other_hands(world: World) -> Step:
         "bell:app new-1": _RUNG,
     }
     return _dispatch(world, batch, Dispatched(2, 1, 0), changes, full="refused")
+
+
+@case
+def an_event_of_an_ordering_key_twice(world: World) -> Step:
+    """An event that was read from other hands, and whose entry has come meanwhile, is not behind itself."""
+    seed_line(world, "order:user:1", "e1")
+    event = _seed_event(world, ordering_key="user:1")
+    changes = _acknowledged() | {
+        "order:user:1 0": None,
+        f"{TURNS} 0": turn("e1"),
+        "queue:app/default new-1": _entry("e1"),
+        "event:e1 m": header(runs="1"),
+        "event:e1 r:app/job": run_line("q", "new-1"),
+        "bell:app new-1": _RUNG,
+    }
+    batch = [Matched(EventEntry("0-0", "e1", 8, None, "user:1"), [_JOB]), Matched(event, [_JOB])]
+    return _dispatch(world, batch, Dispatched(1, 1, 0), changes, full="refused")
 
 
 @case

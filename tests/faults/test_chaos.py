@@ -21,7 +21,8 @@ def assert_sound(played: Played) -> None:
     print(played.table())
     assert played.is_sound, f"replay it with: make chaos SEED={played.seed} DURATION={played.duration_s:g}"
     counts, report = played.report.counts, played.report
-    assert min(counts[name] for name in ("acknowledged", "delayed", "canceled", "runs dead", "workers lost")) > 0
+    expected = ("acknowledged", "delayed", "canceled", "with an ordering key", "runs dead", "workers lost")
+    assert min(counts[name] for name in expected) > 0
     assert report.repeats, "no function was called twice: the faults met nobody at work"
     assert set(report.faults) == set(FAULTS)
 

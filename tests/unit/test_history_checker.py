@@ -51,7 +51,7 @@ class Story:
     """A history in which everything went well, until a test changes it.
 
     `now` was sent for now, `later` at 1 s for 3 s, `dropped` at 1 s for 9 s and canceled at 2 s; each has a run of
-    `app/job`. `bad` ends in failure. ONE executed everything.
+    `app/job`. `bad` ends in failure. `step 1` to `step 3` have an ordering key. ONE executed everything.
     """
 
     def __init__(self) -> None:
@@ -68,12 +68,17 @@ class Story:
         self.events["dropped"] = FinalEvent("dropped", "canceled", due_ms=ms(9.0))
         self.send("bad", 1.0, job="app/doomed")
         self.run("bad", 1.02, job="app/doomed", status="failed")
+        for number in (1, 2, 3):
+            self.send(f"step {number}", 1.0 + number / 10, key="key")
+            self.run(f"step {number}", 1.0 + number / 10 + 0.05)
 
-    def send(self, event: str, when: float, *, delay_s: float = 0.0, job: str = "app/job") -> None:
+    def send(
+        self, event: str, when: float, *, delay_s: float = 0.0, job: str = "app/job", key: str = ""
+    ) -> None:  # fmt: skip
         """An event was sent and acknowledged 10 ms later, and its record says delivered."""
         delay_ms = round(delay_s * 1000)
         due_ms = ms(when) + delay_ms if delay_ms else 0
-        self.lines.append(Sending(**at(when), id=event, name="asked", jobs=(job,), delay_ms=delay_ms))
+        self.lines.append(Sending(**at(when), id=event, name="asked", jobs=(job,), delay_ms=delay_ms, key=key))
         delivered_ms = 0 if delay_ms else ms(when)
         self.lines.append(Acknowledged(**at(when + 0.01), id=event, due_ms=due_ms, delivered_ms=delivered_ms))
         self.events[event] = FinalEvent(event, "delivered", (), due_ms, due_ms + 2 if due_ms else delivered_ms)
@@ -127,7 +132,8 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
     """And what there was is counted."""
     report = Story().checked()
     assert broken(report) == []
-    expected = {"events": 4, "acknowledged": 4, "delayed": 2, "canceled": 1, "runs": 3, "calls": 3}
+    expected = {"events": 7, "acknowledged": 7, "delayed": 2, "canceled": 1, "runs": 6, "calls": 6}
+    expected |= {"with an ordering key": 3}
     assert {name: report.counts[name] for name in expected} == expected
     assert report.lateness_ms == {"p50": 2.0, "p99": 2.0, "worst": 2.0}
     assert report.repeats == {}
@@ -248,6 +254,28 @@ def roll_back_too_far(story: Story) -> None:
     story.lines.append(RolledBack(**at(9.0), since_ms=ms(6.0)))
 
 
+def move(story: Story, event: str, when: float) -> None:
+    """The run of the event is called and settled at another time."""
+    story.drop(Began, event)
+    story.drop(Ended, event)
+    story.drop(Settled, event)
+    story.call(event, when)
+    story.settle(event, when + 0.01)
+
+
+def overtake(story: Story) -> None:
+    move(story, "step 2", 1.4)
+
+
+def begin_before_the_end(story: Story) -> None:
+    move(story, "step 2", 1.159)
+
+
+def begin_beside_an_earlier_one(story: Story) -> None:
+    story.drop(Settled, "step 1")
+    story.settle("step 1", 1.36)
+
+
 BREAKS: dict[Callable[[Story], None], tuple[str, str]] = {
     lose: ("lost", "now"),
     leave_out_a_run: ("not delivered", "now:app/job"),
@@ -274,6 +302,9 @@ BREAKS: dict[Callable[[Story], None], tuple[str, str]] = {
     miss_a_route: ("not delivered", "now:app/late"),
     leave_an_entry: ("left over", "queue app/default"),
     end_by_itself: ("ended by itself", str(TWO)),
+    overtake: ("out of order", "step 2:app/job"),
+    begin_before_the_end: ("two at once", "step 2:app/job"),
+    begin_beside_an_earlier_one: ("two at once", "step 3:app/job"),
     roll_back_too_far: ("rolled back too far", str(ms(9.0))),
 }  # fmt: skip
 
@@ -464,3 +495,47 @@ def test_what_is_written_down_is_read_again(tmp_path: Any) -> None:
     diary.close()
     assert sorted(map(repr, read(tmp_path))) == sorted(map(repr, story.lines))
     assert [line.at for line in read(tmp_path)] == [line.at for line in in_order(story.lines)]
+
+
+def test_an_order_is_promised_of_sends_that_returned_for_now() -> None:
+    """An event that is delayed, or whose send did not return, may come at any time, but beside no other."""
+    for is_delayed in (True, False):
+        story = Story()
+        if is_delayed:
+            story.drop(Sending, "step 2")
+            story.send("step 2", 1.2, delay_s=0.2, key="key")
+            story.change("step 2", runs=(FinalRun("app/job", "succeeded"),))
+        else:
+            story.drop(Acknowledged, "step 2")
+        move(story, "step 2", 1.5)
+        assert broken(story.checked()) == []
+        move(story, "step 2", 1.359)
+        assert ("two at once", "step 2:app/job") in broken(story.checked())
+
+
+def test_a_loss_of_power_excuses_a_run_that_began_while_it_was_forgotten() -> None:
+    """The settling of the one before it was never listed; the order of the first calls is kept all the same."""
+    story = Story()
+    story.drop(Settled, "step 1")
+    story.call("step 1", 4.0, pid=TWO)
+    story.settle("step 1", 4.01)
+    story.drop(Settled, "step 2")
+    story.call("step 2", 4.1, pid=TWO)
+    story.settle("step 2", 4.11)
+    story.drop(Settled, "step 3")
+    story.call("step 3", 4.2, pid=TWO)
+    story.settle("step 3", 4.21)
+    assert ("two at once", "step 2:app/job") in broken(story.checked())
+    story.lines.append(RolledBack(**at(1.4), since_ms=ms(1.1)))
+    assert broken(story.checked()) == []
+
+
+def test_a_late_call_of_a_run_that_has_settled_is_beside_no_other() -> None:
+    """A worker that has lost its lease may still be in it; what it does has no effect."""
+    story = Story()
+    story.lines += [
+        Injected(**at(1.0), kind="worker stopped", until=1.3, pids=(TWO,)),
+        Named(**at(1.31), pid=TWO, name="two-anew"),
+    ]
+    story.call("step 1", 1.27, pid=TWO, until=1.4)
+    assert broken(story.checked()) == []

@@ -28,6 +28,8 @@ RETENTION = Retention(success_s=RETENTION_S, failure_s=RETENTION_S, dedupe_sende
 ENDS = {"chaos/doomed": "failed", "chaos/deaf": "timed_out", "chaos/poison": "failed"}
 """The jobs whose runs do not succeed."""
 _CHILD = "child"
+STEP = "step"
+"""An event with an ordering key."""
 _HEARD = {
     "load": ("chaos/quick", "chaos/plain", "chaos/flaky"),
     "long": ("chaos/long",),
@@ -37,6 +39,7 @@ _HEARD = {
     "poison": ("chaos/poison",),
     "parent": ("chaos/parent",),
     _CHILD: ("chaos/child",),
+    STEP: ("chaos/step", "chaos/stumbling"),
 }
 
 
@@ -76,6 +79,7 @@ def chaos(diary: Diary) -> App:
     _add_long(app, writer)
     _add_failing(app, writer)
     _add_family(app, writer)
+    _add_ordered(app, writer)
     return app
 
 
@@ -169,3 +173,18 @@ def _add_family(app: App, writer: _Writer) -> None:
     async def child(ctx: Context) -> None:
         with writer.call(ctx):
             await asyncio.sleep(0)
+
+
+def _add_ordered(app: App, writer: _Writer) -> None:
+    @app.job(id="step", trigger=event_trigger(STEP))
+    async def step(payload: dict[str, Any], ctx: Context) -> None:
+        with writer.call(ctx):
+            await asyncio.sleep(0.002 * payload["n"])
+
+    retry = Retry(max_attempts=2, min_delay=0.05, jitter=False)
+
+    @app.job(id="stumbling", trigger=event_trigger(STEP), retry=retry, queue="ordered")
+    async def stumbling(payload: dict[str, Any], ctx: Context) -> None:
+        with writer.call(ctx):
+            if ctx.run.attempt == 1 and payload["n"] % 4 == 0:
+                raise RuntimeError("the first attempt fails")

@@ -133,7 +133,7 @@ class Causes:
         death = self._deaths.get(before.pid)
         if death is not None and death.how != "stopped" and before.at <= death.at <= call.at:
             return f"worker {death.how}", death.at
-        if self._touches_rollback(before):
+        if self.touches_rollback(before):
             return ROLLED_BACK, before.at
         if (kept := self._kept_from_renewing(before, call)) is not None:
             return kept
@@ -172,7 +172,7 @@ class Causes:
         )
         return kept and any(call.at <= at <= call.at + _NOTICED_S for at in self._fencings(call.pid))
 
-    def _touches_rollback(self, call: Call) -> bool:
+    def touches_rollback(self, call: Call) -> bool:
         """Its delivery, the call or the settling of its run was under way when what the server did was lost."""
         until_ms = call.until_ms if call.until_ms is not None else call.ms
         settles = self._settles[f"{call.event}:{call.job}"]

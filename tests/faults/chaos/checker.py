@@ -28,6 +28,7 @@ from tests.faults.chaos.history import (
     Sending,
     Settled,
 )
+from tests.faults.chaos.ordering import Turn, overlapping, overtaken
 
 DEAD = frozenset({"failed", "timed_out", "invalid_payload"})
 
@@ -135,7 +136,7 @@ class _Checker:
         rules = (
             self._lost, self._runs, self._settled_once, self._called, self._repeated, self._early, self._canceled,
             self._duplicates, self._dead, self._died, self._in_time, self._recovered, self._rolled_back,
-            self._at_baseline,
+            self._at_baseline, self._in_order,
         )  # fmt: skip
         violations = tuple(violation for rule in rules for violation in rule())
         return Report(
@@ -331,6 +332,28 @@ class _Checker:
             if count:
                 yield Violation("left over", name, str(count))
 
+    def _in_order(self) -> Iterator[Violation]:
+        """Runs of an ordering key begin in the order of the sends, each when the one before it has settled."""
+        for turns in self._turns().values():
+            for before, turn in overlapping(turns):
+                if not self._causes.touches_rollback(turn.call):
+                    detail = f"began at {turn.call.ms}, and {before.call.event} settled at {before.settled_ms}"
+                    yield Violation("two at once", f"{turn.call.event}:{turn.call.job}", detail)
+            for after, turn in overtaken(turns):
+                detail = f"began at {turn.call.ms}, after {after.call.event}, which was sent later"
+                yield Violation("out of order", f"{turn.call.event}:{turn.call.job}", detail)
+
+    def _turns(self) -> dict[tuple[str, str], list[Turn]]:
+        """Returns the runs of each ordering key and job that were called and have settled."""
+        found: dict[tuple[str, str], list[Turn]] = defaultdict(list)
+        places = {event_id: place for place, event_id in enumerate(self._sent)}
+        for (event_id, job), calls in self._calls.items():
+            sent, settles = self._sent.get(event_id), self._settles.get(f"{event_id}:{job}")
+            if sent is not None and sent.sending.key and settles:
+                place = places[event_id] if sent.acknowledged and not sent.sending.delay_ms else -1
+                found[sent.sending.key, job].append(Turn(calls[0], settles[0].ms, place))
+        return found
+
     # the counts
 
     def _counts(self) -> dict[str, int]:
@@ -345,6 +368,7 @@ class _Checker:
             "not acknowledged, and there": known,
             "delayed": sum(each.sending.delay_ms > 0 for each in sent),
             "canceled": sum(each.canceled is not None for each in sent),
+            "with an ordering key": sum(bool(each.sending.key) for each in sent),
             "sent again": sum(isinstance(line, Repeated) for line in self._lines),
             "runs": len(runs),
             "runs dead": sum(run.status in DEAD for run in runs),

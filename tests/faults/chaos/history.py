@@ -28,12 +28,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Sending(Line, frozen=True, kw_only=True, tag=True):
-    """A send begins; `jobs` are those that hear the event, whatever else comes to hear it later."""
+    """A send begins; `jobs` are those that hear the event, whatever else comes to hear it later.
+
+    All sends with one ordering key are those of one process, one after the other.
+    """
 
     id: str
     name: str
     jobs: tuple[str, ...]
     delay_ms: int = 0
+    key: str = ""
 
 
 class Acknowledged(Line, frozen=True, kw_only=True, tag=True):

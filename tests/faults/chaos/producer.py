@@ -1,7 +1,8 @@
-"""A producer in a process of its own: `python -m tests.faults.chaos.producer SEED RATE`, until it is told to stop.
+"""A producer in a process of its own: `python -m tests.faults.chaos.producer SEED RATE KEYS`, until it is told to stop.
 
-What it sends is drawn from its seed. A send that fails is tried again with the same ids, or given up; whether its
-events arrived is not known then. HEADRACE_CHAOS_DIARY names the folder of the diaries.
+What it sends is drawn from its seed; some of it has one of so many ordering keys, which are its own. A send that fails
+is tried again with the same ids, or given up; whether its events arrived is not known then. HEADRACE_CHAOS_DIARY names
+the folder of the diaries.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any
 from ulid import ULID
 
 from headrace import Client, Event, HeadraceError, NotFound
-from tests.faults.chaos.app import RETENTION, jobs_of
+from tests.faults.chaos.app import RETENTION, STEP, jobs_of
 from tests.faults.chaos.history import Acknowledged, Canceled, Diary, Repeated, Sending, now
 
 _TRIES = 3
-_NAMES = {"load": 200, "parent": 20, "doomed": 10, "long": 10, "deaf": 3, "block": 1}
+_NAMES = {"load": 200, "parent": 20, "doomed": 10, "long": 10, "deaf": 3, "block": 1, STEP: 40}
 """What is sent how often."""
 _OWN_IDS = "chaos é {} \r\n:/"
 _REPEATED_AFTER_S = 1.0
@@ -38,16 +39,16 @@ class Sender:
         self._rng = rng
         self._delivered: list[tuple[float, Event]] = []
 
-    def send(self, name: str, count: int = 1, delay_s: float = 0.0) -> list[str]:
+    def send(self, name: str, count: int = 1, delay_s: float = 0.0, key: str = "") -> list[str]:
         """The events are with the server, or given up after three tries; returns their ids."""
         events = [self._event(name) for _ in range(count)]
         delay_ms = round(delay_s * 1000)
         for event in events:
             jobs = jobs_of(name, event.payload)
-            self._diary.add(Sending(**now(), id=str(event.id), name=name, jobs=jobs, delay_ms=delay_ms))
+            self._diary.add(Sending(**now(), id=str(event.id), name=name, jobs=jobs, delay_ms=delay_ms, key=key))
         for _ in range(_TRIES):
             try:
-                self._send(events, delay_s)
+                self._send(events, delay_s, key)
                 break
             except HeadraceError:
                 time.sleep(0.2)
@@ -73,11 +74,13 @@ class Sender:
                     continue
                 self._diary.add(Repeated(**now(), id=str(event.id), duplicate=sent.duplicate))
 
-    def _send(self, events: Sequence[Event], delay_s: float) -> None:
+    def _send(self, events: Sequence[Event], delay_s: float, key: str) -> None:
+        options: dict[str, Any] = {}
         if delay_s:
-            answers = self._client.send_events(events, deliver_after=delay_s)
-        else:
-            answers = self._client.send_events(events)
+            options["deliver_after"] = delay_s
+        if key:  # a release that knows of no keys is not asked for them
+            options["ordering_key"] = key
+        answers = self._client.send_events(events, **options)
         lines = [
             Acknowledged(
                 **now(),
@@ -89,7 +92,7 @@ class Sender:
             for sent in answers
         ]
         self._diary.add(*lines)
-        if not delay_s:
+        if not (delay_s or key):
             self._delivered += [(time.monotonic(), event) for event in events]
 
     def _event(self, name: str) -> Event:
@@ -106,20 +109,23 @@ def _millis(moment: Any) -> int:
     return round(moment.timestamp() * 1000) if moment is not None else 0
 
 
-def main(seed: int, rate: float) -> None:
+def main(seed: int, rate: float, keys: int) -> None:
     """Returns when SIGTERM has come and what was begun is done."""
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     rng = random.Random(seed)
     with Client(retention=RETENTION) as client:
         sender = Sender(client, Diary(Path(os.environ["HEADRACE_CHAOS_DIARY"])), rng)
-        names, weights = list(_NAMES), list(_NAMES.values())
+        often = {name: weight for name, weight in _NAMES.items() if keys or name != STEP}
+        names, weights = list(often), list(often.values())
         delayed: list[tuple[float, str]] = []
         while not over.is_set():
             name = rng.choices(names, weights)[0]
-            count = rng.choice((1, 1, 2, 5, 10)) if name == "load" else 1
-            delay_s = rng.uniform(0.05, 5.0) if name == "load" and rng.random() < 0.25 else 0.0
-            ids = sender.send(name, count, delay_s)
+            is_many = name in ("load", STEP)
+            count = rng.choice((1, 1, 2, 5, 10)) if is_many else 1
+            delay_s = rng.uniform(0.05, 5.0) if is_many and rng.random() < 0.25 else 0.0
+            key = f"{seed} é {{}}:{rng.randrange(keys)}" if name == STEP else ""
+            ids = sender.send(name, count, delay_s, key)
             if delay_s > 2 and rng.random() < 0.3:
                 delayed.append((time.monotonic() + rng.uniform(0, delay_s), ids[0]))
             while delayed and delayed[0][0] <= time.monotonic():
@@ -129,4 +135,4 @@ def main(seed: int, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

@@ -10,7 +10,8 @@ import msgspec
 from tests.faults.chaos.checker import Report
 
 _MOST_SHOWN = 30
-RULES = ("lost", "not delivered", "settled twice", "called twice", "early", "too late", "dead letters", "left over")
+RULES = ("lost", "not delivered", "settled twice", "called twice", "early", "too late", "dead letters", "left over",
+         "out of order", "two at once")  # fmt: skip
 """The rules that the table names even when nothing breaks them."""
 
 

@@ -29,6 +29,8 @@ from tests.support.waiting import wait_until
 
 _MARK = "chaos:mark"
 _HOUR_S = 3_600.0
+_KEYS = 4
+"""So many ordering keys each producer has."""
 _RELIED_ON_S = 6.0
 _STARTED = '"worker started"'
 Fsync = Literal["always", "everysec"]
@@ -269,11 +271,13 @@ class Stage:
         self._asked[post] = asked
 
     def start_producers(self) -> None:
-        """Two producers send, one of them over a line that can be cut."""
+        """Two producers send, one of them over a line that can be cut; ordering keys only where all know them."""
+        is_mixed = any(self.producer_releases) or any(post.release for post in self.posts)
+        rate, keys = str(self._rate / 2), str(0 if is_mixed else _KEYS)
         for number, url in enumerate((self.server.url, self.producer_line.url)):
             release = self.producer_releases[number]
             env = {"HEADRACE_URL": url, "HEADRACE_CHAOS_DIARY": str(self.folder / "diaries")}
-            args = ("-m", "tests.faults.chaos.producer", str(self._seed + number), str(self._rate / 2))
+            args = ("-m", "tests.faults.chaos.producer", str(self._seed + number), rate, keys)
             full_env = env | (release.env if release else {})
             self.producers.append(self.processes.python(*args, env=full_env, name="producer"))
 

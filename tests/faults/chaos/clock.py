@@ -19,7 +19,8 @@ def shift(offset_s: float) -> None:
         def now(cls, tz: tzinfo | None = None) -> Any:
             return datetime.now(tz) + timedelta(seconds=offset_s)
 
-    for name in ("headrace.settings", "headrace_worker.executor"):
+    of_clients = "headrace.settings" if "headrace.settings" in sys.modules else "headrace.client"  # in 0.1.0
+    for name in (of_clients, "headrace_worker.executor"):
         module: Any = sys.modules[name]
         assert module.datetime is datetime, f"{name} reads the time in another way now"
         module.datetime = Shifted

@@ -115,7 +115,8 @@ def test_what_killed_processes_had_counted_stays(processes: Processes, client: C
     options = ("--processes", "2", "--concurrency", "3", "--lease", "600")
     supervisor = processes.worker(APP, *SERVED, *options, env={"TMPDIR": str(tmp_path)})
     url = served_at(supervisor)
-    until(url, lambda now: now.sum("slots") == 6, "two processes")
+    wait_until(lambda: supervisor.output.count('"worker started"') == 2, 30, what="two processes")
+    assert scrape(url).sum("slots") == 6
     settled(client, *["fine"] * 40)
     until(url, lambda now: now.sum("runs_settled_total", status="succeeded") == 40, "40 runs that are counted")
     for pid in {int(pid) for pid in re.findall(r'"worker": "\S+-(\d+)-\w+"', supervisor.output)}:

@@ -79,17 +79,17 @@ def test_the_worker_needs_the_client_of_its_own_version(build_wheel: Callable[[s
     assert f"headrace=={client['Version']}" in worker.get_all("Requires-Dist", [])
 
 
-@pytest.mark.parametrize("distribution", ["producer", "worker"])
-def test_a_wheel_says_what_it_is(build_wheel: Callable[[str], zipfile.ZipFile], distribution: str) -> None:
+@pytest.mark.parametrize(("distribution", "package"), [("producer", "headrace"), ("worker", "headrace_worker")])
+def test_a_wheel_says_what_it_is(
+    build_wheel: Callable[[str], zipfile.ZipFile], distribution: str, package: str
+) -> None:
     """Its licence is in it, its version that of the code, and it asks for a Python that it runs on."""
     wheel = build_wheel(distribution)
     about = metadata(wheel)
     assert about["License-Expression"] == "MIT"
     assert any(name.endswith("/LICENSE") for name in wheel.namelist())
     assert about["Requires-Python"] == ">=3.11"
-    if distribution == "producer":
-        code = wheel.read("headrace/__init__.py").decode()
-        assert f'__version__ = "{about["Version"]}"' in code
+    assert f'__version__ = "{about["Version"]}"' in wheel.read(f"{package}/__init__.py").decode()
 
 
 def test_the_client_can_be_installed_alone(build_wheel: Callable[[str], zipfile.ZipFile], tmp_path: Path) -> None:

@@ -51,6 +51,16 @@ def test_thirty_lines_are_not_many_more() -> None:
     assert len([line for line in job.splitlines() if line.strip()]) <= 30
 
 
+@pytest.mark.parametrize("package", ["producer/headrace", "worker/headrace_worker"])
+def test_the_modules_of_the_design_page_are_there(package: str) -> None:
+    """Its tables name nothing that is not there, and nothing twice."""
+    text = (ROOT / "docs/design.md").read_text("utf-8")
+    (table,) = re.findall(rf"^\| in `{package}` \|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    named = re.findall(r"`(\w+)`", table)
+    assert len(named) == len(set(named)) > 20
+    assert set(named) <= {path.stem for path in (ROOT / package).iterdir()}
+
+
 def test_the_codec_of_the_security_page_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """An object with the two methods that the page shows is a codec to a client and to an app."""
     monkeypatch.setenv("HEADRACE_URL", url)

@@ -6,8 +6,11 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from redis.asyncio import UnixDomainSocketConnection
+
 from headrace import sentinel
 from headrace.errors import ConfigurationError
+from headrace.unix_socket import PatientConnection
 
 CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 10.0
@@ -37,6 +40,8 @@ def make_pool(kind: Any, url: str, options: dict[str, Any]) -> Any:
         if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
             raise ValueError(f"{parts.path!r} is no number of a database")  # noqa: TRY301 - said with the URL, below
         pool = kind.from_url(plain, **options)
+        if pool.connection_class is UnixDomainSocketConnection:
+            pool.connection_class = PatientConnection
         if service is not None:
             sentinel.lead(pool, service)
         # Replies are read as bytes of RESP 2, whatever the URL says.

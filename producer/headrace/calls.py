@@ -7,6 +7,7 @@ arguments are EVALSHA, the script's SHA1 and the number of keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -194,12 +195,13 @@ def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[
     return Call(("HGETALL", keys.event(event_id)), lambda reply: records.decode_runs(event_id, as_fields(reply), seal))
 
 
-def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[None]:
-    """Cancels a delayed event; the record tells afterwards whether it is. Raises EventNotFound."""
+def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[datetime | None]:
+    """Cancels a delayed event; the reader returns since when it is, None if it is not. Raises EventNotFound."""
 
-    def read(reply: bytes) -> None:
-        if reply == b"missing":
+    def read(reply: list[bytes]) -> datetime | None:
+        if reply[0] == b"missing":
             raise EventNotFound(event_id)
+        return codec.from_millis(int(reply[1])) if reply[0] == b"canceled" else None
 
     argv = (*retention.millis(), keys.settled_channel(""), event_id)
     return script_call("cancel", (keys.due, keys.event(event_id)), argv, read)

@@ -29,7 +29,7 @@ from headrace.errors import (
     ServerError,
     UnsupportedServer,
 )
-from headrace.event import FAILED_STATUSES, DeadEntry, EventRecord, RunRecord, SentEvent
+from headrace.event import FAILED_STATUSES, DeadEntry, EventRecord, RunRecord, RunStatus, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.listings import Plan, list_dead, list_runs, named, read_place
@@ -239,11 +239,16 @@ def cancel_event(
 ) -> Plan[EventRecord]:
     """A delayed event is canceled; the record says whether it is, or that it was delivered before."""
     keys = yield from find(partitions, event_id)
-    answers = yield [calls.cancel(keys, event_id, retention), calls.read_record(keys, event_id, seal)]
-    if answers[1] is None:
+    before: EventRecord | None
+    after: EventRecord | None
+    look = calls.read_record(keys, event_id, seal)
+    before, canceled_at, after = yield [look, calls.cancel(keys, event_id, retention), look]
+    if after is not None:
+        return after
+    if before is None or canceled_at is None:
         raise EventNotFound(event_id)
-    found: EventRecord = answers[1]
-    return found
+    # Nothing is kept of it (retention), so only we can still say what it was.
+    return msgspec.structs.replace(before, status="canceled", canceled_at=canceled_at, is_dispatched=True)
 
 
 def watch(keys: Keys, event_id: str, seal: Seal | None = None) -> Plan[EventRecord]:
@@ -275,13 +280,20 @@ def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Pla
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     keys = yield from find(partitions, event.id)
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
-    ((answer, _),) = yield [calls.rerun(keys, event.id, known.job, known.queue, event.ordering_key or "", ended_ms)]
+    again = calls.rerun(keys, event.id, known.job, known.queue, event.ordering_key or "", ended_ms)
+    (answer, _), record = yield [again, calls.read_record(keys, event.id, seal)]
     if answer == "missing":
         raise RunNotFound(run)
     if answer == "gone":
         raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
     # A refusal says that it was queued since we looked: by our own call whose reply was lost, or by someone else.
-    return (yield from get_run(partitions, run, seal))
+    runs = {found.job: found for found in record.runs} if record is not None else {}
+    return runs.get(known.job) or _queued_again(known, "waiting" if answer == "waits" else "queued")
+
+
+def _queued_again(run: RunRecord, status: RunStatus) -> RunRecord:
+    """Returns what the record said of a run that was queued again and of which nothing is kept any more (retention)."""
+    return RunRecord(id=run.id, event_id=run.event_id, job=run.job, status=status, attempt=1, queue=run.queue)
 
 
 def seconds(timeout: float | timedelta) -> float:

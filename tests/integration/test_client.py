@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import redis as redis_py
 
@@ -251,6 +252,25 @@ def test_without_retention_only_the_id_of_a_canceled_event_is_remembered(
     assert (record.status, record.name, record.payload) == ("canceled", "", None)
     assert (again.duplicate, again.delivered_at, again.deliver_at) == (True, None, sent.deliver_at)
     assert redis.hkeys(Keys(namespace).event("42")) == [b"m"]
+
+
+def test_of_a_canceled_event_that_is_not_remembered_the_answer_says_so(
+    kind: Kind, url: str, namespace: str, redis: redis_py.Redis
+) -> None:
+    """Without retention and without dedupe nothing is kept of it, and a second cancel finds nothing."""
+    nothing = Retention(0, 0, 0, 0)
+    with open_client(kind, url, namespace=namespace, retention=nothing) as client:
+        sent = client.send_event(Event("user.new", "mine", id="42"), deliver_after=60)
+        before = client.get_event("42")
+        record = client.cancel_event("42")
+        with pytest.raises(EventNotFound):
+            client.cancel_event("42")
+    assert record.canceled_at is not None
+    assert record == msgspec.structs.replace(
+        before, status="canceled", canceled_at=record.canceled_at, is_dispatched=True, deliver_at=sent.deliver_at
+    )
+    assert record.is_settled
+    assert redis.exists(Keys(namespace).event("42")) == 0
 
 
 # Settings.

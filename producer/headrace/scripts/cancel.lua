@@ -6,9 +6,9 @@
 -- ARGV[6]     text  the prefix of the channels that hear of settled events
 -- ARGV[7]     text  the event's id
 --
--- Returns  'canceled'   when it is canceled, now or before
--- Returns  'delivered'  when it was delivered already; nothing happened
--- Returns  'missing'    when no such event is known
+-- Returns  {'canceled', moment}  when it is canceled, now or before: since when in ms
+-- Returns  {'delivered'}         when it was delivered already; nothing happened
+-- Returns  {'missing'}           when no such event is known
 --
 -- It frees first, so a full server lets it pass. The record comes before `due`: where a right is missing, no event is
 -- out of `due` that says that it will be delivered.
@@ -18,18 +18,19 @@ local due, record, id = KEYS[1], KEYS[2], ARGV[7]
 local stored = redis.call('HMGET', record, 'm', 'w')
 local header = stored[1]
 if not header then
-  return 'missing'
+  return { 'missing' }
 end
 local token, kind, due_ms, delivered, canceled = string.match(header, '^(%S+) (%a) (%d+) (%d+) (%d+)')
 if canceled ~= '0' then
-  return 'canceled'
+  return { 'canceled', canceled }
 end
 if delivered ~= '0' then
-  return 'delivered'
+  return { 'delivered' }
 end
 redis.call('ZREM', due, '')
-header = token .. ' ' .. kind .. ' ' .. due_ms .. ' 0 ' .. text(now_ms()) .. ' 0'
+canceled = text(now_ms())
+header = token .. ' ' .. kind .. ' ' .. due_ms .. ' 0 ' .. canceled .. ' 0'
 redis.call('HSET', record, 'm', header)
 redis.call('ZREM', due, 'e:' .. id)
 close(record, header, false, stored[2], id)
-return 'canceled'
+return { 'canceled', canceled }

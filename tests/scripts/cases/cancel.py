@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from headrace import EventNotFound, Retention, calls
+from headrace.codec import from_millis
 from tests.scripts.cases.case import (
     FUTURE,
     LONG_PAST,
@@ -32,8 +35,8 @@ def _canceled(kind: str, ttl: str) -> Lines:
     }
 
 
-def _cancel(world: World, changes: Changes, retention: Retention = RETENTION) -> Step:
-    return Step(calls.cancel(world.keys, "e1", retention), None, changes)
+def _cancel(world: World, changes: Changes, retention: Retention = RETENTION, since: datetime | None = NOW) -> Step:
+    return Step(calls.cancel(world.keys, "e1", retention), since, changes)
 
 
 @case
@@ -85,14 +88,14 @@ def a_canceled_event(world: World) -> Step:
     """A canceled event stays as it is."""
     seed_record(world, "e1", due=FUTURE, delivered=0, canceled=LONG_PAST, runs="0")
     world.seed("PEXPIREAT", "event:e1", FUTURE)
-    return _cancel(world, {})
+    return _cancel(world, {}, since=from_millis(LONG_PAST))
 
 
 @case
 def a_delivered_event(world: World) -> Step:
     """A delivered event stays as it is, and so do its runs."""
     seed_record(world, "e1", due=PAST, runs="1", fields={"r:app/job": run_line("q", "1-0")})
-    return _cancel(world, {})
+    return _cancel(world, {}, since=None)
 
 
 @case

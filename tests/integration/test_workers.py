@@ -468,6 +468,31 @@ async def test_a_stop_before_the_start_starts_nothing(place: Place, client: Clie
     assert seen == []
 
 
+async def test_a_foreign_record_hinders_no_release(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+) -> None:
+    """A stopping worker sets that one run aside and gives the others back at once; it leaves in order."""
+    app, started = App("app"), set[str]()
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job(ctx: Context) -> None:
+        started.add(ctx.event.id)
+        await asyncio.sleep(600)
+
+    ids = [each.id for each in client.send_events([Event("asked") for _ in range(7)])]
+    async with place.working(app, grace_s=0, **LONG):
+        await await_until(lambda: started == set(ids))
+        redis.set(f"{prefix}event:{ids[2]}", "something else", ex=60)
+    queue = f"{prefix}queue:app/default"
+    assert (redis.xlen(queue), _in_hands(redis, queue, "workers")) == (6, 0)
+    assert redis.zcard(f"{prefix}workers") == 0
+    assert {client.get_event(each).runs[0].status for each in ids if each != ids[2]} == {"queued"}
+    (dead,) = client.list_dead().entries
+    assert (dead.reason, dead.raw["e"]) == ("unreadable", ids[2].encode())
+    for each in ids:
+        redis.delete(f"{prefix}event:{each}")
+
+
 async def test_a_stop_that_is_broken_off_holds_no_lease(
     place: Place, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:

@@ -88,7 +88,8 @@ class Fetcher:
         for entry in entries:
             with contextlib.suppress(UndecodableEvent):
                 delivery = decode_delivery(stream, entry)
-                held.append(HeldEntry(delivery.entry, self._state.keys.event(delivery.event_id), delivery.job))
+                record = self._state.keys.event(delivery.event_id)
+                held.append(HeldEntry(delivery.entry, record, delivery.job, delivery.ordering_key))
         return held
 
     async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:

@@ -89,7 +89,7 @@ class LastLife:
             by_queue.setdefault(delivery.queue.name, []).append(delivery)
         keys = self._state.keys
         for name, group in by_queue.items():
-            held = [HeldEntry(each.entry, keys.event(each.event_id), each.job) for each in group]
+            held = [HeldEntry(each.entry, keys.event(each.event_id), each.job, each.ordering_key) for each in group]
             await release(self._state, protocol.queue_stream(keys, self._state.app.name, name), held)
 
     def _is_last(self, delivery: Delivery) -> bool:

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 import structlog
 
 from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady, UndecodableEvent
+from headrace.calls import Call
 from headrace.keys import Keys
 from headrace_worker import protocol
 from headrace_worker.delivery import Stream, decode_delivery, named_by
 from headrace_worker.protocol import BadEntry, HeldEntry
-from headrace_worker.reading import has_foreign_record, is_refusal
 from headrace_worker.state import WorkerState
-from headrace_worker.unhandled import bury
+from headrace_worker.unhandled import bury, put_back
 
 log = structlog.get_logger("headrace.rescuer")
 
@@ -144,26 +144,14 @@ class Rescuer:
             after = page[-1]
 
     async def _put_back(self, name: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool) -> int:
-        """Puts entries back; if they are refused for their content they are halved until the culprit is set aside."""
-        keys, config = self._state.keys, self._state.config
-        call = protocol.rescue(keys, name, stream, held, dead=dead, look_again_ms=config.look_again_ms)
-        answer: int | HeadraceError = (await self._state.commands.run([call], partial=True))[0]
-        if not isinstance(answer, HeadraceError):
-            self._state.observer.rescued(stream, max(answer, 0))
-            return answer
-        if not is_refusal(answer) or not held:
-            raise answer
-        if len(held) > 1:
-            half = len(held) // 2
-            moved = await self._put_back(name, stream, held[:half], dead=dead)
-            return moved if moved < 0 else moved + await self._put_back(name, stream, held[half:], dead=dead)
-        if not await has_foreign_record(self._state, held[0].record.removeprefix(keys.event_prefix)):
-            raise answer
-        log.error("entry of a dead worker can't be handled and is set aside in dead", entry=held[0].entry)
-        event_id, job_id = held[0].record.removeprefix(keys.event_prefix), held[0].job.partition("/")[2]
-        bad = BadEntry(held[0].entry, "unreadable", str(answer), event_id, job_id, held[0].ordering_key)
-        await bury(self._state, stream, bad)
-        return 0
+        keys, after_ms = self._state.keys, self._state.config.look_again_ms
+
+        def ask(part: Sequence[HeldEntry]) -> Call[int]:
+            return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms)
+
+        moved = await put_back(self._state, stream, held, ask)
+        self._state.observer.rescued(stream, max(moved, 0))
+        return moved
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
         """Returns the ids of entries in the worker's hands; a stream whose group is gone holds nothing for anyone."""

@@ -6,6 +6,7 @@ from headrace.client import Client
 from headrace.errors import (
     ConfigurationError,
     ConnectionFailed,
+    DamagedRecord,
     DeadEntryNotFound,
     EventConflict,
     EventNotFound,
@@ -25,7 +26,17 @@ from headrace.errors import (
     UnsupportedServer,
     WaitTimeout,
 )
-from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
+from headrace.event import (
+    DamagedEntry,
+    DeadEntry,
+    DeadPage,
+    Event,
+    EventRecord,
+    RunError,
+    RunPage,
+    RunRecord,
+    SentEvent,
+)
 from headrace.seal import PayloadCodec, Sealed
 
 __all__ = [
@@ -33,6 +44,8 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "ConnectionFailed",
+    "DamagedEntry",
+    "DamagedRecord",
     "DeadEntry",
     "DeadEntryNotFound",
     "DeadPage",

@@ -59,25 +59,29 @@ class AsyncClient(Settings):
 
     async def get_event(self, event_id: str) -> EventRecord:
         """See `Client.get_event`."""
-        return await self._run(operations.get_event(self.partitions, event_id, self._seal))
+        return await self._run(operations.get_event(self.partitions, event_id, self._seal), partial=True)
 
     async def get_run(self, run_id: str) -> RunRecord:
         """See `Client.get_run`."""
-        return await self._run(operations.get_run(self.partitions, run_id, self._seal))
+        return await self._run(operations.get_run(self.partitions, run_id, self._seal), partial=True)
 
     async def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> RunPage:
         """See `Client.list_runs`."""
-        return await self._run(operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal))
+        return await self._run(
+            operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True
+        )
 
     async def cancel_event(self, event_id: str) -> EventRecord:
         """See `Client.cancel_event`."""
-        return await self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal))
+        return await self._run(
+            operations.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True
+        )
 
     async def retry_run(self, run_id: str) -> RunRecord:
         """See `Client.retry_run`."""
-        return await self._run(operations.retry_run(self.partitions, run_id, self._seal))
+        return await self._run(operations.retry_run(self.partitions, run_id, self._seal), partial=True)
 
     async def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """See `Client.list_dead`."""

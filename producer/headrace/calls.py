@@ -6,15 +6,23 @@ arguments are EVALSHA, the script's SHA1 and the number of keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from headrace import codec, records
-from headrace.errors import ConfigurationError, EventConflict, EventNotFound
-from headrace.event import DeadEntry, EventRecord, RunRecord, SentEvent
+from headrace.errors import (
+    ConfigurationError,
+    DamagedRecord,
+    EventConflict,
+    EventNotFound,
+    HeadraceError,
+    UndecodableEvent,
+)
+from headrace.event import DamagedEntry, DeadEntry, EventRecord, RunRecord, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.outgoing import Outgoing, Replicas
@@ -104,8 +112,8 @@ def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
 
 def send(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
-) -> Call[list[SentEvent | EventConflict]]:
-    """Sends one batch, of one ordering key or none; the reader returns what each became, or the conflict, in order."""
+) -> Call[list[SentEvent | HeadraceError]]:
+    """Sends one batch, of one ordering key or none; the reader returns what each became, or why nothing, in order."""
     ordering_key = events[0].ordering_key
     argv: list[Argument] = [token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_key]
     for event in events:
@@ -114,7 +122,7 @@ def send(
     if ordering_key:
         names.append(keys.order(ordering_key))
     names += [keys.event(event.event_id) for event in events]
-    return script_call("send", names, argv, lambda reply: _read_sent(events, reply, seal))
+    return script_call("send", names, argv, lambda reply: _read_sent(keys, events, reply, seal))
 
 
 def wait_replicas(replicas: Replicas) -> Call[int]:
@@ -122,10 +130,12 @@ def wait_replicas(replicas: Replicas) -> Call[int]:
     return Call(("WAIT", replicas.count, replicas.timeout_ms), int)
 
 
-def _read_sent(events: Sequence[Outgoing], reply: list[Any], seal: Seal | None) -> list[SentEvent | EventConflict]:
+def _read_sent(
+    keys: Keys, events: Sequence[Outgoing], reply: list[Any], seal: Seal | None
+) -> list[SentEvent | HeadraceError]:  # fmt: skip
     now_ms = int(reply[0])
     now = codec.from_millis(now_ms)
-    sent: list[SentEvent | EventConflict] = []
+    sent: list[SentEvent | HeadraceError] = []
     for event in events:
         due_ms = _due_ms(event.when, now_ms) if event.when else 0
         if due_ms > now_ms:
@@ -138,7 +148,7 @@ def _read_sent(events: Sequence[Outgoing], reply: list[Any], seal: Seal | None) 
         if answer == b"conflict":
             sent[place - 1] = EventConflict(event.event_id)
         elif answer == b"duplicate":
-            sent[place - 1] = _read_duplicate(event, first, second, seal)
+            sent[place - 1] = _read_duplicate(keys, event, first, second, seal)
         elif int(first):
             sent[place - 1] = event.sent(deliver_at=codec.from_millis(int(first)))
         else:
@@ -150,7 +160,18 @@ def _due_ms(when: str, now_ms: int) -> int:
     return now_ms + int(when[1:]) if when[0] == "+" else int(when)
 
 
-def _read_duplicate(event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None) -> SentEvent:
+def _read_duplicate(
+    keys: Keys, event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None
+) -> SentEvent | DamagedRecord:
+    """Returns what was sent before, or says that it can't be read: another event of the call is none the worse."""
+    try:
+        with _said_of(keys, event.event_id):
+            return _decode_duplicate(event, header_text, body, seal)
+    except DamagedRecord as exc:
+        return exc
+
+
+def _decode_duplicate(event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None) -> SentEvent:
     header = records.decode_header(header_text)
     delivered = codec.from_millis(header.delivered_ms) if header.delivered_ms else None
     due = codec.from_millis(header.due_ms) if header.due_ms else None
@@ -181,16 +202,48 @@ def is_known(keys: Keys, event_id: str) -> Call[bool]:
 
 
 def read_record(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[EventRecord | None]:
-    """Reads what is remembered of an event; None when it is not known."""
+    """Reads what is remembered of an event; None when it is not known. Raises DamagedRecord."""
 
     def read(reply: Any) -> EventRecord | None:
         fields = as_fields(reply)
-        return records.decode_record(event_id, fields, seal) if b"m" in fields else None
+        with _said_of(keys, event_id):
+            return records.decode_record(event_id, fields, seal) if b"m" in fields else None
 
     return Call(("HGETALL", keys.event(event_id)), read)
 
 
-def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[RunRecord]]:
+@contextmanager
+def _said_of(keys: Keys, event_id: str) -> Iterator[None]:
+    """What can't be decoded is said to be of the event's record, and where that is."""
+    try:
+        yield
+    except UndecodableEvent as exc:
+        raise DamagedRecord(event_id, keys.event(event_id), str(exc)) from exc
+
+
+class FoundRun(msgspec.Struct, frozen=True):
+    """A run, and the ordering key of its event; empty for none."""
+
+    run: RunRecord
+    ordering_key: str = ""
+
+
+def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> Call[FoundRun | None]:
+    """Reads what is remembered of a run; None when it is not known. Raises DamagedRecord."""
+    field = f"r:{job}".encode()
+
+    def read(reply: list[bytes | None]) -> FoundRun | None:
+        header, ordering_key, value = reply
+        if header is None or value is None:
+            return None
+        with _said_of(keys, event_id):
+            run = records.decode_run(event_id, field, value, seal)
+            return FoundRun(run, records.decode_ordering_key(ordering_key) or "")
+
+    return Call(("HMGET", keys.event(event_id), "m", "k", field), read)
+
+
+def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[RunRecord | DamagedEntry]]:
     """Reads what is remembered of an event's runs; none when it is not known."""
     return Call(("HGETALL", keys.event(event_id)), lambda reply: records.decode_runs(event_id, as_fields(reply), seal))
 

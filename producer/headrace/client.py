@@ -86,17 +86,17 @@ class Client(Settings):
         return self._send(events, options, numbered=True)
 
     def get_event(self, event_id: str) -> EventRecord:
-        """Returns what is remembered of the event and of its runs; raises EventNotFound."""
-        return self._run(operations.get_event(self.partitions, event_id, self._seal))
+        """Returns what is remembered of the event and of its runs; raises EventNotFound, DamagedRecord."""
+        return self._run(operations.get_event(self.partitions, event_id, self._seal), partial=True)
 
     def get_run(self, run_id: str) -> RunRecord:
-        """Returns what is remembered of the run; raises RunNotFound."""
-        return self._run(operations.get_run(self.partitions, run_id, self._seal))
+        """Returns what is remembered of the run; raises RunNotFound, DamagedRecord."""
+        return self._run(operations.get_run(self.partitions, run_id, self._seal), partial=True)
 
     def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> RunPage:
-        """Returns a page of runs, newest first.
+        """Returns a page of runs, newest first; the page's `damaged` names what can't be read.
 
         Args:
             job: only runs of this job, `<app>/<job id>`.
@@ -104,14 +104,16 @@ class Client(Settings):
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
         """
-        return self._run(operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal))
+        return self._run(
+            operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True
+        )
 
     def cancel_event(self, event_id: str) -> EventRecord:
         """A delayed event is canceled and no job will see it; the record's `status` says whether it is.
 
         An event that was delivered before stays delivered. Raises EventNotFound.
         """
-        return self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal))
+        return self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True)
 
     def retry_run(self, run_id: str) -> RunRecord:
         """A run that ended without success is queued again from attempt 1, and its dead letter is gone.
@@ -120,7 +122,7 @@ class Client(Settings):
             RunNotFound: no such run is known.
             RunNotRetryable: it has not ended without success, or its payload is not kept any more.
         """
-        return self._run(operations.retry_run(self.partitions, run_id, self._seal))
+        return self._run(operations.retry_run(self.partitions, run_id, self._seal), partial=True)
 
     def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """Returns a page of dead letters, newest first."""

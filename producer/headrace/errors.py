@@ -13,6 +13,7 @@
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
     ├── WaitTimeout             the event has not settled in the time given
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
+    │   └── DamagedRecord       the record of an event has been overwritten, or a part of it
     ├── SealedEvent             what a codec has sealed was not opened here
     └── ServerError             the server did not do what was asked
         ├── ConnectionFailed    it was not reached, or not long enough, after all retries
@@ -146,6 +147,23 @@ class WaitTimeout(HeadraceError, TimeoutError):
 
 class UndecodableEvent(HeadraceError, ValueError):
     """Stored bytes are not an event of a format that this release reads."""
+
+
+class DamagedRecord(UndecodableEvent):
+    """The record of an event is none that Headrace has written, or a part of it is not.
+
+    `reason` says why; `sent` holds what the other events of a send became.
+    """
+
+    def __init__(self, event_id: str, key: str, reason: str, sent: object = ()) -> None:
+        self.event_id = event_id
+        self.key = key
+        self.reason = reason
+        self.sent = sent
+        super().__init__(
+            f"the record of event {event_id!r} can't be read: {reason}. Something other than Headrace has "
+            f"written to {key!r}: look at it there, delete it to forget the event, and send that again if it is needed"
+        )
 
 
 class SealedEvent(HeadraceError):

@@ -127,11 +127,23 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_dispatched and all(run.is_settled for run in self.runs)
 
 
+class DamagedEntry(msgspec.Struct, frozen=True):
+    """What a listing names and can't show: `id` is the run's or, where nothing of it can be read, the event's."""
+
+    id: str
+    error: str
+
+
 class RunPage(msgspec.Struct, frozen=True):
-    """One page of a listing of runs; `cursor` asks for the next one and is None on the last."""
+    """One page of a listing of runs; `cursor` asks for the next one and is None on the last.
+
+    Attributes:
+        damaged: what stands among them and can't be read, whatever its state, as something else has written there.
+    """
 
     runs: list[RunRecord]
     cursor: str | None
+    damaged: list[DamagedEntry] = []
 
 
 class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,9 +16,9 @@ import msgspec
 from headrace import calls
 from headrace.calls import Call, IndexEntry
 from headrace.codec import STATUS_LETTER
-from headrace.errors import InvalidArgument
-from headrace.event import FINAL_STATUSES, DeadEntry, DeadPage, RunPage, RunRecord
-from headrace.ids import split_run_id
+from headrace.errors import HeadraceError, InvalidArgument, ServerError
+from headrace.event import FINAL_STATUSES, DamagedEntry, DeadEntry, DeadPage, RunPage, RunRecord
+from headrace.ids import run_id, split_run_id
 from headrace.keys import Keys
 from headrace.partitions import Partitions
 from headrace.seal import Seal
@@ -115,6 +115,8 @@ class _Merge(Generic[E]):
             if dry:
                 pages = yield [self._read(keys, self._ends[keys.partition]) for keys in dry]
                 for keys, page in zip(dry, pages, strict=True):
+                    if isinstance(page, HeadraceError):
+                        raise page
                     self._take_in(keys.partition, page)
             if not self._read_in:
                 break
@@ -160,8 +162,7 @@ def list_runs(
         return calls.read_index(keys.runs if status in FINAL_STATUSES else keys.recent, end, _PAGE_READS)
 
     merge = _Merge(partitions, read, _PAGE_READS, lambda number: start.end_from(number) if start else None)
-    found: list[RunRecord] = []
-    seen: set[str] = set()
+    listed = _Listed(job, status)
     while True:
         entries = yield from merge.entries(_PAGE_READS)
         indexed = [event for place, entry in entries for event in _events_of(place, entry, job, status)][skip:]
@@ -169,14 +170,48 @@ def list_runs(
             chunk = indexed[first : first + _PAGE_READS]
             answers = yield [calls.read_runs(partitions.all[event.partition], event.id, seal) for event in chunk]
             for event, runs in zip(chunk, answers, strict=True):
-                if event.id not in seen:
-                    seen.add(event.id)
-                    found += [run for run in runs if job in (None, run.job) and status in (None, run.status)]
-                if len(found) >= limit:
-                    return RunPage(found, event.cursor)
+                listed.add(event.id, runs)
+                if listed.count >= limit:
+                    return RunPage(listed.runs, event.cursor, listed.damaged)
         if len(entries) < _PAGE_READS:
-            return RunPage(found, None)
+            return RunPage(listed.runs, None, listed.damaged)
         skip = 0
+
+
+class _Listed:
+    """The runs of a page so far, each event's once, and what of them can't be read."""
+
+    def __init__(self, job: str | None, status: str | None) -> None:
+        self.runs: list[RunRecord] = []
+        self.damaged: list[DamagedEntry] = []
+        self._job = job
+        self._status = status
+        self._seen: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self.runs) + len(self.damaged)
+
+    def add(self, event_id: str, answer: list[RunRecord | DamagedEntry] | HeadraceError) -> None:
+        """Those that are asked for are in the page; of what is damaged only the job is known."""
+        if event_id in self._seen:
+            return
+        self._seen.add(event_id)
+        asked_for = (event_id, run_id(event_id, self._job or ""))
+        for run in _readable(event_id, answer):
+            if isinstance(run, DamagedEntry):
+                self.damaged += [run] if self._job is None or run.id in asked_for else []
+            elif self._job in (None, run.job) and self._status in (None, run.status):
+                self.runs.append(run)
+
+
+def _readable(event_id: str, answer: list[RunRecord | DamagedEntry] | HeadraceError) -> list[RunRecord | DamagedEntry]:
+    """Returns the runs of an event; a record that is no hash hides no other, and any other failure is raised."""
+    if not isinstance(answer, HeadraceError):
+        return answer
+    if type(answer) is ServerError:
+        return [DamagedEntry(event_id, str(answer))]
+    raise answer
 
 
 class _Indexed(msgspec.Struct, frozen=True):

@@ -6,17 +6,18 @@ again what the read found. `Client` and `AsyncClient` both run these plans and d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from headrace import calls
-from headrace.calls import Call, Retention
+from headrace.calls import Call, FoundRun, Retention
 from headrace.codec import to_micros
 from headrace.errors import (
     ConfigurationError,
+    DamagedRecord,
     DeadEntryNotFound,
     EventConflict,
     EventNotFound,
@@ -54,6 +55,8 @@ __all__ = [
     "send",
     "watch",
 ]
+
+T = TypeVar("T")
 
 _LOWEST = {"redis": (6, 2), "valkey": (7, 2)}
 
@@ -117,7 +120,7 @@ def send(
         results = yield from _send_to_each(partitions, events, token, seal, replicas)
     sent = [result for result in results if isinstance(result, SentEvent)]
     for result in results:
-        if isinstance(result, EventConflict):
+        if isinstance(result, EventConflict | DamagedRecord):
             result.sent = sent
             raise result
         if isinstance(result, OutOfMemory) and sent:
@@ -208,30 +211,52 @@ def get_event(partitions: Partitions, event_id: str, seal: Seal | None = None) -
 
 
 def _read_record(partitions: Partitions, event_id: str, seal: Seal | None) -> Plan[EventRecord | None]:
+    _, found = yield from _look_for(partitions, event_id, lambda keys: calls.read_record(keys, event_id, seal))
+    return found
+
+
+def _look_for(
+    partitions: Partitions, event_id: str, read: Callable[[Keys], Call[T | None]]
+) -> Plan[tuple[Keys, T | None]]:
+    """Returns what is read of an event, and the partition that has it: its id's or, with an ordering key, another."""
     home = partitions.of(_text("id", event_id))
-    record: EventRecord | None
-    (record,) = yield [calls.read_record(home, event_id, seal)]
-    if record is None and len(partitions) > 1:  # with an ordering key it is where that belongs
-        records = yield [calls.read_record(keys, event_id, seal) for keys in partitions.but(home)]
-        record = next(filter(None, records), None)
-    return record
+    found: T | None
+    (answer,) = yield [read(home)]
+    found = _readable(home, event_id, answer)
+    if found is None and len(partitions) > 1:
+        others = partitions.but(home)
+        answers = yield [read(keys) for keys in others]
+        for keys, each in zip(others, answers, strict=True):
+            found = _readable(keys, event_id, each)
+            if found is not None:
+                return keys, found
+    return home, found
+
+
+def _readable(keys: Keys, event_id: str, answer: Any) -> Any:
+    """Returns the answer, or raises it if it is an error; of a record that is no hash it is said where that is."""
+    if type(answer) is ServerError:
+        raise DamagedRecord(event_id, keys.event(event_id), str(answer)) from answer
+    if isinstance(answer, HeadraceError):
+        raise answer
+    return answer
 
 
 def get_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """Returns the record of a run, or raises RunNotFound."""
     _, found = yield from _find_run(partitions, run, seal)
-    return found
+    return found.run
 
 
-def _find_run(partitions: Partitions, run: str, seal: Seal | None) -> Plan[tuple[EventRecord, RunRecord]]:
+def _find_run(partitions: Partitions, run: str, seal: Seal | None) -> Plan[tuple[Keys, FoundRun]]:
     parts = split_run_id(_text("id", run))
     if parts is None:
         raise RunNotFound(run)
-    record = yield from _read_record(partitions, parts[0], seal)
-    runs = {known.job: known for known in record.runs} if record is not None else {}
-    if record is None or parts[1] not in runs:
+    event_id, job = parts
+    keys, found = yield from _look_for(partitions, event_id, lambda keys: calls.read_run(keys, event_id, job, seal))
+    if found is None:
         raise RunNotFound(run)
-    return record, runs[parts[1]]
+    return keys, found
 
 
 def cancel_event(
@@ -242,7 +267,8 @@ def cancel_event(
     before: EventRecord | None
     after: EventRecord | None
     look = calls.read_record(keys, event_id, seal)
-    before, canceled_at, after = yield [look, calls.cancel(keys, event_id, retention), look]
+    answers = yield [look, calls.cancel(keys, event_id, retention), look]
+    before, canceled_at, after = (_readable(keys, event_id, answer) for answer in answers)
     if after is not None:
         return after
     if before is None or canceled_at is None:
@@ -256,9 +282,7 @@ def watch(keys: Keys, event_id: str, seal: Seal | None = None) -> Plan[EventReco
     _, record = yield [calls.watch(keys, _text("id", event_id)), calls.read_record(keys, event_id, seal)]
     if record is None:
         raise EventNotFound(event_id)
-    if isinstance(record, HeadraceError):
-        raise record
-    found: EventRecord = record
+    found: EventRecord = _readable(keys, event_id, record)
     return found
 
 
@@ -275,20 +299,22 @@ def get_dead(partitions: Partitions, entry_id: str, seal: Seal | None = None) ->
 
 def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
     """A run that ended without success is queued again from its first attempt, and its dead letter is gone."""
-    event, known = yield from _find_run(partitions, run, seal)
+    keys, found = yield from _find_run(partitions, run, seal)
+    known = found.run
     if known.status not in FAILED_STATUSES:
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
-    keys = yield from find(partitions, event.id)
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
-    again = calls.rerun(keys, event.id, known.job, known.queue, event.ordering_key or "", ended_ms)
-    (answer, _), record = yield [again, calls.read_record(keys, event.id, seal)]
+    again = calls.rerun(keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms)
+    answers = yield [again, calls.read_run(keys, known.event_id, known.job, seal)]
+    (answer, _), following = (_readable(keys, known.event_id, each) for each in answers)
     if answer == "missing":
         raise RunNotFound(run)
     if answer == "gone":
         raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
     # A refusal says that it was queued since we looked: by our own call whose reply was lost, or by someone else.
-    runs = {found.job: found for found in record.runs} if record is not None else {}
-    return runs.get(known.job) or _queued_again(known, "waiting" if answer == "waits" else "queued")
+    if following is not None:
+        return cast("FoundRun", following).run
+    return _queued_again(known, "waiting" if answer == "waits" else "queued")
 
 
 def _queued_again(run: RunRecord, status: RunStatus) -> RunRecord:

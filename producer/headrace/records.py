@@ -25,7 +25,7 @@ from headrace.codec import (
     from_millis,
 )
 from headrace.errors import UndecodableEvent
-from headrace.event import EventRecord, EventStatus, RunRecord
+from headrace.event import DamagedEntry, EventRecord, EventStatus, RunRecord
 from headrace.ids import run_id
 from headrace.seal import Seal, Sealed
 
@@ -95,18 +95,32 @@ def decode_run(event_id: str, field: bytes, value: bytes, seal: Seal | None = No
             error=error,
             output=output,
         )
-    except (ValueError, KeyError) as exc:
+    except (ValueError, KeyError, OverflowError) as exc:
         raise UndecodableEvent(f"the record of the run {field[:80]!r} of event {event_id!r} is damaged") from exc
 
 
-def decode_runs(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> list[RunRecord]:
-    """Returns the runs of an event from its hash, by job; raises UndecodableEvent where one is damaged."""
-    runs = [decode_run(event_id, field, value, seal) for field, value in fields.items() if field.startswith(b"r:")]
-    return sorted(runs, key=lambda run: run.job)
+def decode_runs(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> list[RunRecord | DamagedEntry]:
+    """Returns the runs of an event from its hash, by job, and what is left of those that are damaged."""
+    runs: dict[bytes, RunRecord | DamagedEntry] = {}
+    for field in sorted(field for field in fields if field.startswith(b"r:")):
+        try:
+            runs[field] = decode_run(event_id, field, fields[field], seal)
+        except UndecodableEvent as exc:
+            job = field.removeprefix(b"r:").decode("utf-8", "backslashreplace")
+            runs[field] = DamagedEntry(run_id(event_id, job), str(exc))
+    return list(runs.values())
+
+
+def decode_ordering_key(value: bytes | None) -> str | None:
+    """Returns the ordering key of a record, None if it has none; raises UndecodableEvent where it is damaged."""
+    try:
+        return value.decode() if value else None
+    except UnicodeDecodeError as exc:
+        raise UndecodableEvent(f"the record's ordering key {value!r:.80} is damaged") from exc
 
 
 def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> EventRecord:
-    """Returns an event's record from its hash.
+    """Returns an event's record from its hash; raises UndecodableEvent where anything in it is damaged.
 
     A record whose contents were dropped by `retention=0` has only its header: name and payload are gone.
     """
@@ -114,6 +128,10 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
     body = fields.get(b"e")
     event = decode_event(body) if body is not None else StoredEvent(v=FORMAT, n="", t=0)
     payload, context = decode_contents(event, event_id, seal)
+    runs = decode_runs(event_id, fields, seal)
+    damaged = [run.error for run in runs if isinstance(run, DamagedEntry)]
+    if damaged:
+        raise UndecodableEvent(damaged[0])
     return EventRecord(
         id=event_id,
         name=event.n,
@@ -122,11 +140,11 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         timestamp=from_micros(event.t),
         source=event.s,
         account_id=event.a,
-        ordering_key=fields[b"k"].decode() if fields.get(b"k") else None,
+        ordering_key=decode_ordering_key(fields.get(b"k")),
         status=header.status,
         deliver_at=_moment(header.due_ms),
         delivered_at=_moment(header.delivered_ms),
         canceled_at=_moment(header.canceled_ms),
         is_dispatched=header.runs is not None,
-        runs=decode_runs(event_id, fields, seal),
+        runs=[run for run in runs if isinstance(run, RunRecord)],
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+import redis as redis_py
 from click.testing import CliRunner, Result
 
 from headrace import Client, Event
@@ -177,7 +178,7 @@ def test_a_bad_line_keeps_the_whole_file_back(headrace: Headrace, bad: str, part
     good = ['{"name": "n"}'] * 600
     result = headrace("send", "--file", "-", stdin="\n".join([*good, bad, *good]))
     fails(result, 2, "line 601: ", "nothing was sent", *parts)
-    assert headrace("runs", "list", "--json").stdout == '{"runs":[],"cursor":null}\n'
+    assert headrace("runs", "list", "--json").stdout == '{"runs":[],"cursor":null,"damaged":[]}\n'
 
 
 @pytest.mark.leaves_records
@@ -188,6 +189,17 @@ def test_a_batch_that_fails_says_what_was_sent(headrace: Headrace) -> None:
     lines[700] = '{"name": "n", "id": "taken"}'
     result = headrace("send", "--file", "-", stdin="\n".join(lines))
     fails(result, 1, "lines 501 to 1000", "'taken'", "999 events were sent", "from 1001 on were not")
+
+
+def test_runs_list_names_what_it_cannot_show(headrace: Headrace, client: Client, redis: redis_py.Redis) -> None:
+    """On standard error, beside the table, and with `--json` in the page."""
+    event_id = client.send_event(Event("a")).id
+    record = client.partitions.first.event(event_id)
+    redis.delete(record)
+    redis.set(record, "something else", ex=60)
+    assert f"{event_id} can't be read: a key of this namespace has a type" in headrace("runs", "list").stderr
+    page = json.loads(headrace("runs", "list", "--json").stdout)
+    assert (page["runs"], [each["id"] for each in page["damaged"]]) == ([], [event_id])
 
 
 # Events.

@@ -28,6 +28,7 @@ SAMPLES: list[HeadraceError] = [
     errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
     errors.WaitTimeout("e1", 1.5),
     errors.UndecodableEvent("x"),
+    errors.DamagedRecord("e1", "headrace:{prod:0}:event:e1", "x", [1]),
     errors.SealedEvent("x"),
     errors.ServerError("x", [1]),
     errors.ConnectionFailed("x"),

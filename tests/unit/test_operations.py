@@ -25,7 +25,7 @@ from headrace import (
     outgoing,
     records,
 )
-from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
+from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, FoundRun, batches
 from headrace.partitions import Partitions
 
 PARTITIONS = Partitions("prod")
@@ -255,16 +255,16 @@ def test_a_record_that_goes_between_two_looks_is_not_found() -> None:
         run_plan(operations.watch(KEYS, "e"), [None, None])
     with pytest.raises(EventNotFound):
         run_plan(operations.cancel_event(PARTITIONS, "e", Retention()), [None, None, None])
-    record = records.decode_record("e", {b"m": b"t s 0 1 0 1", b"r:app/job": b"f 1 0 0 0 default 1-0 host-1 1 2"})
+    found = FoundRun(records.decode_run("e", b"r:app/job", b"f 1 0 0 0 default 1-0 host-1 1 2"))
     with pytest.raises(RunNotFound):
-        run_plan(operations.retry_run(PARTITIONS, "e:app/job"), [record], [("missing", ""), None])
+        run_plan(operations.retry_run(PARTITIONS, "e:app/job"), [found], [("missing", ""), None])
 
 
 @pytest.mark.parametrize(("answer", "status"), [("queued", "queued"), ("waits", "waiting")])
 def test_a_retried_run_that_has_settled_and_is_not_kept_was_queued(answer: str, status: str) -> None:
     """Where retention leaves nothing of it, the answer says what the retry did."""
-    record = records.decode_record("e", {b"m": b"t s 0 1 0 1", b"r:app/job": b"f 3 1 0 0 default 1-0 host-1 1 2"})
-    run = run_plan(operations.retry_run(PARTITIONS, "e:app/job"), [record], [(answer, ""), None])
+    found = FoundRun(records.decode_run("e", b"r:app/job", b"f 3 1 0 0 default 1-0 host-1 1 2"))
+    run = run_plan(operations.retry_run(PARTITIONS, "e:app/job"), [found], [(answer, ""), None])
     assert (run.id, run.status, run.attempt, run.queue) == ("e:app/job", status, 1, "default")
     assert (run.lost, run.worker, run.started_at, run.finished_at, run.error) == (0, None, None, None, None)
 

@@ -9,6 +9,7 @@
 -- Returns  {'canceled', moment}  when it is canceled, now or before: since when in ms
 -- Returns  {'delivered'}         when it was delivered already; nothing happened
 -- Returns  {'missing'}           when no such event is known
+-- Returns  {'damaged'}           when its header can't be read; nothing happened
 --
 -- It frees first, so a full server lets it pass. The record comes before `due`: where a right is missing, no event is
 -- out of `due` that says that it will be delivered.
@@ -21,6 +22,9 @@ if not header then
   return { 'missing' }
 end
 local token, kind, due_ms, delivered, canceled = string.match(header, '^(%S+) (%a) (%d+) (%d+) (%d+)')
+if not canceled then
+  return { 'damaged' }
+end
 if canceled ~= '0' then
   return { 'canceled', canceled }
 end

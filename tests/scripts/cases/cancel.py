@@ -102,3 +102,12 @@ def a_delivered_event(world: World) -> Step:
 def an_unknown_event(world: World) -> Step:
     """An event that is not known is reported, and gets no record."""
     return Step(calls.cancel(world.keys, "e1", RETENTION), EventNotFound("e1"), {})
+
+
+@case
+def a_damaged_header(world: World) -> Step:
+    """A record whose header can't be read stays as it is."""
+    seed_record(world, "e1", due=FUTURE, delivered=0)
+    world.seed("HSET", "event:e1", "m", "something else")
+    world.seed("ZADD", "due", FUTURE, "e:e1")
+    return _cancel(world, {}, since=None)

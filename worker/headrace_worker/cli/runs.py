@@ -65,6 +65,8 @@ def list_(client: Client, job: str | None, status: str | None, limit: int, curso
         ("run", "status", "attempt", "started", "finished"),
         ((run.id, run.status, run.attempt, run.started_at, run.finished_at) for run in page.runs),
     )
+    for each in page.damaged:
+        print_note(f"{each.id} can't be read: {each.error}")
     if page.cursor is not None:
         print_note(f"more: --cursor {page.cursor}")
 

@@ -85,7 +85,9 @@ if is_run then
   redis.call('HSET', record, 'r:' .. job, line .. ' - 0 ' .. text(now) .. '\n' .. outcome)
   if counted and string.find(counted, '^%d+$') then
     open = redis.call('HINCRBY', record, 'o', -1)
-    redis.call('HSET', record, 'f', 1)
+    if open > 0 then
+      redis.call('HSET', record, 'f', 1)
+    end
   end
 elseif is_undispatched then
   header = string.sub(header, 1, -2) .. '0'

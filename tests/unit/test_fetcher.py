@@ -47,7 +47,7 @@ class _Server:
         self.asked: list[tuple[str, str]] = []
         self.on_own: Callable[[], None] | None = None
 
-    async def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002 - all answer
         return [self._answer(call) for call in calls]
 
     def _answer(self, call: Call[Any]) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from headrace_worker.embedded import EmbeddedServer
 from tests.properties.model.machine import Machine
+
+_PHASES = [phase for phase in Phase if phase is not Phase.shrink or os.environ.get("HEADRACE_SHRINK")]
+"""A failure is told as it was found: to make it smaller takes minutes, which HEADRACE_SHRINK=1 asks for."""
 
 
 def _run(server: EmbeddedServer, namespace: str, *, examples: int, steps: int) -> None:
@@ -16,6 +21,7 @@ def _run(server: EmbeddedServer, namespace: str, *, examples: int, steps: int) -
         namespace_name = namespace
 
     profile = settings(
+        phases=_PHASES,
         max_examples=examples,
         stateful_step_count=steps,
         deadline=None,

@@ -158,7 +158,7 @@ def _due_name(member: str) -> str:
 
 def _entry(fields: dict[str, str], holder: str | None) -> tuple[str, str, tuple[int, ...], str | None]:
     state = tuple(int(part) for part in (fields.get("s") or "1 0 0 0 0").split(" "))
-    return fields.get("i") or fields["e"], fields.get("j", ""), (state[0], state[1], state[3]), holder
+    return fields.get("i") or fields["e"], fields.get("j", ""), state[:4], holder
 
 
 def _record(fields: dict[bytes, bytes], left_ms: int, places: set[tuple[str, str]]) -> dict[str, Any]:
@@ -168,10 +168,10 @@ def _record(fields: dict[bytes, bytes], left_ms: int, places: set[tuple[str, str
     for field, value in fields.items():
         if not field.startswith(b"r:app/"):
             continue
-        status, attempt, lost, _, replay, queue, entry, *_ = value.partition(b"\n")[0].decode().split(" ")
+        status, *state, queue, entry, _, _, _ = value.partition(b"\n")[0].decode().split(" ")
         where = queue if status in "qx" else "dead" if status in "fti" else None
         assert where is None or (where, entry) in places, f"{value!r} names an entry that is not in {where}"
-        runs[field.removeprefix(b"r:app/").decode()] = (status, (int(attempt), int(lost), int(replay)), queue)
+        runs[field.removeprefix(b"r:app/").decode()] = (status, tuple(map(int, state)), queue)
     return {
         "status": header.status,
         "count": header.runs,
@@ -179,5 +179,6 @@ def _record(fields: dict[bytes, bytes], left_ms: int, places: set[tuple[str, str
         "failed": fields.get(b"f") == b"1",
         "left": None if left_ms == -1 else -(-left_ms // HOUR_MS),
         "has_body": b"e" in fields,
+        "watched": b"w" in fields,
         "runs": runs,
     }

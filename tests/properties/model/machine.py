@@ -24,13 +24,24 @@ from headrace.outgoing import Outgoing, SendOptions
 from headrace.transport import Transport
 from headrace_worker import App, event_trigger, protocol
 from headrace_worker.delivery import Delivery, EventEntry, Stream, decode_delivery, decode_event_entry
-from headrace_worker.protocol import BadEntry, Dispatched, Fenced, HeldEntry, Matched, Registration, Retried, Settled
+from headrace_worker.protocol import (
+    BadEntry,
+    Dispatched,
+    Fenced,
+    HeldEntry,
+    Matched,
+    QueuesFull,
+    Registration,
+    Retried,
+    Settled,
+)
 from headrace_worker.route import Routes, fingerprint_of, subscriptions_of
 from tests.properties.model.facts import HOUR_MS, Seen
 from tests.properties.model.living import JOBS, LEASE, Answer
-from tests.properties.model.namespace import LOOK_AGAIN, QUEUES, Entry, Event, Namespace, Policy
+from tests.properties.model.namespace import LOOK_AGAIN, QUEUES, Entry, Event, Namespace, Policy, State
 
 _REASONS = {"s": "", "c": "", "f": "failed", "t": "timed_out", "i": "invalid_payload"}
+_UNKNOWN_SINCE = 7
 _POLICIES = (Policy(5, 20, 3, 10), Policy(0, 20, 3, 10), Policy(0, 0, 1, 1))
 
 WORKERS = st.integers(0, 3)
@@ -249,6 +260,14 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(EventNotFound):
                 self.ask(call)
 
+    @rule(event_id=IDS)
+    def watch(self, event_id: str) -> None:
+        if self.namespace.watch(event_id):
+            self.ask(calls.watch(self.keys, event_id))
+        else:
+            with pytest.raises(EventNotFound):
+                self.ask(calls.watch(self.keys, event_id))
+
     @precondition(_something_is_due)
     @rule(hours=st.integers(0, 3))
     def wait_and_promote(self, hours: int) -> None:
@@ -292,6 +311,12 @@ class Machine(RuleBasedStateMachine):
     def dispatch(self, worker: int, count: int) -> None:
         self.dispatch_as(self.holder(worker, self.unsent), count)
 
+    @precondition(_some_hold_events)
+    @rule(worker=WORKERS)
+    def dispatch_to_a_full_server(self, worker: int) -> None:
+        """One event, and only where the queues of its jobs are empty."""
+        self.dispatch_as(self.holder(worker, self.unsent), 1, free_first=True)
+
     @rule(worker=WORKERS, count=COUNTS)
     def hand_out(self, worker: int, count: int) -> None:
         """The way of an event into a worker's hands, without anything in between."""
@@ -301,36 +326,43 @@ class Machine(RuleBasedStateMachine):
         self.dispatch_as(name, 100)
         self.take_as(name, count, QUEUES)
 
-    def dispatch_as(self, name: str, count: int) -> None:
-        """Events whose body was only in their record, and is gone, are set aside."""
+    def dispatch_as(self, name: str, count: int, *, free_first: bool = False) -> None:
         if self.routes is None:
             self.read_routes()
         assert self.routes is not None
-        batch, left = [], []
-        for event, entry in self.unsent[name][:count]:
-            body = self.ask(protocol.read_body(self.keys, event.event_id))
-            stored = event.event or (decode_event(body) if body else None)
-            if stored is not None:
-                whole = EventEntry(event.entry, event.event_id, event.size, stored)
-                batch.append((Matched(whole, self.routes.match(stored)), entry))
-                left.append((event, entry))
-            else:
-                bad = BadEntry(event.entry, "unreadable", "no body", event.event_id)
-                answer = self.ask(protocol.bury(self.keys, self.events_stream, bad, self.retention))
-                assert answer == self.namespace.bury(entry)
-        self.unsent[name][:count] = left
+        batch = self.readable(name, count, self.routes)
         if not batch:
             return
-        answer = self.ask(
-            protocol.dispatch(self.keys, [matched for matched, _ in batch], self.routes.version, self.retention)
-        )
-        expected = self.namespace.dispatch(int(self.routes.version), [entry for _, entry in batch])
+        version, matched = self.routes.version, [each for each, _ in batch]
+        answer = self.ask(protocol.dispatch(self.keys, matched, version, self.retention, free_first=free_first))
+        if isinstance(answer, QueuesFull):
+            assert free_first
+            assert any(self.namespace.streams[route.queue] for route in matched[0].routes)
+            return
+        expected = self.namespace.dispatch(int(version), [entry for _, entry in batch], free_first=free_first)
         if isinstance(answer, Dispatched):
             assert answer.events == expected
             del self.unsent[name][: len(batch)]
         else:
             assert expected is None
             self.routes = None
+
+    def readable(self, name: str, count: int, routes: Routes) -> list[tuple[Matched, Entry]]:
+        """Returns what the worker can dispatch; events whose body was only in their record are set aside without it."""
+        batch, left = [], []
+        for event, entry in self.unsent[name][:count]:
+            body = self.ask(protocol.read_body(self.keys, event.event_id))
+            stored = event.event or (decode_event(body) if body else None)
+            if stored is not None:
+                whole = EventEntry(event.entry, event.event_id, event.size, stored)
+                batch.append((Matched(whole, routes.match(stored)), entry))
+                left.append((event, entry))
+            else:
+                bad = BadEntry(event.entry, "unreadable", "no body", event.event_id)
+                answer = self.ask(protocol.bury(self.keys, self.events_stream, bad, self.retention))
+                assert answer == self.namespace.bury(entry)
+        self.unsent[name][:count] = left
+        return batch
 
     # runs
 
@@ -379,17 +411,22 @@ class Machine(RuleBasedStateMachine):
         ]
         if runs:
             answer = self.ask(protocol.settle(self.keys, name, runs, self.retention))
-            assert sorted(answer) == self.namespace.settle(ends)
+            assert sorted(answer.missed) == self.namespace.settle(ends)
 
     @precondition(_some_hold_runs)
-    @rule(worker=WORKERS, count=COUNTS, hours=st.integers(1, 3))
-    def retry(self, worker: int, count: int, hours: int) -> None:
+    @rule(worker=WORKERS, count=COUNTS, hours=st.integers(1, 3), is_unknown=st.booleans())
+    def retry(self, worker: int, count: int, hours: int, is_unknown: bool) -> None:  # noqa: FBT001 - it is drawn
+        """After an attempt, or to wait for a worker that has their job."""
         name = self.holder(worker, self.hands)
         pairs = self.hands[name][:count]
         del self.hands[name][:count]
-        runs = [Retried(delivery, _next_state(delivery), 5, hours * HOUR_MS, b"") for delivery, _ in pairs]
+        states = [_next_state(entry.state, is_unknown=is_unknown) for _, entry in pairs]
+        runs = [
+            Retried(delivery, " ".join(map(str, state)), 5, hours * HOUR_MS, b"")
+            for (delivery, _), state in zip(pairs, states, strict=True)
+        ]
         answer = self.ask(protocol.retry(self.keys, name, runs))
-        assert answer == self.namespace.retry([entry for _, entry in pairs], hours)
+        assert answer.missed == self.namespace.retry([entry for _, entry in pairs], hours, states)
 
     @precondition(_some_hold_runs)
     @rule(worker=WORKERS)
@@ -472,6 +509,6 @@ class Machine(RuleBasedStateMachine):
         return self.namespace.events[event_id].runs[job].queue
 
 
-def _next_state(delivery: Delivery) -> str:
-    state = delivery.state
-    return f"{state.attempt + 1} {state.lost} {state.unknown_since_ms} {state.replay}"
+def _next_state(state: State, *, is_unknown: bool) -> State:
+    attempt, lost, since, replay = state
+    return (attempt, lost, since or _UNKNOWN_SINCE, replay) if is_unknown else (attempt + 1, lost, since, replay)

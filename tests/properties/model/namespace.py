@@ -32,13 +32,19 @@ class Policy:
         return (self.failure if failed else self.success), dedupe
 
 
+State = tuple[int, int, int, int]
+"""What an entry says of its run: attempt, lost workers, since when its job is unknown, replay."""
+
+FIRST: State = (1, 0, 0, 0)
+
+
 @dataclass(eq=False)
 class Entry:
     """An entry of `events`, whose job is empty, or of a queue; `holder` has it in hand."""
 
     event: str
     job: str = ""
-    state: tuple[int, int, int] = (1, 0, 0)
+    state: State = FIRST
     holder: str | None = None
 
 
@@ -48,10 +54,10 @@ Letter = tuple[str, str]
 
 @dataclass
 class Run:
-    """A run as its record tells it; `state` is attempt, lost workers, replay."""
+    """A run as its record tells it; `state` is that of its entry."""
 
     status: str
-    state: tuple[int, int, int]
+    state: State
     queue: str
     entry: Entry | None
     letter: Letter | None = None
@@ -72,6 +78,7 @@ class Event:
     failed: bool = False
     ends: int | None = None
     has_body: bool = True
+    is_watched: bool = False
 
 
 class Namespace(Living):
@@ -99,6 +106,7 @@ class Namespace(Living):
                 return "duplicate"
             if known.name != event.name:
                 return "conflict"
+            event.is_watched = known.is_watched
         else:
             self.sent.append(event_id)
         event.token = (call, place)
@@ -121,6 +129,13 @@ class Namespace(Living):
             del self.due[event_id, ""]
             self._close(event_id, failed=False)
         return event.status
+
+    def watch(self, event_id: str) -> bool:
+        """Returns whether the event is known, so that its end will be published."""
+        event = self.events.get(event_id)
+        if event is not None:
+            event.is_watched = True
+        return event is not None
 
     def promote(self, members: Iterable[tuple[str, str]]) -> None:
         """Those of the members that are due are in their streams."""
@@ -145,10 +160,13 @@ class Namespace(Living):
             entry.holder = worker
         return found
 
-    def dispatch(self, version: int, entries: Sequence[Entry]) -> int | None:
+    def dispatch(self, version: int, entries: Sequence[Entry], *, free_first: bool = False) -> int | None:
         """Returns how many events were dispatched; None if the routes have changed since that version."""
         if version != self.version:
             return None
+        for entry in entries if free_first else ():  # else the server would have refused it
+            event = self.events.get(entry.event)
+            assert event is None or not any(self.streams[queue] for _, queue in self.routes(event.name))
         dispatched = 0
         for entry in entries:
             self._acknowledge("events", entry)
@@ -160,7 +178,7 @@ class Namespace(Living):
             event.count = len(routes)
             event.open = len(routes) if len(routes) > 1 else None
             for job, queue in routes:
-                self._enqueue(entry.event, job, queue, (1, 0, 0))
+                self._enqueue(entry.event, job, queue, FIRST)
             if not routes:
                 self._close(entry.event, failed=False)
         return dispatched
@@ -196,8 +214,8 @@ class Namespace(Living):
         self.settled.append((f"{entry.event}:app/{entry.job}", "f"))
         return True
 
-    def retry(self, entries: Sequence[Entry], hours: int) -> list[int]:
-        """Lets runs wait; returns the places of those that were not ours."""
+    def retry(self, entries: Sequence[Entry], hours: int, states: Sequence[State]) -> list[int]:
+        """Lets runs wait, with these states next; returns the places of those that were not ours."""
         missed = []
         for place, entry in enumerate(entries):
             if not self._is_open(entry):
@@ -205,8 +223,7 @@ class Namespace(Living):
                 continue
             run = self.events[entry.event].runs[entry.job]
             self._acknowledge(run.queue, entry)
-            attempt, lost, replay = entry.state
-            run.status, run.state, run.entry = "w", (attempt + 1, lost, replay), None
+            run.status, run.state, run.entry = "w", states[place], None
             self.due[entry.event, entry.job] = self.now + hours
         return missed
 
@@ -217,9 +234,9 @@ class Namespace(Living):
             if not self._acknowledge(stream, entry):
                 continue
             moved += 1
-            attempt, lost_before, replay = entry.state
+            attempt, lost_before, since, replay = entry.state
             if entry.job:
-                self._enqueue(entry.event, entry.job, stream, (attempt, lost_before + lost, replay))
+                self._enqueue(entry.event, entry.job, stream, (attempt, lost_before + lost, since, replay))
             else:
                 self.streams[stream].append(Entry(entry.event))
         return moved
@@ -234,14 +251,14 @@ class Namespace(Living):
             return "refused"
         if run.letter is not None:
             self.dead.remove(run.letter)
-        self._enqueue(event_id, job, queue, (1, 0, 1))
+        self._enqueue(event_id, job, queue, (1, 0, 0, 1))
         if event.open is not None:
             event.open += 1
             event.failed = any(other.status in "fti" for other in event.runs.values())
         event.ends = None
         return "queued"
 
-    def _enqueue(self, event_id: str, job: str, queue: str, state: tuple[int, int, int]) -> None:
+    def _enqueue(self, event_id: str, job: str, queue: str, state: State) -> None:
         entry = Entry(event_id, job, state)
         self.streams[queue].append(entry)
         self.events[event_id].runs[job] = Run("q", state, queue, entry)
@@ -276,6 +293,7 @@ class Namespace(Living):
         contents, dedupe = self.policy.hours(event.kind, failed=failed)
         if not contents:
             event.runs, event.open, event.failed, event.has_body = {}, None, False, False
+            event.is_watched = False
         event.ends = self.now + max(contents, dedupe)
         if event.ends == self.now:
             del self.events[event_id]
@@ -342,6 +360,7 @@ class Namespace(Living):
                 "failed": event.failed,
                 "left": None if event.ends is None else self._left(event.ends),
                 "has_body": event.has_body,
+                "watched": event.is_watched,
                 "runs": {job: (run.status, run.state, run.queue) for job, run in event.runs.items()},
             }
         return found

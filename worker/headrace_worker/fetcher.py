@@ -87,9 +87,7 @@ class Fetcher:
         held = []
         for entry in entries:
             with contextlib.suppress(UndecodableEvent):
-                delivery = decode_delivery(stream, entry)
-                record = self._state.keys.event(delivery.event_id)
-                held.append(HeldEntry(delivery.entry, record, delivery.job, delivery.ordering_key))
+                held.append(protocol.held_entry(self._state.keys, decode_delivery(stream, entry)))
         return held
 
     async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:

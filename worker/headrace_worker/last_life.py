@@ -19,7 +19,7 @@ from headrace.codec import encode_outcome
 from headrace_worker import protocol
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand
-from headrace_worker.protocol import HeldEntry, Retried
+from headrace_worker.protocol import Retried
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import release
 
@@ -89,7 +89,7 @@ class LastLife:
             by_queue.setdefault(delivery.queue.name, []).append(delivery)
         keys = self._state.keys
         for name, group in by_queue.items():
-            held = [HeldEntry(each.entry, keys.event(each.event_id), each.job, each.ordering_key) for each in group]
+            held = [protocol.held_entry(keys, each) for each in group]
             await release(self._state, protocol.queue_stream(keys, self._state.app.name, name), held)
 
     def _is_last(self, delivery: Delivery) -> bool:

@@ -16,7 +16,7 @@ from headrace.keys import Keys
 from headrace.outgoing import SendOptions, prepare
 from headrace_worker import protocol, rights
 from headrace_worker.delivery import Delivery, EventEntry, decode_delivery
-from headrace_worker.protocol import BadEntry, HeldEntry, Matched, Registration, Retried, Settled
+from headrace_worker.protocol import BadEntry, Matched, Registration, Retried, Settled
 from headrace_worker.route import Route
 from headrace_worker.state import WorkerState
 
@@ -92,7 +92,7 @@ class Rehearsal:
         )
 
     async def _release(self, delivery: Delivery) -> None:
-        await self._ask(protocol.release(self._queue, [HeldEntry(delivery.entry, self._keys.event(_NAME), _JOB)]))
+        await self._ask(protocol.release(self._queue, [protocol.held_entry(self._keys, delivery)]))
 
     async def _settle_and_rerun(self, delivery: Delivery) -> None:
         await self._ask(

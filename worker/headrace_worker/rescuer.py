@@ -169,9 +169,7 @@ class Rescuer:
         held = []
         for entry in entries:
             try:
-                delivery = decode_delivery(stream, entry)
-                record = keys.event(delivery.event_id)
-                held.append(HeldEntry(delivery.entry, record, delivery.job, delivery.ordering_key))
+                held.append(protocol.held_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
                 bad = BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry))
                 await bury(self._state, stream, bad)

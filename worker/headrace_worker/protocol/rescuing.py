@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.calls import Argument, Call, as_fields, as_text, script_call
 from headrace.keys import Keys
-from headrace_worker.delivery import Entry, Stream
+from headrace_worker.delivery import Delivery, Entry, Stream
 
 
 class HeldEntry(msgspec.Struct, frozen=True):
@@ -23,6 +23,11 @@ class HeldEntry(msgspec.Struct, frozen=True):
     record: str = ""
     job: str = ""
     ordering_key: str = ""
+
+
+def held_entry(keys: Keys, delivery: Delivery) -> HeldEntry:
+    """Returns what puts a delivery back."""
+    return HeldEntry(delivery.entry, keys.event(delivery.event_id), delivery.job, delivery.ordering_key)
 
 
 def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:

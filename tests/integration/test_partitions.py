@@ -29,11 +29,13 @@ from headrace import (
     outgoing,
 )
 from headrace.partitions import Partitions
+from headrace.scripts import load
 from headrace.transport import Transport
 from headrace_worker import IO, App, Context, Retry, event_trigger
 from headrace_worker.cli import main
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.processes import Processes
+from tests.support.proxy import Proxy, has_data
 from tests.support.waiting import await_until
 from tests.support.workers import Place
 
@@ -319,6 +321,33 @@ async def test_all_partitions_share_the_slots_of_a_worker(place: Place, client: 
     client.send_events(_events(60))
     await place.settle(app, concurrency=concurrency)
     assert most == concurrency
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_what_came_with_a_lost_reply_waits_for_a_slot(
+    place: Place, proxy: Proxy, client: Client, concurrency: int
+) -> None:
+    """Other partitions have taken the slots that it was read for; it is executed once, and beside no more than fit."""
+    now = most = 0
+    seen: list[Any] = []
+    app = App("app")
+
+    @app.job(id="busy", trigger=event_trigger("echo"))
+    async def busy(payload: Any) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        seen.append(payload)
+        now -= 1
+
+    async with Place(proxy.url, place.namespace, partitions=N).working(app, concurrency=concurrency):
+        cut = proxy.cut_after_request(load("take").sha.encode(), 3, only=has_data)
+        client.send_events(_events(60))
+        await await_until(lambda: len(seen) >= 60, 30)
+    await place.settle(app)
+    assert (cut.done, most) == (3, concurrency)
+    assert sorted(seen) == list(range(60))
 
 
 async def test_a_busy_partition_does_not_starve_the_others(

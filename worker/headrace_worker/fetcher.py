@@ -199,8 +199,23 @@ class Fetcher:
             known = set(self._hand.held)
             async for page in own_entries(self._state, protocol.WORKERS_GROUP, queue.key, name):
                 unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
-                await self._receive(name, queue, unseen)
+                await self._receive_as_slots_are_free(name, queue, unseen)
         self._may_hold_unseen = name != self._state.name
+
+    async def _receive_as_slots_are_free(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
+        """As `_receive`, but each waits for a slot: those for which it was read may be another partition's by now.
+
+        At a stop those that have none yet are given back with all that is in hand.
+        """
+        while entries and not self._state.stopping.is_set():
+            free = self._hand.reserve(1, len(entries))
+            try:
+                await self._receive(name, queue, entries[:free])
+            finally:
+                self._hand.release(free)
+            entries = entries[free:]
+            if entries and self._hand.free <= 0:
+                await self._hand.wait_change()
 
     def _was_delivered_before(self, delivery: Delivery) -> bool:
         """The run is in hand, or its outcome is remembered and will be recorded again; it must not be called again.

@@ -114,7 +114,19 @@ def terminate_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
 @_fault("surplus worker", 3.0, 6.0)
 def start_surplus_worker(stage: Stage, _: random.Random) -> Iterator[Pids]:
     """The same worker is started once more than it should be, and stopped again."""
-    post = Post(stage.posts[0].app)
+    yield from _add_for_a_while(stage, Post(stage.posts[0].app))
+
+
+@_fault("worker of the last release", 3.0, 6.0)
+def start_worker_of_the_last_release(stage: Stage, _: random.Random) -> Iterator[Pids]:
+    """It dispatches, promotes, executes and rescues beside the others, and is stopped again.
+
+    So chaos can only be sent what the last release knows: version 0.1.0 sets aside what has an ordering key.
+    """
+    yield from _add_for_a_while(stage, Post(stage.posts[0].app, release=stage.last_release))
+
+
+def _add_for_a_while(stage: Stage, post: Post) -> Iterator[Pids]:
     stage.man(post)
     stage.posts.append(post)
     yield ()

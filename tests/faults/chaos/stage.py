@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from tests.faults.chaos.producer import Sender
 from tests.faults.scene import OUTAGE, Scene
 from tests.support.processes import Process, Processes
 from tests.support.proxy import Proxy
-from tests.support.release import Release
+from tests.support.release import Release, unpack_last_release
 from tests.support.waiting import wait_until
 
 _MARK = "chaos:mark"
@@ -195,6 +196,11 @@ class Stage:
         return int(seconds * 1000 + micros // 1000)
 
     # workers and producers
+
+    @cached_property
+    def last_release(self) -> Release:
+        """The last release, unpacked."""
+        return unpack_last_release(self.folder / "release")
 
     def man(self, post: Post) -> None:
         """A new worker process starts at the post."""

@@ -2,8 +2,9 @@
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
 `c` context, `a` account. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the
-stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read,
-and a release that knows none refuses it instead of taking the bytes for the payload.
+stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read;
+format 3 is plain, of an event with an ordering key. A release that knows no codecs or no ordering keys refuses these,
+instead of taking the bytes for the payload or making runs without their order.
 
 An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
 """
@@ -22,6 +23,7 @@ from headrace.seal import NO_CODEC, Seal, Sealed
 
 FORMAT: Final = 1
 SEALED_FORMAT: Final = 2
+ORDERED_FORMAT: Final = 3
 NIL: Final = msgspec.Raw(b"\xc0")
 INLINE_BYTES: Final = 8_192
 """Bodies up to this many bytes travel inside the stream entries; larger ones stay in the record."""
@@ -109,6 +111,11 @@ def identity_length(name: str, source: str) -> int:
     return len(_encoder.encode(_Outgoing(FORMAT, name, source, 0))) - len(b"\xa1t\x00")
 
 
+def mark_ordered(body: bytes) -> bytes:
+    """Returns a plain encoded event as one with an ordering key: it differs in its format, the fourth byte."""
+    return body[:3] + bytes((ORDERED_FORMAT,)) + body[4:]
+
+
 def encode_value(value: Any) -> bytes:
     """Returns any value as msgpack; raises as `encode_event` does."""
     return _encoder.encode(value)
@@ -120,9 +127,9 @@ def decode_event(body: bytes) -> StoredEvent:
         event = _event_decoder.decode(body)
     except _UNREADABLE as exc:
         raise UndecodableEvent(f"these {len(body):,} bytes are not an event: {exc}") from exc
-    if event.v != FORMAT and event.v != SEALED_FORMAT:  # noqa: PLR1714 - a set or a tuple would take longer
+    if event.v != FORMAT and not FORMAT < event.v <= ORDERED_FORMAT:  # most have the first: one comparison
         raise UndecodableEvent(
-            f"the event has format {event.v}, this release reads up to {SEALED_FORMAT}; upgrade the workers first"
+            f"the event has format {event.v}, this release reads up to {ORDERED_FORMAT}; upgrade the workers first"
         )
     if not MIN_MICROS <= event.t <= MAX_MICROS:
         raise UndecodableEvent(f"the event's timestamp, {event.t} µs, is outside the years 1 to 9999")

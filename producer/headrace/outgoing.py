@@ -187,7 +187,10 @@ def _check_head(event: Event, index: int | None) -> _Head:
     return _Head(name, source, codec.identity_length(name, source))
 
 
-def _sealed(body: bytes, event_id: str, seal: Seal, index: int | None) -> bytes:
+def _marked(body: bytes, event_id: str, seal: Seal | None, index: int | None) -> bytes:
+    """Returns an encoded event sealed or, without a seal, as one with an ordering key."""
+    if seal is None:
+        return codec.mark_ordered(body)
     try:
         return codec.seal_event(body, event_id, seal)
     except Exception as exc:
@@ -232,8 +235,8 @@ def prepare(  # noqa: PLR0913 - by which rules
         stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
         body = _encode(event, head, moment_us if stamp is moment else codec.to_micros(stamp), account, index)
         event_id = next(new_ids) if event.id is None else _check_text("id", event.id, index)
-        if seal is not None:
-            body = _sealed(body, event_id, seal, index)
+        if seal is not None or ordering_key:
+            body = _marked(body, event_id, seal, index)
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
         kind = "c" if event.id is None else id_kind

@@ -14,8 +14,10 @@ from typing import Any
 
 from tests.support.processes import ROOT
 
-LAST_RELEASE = "93adcfab62adfa6edc4a08e8571a2e6773afa945"
-"""The commit of the last release, 0.1.0, for a clone without tags; changed with each release."""
+FIRST_RELEASE = "93adcfab62adfa6edc4a08e8571a2e6773afa945"
+"""The commit of 0.1.0."""
+LAST_RELEASE = FIRST_RELEASE
+"""The commit of the last release, for a clone without tags; changed with each release."""
 _PACKAGES = {"headrace": "producer", "headrace_worker": "worker"}
 _WAYS_OUT = "fetch the history (`git fetch --tags --unshallow`), or run these tests in a clone that has it"
 
@@ -53,23 +55,20 @@ class Release:
 
 def unpack_last_release(folder: Path) -> Release:
     """Returns the last release, unpacked into the folder; raises NoRelease where it can't be had."""
-    commit = _last_release()
-    archive = _git("archive", "--format=tar", commit, *_PACKAGES.values())
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packages:
+    # A tag of the very commit that is checked out is of this release, not of the last one.
+    tags = _git("tag", "--list", "v*", "--merged", "HEAD", "--no-contains", "HEAD", "--sort=-version:refname")
+    return unpack_release(tags.decode().split()[0] if tags else LAST_RELEASE, folder)
+
+
+def unpack_release(commit: str, folder: Path) -> Release:
+    """Returns the release of a commit, unpacked into the folder; raises NoRelease where it can't be had."""
+    if not _is_here(commit):
+        _git("fetch", "--quiet", "origin", commit)
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit, *_PACKAGES.values()))) as packages:
         packages.extractall(folder, filter="data")
     release = Release(commit, folder)
     _check(release)
     return release
-
-
-def _last_release() -> str:
-    """Returns the newest tag of a version behind the commit that is checked out, else the commit named here."""
-    tags = _git("tag", "--list", "v*", "--merged", "HEAD", "--no-contains", "HEAD", "--sort=-version:refname")
-    if tags:
-        return tags.decode().split()[0]
-    if not _is_here(LAST_RELEASE):
-        _git("fetch", "--quiet", "origin", LAST_RELEASE)
-    return LAST_RELEASE
 
 
 def _is_here(commit: str) -> bool:

@@ -21,6 +21,7 @@ from headrace.codec import (
     from_micros,
     from_millis,
     identity_length,
+    mark_ordered,
     to_micros,
 )
 from headrace.records import Header, decode_header, decode_record, decode_run
@@ -62,10 +63,17 @@ def test_readers_ignore_what_they_do_not_know() -> None:
     assert (decode_value(event.p), decode_value(event.c)) == (None, None)
 
 
-@pytest.mark.parametrize("version", [0, 3, -1, 2**63])
+def test_an_event_with_an_ordering_key_has_a_format_of_its_own() -> None:
+    """A release without ordering keys refuses it; all else of it is as ever."""
+    ordered = mark_ordered(BODY)
+    assert msgspec.msgpack.decode(ordered) == {**msgspec.msgpack.decode(BODY), "v": 3}
+    assert msgspec.structs.replace(decode_event(ordered), v=1) == decode_event(BODY)
+
+
+@pytest.mark.parametrize("version", [0, 4, -1, 2**63])
 def test_another_format_is_refused(version: int) -> None:
     """The error says which one it is, and what to do."""
-    with pytest.raises(UndecodableEvent, match=f"format {version}, this release reads up to 2; upgrade the workers"):
+    with pytest.raises(UndecodableEvent, match=f"format {version}, this release reads up to 3; upgrade the workers"):
         decode_event(pack({"v": version, "n": "a", "t": 5}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from tests.faults.chaos.checker import Report, Violation
 from tests.faults.chaos.page import PAGE, fill_page
 from tests.faults.chaos.report import Played
+from tests.support.processes import ROOT
 
 COUNTS = (
     "events", "acknowledged", "delayed", "canceled", "runs", "runs dead", "workers", "workers lost", "calls",
@@ -61,6 +63,17 @@ def test_broken_rules_are_told(page: Path) -> None:
     text = page.read_text()
     assert "left over, … | **1** |" in text
     assert "| called twice without a cause | **2** |" in text
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    """A promise whose test has gone, or has another name, is held by nothing."""
+    text = PAGE.read_text()
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)", text)) - {"test_script", "test_repeat"}
+    assert {name for name in named if f"def {name}(" not in sources} == set()
+    assert set(re.findall(r"`(tests/[\w/.]+)`", text)) <= {
+        str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")
+    }
 
 
 def test_the_real_page_can_be_filled(page: Path) -> None:

@@ -1,0 +1,48 @@
+"""Memory is back at its baseline once everything has drained: the server's, and that of a worker process."""
+
+from __future__ import annotations
+
+import subprocess
+
+from headrace import Client, Event, Retention
+from tests.faults.chaos.remains import memory
+from tests.faults.scene import Scene
+from tests.support.processes import Process
+from tests.support.waiting import wait_until
+
+NOTHING_KEPT = Retention(success_s=0, failure_s=0, dedupe_client_s=0, dedupe_sender_s=0)
+EVENTS = 4_000
+"""A round of them has more runs than a worker remembers outcomes."""
+ROUNDS = 3
+WORKER_BYTES = 3_600_000
+SERVER_BYTES = 500_000
+
+
+def resident_bytes(process: Process) -> int:
+    """Returns how much memory a process has, as its system says."""
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(process.pid)], check=True, capture_output=True)
+    return int(told.stdout) * 1024
+
+
+def play_round(scene: Scene, client: Client) -> None:
+    """Three runs of each event are executed, and nothing is kept of them."""
+    for _ in range(EVENTS // 500):
+        client.send_events([Event("load", {"text": "x" * 300})] * 500)
+    scene.wait_drained("load", 120)
+    wait_until(lambda: scene.redis.keys(f"{scene.keys.event_prefix}*") == [], what="no records")
+
+
+def test_memory_is_back_at_its_baseline(scene: Scene) -> None:
+    """What three more rounds add is less than a hundred bytes a run, in either."""
+    worker = scene.start_worker("load", retention=NOTHING_KEPT)
+    with Client(scene.url, namespace=scene.namespace, retention=NOTHING_KEPT) as client:
+        play_round(scene, client)
+        own, servers = resident_bytes(worker), memory(scene.redis, scene)
+        for _ in range(ROUNDS):
+            play_round(scene, client)
+        grown, servers_grown = resident_bytes(worker) - own, memory(scene.redis, scene) - servers
+    print(f"the worker has {own:,} bytes and has grown by {grown:,}, the server by {servers_grown:,}")
+    assert grown < WORKER_BYTES
+    assert servers_grown < SERVER_BYTES
+    worker.terminate()
+    assert worker.wait() == 0

@@ -1,0 +1,34 @@
+"""Two workers that have one name, which nothing but a broken random generator can give them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import headrace_worker.worker
+from tests.faults.scene import Scene
+from tests.support.waiting import await_until
+
+
+async def test_two_workers_of_one_name_settle_each_run_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one has in its hands is in the other's too, so a function may be called by both; only one outcome counts.
+
+    When one of them stops, the name is gone, and the other one goes on under a new one.
+    """
+    monkeypatch.setattr(headrace_worker.worker, "new_name", lambda: "twin")
+    settings: dict[str, Any] = {"lease_s": 2, "block_s": 0.2, "grace_s": 0.0, "concurrency": 20}
+    async with scene.working(scene.app("load"), **settings) as staying:
+        async with scene.working(scene.app("load"), **settings) as leaving:
+            assert leaving.name == staying.name == "twin"
+            ids = scene.send_many("load", 200)
+            await await_until(lambda: scene.calls.count() > 100, 30, what="both to be at work")
+        await scene.drained("load")
+        await await_until(lambda: staying.name != "twin" and scene.is_registered(staying.name), 30, what="a new name")
+        ids += scene.send_many("load", 10)
+        await scene.drained("load")
+    settled = Counter(run for _, fields in scene.redis.xrange(scene.keys.runs) for run in fields)
+    assert sum(settled.values()) == 630
+    assert set(settled.values()) == {1}
+    assert all(scene.statuses(event) == dict.fromkeys("abc", "succeeded") for event in ids)

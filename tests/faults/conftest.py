@@ -27,11 +27,15 @@ def scene(server: EmbeddedServer, namespace: str, processes: Processes, tmp_path
 def make_scene(
     make_server: Callable[..., EmbeddedServer], processes: Processes, tmp_path: Path
 ) -> Iterator[Callable[..., Scene]]:
-    """Makes a scene on a server of its own, for what the test does to the server; it takes EmbeddedServer's options."""
+    """Makes a scene on a server of its own, for what the test does to the server.
+
+    It takes the number of partitions, and EmbeddedServer's options.
+    """
     scenes: list[Scene] = []
 
-    def make(**options: Any) -> Scene:
-        scenes.append(Scene(make_server(**options), f"faults-{secrets.token_hex(4)}", processes, tmp_path))
+    def make(partitions: int = 1, **options: Any) -> Scene:
+        namespace = f"faults-{secrets.token_hex(4)}"
+        scenes.append(Scene(make_server(**options), namespace, processes, tmp_path, partitions))
         return scenes[-1]
 
     yield make

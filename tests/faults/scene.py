@@ -13,7 +13,7 @@ import msgspec
 import redis as redis_py
 
 from headrace import Client, Event, EventRecord
-from headrace.keys import Keys
+from headrace.partitions import Partitions
 from headrace.transport import Transport
 from headrace_worker import App, Worker, WorkerConfig, protocol
 from headrace_worker.embedded import EmbeddedServer
@@ -28,24 +28,31 @@ from tests.support.waiting import await_until, wait_until
 OUTAGE = (redis_py.RedisError, OSError)
 """What a look at a server that is away may raise."""
 _OPEN_WORK = """
-local open = redis.call('ZCARD', KEYS[1])
-for i = 2, #KEYS do
-  open = open + redis.call('XLEN', KEYS[i])
+local open = 0
+for i = 1, #KEYS do
+  open = open + redis.call(i <= tonumber(ARGV[1]) and 'ZCARD' or 'XLEN', KEYS[i])
 end
 return open
 """
 
 
 class Scene:
-    """One server and one namespace of it."""
+    """One server and one namespace of it.
 
-    def __init__(self, server: EmbeddedServer, namespace: str, processes: Processes, folder: Path) -> None:
+    Attributes:
+        keys: those of its partition, or of the first.
+    """
+
+    def __init__(
+        self, server: EmbeddedServer, namespace: str, processes: Processes, folder: Path, partitions: int = 1
+    ) -> None:
         self.server = server
         self.url = server.url
         self.namespace = namespace
         self.folder = folder
-        self.keys = Keys(namespace)
-        self.client = Client(server.url, namespace=namespace, attempts=30)
+        self.partitions = Partitions(namespace, partitions)
+        self.keys = self.partitions.first
+        self.client = Client(server.url, namespace=namespace, partitions=partitions, attempts=30)
         self.redis: Any = redis_py.Redis.from_url(server.url)
         self.calls = CallLog(folder / "calls")
         self._processes = processes
@@ -77,6 +84,7 @@ class Scene:
         return {
             "HEADRACE_URL": url or self.url,
             "HEADRACE_NAMESPACE": self.namespace,
+            "HEADRACE_PARTITIONS": str(len(self.partitions)),
             "HEADRACE_FAULTS_FOLDER": str(self.folder),
         }
 
@@ -96,7 +104,8 @@ class Scene:
     @asynccontextmanager
     async def working(self, app: App, *, url: str | None = None, **settings: Any) -> AsyncIterator[Worker]:
         """A worker on this event loop, registered; it is stopped in order at the end."""
-        worker = Worker(app, url or self.url, namespace=self.namespace, config=WorkerConfig(**settings))
+        config, count = WorkerConfig(**settings), len(self.partitions)
+        worker = Worker(app, url or self.url, namespace=self.namespace, partitions=count, config=config)
         running = asyncio.ensure_future(worker.run())
         try:
             await await_until(lambda: running.done() or self.is_registered(worker.name), 30, what="a registered worker")
@@ -166,8 +175,10 @@ class Scene:
     def open_work(self, app: str, *queues: str) -> int:
         """Returns how much is still to be dispatched, to be promoted or to be settled."""
         # All at one moment, and not in MULTI: there a full Redis 6.2 refuses even what only reads.
-        streams = [self.keys.events, *(self.queue(app, queue) for queue in queues or ("default",))]
-        return int(self.redis.eval(_OPEN_WORK, 1 + len(streams), self.keys.due, *streams))
+        due = [keys.due for keys in self.partitions.all]
+        streams = [keys.events for keys in self.partitions.all]
+        streams += [keys.queue(app, queue) for keys in self.partitions.all for queue in queues or ("default",)]
+        return int(self.redis.eval(_OPEN_WORK, len(due) + len(streams), *due, *streams, len(due)))
 
     def wait_drained(self, app: str, timeout: float = 60) -> None:
         """Returns when everything that was sent has settled."""

@@ -17,13 +17,17 @@ def used(scene: Scene) -> int:
     return int(scene.redis.info("memory")["used_memory"])
 
 
-async def test_a_full_server_drains_with_every_worker_restarted(make_scene: Callable[..., Scene]) -> None:
+@pytest.mark.parametrize("partitions", [1, 4])
+async def test_a_full_server_drains_with_every_worker_restarted(
+    make_scene: Callable[..., Scene], partitions: int
+) -> None:
     """Workers register, dispatch, retry, promote and settle where a send is refused, until there is room again."""
-    scene = make_scene()
+    scene = make_scene(partitions)
     settings: dict[str, Any] = {"lease_s": 5.0, "block_s": 0.2, "retention": Retention(success_s=0)}
     async with scene.working(scene.app("flaky"), **settings):
         pass  # so that its routes are known
-    events = [Event("work", payload="x" * 6000) for _ in range(60)]
+    # More than the workers' connections take, of which there are some for each partition.
+    events = [Event("work", payload="x" * 6000) for _ in range(60 * partitions)]
     ids = [sent.id for sent in scene.client.send_events(events)]
     scene.redis.config_set("maxmemory", used(scene) - 100_000)
     with pytest.raises(OutOfMemory, match="nothing of this call"):

@@ -43,21 +43,30 @@ class Seen:
             return f"seen {payload.name}"
 
 
-@pytest.fixture
-def place(url: str, namespace: str) -> Place:
-    return Place(url, namespace)
+over_partitions = pytest.mark.parametrize("partitions", [1, 4])
 
 
 @pytest.fixture
-def client(url: str, namespace: str) -> Iterator[Client]:
-    with Client(url, namespace=namespace, codec=CODEC) as client:
+def partitions() -> int:
+    """How many the namespace has, where the test does not say."""
+    return 1
+
+
+@pytest.fixture
+def place(url: str, namespace: str, partitions: int) -> Place:
+    return Place(url, namespace, partitions)
+
+
+@pytest.fixture
+def client(url: str, namespace: str, partitions: int) -> Iterator[Client]:
+    with Client(url, namespace=namespace, partitions=partitions, codec=CODEC) as client:
         yield client
 
 
 @pytest.fixture
-def stranger(url: str, namespace: str) -> Iterator[Client]:
+def stranger(url: str, namespace: str, partitions: int) -> Iterator[Client]:
     """A client without the codec."""
-    with Client(url, namespace=namespace) as client:
+    with Client(url, namespace=namespace, partitions=partitions) as client:
         yield client
 
 
@@ -113,6 +122,7 @@ def ask(client: Client, event_id: str) -> _Found:
     )
 
 
+@over_partitions
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 20_000])
 def test_nothing_that_is_sealed_is_readable_on_the_server(
@@ -120,7 +130,8 @@ def test_nothing_that_is_sealed_is_readable_on_the_server(
 ) -> None:
     """Payload, context, output and error go through dispatch, retry, settle and dead letter without being seen."""
     payload = [SECRET] * size
-    with open_client(kind, place.url, namespace=place.namespace, codec=CODEC) as client:
+    divided = {"namespace": place.namespace, "partitions": place.partitions}
+    with open_client(kind, place.url, **divided, codec=CODEC) as client:
         event_id = client.send_event(Event("visit", payload, {"also": SECRET})).id
         assert SECRET.encode() not in everything_on(redis)
         asyncio.run(place.settle(make_leaky_app()))
@@ -149,6 +160,7 @@ async def test_a_worker_with_a_codec_runs_plain_events(place: Place, stranger: C
     assert seen.calls == [("plain", None)]
 
 
+@over_partitions
 async def test_a_run_waits_for_a_worker_with_the_codec(place: Place, client: Client, stranger: Client) -> None:
     """A worker without the codec calls nothing and says why; the run waits, uncounted, until one that has it comes."""
     without, having = Seen(codec=None), Seen()
@@ -207,6 +219,7 @@ async def test_filters_see_what_is_inside(place: Place, client: Client) -> None:
     assert seen.calls == [(SECRET, {"ward": "3"})]
 
 
+@over_partitions
 async def test_filters_are_judged_where_the_key_is(place: Place, client: Client) -> None:
     """Where a dispatcher can't open an event, the job's worker judges it: what does not pass is canceled, uncalled."""
     seen = Seen(filtered=True)
@@ -220,7 +233,7 @@ async def test_filters_are_judged_where_the_key_is(place: Place, client: Client)
     async with (
         place.working(seen.app, seats=0),
         place.working(App("other")),
-        AsyncClient(place.url, namespace=place.namespace, codec=CODEC) as asker,
+        AsyncClient(place.url, namespace=place.namespace, partitions=place.partitions, codec=CODEC) as asker,
     ):
         records = [await asker.wait_for_event(each.id, 30) for each in sent]
     assert [record.runs[0].status for record in records] == ["succeeded", "canceled", "canceled"]

@@ -334,7 +334,7 @@ def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> D
 def rerun(
     keys: Keys, event_id: str, job: str, queue: str, ordering_key: str = "", ended_ms: int = 0
 ) -> Call[tuple[str, str]]:
-    """Queues a run that ended without success, at that time if one is given, again; the answer is the script's."""
+    """Queues a run again that ended without success, at that time if one is given, or is lost; the script's answer."""
     app = job.partition("/")[0]
     names = [keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead]
     if ordering_key:

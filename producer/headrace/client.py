@@ -118,9 +118,11 @@ class Client(Settings):
     def retry_run(self, run_id: str) -> RunRecord:
         """A run that ended without success is queued again from attempt 1, and its dead letter is gone.
 
+        So is a run that is lost: queued or executing as its record says, and its entry was deleted by another program.
+
         Raises:
             RunNotFound: no such run is known.
-            RunNotRetryable: it has not ended without success, or its payload is not kept any more.
+            RunNotRetryable: it has not ended without success and is not lost, or its payload is not kept any more.
         """
         return self._run(operations.retry_run(self.partitions, run_id, self._seal), partial=True)
 

@@ -298,10 +298,11 @@ def get_dead(partitions: Partitions, entry_id: str, seal: Seal | None = None) ->
 
 
 def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
-    """A run that ended without success is queued again from its first attempt, and its dead letter is gone."""
+    """A run that ended without success, or whose entry was deleted, is queued again from its first attempt."""
     keys, found = yield from _find_run(partitions, run, seal)
     known = found.run
-    if known.status not in FAILED_STATUSES:
+    is_open = known.status in ("queued", "executing")
+    if not is_open and known.status not in FAILED_STATUSES:
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
     again = calls.rerun(keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms)
@@ -311,6 +312,10 @@ def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Pla
         raise RunNotFound(run)
     if answer == "gone":
         raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
+    if is_open and answer == "refused":
+        raise RunNotRetryable(
+            run, known.status, "only a run that ended without success, or whose entry is gone, can be"
+        )
     # A refusal says that it was queued since we looked: by our own call whose reply was lost, or by someone else.
     if following is not None:
         return cast("FoundRun", following).run

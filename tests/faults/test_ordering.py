@@ -111,6 +111,33 @@ async def test_a_run_that_was_buried_lets_its_key_go(scene: Scene) -> None:
     assert seen == [("bad", "k"), ("good", "k"), ("bad", "k")]
 
 
+async def test_a_run_whose_entry_someone_deleted_holds_its_key_until_it_is_retried(scene: Scene) -> None:
+    """Other keys go on; then it is called, in its place, and those behind it after it."""
+    app = scene.app("ordered")
+    async with scene.working(app, queues=("idle",), **SETTINGS):
+        ids = [scene.send("quick", number, ordering_key="k") for number in range(4)]
+        await asyncio.to_thread(wait_until, lambda: all(record.is_dispatched for record in scene.records(ids)), 30)
+    assert scene.redis.xtrim(scene.queue("ordered"), maxlen=0, approximate=False) == 1
+    async with scene.working(app, **SETTINGS):
+        other = scene.send("quick", ordering_key="another")
+        await asyncio.to_thread(scene.client.wait_for_event, other, 30)
+        statuses = [scene.statuses(event)["quick"] for event in ids]
+        assert statuses == ["queued", "waiting", "waiting", "waiting"]
+        assert scene.client.retry_run(f"{ids[0]}:ordered/quick").status in ("queued", "executing", "succeeded")
+        await drained(scene)
+    assert_in_order(scene, {"k": ids}, "quick")
+
+
+async def test_events_whose_entries_someone_deleted_go_with_the_next_of_their_key(scene: Scene) -> None:
+    """They are dispatched from the key's order, before it."""
+    app = scene.app("ordered")
+    ids = [scene.send("quick", number, ordering_key="k") for number in range(4)]
+    assert scene.redis.xtrim(scene.keys.events, maxlen=1, approximate=False) == 3
+    async with scene.working(app, **SETTINGS):
+        await drained(scene)
+    assert_in_order(scene, {"k": ids}, "quick")
+
+
 async def test_delayed_events_enter_the_order_when_they_are_due(scene: Scene) -> None:
     """They go behind what was sent before they were due, and before what is sent after."""
     app = scene.app("ordered")

@@ -547,13 +547,23 @@ def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, key
 
 @pytest.mark.parametrize("letter", ["q", "x", "w", "s", "c"])
 def test_only_a_failed_run_can_be_retried(client: Client, redis: redis_py.Redis, keys: Keys, letter: str) -> None:
-    """Any other stays as it is."""
+    """Any other stays as it is, while its entry is where its record says."""
     run_id = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", letter)
+    redis.xadd(keys.queue("app", "default"), {"e": "in its queue"}, id="7-0")
     before = client.get_run(run_id)
     with pytest.raises(RunNotRetryable, match="can't be retried: only a run that ended without success") as caught:
         client.retry_run(run_id)
     assert caught.value.status == before.status
     assert client.get_run(run_id) == before
+
+
+def test_a_run_whose_entry_was_deleted_can_be_retried(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
+    """Once: then it is in its queue."""
+    run_id = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", "x")
+    assert client.retry_run(run_id).status == "queued"
+    with pytest.raises(RunNotRetryable, match="or whose entry is gone"):
+        client.retry_run(run_id)
+    assert redis.xlen(keys.queue("app", "default")) == 1
 
 
 def test_a_run_whose_payload_is_gone_cannot_be_retried(client: Client, redis: redis_py.Redis, keys: Keys) -> None:

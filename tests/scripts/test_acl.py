@@ -117,6 +117,8 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             (letter, *_) = (await client.list_dead()).entries
             await client.get_dead(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"
+            limits.world.admin.delete(limits.world.keys.queue("app", "default"))
+            assert (await client.retry_run("e1:app/job")).status == "queued"
     assert used - _BY_THE_CLIENT_LIBRARY == _PRODUCER
 
 

@@ -1,4 +1,4 @@
--- A run that ended for good without success is queued again from its first attempt, behind all of its ordering key if it has one, and its dead letter is gone.
+-- A run that ended for good without success is queued again from its first attempt, behind all of its ordering key if it has one, and its dead letter is gone; so is a run that is lost, as its entry was deleted, in its place.
 --
 -- KEYS[1]  hash    the event's record
 -- KEYS[2]  stream  the run's queue
@@ -16,8 +16,8 @@
 -- Returns  {'waits', ''}       when it waits for its turn behind other runs of its ordering key
 -- Returns  {'missing', ''}     when no such run is known
 -- Returns  {'gone', status}    when the event's payload is not kept any more; nothing happened
--- Returns  {'refused', status} when its status letter is not one of a failure, or its queue, its ordering key or the
---                              time of its end another; nothing happened
+-- Returns  {'refused', status} when it neither failed nor is lost, or its queue, its ordering key or the time of its
+--                              end is another; nothing happened
 --
 -- The time tells a call that is repeated, as its reply was lost, from another one: the run may have failed again since.
 -- It adds first, so a full server refuses it before anything is written.
@@ -26,14 +26,28 @@
 --@ include _ring
 local record, field = KEYS[1], 'r:' .. ARGV[2]
 local stored, body, open, ordering_key = unpack(redis.call('HMGET', record, field, 'e', 'o', 'k'), 1, 4)
-local status, _, _, _, _, queue, dead_entry = run_of(stored or '')
+local status, _, _, _, _, queue, old_entry = run_of(stored or '')
 if not status then
   return { 'missing', '' }
 end
 local ended, seen_end = string.match(stored, '^[^\n]* (%d+)'), ARGV[6]
 local has_changed = queue ~= ARGV[3] or (ordering_key or '') ~= ARGV[5] or (seen_end ~= '0' and seen_end ~= ended)
-if has_changed or not string.find('fti', status, 1, true) then
-  return { 'refused', status }
+-- An entry that is neither in its queue nor in hand was deleted by another program.
+local is_open, refused = string.find('qx', status, 1, true), { 'refused', status }
+if has_changed or not (is_open or string.find('fti', status, 1, true)) then
+  return refused
+end
+if is_open then
+  if redis.call('XRANGE', KEYS[2], old_entry, old_entry)[1] then
+    return refused
+  end
+  local held = redis.pcall('XPENDING', KEYS[2], 'workers', old_entry, old_entry, 1)
+  if held.err and not string.find(held.err, 'NOGROUP') then
+    return held
+  end
+  if held[1] then
+    return refused
+  end
 end
 if not body then
   return { 'gone', status }
@@ -54,18 +68,21 @@ local waits, entry = false, '-'
 if #KEYS > 4 then
   entry_fields[9], entry_fields[10] = 'k', ordering_key
   redis.call('XLEN', KEYS[2])
-  waits = redis.call('RPUSH', KEYS[5], member_of(ordering_key, queue, ARGV[1], ARGV[2])) > 1
+  -- One that is lost has the turn still.
+  waits = not is_open and redis.call('RPUSH', KEYS[5], member_of(ordering_key, queue, ARGV[1], ARGV[2])) > 1
 end
 if not waits then
   entry = redis.call('XADD', KEYS[2], '*', unpack(entry_fields))
 end
 redis.call('HSET', record, field, (waits and 'w' or 'q') .. ' 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
-if is_counted then
+if is_counted and not is_open then
   redis.call('HINCRBY', record, 'o', 1)
   redis.call('HSET', record, 'f', failed)
 end
-redis.call('PERSIST', record)
-redis.call('XDEL', KEYS[4], dead_entry)
+if not is_open then
+  redis.call('PERSIST', record)
+  redis.call('XDEL', KEYS[4], old_entry)
+end
 if waits then
   return { 'waits', '' }
 end

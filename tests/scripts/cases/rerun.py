@@ -13,6 +13,7 @@ from tests.scripts.cases.case import (
     Step,
     case,
     run_line,
+    seed_entry,
     seed_line,
     seed_record,
     turn,
@@ -119,16 +120,72 @@ def _refused(world: World, status: str) -> Step:
     return _rerun(world, ("refused", status), {})
 
 
+def _seed_open_run(world: World, status: str, worker: str | None) -> None:
+    """A run is open, and its entry in its queue or in the hands of the worker."""
+    seed_record(world, "e1", runs="2", fields={"r:app/job": run_line(status, "5-0", state="2 1 0 0"), "o": 2})
+    seed_entry(world, "5-0", "e1", worker=worker)
+
+
 @case
 def a_queued_run(world: World) -> Step:
     """A run that is queued, by an earlier call perhaps, is not queued again."""
-    return _refused(world, "q")
+    _seed_open_run(world, "q", None)
+    return _rerun(world, ("refused", "q"), {})
 
 
 @case
 def an_executing_run(world: World) -> Step:
     """A run that executes is not queued beside itself."""
-    return _refused(world, "x")
+    _seed_open_run(world, "x", "w1")
+    return _rerun(world, ("refused", "x"), {})
+
+
+@case
+def an_executing_run_whose_entry_was_deleted(world: World) -> Step:
+    """Nor is one whose entry is in hand and nowhere else: it can settle yet."""
+    _seed_open_run(world, "x", "w1")
+    world.seed("XDEL", "queue:app/default", "5-0")
+    return _rerun(world, ("refused", "x"), {})
+
+
+def _requeued(**fields: str) -> Changes:
+    """What a run that is lost becomes: nothing else of its event changes, as it was open all the time."""
+    return {
+        "event:e1 r:app/job": run_line("q", "new-1", state=_REPLAYED),
+        "queue:app/default new-1": {"e": "e1", "j": "job", "s": f"{_REPLAYED} 8", "b": BODY, **fields},
+        "bell:app new-1": {"r": ""},
+    }
+
+
+@case
+def a_lost_run(world: World) -> Step:
+    """A run whose entry was deleted from its queue is queued; a dead letter that happens to have its number stays."""
+    _seed_open_run(world, "q", None)
+    world.seed("XDEL", "queue:app/default", "5-0")
+    world.entry("dead", "5-0", {"run": "another", "reason": "failed", "error": ""})
+    return _rerun(world, ("queued", "new-1"), _requeued())
+
+
+@case
+def a_lost_run_of_a_dead_worker(world: World) -> Step:
+    """So is one that its record takes for executing, when its worker's death has taken it out of all hands."""
+    _seed_open_run(world, "x", "w1")
+    world.seed("XDEL", "queue:app/default", "5-0")
+    world.seed("XACK", "queue:app/default", "workers", "5-0")
+    return _rerun(world, ("queued", "new-1"), _requeued())
+
+
+@case
+def a_lost_run_whose_queue_was_deleted(world: World) -> Step:
+    """Where the whole queue is gone its entry makes it anew, without the group, which a worker makes when it asks."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0", queue="gone")})
+    changes: Changes = {
+        "event:e1 r:app/job": run_line("q", "new-1", state=_REPLAYED, queue="gone"),
+        "queue:app/gone": "stream",
+        "queue:app/gone new-1": _requeued()["queue:app/default new-1"],
+        "bell:app new-1": {"r": ""},
+    }
+    return _rerun(world, ("queued", "new-1"), changes, queue="gone")
 
 
 @case
@@ -224,6 +281,14 @@ def a_run_with_an_ordering_key(world: World) -> Step:
         "dead 5-0": None,
     }
     return _rerun_in_order(world, "user:1", ("waits", ""), changes)
+
+
+@case
+def a_lost_run_with_an_ordering_key(world: World) -> Step:
+    """A run that is lost has kept its turn, and is queued before all others of its key."""
+    seed_line(world, TURNS, turn("e1"), turn("e2"))
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0"), "k": "user:1"})
+    return _rerun_in_order(world, "user:1", ("queued", "new-1"), _requeued(k="user:1"))
 
 
 @case

@@ -85,7 +85,7 @@ def retry(
     job: str | None,
     as_json: bool,
 ) -> None:
-    """Queue runs again from attempt 1; ID is that of a dead letter or of its run.
+    """Queue runs again from attempt 1; ID is that of a dead letter or of its run, or of one whose entry was deleted.
 
     Exit code 1: one of them could not be queued; the others are.
 

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import redis
 
 from headrace import operations
+from headrace.checks import check_server
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.errors import HeadraceError, WaitTimeout
 from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
@@ -160,7 +161,7 @@ class AsyncClient(Settings):
     async def _check_server(self) -> None:
         self._is_checked = True
         try:
-            self._is_checked = await self._run(operations.check(self.partitions), partial=True)
+            self._is_checked = await self._run(check_server(self.partitions), partial=True)
         except HeadraceError:
             self._is_checked = False
             raise

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import redis
 
 from headrace import operations
+from headrace.checks import check_server
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import HeadraceError, WaitTimeout
 from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
@@ -208,7 +209,7 @@ class Client(Settings):
     def _check_server(self) -> None:
         self._is_checked = True
         try:
-            self._is_checked = self._run(operations.check(self.partitions), partial=True)
+            self._is_checked = self._run(check_server(self.partitions), partial=True)
         except HeadraceError:
             self._is_checked = False
             raise

@@ -14,12 +14,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from headrace import calls
-from headrace.calls import Call, IndexEntry
+from headrace.calls import Call
 from headrace.codec import STATUS_LETTER
 from headrace.errors import HeadraceError, InvalidArgument, ServerError
 from headrace.event import FINAL_STATUSES, DamagedEntry, DeadEntry, DeadPage, RunPage, RunRecord
 from headrace.ids import run_id, split_run_id
 from headrace.keys import Keys
+from headrace.pages import IndexEntry, read_dead, read_index
 from headrace.partitions import Partitions
 from headrace.seal import Seal
 
@@ -159,7 +160,7 @@ def list_runs(
     start, skip = (None, 0) if cursor is None else _split_cursor(cursor, partitions)
 
     def read(keys: Keys, end: str | None) -> Call[list[IndexEntry]]:
-        return calls.read_index(keys.runs if status in FINAL_STATUSES else keys.recent, end, _PAGE_READS)
+        return read_index(keys.runs if status in FINAL_STATUSES else keys.recent, end, _PAGE_READS)
 
     merge = _Merge(partitions, read, _PAGE_READS, lambda number: start.end_from(number) if start else None)
     listed = _Listed(job, status)
@@ -254,7 +255,7 @@ def list_dead(partitions: Partitions, cursor: str | None, limit: int, seal: Seal
         raise InvalidArgument("cursor", f"{cursor!r} is none that a listing has returned")
 
     def read(keys: Keys, end: str | None) -> Call[list[DeadEntry]]:
-        return calls.read_dead(keys, end, limit, seal)
+        return read_dead(keys, end, limit, seal)
 
     merge = _Merge(partitions, read, limit, lambda number: behind.end_behind(number) if behind else None)
     entries = yield from merge.entries(limit)

@@ -16,7 +16,6 @@ from headrace import calls
 from headrace.calls import Call, FoundRun, Retention
 from headrace.codec import to_micros
 from headrace.errors import (
-    ConfigurationError,
     DamagedRecord,
     DeadEntryNotFound,
     EventConflict,
@@ -24,26 +23,22 @@ from headrace.errors import (
     HeadraceError,
     InvalidArgument,
     OutOfMemory,
-    PermissionMissing,
     RunNotFound,
     RunNotRetryable,
     ServerError,
-    UnsupportedServer,
 )
 from headrace.event import FAILED_STATUSES, DeadEntry, EventRecord, RunRecord, RunStatus, SentEvent
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.listings import Plan, list_dead, list_runs, named, read_place
 from headrace.outgoing import Outgoing, Replicas
+from headrace.pages import read_dead_entry
 from headrace.partitions import Partitions
 from headrace.seal import Seal
 
 __all__ = [
     "Plan",
     "cancel_event",
-    "check",
-    "check_count",
-    "check_version",
     "find",
     "get_dead",
     "get_event",
@@ -57,51 +52,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-_LOWEST = {"redis": (6, 2), "valkey": (7, 2)}
-
-
-def check(partitions: Partitions) -> Plan[bool]:
-    """The server is one that Headrace runs on, and the namespace has as many partitions as are asked for.
-
-    To be run with `partial`. Returns whether all of that is known: a full server may not say of a new namespace. A user
-    who may not ask is not refused for it.
-    """
-    info, count = yield [calls.server_info(), calls.divide(partitions.first, len(partitions))]
-    for answer in (info, count):
-        if isinstance(answer, HeadraceError) and not isinstance(answer, PermissionMissing | OutOfMemory):
-            raise answer
-    if not isinstance(info, HeadraceError):
-        check_version(info)
-    if not isinstance(count, HeadraceError):
-        check_count(partitions, count)
-    return not isinstance(count, OutOfMemory)
-
-
-def check_count(partitions: Partitions, count: int) -> None:
-    """The namespace has as many partitions as are asked for, or ConfigurationError names both numbers."""
-    if count != len(partitions):
-        raise ConfigurationError(
-            f"namespace {partitions.namespace!r} has had {count} partitions since it was first used, not the "
-            f"{len(partitions)} that this process is set to; set partitions={count} or HEADRACE_PARTITIONS={count} "
-            "everywhere, or use a new namespace"
-        )
-
-
-def check_version(info: dict[str, str]) -> None:
-    """The server is a Redis or Valkey that Headrace runs on, or UnsupportedServer says what it is."""
-    is_valkey = "valkey_version" in info
-    kind = "valkey" if is_valkey else "redis"
-    version = info.get(f"{kind}_version", "")
-    try:
-        numbers = tuple(int(part) for part in version.split(".")[:2])
-    except ValueError:
-        numbers = (0, 0)
-    if not version:
-        raise UnsupportedServer("the server does not say which version it has; Headrace runs on Redis and Valkey")
-    if numbers < _LOWEST[kind]:
-        lowest = ".".join(map(str, _LOWEST[kind]))
-        raise UnsupportedServer(f"the server is {kind} {version}; Headrace needs {kind} {lowest} or newer")
 
 
 def send(
@@ -291,7 +241,7 @@ def get_dead(partitions: Partitions, entry_id: str, seal: Seal | None = None) ->
     place = read_place(_text("id", entry_id), partitions)
     if place is None:
         raise DeadEntryNotFound(entry_id)
-    (entries,) = yield [calls.read_dead_entry(partitions.all[place.partition], place.entry, seal)]
+    (entries,) = yield [read_dead_entry(partitions.all[place.partition], place.entry, seal)]
     if not entries:
         raise DeadEntryNotFound(entry_id)
     return named(place, entries[0])

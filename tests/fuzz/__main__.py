@@ -16,7 +16,7 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["headrace", "headrace_worker"]):
-    from headrace import RunError, UndecodableEvent, calls, codec, records
+    from headrace import RunError, UndecodableEvent, codec, pages, records
     from headrace.keys import Keys
     from headrace_worker import App, event_trigger, protocol
     from headrace_worker.delivery import decode_delivery, decode_event_entry, named_by
@@ -64,7 +64,7 @@ def _due(data: bytes) -> None:
 
 
 def _dead(data: bytes) -> None:
-    calls.read_dead(_KEYS, None, 1).read([[_ID, _fields(data, [b"run", b"reason", b"error", b"raw.x"])]])
+    pages.read_dead(_KEYS, None, 1).read([[_ID, _fields(data, [b"run", b"reason", b"error", b"raw.x"])]])
 
 
 def _routes(data: bytes) -> None:

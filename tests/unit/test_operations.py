@@ -26,6 +26,7 @@ from headrace import (
     records,
 )
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, FoundRun, batches
+from headrace.checks import check_server
 from headrace.partitions import Partitions
 
 PARTITIONS = Partitions("prod")
@@ -67,7 +68,7 @@ def run_plan(plan: operations.Plan[Any], *answers: list[Any]) -> Any:
 )
 def test_a_server_that_is_new_enough_is_taken(info: dict[str, str]) -> None:
     """Redis from 6.2 on, Valkey from 7.2 on, and what is not there yet."""
-    assert run_plan(operations.check(PARTITIONS), [info, 1]) is True
+    assert run_plan(check_server(PARTITIONS), [info, 1]) is True
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_server_that_is_new_enough_is_taken(info: dict[str, str]) -> None:
 def test_a_server_that_is_too_old_or_another_is_refused(info: dict[str, str], says: str) -> None:
     """The error says what the server is and what is needed."""
     with pytest.raises(UnsupportedServer) as caught:
-        run_plan(operations.check(PARTITIONS), [info, 1])
+        run_plan(check_server(PARTITIONS), [info, 1])
     assert says in str(caught.value)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from headrace import ConfigurationError, Event, PermissionMissing, codec, operations, outgoing
+from headrace.checks import check_server
 from headrace.event import DeadEntry
 from headrace.partitions import Partitions
 
@@ -41,12 +42,12 @@ def test_keys_of_a_partition_share_a_slot() -> None:
 
 def test_a_number_that_may_not_be_asked_for_is_not_checked() -> None:
     """A user with few rights is not refused for it; another number than the namespace's is."""
-    plan = operations.check(FOUR)
+    plan = check_server(FOUR)
     next(plan)
     with pytest.raises(StopIteration) as done:
         plan.send([PermissionMissing("INFO"), PermissionMissing("EVALSHA")])
     assert done.value.value is True
-    plan = operations.check(FOUR)
+    plan = check_server(FOUR)
     next(plan)
     with pytest.raises(ConfigurationError, match="has had 2 partitions since it was first used, not the 4"):
         plan.send([PermissionMissing("INFO"), 2])

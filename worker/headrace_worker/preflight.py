@@ -12,8 +12,9 @@ from collections.abc import Iterable
 
 import structlog
 
-from headrace import HeadraceError, OutOfMemory, PermissionMissing, calls, operations
+from headrace import HeadraceError, OutOfMemory, PermissionMissing, calls
 from headrace.calls import Call
+from headrace.checks import check_version
 from headrace.keys import Keys
 from headrace_worker import rights
 from headrace_worker.errors import StartRefused
@@ -41,7 +42,7 @@ async def _check_server(state: WorkerState) -> None:
     except PermissionMissing:
         log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")
         return
-    operations.check_version(info)
+    check_version(info)
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction" and not state.config.allow_eviction:
         raise StartRefused(

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from headrace import OutOfMemory, PermissionMissing, calls
+from headrace.checks import check_count
 from headrace.connect import open_async_transport
-from headrace.operations import check_count
 from headrace.partitions import Partitions
 from headrace.seal import Seal
 from headrace_worker import protocol

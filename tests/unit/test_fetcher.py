@@ -273,13 +273,20 @@ async def test_nothing_is_fetched_while_a_run_on_its_last_life_waits_for_empty_h
     assert await asyncio.wait_for(waiting, 20) == [last]
 
 
-async def test_a_run_on_its_last_life_that_was_handed_to_a_fenced_name_does_not_begin() -> None:
+@pytest.mark.parametrize("is_alone", [False, True])
+async def test_a_run_on_its_last_life_that_was_handed_to_a_fenced_name_does_not_begin(
+    is_alone: bool,  # noqa: FBT001
+) -> None:
     """Its wait for empty hands ends with the name, and keeps nobody from fetching."""
     scene = _Scene()
-    scene.hand.take(Held(_delivery(scene, 1), scene.state.name, 0.0))
+    held = Held(_delivery(scene, 1), scene.state.name, 0.0)
+    scene.hand.take(held)
     waiting = asyncio.ensure_future(scene.last_life.set_apart([_delivery(scene, 2, lost=2)], scene.state.name))
     await settled(waiting)
     scene.state.take_new_name()
+    if is_alone:
+        scene.hand.ended(held)
+        scene.hand.settled(held)
     scene.hand.poke()
     assert await asyncio.wait_for(waiting, 20) == []
     assert not scene.last_life.is_under_way

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,10 +19,10 @@ from headrace_worker import App, Worker, WorkerConfig, logs
 from tests.faults.apps import APPS
 
 
-async def work(app: App, on_name: Callable[[str], None] | None = None) -> None:
+async def work(app: App, on_name: Callable[[str], None] | None = None, **more: Any) -> None:
     """Returns when the app's worker has stopped, after a SIGTERM."""
     config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
-    worker = Worker(app, config=config, on_name=on_name)
+    worker = Worker(app, config=config, on_name=on_name, **more)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     await worker.run()
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from tests.faults.chaos.agreement import Agreement
 from tests.faults.chaos.calls import ROLLED_BACK, Call, Causes, Repeat, calls_in
 from tests.faults.chaos.history import (
     Acknowledged,
@@ -131,12 +132,14 @@ class _Checker:
             if isinstance(line, Settled):
                 self._settles[line.run].append(line)
         self._excused: Counter[str] = Counter()
+        counted = history.remains.counted
+        self._agreement = Agreement(counted, history.remains, self._calls, history.lines) if counted else None
 
     def report(self) -> Report:
         rules = (
             self._lost, self._runs, self._settled_once, self._called, self._repeated, self._early, self._canceled,
             self._duplicates, self._dead, self._died, self._in_time, self._recovered, self._rolled_back,
-            self._at_baseline, self._in_order,
+            self._at_baseline, self._in_order, self._metrics,
         )  # fmt: skip
         violations = tuple(violation for rule in rules for violation in rule())
         return Report(
@@ -261,7 +264,9 @@ class _Checker:
             if sent.canceled is None or self._causes.is_rolled_back(sent.canceled.ms):
                 continue
             event = self._remains.events.get(event_id)
-            called = sorted(job for job in self._jobs_of(sent)[1] if (event_id, job) in self._calls)
+            jobs = {job: self._calls.get((event_id, job), []) for job in self._jobs_of(sent)[1]}
+            called = sorted(job for job, calls in jobs.items() if not all(map(self._causes.touches_rollback, calls)))
+            self._excused["canceled and called before"] += any(jobs.values()) and not called
             if called or (event is not None and event.status != "canceled"):
                 yield Violation("canceled and delivered", event_id, f"{event and event.status}, called {called}")
 
@@ -332,6 +337,12 @@ class _Checker:
             if count:
                 yield Violation("left over", name, str(count))
 
+    def _metrics(self) -> Iterator[Violation]:
+        """What workers have counted is what the records say."""
+        if self._agreement is not None:
+            for what, detail in self._agreement.breaches():
+                yield Violation("metrics", what, detail)
+
     def _in_order(self) -> Iterator[Violation]:
         """Runs of an ordering key begin in the order of the sends, each when the one before it has settled."""
         for turns in self._turns().values():
@@ -378,6 +389,7 @@ class _Checker:
             "workers lost": len(self._losses),
             "losses of power": sum(isinstance(line, RolledBack) for line in self._lines),
             "fenced without a fault": self._causes.fenced_without_fault(),
+            **(self._agreement.counts() if self._agreement else {}),
         }
 
     def _lateness(self) -> list[float]:

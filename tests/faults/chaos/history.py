@@ -160,17 +160,36 @@ class FinalEvent(msgspec.Struct, frozen=True):
     is_settled: bool = True
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """What the metrics of all worker processes come to: runs settled by status, dead letters, dispatched events.
+
+    Attributes:
+        pids: the processes that have counted; workers of older releases do not.
+        stale: outcomes that were another's by then, or recorded already.
+        stale_dispatches: as `stale`, of events.
+    """
+
+    pids: tuple[int, ...]
+    settled: dict[str, int]
+    dead: int
+    dispatched: int
+    stale: int = 0
+    stale_dispatches: int = 0
+
+
 class Remains(msgspec.Struct, frozen=True):
     """What was on the server when everything had drained.
 
     Attributes:
         dead: the run of each dead letter.
         open: what is not at the baseline, by its name: entries, hands, consumers, workers, keys, bytes.
+        counted: None where it can't be told apart from what is not in the history.
     """
 
     events: dict[str, FinalEvent] = {}
     dead: tuple[str, ...] = ()
     open: dict[str, int] = {}
+    counted: Counted | None = None
 
 
 class History(msgspec.Struct, frozen=True):

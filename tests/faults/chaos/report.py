@@ -10,8 +10,10 @@ import msgspec
 from tests.faults.chaos.checker import Report
 
 _MOST_SHOWN = 30
-RULES = ("lost", "not delivered", "settled twice", "called twice", "early", "too late", "dead letters", "left over",
-         "out of order", "two at once")  # fmt: skip
+RULES = (
+    "lost", "not delivered", "settled twice", "called twice", "early", "too late", "dead letters", "metrics",
+    "left over", "out of order", "two at once",
+)  # fmt: skip
 """The rules that the table names even when nothing breaks them."""
 
 

@@ -119,7 +119,7 @@ def _drain(stage: Stage, memory_before: int) -> Remains:
     strangers = remains.wait_until_none(lambda: remains.strangers(redis, scene, stage.names()), _FORGOTTEN_S)
     stage.stop_workers()
     left = remains.leftovers(redis, scene, round(RETENTION_S * 1000), memory_before)
-    return msgspec.structs.replace(read, open=undrained | strangers | left)
+    return msgspec.structs.replace(read, open=undrained | strangers | left, counted=stage.counted())
 
 
 def _server_of(stage: Stage) -> str:
@@ -167,5 +167,6 @@ def _since(moment: float, history: History) -> History:
         history.remains,
         events={name: event for name, event in history.remains.events.items() if name in sent},
         dead=tuple(run for run in history.remains.dead if run.rpartition(":")[0] in sent),
+        counted=None,
     )
     return History(tuple(line for line in history.lines if is_told(line)), told)

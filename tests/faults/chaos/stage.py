@@ -19,7 +19,20 @@ from redis.retry import Retry
 from headrace import Client
 from headrace_worker.embedded import EmbeddedServer
 from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, RETENTION
-from tests.faults.chaos.history import AnyLine, Began, Diary, Died, Moment, Named, RolledBack, Routed, now, read
+from tests.faults.chaos.counted import read_counted
+from tests.faults.chaos.history import (
+    AnyLine,
+    Began,
+    Counted,
+    Diary,
+    Died,
+    Moment,
+    Named,
+    RolledBack,
+    Routed,
+    now,
+    read,
+)
 from tests.faults.chaos.listing import Listing
 from tests.faults.chaos.producer import Sender
 from tests.faults.scene import OUTAGE, Scene
@@ -206,6 +219,9 @@ class Stage:
         """A new worker process starts at the post."""
         post.is_killed = post.is_terminated = post.is_stopped = False
         env = {"HEADRACE_CHAOS_DIARY": str(self.folder / "diaries"), "HEADRACE_CHAOS_CLOCK": str(post.clock_s)}
+        if post.release is None:
+            (self.folder / "metrics").mkdir(exist_ok=True)
+            env["PROMETHEUS_MULTIPROC_DIR"] = str(self.folder / "metrics")
         post.process = self.scene.start_worker(
             post.app,
             url=post.proxy.url if post.proxy else None,
@@ -313,6 +329,10 @@ class Stage:
             return all(post.is_up for post in self.posts)
 
         wait_until(is_manned, 120, what="workers that have started", interval=0.05)
+
+    def counted(self) -> Counted:
+        """Returns what the workers have counted."""
+        return read_counted(self.folder / "metrics")
 
     def names(self) -> set[str]:
         """Returns the names of the workers that live."""

@@ -1,6 +1,7 @@
 """A worker in a process of its own: `python -m tests.faults.chaos.worker APP`, APP being `chaos` or a number of `late`.
 
-HEADRACE_CHAOS_DIARY names the folder of the diaries, HEADRACE_CHAOS_CLOCK the seconds by which its clock is off.
+HEADRACE_CHAOS_DIARY names the folder of the diaries, HEADRACE_CHAOS_CLOCK the seconds by which its clock is off. It
+counts what it does where PROMETHEUS_MULTIPROC_DIR says where to.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from headrace_worker import logs
 from tests.faults.chaos import app as apps
@@ -22,7 +24,16 @@ def main(name: str) -> None:
     diary = Diary(Path(os.environ["HEADRACE_CHAOS_DIARY"]))
     shift(float(os.environ["HEADRACE_CHAOS_CLOCK"]))
     app = apps.chaos(diary) if name == apps.NAME else apps.late(diary, int(name))
-    asyncio.run(work(app, lambda given: diary.add(Named(**now(), pid=os.getpid(), name=given))))
+    asyncio.run(work(app, lambda given: diary.add(Named(**now(), pid=os.getpid(), name=given)), **_counting()))
+
+
+def _counting() -> dict[str, Any]:
+    """Returns what lets a worker count, where it is told to: one of an older release can't."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return {}
+    from headrace_worker.metrics import Metrics
+
+    return {"metrics": Metrics()}
 
 
 if __name__ == "__main__":

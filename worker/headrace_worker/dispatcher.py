@@ -1,30 +1,29 @@
 """Dispatches events: reads them, matches each against the routes, and makes one run of it for every job that matches.
 
 Works only while this worker has a seat. The next read is under way while a batch is dispatched. It must not look at
-payloads but through the routes' filters.
+payloads: the matcher does, through the routes' filters.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-import msgspec
 import structlog
 
-from headrace import HeadraceError, OutOfMemory, SealedEvent, ServerError, ServerNotReady, UndecodableEvent
+from headrace import HeadraceError, OutOfMemory, ServerError, ServerNotReady
 from headrace.calls import MAX_BATCH_BYTES
-from headrace.codec import INLINE_BYTES, SEALED_FORMAT, StoredEvent, decode_event, open_event
+from headrace.codec import INLINE_BYTES
 from headrace_worker import protocol
-from headrace_worker.bodies import read_bodies
-from headrace_worker.delivery import Entry, EventEntry, decode_event_entry, named_by
+from headrace_worker.delivery import Entry, EventEntry
 from headrace_worker.loops import spawn, wait_either
+from headrace_worker.matcher import Matcher
 from headrace_worker.order import read_ahead
-from headrace_worker.protocol import Answer, BadEntry, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
-from headrace_worker.route import Route, Routes, RoutesTooNew
+from headrace_worker.route import Routes, RoutesTooNew
 from headrace_worker.state import WorkerState
-from headrace_worker.unhandled import bury, release
+from headrace_worker.unhandled import release
 
 log = structlog.get_logger("headrace.dispatcher")
 
@@ -37,6 +36,7 @@ class Dispatcher:
 
     def __init__(self, state: WorkerState) -> None:
         self._state = state
+        self._matcher = Matcher(state)
         self._routes: Routes | None = None
         self._under_way: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[None] | None = None
@@ -144,63 +144,16 @@ class Dispatcher:
         self._may_hold_unseen = False
 
     async def _dispatch(self, entries: Sequence[Entry]) -> None:
-        events = await self._readable(entries)
+        events = await self._matcher.readable(entries)
         while True:
             routes = await self.routes()
             stale: list[EventEntry] = []
-            for batch in _batches(await self._match(events, routes)):
+            for batch in _batches(await self._matcher.match(events, routes)):
                 if not await self._send(batch, routes.version):
                     stale += [matched.entry for matched in batch]
             if not stale:
                 return
             self._routes, events = None, stale
-
-    async def _readable(self, entries: Sequence[Entry]) -> list[EventEntry]:
-        """Returns the events that can be read, with their bodies, in their order; the others are set aside."""
-        events: list[EventEntry] = []
-        for entry in entries:
-            try:
-                events.append(decode_event_entry(entry))
-            except UndecodableEvent as exc:
-                event_id, _, ordering_key = named_by(entry)
-                await self._bury(EventEntry(entry[0].decode(), event_id, 0, None, ordering_key), str(exc))
-        sizes = {event.event_id: event.size for event in events if event.event is None}
-        return await self._with_bodies(events, sizes) if sizes else events
-
-    async def _with_bodies(self, events: Sequence[EventEntry], sizes: Mapping[str, int]) -> list[EventEntry]:
-        bodies = await read_bodies(self._state, sizes)
-        whole = []
-        for event in events:
-            try:
-                whole.append(event if event.event is not None else _with_body(event, bodies[event.event_id]))
-            except UndecodableEvent as exc:
-                await self._bury(event, str(exc))
-        return whole
-
-    async def _match(self, events: Sequence[EventEntry], routes: Routes) -> list[Matched]:
-        found = []
-        for event in events:
-            if event.event is None:  # pragma: no cover - only readable events come here
-                continue
-            try:
-                if event.event.v == SEALED_FORMAT:
-                    found.append(Matched(event, self._match_sealed(event.event_id, event.event, routes)))
-                else:
-                    found.append(Matched(event, routes.match(event.event)))
-            except UndecodableEvent as exc:
-                await self._bury(event, str(exc))
-        return found
-
-    def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
-        """Returns the routes of a sealed event; where it can't be opened here, whatever their filters say.
-
-        A worker of another app has not the keys of this one, and should not need them to dispatch.
-        """
-        try:
-            opened = open_event(event, event_id, self._state.seal)
-        except SealedEvent:
-            return routes.match_unopened(event)
-        return routes.match(opened)
 
     async def _send(self, batch: Sequence[Matched], version: str, *, is_last_try: bool = False) -> bool:
         """Dispatches a batch; False if the routes have changed. A full server takes single events into empty queues."""
@@ -221,7 +174,7 @@ class Dispatcher:
     async def _send_in_order(self, batch: Sequence[Matched], version: str, behind: Sequence[int]) -> bool:
         """Dispatches what others hold of the ordering keys of these events and what is before them, then the batch."""
         events = await read_ahead(self._state, [batch[place].entry for place in behind])
-        for part in _batches(await self._match(events, await self.routes())):
+        for part in _batches(await self._matcher.match(events, await self.routes())):
             if not await self._send(part, version):
                 return False
         return await self._send(batch, version, is_last_try=True)
@@ -243,7 +196,7 @@ class Dispatcher:
             return await self._send(batch[:half], version) and await self._send(batch[half:], version)
         if not await has_foreign_record(self._state, batch[0].entry.event_id):
             raise error
-        await self._bury(batch[0].entry, str(error))
+        await self._matcher.bury(batch[0].entry, str(error))
         return True
 
     async def _send_to_full_server(self, batch: Sequence[Matched], version: str) -> bool:
@@ -290,17 +243,6 @@ class Dispatcher:
             if answer.lost:
                 log.error("events had neither a record nor a body and are gone", events=answer.lost)
         return answer
-
-    async def _bury(self, event: EventEntry, error: str) -> None:
-        log.error("event can't be read and is set aside in dead", entry=event.entry, error=error)
-        bad = BadEntry(event.entry, "unreadable", error, event.event_id, ordering_key=event.ordering_key)
-        await bury(self._state, protocol.events_stream(self._state.keys), bad)
-
-
-def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:
-    if isinstance(body, str):
-        raise UndecodableEvent(body)
-    return msgspec.structs.replace(entry, event=decode_event(body))
 
 
 def _batches(matched: Sequence[Matched]) -> Iterator[list[Matched]]:

@@ -25,6 +25,7 @@ Pids = tuple[int, ...]
 Fault = Callable[[Stage, random.Random], AbstractContextManager[Pids]]
 _SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue")
 FAULTS: dict[str, tuple[Kind, Fault]] = {}
+LAST_RELEASE = "worker of the last release"
 
 
 def _fault(
@@ -117,11 +118,11 @@ def start_surplus_worker(stage: Stage, _: random.Random) -> Iterator[Pids]:
     yield from _add_for_a_while(stage, Post(stage.posts[0].app))
 
 
-@_fault("worker of the last release", 3.0, 6.0)
+@_fault(LAST_RELEASE, 3.0, 6.0)
 def start_worker_of_the_last_release(stage: Stage, _: random.Random) -> Iterator[Pids]:
     """It dispatches, promotes, executes and rescues beside the others, and is stopped again.
 
-    So chaos can only be sent what the last release knows: version 0.1.0 sets aside what has an ordering key.
+    Where it plays nothing can be sent but what it knows: version 0.1.0 sets aside what has an ordering key.
     """
     yield from _add_for_a_while(stage, Post(stage.posts[0].app, release=stage.last_release))
 
@@ -283,3 +284,8 @@ def _hiccup() -> Iterator[None]:
     """Groups may be gone already, and the line that the fault comes over may be cut by the fault."""
     with contextlib.suppress(redis_py.RedisError):
         yield
+
+
+def faults_of(stage: Stage) -> dict[str, Kind]:
+    """Returns the kinds of faults that can happen on a stage."""
+    return {name: kind for name, (kind, _) in FAULTS.items() if name != LAST_RELEASE or not stage.has_ordering_keys}

@@ -13,7 +13,7 @@ import msgspec
 from tests.faults.chaos import remains
 from tests.faults.chaos.app import BLOCK_S, ENDS, GRACE_S, LEASE_S, NAME, RETENTION_S
 from tests.faults.chaos.checker import Report, Rules, check
-from tests.faults.chaos.faults import FAULTS, Pids
+from tests.faults.chaos.faults import FAULTS, Pids, faults_of
 from tests.faults.chaos.history import AnyLine, Began, History, Injected, Moment, Remains, Sending, now
 from tests.faults.chaos.report import Played
 from tests.faults.chaos.schedule import Step, schedule
@@ -41,8 +41,7 @@ class Player:
     def __init__(self, stage: Stage, seed: int, duration_s: float) -> None:
         self._stage = stage
         self._duration_s = duration_s
-        kinds = {name: kind for name, (kind, _) in FAULTS.items()}
-        self._steps = list(schedule(seed, duration_s, kinds, _LAST))
+        self._steps = list(schedule(seed, duration_s, faults_of(stage), _LAST))
         self._active: list[_Active] = []
 
     def play(self) -> None:
@@ -133,7 +132,7 @@ def play_emptied(folder: Path, empty: Callable[[Stage], None], *, binary: Path |
 
     Only what was sent once every worker was known again counts: before, an event may find no job.
     """
-    stage = Stage(folder, 1, 40.0, binary)
+    stage = Stage(folder, 2, 40.0, binary)
     try:
         stage.mind()
         stage.wait_until_manned()

@@ -212,7 +212,7 @@ class Stage:
 
     @property
     def has_ordering_keys(self) -> bool:
-        """Events have ordering keys: with even seeds. The last release does not know them, and plays with the odd ones."""
+        """Events have ordering keys, with even seeds; the last release knows none, and plays with the odd ones."""
         return self._seed % 2 == 0
 
     @cached_property

@@ -152,7 +152,8 @@ class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: the dead letter's own id, from which its time can be read.
         run_id: the run, or None for an entry that belongs to no run.
-        reason: the run's final status, `unknown_job`, `sealed`, `lost` or `unreadable`.
+        reason: the run's final status, `unknown_job`, `sealed`, `lost`, `unreadable` or `foreign`: the run that the
+            entry names has another entry.
         raw: the fields of an entry that was set aside as it was.
     """
 

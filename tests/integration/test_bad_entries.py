@@ -9,7 +9,7 @@ import redis as redis_py
 
 from headrace import Client, DeadEntry, Event
 from headrace.codec import encode_event
-from headrace_worker import App, Retry, event_trigger
+from headrace_worker import Abort, App, Retry, event_trigger
 from tests.support.waiting import await_until
 from tests.support.workers import Place
 
@@ -137,6 +137,37 @@ async def test_an_event_whose_record_was_deleted(
         (dead,) = client.list_dead().entries
         assert dead.raw["i"] == sent.id.encode()
         assert "the record is gone" in dead.error
+
+
+@pytest.mark.parametrize("ends", ["well", "badly", "in a wait"])
+async def test_an_entry_that_is_none_of_the_run_it_names_settles_nothing(
+    place: Place, client: Client, redis: redis_py.Redis, prefix: str, ends: str
+) -> None:
+    """Whoever may write to a queue starts a call, and the run's outcome is that of its own entry."""
+    app, seen = App("app"), list[Any]()
+
+    @app.job(id="job", trigger=event_trigger("asked"), retry=Retry(max_attempts=2, min_delay=0.01))
+    async def job(payload: Any) -> Any:
+        seen.append(payload)
+        if payload == "forged" and ends == "badly":
+            raise Abort("no")
+        if payload == "forged" and ends == "in a wait":
+            raise ValueError
+        return payload
+
+    forged = encode_event("asked", "trigger.dev", 0, "forged", None, None)
+    queue = f"{prefix}queue:app/default"
+    sent = client.send_event(Event("asked", payload="sent"))
+    for _ in range(2):  # before its own run, and after that has ended
+        redis.xadd(queue, {"e": sent.id, "j": "job", "s": "", "b": forged})
+        await place.settle(app)
+    assert sorted(seen) == ["forged", "forged", "sent"]
+    run = client.get_run(f"{sent.id}:app/job")
+    assert (run.status, run.attempt, run.output, run.error) == ("succeeded", 1, "sent", None)
+    letters = client.list_dead().entries
+    assert [(letter.reason, letter.run_id, letter.raw["b"]) for letter in letters] == [("foreign", None, forged)] * 2
+    assert "the run's record names another entry" in letters[0].error
+    assert (redis.xlen(queue), redis.zcard(f"{prefix}due")) == (0, 0)
 
 
 async def test_a_run_whose_record_is_deleted_while_it_executes(

@@ -60,9 +60,14 @@ ENTRIES = JUNK | st.fixed_dictionaries({"i": WORDS | NEIGHBOURS, "z": NUMBERS, "
 RUNS = (
     JUNK
     | st.fixed_dictionaries({"e": WORDS, "j": WORDS, "s": STATES, "b": BODIES.filter(bool)})
-    # One that can be read could not be told from the run's own: who may write to queues can run and settle runs.
+    # One that can be read is executed as it says; it settles nothing of the run that it names.
     | st.fixed_dictionaries(
-        {"e": NEIGHBOURS, "j": st.just(b"job"), "s": STATES, "b": st.sampled_from([b"\xc1", *DEEP])}
+        {
+            "e": NEIGHBOURS,
+            "j": st.sampled_from([b"job", b"filtered"]),
+            "s": STATES | st.sampled_from(["", "1 0 0 0 0", "1 3 0 0 0", "7 2 0 1 0"]),
+            "b": st.sampled_from([b"\xc1", GOOD, GOOD, *DEEP]),
+        }
     )
 )
 
@@ -109,6 +114,7 @@ def test_no_entry_stops_its_neighbours(url: str, redis: redis_py.Redis, make_nam
             "invalid_payload",
             "lost",
             "sealed",
+            "foreign",
         }
         assert all(letter.error for letter in letters)
         assert len(letters) <= len(entries) + len(runs)

@@ -621,6 +621,19 @@ def _take_out(redis: redis_py.Redis, prefix: str, event_id: str, queue: str) -> 
     return fields | {b"s": b"1 2 0 0 0"}
 
 
+_PUT_IN = """
+local entry = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
+redis.call('HSET', KEYS[2], ARGV[1], 'q 1 2 0 0 ' .. ARGV[2] .. ' ' .. entry .. ' - 0 0')
+"""
+
+
+def _put_in(redis: redis_py.Redis, prefix: str, queue: str, fields: dict[bytes, bytes]) -> None:
+    """The run is in its queue again, and its record names the entry."""
+    keys = (f"{prefix}queue:app/{queue}", f"{prefix}event:{fields[b'e'].decode()}")
+    flat = [part for pair in fields.items() for part in pair]
+    redis.eval(_PUT_IN, 2, *keys, f"r:app/{fields[b'j'].decode()}", queue, *flat)
+
+
 async def _dispatched(place: Place, app: App, client: Client, events: list[Event]) -> list[str]:
     """The events have their runs in the queues, and no worker has taken any."""
     async with place.working(app, queues=("elsewhere",)):
@@ -649,7 +662,7 @@ async def test_a_run_on_its_last_life_executes_alone(
     events = [Event(one, payload=f"{one}{n}") for n in range(5)] + [Event(one, payload="poison")]
     events += [Event(other, payload=f"{other}{n}") for n in range(5)]
     ids = await _dispatched(place, app, client, events)
-    redis.xadd(f"{prefix}queue:app/{one}", _take_out(redis, prefix, ids[5], one))
+    _put_in(redis, prefix, one, _take_out(redis, prefix, ids[5], one))
     await place.settle(app)
     assert beside == [{"poison"}]
     assert sorted(seen) == sorted(each.payload for each in events)
@@ -671,7 +684,7 @@ async def test_a_stop_while_a_last_life_waits_for_the_others(
     last_life = _take_out(redis, prefix, poison, "default")
     async with place.working(app, grace_s=0.05):
         await started.wait()
-        redis.xadd(f"{prefix}queue:app/default", last_life)
+        _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: _in_hands(redis, f"{prefix}queue:app/default") == 2)
     runs = [client.get_event(each).runs[0] for each in (long, poison)]
     assert [(run.status, run.lost) for run in runs] == [("queued", 0), ("queued", 2)]
@@ -700,7 +713,7 @@ async def test_a_last_life_stops_no_worker_for_long(
     last_life = _take_out(redis, prefix, poison, "default")
     async with place.working(app, lease_s=0.5):
         await await_until(lambda: seen == ["long"])
-        redis.xadd(f"{prefix}queue:app/default", last_life)
+        _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: client.get_event(poison).runs[0].status == "waiting")
         client.send_event(Event("asked", payload="innocent"))
         await await_until(lambda: seen == ["long", "innocent"])
@@ -729,7 +742,7 @@ async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
     last_life = _take_out(redis, prefix, poison, "default")
     async with place.working(app, lease_s=30):
         await await_until(lambda: client.get_event(stuck).is_settled)
-        redis.xadd(f"{prefix}queue:app/default", last_life)
+        _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: client.get_event(poison).is_settled)
         client.send_event(Event("asked", payload="innocent"))
         await await_until(lambda: seen == ["stuck", "poison", "innocent"])
@@ -743,7 +756,7 @@ async def test_a_run_whose_lives_are_used_up_is_not_called(
     seen: list[Any] = []
     app = _queues_app(seen, "default")
     (event_id,) = await _dispatched(place, app, client, [Event("default")])
-    redis.xadd(f"{prefix}queue:app/default", _take_out(redis, prefix, event_id, "default"))
+    _put_in(redis, prefix, "default", _take_out(redis, prefix, event_id, "default"))
     await place.settle(app, max_lost=2)
     assert seen == []
     (dead,) = client.list_dead().entries

@@ -200,6 +200,7 @@ class Settler:
             if not isinstance(result, HeadraceError):
                 self._done(group, result.missed)
                 state.observer.settled(told, result.missed)
+                await self._set_aside([group[place] for place in result.foreign])
         await self._promote([member for result in results if isinstance(result, Recorded) for member in result.in_turn])
         for (group, _), result in answers:
             if isinstance(result, HeadraceError):
@@ -244,6 +245,14 @@ class Settler:
             await self._settle(group[half:])
         else:
             await self._bury(group[0], "unsettled", str(error))
+
+    async def _set_aside(self, foreign: list[_Item]) -> None:
+        """Entries that other entries' runs were named in are in `dead`, but for those that others have put back."""
+        error = "the run's record names another entry; this one was not written by Headrace, and settles nothing"
+        for item in foreign:
+            each = item.held.delivery
+            bad = BadEntry(each.entry, "foreign", error, each.event_id, each.job_id)
+            await bury(self._state, each.queue, bad)
 
     async def _bury(self, item: _Item, reason: str, error: str) -> None:
         delivery = item.held.delivery

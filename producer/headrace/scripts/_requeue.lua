@@ -1,6 +1,6 @@
 -- Puts entries back under new ids; what is not in the group's hands any more is left alone. An entry of a queue
--- counts `lost` more lost workers, and its record says queued; one that can't be read goes back as it is, to be set
--- aside by whoever reads it next. Returns how many were put back.
+-- counts `lost` more lost workers, and its record says queued, unless that names another entry; one that can't be read
+-- goes back as it is, to be set aside by whoever reads it next. Returns how many were put back.
 -- KEYS[first_key..] are the records, ARGV[first_arg..] two an entry: its id, `<app>/<job id>` (empty in `events`).
 local function successor(fields, lost)
   local value = {}
@@ -21,12 +21,13 @@ local function successor(fields, lost)
 end
 
 local function put_back(stream, group, queue, lost, first_key, first_arg)
-  local successors, states, count = {}, {}, (#ARGV - first_arg + 1) / 2
+  local successors, states, foreign, count = {}, {}, {}, (#ARGV - first_arg + 1) / 2
   for i = 1, count do
     local entry, job = ARGV[first_arg + i * 2 - 2], ARGV[first_arg + i * 2 - 1]
     local found = redis.call('XRANGE', stream, entry, entry)[1]
     if job ~= '' then
-      redis.call('HEXISTS', KEYS[first_key + i - 1], 'm')
+      local header, field = unpack(redis.call('HMGET', KEYS[first_key + i - 1], 'm', 'r:' .. job), 1, 2)
+      foreign[i] = is_foreign(header, field, entry, 1)
     end
     if found and job ~= '' then
       successors[i], states[i] = successor(found[2], lost)
@@ -40,7 +41,7 @@ local function put_back(stream, group, queue, lost, first_key, first_arg)
     if redis.call('XACK', stream, group, entry) == 1 and fields then
       redis.call('XDEL', stream, entry)
       entry = redis.call('XADD', stream, '*', unpack(fields, 1, math.min(#fields, 5000)))
-      if states[i] then
+      if states[i] and not foreign[i] then
         local line = 'q ' .. states[i] .. ' ' .. queue .. ' ' .. entry .. ' - 0 0'
         redis.call('HSET', KEYS[first_key + i - 1], 'r:' .. job, line)
       end

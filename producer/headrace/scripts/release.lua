@@ -11,6 +11,8 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _run
+--@ include _foreign
 --@ include _requeue
 --@ include _ring
 local moved = put_back(KEYS[1], ARGV[1], ARGV[2], 0, 3, 3)

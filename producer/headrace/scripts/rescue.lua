@@ -19,6 +19,8 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _run
+--@ include _foreign
 --@ include _requeue
 --@ include _ring
 local name, now, dies = ARGV[1], now_ms(), ARGV[3] == '1'

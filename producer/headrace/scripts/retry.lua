@@ -7,24 +7,30 @@
 -- ARGV[2..]        eight a run: entry, member of `due`, `<app>/<job id>`, the state of its next entry, queue's name,
 --                  ms since it started, ms to wait, the error of this attempt
 --
--- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them
+-- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them; below 0:
+--                      those whose record names another entry, so that this one is none of the run's
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
 --@ include _chunks
+--@ include _run
+--@ include _foreign
 local due, wake, now = KEYS[1], KEYS[2], now_ms()
 redis.call('LLEN', wake)
 local head = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
-for i = 3, #KEYS, 2 do
-  redis.call('XLEN', KEYS[i])
-  redis.call('HEXISTS', KEYS[i + 1], 'm')
+local missed, gone, earliest, foreign = {}, {}, nil, {}
+for i = 1, (#KEYS - 2) / 2 do
+  redis.call('XLEN', KEYS[1 + i * 2])
+  local header, field = unpack(redis.call('HMGET', KEYS[2 + i * 2], 'm', 'r:' .. ARGV[i * 8 - 4]), 1, 2)
+  foreign[i] = is_foreign(header, field, ARGV[i * 8 - 6], 1)
 end
 
-local missed, gone, earliest = {}, {}, nil
 for i = 1, (#KEYS - 2) / 2 do
   local queue, record, a = KEYS[1 + i * 2], KEYS[2 + i * 2], 2 + (i - 1) * 8
   local entry, member, job, state, name = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
-  if redis.call('XACK', queue, 'workers', entry) == 1 then
+  if foreign[i] then
+    missed[#missed + 1] = -i
+  elseif redis.call('XACK', queue, 'workers', entry) == 1 then
     gone[queue] = gone[queue] or {}
     table.insert(gone[queue], entry)
     local due_ms = now + tonumber(ARGV[a + 6])

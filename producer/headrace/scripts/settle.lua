@@ -21,13 +21,16 @@
 -- ARGV[..]            then two a run with an ordering key: its place, the key
 --
 -- Returns  {place, …, member, …}  the runs whose entry was not in the group's hands any more: nothing happened for
---                                them; then the members of `due` of the runs whose turn has come
+--                                them; below 0: those whose record names another entry, so that this one, if it is
+--                                in hands at all, is none of the run's; then the members of `due` of the runs whose
+--                                turn has come
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
 --@ include _chunks
 --@ include _list
 --@ include _run
+--@ include _foreign
 --@ include _close
 --@ include _turn
 --@ include _member
@@ -55,13 +58,10 @@ if nordered > 0 then
     turns[tonumber(ARGV[ends_end + o * 2 - 1])] = { line = line, key = ARGV[ends_end + o * 2] }
   end
 end
-for i = 1, nruns do
-  stored[i] = redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o')
-end
 
 -- Runs that ended alike share what their lines say before and after the entry.
-local end_of, entry_of, entries = {}, {}, {}
-local a, finished = 13 + njobs * 3, text(now)
+local end_of, entry_of, entries, missed, named = {}, {}, {}, {}, 0
+local a, i, finished = 13 + njobs * 3, 0, text(now)
 while a <= ends_end do
   local job, status, reason, outcome = jobs[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 4], ARGV[a + 5]
   local started = text(now - tonumber(ARGV[a + 3]))
@@ -79,10 +79,17 @@ while a <= ends_end do
   local of_queue = entries[job.queue] or {}
   entries[job.queue] = of_queue
   local last = a + 6 + tonumber(ARGV[a + 6])
+  local field, place = alike.field, #alike.before + 1
   for at = a + 7, last do
-    entry_of[#entry_of + 1] = ARGV[at]
-    end_of[#entry_of] = alike
-    of_queue[#of_queue + 1] = ARGV[at]
+    i = i + 1
+    local entry, found = ARGV[at], redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o', field)
+    entry_of[i], stored[i] = entry, found
+    if is_foreign(found[1], found[4], entry, place) then
+      missed[#missed + 1], end_of[i] = -i, false
+    else
+      end_of[i], named = alike, named + 1
+      of_queue[#of_queue + 1] = entry
+    end
   end
   a = last + 1
 end
@@ -98,11 +105,11 @@ local function is_held(record, field, entry)
   return recorded == entry and (status == 'q' or status == 'x')
 end
 
-local all_held = held == nruns
-local gone, missed, index, in_turn = all_held and entries or {}, {}, {}, {}
+local all_held = held == named
+local gone, index, in_turn = all_held and entries or {}, {}, {}
 for i = 1, nruns do
   local record, alike, entry = KEYS[first_record + i], end_of[i], entry_of[i]
-  if all_held or is_held(record, alike.field, entry) then
+  if alike and (all_held or is_held(record, alike.field, entry)) then
     if not all_held then
       gone[alike.queue] = gone[alike.queue] or {}
       table.insert(gone[alike.queue], entry)
@@ -135,7 +142,7 @@ for i = 1, nruns do
     if open <= 0 then
       close(record, header, failed, waited, id)
     end
-  else
+  elseif alike then
     missed[#missed + 1] = i
   end
 end

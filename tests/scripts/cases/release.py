@@ -111,6 +111,16 @@ def a_deleted_entry(world: World) -> Step:
 
 
 @case
+def an_entry_that_is_none_of_the_run(world: World) -> Step:
+    """One that names a run with another entry goes back, and the record goes on naming that."""
+    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "4-0")})
+    seed_run(world, "5-0", "e1")
+    changes = _back("1 0 0 0 0")
+    del changes["event:e1 r:app/job"]
+    return _release(world, [_held(world)], 1, changes)
+
+
+@case
 def a_damaged_state(world: World) -> Step:
     """An entry whose state the script can't read is back as it is, for a fetcher to set aside."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})

@@ -47,8 +47,10 @@ def _waits(event_id: str = "e1", entry: str = "5-0", name: str = "default", at: 
     }
 
 
-def _retry(world: World, runs: Sequence[Retried], missed: list[int], changes: Changes) -> Step:
-    return Step(protocol.retry(world.keys, "w1", runs), Recorded(missed), changes)
+def _retry(
+    world: World, runs: Sequence[Retried], missed: list[int], changes: Changes, foreign: Sequence[int] = ()
+) -> Step:  # fmt: skip
+    return Step(protocol.retry(world.keys, "w1", runs), Recorded(missed, foreign=list(foreign)), changes)
 
 
 @case
@@ -141,7 +143,16 @@ def an_entry_that_is_not_ours(world: World) -> Step:
     """A wait for an entry that is in nobody's hands any more changes nothing and wakes nobody."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0")})
     seed_run(world, "6-0", "e1", worker="w2")
-    return _retry(world, [_wait(delivery(world, "5-0", "e1"))], [0], {})
+    return _retry(world, [_wait(delivery(world, "5-0", "e1"))], [0], {}, [0])
+
+
+@case
+def an_entry_that_is_none_of_the_run(world: World) -> Step:
+    """One that names a run with another entry lets nothing wait, stays in hands, and hinders no other."""
+    run = _seed(world)
+    forged = seed_run(world, "6-0", "e1")
+    changes = _waits() | {"wake 0": "1", "queue:app/default workers w1": "6-0"}
+    return _retry(world, [_wait(forged), _wait(run)], [0], changes, [0])
 
 
 @case
@@ -150,7 +161,7 @@ def the_same_wait_again(world: World) -> Step:
     fields: dict[str, str | int] = {"r:app/job": run_line("w", "-", state="2 0 0 0", worker="w1")}
     seed_record(world, "e1", runs="1", fields=fields)
     world.seed("ZADD", "due", FUTURE, "r:default:e1:app/job")
-    return _retry(world, [_wait(delivery(world, "5-0", "e1"))], [0], {})
+    return _retry(world, [_wait(delivery(world, "5-0", "e1"))], [0], {}, [0])
 
 
 @case

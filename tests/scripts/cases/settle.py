@@ -48,8 +48,10 @@ def _settle(
     retention: Retention = RETENTION,
     *,
     in_turn: Sequence[str] = (),
+    foreign: Sequence[int] = (),
 ) -> Step:
-    return Step(protocol.settle(world.keys, "w1", runs, retention), Recorded(missed, list(in_turn)), changes)
+    recorded = Recorded(missed, list(in_turn), list(foreign))
+    return Step(protocol.settle(world.keys, "w1", runs, retention), recorded, changes)
 
 
 def _gone(entry: str = "5-0", queue: str = "default") -> Lines:
@@ -311,7 +313,7 @@ def several_queues(world: World) -> Step:
             "runs new-1": {"e1:app/job": "s", "e2:app/job": "s"},
         }
     )
-    return _settle(world, [_ends(run) for run in (runs[0], gone, *runs[1:])], [1, 3], changes)
+    return _settle(world, [_ends(run) for run in (runs[0], gone, *runs[1:])], [1, 3], changes, foreign=[3])
 
 
 @case
@@ -319,7 +321,38 @@ def an_entry_that_is_not_ours(world: World) -> Step:
     """An outcome for an entry that is in nobody's hands any more changes nothing, not even a failure."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0"), "w": 1})
     seed_run(world, "6-0", "e1", worker="w2")
-    return _settle(world, [_ends(delivery(world, "5-0", "e1"), "f")], [0], {})
+    return _settle(world, [_ends(delivery(world, "5-0", "e1"), "f")], [0], {}, foreign=[0])
+
+
+@case
+def an_entry_that_is_none_of_the_run(world: World) -> Step:
+    """One that names a run with another entry settles nothing, stays in hands, and hinders no other."""
+    run = _seed_only_run(world, "c")
+    forged = seed_run(world, "6-0", "e1")
+    changes = _succeeded("<now+1000s>") | {"queue:app/default workers w1": "6-0"}
+    return _settle(world, [_ends(forged, "f"), _ends(run)], [0], changes, foreign=[0])
+
+
+@case
+def an_entry_of_a_run_that_there_is_not(world: World) -> Step:
+    """Of an event whose record knows no such run nothing is settled."""
+    seed_record(world, "e1", kind="c", runs="1", fields={"r:app/other": run_line("q", "4-0")})
+    return _settle(world, [_ends(seed_run(world, "5-0", "e1"))], [0], {}, foreign=[0])
+
+
+@case
+def an_entry_of_a_run_that_waits(world: World) -> Step:
+    """A run that waits has no entry, whatever stands in its queue."""
+    seed_record(world, "e1", kind="c", runs="1", fields={"r:app/job": run_line("w", "-", outcome="5-0 q 5-0")})
+    return _settle(world, [_ends(seed_run(world, "5-0", "e1"))], [0], {}, foreign=[0])
+
+
+@case
+def another_state_than_the_records(world: World) -> Step:
+    """It is the entry that says whose it is, not the length of its state."""
+    fields: dict[str, str | int] = {"r:app/job": run_line("q", "5-0", state="10 0 0 0")}
+    seed_record(world, "e1", kind="c", runs="1", fields=fields)
+    return _settle(world, [_ends(seed_run(world, "5-0", "e1"))], [], _succeeded("<now+1000s>"))
 
 
 @case
@@ -328,7 +361,7 @@ def the_same_outcome_again(world: World) -> Step:
     line = run_line("s", "5-0", worker="w1", started=1_000_000_000_000, finished=1_000_000_000_000)
     seed_record(world, "e1", runs="1", fields={"r:app/job": line})
     world.seed("PEXPIREAT", "event:e1", FUTURE)
-    return _settle(world, [_ends(delivery(world, "5-0", "e1"))], [0], {})
+    return _settle(world, [_ends(delivery(world, "5-0", "e1"))], [0], {}, foreign=[0])
 
 
 @case
@@ -446,7 +479,7 @@ def a_turn_that_is_not_ours(world: World) -> Step:
     seed_record(world, "e1", kind="c", runs="1", fields={"r:app/job": run_line("q", "6-0"), "k": "user:1"})
     seed_run(world, "6-0", "e1", worker="w2", ordering_key="user:1")
     run = delivery(world, "5-0", "e1", ordering_key="user:1")
-    return _settle(world, [_ends(run)], [0], {})
+    return _settle(world, [_ends(run)], [0], {}, foreign=[0])
 
 
 @case

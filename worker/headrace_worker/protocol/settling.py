@@ -41,18 +41,20 @@ class Recorded(msgspec.Struct, frozen=True):
 
     Attributes:
         missed: the places of the runs that were not this worker's any more: nothing happened for them.
+        foreign: those of them whose records name other entries.
         in_turn: members of `due` of the runs whose turn has come, each the next of its ordering key.
     """
 
     missed: list[int]
     in_turn: list[str] = []
+    foreign: list[int] = []
 
 
 class BadEntry(msgspec.Struct, frozen=True):
     """An entry that can't be handled, and why.
 
     Attributes:
-        reason: one word, `unreadable` or `unsettled`.
+        reason: one word, `unreadable`, `unsettled` or `foreign`.
         event_id: of the event that it names; empty where that can't be read.
         job_id: of the job that it names; empty in `events`.
         ordering_key: of the run that it is for, whose turn is passed on, or of the event, which leaves the order; empty
@@ -103,9 +105,10 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
 
 
 def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
-    missed = [order[part - 1] for part in reply if isinstance(part, int)]
+    missed = sorted(order[abs(part) - 1] for part in reply if isinstance(part, int))
+    foreign = [order[-part - 1] for part in reply if isinstance(part, int) and part < 0]
     names = [name_of(part) for part in reply if isinstance(part, bytes)]
-    return Recorded(missed, [name for name in names if name is not None])
+    return Recorded(missed, [name for name in names if name is not None], foreign)
 
 
 def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
@@ -120,7 +123,7 @@ def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
             delivery.entry, member, delivery.job, run.state,
             delivery.queue.name, run.elapsed_ms, run.delay_ms, run.outcome,
         )  # fmt: skip
-    return script_call("retry", names, argv, lambda reply: Recorded([place - 1 for place in reply]))
+    return script_call("retry", names, argv, lambda reply: _read_settled(reply, range(len(runs))))
 
 
 def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Call[int]:

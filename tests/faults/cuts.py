@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -21,19 +22,18 @@ _TRIAL = b":scratch:"
 
 
 class ChosenCut(Cut):
-    """Cuts the line at each request that a function chooses by its kind and its number; it knows where it has."""
+    """Cuts the line at each request that a function chooses by its kind; it knows where it has."""
 
-    def __init__(self, place: Place, choose: Callable[[str, int], bool]) -> None:
+    def __init__(self, place: Place, choose: Callable[[str], bool]) -> None:
         """Nothing is cut yet.
 
         Args:
-            choose: is asked once for each request, with its kind and how many there were before it.
+            choose: is asked once for each request, with its kind.
         """
         kind: Literal["request", "reply"] = "reply" if "reply" in place else "request"
         super().__init__(b"", kind, times=1_000_000, is_within="within" in place)
         self._choose = choose
         self._turn = threading.Lock()
-        self._count = 0
         self.kinds: Counter[str] = Counter()
         """The kinds of the requests at which it has cut."""
 
@@ -47,27 +47,34 @@ class ChosenCut(Cut):
         if reply is not None and kind.startswith(_READS) and not kind.endswith("own"):
             kind += " with something" if has_data(reply) else " in vain"
         with self._turn:
-            is_chosen = self._choose(kind, self._count)
-            self._count += 1
+            is_chosen = self._choose(kind)
             if is_chosen:
                 self.kinds[kind] += 1
         return is_chosen and super().take(request)
 
 
-def once_a_kind(ordinal: int, *, trials: bool) -> Callable[[str, int], bool]:
+def once_a_kind(ordinal: int, *, trials: bool) -> Callable[[str], bool]:
     """Returns what chooses of each kind of request the one with this number, from 0; or none of a start's trials."""
     seen: Counter[str] = Counter()
 
-    def choose(kind: str, _: int) -> bool:
+    def choose(kind: str) -> bool:
         seen[kind] += 1
         return seen[kind] == ordinal + 1 and (trials or not kind.startswith("trial"))
 
     return choose
 
 
-def each_nth(nth: int, first: int) -> Callable[[str, int], bool]:
-    """Returns what chooses each nth request, whatever it is, from one of the first on."""
-    return lambda _, number: number % nth == first
+def each_nth(nth: int, first: int) -> Callable[[str], bool]:
+    """Returns what chooses each nth request from a worker's first renewal on: it might never start otherwise."""
+    numbers = itertools.count()
+    has_started = False
+
+    def choose(kind: str) -> bool:
+        nonlocal has_started
+        has_started = has_started or kind == "renew"
+        return has_started and next(numbers) % nth == first
+
+    return choose
 
 
 def kind_of(request: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headrace import ConnectionFailed
+from headrace import ConnectionFailed, ServerError
 from headrace.calls import Call
 from headrace.partitions import Partitions
 from headrace_worker import App, WorkerConfig
@@ -132,13 +132,23 @@ async def test_a_fenced_worker_ends_its_reads_before_it_has_a_new_lease() -> Non
     assert scene.state.is_registered.is_set()
 
 
+async def fail() -> None:
+    raise ServerError("no")
+
+
+async def test_a_batch_that_failed_is_told_to_its_loop() -> None:
+    """So that it looks at what is in hand, whatever came of the next read."""
+    scene = _Scene()
+    scene.state.has_seat.set()
+    scene.dispatcher._under_way = asyncio.ensure_future(fail())
+    with pytest.raises(ServerError):
+        await scene.dispatcher.tick()
+
+
 async def test_events_that_are_left_in_hand_at_a_stop_go_back() -> None:
     """All of them, whether or not the batch that was under way could be dispatched."""
     scene = _Scene()
     scene.server.held = 2
-
-    async def fail() -> None:
-        raise ConnectionFailed("gone")
 
     scene.dispatcher._under_way = asyncio.ensure_future(fail())
     await scene.dispatcher.end()

@@ -258,7 +258,10 @@ class Stage:
         for post, asked in list(self._asked.items()):
             if post.is_up and now()["at"] - asked["at"] > _RELIED_ON_S:
                 del self._asked[post]
-                self.diary.add(Routed(**asked, job=f"late{post.app}/job", name="load", until=now()["at"]))
+                self._note_route(post, asked)
+
+    def _note_route(self, post: Post, asked: Moment) -> None:
+        self.diary.add(Routed(**asked, job=f"late{post.app}/job", name="load", until=now()["at"]))
 
     def _note_end(self, post: Post, process: Process) -> None:
         if post.is_killed:
@@ -313,6 +316,10 @@ class Stage:
             producer.terminate()
         for producer in self.producers:
             assert producer.wait(120) == 0, producer.output
+        # No event is sent any more that those which registered last would have to hear; earlier ones they may have.
+        for post, asked in self._asked.items():
+            self._note_route(post, asked)
+        self._asked.clear()
 
     def stop_workers(self) -> None:
         """Every worker has been told to stop and has, in order."""

@@ -53,7 +53,7 @@ def test_an_old_dispatcher_sets_aside_what_it_would_break(scene: Scene, first_re
 async def test_an_old_worker_sets_aside_a_run_that_it_would_break(
     scene: Scene, first_release: Release, kind: str
 ) -> None:
-    """It was dispatched by a newer one."""
+    """It was dispatched by a newer one; retried by hand, it runs on a newer one."""
     async with scene.working(scene.app("gates"), **LEASE):
         pass  # the group and the routes are there
     async with scene.working(App("other"), **LEASE):
@@ -63,20 +63,35 @@ async def test_an_old_worker_sets_aside_a_run_that_it_would_break(
     worker_name(worker)
     assert _REASON in str(letter(scene).error)
     assert not scene.calls.of(sent.id)
+    worker.terminate()
+    assert worker.wait() == 0
+    app = scene.app("gates")
+    app.codec = _CODEC[kind]
+    async with scene.working(app, **LEASE):
+        scene.client.retry_run(f"{sent.id}:gates/quick")
+        await scene.drained("gates")
+    assert scene.statuses(sent.id) == {"quick": "succeeded"}
 
 
-@pytest.mark.leaves_records
 def test_an_old_leader_sets_aside_what_waits_with_a_key(scene: Scene, first_release: Release) -> None:
-    """It can't read the member of `due`, and does not run it without its key."""
+    """It can't read the member of `due`, and does not run it without its key; put back by hand, it goes on."""
     newer = scene.start_worker("outcomes", **LEASE)
     worker_name(newer)
     sent = send(scene, "ordered", "again")
     wait_until(lambda: scene.statuses(sent.id) == {"again": "waiting"}, 20, what="a run that waits")
     newer.terminate()
     assert newer.wait() == 0
-    worker_name(scene.start_worker("outcomes", env=first_release.env, **LEASE))
-    assert "did not write this member of due" in str(letter(scene).error)
+    worker = scene.start_worker("outcomes", env=first_release.env, **LEASE)
+    worker_name(worker)
+    entry = letter(scene)
+    assert "did not write this member of due" in str(entry.error)
     assert len(scene.calls.of(sent.id)) == 1
+    worker.terminate()
+    assert worker.wait() == 0
+    scene.redis.zadd(scene.keys.due, {entry.raw["member"]: 0})
+    worker_name(scene.start_worker("outcomes", **LEASE))
+    wait_until(lambda: scene.statuses(sent.id) == {"again": "failed"}, 20, what="its last attempt")
+    assert [call.attempt for call in scene.calls.of(sent.id)] == [1, 2]
 
 
 def test_an_ordered_event_that_was_set_aside_goes_before_the_next_of_its_key(

@@ -10,7 +10,7 @@ import time
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from headrace import ConfigurationError
@@ -32,6 +32,7 @@ _BOUNDS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 _UNKNOWN = "(unknown)"
 """Stands for a job that the worker's app does not have; no job can be named so."""
 _NOT_CALLED = frozenset({LOST, UNKNOWN_JOB, SEALED, "invalid_payload"})
+_RETRIED = "w"
 _FINAL = ("succeeded", "failed", "timed_out", "canceled", "invalid_payload")
 _JOB = ("namespace", "app", "job")
 _QUEUE = ("namespace", "app", "queue")
@@ -40,11 +41,14 @@ _QUEUE = ("namespace", "app", "queue")
 class _Durations(Histogram):
     """A histogram that takes many durations at once."""
 
-    def observe_all(self, seconds: Sequence[float]) -> None:
-        """Each is observed, with one addition for each bucket that one falls into."""
-        for place, count in Tally(bisect_left(self._upper_bounds, each) for each in seconds).items():
+    def observe_all(self, counts: Mapping[float, int]) -> None:
+        """Each duration is observed so many times, with one addition for each bucket that one falls into."""
+        by_bucket: Tally[int] = Tally()
+        for seconds, count in counts.items():
+            by_bucket[bisect_left(self._upper_bounds, seconds)] += count
+        for place, count in by_bucket.items():
             self._buckets[place].inc(count)
-        self._sum.inc(sum(seconds))
+        self._sum.inc(sum(seconds * count for seconds, count in counts.items()))
 
 
 class Metrics:
@@ -131,13 +135,19 @@ class _Counting(Observer):
         metrics.stale_dispatches.labels(namespace).inc(asked - done.events - done.lost)
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
-        jobs = [self._job(delivery.job_id) for delivery in deliveries]
-        self._add(self._metrics.begun, Tally((job,) for job in jobs))
+        # Of a batch most came into their queue at once, so what follows is done for a few of them.
+        alike = Tally((delivery.job_id, delivery.entry.partition("-")[0]) for delivery in deliveries)
         ahead_s = self._state.server_ahead_s
-        if ahead_s is not None:
-            now_s = time.monotonic() + ahead_s
-            waits = [max(now_s - delivery.queued_ms / 1000, 0.0) for delivery in deliveries]
-            self._observe(self._metrics.wait, zip(jobs, waits, strict=True))
+        now_s = None if ahead_s is None else time.monotonic() + ahead_s
+        begun: Tally[tuple[str, ...]] = Tally()
+        waits: dict[str, Tally[float]] = defaultdict(Tally)
+        for (job_id, queued_ms), count in alike.items():
+            job = self._job(job_id)
+            begun[job,] += count
+            if now_s is not None:
+                waits[job][max(now_s - int(queued_ms) / 1000, 0.0)] += count
+        self._add(self._metrics.begun, begun)
+        self._observe(self._metrics.wait, waits)
         self._in_hand.set(len(self._hand.held))
 
     def failed(self, delivery: Delivery) -> None:
@@ -145,14 +155,23 @@ class _Counting(Observer):
 
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
         metrics, dropped = self._metrics, set(missed)
-        jobs = [self._job(record.delivery.job_id) for record in records]
-        kept = [pair for place, pair in enumerate(zip(jobs, records, strict=True)) if place not in dropped]
-        ends = [(job, record) for job, record in kept if isinstance(record, Settled)]
-        self._add(metrics.stale, Tally((jobs[place],) for place in dropped))
-        self._add(metrics.settled, Tally((job, STATUS_OF[end.letter]) for job, end in ends))
-        self._add(metrics.dead, Tally((job, end.reason) for job, end in ends if end.reason))
-        self._add(metrics.retried, Tally((job,) for job, record in kept if _is_attempted_again(record)))
-        called = [(job, record.elapsed_ms / 1000) for job, record in kept if _was_called(record)]
+        kept = [record for place, record in enumerate(records) if place not in dropped] if dropped else records
+        added: dict[Counter, Tally[tuple[str, ...]]] = defaultdict(Tally)
+        called: dict[str, Tally[float]] = defaultdict(Tally)
+        for place in dropped:
+            added[metrics.stale][self._job(records[place].delivery.job_id),] += 1
+        for (job_id, letter, reason, elapsed_ms), count in Tally(map(_end_of, kept)).items():
+            job = self._job(job_id)
+            if letter == _RETRIED:
+                added[metrics.retried][job,] += count
+            elif letter:
+                added[metrics.settled][job, STATUS_OF[letter]] += count
+            if reason:
+                added[metrics.dead][job, reason] += count
+            if letter and reason not in _NOT_CALLED:
+                called[job][elapsed_ms / 1000] += count
+        for counter, counts in added.items():
+            self._add(counter, counts)
         self._observe(metrics.execution, called)
         self._in_hand.set(len(self._hand.held))
 
@@ -180,18 +199,17 @@ class _Counting(Observer):
         for labels, count in counts.items():
             counter.labels(self._namespace, self._app, *labels).inc(count)
 
-    def _observe(self, durations: _Durations, found: Iterable[tuple[str, float]]) -> None:
-        by_job: dict[str, list[float]] = defaultdict(list)
-        for job, seconds in found:
-            by_job[job].append(seconds)
-        for job, each in by_job.items():
-            durations.labels(self._namespace, self._app, job).observe_all(each)
+    def _observe(self, durations: _Durations, by_job: Mapping[str, Mapping[float, int]]) -> None:
+        for job, counts in by_job.items():
+            durations.labels(self._namespace, self._app, job).observe_all(counts)
 
 
-def _was_called(record: Settled | Retried) -> bool:
-    return record.reason not in _NOT_CALLED if isinstance(record, Settled) else _is_attempted_again(record)
+def _end_of(record: Settled | Retried) -> tuple[str, str, str, int]:
+    """Returns of a record what is counted: job, status letter, reason and ms; many of a batch have the same.
 
-
-def _is_attempted_again(record: Settled | Retried) -> bool:
-    """Whether the run waits after an attempt, and not for a worker that has its job or its key."""
-    return isinstance(record, Retried) and record.state.partition(" ")[0] != str(record.delivery.state.attempt)
+    A run that waits for a worker which has its job or its key has no letter: it was not attempted.
+    """
+    if isinstance(record, Settled):
+        return record.delivery.job_id, record.letter, record.reason, record.elapsed_ms
+    is_attempted = record.state.partition(" ")[0] != str(record.delivery.state.attempt)
+    return record.delivery.job_id, _RETRIED if is_attempted else "", "", record.elapsed_ms

@@ -132,6 +132,10 @@ async def test_a_fenced_worker_ends_its_reads_before_it_has_a_new_lease() -> Non
     assert scene.state.is_registered.is_set()
 
 
+async def never_end() -> None:
+    await asyncio.Event().wait()
+
+
 async def fail() -> None:
     raise ServerError("no")
 
@@ -154,6 +158,14 @@ async def test_events_that_are_left_in_hand_at_a_stop_go_back() -> None:
     await scene.dispatcher.end()
     assert scene.server.asked == ["XREADGROUP", "release", "XREADGROUP"]
     assert scene.server.held == 0
+
+
+async def test_a_batch_under_way_is_broken_off_with_the_lease() -> None:
+    """A stop that is itself broken off leaves nothing behind that goes on dispatching."""
+    scene = _Scene()
+    batch = scene.dispatcher._under_way = asyncio.ensure_future(never_end())
+    await asyncio.wait_for(scene.dispatcher.break_off(), 20)
+    assert batch.cancelled()
 
 
 @pytest.mark.parametrize("why", ["failed", "a connection is new"])

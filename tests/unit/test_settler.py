@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
+import headrace_worker.settler
 from headrace import ConnectionFailed, HeadraceError, PermissionMissing, RunError, ServerError
 from headrace.calls import Call
 from headrace.codec import RunState
@@ -117,6 +119,35 @@ async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
     scene.settler.put(later, Succeeded(3))
     assert [item.held.delivery.event_id for item in scene.settler._waiting] == ["e1", "e2", "e3"]
     await scene.tick()
+    assert scene.hand.held == {}
+
+
+async def test_an_outcome_is_remembered_beyond_those_that_came_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as many as are remembered at least; what turns up again is recorded again, and does not execute."""
+    monkeypatch.setattr(headrace_worker.settler, "REMEMBERED_RUNS", 4)
+    scene = _Scene(lambda _: Recorded([]))
+    (first,) = scene.put(Succeeded(1))
+    await scene.tick()
+    for number in (2, 3, 4):
+        held = scene.start(number)
+        scene.hand.ended(held)
+        scene.settler.put(held, Succeeded(number))
+        await scene.tick()
+    again = Held(first.delivery, "w", 0.0)
+    assert scene.settler.remembers(again.key)
+    assert scene.settler.settle_again(again)
+    await scene.tick()
+    assert scene.hand.held == {}
+
+
+async def test_the_outcome_of_another_run_is_none_of_an_entry() -> None:
+    """A server that was emptied may give an entry's id once more."""
+    scene = _Scene(lambda _: Recorded([]))
+    (first,) = scene.put(Succeeded(1))
+    await scene.tick()
+    other = msgspec.structs.replace(first.delivery, event_id="other")
+    assert scene.settler.remembers(other.key)
+    assert not scene.settler.settle_again(Held(other, "w", 0.0))
     assert scene.hand.held == {}
 
 

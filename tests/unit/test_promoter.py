@@ -1,0 +1,62 @@
+"""When a promoter looks again: at the next due time, now and then by itself, and without haste at a full server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from headrace import OutOfMemory
+from headrace.calls import Call
+from headrace.partitions import Partitions
+from headrace_worker import App, WorkerConfig
+from headrace_worker.promoter import Promoter
+from headrace_worker.protocol import DueMember, Promoted
+from headrace_worker.state import WorkerState
+
+NOW_MS = 1_000_000
+
+
+def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call[Any]]]:
+    """Returns a promoter over a server that only answers, and what it is asked."""
+    state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(lease_s=10))
+    asked: list[Call[Any]] = []
+
+    class Server:
+        async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002
+            asked.extend(calls)
+            assert len(asked) < 20, "it asks without end"
+            return [answer(call) for call in calls]
+
+    state.commands = Server()  # type: ignore[assignment]
+    return Promoter(state, lambda: None), asked
+
+
+async def test_it_looks_again_at_the_next_due_time() -> None:
+    """As the server's clock has it."""
+    promoter, _ = promoter_of(lambda _: Promoted(NOW_MS, 0, 0, [DueMember("e:1", NOW_MS + 3_000)]))
+    before = time.monotonic()
+    await promoter._look()
+    assert before + 3 <= promoter._look_at <= time.monotonic() + 3
+
+
+async def test_it_looks_again_by_itself_where_nothing_is_due() -> None:
+    """What another leader had heard of and not done must not wait for ever."""
+    promoter, asked = promoter_of(lambda _: Promoted(NOW_MS, 0, 0, []))
+    await promoter._look()
+    assert promoter._look_at <= time.monotonic() + 20
+    assert len(asked) == 1
+
+
+async def test_a_full_server_is_asked_again_only_after_a_while() -> None:
+    """It refuses events that are due, and they stay at the head of what is looked at."""
+    due = [DueMember("e:1", NOW_MS - 5)]
+
+    def answer(call: Call[Any]) -> Any:
+        return OutOfMemory("OOM") if "e:1" in call.args else Promoted(NOW_MS, 0, 0, due)
+
+    promoter, asked = promoter_of(answer)
+    before = time.monotonic()
+    await promoter._look()
+    assert promoter._look_at >= before + 0.5
+    assert len(asked) == 3

@@ -15,7 +15,7 @@ from tests.support.processes import ROOT
 
 COUNTS = (
     "events", "acknowledged", "delayed", "canceled", "runs", "runs dead", "workers", "workers lost", "calls",
-    "calls beyond one", "fenced without a fault", "losses of power",
+    "calls beyond one", "fenced without a fault", "losses of power", "with an ordering key",
 )  # fmt: skip
 SOUND = Report(
     violations=(),

@@ -11,6 +11,7 @@ from tests.faults.chaos.report import Played
 from tests.support.processes import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
+_EVENTS = ("events", "acknowledged", "delayed", "canceled", "with an ordering key")
 _OF_SERVER = (
     "server killed", "server killed for more than a lease", "power lost", "server stopped", "clients paused",
     "scripts flushed", "connections killed", "groups destroyed", "server full",
@@ -45,7 +46,7 @@ def _rows(played: Played) -> dict[str, str]:
     counts, excused = report.counts, report.excused
     broken = sum(rule != "called twice" for rule in (violation.rule for violation in report.violations))
     rows = {
-        "events sent · acknowledged · delayed · canceled": _of(counts, "events", "acknowledged", "delayed", "canceled"),
+        "events sent · acknowledged · delayed · canceled · with an ordering key": _of(counts, *_EVENTS),
         "runs settled · of those dead as they should be": _of(counts, "runs", "runs dead"),
         f"faults injected, of {len(report.faults)} kinds": f"{played.faults}",
         "worker processes · lost": _of(counts, "workers", "workers lost"),

@@ -60,3 +60,11 @@ async def test_a_full_server_is_asked_again_only_after_a_while() -> None:
     await promoter._look()
     assert promoter._look_at >= before + 0.5
     assert len(asked) == 3
+
+
+async def test_after_an_outage_it_looks_at_once() -> None:
+    """A server that is back may know of other due times, and nobody wakes a promoter for those that it had before."""
+    promoter, _ = promoter_of(lambda _: Promoted(NOW_MS, 0, 0, [DueMember("e:1", NOW_MS + 9_000)]))
+    await promoter._look()
+    await promoter.recover(None)
+    assert promoter._look_at <= time.monotonic()

@@ -140,6 +140,20 @@ async def test_an_outcome_is_remembered_beyond_those_that_came_after_it(monkeypa
     assert scene.hand.held == {}
 
 
+async def test_it_is_not_idle_while_a_batch_is_under_way() -> None:
+    """A stop waits for its answer before it gives back what is in hand."""
+    seen: list[bool] = []
+
+    def answer(_: Call[Any]) -> Any:
+        seen.append(scene.settler.is_idle)
+        return Recorded([])
+
+    scene = _Scene(answer)
+    scene.put(Succeeded(1))
+    await scene.tick()
+    assert (seen, scene.settler.is_idle) == ([False], True)
+
+
 async def test_the_outcome_of_another_run_is_none_of_an_entry() -> None:
     """A server that was emptied may give an entry's id once more."""
     scene = _Scene(lambda _: Recorded([]))

@@ -167,6 +167,11 @@ class World:
         """Returns what the calls give, as it is; errors are raised."""
         return self._transport.run(calls)
 
+    def entries(self, key: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Returns the entries of a stream, by its whole key."""
+        found: list[tuple[bytes, dict[bytes, bytes]]] = _any(self.admin.xrange(key))
+        return found
+
     def count(self, stream: str) -> int:
         """Returns how many entries a stream has."""
         return int(_any(self.admin.xlen(self.keys.prefix + stream)))

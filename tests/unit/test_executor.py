@@ -1,0 +1,109 @@
+"""Who is told to end, and that each run is told to its settler once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+import headrace_worker.executor
+from headrace import Event, outgoing
+from headrace.codec import RunState
+from headrace.keys import Keys
+from headrace.partitions import Partitions
+from headrace_worker import App, WorkerConfig, event_trigger, protocol
+from headrace_worker.delivery import Delivery
+from headrace_worker.executor import Executor
+from headrace_worker.hand import Hand, Held
+from headrace_worker.outcome import Outcome, Released, RetryLater
+from headrace_worker.state import WorkerState
+from tests.support.waiting import await_until
+
+
+class _Settler:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Outcome]] = []
+
+    def tell_started(self, held: Held) -> None:
+        """It is not of interest."""
+
+    def put(self, held: Held, outcome: Outcome) -> None:
+        self.told.append((held.delivery.event_id, outcome))
+
+
+class _Scene:
+    """An executor of two partitions, whose job `patient` waits, and whose job `deaf` goes on when it is told to end."""
+
+    def __init__(self) -> None:
+        app, self.end = App("app"), asyncio.Event()
+
+        @app.job(id="patient", trigger=event_trigger("x"))
+        async def patient() -> None:
+            await self.end.wait()
+
+        @app.job(id="deaf", trigger=event_trigger("x"), timeout=0.01)
+        async def deaf() -> None:
+            while not self.end.is_set():
+                try:
+                    await self.end.wait()
+                except asyncio.CancelledError:
+                    continue
+
+        state = WorkerState(app, Partitions("test", 2), "redis://localhost:1", WorkerConfig())
+        self.hand, self.settlers = Hand(10), [_Settler(), _Settler()]
+        settlers: Any = self.settlers
+        self.executor = Executor(state, self.hand, settlers, self._has_live)
+
+    async def _has_live(self, _: str) -> bool:
+        return True
+
+    def start(self, event: str, job: str, partition: int = 0) -> Held:
+        """A run of the event begins."""
+        queue = protocol.queue_stream(Keys("test", partition), "app", "default")
+        (body,) = outgoing.prepare([Event("x", id=event)], outgoing.SendOptions(), now=lambda: datetime.now(UTC))
+        return self.executor.start(Delivery(queue, f"{event}-0", event, job, RunState(), body.body, 0), "w")
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[_Scene]:
+    scene = _Scene()
+    yield scene
+    scene.end.set()
+    await asyncio.sleep(0)
+    await scene.executor.close()
+
+
+async def test_a_worker_that_is_fenced_in_one_partition_ends_its_runs_there_only(scene: _Scene) -> None:
+    """Its lease in the others holds, and so do its runs."""
+    for partition in (0, 1):
+        scene.start(f"e{partition}", "patient", partition)
+    await asyncio.sleep(0)
+    scene.executor.end_all("released", 0)
+    await await_until(lambda: scene.settlers[0].told)
+    assert scene.settlers[0].told == [("e0", Released())]
+    assert scene.settlers[1].told == []
+    scene.executor.end_all("released")
+    await await_until(lambda: scene.settlers[1].told)
+    assert scene.settlers[1].told == [("e1", Released())]
+
+
+async def test_a_run_that_ignores_its_end_is_told_once_and_for_its_first_cause(
+    scene: _Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran out of its time; that its worker stops then, and what the function returns in the end, is too late."""
+    monkeypatch.setattr(headrace_worker.executor, "IGNORED_CANCEL_S", 0.05)
+    held = scene.start("e0", "deaf")
+    await await_until(lambda: held.cause == "timed_out")
+    scene.executor.end_all("released")
+    await await_until(lambda: scene.settlers[0].told)
+    scene.end.set()
+    await await_until(lambda: held.has_ended)
+    await asyncio.sleep(0)
+    ((event, outcome),) = scene.settlers[0].told
+    assert event == "e0"
+    assert isinstance(outcome, RetryLater)

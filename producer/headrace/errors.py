@@ -20,6 +20,7 @@
         ├── ServerNotReady      it answered that it can't at the moment (loading, read-only, failing over)
         ├── OutOfMemory         it is full and took nothing
         ├── PermissionMissing   this user may not
+        ├── StreamExhausted     a stream has had the last entry id there is, and takes none any more
         └── UnsupportedServer   it is no Redis or Valkey that Headrace runs on
 
 Each writes its own message, holds the facts as attributes and says what to do.
@@ -199,6 +200,10 @@ class OutOfMemory(ServerError):
 
 class PermissionMissing(ServerError):
     """The server's user has no right to a command, key or channel that Headrace needs."""
+
+
+class StreamExhausted(ServerError):
+    """A stream has had the last entry id there is, so it takes no entry any more, and nothing was done."""
 
 
 class UnsupportedServer(ServerError):

@@ -13,6 +13,7 @@ from headrace.errors import (
     PermissionMissing,
     ServerError,
     ServerNotReady,
+    StreamExhausted,
     UnsupportedServer,
 )
 
@@ -36,6 +37,10 @@ _CODE = re.compile(
 _REFUSED_INSIDE = re.compile("ACL failure in script|The user executing the script can't")
 # How most servers (Redis from 6.2.6 on, Valkey 8) refuse a long command on a connection that has shown no password.
 _LONG_UNAUTHENTICATED = "Protocol error: unauthenticated"
+# A script names the stream; the server itself does not.
+_EXHAUSTED = re.compile(
+    r"EXHAUSTED (\S+)|exhausted the last possible ID|equal or smaller than the target stream top item"
+)
 _CERTIFICATE = re.compile(r"certificate verify failed: (.+?)(?: \(_ssl\.c:\d+\))?\.?$", re.MULTILINE)
 _WAITS = frozenset(
     {
@@ -81,6 +86,11 @@ def translate(exc: Exception) -> HeadraceError:
     """Returns our error for one of redis-py's or the socket's; ours are returned as they are."""
     if (ours := _ours(exc)) is not None:
         return ours
+    if (exhausted := _EXHAUSTED.search(str(exc))) is not None:
+        return StreamExhausted(
+            f"the stream {exhausted[1] or 'that this writes to'} takes no entry any more: something else has "
+            "written the last entry id that there is; docs/operations.md says how it is mended"
+        )
     code = code_of(exc)
     if code == "NOSCRIPT":
         return ScriptMissing(str(exc))

@@ -35,6 +35,7 @@ SAMPLES: list[HeadraceError] = [
     errors.ServerNotReady("LOADING", "x"),
     errors.OutOfMemory("x", [1]),
     errors.PermissionMissing("x"),
+    errors.StreamExhausted("x"),
     errors.UnsupportedServer("x"),
 ]
 PUBLIC = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}

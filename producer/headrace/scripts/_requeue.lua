@@ -36,6 +36,11 @@ local function put_back(stream, group, queue, lost, first_key, first_arg)
     end
   end
   local moved = 0
+  redis.call('XACK', stream, group, '0-0')
+  local refused = next(successors) and refusal(stream)
+  if refused then
+    return refused
+  end
   for i = 1, count do
     local entry, job, fields = ARGV[first_arg + i * 2 - 2], ARGV[first_arg + i * 2 - 1], successors[i]
     if redis.call('XACK', stream, group, entry) == 1 and fields then

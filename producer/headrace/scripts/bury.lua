@@ -24,6 +24,8 @@
 -- It frees first, so a full server lets it pass. The record may be what is wrong, or another's: one of a foreign type,
 -- or that does not name this entry, is not touched, and the dead letter belongs to no run then.
 --@ include _time
+--@ include _exhausted
+--@ include _room
 --@ include _list
 --@ include _run
 --@ include _close
@@ -63,6 +65,11 @@ local function is_event()
 end
 local is_undispatched = is_event()
 
+redis.call('XACK', stream, ARGV[8], '0-0')
+local refused = refusal(dead)
+if refused then
+  return refused
+end
 if redis.call('XACK', stream, ARGV[8], entry) == 0 then
   return 0
 end

@@ -30,6 +30,8 @@
 -- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1 or there
 -- are no jobs: then it frees first.
 --@ include _chunks
+--@ include _exhausted
+--@ include _room
 --@ include _ring
 --@ include _close
 --@ include _member
@@ -117,12 +119,19 @@ if #behind > 1 then
   return behind
 end
 
+if free_first then
+  redis.call('XACK', events, 'dispatch', '0-0')
+end
 local bells = {}
 for j = 1, njobs do
-  if not free_first and not bells[jobs[j].bell] then
-    redis.call('XADD', jobs[j].bell, 'MAXLEN', 1, '*', 'r', '')
+  local refused = refusal(jobs[j].queue)
+  if refused then
+    return refused
   end
   bells[jobs[j].bell] = true
+end
+if not free_first then
+  ring(bells)
 end
 
 -- One acknowledgement for all. Where an entry is not in the group's hands any more, the record tells whether its event

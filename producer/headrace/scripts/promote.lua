@@ -15,8 +15,10 @@
 --          theirs is delayed or waits any more, or can be read; events that stay as their ordering key is another than was said, and that key; the earliest
 --          members that are left, due or not, with their times in ms
 --
--- An event adds first and is refused by a full server; a run frees first, so that what was begun can end.
+-- What belongs into a stream that takes no entries is due again in ten seconds. An event adds first and is refused by a full server; a run frees first, so that what was begun can end.
 --@ include _time
+--@ include _exhausted
+--@ include _room
 --@ include _ring
 --@ include _turn
 -- Takes a run's member of `due` apart: the event's id, `<app>/<job id>`, its ordering key if it has one.
@@ -71,8 +73,19 @@ for i = 3, #ARGV, 2 do
   end
 end
 
-local dropped, bells = 0, {}
+local dropped, bells, looked, refusals, put_off = 0, {}, {}, {}, 0
 for _, item in ipairs(work) do
+  if item.run or item.is_lost then
+    redis.call('ZREM', due, '')
+  end
+  if not (item.is_lost or looked[item.stream]) then
+    looked[item.stream] = true
+    local refused = refusal(item.stream)
+    if refused and not string.find(refused.err, '^EXHAUSTED') then
+      return refused
+    end
+    refusals[item.stream] = refused
+  end
   local body, whole = item.body, item.body and #item.body <= inline and item.body or ''
   if item.is_lost then
     redis.call('ZREM', due, item.member)
@@ -83,6 +96,9 @@ for _, item in ipairs(work) do
       pass_turn(item.turns, item.member, due, now)
     end
     dropped = dropped + 1
+  elseif refusals[item.stream] then
+    redis.call('ZADD', due, text(now + 10000), item.member)
+    put_off = put_off + 1
   elseif item.run then
     redis.call('ZREM', due, item.member)
     local fields = { 'e', item.id, 'j', string.match(item.run, '/(.*)$'), 's', item.kept .. ' ' .. #body, 'b', whole }
@@ -106,7 +122,7 @@ for _, item in ipairs(work) do
 end
 
 ring(bells)
-local reply = { now, #work - dropped, dropped, unordered }
+local reply = { now, #work - dropped - put_off, dropped, unordered }
 for _, value in ipairs(ahead > 0 and redis.call('ZRANGE', due, 0, ahead - 1, 'WITHSCORES') or {}) do
   reply[#reply + 1] = value
 end

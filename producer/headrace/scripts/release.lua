@@ -13,9 +13,14 @@
 --@ include _time
 --@ include _run
 --@ include _foreign
+--@ include _exhausted
+--@ include _room
 --@ include _requeue
 --@ include _ring
 local moved = put_back(KEYS[1], ARGV[1], ARGV[2], 0, 3, 3)
+if type(moved) == 'table' then
+  return moved
+end
 if moved > 0 and KEYS[2] ~= KEYS[1] then
   ring({ [KEYS[2]] = true })
 end

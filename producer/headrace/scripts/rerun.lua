@@ -23,6 +23,7 @@
 -- It adds first, so a full server refuses it before anything is written.
 --@ include _run
 --@ include _member
+--@ include _exhausted
 --@ include _ring
 local record, field = KEYS[1], 'r:' .. ARGV[2]
 local stored, body, open, ordering_key = unpack(redis.call('HMGET', record, field, 'e', 'o', 'k'), 1, 4)
@@ -69,10 +70,13 @@ if #KEYS > 4 then
   entry_fields[9], entry_fields[10] = 'k', ordering_key
   redis.call('XLEN', KEYS[2])
   -- One that is lost has the turn still.
-  waits = not is_open and redis.call('RPUSH', KEYS[5], member_of(ordering_key, queue, ARGV[1], ARGV[2])) > 1
+  waits = redis.call('LLEN', KEYS[5]) > 0 and not is_open
 end
 if not waits then
   entry = redis.call('XADD', KEYS[2], '*', unpack(entry_fields))
+end
+if #KEYS > 4 and not is_open then
+  redis.call('RPUSH', KEYS[5], member_of(ordering_key, queue, ARGV[1], ARGV[2]))
 end
 redis.call('HSET', record, field, (waits and 'w' or 'q') .. ' 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
 if is_counted and not is_open then

@@ -21,6 +21,8 @@
 --@ include _time
 --@ include _run
 --@ include _foreign
+--@ include _exhausted
+--@ include _room
 --@ include _requeue
 --@ include _ring
 local name, now, dies = ARGV[1], now_ms(), ARGV[3] == '1'
@@ -35,6 +37,9 @@ if not (dies and fenced) then
   end
 end
 local moved = put_back(KEYS[4], ARGV[2], ARGV[5], dies and 1 or 0, 6, 6)
+if type(moved) == 'table' then
+  return moved
+end
 -- A name that was forgotten since it was found to be dead must not come back with nothing in its hands.
 if dies and (moved > 0 or (not fenced and (ends or known))) then
   redis.call('ZREM', KEYS[1], '')

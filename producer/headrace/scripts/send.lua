@@ -88,8 +88,8 @@ for i = 1, #KEYS - before_records do
       header = mine .. ' ' .. kind .. ' 0 ' .. text(now) .. ' 0 -'
       local inlined = #body <= inline and body or ''
       if order then
-        redis.call('RPUSH', order, id)
         redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', inlined, 'k', ordering_key)
+        redis.call('RPUSH', order, id)
       else
         redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', inlined)
       end

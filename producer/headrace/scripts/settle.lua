@@ -28,6 +28,7 @@
 -- It frees first, so a full server lets it pass.
 --@ include _time
 --@ include _chunks
+--@ include _exhausted
 --@ include _list
 --@ include _run
 --@ include _foreign
@@ -118,8 +119,12 @@ for i = 1, nruns do
     local run = id .. alike.suffix
     local failed = alike.reason ~= ''
     if failed then
-      entry = redis.call('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*',
+      local letter = redis.pcall('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*',
         'run', run, 'reason', alike.reason, 'error', alike.outcome)
+      if type(letter) ~= 'string' and not is_exhausted(letter) then
+        return letter
+      end
+      entry = type(letter) == 'string' and letter or '0-0' -- where `dead` takes none, the record alone tells of it
     end
     redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -51,14 +52,40 @@ def test_thirty_lines_are_not_many_more() -> None:
     assert len([line for line in job.splitlines() if line.strip()]) <= 30
 
 
-@pytest.mark.parametrize("package", ["producer/headrace", "worker/headrace_worker"])
-def test_the_modules_of_the_design_page_are_there(package: str) -> None:
-    """Its tables name nothing that is not there, and nothing twice."""
+def module_rows(package: str) -> list[set[str]]:
+    """Returns the modules that each row of the design page's table of a package names."""
     text = (ROOT / "docs/design.md").read_text("utf-8")
     (table,) = re.findall(rf"^\| in `{package}` \|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
-    named = re.findall(r"`(\w+)`", table)
-    assert len(named) == len(set(named)) > 20
-    assert set(named) <= {path.stem for path in (ROOT / package).iterdir()}
+    return [set(re.findall(r"`(\w+)`", row)) for row in table.splitlines()[1:]]
+
+
+def imported(module: Path, package: str) -> set[str]:
+    """Returns the modules of its own package that a module, or a folder of modules, imports."""
+    sources = [module.with_suffix(".py")] if not module.is_dir() else list(module.rglob("*.py"))
+    found = set()
+    for node in (node for source in sources for node in ast.walk(ast.parse(source.read_text("utf-8")))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package:
+            below = (node.module or "").split(".")[1:2]
+            found |= set(below or [alias.name for alias in node.names])
+    return found
+
+
+@pytest.mark.parametrize("package", ["producer/headrace", "worker/headrace_worker"])
+def test_the_design_page_names_each_module_once_and_in_order(package: str) -> None:
+    """Its tables name every module, and imports go from the upper rows to the lower ones, or along a row."""
+    rows = module_rows(package)
+    place = {module: number for number, row in enumerate(rows) for module in row}
+    folder = ROOT / package
+    there = {path.stem for path in folder.iterdir() if not path.stem.startswith("_") and path.stem != "py"}
+    assert sum(map(len, rows)) == len(place)
+    assert set(place) == there
+    upwards = [
+        f"{module} imports {other}"
+        for module in there
+        for other in imported(folder / module, folder.name) & there
+        if place[other] < place[module]
+    ]
+    assert not upwards
 
 
 def test_the_codec_of_the_security_page_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -113,9 +113,13 @@ def test_failovers_one_after_the_other_lose_nothing_that_a_replica_has(
     assert all(worker.is_running for worker in workers)
 
 
-@pytest.mark.parametrize("watched", [{"down_after_ms": 60_000, "appendonly": True}], indirect=True)
+@pytest.mark.parametrize(
+    "watched",
+    [{"down_after_ms": 60_000, "appendonly": True, "extra": ("--appendfsync", "always")}],
+    indirect=True,
+)
 def test_a_master_that_comes_back_before_an_election_has_what_it_had(service: Service) -> None:
-    """With its append-only file, that is: without one its replicas would copy the nothing that it comes back with."""
+    """With a file that is written before each answer: its replicas copy what it comes back with, or nothing."""
     sent = service.client.send_event(Event("load"), wait_replicas=2, wait_replicas_timeout=5)
     assert sent.replicas == 2
     master = service.watched.master

@@ -7,7 +7,7 @@ local function is_foreign(header, field, entry, place)
     return header and true or false
   end
   local letter = byte(field)
-  if (letter == 113 or letter == 120) and find(field, entry, place, true) == place then -- q, x
+  if (letter == 113 or letter == 120) and find(field, entry .. ' ', place, true) == place then -- q, x
     return false
   end
   local status, _, _, _, _, _, recorded = run_of(field)

@@ -334,6 +334,13 @@ def an_entry_that_is_none_of_the_run(world: World) -> Step:
 
 
 @case
+def an_entry_that_begins_as_the_runs(world: World) -> Step:
+    """Of an entry whose id is but the beginning of the run's nothing is settled."""
+    seed_record(world, "e1", kind="c", runs="1", fields={"r:app/job": run_line("q", "5-10")})
+    return _settle(world, [_ends(seed_run(world, "5-1", "e1"))], [0], {}, foreign=[0])
+
+
+@case
 def an_entry_of_a_run_that_there_is_not(world: World) -> Step:
     """Of an event whose record knows no such run nothing is settled."""
     seed_record(world, "e1", kind="c", runs="1", fields={"r:app/other": run_line("q", "4-0")})

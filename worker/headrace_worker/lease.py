@@ -111,9 +111,10 @@ class Lease:
         if isinstance(answer, Renewed):
             self._state.lease_until = asked_at + config.lease_s
             self._state.server_ahead_s = answer.now_ms / 1000 - asked_at
-            self._state.observer.renewed()
         if not self._over and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_answer, name, answer)
+        if isinstance(answer, Renewed):
+            self._state.observer.renewed()
         if isinstance(answer, Fenced):
             return self._interval_s
         return min(self._interval_s, max(answer.next_ms / 1000 + _SOONEST_S, _SOONEST_S))

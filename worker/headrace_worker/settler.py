@@ -200,8 +200,9 @@ class Settler:
             if not isinstance(result, HeadraceError):
                 self._done(group, result.missed)
                 state.observer.settled(told, result.missed)
-                await self._set_aside([group[place] for place in result.foreign])
-        await self._promote([member for result in results if isinstance(result, Recorded) for member in result.in_turn])
+        recorded = [(group, result) for (group, _), result in answers if isinstance(result, Recorded)]
+        await self._promote([member for _, result in recorded for member in result.in_turn])
+        await self._set_aside([group[place] for group, result in recorded for place in result.foreign])
         for (group, _), result in answers:
             if isinstance(result, HeadraceError):
                 await self._after_refusal(group, result)

@@ -143,6 +143,36 @@ async def test_children_that_die_as_they_start_are_given_up_on(
 
 
 @pytest.mark.usefixtures("own_signals")
+async def test_children_that_die_as_they_start_do_not_end_one_that_works(
+    url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an outage no replacement can start; it is tried again until one can, and the others wait it through."""
+    monkeypatch.setattr("headrace_worker.supervisor._FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("headrace_worker.supervisor._LONGEST_DELAY_S", 0.02)
+    starts = tmp_path / "starts"
+    code = f"""
+import os, signal, time
+starts = open({str(starts)!r}, "a+")
+starts.write("x")
+starts.flush()
+starts.seek(0)
+if starts.read() != "x":
+    raise SystemExit(1)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+os.write(int(os.environ["HEADRACE_WORKER_LIFELINE_FD"]), b"started\\n")
+while True:
+    time.sleep(60)
+"""
+    running = asyncio.ensure_future(
+        Supervisor([sys.executable, "-ISc", code], 2, url=url, partitions=Partitions(namespace)).run()
+    )
+    await await_until(lambda: running.done() or (starts.exists() and len(starts.read_text()) > 8), 30)
+    assert not running.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+
+
+@pytest.mark.usefixtures("own_signals")
 async def test_a_signal_while_the_first_child_starts_is_waited_for(url: str, namespace: str, tmp_path: Path) -> None:
     """The supervisor ends only when the child has, and starts no other."""
     begun, ended = tmp_path / "begun", tmp_path / "ended"

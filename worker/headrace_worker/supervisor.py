@@ -61,13 +61,15 @@ class Supervisor:
         self._children: set[Child] = set()
         self._signals: list[int] = []
         self._stopping = asyncio.Event()
+        self._has_ever_started = False
         self._exit_code = 0
 
     async def run(self) -> int:
         """Returns how it went as an exit code, after SIGTERM or SIGINT or when it gives up, once every child has ended.
 
-        0: every child has stopped in order. 1: one had to be killed, or children die again and again before they have
-        started. 2: a child says that its configuration is at fault.
+        0: every child has stopped in order. 1: one had to be killed, or children die again and again and none has ever
+        started. 2: a child says that its configuration is at fault. Once one has started, those that die as they start,
+        in an outage of the server as may be, are replaced for as long as it takes, and the others work on.
         """
         loop = asyncio.get_running_loop()
         hear_stop_signals(lambda number: loop.call_soon_threadsafe(self._pass_on, number))
@@ -106,7 +108,7 @@ class Supervisor:
             failed_starts = 0 if child.heard.has_started else failed_starts + 1
             if child.returncode == MISCONFIGURED:
                 self._give_up(MISCONFIGURED, child)
-            elif failed_starts == _MAX_FAILED_STARTS:
+            elif failed_starts >= _MAX_FAILED_STARTS and not self._has_ever_started:
                 self._give_up(FAILED, child)
             else:
                 await self._pause(replacement_delay_s(short_lives), child)
@@ -117,6 +119,7 @@ class Supervisor:
         code = await child.wait()
         lived_s = asyncio.get_running_loop().time() - child.born_at
         self._children.discard(child)
+        self._has_ever_started |= any(each.heard.has_started for each in (child, *self._children))
         if self._on_end is not None:
             self._on_end(child.pid)
         if code != 0:

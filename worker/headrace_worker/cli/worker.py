@@ -90,8 +90,8 @@ def worker(
     the process. With --processes, one that dies is replaced and its runs go to others at once, and one address serves
     the metrics of all.
 
-    Exit code 1: the server can't be reached at the start, or worker processes die as they start. 2: the app can't be
-    loaded, a setting is wrong, or the server is one that can't be worked with.
+    Exit code 1: the server can't be reached at the start, or worker processes die as they start and none ever has. 2:
+    the app can't be loaded, a setting is wrong, or the server is one that can't be worked with.
 
     \b
     Examples:

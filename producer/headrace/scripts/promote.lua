@@ -12,10 +12,11 @@
 --
 -- Returns  {now, moved, dropped, {member, key, …}, member, score, …}
 --          the server's time in ms; how many members are in their streams now; how many were taken out as nothing of
---          theirs is delayed or waits any more, or can be read; events that stay as their ordering key is another than was said, and that key; the earliest
---          members that are left, due or not, with their times in ms
+--          theirs is delayed or waits any more, or can be read; events that stay as their ordering key is another
+--          than was said, and that key; the earliest members that are left, due or not, with their times in ms
 --
--- What belongs into a stream that takes no entries is due again in ten seconds. An event adds first and is refused by a full server; a run frees first, so that what was begun can end.
+-- What belongs into a stream that takes no entries is due again in ten seconds. An event adds first and is refused by a
+-- full server; a run frees first, so that what was begun can end.
 --@ include _time
 --@ include _exhausted
 --@ include _room

@@ -322,6 +322,15 @@ async def test_dead_letters_are_listed_shown_and_retried(
     await settle()
 
 
+@pytest.mark.parametrize("command", [("runs", "list"), ("dead", "retry")])
+@pytest.mark.parametrize("job", ["welcome", "billing/", "a/b/c", ""])
+def test_a_job_is_named_with_its_app(headrace: Headrace, command: tuple[str, str], job: str) -> None:
+    """Any other text would find nothing, without a word."""
+    result = headrace(*command, "--job", job)
+    assert result.exit_code == 2
+    assert f"'--job': {job!r} does not name an app and its job, as in billing/welcome" in result.stderr
+
+
 async def test_one_dead_letter_that_cant_be_retried_does_not_hold_up_the_others(
     headrace: Headrace, client: Client, settle: Callable[[], Any]
 ) -> None:

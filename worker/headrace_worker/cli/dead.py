@@ -6,7 +6,7 @@ import click
 
 from headrace import Client
 from headrace_worker import dead_letters
-from headrace_worker.cli.options import json_option, option
+from headrace_worker.cli.options import job_option, json_option, option
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
 from headrace_worker.cli.server import with_client
 
@@ -73,7 +73,7 @@ def show(client: Client, entry_id: str, as_json: bool) -> None:
 @dead.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @option("--all", is_flag=True, help="Every dead letter.")
-@option("--job", metavar="APP/JOB", help="Every dead letter of this job.")
+@job_option("Every dead letter of this job.")
 @with_client
 @json_option
 @click.pass_context

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
+from headrace.keys import is_name
 from headrace_worker.logs import LEVELS, LogFormat
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +39,18 @@ def log_options(command: F) -> F:
         "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="The least that is logged."
     )
     return log_format(log_level(command))
+
+
+def job_option(text: str) -> Callable[[F], F]:
+    """The command takes `job`, `<app>/<job id>`, or None."""
+    return option("--job", metavar="APP/JOB", type=_parse_job, help=text)
+
+
+def _parse_job(text: str) -> str:
+    app, _, job_id = text.partition("/")
+    if not (is_name(app) and is_name(job_id)):
+        raise click.BadParameter(f"{text!r} does not name an app and its job, as in billing/welcome")
+    return text
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -8,7 +8,7 @@ import click
 
 from headrace import Client, RunRecord
 from headrace.event import RunStatus
-from headrace_worker.cli.options import json_option, option
+from headrace_worker.cli.options import job_option, json_option, option
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table, printable
 from headrace_worker.cli.server import with_client
 
@@ -39,7 +39,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
 
 
 @runs.command("list")
-@option("--job", metavar="APP/JOB", help="Only runs of this job.")
+@job_option("Only runs of this job.")
 @option(
     "--status",
     metavar="STATUS",

@@ -102,11 +102,13 @@ class NotFound(HeadraceError, LookupError):
     """Nothing is known under that id: it was never there, or its retention has passed."""
 
     noun = "thing"
+    hint = ""
 
     def __init__(self, missing_id: str) -> None:
         self.missing_id = missing_id
         super().__init__(
             f"no {self.noun} {missing_id!r} in this namespace: it was never here, or its retention has passed"
+            f"{self.hint}"
         )
 
 
@@ -126,6 +128,7 @@ class DeadEntryNotFound(NotFound):
     """No dead letter is known under that id."""
 
     noun = "dead letter"
+    hint = "; its id is one of its own, as in 1764000000000-0, and not that of its run"
 
 
 class RunNotRetryable(HeadraceError):

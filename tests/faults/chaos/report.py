@@ -52,6 +52,8 @@ class Played(msgspec.Struct, frozen=True):
             lines += ["", title, *(f"  {name:<36} {_shown(value)}" for name, value in counts.items())]
         for violation in report.violations[:_MOST_SHOWN]:
             lines.append(f"  {violation.rule}: {violation.subject!r}: {violation.detail}")
+        broken = len(report.violations)
+        lines += ["", f"{broken} violations: a promise is broken" if broken else "sound: no promise is broken"]
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -20,8 +19,9 @@ from headrace.calls import Call
 from headrace.connect import open_transport
 from headrace.partitions import Partitions
 from headrace_worker import protocol
+from headrace_worker.safe_logging import get_logger
 
-log = structlog.get_logger("headrace.metrics")
+log = get_logger("headrace.metrics")
 
 _READ_EVERY_S = 1.0
 _REPLY_TIMEOUT_S = 2.0

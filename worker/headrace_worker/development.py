@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from headrace import ConfigurationError, HeadraceError
 from headrace.settings import resolve
 from headrace_worker.child import Child, describe_end
 from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
 
-log = structlog.get_logger("headrace.dev")
+log = get_logger("headrace.dev")
 
 _PATIENCE_S = 10.0
 """How long a worker may take to stop beyond its grace before it is killed."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-import structlog
-
 from headrace import HeadraceError, OutOfMemory, ServerError, ServerNotReady
 from headrace.calls import MAX_BATCH_BYTES
 from headrace.codec import INLINE_BYTES
@@ -22,10 +20,11 @@ from headrace_worker.order import read_ahead
 from headrace_worker.protocol import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal, own_entries
 from headrace_worker.route import Routes, RoutesTooNew
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import release
 
-log = structlog.get_logger("headrace.dispatcher")
+log = get_logger("headrace.dispatcher")
 
 MAX_BATCH_RUNS = 2_000
 _FIRST_FULL_PAUSE_S, _LONGEST_FULL_PAUSE_S = 0.01, 1.0

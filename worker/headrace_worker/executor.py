@@ -18,8 +18,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
 from headrace import HeadraceError, SealedEvent, UndecodableEvent, codec
 from headrace.codec import StoredEvent
 from headrace_worker import opening
@@ -30,11 +28,12 @@ from headrace_worker.hand import Cause, Hand, Held
 from headrace_worker.job import Job
 from headrace_worker.loops import spawn
 from headrace_worker.outcome import Canceled, Failed, Invalid, Outcome, Released, Succeeded, Unreadable
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.schema import PayloadError
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 
-log = structlog.get_logger("headrace.run")
+log = get_logger("headrace.run")
 
 IGNORED_CANCEL_S = 1.0
 """Seconds after which a function that was told to end and goes on is recorded without waiting for it."""

@@ -11,8 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import structlog
-
 from headrace import ConfigurationError
 from headrace.partitions import Partitions
 from headrace_worker.metrics import Metrics  # first: it says what is not installed
@@ -22,8 +20,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metri
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from headrace_worker.depths import Depths
+from headrace_worker.safe_logging import get_logger
 
-log = structlog.get_logger("headrace.metrics")
+log = get_logger("headrace.metrics")
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which processes keep their metrics; prometheus-client reads it when it is imported."""

@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 
 import msgspec
-import structlog
 
 from headrace import HeadraceError, ServerNotReady, UndecodableEvent
 from headrace_worker import protocol
@@ -26,11 +25,12 @@ from headrace_worker.last_life import LastLife
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
 from headrace_worker.reading import Reader, own_entries
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import bury
 
-log = structlog.get_logger("headrace.fetcher")
+log = get_logger("headrace.fetcher")
 
 
 class Fetcher:

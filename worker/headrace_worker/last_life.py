@@ -12,18 +12,17 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-import structlog
-
 from headrace import RunError
 from headrace.codec import encode_outcome
 from headrace_worker import protocol
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand
 from headrace_worker.protocol import Retried
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import release
 
-log = structlog.get_logger("headrace.last_life")
+log = get_logger("headrace.last_life")
 
 
 class LastLife:

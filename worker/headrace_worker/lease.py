@@ -11,15 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 
-import structlog
-
 from headrace import HeadraceError
 from headrace.connect import open_transport
 from headrace_worker import protocol
 from headrace_worker.protocol import Fenced, Movement, Renewed
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 
-log = structlog.get_logger("headrace.lease")
+log = get_logger("headrace.lease")
 
 Answer = Renewed | Fenced
 _SOONEST_S = 0.02

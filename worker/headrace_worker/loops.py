@@ -9,11 +9,10 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-import structlog
-
 from headrace import ConnectionFailed, HeadraceError, ServerNotReady
+from headrace_worker.safe_logging import get_logger
 
-log = structlog.get_logger("headrace.loop")
+log = get_logger("headrace.loop")
 
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0

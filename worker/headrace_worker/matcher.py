@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import structlog
 
 from headrace import SealedEvent, UndecodableEvent
 from headrace.codec import SEALED_FORMAT, StoredEvent, decode_event, open_event
@@ -17,10 +16,11 @@ from headrace_worker.bodies import read_bodies
 from headrace_worker.delivery import Entry, EventEntry, decode_event_entry, named_by
 from headrace_worker.protocol import BadEntry, Matched
 from headrace_worker.route import Route, Routes
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import bury
 
-log = structlog.get_logger("headrace.dispatcher")
+log = get_logger("headrace.dispatcher")
 
 
 class Matcher:

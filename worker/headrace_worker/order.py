@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-import structlog
-
 from headrace import HeadraceError, UndecodableEvent
 from headrace.codec import decode_event
 from headrace_worker import protocol
 from headrace_worker.delivery import EventEntry
 from headrace_worker.reading import is_refusal
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 
-log = structlog.get_logger("headrace.dispatcher")
+log = get_logger("headrace.dispatcher")
 
 _MOST = 500
 """How many events of an ordering key are read at once."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from headrace import HeadraceError
 from headrace.backoff import Backoff
 from headrace_worker import protocol
@@ -24,11 +22,12 @@ from headrace_worker.promoter import Promoter
 from headrace_worker.protocol import Fenced
 from headrace_worker.reading import own_entries
 from headrace_worker.rescuer import Rescuer
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import release
 
-log = structlog.get_logger("headrace.worker")
+log = get_logger("headrace.worker")
 
 _LAST_WRITES_S = 5.0
 """How long a stopping worker tries to record its last outcomes; what it can't is run again elsewhere."""

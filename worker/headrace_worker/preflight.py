@@ -10,8 +10,6 @@ import contextlib
 import secrets
 from collections.abc import Iterable
 
-import structlog
-
 from headrace import HeadraceError, OutOfMemory, PermissionMissing, calls
 from headrace.calls import Call
 from headrace.checks import check_version
@@ -19,9 +17,10 @@ from headrace.keys import Keys
 from headrace_worker import rights
 from headrace_worker.errors import StartRefused
 from headrace_worker.rehearsal import SCRATCH_MS, Rehearsal, scratch_keys
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 
-log = structlog.get_logger("headrace.worker")
+log = get_logger("headrace.worker")
 
 
 async def check(state: WorkerState) -> None:

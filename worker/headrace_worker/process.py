@@ -11,12 +11,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import structlog
-
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
 from headrace_worker.worker import Worker
 
-log = structlog.get_logger("headrace.worker")
+log = get_logger("headrace.worker")
 
 _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""

@@ -10,16 +10,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from headrace import HeadraceError, OutOfMemory
 from headrace_worker import protocol
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import BadEntry, DueMember, Promoted
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 
-log = structlog.get_logger("headrace.promoter")
+log = get_logger("headrace.promoter")
 
 AHEAD = 200
 """How many members of `due` are looked at in one call, and so moved by the next."""

@@ -10,18 +10,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import structlog
-
 from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady, UndecodableEvent
 from headrace.calls import Call
 from headrace.keys import Keys
 from headrace_worker import protocol
 from headrace_worker.delivery import Stream, decode_delivery, named_by
 from headrace_worker.protocol import BadEntry, HeldEntry
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import bury, put_back
 
-log = structlog.get_logger("headrace.rescuer")
+log = get_logger("headrace.rescuer")
 
 _PAGE = 100
 _HOLDS, _QUIET = -1, -2

@@ -12,7 +12,6 @@ from collections import deque
 from typing import assert_never
 
 import msgspec
-import structlog
 
 from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, RunError, ServerNotReady
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
@@ -33,10 +32,11 @@ from headrace_worker.outcome import (
     Unreadable,
 )
 from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Settled
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import bury
 
-log = structlog.get_logger("headrace.settler")
+log = get_logger("headrace.settler")
 
 _RUN_BYTES = 200
 REMEMBERED_S = 30.0

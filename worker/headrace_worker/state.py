@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from headrace import OutOfMemory, PermissionMissing, calls
 from headrace.checks import check_count
 from headrace.connect import open_async_transport
@@ -25,8 +23,9 @@ from headrace_worker.loops import wait_either
 from headrace_worker.observer import Observer
 from headrace_worker.protocol import Registration
 from headrace_worker.route import fingerprint_of, subscriptions_of
+from headrace_worker.safe_logging import get_logger
 
-log = structlog.get_logger("headrace.worker")
+log = get_logger("headrace.worker")
 
 
 def new_name() -> str:

@@ -10,14 +10,13 @@ import contextlib
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
-import structlog
-
 from headrace import HeadraceError
 from headrace.partitions import Partitions
 from headrace_worker.child import Child, describe_end
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
 
-log = structlog.get_logger("headrace.supervisor")
+log = get_logger("headrace.supervisor")
 
 FAILED, MISCONFIGURED = 1, 2
 """Exit codes of a child, and of the supervisor that gives up on it: it could not do it; it was told wrong."""

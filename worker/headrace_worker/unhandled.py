@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from headrace import HeadraceError
 from headrace.calls import Call
 from headrace_worker import protocol
 from headrace_worker.delivery import Stream
 from headrace_worker.protocol import BadEntry, HeldEntry
 from headrace_worker.reading import has_foreign_record, is_refusal
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 
-log = structlog.get_logger("headrace.worker")
+log = get_logger("headrace.worker")
 
 
 async def put_back(

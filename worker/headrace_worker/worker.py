@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import structlog
-
 from headrace.settings import resolve, resolve_url
 from headrace_worker import preflight
 from headrace_worker.app import App
@@ -18,13 +16,14 @@ from headrace_worker.dispatcher import Dispatcher
 from headrace_worker.executor import IGNORED_CANCEL_S, Executor
 from headrace_worker.hand import Hand
 from headrace_worker.partition import Partition
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState, new_name
 
 if TYPE_CHECKING:
     from headrace_worker.metrics import Metrics  # with an extra only
 
-log = structlog.get_logger("headrace.worker")
+log = get_logger("headrace.worker")
 
 
 class Worker:

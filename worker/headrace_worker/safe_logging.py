@@ -5,6 +5,7 @@ A line that can't be written is lost, and counted.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import structlog
@@ -38,6 +39,11 @@ class SafeLogger:
 
     def _log(self, method: str, event: str, fields: dict[str, Any]) -> None:
         getattr(structlog.get_logger(self._name), method)(event, **fields)
+
+
+def write_directly(text: str) -> None:
+    """Write a line to standard error past everything that may be configured."""
+    sys.stderr.write(text + "\n")
 
 
 def get_logger(name: str) -> SafeLogger:

@@ -38,6 +38,7 @@ _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
 _LONGEST_EXIT_S = 5.0
 """How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+_STDERR = 2
 _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
@@ -155,7 +156,7 @@ class _Process:
 
     def _put_off_end(self) -> None:
         """Let C code end the process should no thread of Python's turn for long: one call can keep all waiting."""
-        faulthandler.dump_traceback_later(self._silence_s, exit=True)
+        faulthandler.dump_traceback_later(self._silence_s, exit=True, file=_STDERR)
 
 
 def _end_broken(_reason: str) -> None:

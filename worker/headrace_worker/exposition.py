@@ -41,8 +41,12 @@ class Shared:
         """What the environment of such a process has to hold when it starts."""
         return {FOLDER_VARIABLE: str(self._folder)}
 
-    def forget(self, pid: int) -> None:
-        """What an ended process had in hand counts no more; what it had counted stays."""
+    def before_start(self) -> None:
+        """Make the folder anew if something has removed it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def after_end(self, pid: int) -> None:
+        """Drop what an ended process had in hand; keep what it had counted."""
         mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
 
 

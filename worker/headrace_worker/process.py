@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import gc
 import os
 import sys
@@ -11,8 +11,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from headrace_worker.background import call_on_loop
+from headrace_worker.lifeline import Lifeline
 from headrace_worker.safe_logging import get_logger
-from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
+from headrace_worker.signals import end_process, ignore_stop_signals, receive_stop_signals, receive_wishes
 from headrace_worker.worker import Worker
 
 log = get_logger("headrace.worker")
@@ -21,8 +23,10 @@ _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
 
 
-def run_as_process(worker: Worker) -> None:
-    """Returns when SIGTERM or SIGINT has stopped the worker; a second signal hurries it, a third ends the process.
+def run_as_process(worker: Worker, lifeline: Lifeline | None = None) -> None:
+    """Returns when SIGTERM, SIGINT or SIGHUP has stopped the worker; a second one hurries it, a third ends the process.
+
+    With the line to a supervisor, signals only stop it, and the supervisor hurries it over the line.
 
     Where functions go on that can't be ended, the process ends here, with exit code 0: their runs are with other
     workers by then. To be called once, from the main thread.
@@ -34,7 +38,7 @@ def run_as_process(worker: Worker) -> None:
     loop = asyncio.new_event_loop()
     threads = ThreadPoolExecutor(thread_name_prefix="asyncio")
     loop.set_default_executor(threads)
-    _stop_on_signals(worker, loop)
+    _stop_on_signals(worker, loop, lifeline)
     # What the app and its libraries have made until now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -50,17 +54,23 @@ def run_as_process(worker: Worker) -> None:
     loop.close()
 
 
-def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
-    answers = [worker.stop, worker.stop_now]
+def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop, lifeline: Lifeline | None) -> None:
+    """Stop the worker as its operator wishes or, in a supervised process, as the supervisor says over the line.
 
-    def answer(_number: int) -> None:
-        if not answers:
-            os.write(2, b"headrace: ended by a third signal\n")
-            os._exit(1)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is about to end
-            loop.call_soon_threadsafe(answers.pop(0))
+    There each signal means "stop", however many come: the service manager may send the same ones to every process.
+    """
+    stop, hurry = (functools.partial(call_on_loop, loop, each) for each in (worker.stop, worker.stop_now))
+    if lifeline is not None:
+        receive_stop_signals(stop)
+        lifeline.obey_with(stop, hurry)
+        return
 
-    hear_stop_signals(answer)
+    def answer(wish: int) -> None:
+        if wish > 2:
+            end_process("headrace: ended by a third signal")
+        (stop if wish == 1 else hurry)()
+
+    receive_wishes(answer)
 
 
 def _count_still_executing(loop: asyncio.AbstractEventLoop) -> int:

@@ -1,6 +1,6 @@
 """Serves the metrics of a worker over HTTP: of this process, or of all the processes of a supervisor in one place.
 
-Needs the extra `metrics`. The endpoint answers anyone who reaches it, in threads of its own.
+Needs the extra `metrics`. The endpoint answers anyone who reaches it, within the bounds of `scrape_server`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from headrace.partitions import Partitions
 from headrace_worker.metrics import Metrics  # first: it says what is not installed
 
 # isort: split
-from prometheus_client import REGISTRY, CollectorRegistry, Metric, disable_created_metrics, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, disable_created_metrics, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from headrace_worker import metric_files
 from headrace_worker.depths import Depths
 from headrace_worker.safe_logging import get_logger
+from headrace_worker.scrape_server import ScrapeServer
 
 log = get_logger("headrace.metrics")
 
@@ -138,12 +139,13 @@ class Endpoint:
         """Serve the registry, with the depths; return what ends that."""
         registry.register(depths)
         try:
-            server, _ = start_http_server(self._port, self._host, registry)
+            server = ScrapeServer(self._host, self._port, make_wsgi_app(registry))
         except OSError as exc:
             why = f"metrics can't be served on {self._host}:{self._port}: {exc.strerror or exc}"
             raise ConfigurationError(f"{why}; give another --metrics-port or --metrics-host") from exc
+        server.start()
         log.info("metrics are served", url=f"http://{self._host}:{server.server_port}/metrics")
-        return server.shutdown
+        return server.stop
 
 
 @contextlib.contextmanager

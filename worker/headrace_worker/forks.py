@@ -57,7 +57,8 @@ class Fork:
         self.is_child = True
         signal.set_wakeup_fd(-1)  # the thread that has forked is the child's main thread
         for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            if callable(signal.getsignal(number)):  # what is ignored, under nohup say, stays so
+                signal.signal(number, signal.SIG_DFL)
         self._cut_off()
 
     def _cut_off(self) -> None:

@@ -24,8 +24,9 @@ from headrace_worker.context import current_run
 from headrace_worker.forks import fork
 from headrace_worker.guard import Guard, describe, own_task
 from headrace_worker.job_threads import JobThreads, NoThread
+from headrace_worker.lifeline import Lifeline
 from headrace_worker.safe_logging import get_logger, write_directly
-from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
+from headrace_worker.signals import end_process, ignore_stop_signals, receive_stop_signals, receive_wishes
 from headrace_worker.worker import Worker
 
 log = get_logger("headrace.worker")
@@ -43,8 +44,10 @@ _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
 
-def run_as_process(worker: Worker) -> None:
-    """Returns when SIGTERM or SIGINT has stopped the worker; a second signal hurries it, a third ends the process.
+def run_as_process(worker: Worker, lifeline: Lifeline | None = None) -> None:
+    """Returns when SIGTERM, SIGINT or SIGHUP has stopped the worker; a second one hurries it, a third ends the process.
+
+    With the line to a supervisor, signals only stop it, and the supervisor hurries it over the line.
 
     Where functions of runs go on that can't be ended, the process ends here, with exit code 0: their runs are with
     other workers by then. To be called once, from the main thread.
@@ -54,12 +57,13 @@ def run_as_process(worker: Worker) -> None:
         ServerError: see `Worker.run`.
         SystemExit: the worker has ended by itself.
     """
-    _Process(worker).run()
+    _Process(worker, lifeline).run()
 
 
 class _Process:
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, lifeline: Lifeline | None) -> None:
         self._worker = worker
+        self._lifeline = lifeline
         self._guard = Guard()
         self._loop = asyncio.new_event_loop()
         self._job_pool = _JobPool(thread_name_prefix="asyncio")
@@ -68,8 +72,8 @@ class _Process:
     def run(self) -> None:
         """Run the worker to its end."""
         self._loop.set_default_executor(self._job_pool)
-        fork.prepare(self._loop)
-        _stop_on_signals(self._worker, self._loop)
+        fork.prepare(self._loop, *(() if self._lifeline is None else (self._lifeline.descriptor,)))
+        _stop_on_signals(self._worker, self._loop, self._lifeline, self._guard)
         # What the app and its libraries have made until now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -164,18 +168,30 @@ def _end_broken(_reason: str) -> None:
     os._exit(BROKEN)
 
 
-def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
-    answers = [worker.stop, worker.stop_now]
-    guard = Guard()
+def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop, lifeline: Lifeline | None, guard: Guard) -> None:
+    """Stop the worker as its operator wishes or, in a supervised process, as the supervisor says over the line.
 
-    def answer(_number: int) -> None:
+    There each signal means "stop", however many come: the service manager may send the same ones to every process.
+    """
+
+    def stop() -> None:
         worker.note_stop()
-        if not answers:
-            os.write(2, b"headrace: ended by a third signal\n")
-            os._exit(1)
-        guard.from_thread(loop, answers.pop(0))
+        guard.from_thread(loop, worker.stop)
 
-    hear_stop_signals(answer)
+    def hurry() -> None:
+        guard.from_thread(loop, worker.stop_now)
+
+    if lifeline is not None:
+        receive_stop_signals(stop)
+        lifeline.obey_with(stop, hurry)
+        return
+
+    def answer(wish: int) -> None:
+        if wish > 2:
+            end_process("headrace: ended by a third signal")
+        (stop if wish == 1 else hurry)()
+
+    receive_wishes(answer)
 
 
 class _JobPool(ThreadPoolExecutor):

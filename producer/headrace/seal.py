@@ -75,6 +75,8 @@ class Seal:
         sealed: object = self._codec.encode(data, self._bond(owner))
         if not isinstance(sealed, bytes):
             raise TypeError(f"the codec's encode returned {type(sealed).__name__}, not bytes")
+        if not sealed:
+            raise ValueError("the codec's encode returned no bytes at all, from which nothing could be read again")
         return sealed
 
     def open(self, sealed: bytes, *owner: str | None) -> bytes:

@@ -249,11 +249,7 @@ class _Running:
 
     async def _run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
         state = self._state
-        log.info(
-            "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
-            queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
-            **({"partitions": len(self._states)} if len(self._states) > 1 else {}),
-        )  # fmt: skip
+        self._log_start()
         if on_started is not None:
             on_started()
         canceled = False
@@ -278,6 +274,18 @@ class _Running:
             raise WorkerFailed(self._fault)
         if canceled:
             raise asyncio.CancelledError
+
+    def _log_start(self) -> None:
+        state = self._state
+        log.info(
+            "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
+            queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
+            **({"partitions": len(self._states)} if len(self._states) > 1 else {}),
+        )  # fmt: skip
+        if not (state.app.jobs or state.app.dispatch_only):
+            log.warning(
+                "app has no jobs: its worker only dispatches; dispatch_only=True if it shall", app=state.app.name
+            )
 
     async def _drain(self) -> None:
         """Runs in hand end by themselves within the grace, or are told to."""

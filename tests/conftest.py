@@ -6,6 +6,7 @@ skip. A test that pauses, kills or fills a server, or changes its settings, take
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -18,6 +19,7 @@ import pytest
 import redis as redis_py
 import structlog
 
+from headrace_worker import safe_logging
 from headrace_worker.embedded import EmbeddedServer
 from headrace_worker.server_binary import find_binary
 from tests.support.leaks import find_foreign_keys, find_leaks
@@ -86,9 +88,12 @@ def server(server_binary: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(autouse=True)
 def _logs_are_as_they_were() -> Iterator[None]:
-    """A test that configures logging does so for itself alone."""
+    """A test that configures logging does so for itself alone, and gets no lines of the test before it."""
+    last_resort = logging.lastResort
     yield
+    safe_logging.flush(5)
     structlog.reset_defaults()
+    logging.lastResort = last_resort
 
 
 @pytest.fixture(autouse=True)

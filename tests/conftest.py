@@ -21,6 +21,7 @@ import structlog
 
 from headrace_worker import safe_logging
 from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.log_writer import LOSSES
 from headrace_worker.server_binary import find_binary
 from tests.support.leaks import find_foreign_keys, find_leaks
 from tests.support.processes import Processes
@@ -92,6 +93,7 @@ def _logs_are_as_they_were() -> Iterator[None]:
     last_resort = logging.lastResort
     yield
     safe_logging.flush(5)
+    LOSSES.told = LOSSES.lines
     structlog.reset_defaults()
     logging.lastResort = last_resort
 

@@ -177,7 +177,7 @@ def test_an_application_whose_processors_raise_loses_lines_only(
     """Also where the loops say that the server was away."""
     worker = processes.worker("tests.apps.chatty_raises:app")
     assert outcome(client, "fail")[0] == "failed"
-    redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+    redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     assert outcome(client, "echo", 1) == ("succeeded", 1)
     assert outcome(client, "log", 1) == ("succeeded", 1)
     assert stop(worker) == 0

@@ -284,7 +284,7 @@ def _chain() -> BaseException:
         try:
             raise _UnshowableError  # noqa: TRY301 - it needs a traceback
         except _UnshowableError as exc:
-            raise SyntaxError("bad", ("f.py", 1, 2, 3)) from exc
+            raise SyntaxError("bad", ("f.py", 1, 2, 3)) from exc  # type: ignore[arg-type]
     except SyntaxError as exc:
         return exc
 
@@ -358,7 +358,10 @@ def test_records_that_nobody_claims_are_lines_too(capsys: pytest.CaptureFixture[
     assert logging.lastResort is not None
     logging.lastResort.handle(record)
     logging.lastResort.handle(unfit)
-    first, second = (json.loads(line) for line in _lines(capsys))
+    unfit.msg = _Unshowable()  # type: ignore[assignment]
+    logging.lastResort.handle(unfit)
+    first, second, third = (json.loads(line) for line in _lines(capsys))
     assert (first["event"], first["level"], first["logger"]) == ("lost task", "error", "asyncio")
     assert "ValueError: x" in first["exception"]
     assert (second["event"], second["level"]) == ("%d ('x',)", "warning")
+    assert "that can't be shown" in third["event"]

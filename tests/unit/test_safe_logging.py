@@ -155,7 +155,7 @@ def test_no_thread_to_log_from_loses_the_line(recorder: Recorder, monkeypatch: p
     safe_logging._handed_over.start_afresh()
     before = lost_lines()
     with monkeypatch.context() as patch:
-        patch.setattr(safe_logging._thread, "start_new_thread", start)
+        patch.setattr("_thread.start_new_thread", start)
         log.info("lost")
     assert lost_lines() == before + 1
     log.info("seen")

@@ -11,7 +11,7 @@ import structlog
 from headrace_worker.context import ids_here
 from headrace_worker.guarded_logger import guarded
 from headrace_worker.log_values import add_exception, as_json, shown
-from headrace_worker.log_writer import Writer, open_writer, use_writer
+from headrace_worker.log_writer import LOSSES, Writer, open_writer, use_writer
 from headrace_worker.safe_logging import get_logger, trust_configuration
 
 LogFormat = Literal["auto", "console", "json"]
@@ -91,12 +91,20 @@ class _LineLoggerFactory:
 class _UnclaimedRecords(logging.Handler):
     """Logs records of loggers without a handler, which Python would write to standard error itself, and wait there."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Log the record; its level is warning or more."""
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Log the record, whose level is warning or more; takes no lock."""
+        try:
+            self._log(record)
+        except BaseException:  # noqa: BLE001 - no memory, no stack
+            LOSSES.lines += 1
+        return True
+
+    @staticmethod
+    def _log(record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001 - arguments that do not fit the message
-            text = f"{record.msg} {shown(record.args)}"
+        except BaseException:  # noqa: BLE001 - arguments that do not fit the message
+            text = f"{record.msg if isinstance(record.msg, str) else shown(record.msg)} {shown(record.args)}"
         log = get_logger(record.name)
         write = log.error if record.levelno >= logging.ERROR else log.warning
         write(text, logger=record.name, **({"exc_info": record.exc_info} if record.exc_info else {}))

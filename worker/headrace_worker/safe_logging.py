@@ -7,6 +7,7 @@ they are logged. What the application has configured in structlog may raise or w
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextvars
 import os
 import queue
@@ -22,6 +23,7 @@ from headrace_worker.log_writer import LOSSES, LOST
 _MOST_LINES = 1000
 """Lines that may wait for an application's own configuration."""
 _PAUSE_S = 0.01
+_AT_EXIT_S = 0.5
 
 _Line = tuple[contextvars.Context, str, str, str, dict[str, Any]]
 
@@ -146,6 +148,7 @@ class _HandedOver:
             try:
                 # Not `threading`, which waits for the thread to begin, for ever if there is no memory left.
                 _thread.start_new_thread(self._run, (self._lines,))
+                atexit.register(self.flush, _AT_EXIT_S)
             except BaseException:
                 self._is_started = False
                 raise

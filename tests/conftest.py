@@ -11,6 +11,9 @@ import os
 import re
 import secrets
 import signal
+import sys
+import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,12 +93,12 @@ def server(server_binary: Path) -> Iterator[EmbeddedServer]:
 @pytest.fixture(autouse=True)
 def _logs_are_as_they_were() -> Iterator[None]:
     """A test that configures logging does so for itself alone, and gets no lines of the test before it."""
-    last_resort = logging.lastResort
+    reports = logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook
     yield
     safe_logging.flush(5)
     LOSSES.told = LOSSES.lines
     structlog.reset_defaults()
-    logging.lastResort = last_resort
+    logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook = reports
 
 
 @pytest.fixture(autouse=True)

@@ -270,7 +270,11 @@ os._exit(0)
 """
     reader = open_reader(_pipe)
     done = subprocess.run(
-        [sys.executable, "-c", code], stderr=reader.writes, stdout=subprocess.PIPE, timeout=20, check=True
+        [sys.executable, "-W", "ignore", "-c", code],
+        stderr=reader.writes,
+        stdout=subprocess.PIPE,
+        timeout=20,
+        check=True,
     )
     assert done.stdout == b"0 False\n"
 

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -348,7 +349,7 @@ def test_logging_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch, stderr
     assert (safe_logging.lost_lines() > before) == (stderr is None)
 
 
-def test_records_that_nobody_claims_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_without_a_handler_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
     """Python itself would write asyncio's to standard error, and wait there for a reader that stands still."""
     logs.configure("json")
     record = logging.LogRecord(
@@ -358,10 +359,36 @@ def test_records_that_nobody_claims_are_lines_too(capsys: pytest.CaptureFixture[
     assert logging.lastResort is not None
     logging.lastResort.handle(record)
     logging.lastResort.handle(unfit)
-    unfit.msg = _Unshowable()  # type: ignore[assignment]
+    unfit.msg = _Unshowable()
     logging.lastResort.handle(unfit)
     first, second, third = (json.loads(line) for line in _lines(capsys))
     assert (first["event"], first["level"], first["logger"]) == ("lost task", "error", "asyncio")
     assert "ValueError: x" in first["exception"]
     assert (second["event"], second["level"]) == ("%d ('x',)", "warning")
     assert "that can't be shown" in third["event"]
+
+
+class _Finalized:
+    def __del__(self) -> None:
+        raise ValueError("in a finalizer")
+
+
+def _raise() -> None:
+    raise ValueError("in a thread")
+
+
+def test_what_python_reports_is_a_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings, and exceptions of finalizers and threads: it would wait for the reader of standard error with them."""
+    logs.configure("json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", UserWarning, stacklevel=1)
+    _Finalized()
+    thread = threading.Thread(target=_raise)
+    thread.start()
+    thread.join()
+    warned, finalized, ended = (json.loads(line) for line in _lines(capsys))
+    assert (warned["event"], warned["level"], warned["category"]) == ("old", "warning", "UserWarning")
+    assert "test_logs.py" in warned["place"]
+    assert "in a finalizer" in finalized["exception"]
+    assert "in a thread" in ended["exception"]

@@ -163,6 +163,7 @@ def test_no_thread_to_log_from_loses_the_line(recorder: Recorder, monkeypatch: p
     assert recorder.lines[0]["event"] == "seen"
 
 
+@pytest.mark.usefixtures("recorder")
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_a_log_call_needs_no_more_stack_than_any_call(monkeypatch: pytest.MonkeyPatch, *, is_ours: bool) -> None:
     """A job may set a recursion limit that is far too low; the line is lost, and what logs goes on."""

@@ -11,8 +11,9 @@ import structlog
 from headrace_worker.context import ids_here
 from headrace_worker.guarded_logger import guarded
 from headrace_worker.log_values import add_exception, as_json, shown
-from headrace_worker.log_writer import LOSSES, Writer, open_writer, use_writer
-from headrace_worker.safe_logging import get_logger, trust_configuration
+from headrace_worker.log_writer import Writer, open_writer, use_writer
+from headrace_worker.python_reports import log_reports_of_python
+from headrace_worker.safe_logging import trust_configuration
 
 LogFormat = Literal["auto", "console", "json"]
 LEVELS = ("debug", "info", "warning", "error")
@@ -21,8 +22,8 @@ LEVELS = ("debug", "info", "warning", "error")
 def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     """Send every line of structlog to standard error, in the format and from the level given.
 
-    No log call raises, and none waits for the reader of standard error: see `log_writer`. So it is with what comes by
-    Python's own `logging` from loggers that the application has not configured, as asyncio's.
+    No log call raises, and none waits for the reader of standard error: see `log_writer`. What Python itself reports
+    becomes such lines too.
     """
     console = log_format == "console" or (log_format == "auto" and _is_terminal(sys.stderr))
     renderer: Any = (
@@ -57,7 +58,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
         cache_logger_on_first_use=False,
     )
     trust_configuration()
-    logging.lastResort = _UnclaimedRecords(logging.WARNING)
+    log_reports_of_python()
 
 
 def _is_terminal(stream: Any) -> bool:
@@ -86,28 +87,6 @@ class _LineLoggerFactory:
 
     def __call__(self, *_names: Any) -> _LineLogger:
         return self._logger
-
-
-class _UnclaimedRecords(logging.Handler):
-    """Logs records of loggers without a handler, which Python would write to standard error itself, and wait there."""
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Log the record, whose level is warning or more; takes no lock."""
-        try:
-            self._log(record)
-        except BaseException:  # noqa: BLE001 - no memory, no stack
-            LOSSES.lines += 1
-        return True
-
-    @staticmethod
-    def _log(record: logging.LogRecord) -> None:
-        try:
-            text = record.getMessage()
-        except BaseException:  # noqa: BLE001 - arguments that do not fit the message
-            text = f"{record.msg if isinstance(record.msg, str) else shown(record.msg)} {shown(record.args)}"
-        log = get_logger(record.name)
-        write = log.error if record.levelno >= logging.ERROR else log.warning
-        write(text, logger=record.name, **({"exc_info": record.exc_info} if record.exc_info else {}))
 
 
 def _render_json(_logger: Any, _method: str, line: Any) -> str:

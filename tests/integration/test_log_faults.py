@@ -10,14 +10,18 @@ import sys
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_py
+import structlog
 
 from headrace import Client, Event
 from headrace.keys import Keys
+from tests.apps.chatty import app
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
+from tests.support.workers import Place
 
 APP = "tests.apps.chatty:app"
 
@@ -212,3 +216,16 @@ def test_a_fenced_worker_whose_log_has_no_reader_takes_a_new_name(
     assert stop(other) == 0
     assert outcome(client, "echo", 2) == ("succeeded", 2)
     assert stop(worker) == 0
+
+
+async def test_a_settled_run_has_logged_its_lines(place: Place) -> None:
+    """What a thread logs does not come into what the test of an application does next."""
+    lines: list[str] = []
+
+    def keep(_logger: Any, _method: str, line: Any) -> Any:
+        lines.append(line["event"])
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep])
+    await place.settle(app)
+    assert lines[-1] == "worker stopped"

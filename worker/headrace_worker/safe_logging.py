@@ -22,7 +22,7 @@ from headrace_worker.log_writer import LOSSES, LOST
 
 _MOST_LINES = 1000
 """Lines that may wait for an application's own configuration."""
-_PAUSE_S = 0.01
+_PAUSE_S = 0.002
 _AT_EXIT_S = 0.5
 
 _Line = tuple[contextvars.Context, str, str, str, dict[str, Any]]

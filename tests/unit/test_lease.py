@@ -14,9 +14,11 @@ from headrace import ConnectionFailed
 from headrace.calls import Call
 from headrace.partitions import Partitions
 from headrace_worker import App, WorkerConfig
+from headrace_worker.hand import Hand
 from headrace_worker.lease import Answer, Lease
 from headrace_worker.protocol import Fenced, Renewed
 from headrace_worker.state import WorkerState
+from headrace_worker.watch import Watch
 
 HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000]
 
@@ -51,7 +53,15 @@ class _Scene:
         self.answers: list[tuple[str, Answer]] = []
         self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(lease_s=lease_s))
         self.state.is_registered.set()
-        self.lease = Lease(self.state, lambda name, answer: self.answers.append((name, answer)), lambda: 8)
+        self.faults: list[str] = []
+        self.watch = Watch(self.state.config, Hand(10), self.state.guard)
+        self.lease = Lease(
+            self.state,
+            self.watch,
+            lambda name, answer: self.answers.append((name, answer)),
+            lambda: 8,
+            lambda verdict, _: self.faults.append(verdict.fault),
+        )
         self.lease._transport = server  # type: ignore[assignment]
 
     async def renewals(self, count: int) -> None:
@@ -86,6 +96,7 @@ async def test_a_stop_just_before_the_wait_is_not_missed() -> None:
     await scene.renewals(1)
     if not scene.lease._over:
         scene.lease.renew_now()
+    assert scene.lease._thread is not None
     await asyncio.to_thread(scene.lease._thread.join, 10)
     assert not scene.lease._thread.is_alive()
 

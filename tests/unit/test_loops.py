@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady
 from headrace_worker.loops import run_loop, wait_either
+from headrace_worker.watch import Pulse
 
 
 class _Scripted:
@@ -18,6 +19,7 @@ class _Scripted:
 
     def __init__(self, *script: Exception | None, recovery: Exception | None = None) -> None:
         self.over = asyncio.Event()
+        self.pulse = Pulse("scripted")
         self.recovered: list[HeadraceError | None] = []
         self.pauses: list[float] = []
         self._script: Iterator[Exception | None] = iter(script)

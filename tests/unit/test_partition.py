@@ -80,7 +80,9 @@ class _Scene:
         reader: Any = _Reader(self.server.asked)
         self.dispatcher.reader = reader
         executor: Any = self.executor
-        self.partition = Partition(self.state, hand, Settler(self.state, hand), self.dispatcher, executor)
+        self.partition = Partition(
+            self.state, hand, Settler(self.state, hand), self.dispatcher, executor, lambda _verdict, _transport: None
+        )
         self.partition._readers = (reader,) * 3
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -95,7 +94,7 @@ class Sender:
     async def close(self) -> None:
         """The clients are closed."""
         await self.asynchronous.close()
-        await asyncio.to_thread(self.plain.close)
+        self.plain.close()  # in no thread of a pool that jobs may have filled
 
 
 class _Doing:

@@ -14,7 +14,8 @@ from headrace.calls import MAX_BATCH_BYTES
 from headrace.codec import INLINE_BYTES
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry, EventEntry
-from headrace_worker.loops import spawn, wait_either
+from headrace_worker.guard import own_task
+from headrace_worker.loops import wait_either
 from headrace_worker.matcher import Matcher
 from headrace_worker.order import read_ahead
 from headrace_worker.protocol import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
@@ -23,6 +24,7 @@ from headrace_worker.route import Routes, RoutesTooNew
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import release
+from headrace_worker.watch import Pulse
 
 log = get_logger("headrace.dispatcher")
 
@@ -38,17 +40,19 @@ class Dispatcher:
         self._matcher = Matcher(state)
         self._routes: Routes | None = None
         self._under_way: asyncio.Task[None] | None = None
-        self._ending: asyncio.Future[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._may_hold_unseen = False
         self._looked_at_connection = 0
-        self.reader = Reader(state)
+        self.pulse = Pulse("dispatcher")
+        self.reader = Reader(state, self.pulse)
         self.is_too_old = False
         self._noted_version = ""
 
     async def tick(self) -> None:
         """Reads one batch of events, once this worker has a seat, and begins to dispatch it."""
         state = self._state
-        await wait_either(state.has_seat, state.stopping)
+        with self.pulse.waiting(state.has_seat.is_set):
+            await wait_either(state.has_seat, state.stopping)
         if state.stopping.is_set():
             return
         if self._may_hold_unseen or self._looked_at_connection != state.connections:
@@ -60,13 +64,14 @@ class Dispatcher:
         entries = await self.reader.read(call)
         await self.finish()
         if entries and name == state.name:
-            self._under_way = spawn(self._dispatch(entries))  # now, so that it is sent before the next read
-            self._under_way.add_done_callback(self._end_read_if_failed)
+            # Now, so that it is sent before the next read.
+            self._under_way = own_task(self._dispatch(entries), eagerly=True)
+            self._state.guard.on_done(self._under_way, self._end_read_if_failed)
 
     def _end_read_if_failed(self, task: asyncio.Task[None]) -> None:
         """A batch that failed is looked at at once, not when the next events come."""
         if not task.cancelled() and task.exception() is not None:
-            self._ending = asyncio.ensure_future(self.reader.end())
+            self._ending = self._state.guard.aside("the end of a read", self.reader.end())
 
     async def finish(self) -> None:
         """The batch that was under way is dispatched, or its failure raised."""
@@ -148,6 +153,7 @@ class Dispatcher:
             routes = await self.routes()
             stale: list[EventEntry] = []
             for batch in _batches(await self._matcher.match(events, routes)):
+                self.pulse.beat()
                 if not await self._send(batch, routes.version):
                     stale += [matched.entry for matched in batch]
             if not stale:
@@ -207,6 +213,7 @@ class Dispatcher:
                 return False
             pause_s = pause_s * 2 if len(waiting) == len(left) else _FIRST_FULL_PAUSE_S
             left = waiting
+            self.pulse.beat()
             if left:
                 await asyncio.sleep(pause_s)
         if left:

@@ -4,6 +4,7 @@ HeadraceError
 ├── JobError           a job is defined in a way that can't work; its app can't be used
 ├── FilterError        a filter is not of the language (in `filters`); the path says where
 ├── StartRefused       the worker can't start on this server; nothing was started
+├── WorkerFailed       a part of the worker did not work any more; its runs go to others
 └── RunControl         raised by a job's function to say how its run goes on
     ├── RetryAfter
     └── Abort
@@ -27,6 +28,10 @@ class JobError(HeadraceError, ValueError):
 
 class StartRefused(HeadraceError):
     """The worker can't start on this server, and nothing was started; the message says what to change."""
+
+
+class WorkerFailed(HeadraceError):
+    """A part of the worker did not work any more, so that it has ended; the message says which, and where it stood."""
 
 
 class RunControl(HeadraceError):

@@ -7,10 +7,7 @@ Every outcome is a value; the settler records it. It must not write to the serve
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import contextlib
-import contextvars
+import functools
 import inspect
 import random
 import time
@@ -20,13 +17,16 @@ from typing import Any
 
 from headrace import HeadraceError, SealedEvent, UndecodableEvent, codec
 from headrace.codec import StoredEvent
+from headrace.connect import AnyTransport
 from headrace_worker import opening
 from headrace_worker import outcome as outcomes
 from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender, current_run
 from headrace_worker.delivery import Delivery
+from headrace_worker.forks import fork
+from headrace_worker.guard import run_task
 from headrace_worker.hand import Cause, Hand, Held
 from headrace_worker.job import Job
-from headrace_worker.loops import spawn
+from headrace_worker.job_threads import JobThreads, NoThread
 from headrace_worker.outcome import Canceled, Failed, Invalid, Outcome, Released, Succeeded, Unreadable
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.schema import PayloadError
@@ -62,16 +62,23 @@ class Executor:
         self._has_live = has_live
         self._jobs = state.app.jobs
         self._sender = Sender(state.url, state.keys.namespace, len(state.partitions), state.app.codec)
-        self._threads = concurrent.futures.ThreadPoolExecutor(state.config.concurrency, "headrace-job")
+        self._guard = state.guard
+        self._threads = JobThreads(state.guard)
 
     def start(self, delivery: Delivery, name: str) -> Held:
         """The run is in hand and executes."""
         held = Held(delivery, name, time.monotonic())
         self._hand.take(held)
-        task = spawn(self._run(held))
+        try:
+            task = run_task(self._run(held))
+        except BaseException:  # no memory for it: the run is found in this worker's hands, and started then
+            self._hand.drop(held)
+            raise
         if not task.done():
             held.task = task
             self._settlers[delivery.queue.partition].tell_started(held)
+        elif not held.is_told:
+            self._finish(held, outcomes.UNDESCRIBED)
         return held
 
     def end_all(self, cause: Cause, partition: int | None = None) -> None:
@@ -80,33 +87,70 @@ class Executor:
             if partition in (None, held.delivery.queue.partition):
                 self._end(held, cause)
 
+    def time_out(self, held: Held, place: str, transport: AnyTransport) -> None:
+        """Record that an attempt ran out of time, from another thread: it blocks the event loop, and goes on.
+
+        Args:
+            place: where it is, for the run's error.
+
+        Raises:
+            ServerError: that is not recorded.
+        """
+        held.cause = "timed_out"
+        job = self._jobs[held.delivery.job_id]
+        outcome = self._after_end(job, held, RuntimeError(f"it blocked the event loop at\n{place}"))
+        self._settlers[held.delivery.queue.partition].settle_at_once(held, outcome, transport)
+
     async def close(self) -> None:
         """The clients that runs sent through are closed; threads that still execute are left alone."""
+        self._threads.close()
         await self._sender.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def left_behind(self) -> int:
+        """How many plain functions execute."""
+        return self._threads.busy
 
     async def _run(self, held: Held) -> None:
         current_run.set(held.delivery)
         try:
             outcome = await self._attempt(held)
-        except asyncio.CancelledError:
-            outcome = Released()
-        except Exception as exc:
-            log.exception("run failed outside of its function", **_ids(held))
-            outcome = Failed(outcomes.error_of(exc))
-        finally:
-            if held.timer is not None:
-                held.timer.cancel()
-            held.task = None
-            if not held.has_ended and not self._thread_goes_on(held):
-                self._hand.ended(held)
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the run comes to an outcome
+            outcome = self._last_resort(held, exc)
+        try:
+            self._finish(held, outcome)
+        except BaseException as exc:  # noqa: BLE001 - the guard ends a worker that can't
+            self._guard.again(exc, self._finish, held, outcome)
+
+    def _last_resort(self, held: Held, exc: BaseException) -> Outcome:
+        """Returns what a run comes to that ended outside of its function."""
+        if fork.is_child:
+            fork.end(exc)
+        if held.cause == "released":
+            return Released()
+        try:
+            log.error("run failed outside of its function", exc_info=exc, **_ids(held))
+            error = outcomes.error_of(exc)
+            if not held.is_called:
+                return outcomes.not_called(error, held.delivery.state, held.delivery.queued_ms)
+            return Failed(error)
+        except BaseException:  # noqa: BLE001 - not even that can be described
+            return outcomes.UNDESCRIBED
+
+    def _finish(self, held: Held, outcome: Outcome) -> None:
+        """The run's task is over: the settler has the outcome, and the slot is free once no thread goes on."""
         self._report(held, outcome)
+        if held.timer is not None:
+            held.timer.cancel()
+        held.task = None
+        if not held.has_ended and not self._thread_goes_on(held):
+            self._hand.ended(held)
 
     def _report(self, held: Held, outcome: Outcome) -> None:
         """The settler has the outcome, unless the run was recorded before: then it is too late for another."""
         if not held.is_told:
-            held.is_told = True
             self._settlers[held.delivery.queue.partition].put(held, outcome)
+            held.is_told = True
 
     async def _attempt(self, held: Held) -> Outcome:
         delivery = held.delivery
@@ -128,17 +172,22 @@ class Executor:
             return Unreadable(str(exc))
         except PayloadError as exc:
             return Invalid(exc.error)
-        except Exception as exc:  # noqa: BLE001 - a schema's own code may raise anything
+        except BaseException as exc:  # noqa: BLE001 - a schema's own code may raise anything
             return self._after_exception(job, held, exc)
         return await self._outcome(job, held, arguments)
 
     async def _outcome(self, job: Job, held: Held, arguments: dict[str, Any]) -> Outcome:
         try:
             output = await self._call(job, held, arguments)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
+        except NoThread as exc:
+            log.warning("no thread can be started for a plain function; its run waits", reason=str(exc), **_ids(held))
+            return outcomes.no_thread(str(exc), held.delivery.state)
         except BaseException as exc:  # noqa: BLE001 - whatever a job raises is an outcome, SystemExit too
+            if fork.is_child:
+                fork.end(exc)
             return self._after_exception(job, held, exc) if held.cause is None else self._after_end(job, held, exc)
+        if fork.is_child:
+            fork.end(None)
         return Succeeded(output) if held.cause is None else self._after_end(job, held, None)
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
@@ -188,20 +237,21 @@ class Executor:
 
     async def _call(self, job: Job, held: Held, arguments: dict[str, Any]) -> Any:
         if job.timeout_s is not None:
-            held.timer = asyncio.get_running_loop().call_later(job.timeout_s, self._end, held, "timed_out")
+            held.timeout_s = job.timeout_s
+            held.timer = self._guard.later(job.timeout_s, self._end, held, "timed_out")
+        held.is_called = True
         if job.is_async:
             return await job.function(**arguments)
-        future = self._threads.submit(contextvars.copy_context().run, _call_plain, job, arguments)
-        held.thread = future
-        return await asyncio.wrap_future(future)
+        held.thread = self._threads.call(functools.partial(_call_plain, job, arguments))
+        return await held.thread.outcome
 
     def _end(self, held: Held, cause: Cause) -> None:
         """The function is told to end; if it has not a second later, the run is recorded without waiting for it."""
         if held.task is None or held.cause is not None:
             return
+        self._guard.later(IGNORED_CANCEL_S, self._give_up_on, held)
         held.cause = cause
         held.task.cancel()
-        asyncio.get_running_loop().call_later(IGNORED_CANCEL_S, self._give_up_on, held)
 
     def _give_up_on(self, held: Held) -> None:
         if held.task is not None and not held.is_told:
@@ -212,16 +262,10 @@ class Executor:
     def _thread_goes_on(self, held: Held) -> bool:
         """A thread can't be ended: it keeps the run's slot until it has."""
         thread = held.thread
-        if thread is None or thread.done():
+        if thread is None or thread.is_done:
             return False
         log.warning("a plain function can't be ended; its thread keeps its slot until it returns", **_ids(held))
-        loop = asyncio.get_running_loop()
-
-        def ended(_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody asks any more
-                loop.call_soon_threadsafe(self._hand.ended, held)
-
-        thread.add_done_callback(ended)
+        thread.on_done = functools.partial(self._hand.ended, held)
         return True
 
     def _after_end(self, job: Job, held: Held, exc: BaseException | None) -> Outcome:

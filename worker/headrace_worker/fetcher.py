@@ -20,6 +20,7 @@ from headrace_worker import protocol
 from headrace_worker.bodies import read_bodies
 from headrace_worker.delivery import Delivery, Entry, Stream, decode_delivery, named_by
 from headrace_worker.executor import Executor
+from headrace_worker.guard import own_task
 from headrace_worker.hand import Hand, Held
 from headrace_worker.last_life import LastLife
 from headrace_worker.loops import wait_either
@@ -29,6 +30,7 @@ from headrace_worker.safe_logging import get_logger
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import bury
+from headrace_worker.watch import Pulse
 
 log = get_logger("headrace.fetcher")
 
@@ -50,18 +52,22 @@ class Fetcher:
         self._looked_at_connection = 0
         self._ahead: asyncio.Task[list[Entry]] | None = None
         self._ahead_name = ""
-        self.reader = Reader(state)
+        self.pulse = Pulse("fetcher")
+        self.reader = Reader(state, self.pulse)
 
     async def tick(self) -> None:
         """Fetches once, as much as there are free slots, and starts what came."""
         ready = self._state.is_registered if self._queues else self._state.stopping  # an app may have no jobs
-        await wait_either(ready, self._state.stopping)
+        with self.pulse.waiting(ready.is_set):
+            await wait_either(ready, self._state.stopping)
         if self._may_hold_unseen or self._looked_at_connection != self._state.connections:
             self._looked_at_connection = self._state.connections
             await self._look_for_unseen()
-        while not self._may_take() and not self._state.stopping.is_set():
-            await self._hand.wait_change()
-        await self._state.wait_for_lease()
+        if not self._may_take():
+            with self.pulse.waiting(self._may_take):
+                while not self._may_take() and not self._state.stopping.is_set():
+                    await self._hand.wait_change()
+        await self._wait_for_lease()
         if self._state.stopping.is_set() or not self._state.is_registered.is_set():
             await self.end()
             return
@@ -72,6 +78,11 @@ class Fetcher:
         elif not await self._take(name):
             await self.reader.read(protocol.listen_bell(self._state.keys, self._state.app.name, self._state.block_ms))
         self._state.observer.polled()
+
+    async def _wait_for_lease(self) -> None:
+        if time.monotonic() >= self._state.lease_until:
+            with self.pulse.waiting(self._state.renewed.is_set):
+                await self._state.wait_for_lease()
 
     def _may_take(self) -> bool:
         return self._ahead is not None or (self._hand.free > 0 and not self._last_life.is_under_way)
@@ -130,11 +141,12 @@ class Fetcher:
                 continue
             if not self._was_delivered_before(delivery):
                 whole.append(delivery)
+        self.pulse.allow(self._state.config.lease_s)  # for a run that is to be alone
         deliveries = await self._last_life.set_apart(whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
         if time.monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
-            await self._state.wait_for_lease()
+            await self._wait_for_lease()
         if self._is_ours(name, len(deliveries)):
             if deliveries is whole:
                 await self._read_ahead(name, queue, len(deliveries))
@@ -154,7 +166,7 @@ class Fetcher:
         if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._may_hold_unseen:
             return
         call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
-        self._ahead_name, self._ahead = name, asyncio.ensure_future(self.reader.read(call))
+        self._ahead_name, self._ahead = name, own_task(self.reader.read(call))
         await asyncio.sleep(0)  # so that it is sent
 
     async def end(self) -> None:
@@ -215,7 +227,8 @@ class Fetcher:
                 self._hand.release(free)
             entries = entries[free:]
             if entries and self._hand.free <= 0:
-                await self._hand.wait_change()
+                with self.pulse.waiting(lambda: self._hand.free > 0):
+                    await self._hand.wait_change()
 
     def _was_delivered_before(self, delivery: Delivery) -> bool:
         """The run is in hand, or its outcome is remembered and will be recorded again; it must not be called again.

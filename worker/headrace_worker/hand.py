@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
+import time
 from typing import Literal
 
 from headrace_worker.delivery import Delivery, Key
+from headrace_worker.job_threads import ThreadCall
 
 Cause = Literal["timed_out", "canceled", "released"]
 
@@ -18,15 +19,18 @@ class Held:
         key: the delivery's.
         name: the worker's name under which it was delivered.
         started_at: by the monotonic clock, in seconds.
+        timeout_s: seconds that its function may take; None for as long as it likes.
         cause: why its function was told to end, if it was.
+        is_called: its function was called, or is about to be.
         is_told: the settler has its outcome.
         is_settled: its outcome is recorded, or it is not this worker's any more.
         has_ended: its function does not execute any more.
+        settled_at: when it was settled while its function went on, by the monotonic clock.
     """
 
     __slots__ = (
-        "cause", "delivery", "has_ended", "is_settled", "is_told", "key", "name", "started_at", "task", "thread",
-        "timer",
+        "cause", "delivery", "has_ended", "is_called", "is_settled", "is_told", "key", "name", "settled_at",
+        "started_at", "task", "thread", "timeout_s", "timer",
     )  # fmt: skip
 
     def __init__(self, delivery: Delivery, name: str, started_at: float) -> None:
@@ -35,12 +39,20 @@ class Held:
         self.name = name
         self.started_at = started_at
         self.task: asyncio.Task[None] | None = None
-        self.thread: Future[object] | None = None
+        self.thread: ThreadCall | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.timeout_s: float | None = None
         self.cause: Cause | None = None
+        self.is_called = False
         self.is_told = False
         self.is_settled = False
         self.has_ended = False
+        self.settled_at = 0.0
+
+    @property
+    def is_lost(self) -> bool:
+        """Its task has ended, and nobody was told of an outcome."""
+        return not self.is_told and self.task is not None and self.task.done()
 
     def elapsed_ms(self, now: float) -> int:
         """Milliseconds since it started."""
@@ -106,17 +118,19 @@ class Hand:
         """The run's outcome is recorded; its slot is free once its function has ended as well."""
         held.is_settled = True
         if held.has_ended:
-            self._drop(held)
+            self.drop(held)
         else:
+            held.settled_at = time.monotonic()
             self.poke()
 
     def ended(self, held: Held) -> None:
         """The run's function has ended; its slot is free once its outcome is recorded as well."""
         held.has_ended = True
         if held.is_settled:
-            self._drop(held)
+            self.drop(held)
 
-    def _drop(self, held: Held) -> None:
+    def drop(self, held: Held) -> None:
+        """The run is not in hand any more."""
         if self.held.get(held.key) is held:
             del self.held[held.key]
         self._changed.set()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable, Generator
+from typing import Protocol
 
 from headrace import ConnectionFailed, HeadraceError, ServerNotReady
+from headrace_worker.guard import is_end, own_task
 from headrace_worker.safe_logging import get_logger
+from headrace_worker.watch import Pulse
 
 log = get_logger("headrace.loop")
 
@@ -20,7 +21,13 @@ _OUTAGE = (ConnectionFailed, ServerNotReady)
 
 
 class Loop(Protocol):
-    """Something that is done again and again."""
+    """Something that is done again and again.
+
+    Attributes:
+        pulse: what the loop is at, for whoever watches over the worker.
+    """
+
+    pulse: Pulse
 
     async def tick(self) -> None:
         """Does it once; may wait inside for something to do."""
@@ -31,14 +38,13 @@ class Loop(Protocol):
 
 async def wait_either(first: asyncio.Event, second: asyncio.Event) -> None:
     """Returns when one of two events is set."""
-    if first.is_set() or second.is_set():
-        return
-    waits = [asyncio.ensure_future(event.wait()) for event in (first, second)]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
+    while not (first.is_set() or second.is_set()):
+        waits = [own_task(event.wait()) for event in (first, second)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 async def run_loop(name: str, loop: Loop, is_over: Callable[[], bool], over: asyncio.Event) -> None:
@@ -47,59 +53,88 @@ async def run_loop(name: str, loop: Loop, is_over: Callable[[], bool], over: asy
     Args:
         over: set when a wait between failures shall end early.
     """
-    failures, known = 0, ""
+    failures = _Failures(name, loop, over)
     while not is_over():
         try:
             await loop.tick()
-            if failures:
-                log.info("loop goes on", loop=name, failures=failures)
-            failures, known = 0, ""
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the loop goes on
-            failures += 1
-            if _kind_of(exc) != known:
-                known = _kind_of(exc)
-                _tell(name, exc, failures)
-            await _pause(failures, over)
-            await _recover(name, loop, exc)
+            loop.pulse.beat()
+            failures.end()
+        except BaseException as exc:
+            if is_end(exc):
+                raise
+            await failures.handle(exc)
+    loop.pulse.rest()
 
 
-def _kind_of(exc: Exception) -> str:
+class _Failures:
+    """What becomes of the failures of one loop. Nothing that happens here ends the loop."""
+
+    def __init__(self, name: str, loop: Loop, over: asyncio.Event) -> None:
+        self._name = name
+        self._loop = loop
+        self._over = over
+        self._count = 0
+        self._known = ""
+
+    def end(self) -> None:
+        """A tick went well."""
+        if self._count:
+            log.info("loop goes on", loop=self._name, failures=self._count)
+            self._count, self._known = 0, ""
+
+    async def handle(self, exc: BaseException) -> None:
+        """Log a failure of a new kind, wait, and let the loop recover."""
+        self._count += 1
+        try:
+            self._loop.pulse.fail(exc)
+            if (kind := _kind_of(exc)) != self._known:
+                self._known = kind
+                self._log(exc)
+            await self._pause()
+            await _recover(self._name, self._loop, exc)
+        except BaseException as fault:
+            if is_end(fault):
+                raise
+            # No memory, or no stack, even for that: the next tick may find some.
+            await _NEXT_TURN
+
+    def _log(self, exc: BaseException) -> None:
+        if isinstance(exc, _OUTAGE):
+            log.warning("server can't be used, waiting", loop=self._name, error=str(exc))
+        elif isinstance(exc, HeadraceError):
+            log.error("loop failed, trying again", loop=self._name, error=str(exc), failures=self._count)
+        else:
+            log.error(
+                "loop failed in an unforeseen way, trying again", loop=self._name, failures=self._count, exc_info=exc
+            )
+
+    async def _pause(self) -> None:
+        longest = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(self._count - 1, 10))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), longest * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+
+def _kind_of(exc: BaseException) -> str:
     """Returns what two failures have in common that need to be told only once."""
     return "outage" if isinstance(exc, _OUTAGE) else f"{type(exc).__name__}: {exc}"
 
 
-def _tell(name: str, exc: Exception, failures: int) -> None:
-    if isinstance(exc, _OUTAGE):
-        log.warning("server can't be used, waiting", loop=name, error=str(exc))
-    elif isinstance(exc, HeadraceError):
-        log.error("loop failed, trying again", loop=name, error=str(exc), failures=failures)
-    else:
-        log.error("loop failed in an unforeseen way, trying again", loop=name, failures=failures, exc_info=exc)
-
-
-async def _pause(failures: int, over: asyncio.Event) -> None:
-    longest = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(failures - 1, 10))
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(over.wait(), longest * random.uniform(0.5, 1))  # noqa: S311 - no secret
-
-
-async def _recover(name: str, loop: Loop, exc: Exception) -> None:
+async def _recover(name: str, loop: Loop, exc: BaseException) -> None:
     try:
         await loop.recover(exc if isinstance(exc, HeadraceError) else None)
     except HeadraceError as fault:
         log.debug("recovery failed, will be tried again", loop=name, error=str(fault))
-    except Exception:
+    except BaseException as fault:
+        if is_end(fault):
+            raise
         log.exception("recovery failed in an unforeseen way, will be tried again", loop=name)
 
 
-if sys.version_info >= (3, 12):
+class _NextTurn:
+    """Waits for the event loop's next turn; made before it is needed, and with next to no stack."""
 
-    def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Starts work at once: what never waits costs no trip through the event loop."""
-        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
-else:
 
-    def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Starts work at the event loop's next turn."""
-        return asyncio.get_running_loop().create_task(work)
+_NEXT_TURN = _NextTurn()

@@ -18,6 +18,7 @@ MAX_MESSAGE = 2_048
 UNKNOWN_JOB = "unknown_job"
 SEALED = "sealed"
 LOST = "lost"
+_NO_THREAD_WAIT_S = 0.5
 
 
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
@@ -76,12 +77,28 @@ def error_of(exc: BaseException) -> RunError:
     """Returns an exception as it is recorded: bounded, and cut in the middle of a long traceback."""
     kind = type(exc)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(exc)
-    except Exception as fault:  # noqa: BLE001 - a broken __str__ must not hide the failure
-        message = f"<its message can't be read: {fault!r}>"
-    trace = "".join(traceback.format_exception(exc))
+    message = _described(lambda: str(exc), "its message can't be read")
+    trace = _described(lambda: "".join(traceback.format_exception(exc)), "its traceback can't be formatted")
     return RunError(_cut(name, MAX_MESSAGE), _cut(message, MAX_MESSAGE), _cut(trace, MAX_TRACEBACK, tail=True))
+
+
+def _described(describe: Callable[[], str], why_not: str) -> str:
+    """Returns what the exception's own code makes of it; that may raise anything, and must not hide the failure."""
+    try:
+        return "" + describe()  # a plain text, whatever __str__ has returned
+    except BaseException as fault:  # noqa: BLE001 - see above
+        return f"<{why_not}: {_name_of(fault)}>"
+
+
+def _name_of(fault: BaseException) -> str:
+    try:
+        return repr(fault)
+    except BaseException:  # noqa: BLE001 - what it is called is all that can be said
+        return type(fault).__name__
+
+
+UNDESCRIBED = Failed(RunError("Undescribed", "the attempt ended, and what it came to can't be described"))
+"""The last resort: an outcome that describes nothing, and was made before there was trouble."""
 
 
 def _cut(text: str, limit: int, *, tail: bool = False) -> str:
@@ -137,6 +154,16 @@ def _wait_for_another_worker(error: RunError, state: RunState, queued_ms: int) -
     since = state.unknown_since_ms or queued_ms
     following = RunState(attempt=state.attempt, lost=state.lost, unknown_since_ms=since, replay=state.replay)
     return RetryLater(error, min(unknown_for_ms(state, queued_ms) / 1000 + 1, 60.0), following)
+
+
+def not_called(error: RunError, state: RunState, queued_ms: int) -> RetryLater:
+    """Returns what a run comes to whose function could not be called for a fault of the worker's: a wait."""
+    return _wait_for_another_worker(error, state, queued_ms)
+
+
+def no_thread(reason: str, state: RunState) -> RetryLater:
+    """Returns what a run comes to for which no thread can be started now: a wait, with nothing counted."""
+    return RetryLater(RunError("NoThread", f"no thread can be started now: {reason}"), _NO_THREAD_WAIT_S, state)
 
 
 def lost(state: RunState) -> Failed:

@@ -6,14 +6,17 @@ Slots and executor are the worker's and shared by all its partitions. It must no
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from headrace import HeadraceError
 from headrace.backoff import Backoff
+from headrace.connect import AnyTransport
 from headrace_worker import protocol
 from headrace_worker.delivery import Stream
 from headrace_worker.dispatcher import Dispatcher
 from headrace_worker.executor import Executor
 from headrace_worker.fetcher import Fetcher
+from headrace_worker.guard import describe, is_end
 from headrace_worker.hand import Hand
 from headrace_worker.last_life import LastLife
 from headrace_worker.lease import Answer, Lease
@@ -26,6 +29,7 @@ from headrace_worker.safe_logging import get_logger
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import release
+from headrace_worker.watch import Pulse, Verdict, Watch
 
 log = get_logger("headrace.worker")
 
@@ -39,16 +43,30 @@ _LAST_ATTEMPTS = 5
 class Partition:
     """One run of a worker in a partition, from its registration to its leave."""
 
-    def __init__(
-        self, state: WorkerState, hand: Hand, settler: Settler, dispatcher: Dispatcher, executor: Executor
+    def __init__(  # noqa: PLR0913, PLR0917 - a partition has these parts
+        self,
+        state: WorkerState,
+        hand: Hand,
+        settler: Settler,
+        dispatcher: Dispatcher,
+        executor: Executor,
+        on_fault: Callable[[Verdict, AnyTransport | None], None],
+        on_turn: Callable[[], None] | None = None,
     ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            on_fault: see `Lease`.
+            on_turn: see `Worker.run`.
+        """
         self._state = state
         self._hand = hand
         self._settler = settler
         self._dispatcher = dispatcher
         self._executor = executor
         self._fetcher = Fetcher(state, hand, executor, settler, LastLife(state, hand))
-        self._lease = Lease(state, self._on_lease_answer, self._wanted_seats)
+        self.watch = Watch(state.config, hand, state.guard)
+        self._lease = Lease(state, self.watch, self._on_lease_answer, self._wanted_seats, on_fault, on_turn)
         self._promoter = Promoter(state, self._lease.renew_now)
         self._rescuer = Rescuer(state)
         self._readers = (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader)
@@ -56,6 +74,9 @@ class Partition:
         self._renaming: asyncio.Task[None] | None = None
         self._working: list[asyncio.Task[None]] = []
         self._settling: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._registering = Pulse("registration under a new name")
+        self._registering.rest()
 
     def start(self) -> None:
         """The lease is renewed from now on, and the loops run."""
@@ -65,15 +86,17 @@ class Partition:
             "promoter": self._promoter,
             "rescuer": self._rescuer,
         }
-        stopping = self._state.stopping
+        self.watch.start([*(loop.pulse for loop in loops.values()), self._settler.pulse], self._registering)
         self._lease.start()
-        self._working = [
-            asyncio.ensure_future(run_loop(self._name_of(name), loop, stopping.is_set, stopping))
-            for name, loop in loops.items()
-        ]
-        self._settling = asyncio.ensure_future(
-            run_loop(self._name_of("settler"), self._settler, self._settled_all.is_set, self._settled_all)
-        )
+        self._working = [self._start(name, loop, self._state.stopping) for name, loop in loops.items()]
+        self._settling = self._start("settler", self._settler, self._settled_all)
+
+    def _start(self, name: str, loop: Loop, over: asyncio.Event) -> asyncio.Task[None]:
+        loop.pulse.name = name = self._name_of(name)
+        return self._state.guard.part(name, run_loop(name, loop, over.is_set, over), self._may_end(over))
+
+    def _may_end(self, over: asyncio.Event) -> Callable[[], bool]:
+        return lambda: over.is_set() or self._is_closing
 
     async def end_reads(self) -> None:
         """Nothing new is read: open reads are ended through the server, and what they gave is kept."""
@@ -103,12 +126,17 @@ class Partition:
                     await asyncio.sleep(backoff.delay_s(failures))
         await self._lease.stop()
 
+    def renew_now(self) -> None:
+        """The lease's thread looks at the worker, and renews, at once."""
+        self._lease.renew_now()
+
     def end_lease(self) -> None:
         """Nothing is held on to any more."""
         self._lease.end()
 
     async def close(self) -> None:
         """Whatever still goes on is broken off, and the connections of the loops are closed."""
+        self._is_closing = True
         tasks = [*self._working, *([self._settling] if self._settling else ())]
         for task in tasks:
             task.cancel()
@@ -146,22 +174,32 @@ class Partition:
         in_hand = sum(held.delivery.queue.partition == number for held in self._hand.held.values())
         log.warning("worker was taken for dead and drops its runs", worker=state.name, in_hand=in_hand)
         state.take_new_name()
-        self._executor.end_all("released", number)
-        self._renaming = asyncio.ensure_future(self._register_again())
+        self._renaming = state.guard.part("registration", self._register_again(), self._is_named)
+        try:
+            self._executor.end_all("released", number)
+        except BaseException as exc:  # noqa: BLE001 - the new name is on its way, and the runs end a little later
+            state.guard.again(exc, self._executor.end_all, "released", number)
+
+    def _is_named(self) -> bool:
+        return self._state.is_registered.is_set() or self._state.stopping.is_set() or self._is_closing
 
     async def _register_again(self) -> None:
-        for reader in self._readers:
-            await reader.end()
         while not self._state.stopping.is_set():
+            self._registering.beat()
             try:
+                for reader in self._readers:
+                    await reader.end()
                 await self._state.register()
-            except HeadraceError as exc:
-                log.warning("can't register under a new name yet", error=str(exc))
+            except BaseException as exc:
+                if is_end(exc):
+                    raise
+                log.warning("can't register under a new name yet", error=describe(exc))
                 await asyncio.sleep(0.2)
                 continue
             log.info("worker goes on under a new name", worker=self._state.name)
             self._lease.renew_now()
-            return
+            break
+        self._registering.rest()
 
     def _wanted_seats(self) -> int:
         return 0 if self._dispatcher.is_too_old or self._state.stopping.is_set() else self._state.config.seats

@@ -1,84 +1,218 @@
-"""Runs a worker as this process: signals bring it to a stop, and nothing keeps the process alive after that."""
+"""Runs a worker as this process: signals bring it to a stop, nothing but that ends it in order, and its end is short.
+
+Whatever a job does to the event loop (it stops it, or ends a task of its own with SystemExit), the loop goes on. A
+worker that does not work ends the process with exit code 70 (`watch`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
+import functools
 import gc
 import os
+import socket
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
-from headrace_worker.safe_logging import get_logger
+from headrace_worker.context import current_run
+from headrace_worker.forks import fork
+from headrace_worker.guard import Guard, describe, own_task
+from headrace_worker.job_threads import JobThreads, NoThread
+from headrace_worker.safe_logging import get_logger, write_directly
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
 from headrace_worker.worker import Worker
 
 log = get_logger("headrace.worker")
 
+R = TypeVar("R")
+
+FAILED, BROKEN = 1, 70
+"""Exit codes: the worker has ended though nobody has asked for it; it did not work any more (EX_SOFTWARE)."""
 _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
+_LONGEST_EXIT_S = 5.0
+"""How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+_STDERR = 2
+_SILENCE_S = 15.0
+"""Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
 
 def run_as_process(worker: Worker) -> None:
     """Returns when SIGTERM or SIGINT has stopped the worker; a second signal hurries it, a third ends the process.
 
-    Where functions go on that can't be ended, the process ends here, with exit code 0: their runs are with other
-    workers by then. To be called once, from the main thread.
+    Where functions of runs go on that can't be ended, the process ends here, with exit code 0: their runs are with
+    other workers by then. To be called once, from the main thread.
 
     Raises:
         StartRefused: see `Worker.run`.
         ServerError: see `Worker.run`.
+        SystemExit: the worker has ended by itself.
     """
-    loop = asyncio.new_event_loop()
-    threads = ThreadPoolExecutor(thread_name_prefix="asyncio")
-    loop.set_default_executor(threads)
-    _stop_on_signals(worker, loop)
-    # What the app and its libraries have made until now stays: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    try:
-        loop.run_until_complete(worker.run())
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-        left = _count_still_executing(loop)
-    ignore_stop_signals()
-    if left:
-        log.warning("functions that do not end are left behind: the process ends without them", functions=left)
-        _end_process()
-    loop.close()
+    _Process(worker).run()
+
+
+class _Process:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._guard = Guard()
+        self._loop = asyncio.new_event_loop()
+        self._job_pool = _JobPool(thread_name_prefix="asyncio")
+        self._silence_s = worker.config.stall_limit_s + worker.config.lease_s + _SILENCE_S
+
+    def run(self) -> None:
+        """Run the worker to its end."""
+        self._loop.set_default_executor(self._job_pool)
+        fork.prepare(self._loop)
+        _stop_on_signals(self._worker, self._loop)
+        # What the app and its libraries have made until now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        try:
+            ending = self._run_to_end()
+            left = self._count_still_executing()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            self._job_pool.shutdown(wait=False, cancel_futures=True)
+        ignore_stop_signals()
+        self._leave(ending, left)
+
+    def _run_to_end(self) -> asyncio.Task[None]:
+        """Turn the event loop until the worker has ended, whatever its jobs do to the loop."""
+
+        async def start() -> asyncio.Task[None]:
+            resolver = JobThreads(self._guard)
+            self._loop.getaddrinfo = functools.partial(_resolve, self._loop.getaddrinfo, resolver)  # type: ignore[method-assign]
+            return own_task(self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end))
+
+        running = self._loop.run_until_complete(start())
+        running.add_done_callback(lambda _: self._loop.stop())
+        while not running.done():
+            try:
+                self._loop.run_forever()
+            except BaseException as exc:  # noqa: BLE001 - of a task or a callback of a job, as ours let none out
+                if fork.is_child:
+                    fork.end(exc)
+                log.warning(
+                    "a task of a job ended with what ends a program; the worker goes on",
+                    error=describe(exc),
+                )
+            else:
+                if not running.done():
+                    log.warning("a job stopped the event loop; it goes on")
+        return running
+
+    def _count_still_executing(self) -> int:
+        """Returns how many functions of runs go on although they were told to end."""
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_MOMENT_S))
+        deadline = time.monotonic() + _LAST_MOMENT_S
+        while self._left_in_threads() and time.monotonic() < deadline:
+            self._loop.run_until_complete(asyncio.sleep(0.01))
+        return sum(not task.done() for task in tasks) + self._left_in_threads()
+
+    def _left_in_threads(self) -> int:
+        return self._worker.left_behind + self._job_pool.busy
+
+    def _leave(self, ending: asyncio.Task[None], left: int) -> None:
+        """Leave the end to Python, which joins threads and calls what the app has registered for it; not for ever."""
+        code = 0
+        if ending.cancelled() or not self._worker.is_stopping:
+            code = FAILED
+        if left:
+            log.warning("functions that do not end are left behind: the process ends without them", functions=left)
+            _end_process(FAILED if code or ending.exception() else 0)
+        self._loop.close()
+        try:
+            if not ending.cancelled():
+                ending.result()
+            if code:
+                log.error("the worker has ended, and nobody has asked for it")
+                sys.exit(code)
+        except BaseException:
+            code = FAILED
+            raise
+        finally:
+            self._bound_exit(code)
+
+    def _bound_exit(self, code: int) -> None:
+        def end_late() -> None:
+            time.sleep(_LONGEST_EXIT_S)
+            write_directly(f"headrace: Python's exit takes more than {_LONGEST_EXIT_S:g} s; the process ends here")
+            _end_process(code)
+
+        try:
+            self._guard.thread("exit", end_late, is_vital=False)
+        except (RuntimeError, MemoryError):
+            _end_process(code)
+
+    def _put_off_end(self) -> None:
+        """Let C code end the process should no thread of Python's turn for long: one call can keep all waiting."""
+        faulthandler.dump_traceback_later(self._silence_s, exit=True, file=_STDERR)
+
+
+def _end_broken(_reason: str) -> None:
+    """End the process past everything: its worker does not work."""
+    os._exit(BROKEN)
 
 
 def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
     answers = [worker.stop, worker.stop_now]
+    guard = Guard()
 
     def answer(_number: int) -> None:
+        worker.note_stop()
         if not answers:
             os.write(2, b"headrace: ended by a third signal\n")
             os._exit(1)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is about to end
-            loop.call_soon_threadsafe(answers.pop(0))
+        guard.from_thread(loop, answers.pop(0))
 
     hear_stop_signals(answer)
 
 
-def _count_still_executing(loop: asyncio.AbstractEventLoop) -> int:
-    """Returns how many coroutines and threads go on although they were told to end."""
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_MOMENT_S))
-    deadline = time.monotonic() + _LAST_MOMENT_S
-    threads = [each for each in threading.enumerate() if each is not threading.current_thread() and not each.daemon]
-    for thread in threads:
-        thread.join(max(deadline - time.monotonic(), 0))
-    return sum(not task.done() for task in tasks) + sum(thread.is_alive() for thread in threads)
+class _JobPool(ThreadPoolExecutor):
+    """The event loop's own threads, which are for the code of jobs: `asyncio.to_thread` leads here.
+
+    Attributes:
+        busy: how many functions execute or wait for a thread.
+    """
+
+    busy = 0
+    _counting = threading.Lock()
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """See `Executor.submit`."""
+        future = super().submit(fn, *args, **kwargs)
+        self._count(1)
+        future.add_done_callback(lambda _: self._count(-1))
+        return future
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self.busy += change
 
 
-def _end_process() -> None:
+async def _resolve(for_jobs: Callable[..., Any], threads: JobThreads, *args: Any, **kwargs: Any) -> Any:
+    """Look a host's name up: the worker's own connections wait for no thread that a job may keep."""
+    if current_run.get() is not None:
+        return await for_jobs(*args, **kwargs)
+    try:
+        return await threads.call(functools.partial(socket.getaddrinfo, *args, **kwargs)).outcome
+    except NoThread as exc:
+        raise OSError(f"no thread can be started to look a name up: {exc}") from exc
+
+
+def _end_process(code: int) -> None:
     """Ends the process here, past the threads that Python would wait for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):  # closed, full, or gone
+            stream.flush()
+    os._exit(code)

@@ -17,6 +17,7 @@ from headrace_worker.protocol import BadEntry, DueMember, Promoted
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
+from headrace_worker.watch import Pulse
 
 log = get_logger("headrace.promoter")
 
@@ -44,12 +45,14 @@ class Promoter:
         self._look_at = 0.0
         # Shorter than it takes until another leads: what the wait is ended by must not be lost with this worker.
         self._longest_read_s = max(state.config.lease_s * 2 / 3, _SHORTEST_READ_S)
-        self.reader = Reader(state, self._longest_read_s)
+        self.pulse = Pulse("promoter")
+        self.reader = Reader(state, self.pulse, self._longest_read_s)
 
     async def tick(self) -> None:
         """Moves what is due, once this worker leads, then sleeps until the next time or an earlier one."""
         state = self._state
-        await wait_either(state.is_leader, state.stopping)
+        with self.pulse.waiting(state.is_leader.is_set):
+            await wait_either(state.is_leader, state.stopping)
         if state.stopping.is_set():
             return
         if time.monotonic() >= self._look_at:
@@ -92,6 +95,7 @@ class Promoter:
         """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""
         while True:
             looked = await self._promote([due.member for due in self._ahead or ()])
+            self.pulse.beat()
             for member in looked.foreign:
                 await self._set_aside(member, "Headrace did not write this member of due")
             self._ahead = looked.ahead

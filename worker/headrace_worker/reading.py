@@ -15,6 +15,7 @@ from headrace.connect import open_async_transport
 from headrace_worker import protocol
 from headrace_worker.delivery import Entry
 from headrace_worker.state import WorkerState
+from headrace_worker.watch import Pulse
 
 T = TypeVar("T")
 
@@ -26,20 +27,23 @@ class Reader:
     ended through the server instead, or runs until its time is up.
     """
 
-    def __init__(self, state: WorkerState, longest_s: float | None = None) -> None:
+    def __init__(self, state: WorkerState, pulse: Pulse, longest_s: float | None = None) -> None:
         """Nothing is connected yet.
 
         Args:
+            pulse: that of the loop which reads.
             longest_s: how long a read may wait; as long as the worker's settings say if None.
         """
         self._state = state
+        self._pulse = pulse
+        self._longest_s = state.config.block_s if longest_s is None else longest_s
         self._client_id: int | None = None
         self._is_reading = False
-        self._ending: asyncio.Future[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._transport = open_async_transport(
             state.url,
             attempts=1,
-            reply_timeout_s=(state.config.block_s if longest_s is None else longest_s) + 5,
+            reply_timeout_s=self._longest_s + 5,
             on_connect=self._note_client_id,
         )
 
@@ -53,6 +57,7 @@ class Reader:
     async def read(self, call: Call[T]) -> T:
         """Returns what the read gives; it may wait as long as the call says."""
         self._is_reading = True
+        self._pulse.allow(self._longest_s)
         try:
             (result,) = await self._transport.run([call])
         finally:
@@ -66,14 +71,14 @@ class Reader:
         The server looks at the times of blocked reads ten times a second only, so its own end of this one may come a
         tenth of a second late. It is the rescue for a user who may not end reads.
         """
-        timer = asyncio.get_running_loop().call_later(seconds, self._end_soon)
+        timer = self._state.guard.later(seconds, self._end_soon)
         try:
             return await self.read(call)
         finally:
             timer.cancel()
 
     def _end_soon(self) -> None:
-        self._ending = asyncio.ensure_future(self.end())
+        self._ending = self._state.guard.aside("the end of a read", self.end())
 
     async def end(self) -> None:
         """The read that is open, if one is, ends soon; where the server's user may not do that, at its own time."""

@@ -19,6 +19,7 @@ from headrace_worker.protocol import BadEntry, HeldEntry
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import bury, put_back
+from headrace_worker.watch import Pulse
 
 log = get_logger("headrace.rescuer")
 
@@ -37,6 +38,7 @@ class Rescuer:
         self._lapsed: list[str] = []
         self._searched_at = 0.0
         self._wake = asyncio.Event()
+        self.pulse = Pulse("rescuer")
 
     def tell(self, dead: Sequence[str], lapsed: Sequence[str]) -> None:
         """These leases and seats have ended."""
@@ -50,7 +52,8 @@ class Rescuer:
 
     async def tick(self) -> None:
         """Rescues what it was told of, and now and then what nobody tells of."""
-        await self._wake.wait()
+        with self.pulse.waiting(self._wake.is_set):
+            await self._wake.wait()
         self._wake.clear()
         strays = await self._strays() if self._is_search_due else []
         await self._for_each(self._lapsed, self._mind_seat)
@@ -71,6 +74,7 @@ class Rescuer:
         for name in names:
             if not self._state.is_leader.is_set():
                 break
+            self.pulse.beat()
             try:
                 await rescue(name)
             except (ConnectionFailed, ServerNotReady):
@@ -92,6 +96,7 @@ class Rescuer:
         streams = [protocol.events_stream(keys), *_queues_of(keys, queues)]
         found: set[str] = set()
         for stream in streams:
+            self.pulse.beat()
             with _without_group():
                 (consumers,) = await self._state.commands.run([protocol.read_consumers(stream)])
                 found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}
@@ -135,6 +140,7 @@ class Rescuer:
             page = await self._held(name, stream, after)
             held = await self._describe(stream, page)
             moved = await self._put_back(name, stream, held, dead=dead)
+            self.pulse.beat()
             if moved in (_HOLDS, _QUIET):
                 return moved
             total += moved

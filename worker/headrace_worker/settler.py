@@ -16,6 +16,7 @@ import msgspec
 from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, RunError, ServerNotReady
 from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
 from headrace.codec import encode_outcome, seal_outcome
+from headrace.connect import AnyTransport
 from headrace.seal import Seal
 from headrace_worker import protocol
 from headrace_worker.delivery import Key
@@ -35,6 +36,7 @@ from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Sett
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 from headrace_worker.unhandled import bury
+from headrace_worker.watch import Pulse
 
 log = get_logger("headrace.settler")
 
@@ -71,6 +73,7 @@ class Settler:
         self._under_way: list[_Item] = []
         self._fresh: list[Held] = []
         self._wake = asyncio.Event()
+        self.pulse = Pulse("settler")
         self._remembered: dict[Key, tuple[float, _Record]] = {}
         self._remembered_before: dict[Key, tuple[float, _Record]] = {}
 
@@ -80,15 +83,29 @@ class Settler:
             self._hand.settled(held)
             return
         record = self._record(held, outcome)
-        if self._seal is not None and not isinstance(record, _Buried) and record.outcome:
+        if self._seal is not None:
             record = _sealed(record, self._seal)
         self._waiting.append(_Item(held, record, len(record.outcome) + _RUN_BYTES))
         self._wake.set()
 
+    def settle_at_once(self, held: Held, outcome: Outcome, transport: AnyTransport) -> None:
+        """Record an outcome from another thread, past all that waits: this worker is about to end.
+
+        Raises:
+            ServerError: it is not recorded, and another worker takes the run.
+        """
+        record, keys = self._record(held, outcome), self._state.keys
+        if self._seal is not None:
+            record = _sealed(record, self._seal)
+        if isinstance(record, Settled):
+            transport.run([protocol.settle(keys, held.name, [record], self._state.config.retention)])
+        elif isinstance(record, Retried):
+            transport.run([protocol.retry(keys, held.name, [record])])
+
     def tell_started(self, held: Held) -> None:
         """The record will say that the run executes, if it still does when the next batch goes."""
         if not self._fresh:
-            asyncio.get_running_loop().call_later(_TELL_STARTED_S, self._wake.set)
+            self._state.guard.later(_TELL_STARTED_S, self._wake.set)
         self._fresh.append(held)
 
     @property
@@ -98,7 +115,8 @@ class Settler:
 
     async def tick(self) -> None:
         """Records the next batch, once there is one."""
-        await self._wake.wait()
+        with self.pulse.waiting(lambda: bool(self._waiting)):
+            await self._wake.wait()
         self._wake.clear()
         batch = self._under_way = self._next_batch()
         try:
@@ -141,7 +159,7 @@ class Settler:
             case Succeeded(output):
                 try:
                     blob = self._encode_output(output)
-                except Exception as exc:  # noqa: BLE001 - an output's own code may raise anything
+                except BaseException as exc:  # noqa: BLE001 - an output's own code may raise anything
                     error = RunError("UnencodableOutput", f"the output can't be carried by msgpack: {exc}")
                     return Settled(delivery, "f", elapsed_ms, "failed", encode_outcome(error, None))
                 return Settled(delivery, "s", elapsed_ms, "", blob)
@@ -275,12 +293,14 @@ class Settler:
             self._remembered_before, self._remembered = self._remembered, {}
 
 
-def _sealed(record: Settled | Retried, seal: Seal) -> Settled | Retried:
+def _sealed(record: _Record, seal: Seal) -> _Record:
     """Returns what is recorded of a run, with error and output sealed; what the codec can't seal is left out."""
+    if isinstance(record, _Buried) or not record.outcome:
+        return record
     run = record.delivery.run_id
     try:
         outcome = seal_outcome(record.outcome, run, seal)
-    except Exception as exc:  # noqa: BLE001 - the application's codec may raise anything
+    except BaseException as exc:  # noqa: BLE001 - the application's codec may raise anything
         fault = type(exc).__name__  # without its message or traceback, which may show what was to be sealed
         log.error("the codec can't seal what a run came to; it is not kept", run=run, fault=fault)  # noqa: TRY400
         error = RunError("NotSealed", f"not kept: the codec raised {fault}")

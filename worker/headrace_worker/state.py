@@ -19,6 +19,7 @@ from headrace.seal import Seal
 from headrace_worker import protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
+from headrace_worker.guard import Guard
 from headrace_worker.loops import wait_either
 from headrace_worker.observer import Observer
 from headrace_worker.protocol import Registration
@@ -38,6 +39,7 @@ class WorkerState:
     """The worker's identity and rights in one partition. Only `partition` changes the name, only leases the rights.
 
     Attributes:
+        guard: starts what goes on by itself.
         keys: those of the partition.
         name: new at each start and, for this partition, after each fencing.
         seal: the app's codec at work here; None where it has none.
@@ -54,7 +56,7 @@ class WorkerState:
             than it has told us: a lost connection that nobody was reading from fails no call.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a partition works with
         self,
         app: App,
         partitions: Partitions,
@@ -63,8 +65,10 @@ class WorkerState:
         on_name: Callable[[str], None] | None = None,
         *,
         partition: int = 0,
+        guard: Guard | None = None,
     ) -> None:
         self.app = app
+        self.guard = guard or Guard()
         self.partitions = partitions
         self.keys = keys = partitions.all[partition]
         self.url = url

@@ -11,6 +11,7 @@ from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.partitions import Partitions
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
+from headrace_worker.guard import own_task
 from headrace_worker.safe_logging import flush
 from headrace_worker.worker import Worker
 
@@ -39,8 +40,8 @@ async def run_until_settled(
     """
     worker = Worker(app, url, namespace=namespace, partitions=partitions, config=config)
     transport = open_async_transport(worker.url)
-    running = asyncio.ensure_future(worker.run())
-    looking = asyncio.ensure_future(_look_until_settled(transport, worker.partitions, app, time.monotonic() + timeout))
+    running = own_task(worker.run())
+    looking = own_task(_look_until_settled(transport, worker.partitions, app, time.monotonic() + timeout))
     left: dict[str, int] | None = None
     try:
         await asyncio.wait([running, looking], return_when=asyncio.FIRST_COMPLETED)

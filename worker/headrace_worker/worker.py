@@ -8,22 +8,30 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from headrace import ConfigurationError
+from headrace.connect import AnyTransport, open_transport
 from headrace.settings import resolve, resolve_url
-from headrace_worker import preflight
+from headrace_worker import preflight, protocol
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
 from headrace_worker.dispatcher import Dispatcher
+from headrace_worker.errors import WorkerFailed
 from headrace_worker.executor import IGNORED_CANCEL_S, Executor
+from headrace_worker.guard import Guard, describe, own_task
 from headrace_worker.hand import Hand
 from headrace_worker.partition import Partition
-from headrace_worker.safe_logging import get_logger
+from headrace_worker.safe_logging import get_logger, write_directly
 from headrace_worker.settler import Settler
 from headrace_worker.state import WorkerState, new_name
+from headrace_worker.watch import Verdict
 
 if TYPE_CHECKING:
     from headrace_worker.metrics import Metrics  # with an extra only
 
 log = get_logger("headrace.worker")
+
+_LAST_CALL_S = 2.0
+"""How long the server may take to hear of the end of a worker that has failed."""
 
 
 class Worker:
@@ -63,25 +71,38 @@ class Worker:
         self.partitions = resolve(namespace, partitions)
         self.config = config
         self._is_stopping = False
+        self._stop_noted = False
         self._states: list[WorkerState] = []
         self._hurry: asyncio.Event | None = None
         self._on_name = on_name
         self._on_started = on_started
         self._metrics = metrics
+        self._running: _Running | None = None
 
-    async def run(self) -> None:
+    async def run(
+        self, *, on_fault: Callable[[str], None] | None = None, on_turn: Callable[[], None] | None = None
+    ) -> None:
         """Returns after `stop`, once every run in hand has ended or is with another worker.
 
-        Outages of the server are waited through. Call it once.
+        Outages of the server are waited through. A worker runs once: another run takes another one.
+
+        Args:
+            on_fault: is called once, with the reason, where the worker does not work and has to end: its lease has
+                ended then. It may be called in any thread, and should end the process. Without it WorkerFailed is
+                raised, if the event loop still turns.
+            on_turn: is called by the lease's thread, three times in a lease and more, as long as it turns.
 
         Raises:
+            WorkerFailed: a part of the worker did not work any more, and nothing was given that ends the process.
             StartRefused: the server can't be worked with as it is; nothing was started.
             ConfigurationError: the namespace has another number of partitions; nothing was started.
             ServerError: it could not be reached at the start.
         """
-        name = new_name()
+        if self._states:
+            raise ConfigurationError("this worker has run already; make another Worker to run once more")
+        name, guard = new_name(), Guard()
         self._states = [
-            WorkerState(self.app, self.partitions, self.url, self.config, self._on_name, partition=number)
+            WorkerState(self.app, self.partitions, self.url, self.config, self._on_name, partition=number, guard=guard)
             for number in range(len(self.partitions))
         ]
         for state in self._states:
@@ -94,7 +115,10 @@ class Worker:
                 await preflight.check(state)
             for state in self._states:
                 await state.register()
-            await _Running(self._states, self._hurry, self._metrics).run_until_stopped(self._on_started)
+            self._running = _Running(self._states, self._hurry, self._metrics, on_fault, on_turn)
+            if self._stop_noted:
+                self.note_stop()
+            await self._running.run_until_stopped(self._on_started)
         finally:
             for state in self._states:
                 await asyncio.shield(state.commands.close())
@@ -104,6 +128,25 @@ class Worker:
         self._is_stopping = True
         for state in self._states:
             state.stopping.set()
+
+    def note_stop(self) -> None:
+        """Note that `stop` is about to be called: a worker that can't even do that ends a while after its grace.
+
+        May be called from a signal's handler, and while the event loop is blocked.
+        """
+        self._stop_noted = True
+        if self._running is not None:
+            self._running.note_stop()
+
+    @property
+    def left_behind(self) -> int:
+        """How many plain functions of its runs go on."""
+        return 0 if self._running is None else self._running.left_behind
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._is_stopping
 
     def stop_now(self) -> None:
         """Runs in hand are told to end and are released without further grace."""
@@ -120,7 +163,14 @@ class Worker:
 class _Running:
     """One run of a worker, from its registration to its leave."""
 
-    def __init__(self, states: Sequence[WorkerState], hurry: asyncio.Event, metrics: Metrics | None) -> None:
+    def __init__(
+        self,
+        states: Sequence[WorkerState],
+        hurry: asyncio.Event,
+        metrics: Metrics | None,
+        on_fault: Callable[[str], None] | None,
+        on_turn: Callable[[], None] | None,
+    ) -> None:
         self._states = states
         self._state = state = states[0]
         self._hurry = hurry
@@ -132,9 +182,55 @@ class _Running:
         dispatchers = [Dispatcher(each) for each in states]
         self._executor = executor = Executor(state, hand, settlers, dispatchers[0].has_live)
         self._partitions = [
-            Partition(each, hand, settler, dispatcher, executor)
+            Partition(each, hand, settler, dispatcher, executor, self._fail, on_turn)
             for each, settler, dispatcher in zip(states, settlers, dispatchers, strict=True)
         ]
+        state.guard.on_broken = self._look_at_once
+        self._on_fault = on_fault
+        self._fault = ""
+        self._loop = asyncio.get_running_loop()
+
+    def note_stop(self) -> None:
+        for partition in self._partitions:
+            partition.watch.note_stop()
+
+    @property
+    def left_behind(self) -> int:
+        return self._executor.left_behind
+
+    def _look_at_once(self) -> None:
+        """A part is gone: the leases' threads look at it now."""
+        for partition in self._partitions:
+            partition.renew_now()
+
+    def _fail(self, verdict: Verdict, transport: AnyTransport | None) -> None:
+        """The worker does not work and has to end: its leases end first, so that others take its runs at once.
+
+        Called in the thread of a lease, or on the event loop if that thread does not work.
+
+        Args:
+            transport: a connection that is there; None if one has to be made.
+        """
+        if self._fault:
+            return
+        self._fault = verdict.fault
+        stack = f"; the event loop is at\n{verdict.stack}" if verdict.stack else ""
+        write_directly(f"headrace: worker {self._state.name} does not work, and ends: {verdict.fault}{stack}")
+        try:
+            transport = transport or open_transport(self._state.url, attempts=1, reply_timeout_s=_LAST_CALL_S)
+            if verdict.timed_out is not None:
+                self._executor.time_out(verdict.timed_out, verdict.stack, transport)
+            transport.run([protocol.end_lease(each.keys, each.name) for each in self._states])
+        except BaseException as exc:  # noqa: BLE001 - the leases run out by themselves
+            write_directly(f"headrace: its lease could not be ended, and will run out by itself: {describe(exc)}")
+        if self._on_fault is not None:
+            self._on_fault(verdict.fault)
+        self._state.guard.from_thread(self._loop, self._stop_failed)
+
+    def _stop_failed(self) -> None:
+        self._hurry.set()
+        for each in self._states:
+            each.stopping.set()
 
     async def run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
         for partition in self._partitions:
@@ -163,7 +259,10 @@ class _Running:
         canceled = False
         try:
             await state.stopping.wait()
-        except asyncio.CancelledError:  # whoever runs the worker gives up on it: it stops in order all the same
+        except asyncio.CancelledError as exc:  # whoever runs the worker gives up on it: it stops in order all the same
+            if self._on_fault is not None:  # nobody does in a process of its own: a life is to be counted for that
+                state.guard.break_off("the worker's own task", exc)
+                await asyncio.Event().wait()
             canceled = True
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()  # or timeouts within the stop would be taken for this cancellation
@@ -171,10 +270,12 @@ class _Running:
             for each in self._states:
                 each.stopping.set()
         log.info("worker stops", worker=state.name, in_hand=len(self._hand.held))
-        await asyncio.gather(*(partition.end_reads() for partition in self._partitions))
+        await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
-        await asyncio.gather(*(partition.leave() for partition in self._partitions))
+        await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))
         log.info("worker stopped", worker=state.name)
+        if self._fault:
+            raise WorkerFailed(self._fault)
         if canceled:
             raise asyncio.CancelledError
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from headrace import Client, Event
 from headrace_worker import __version__
-from headrace_worker.cli import main
+from headrace_worker.cli.root import root as main
 from headrace_worker.testing import run_until_settled
 from tests.apps.everyday import app
 

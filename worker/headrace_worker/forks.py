@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import traceback
 from typing import Any, NoReturn
 
@@ -48,8 +47,7 @@ class Fork:
         try:
             write_directly(f"headrace: a process that a job has forked came back to the worker's code: {os.getpid()}")
             if exc is not None:
-                traceback.print_exception(exc)
-            sys.stderr.flush()
+                write_directly("".join(traceback.format_exception(exc)))
         finally:
             os._exit(EXIT_CODE)
 

@@ -7,7 +7,6 @@ worker that does not work ends the process with exit code 70 (`watch`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
 import functools
 import gc
@@ -18,14 +17,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from headrace_worker.context import current_run
 from headrace_worker.forks import fork
 from headrace_worker.guard import Guard, describe, own_task
 from headrace_worker.job_threads import JobThreads, NoThread
 from headrace_worker.lifeline import Lifeline
-from headrace_worker.safe_logging import get_logger, write_directly
+from headrace_worker.log_sinks import descriptor_without_waits
+from headrace_worker.safe_logging import flush, get_logger, write_directly
 from headrace_worker.signals import end_process, ignore_stop_signals, receive_stop_signals, receive_wishes
 from headrace_worker.worker import Worker
 
@@ -40,6 +40,7 @@ _LAST_MOMENT_S = 0.5
 _LONGEST_EXIT_S = 5.0
 """How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
 _STDERR = 2
+_LAST_LINES_S = 0.5
 _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
@@ -67,6 +68,7 @@ class _Process:
         self._guard = Guard()
         self._loop = asyncio.new_event_loop()
         self._job_pool = _JobPool(thread_name_prefix="asyncio")
+        self._last_words = descriptor_without_waits(_STDERR)
         self._silence_s = worker.config.stall_limit_s + worker.config.lease_s + _SILENCE_S
 
     def run(self) -> None:
@@ -133,7 +135,7 @@ class _Process:
             code = FAILED
         if left:
             log.warning("functions that do not end are left behind: the process ends without them", functions=left)
-            _end_process(FAILED if code or ending.exception() else 0)
+            self._end_process(FAILED if code or ending.exception() else 0)
         self._loop.close()
         try:
             if not ending.cancelled():
@@ -151,16 +153,23 @@ class _Process:
         def end_late() -> None:
             time.sleep(_LONGEST_EXIT_S)
             write_directly(f"headrace: Python's exit takes more than {_LONGEST_EXIT_S:g} s; the process ends here")
-            _end_process(code)
+            self._end_process(code)
 
         try:
             self._guard.thread("exit", end_late, is_vital=False)
         except (RuntimeError, MemoryError):
-            _end_process(code)
+            self._end_process(code)
+
+    def _end_process(self, code: int) -> NoReturn:
+        """End the process here, past the threads that Python would wait for; what was written has a moment to go."""
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._guard.thread("output", _flush_output, is_vital=False).join(_LAST_LINES_S)
+        flush(_LAST_LINES_S)
+        os._exit(code)
 
     def _put_off_end(self) -> None:
         """Let C code end the process should no thread of Python's turn for long: one call can keep all waiting."""
-        faulthandler.dump_traceback_later(self._silence_s, exit=True, file=_STDERR)
+        faulthandler.dump_traceback_later(self._silence_s, exit=True, file=self._last_words)
 
 
 def _end_broken(_reason: str) -> None:
@@ -226,9 +235,6 @@ async def _resolve(for_jobs: Callable[..., Any], threads: JobThreads, *args: Any
         raise OSError(f"no thread can be started to look a name up: {exc}") from exc
 
 
-def _end_process(code: int) -> None:
-    """Ends the process here, past the threads that Python would wait for."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BaseException):  # closed, full, or gone
-            stream.flush()
-    os._exit(code)
+def _flush_output() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # full, closed, or none at all
+        sys.stdout.flush()

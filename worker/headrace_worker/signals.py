@@ -6,13 +6,13 @@ group, a wrapper forwards what it receives. So signals that come within half a s
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
 from types import FrameType
+
+from headrace_worker.safe_logging import write_directly
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What means "stop". SIGHUP is what a closed terminal sends; under nohup it stays ignored."""
@@ -79,9 +79,7 @@ def ignore_stop_signals() -> None:
 
 def end_process(last_words: str) -> None:
     """End this process with exit code 1, wherever it stands; the words are written only if that can't block."""
-    with contextlib.suppress(OSError, ValueError):
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, f"{last_words}\n".encode())
+    write_directly(last_words)
     os._exit(1)
 
 

@@ -7,6 +7,7 @@ worker that does not work ends the process with exit code 70 (`watch`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import functools
 import gc

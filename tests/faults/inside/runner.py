@@ -1,0 +1,59 @@
+"""A worker in a process of its own, with a fault inside: `python -m tests.faults.inside.runner PLACE KIND`.
+
+SIGUSR1 arms the fault, so that it is none of the start. Without PLACE and KIND the worker has none. What bounds a
+worker's silence is shortened, as the tests wait for it.
+
+HEADRACE_FAULTS_FOLDER names the folder of the calls, HEADRACE_FAULTS_CONFIG the worker's settings as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from tests.faults.inside.fault import BY_NAME, EVERYWHERE, Fault
+from tests.faults.inside.imports import strike_in
+from tests.faults.inside.places import room_of, rooms
+
+_LONGEST_CALL_S, _CONNECT_S, _STOP_MARGIN_S = 1.0, 1.0, 4.0
+
+
+def main() -> None:
+    """Run the worker to its end."""
+    if len(sys.argv) > 1:
+        place = sys.argv[1]
+        fault = Fault(place, BY_NAME[sys.argv[2]])
+        strike_in(rooms() if place == EVERYWHERE else [room_of(place)], fault)
+        signal.signal(signal.SIGUSR1, lambda *_: fault.arm())
+    _shorten_bounds()
+    _work()
+
+
+def _shorten_bounds() -> None:
+    from headrace_worker import lease, watch
+
+    watch._LONGEST_CALL_S = _LONGEST_CALL_S
+    watch._STOP_MARGIN_S = _STOP_MARGIN_S
+    setattr(lease, "CONNECT_TIMEOUT_S", _CONNECT_S)  # noqa: B010 - the module does not export it
+
+
+def _work() -> None:
+    from prometheus_client import CollectorRegistry
+
+    from headrace_worker import Worker, WorkerConfig, logs
+    from headrace_worker.metrics import Metrics
+    from headrace_worker.process import run_as_process
+    from tests.faults.inside.app import make_app
+
+    logs.configure("json")
+    app = make_app(Path(os.environ["HEADRACE_FAULTS_FOLDER"]))
+    config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
+    run_as_process(Worker(app, config=config, metrics=Metrics(CollectorRegistry())))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.inside.fault import BY_NAME
 from tests.faults.inside.report import line, table
 from tests.faults.inside.scenario import Case
-from tests.faults.inside.series import endings_by_place, play_all, short_series
+from tests.faults.inside.series import lives_by_place, play_all, short_series
 
 _ROOMS = 12
 _AT_ONCE = 8
@@ -24,7 +24,7 @@ _FOUND = (
 @pytest.mark.timeout(240)
 def test_a_fault_inside_a_worker_is_survived_or_ends_it(tmp_path: Path, server_binary: Path) -> None:
     """A place in each of a dozen modules, and those that have broken the promise before; `make inject` plays all."""
-    reached = endings_by_place(tmp_path, server_binary, endings=("stop",))
+    reached = lives_by_place(tmp_path, server_binary, lives=("quiet",))
     assert {"lease:Lease._turn", "executor:Executor._run", "settler:Settler.tick"} <= reached.keys()
     results = play_all([*short_series(reached, _ROOMS), *_FOUND], tmp_path, _AT_ONCE, server_binary)
     print(table(results), *map(line, results), sep="\n")

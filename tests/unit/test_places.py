@@ -84,7 +84,7 @@ async def test_a_strike_is_the_first_thing_a_function_does() -> None:
 async def test_a_strike_that_raises_ends_its_function() -> None:
     """An async function raises when it is awaited, not when it is called."""
 
-    async def strike_awaited(place: str) -> None:
+    async def strike_awaited(_place: str) -> None:
         raise MemoryError
 
     module: dict[str, Any] = {places.STRIKE: lambda _: None, places.STRIKE_AWAITED: strike_awaited}

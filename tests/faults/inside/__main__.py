@@ -13,7 +13,7 @@ from tests.faults.inside import places
 from tests.faults.inside.fault import BY_NAME, KINDS
 from tests.faults.inside.report import line, table
 from tests.faults.inside.scenario import Case
-from tests.faults.inside.series import all_cases, endings_by_place, play_all
+from tests.faults.inside.series import all_cases, lives_by_place, play_all
 from tests.support.processes import ROOT
 
 FOLDER = ROOT / ".inject"
@@ -49,9 +49,9 @@ def main() -> int:
 
 def _cases(pattern: str, kinds: str, binary: Path | None) -> tuple[list[Case], list[str]]:
     """Return the faults to play, and the places of the pattern that the load does not reach."""
-    endings = endings_by_place(FOLDER, binary)
-    chosen = {place: ending for place, ending in endings.items() if fnmatch(place, pattern)}
-    unreached = [place for place in places.places() if fnmatch(place, pattern) and place not in endings]
+    lives = lives_by_place(FOLDER, binary)
+    chosen = {place: life for place, life in lives.items() if fnmatch(place, pattern)}
+    unreached = [place for place in places.places() if fnmatch(place, pattern) and place not in lives]
     return all_cases(chosen, [BY_NAME[name] for name in kinds.split()] or KINDS), unreached
 
 

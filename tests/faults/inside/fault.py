@@ -11,6 +11,16 @@ import msgspec
 
 Effect = Literal["error", "memory", "base", "never"]
 EFFECTS: tuple[Effect, ...] = ("error", "memory", "base", "never")
+Life = Literal["quiet", "blocked", "troubled"]
+LIVES: tuple[Life, ...] = ("quiet", "blocked", "troubled")
+"""What befalls the worker besides its fault: nothing until it is stopped; a job that blocks it for good in the end; or
+troubles, which it gets over, and two queues."""
+TROUBLES = frozenset({
+    "executor:Executor._attempt", "executor:Executor._finish", "fetcher:Fetcher._receive", "lease:Lease._renew",
+    "partition:Partition._on_lease_answer", "promoter:Promoter._look", "rescuer:Rescuer._rescue",
+    "settler:Settler._settle",
+})  # fmt: skip
+"""Places of a troubled worker that raise once, whatever its fault is: so that what gets over that is reached."""
 EVERYWHERE = "everywhere"
 """Stands for all places, where each is only reported when it is reached."""
 ARMED, STRUCK, REACHED = "injector: armed", "injector: struck", "injector: reached "
@@ -45,9 +55,10 @@ BY_NAME = {kind.name: kind for kind in KINDS}
 class Fault:
     """The fault of this process. Its methods use none of the worker's code."""
 
-    def __init__(self, place: str, kind: Kind) -> None:
+    def __init__(self, place: str, kind: Kind, life: Life = "quiet") -> None:
         self._place = place
         self._kind = kind
+        self._troubles = set(TROUBLES if life == "troubled" else ())
         self._is_armed = False
         self._left = [1]
         self._reached: set[str] = set()
@@ -60,19 +71,25 @@ class Fault:
 
     def strike(self, place: str) -> None:
         """Do what the fault does, if this is its place; called first in every function that is not async."""
-        if self._is_armed and self._is_due(place):
+        if not self._is_armed:
+            return
+        if self._is_due(place):
             if self._kind.effect == "never":
                 _stand_still()
             self._raise()
+        self._trouble(place)
 
     async def strike_awaited(self, place: str) -> None:
         """Do what the fault does, if this is its place; awaited first in every async function."""
-        if self._is_armed and self._is_due(place):
+        if not self._is_armed:
+            return
+        if self._is_due(place):
             if self._kind.effect == "never":
                 forever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._forever.append(forever)  # or the task that awaits it could be collected
                 await forever
             self._raise()
+        self._trouble(place)
 
     def _is_due(self, place: str) -> bool:
         if self._place == EVERYWHERE:
@@ -88,6 +105,11 @@ class Fault:
             return self._kind.is_for_good
         _tell(f"{STRUCK} {place}")
         return True
+
+    def _trouble(self, place: str) -> None:
+        if place in self._troubles:
+            self._troubles.discard(place)
+            raise RuntimeError("a trouble from inside")
 
     def _raise(self) -> NoReturn:
         match self._kind.effect:

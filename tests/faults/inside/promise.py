@@ -13,7 +13,10 @@ from tests.faults.inside.fault import Kind
 
 LATE_S = 12.0
 """How late a delayed event may come; a leader that stands still is bounded by few leases."""
-_REASONS = ("does not work, and ends", "can't stop in order, and ends", "the worker has ended", "Traceback")
+_REASONS = (
+    "does not work, and ends", "can't stop in order, and ends", "the worker has ended", "Traceback", "Timeout (",
+)  # fmt: skip
+"""One of these stands in the output; the last is faulthandler's, where no thread of Python's turns any more."""
 ALLOWED = {
     "guard:Guard.thread": ("alone, ", "plain functions wait for a thread, as limits of threads pass; the rest goes on"),
     "safe_logging:write_directly": ("does not say why", "what fails is how it says so; the exit code tells"),

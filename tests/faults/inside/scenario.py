@@ -6,20 +6,15 @@ import shutil
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from headrace import HeadraceError
 from tests.faults.inside import promise
-from tests.faults.inside.fault import EVERYWHERE, KINDS, REACHED, STRUCK, Kind
+from tests.faults.inside.fault import EVERYWHERE, KINDS, REACHED, STRUCK, Kind, Life
 from tests.faults.inside.stage import Stage, open_stage
 from tests.support.processes import Process
 from tests.support.waiting import WaitedInVain, wait_until
-
-Ending = Literal["stop", "block"]
-ENDINGS: tuple[Ending, ...] = ("stop", "block")
-"""How the struck worker's life ends if its fault has not ended it: by SIGTERM, or by a job that blocks it for good."""
 
 _ALONE_S = 25.0
 """How long the struck worker alone may take for a load, or for its end."""
@@ -29,11 +24,11 @@ _STOP_S = 20.0
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A fault, and how the worker's life ends otherwise."""
+    """A fault, and what befalls the worker besides."""
 
     place: str
     kind: Kind
-    ending: Ending = "stop"
+    life: Life = "quiet"
 
 
 class Result(msgspec.Struct):
@@ -76,15 +71,15 @@ def play(case: Case, folder: Path, binary: Path | None = None) -> Result:
     return result
 
 
-def reached_places(folder: Path, ending: Ending, binary: Path | None = None) -> list[str]:
-    """Return the places that a worker without a fault reaches, once it has started, with this ending.
+def reached_places(folder: Path, life: Life, binary: Path | None = None) -> list[str]:
+    """Return the places that a worker without a fault reaches, once it has started, with this life.
 
     Raises:
         AssertionError: the promise does not hold without a fault.
     """
     folder.mkdir(parents=True)
     with open_stage(folder, binary) as stage:
-        play_ = _Play(stage, Case(EVERYWHERE, KINDS[0], ending))
+        play_ = _Play(stage, Case(EVERYWHERE, KINDS[0], life))
         play_.run()
         assert not play_.result.broken, f"{play_.result.broken}\n{stage.outputs()}"
         assert stage.struck is not None
@@ -101,7 +96,7 @@ class _Play:
 
     def run(self) -> None:
         stage, case = self._stage, self._case
-        struck = stage.start_struck(case.place, case.kind)
+        struck = stage.start_struck(case.place, case.kind, case.life)
         stage.send_load()
         stage.arm(struck)
         self._work_alone(struck)
@@ -138,7 +133,7 @@ class _Play:
             whole.wait_for_line("worker started", 60)
             broken += promise.repeated(self._stage.calls())
         was_running = struck.is_running
-        if was_running and self._case.ending == "block":
+        if was_running and self._case.life == "blocked":
             self._stage.block(struck)
         elif was_running:
             struck.terminate()

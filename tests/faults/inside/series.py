@@ -7,43 +7,39 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tests.faults.inside.fault import KINDS, Kind
+from tests.faults.inside.fault import KINDS, LIVES, Kind, Life
 from tests.faults.inside.places import room_of
-from tests.faults.inside.scenario import ENDINGS, Case, Ending, Result, play, reached_places
+from tests.faults.inside.scenario import Case, Result, play, reached_places
 
 _SEED = 1
 """Chooses the places of the short series; the same ones each time, as long as the code has them."""
 
 
-def endings_by_place(
-    folder: Path, binary: Path | None = None, endings: Sequence[Ending] = ENDINGS
-) -> dict[str, Ending]:
-    """Return the places that a started worker reaches, and with which ending of its life; the first that does."""
-    with ThreadPoolExecutor(len(endings)) as threads:
-        reached = list(
-            threads.map(lambda ending: reached_places(folder / f"reached-{ending}", ending, binary), endings)
-        )
-    found: dict[str, Ending] = {}
-    for ending, found_with in zip(endings, reached, strict=True):
+def lives_by_place(folder: Path, binary: Path | None = None, lives: Sequence[Life] = LIVES) -> dict[str, Life]:
+    """Return the places that a started worker reaches, and in which life; the first that does."""
+    with ThreadPoolExecutor(len(lives)) as threads:
+        reached = list(threads.map(lambda life: reached_places(folder / f"reached-{life}", life, binary), lives))
+    found: dict[str, Life] = {}
+    for life, found_with in zip(lives, reached, strict=True):
         for place in found_with:
-            found.setdefault(place, ending)
+            found.setdefault(place, life)
     return found
 
 
-def all_cases(endings: dict[str, Ending], kinds: Sequence[Kind] = KINDS) -> list[Case]:
+def all_cases(lives: dict[str, Life], kinds: Sequence[Kind] = KINDS) -> list[Case]:
     """Return each of these places with each kind of fault."""
-    return [Case(place, kind, ending) for kind in kinds for place, ending in sorted(endings.items())]
+    return [Case(place, kind, life) for kind in kinds for place, life in sorted(lives.items())]
 
 
-def short_series(endings: dict[str, Ending], most: int) -> list[Case]:
+def short_series(lives: dict[str, Life], most: int) -> list[Case]:
     """Return one place of each of so many rooms, drawn from those that are reached, with the kinds in turn."""
     draw = random.Random(_SEED)
     by_room: dict[str, list[str]] = {}
-    for place in sorted(endings):
+    for place in sorted(lives):
         by_room.setdefault(room_of(place), []).append(place)
     chosen = [draw.choice(of_room) for _, of_room in sorted(by_room.items())]
     draw.shuffle(chosen)
-    return [Case(place, KINDS[number % len(KINDS)], endings[place]) for number, place in enumerate(chosen[:most])]
+    return [Case(place, KINDS[number % len(KINDS)], lives[place]) for number, place in enumerate(chosen[:most])]
 
 
 def play_all(

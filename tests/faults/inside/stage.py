@@ -22,7 +22,7 @@ from headrace_worker import WorkerConfig, protocol
 from headrace_worker.embedded import EmbeddedServer
 from tests.faults.calls import Call, CallLog
 from tests.faults.inside.app import APP, BLOCKED_PID
-from tests.faults.inside.fault import ARMED, Kind
+from tests.faults.inside.fault import ARMED, Kind, Life
 from tests.support.codecs import SCRAMBLER
 from tests.support.processes import Process, Processes
 from tests.support.waiting import WaitedInVain, wait_until
@@ -66,9 +66,10 @@ class Stage:
 
     # workers
 
-    def start_struck(self, place: str, kind: Kind) -> Process:
+    def start_struck(self, place: str, kind: Kind, life: Life) -> Process:
         """Start the worker with the fault inside; it leads, and the fault is not armed yet."""
-        self.struck = struck = self._start(place, kind.name)
+        config = msgspec.structs.replace(CONFIG, queues=("default", "second")) if life == "troubled" else CONFIG
+        self.struck = struck = self._start(place, kind.name, life, config=config)
         struck.wait_for_line("worker started", _START_S)
         wait_until(lambda: self._redis.exists(self._keys.leader), _START_S, what="a leader")
         return struck
@@ -82,10 +83,10 @@ class Stage:
         """Start a worker without a fault; it takes runs a moment later."""
         return self._start()
 
-    def _start(self, *args: str) -> Process:
+    def _start(self, *args: str, config: WorkerConfig = CONFIG) -> Process:
         env = {
             "HEADRACE_FAULTS_FOLDER": str(self._folder),
-            "HEADRACE_FAULTS_CONFIG": msgspec.json.encode(CONFIG).decode(),
+            "HEADRACE_FAULTS_CONFIG": msgspec.json.encode(config).decode(),
         }
         return self._processes.python("-m", "tests.faults.inside.runner", *args, env=env, name="worker")
 

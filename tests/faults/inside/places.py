@@ -27,8 +27,8 @@ PLACES_LEFT_OUT = {
     "worker:_Running._fail": "the watchdog's last step: it ends the worker",
     "worker:_Running._end": "the watchdog's last step: it ends the worker",
     "process:_end_broken": "the watchdog's last step: it ends the process",
-    "process:_stop_on_signals.answer": "the last step of a signal: what it calls may fail, and the process ends then",
-    "signals:hear_stop_signals.handle": "the last step of a signal, called by Python itself",
+    "signals:receive_stop_signals.handle": "called by Python itself for a signal; what it calls may fail",
+    "signals:end_process": "the last step of an answer to a signal: it ends the process",
     "process:_end_process": "the last step of a process that leaves threads behind",
 }
 """Places that no fault strikes, and why."""

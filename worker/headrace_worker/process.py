@@ -39,6 +39,8 @@ _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
 _LONGEST_EXIT_S = 5.0
 """How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+_LONGEST_END_S = 15.0
+"""How long the process may take from its worker's end to its own, whatever goes wrong then."""
 _STDERR = 2
 _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
@@ -81,7 +83,7 @@ class _Process:
             ending = self._run_to_end()
             left = self._count_still_executing()
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            _end_without_python(_LONGEST_END_S)
             self._job_pool.shutdown(wait=False, cancel_futures=True)
         ignore_stop_signals()
         self._leave(ending, left)
@@ -150,7 +152,8 @@ class _Process:
     def _bound_exit(self, code: int) -> None:
         def end_late() -> None:
             time.sleep(_LONGEST_EXIT_S)
-            write_directly(f"headrace: Python's exit takes more than {_LONGEST_EXIT_S:g} s; the process ends here")
+            with contextlib.suppress(BaseException):
+                write_directly(f"headrace: Python's exit takes more than {_LONGEST_EXIT_S:g} s; the process ends here")
             _end_process(code)
 
         try:
@@ -159,8 +162,13 @@ class _Process:
             _end_process(code)
 
     def _put_off_end(self) -> None:
-        """Let C code end the process should no thread of Python's turn for long: one call can keep all waiting."""
-        faulthandler.dump_traceback_later(self._silence_s, exit=True, file=_STDERR)
+        """End the process should no thread of Python's turn for long: one call can keep all waiting."""
+        _end_without_python(self._silence_s)
+
+
+def _end_without_python(seconds: float) -> None:
+    """Let C code end the process, and show where its threads are, after so many seconds; the last call counts."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
 
 
 def _end_broken(_reason: str) -> None:

@@ -124,7 +124,7 @@ async def test_a_name_is_renewed_only_while_it_is_registered() -> None:
 @pytest.mark.parametrize("fault", [ConnectionFailed("gone"), RuntimeError("what")], ids=repr)
 async def test_no_failure_ends_the_thread(fault: Exception) -> None:
     """The next renewal is tried all the same."""
-    scene = _Scene(_Server(fault, fault, HELD), lease_s=0.3)
+    scene = _Scene(_Server(fault, fault, HELD), lease_s=3)
     scene.lease.start()
     await scene.renewals(3)
     await await_until(lambda: any(isinstance(answer, Renewed) for _, answer in scene.answers), what="the third answer")

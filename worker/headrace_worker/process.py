@@ -40,6 +40,8 @@ _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
 _LONGEST_EXIT_S = 5.0
 """How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+_LONGEST_END_S = 15.0
+"""How long the process may take from its worker's end to its own, whatever goes wrong then."""
 _STDERR = 2
 _LAST_LINES_S = 0.5
 _SILENCE_S = 15.0
@@ -84,7 +86,7 @@ class _Process:
             ending = self._run_to_end()
             left = self._count_still_executing()
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            self._end_without_python(_LONGEST_END_S)
             self._job_pool.shutdown(wait=False, cancel_futures=True)
         ignore_stop_signals()
         self._leave(ending, left)
@@ -169,12 +171,17 @@ class _Process:
         os._exit(code)
 
     def _put_off_end(self) -> None:
-        """Let C code end the process should no thread of Python's turn for long: one call can keep all waiting."""
-        faulthandler.dump_traceback_later(self._silence_s, exit=True, file=self._last_words)
+        """End the process should no thread of Python's turn for long: one call can keep all waiting."""
+        self._end_without_python(self._silence_s)
+
+    def _end_without_python(self, seconds: float) -> None:
+        """Let C code end the process, and show where its threads are, after so many seconds; the last call counts."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._last_words)
 
 
 def _end_broken(_reason: str) -> None:
     """End the process past everything: its worker does not work."""
+    flush(_LAST_LINES_S)
     os._exit(BROKEN)
 
 

@@ -48,10 +48,16 @@ def receive_wishes(answer: Callable[[int], object]) -> None:
 
 
 def receive_stop_signals(answer: Callable[[], object]) -> None:
-    """From now on call `answer` in the main thread for each signal, even while the event loop is blocked."""
+    """From now on call `answer` in the main thread for each signal, even while the event loop is blocked.
+
+    An answer that fails ends the process: what asks for a stop must get one.
+    """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        answer()
+        try:
+            answer()
+        except BaseException as exc:  # noqa: BLE001 - it would end up in whatever executes at the moment
+            end_process(f"headrace: can't stop in order, and ends: {type(exc).__name__}")
 
     for number in _wanted_signals():
         signal.signal(number, handle)

@@ -7,6 +7,7 @@ that is gone for good breaks the guard, and whoever watches over the worker ends
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import sys
 import threading
@@ -176,16 +177,21 @@ class Guard:
 
     def _call_again(self, failures: int, exc: BaseException, call: Callable[..., object], args: Any) -> None:
         name = getattr(call, "__qualname__", "a callback")
+        if failures == 0:
+            _log_call(name, exc)
         try:
-            if failures == 0:
-                log.error("a callback failed, and is called again", callback=name, exc_info=exc)
             if failures + 1 < _MOST_FAILURES:
                 pause_s = min(_FIRST_PAUSE_S * 2.0**failures, _LONGEST_PAUSE_S)
                 asyncio.get_running_loop().call_later(pause_s, self._call, failures + 1, call, args)
                 return
-        except BaseException:  # noqa: BLE001 - there is no memory even for that
-            log.error("a callback that failed can't be called again", callback=name)  # noqa: TRY400
+        except BaseException as fault:  # noqa: BLE001 - there is no memory even for that
+            exc = fault
         self.break_off(name, exc)
+
+
+def _log_call(name: str, exc: BaseException) -> None:
+    with contextlib.suppress(BaseException):  # it must be called again all the same
+        log.error("a callback failed, and is called again", callback=name, exc_info=exc)
 
 
 async def _log_failure(name: str, work: Coroutine[Any, Any, None]) -> None:

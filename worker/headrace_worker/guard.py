@@ -40,6 +40,14 @@ class OwnTask(asyncio.Task[T]):
         return current_run.get() is None and super().cancel(msg)
 
 
+class _LastingTask(OwnTask[T]):
+    """A task that nothing cancels: it ends when what it does is over."""
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - as `Task` has it
+        """Refuse to end."""
+        return False
+
+
 def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.Task[T]:
     """Start a task whose result or exception the caller awaits.
 
@@ -47,6 +55,11 @@ def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.
         eagerly: start it at once, where Python can: work that never waits costs no turn of the event loop.
     """
     return OwnTask(work, loop=asyncio.get_running_loop(), **(_EAGERLY if eagerly else {}))
+
+
+def lasting_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start the task of a whole worker that has its process for itself: only a stop or a fault ends it."""
+    return _LastingTask(work, loop=asyncio.get_running_loop())
 
 
 def run_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

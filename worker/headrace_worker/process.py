@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from headrace_worker.context import current_run
 from headrace_worker.forks import fork
-from headrace_worker.guard import Guard, describe, own_task
+from headrace_worker.guard import Guard, describe, lasting_task
 from headrace_worker.job_threads import JobThreads, NoThread
 from headrace_worker.safe_logging import get_logger, write_directly
 from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
@@ -38,6 +38,7 @@ _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
 _LONGEST_EXIT_S = 5.0
 """How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+_SAME_LINE_S = 1.0
 _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
@@ -62,6 +63,7 @@ class _Process:
         self._guard = Guard()
         self._loop = asyncio.new_event_loop()
         self._job_pool = _JobPool(thread_name_prefix="asyncio")
+        self._told_at: dict[str, float] = {}
         self._silence_s = worker.config.stall_limit_s + worker.config.lease_s + _SILENCE_S
 
     def run(self) -> None:
@@ -87,7 +89,7 @@ class _Process:
         async def start() -> asyncio.Task[None]:
             resolver = JobThreads(self._guard)
             self._loop.getaddrinfo = functools.partial(_resolve, self._loop.getaddrinfo, resolver)  # type: ignore[method-assign]
-            return own_task(self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end))
+            return lasting_task(self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end))
 
         running = self._loop.run_until_complete(start())
         running.add_done_callback(lambda _: self._loop.stop())
@@ -97,14 +99,17 @@ class _Process:
             except BaseException as exc:  # noqa: BLE001 - of a task or a callback of a job, as ours let none out
                 if fork.is_child:
                     fork.end(exc)
-                log.warning(
-                    "a task of a job ended with what ends a program; the worker goes on",
-                    error=describe(exc),
-                )
+                self._tell("a task of a job ended with what ends a program; the worker goes on", error=describe(exc))
             else:
                 if not running.done():
-                    log.warning("a job stopped the event loop; it goes on")
+                    self._tell("a job stopped the event loop; it goes on")
         return running
+
+    def _tell(self, what: str, **fields: str) -> None:
+        """Log what a job has done to the event loop: at most once a second, as it may do that at every turn."""
+        if time.monotonic() - self._told_at.get(what, 0.0) > _SAME_LINE_S:
+            self._told_at[what] = time.monotonic()
+            log.warning(what, **fields)
 
     def _count_still_executing(self) -> int:
         """Returns how many functions of runs go on although they were told to end."""

@@ -35,7 +35,7 @@ _REAL_WAIT_S = 5.0
 class Pulse:
     """What one loop is at: it works, waits for what it may wait for, or fails."""
 
-    __slots__ = ("_due", "_due_since", "_failing_since", "_may_take_s", "_since", "name")
+    __slots__ = ("_due", "_due_since", "_failed_at", "_failing_since", "_may_take_s", "_since", "name")
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -44,15 +44,17 @@ class Pulse:
 
     def beat(self) -> None:
         """Note that the loop has made progress and goes on."""
-        self._since = time.monotonic()
+        self._since = self._failed_at = time.monotonic()
         self._failing_since: float | None = None
         self._may_take_s = _LONGEST_CALL_S
         self._due: Callable[[], bool] | None = None
 
     def fail(self) -> None:
         """Note that the loop has failed and tries again."""
+        self.allow(0)
+        self._failed_at = self._since
         if self._failing_since is None:
-            self._failing_since = time.monotonic()
+            self._failing_since = self._failed_at
 
     @contextmanager
     def waiting(self, is_due: Callable[[], bool]) -> Iterator[None]:
@@ -89,13 +91,19 @@ class Pulse:
                 return 0.0, 0.0
             self._due_since = self._due_since or now
             return now - max(self._due_since, since), 0.0
-        if self._failing_since is not None:
-            return now - max(self._failing_since, since), 0.0
+        if self._failing_since is not None and self._failed_at > since:
+            # Up to its last failure: what it tries now may take its time, and go well.
+            failed_s = self._failed_at - max(self._failing_since, since)
+            return max((failed_s, 0.0), (now - max(self._since, since), self._may_take_s), key=_excess)
         return now - max(self._since, since), self._may_take_s
 
 
 def _never() -> bool:
     return False
+
+
+def _excess(stands_and_may: tuple[float, float]) -> float:
+    return stands_and_may[0] - stands_and_may[1]
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import faulthandler
 import functools
 import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -155,8 +156,9 @@ class _Process:
 
         try:
             self._guard.thread("exit", end_late, is_vital=False)
-        except (RuntimeError, MemoryError):
-            _end_process(code)
+        except (RuntimeError, MemoryError):  # then a signal does, unless C code keeps it waiting
+            signal.signal(signal.SIGALRM, lambda *_: _end_process(code))
+            signal.setitimer(signal.ITIMER_REAL, _LONGEST_EXIT_S)
 
     def _put_off_end(self) -> None:
         """Let C code end the process should no thread of Python's turn for long: one call can keep all waiting."""
@@ -194,7 +196,7 @@ class _JobPool(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """See `Executor.submit`."""
-        future = super().submit(fn, *args, **kwargs)
+        future = super().submit(_run_here, fn, *args, **kwargs)
         self._count(1)
         future.add_done_callback(lambda _: self._count(-1))
         return future
@@ -202,6 +204,15 @@ class _JobPool(ThreadPoolExecutor):
     def _count(self, change: int) -> None:
         with self._counting:
             self.busy += change
+
+
+def _run_here(fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+    """Call a function in a thread of the pool; a fork that comes back from it ends here."""
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        if fork.is_child:
+            fork.end(sys.exception())
 
 
 async def _resolve(for_jobs: Callable[..., Any], threads: JobThreads, *args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 from headrace_worker import App, Context, Retry, event_trigger
@@ -20,11 +20,11 @@ app = App("loop")
 _ONCE = Retry(max_attempts=1)
 _LATER_S = 0.05
 
-TROUBLES: dict[str, Callable[[], Awaitable[object]]] = {}
+TROUBLES: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {}
 """What a job may do on the event loop without a thought of what else is on it."""
 
 
-def _trouble(function: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+def _trouble(function: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:
     TROUBLES[function.__name__] = function
     return function
 

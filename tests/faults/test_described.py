@@ -27,7 +27,7 @@ def come_to(
     scene: Scene, name: str, kinds: list[str], payload: Callable[[str], object] = str
 ) -> dict[str, tuple[str, str]]:
     """Returns status and error's type of a run of each kind; the worker takes them one after the other."""
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for kind in kinds:
         run = scene.see_through(name, payload(kind))
         found[kind] = (run.status, error_of(run))

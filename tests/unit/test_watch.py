@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -315,7 +316,7 @@ async def test_where_the_loop_is_may_not_be_known(scene: _Scene, monkeypatch: py
     def fail(_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(watches.traceback, "format_stack", fail)
+    monkeypatch.setattr(traceback, "format_stack", fail)
     scene.pass_time(STALL_S + 1, turning=False)
     verdict = scene.judge()
     assert verdict.is_final

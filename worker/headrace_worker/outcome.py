@@ -128,7 +128,8 @@ def after_exception(
     error, kind = error_of(exc), type(exc)  # isinstance would ask the exception's own code for its class
     if issubclass(kind, Abort) or state.attempt >= retry.max_attempts:
         return TimedOut(error) if timed_out else Failed(error)
-    delay_s = exc.delay_s if issubclass(kind, RetryAfter) else retry.delay_s(state.attempt, draw)
+    asks = issubclass(kind, RetryAfter)
+    delay_s: float = exc.delay_s if asks else retry.delay_s(state.attempt, draw)  # type: ignore[attr-defined]
     following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
     return RetryLater(error, delay_s, following)
 

@@ -7,6 +7,7 @@ that is gone for good breaks the guard, and whoever watches over the worker ends
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import sys
 import threading
@@ -39,6 +40,14 @@ class OwnTask(asyncio.Task[T]):
         return current_run.get() is None and super().cancel(msg)
 
 
+class _LastingTask(OwnTask[T]):
+    """A task that nothing cancels: it ends when what it does is over."""
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - as `Task` has it
+        """Refuse to end."""
+        return False
+
+
 def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.Task[T]:
     """Start a task whose result or exception the caller awaits.
 
@@ -46,6 +55,11 @@ def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.
         eagerly: start it at once, where Python can: work that never waits costs no turn of the event loop.
     """
     return OwnTask(work, loop=asyncio.get_running_loop(), **(_EAGERLY if eagerly else {}))
+
+
+def lasting_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start the task of a whole worker that has its process for itself: only a stop or a fault ends it."""
+    return _LastingTask(work, loop=asyncio.get_running_loop())
 
 
 def run_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -176,16 +190,21 @@ class Guard:
 
     def _call_again(self, failures: int, exc: BaseException, call: Callable[..., object], args: Any) -> None:
         name = getattr(call, "__qualname__", "a callback")
+        if failures == 0:
+            _log_call(name, exc)
         try:
-            if failures == 0:
-                log.error("a callback failed, and is called again", callback=name, exc_info=exc)
             if failures + 1 < _MOST_FAILURES:
                 pause_s = min(_FIRST_PAUSE_S * 2.0**failures, _LONGEST_PAUSE_S)
                 asyncio.get_running_loop().call_later(pause_s, self._call, failures + 1, call, args)
                 return
-        except BaseException:  # noqa: BLE001 - there is no memory even for that
-            log.error("a callback that failed can't be called again", callback=name)  # noqa: TRY400
+        except BaseException as fault:  # noqa: BLE001 - there is no memory even for that
+            exc = fault
         self.break_off(name, exc)
+
+
+def _log_call(name: str, exc: BaseException) -> None:
+    with contextlib.suppress(BaseException):  # it must be called again all the same
+        log.error("a callback failed, and is called again", callback=name, exc_info=exc)
 
 
 async def _log_failure(name: str, work: Coroutine[Any, Any, None]) -> None:

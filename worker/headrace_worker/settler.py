@@ -32,6 +32,7 @@ from headrace_worker.outcome import (
     Succeeded,
     TimedOut,
     Unreadable,
+    name_of,
 )
 from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Settled
 from headrace_worker.safe_logging import get_logger
@@ -300,7 +301,7 @@ def _sealed(record: _Record, seal: Seal) -> _Record:
     try:
         outcome = seal_outcome(record.outcome, run, seal)
     except BaseException as exc:  # noqa: BLE001 - the application's codec may raise anything
-        fault = type(exc).__name__  # without its message or traceback, which may show what was to be sealed
+        fault = name_of(exc)  # without its message or traceback, which may show what was to be sealed
         log.error("the codec can't seal what a run came to; it is not kept", run=run, fault=fault)  # noqa: TRY400
         error = RunError("NotSealed", f"not kept: the codec raised {fault}")
         outcome = encode_outcome(error, None)

@@ -29,7 +29,7 @@ PLACES_LEFT_OUT = {
     "process:_end_broken": "the watchdog's last step: it ends the process",
     "signals:receive_stop_signals.handle": "called by Python itself for a signal; what it calls may fail",
     "signals:end_process": "the last step of an answer to a signal: it ends the process",
-    "process:_end_process": "the last step of a process that leaves threads behind",
+    "process:_Process._end_process": "the last step of a process that leaves threads behind",
 }
 """Places that no fault strikes, and why."""
 

@@ -1,0 +1,56 @@
+"""All that goes on by itself in the worker is started by the guard, so that its end is known."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from tests.support.processes import ROOT
+
+FOLDER = ROOT / "worker" / "headrace_worker"
+STARTERS = frozenset(
+    {
+        "create_task", "ensure_future", "call_later", "call_at", "call_soon", "call_soon_threadsafe",
+        "add_done_callback", "Thread", "Timer", "to_thread", "run_in_executor", "TaskGroup", "Task", "start_new_thread",
+        "add_reader", "add_writer", "add_signal_handler",
+    }
+)  # fmt: skip
+"""What starts something that goes on by itself, by its name."""
+ELSEWHERE = {
+    "process.py:_run_to_end:add_done_callback": "the end of the worker's own task ends the loop",
+    "process.py:submit:add_done_callback": "of functions of jobs, which asyncio itself hands over; it counts them",
+    "demo/stage.py:_send_and_watch:ensure_future": "of the demo, which is watched by a person",
+    "background.py:call_on_loop:call_soon_threadsafe": "of processes without a worker, which have no guard",
+    "background.py:start_task:ensure_future": "as above; work that fails is started again",
+    "background.py:start_thread:Thread": "as above",
+    "child.py:__init__:add_reader": "a supervisor's; the reader raises nothing",
+    "log_writer.py:_start_thread:start_new_thread": "log lines, which nothing depends on",
+    "log_writer.py:_write_beside:start_new_thread": "as above",
+    "safe_logging.py:put:start_new_thread": "as above",
+    "testing.py:run_until_settled:to_thread": "in a program of tests",
+}
+"""Where else something is started, and why."""
+
+
+def starts_in(tree: ast.AST, within: str = "") -> Iterator[tuple[str, str]]:
+    """Yields each call of a starter: the function that it is in, and the starter."""
+    for node in ast.iter_child_nodes(tree):
+        inner = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else within
+        if isinstance(node, ast.Call):
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if name in STARTERS:
+                yield within, name
+        yield from starts_in(node, inner)
+
+
+def test_everything_is_started_by_the_guard() -> None:
+    """But for what is listed, with its reason; and what is listed is there."""
+    found = {
+        f"{path.relative_to(FOLDER)}:{function}:{name}"
+        for path in FOLDER.rglob("*.py")
+        if path.name != "guard.py"
+        for function, name in starts_in(ast.parse(path.read_text()))
+    }
+    assert sorted(found - set(ELSEWHERE)) == []
+    assert sorted(set(ELSEWHERE) - found) == [], "not there any more"

@@ -45,7 +45,7 @@ _CERTIFICATE = re.compile(r"certificate verify failed: (.+?)(?: \(_ssl\.c:\d+\))
 _WAITS = frozenset(
     {
         "LOADING", "READONLY", "MASTERDOWN", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "UNKILLABLE",
-        "NOREPLICAS", "MISCONF", "NOAUTH", "NOGROUP",
+        "NOREPLICAS", "MISCONF", "NOAUTH", "NOGROUP", "MAXCLIENTS",
     }
 )  # fmt: skip
 
@@ -76,6 +76,8 @@ def code_of(exc: BaseException) -> str:
         return "NOAUTH" if "required" in str(exc).lower() else "WRONGPASS"
     if _LONG_UNAUTHENTICATED in str(exc):
         return "NOAUTH"
+    if "max number of clients reached" in str(exc):
+        return "MAXCLIENTS"
     found = _CODE.search(str(exc))
     if found is None:
         return "NOPERM" if _REFUSED_INSIDE.search(str(exc)) else ""

@@ -177,6 +177,7 @@ def test_what_redis_py_raises_becomes_ours(raised: Exception, kind: type[Headrac
         (theirs.TryAgainError("Multiple keys request during rehashing of slot"), "TRYAGAIN"),
         (theirs.ClusterDownError("The cluster is down"), "CLUSTERDOWN"),
         (theirs.AuthenticationError("Authentication required."), "NOAUTH"),
+        (theirs.ConnectionError("max number of clients reached"), "MAXCLIENTS"),
         (theirs.ResponseError("Protocol error: unauthenticated multibulk length"), "NOAUTH"),
         (theirs.ResponseError("UNBLOCKED force unblock from blocking operation"), "UNBLOCKED"),
         (theirs.ResponseError("BUSY Redis is busy running a script."), "BUSY"),

@@ -11,7 +11,7 @@ import pytest
 HEAD = """
 import asyncio, os, signal, sys
 from headrace_worker.forks import fork
-from headrace_worker.signals import hear_stop_signals
+from headrace_worker.signals import receive_stop_signals
 read_end, write_end = os.pipe()
 def child():
     if (pid := os.fork()) == 0:
@@ -59,7 +59,7 @@ def test_a_child_hears_no_signal_for_its_parent(number: signal.Signals) -> None:
     """It ends by it, as any process that has said nothing about it."""
     assert f"{-number}\n" in output_of(
         f"""
-hear_stop_signals(lambda _: os.write(1, b"the parent hears it"))
+receive_stop_signals(lambda: os.write(1, b"the parent hears it"))
 fork.prepare(None)
 if child():
     os.kill(os.getpid(), {number})

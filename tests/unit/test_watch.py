@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from headrace import ServerError
 from headrace.codec import RunState
 from headrace.keys import Keys
 from headrace_worker import WorkerConfig, protocol
@@ -91,10 +92,10 @@ def _waits_for_long(scene: _Scene) -> None:
 
 
 def _is_in_an_outage(scene: _Scene) -> None:
-    scene.pulse.fail()
+    scene.pulse.fail(ValueError())
     scene.renewed_since = None
     scene.pass_time(100_000)
-    scene.pulse.fail()
+    scene.pulse.fail(ValueError())
 
 
 def _is_just_out_of_an_outage(scene: _Scene) -> None:
@@ -116,7 +117,7 @@ def _reads_for_as_long_as_it_may(scene: _Scene) -> None:
 
 def _reads_after_it_has_failed_for_a_while(scene: _Scene) -> None:
     for _ in range(19):
-        scene.pulse.fail()
+        scene.pulse.fail(ValueError())
         scene.pass_time(0.5)
     scene.pulse.allow(60)
     scene.pass_time(60)
@@ -241,19 +242,29 @@ async def test_a_loop_that_waits_on_though_something_is_due(scene: _Scene) -> No
 async def test_a_loop_that_fails_for_as_long_as_the_bound(scene: _Scene) -> None:
     """Though it beats never, and is never long at one thing; the server is there meanwhile."""
     for second in range(60):
-        scene.pulse.fail()
+        scene.pulse.fail(ValueError())
         scene.pass_time(1)
         verdict = scene.judge()
         assert (bool(verdict.fault), verdict.is_final) == (second > LEASE_S, second > STALL_S)
 
 
+async def test_a_loop_whose_calls_are_refused_costs_no_life(scene: _Scene) -> None:
+    """That is for an operator to mend: the worker gives up its seat, and lives."""
+    for _ in range(60):
+        scene.pulse.fail(ServerError("NOPERM"))
+        scene.pass_time(1)
+    verdict = scene.judge()
+    assert "fetcher" in verdict.fault
+    assert not verdict.is_final
+
+
 async def test_a_loop_that_works_again_has_failed_for_nothing(scene: _Scene) -> None:
     """Its next failure is a first one."""
     for _ in range(30):
-        scene.pulse.fail()
+        scene.pulse.fail(ValueError())
         scene.pass_time(1)
     scene.pulse.beat()
-    scene.pulse.fail()
+    scene.pulse.fail(ValueError())
     scene.pass_time(1)
     assert scene.judge() == Verdict()
 

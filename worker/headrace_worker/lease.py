@@ -71,7 +71,7 @@ class Lease:
         self._renewed_since: float | None = None
         self._fault = ""
         self._thread: threading.Thread | None = None
-        self._turned_at = time.monotonic()
+        self._turned_at = self._minded_at = time.monotonic()
 
     def start(self) -> None:
         """The lease is renewed from now on, first at once.
@@ -188,9 +188,12 @@ class Lease:
         """Watch over the thread that watches over everything else: it stands still if it does not turn for long."""
         if self._over:
             return
-        stood_s = time.monotonic() - self._turned_at
+        now = time.monotonic()
+        stood_s = now - self._turned_at
+        is_late = now - self._minded_at > self._interval_s + _STILL_S  # the process stood still, and the thread with it
+        self._minded_at = now
         limit_s = self._state.config.stall_limit_s + CONNECT_TIMEOUT_S + self._reply_timeout_s + self._interval_s
-        if stood_s > limit_s:
+        if stood_s > limit_s and not is_late:
             self._over = True
             fault = f"the thread that renews the lease has stood still for {stood_s:.1f} s"
             self._on_fault(Verdict(fault, is_final=True), None)

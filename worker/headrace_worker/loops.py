@@ -86,7 +86,7 @@ class _Failures:
         """Log a failure of a new kind, wait, and let the loop recover."""
         self._count += 1
         try:
-            self._loop.pulse.fail()
+            self._loop.pulse.fail(exc)
             if (kind := _kind_of(exc)) != self._known:
                 self._known = kind
                 self._log(exc)

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace import RunError
 from headrace.codec import RunState
-from headrace_worker.errors import Abort, RetryAfter
+from headrace_worker.errors import Abort, RetryAfter, RunControl
 from headrace_worker.retry import Retry
 
 MAX_TRACEBACK = 8_192
@@ -125,13 +125,40 @@ def after_exception(
     exc: BaseException, *, timed_out: bool, retry: Retry, state: RunState, draw: Callable[[], float]
 ) -> Failed | TimedOut | RetryLater:
     """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
-    error, kind = error_of(exc), type(exc)  # isinstance would ask the exception's own code for its class
-    if issubclass(kind, Abort) or state.attempt >= retry.max_attempts:
+    error = error_of(exc)
+    control = _control_of(exc)
+    if isinstance(control, Abort) or state.attempt >= retry.max_attempts:
         return TimedOut(error) if timed_out else Failed(error)
-    asks = issubclass(kind, RetryAfter)
-    delay_s: float = exc.delay_s if asks else retry.delay_s(state.attempt, draw)  # type: ignore[attr-defined]
+    delay_s = control.delay_s if isinstance(control, RetryAfter) else retry.delay_s(state.attempt, draw)
     following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
     return RetryLater(error, delay_s, following)
+
+
+def _control_of(exc: BaseException) -> RunControl | None:
+    try:
+        return _control_in(exc)
+    except BaseException:  # noqa: BLE001 - an exception's own code is asked for its class, and may raise anything
+        return None
+
+
+def _control_in(exc: BaseException) -> RunControl | None:
+    """Return what an exception, or a group of them as a TaskGroup raises, says of how the run goes on.
+
+    An Abort anywhere in a group ends the run; of several waits the longest counts.
+    """
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc if isinstance(exc, RunControl) else None
+    found: list[RunControl] = []
+    groups: list[BaseExceptionGroup[BaseException]] = [exc]
+    while groups:
+        for each in groups.pop().exceptions:
+            if isinstance(each, BaseExceptionGroup):
+                groups.append(each)
+            elif isinstance(each, RunControl):
+                found.append(each)
+    abort = next((each for each in found if isinstance(each, Abort)), None)
+    waits = [each for each in found if isinstance(each, RetryAfter)]
+    return abort or max(waits, key=lambda each: each.delay_s, default=None)
 
 
 def unknown_for_ms(state: RunState, queued_ms: int) -> int:

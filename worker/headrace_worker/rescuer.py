@@ -96,6 +96,7 @@ class Rescuer:
         streams = [protocol.events_stream(keys), *_queues_of(keys, queues)]
         found: set[str] = set()
         for stream in streams:
+            self.pulse.beat()
             with _without_group():
                 (consumers,) = await self._state.commands.run([protocol.read_consumers(stream)])
                 found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}

@@ -17,6 +17,7 @@ from math import inf
 
 import msgspec
 
+from headrace import ConnectionFailed, ServerError
 from headrace.pool import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 from headrace_worker.config import WorkerConfig
 from headrace_worker.context import current_run
@@ -35,7 +36,9 @@ _REAL_WAIT_S = 5.0
 class Pulse:
     """What one loop is at: it works, waits for what it may wait for, or fails."""
 
-    __slots__ = ("_due", "_due_since", "_failed_at", "_failing_since", "_may_take_s", "_since", "name")
+    __slots__ = (
+        "_due", "_due_since", "_failed_at", "_failing_since", "_is_refused", "_may_take_s", "_since", "name",
+    )  # fmt: skip
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -46,13 +49,16 @@ class Pulse:
         """Note that the loop has made progress and goes on."""
         self._since = self._failed_at = time.monotonic()
         self._failing_since: float | None = None
+        self._is_refused = False
         self._may_take_s = _LONGEST_CALL_S
         self._due: Callable[[], bool] | None = None
 
-    def fail(self) -> None:
+    def fail(self, exc: BaseException) -> None:
         """Note that the loop has failed and tries again."""
         self.allow(0)
         self._failed_at = self._since
+        # What the server has answered is for an operator to mend, and no other worker would fare better.
+        self._is_refused = isinstance(exc, ServerError) and not isinstance(exc, ConnectionFailed)
         if self._failing_since is None:
             self._failing_since = self._failed_at
 
@@ -79,8 +85,10 @@ class Pulse:
         self._since = time.monotonic()
         self._may_take_s = seconds + _LONGEST_CALL_S
 
-    def stands_for_s(self, now: float, since: float) -> tuple[float, float]:
-        """Return for how long the loop has made no progress, and how long it may, in seconds.
+    def stands_for_s(self, now: float, since: float) -> tuple[float, float, float]:
+        """Return for how long the loop has made no progress, how long it may, and after how long it has to end.
+
+        All in seconds; the watch has bounds of its own besides.
 
         Args:
             since: what was before does not count, as the server could not be reached or the process stood still.
@@ -88,21 +96,22 @@ class Pulse:
         if (due := self._due) is not None:
             if not due():
                 self._due_since = None
-                return 0.0, 0.0
+                return 0.0, 0.0, 0.0
             self._due_since = self._due_since or now
-            return now - max(self._due_since, since), 0.0
-        if self._failing_since is not None and self._failed_at > since:
-            # Up to its last failure: what it tries now may take its time, and go well.
-            failed_s = self._failed_at - max(self._failing_since, since)
-            return max((failed_s, 0.0), (now - max(self._since, since), self._may_take_s), key=_excess)
-        return now - max(self._since, since), self._may_take_s
+            return now - max(self._due_since, since), 0.0, 0.0
+        tries = now - max(self._since, since), self._may_take_s, self._may_take_s
+        if self._failing_since is None or self._failed_at <= since:
+            return tries
+        # Up to its last failure: what it tries now may take its time, and go well.
+        failed_s = self._failed_at - max(self._failing_since, since)
+        return max((failed_s, 0.0, inf if self._is_refused else 0.0), tries, key=_excess)
 
 
 def _never() -> bool:
     return False
 
 
-def _excess(stands_and_may: tuple[float, float]) -> float:
+def _excess(stands_and_may: tuple[float, float, float]) -> float:
     return stands_and_may[0] - stands_and_may[1]
 
 
@@ -212,11 +221,11 @@ class Watch:
         return Verdict(fault, is_final, self._stack(), held if is_over else None)
 
     def _judge_pulse(self, pulse: Pulse, now: float, since: float) -> Verdict:
-        stood_s, may_s = pulse.stands_for_s(now, since)
+        stood_s, may_s, must_end_s = pulse.stands_for_s(now, since)
         if stood_s <= max(may_s, self._config.lease_s):
             return SOUND
         fault = f"the {pulse.name} has made no progress for {stood_s:.1f} s"
-        return Verdict(fault, stood_s > max(may_s, self._config.stall_limit_s))
+        return Verdict(fault, stood_s > max(must_end_s, self._config.stall_limit_s))
 
     def _judge_runs(self, now: float, since: float) -> Verdict:
         """A run that is in hand, is not called, and never will be, or whose task is gone."""

@@ -17,7 +17,7 @@ from headrace_worker.config import WorkerConfig
 from headrace_worker.dispatcher import Dispatcher
 from headrace_worker.errors import WorkerFailed
 from headrace_worker.executor import IGNORED_CANCEL_S, Executor
-from headrace_worker.guard import Guard, describe
+from headrace_worker.guard import Guard, describe, own_task
 from headrace_worker.hand import Hand
 from headrace_worker.partition import Partition
 from headrace_worker.safe_logging import get_logger, write_directly
@@ -258,17 +258,16 @@ class _Running:
 
     async def _run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
         state = self._state
-        log.info(
-            "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
-            queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
-            **({"partitions": len(self._states)} if len(self._states) > 1 else {}),
-        )  # fmt: skip
+        self._log_start()
         if on_started is not None:
             on_started()
         canceled = False
         try:
             await state.stopping.wait()
-        except asyncio.CancelledError:  # whoever runs the worker gives up on it: it stops in order all the same
+        except asyncio.CancelledError as exc:  # whoever runs the worker gives up on it: it stops in order all the same
+            if self._on_fault is not None:  # nobody does in a process of its own: a life is to be counted for that
+                state.guard.break_off("the worker's own task", exc)
+                await asyncio.Event().wait()
             canceled = True
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()  # or timeouts within the stop would be taken for this cancellation
@@ -276,14 +275,26 @@ class _Running:
             for each in self._states:
                 each.stopping.set()
         log.info("worker stops", worker=state.name, in_hand=len(self._hand.held))
-        await asyncio.gather(*(partition.end_reads() for partition in self._partitions))
+        await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
-        await asyncio.gather(*(partition.leave() for partition in self._partitions))
+        await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))
         log.info("worker stopped", worker=state.name)
         if self._fault:
             raise WorkerFailed(self._fault)
         if canceled:
             raise asyncio.CancelledError
+
+    def _log_start(self) -> None:
+        state = self._state
+        log.info(
+            "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
+            queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
+            **({"partitions": len(self._states)} if len(self._states) > 1 else {}),
+        )  # fmt: skip
+        if not (state.app.jobs or state.app.dispatch_only):
+            log.warning(
+                "app has no jobs: its worker only dispatches; dispatch_only=True if it shall", app=state.app.name
+            )
 
     async def _drain(self) -> None:
         """Runs in hand end by themselves within the grace, or are told to."""

@@ -84,8 +84,8 @@ class _WithoutName(Exception, metaclass=_Nameless):
 class _WithoutParts(Exception):
     """Raises when it is asked for its cause, its notes or its class."""
 
-    @property
-    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __cause__(self) -> BaseException | None:
         raise KeyboardInterrupt
 
     @property
@@ -199,7 +199,7 @@ class _Output(dict[str, int]):
     def items(self) -> Any:
         raise_fault(self.fault)
 
-    __iter__ = __reduce__ = __len__ = items  # type: ignore[assignment]
+    __iter__ = __reduce__ = __len__ = items
 
 
 class _Convertible:
@@ -220,7 +220,9 @@ class _Convertible:
 @app.job(id="output", trigger=event_trigger("output"), retry=_ONCE)
 async def output(payload: str) -> Any:
     kind, _, fault = payload.partition(" ")
-    return {"dict": _Output, "object": _Convertible, "set": lambda fault: {_Hashed(fault)}}[kind](fault)
+    if kind == "set":
+        return {_Hashed(fault)}
+    return _Output(fault) if kind == "dict" else _Convertible(fault)
 
 
 class _Hashed(_Convertible):

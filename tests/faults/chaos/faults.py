@@ -169,8 +169,8 @@ def _ordered(name: str, shortest_s: float, longest_s: float, at_most: int = 1_00
         yield (post.pid,)
 
 
-_ordered("loop ended", 1.0, 1.0, at_most=3)
-_ordered("event loop blocked", 5 * LEASE_S, 5 * LEASE_S, at_most=2)
+_ordered("loop ended", 1.0, 1.0, at_most=2)
+_ordered("event loop blocked", 5 * LEASE_S, 5 * LEASE_S, at_most=1)
 _ordered("threads refused", 1.0, 3.0)
 _ordered("descriptors refused", 1.0, 3.0)
 _ordered("memory refused", 1.0, 3.0)
@@ -188,8 +188,8 @@ def _sent(name: str, event: str, at_most: int) -> None:
         yield ()
 
 
-_sent("job blocks for good", "blockade", 2)
-_sent("job exits", "quitter", 2)
+_sent("job blocks for good", "blockade", 1)
+_sent("job exits", "quitter", 1)
 _sent("job stops the loop", "stopper", 5)
 _sent("job cancels all tasks", "canceller", 5)
 

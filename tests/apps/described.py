@@ -84,17 +84,10 @@ class _WithoutName(Exception, metaclass=_Nameless):
 class _WithoutParts(Exception):
     """Raises when it is asked for its cause, its notes or its class."""
 
-    @property
-    def __cause__(self) -> BaseException | None:  # type: ignore[override]
-        raise KeyboardInterrupt
-
-    @property
-    def __notes__(self) -> list[str]:  # type: ignore[override]
-        raise SystemExit(0)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        raise PanicException("no class")
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("__cause__", "__context__", "__notes__", "__class__", "__traceback__"):
+            raise PanicException(f"no {name}")
+        return super().__getattribute__(name)
 
 
 def _cycle() -> BaseException:
@@ -220,7 +213,9 @@ class _Convertible:
 @app.job(id="output", trigger=event_trigger("output"), retry=_ONCE)
 async def output(payload: str) -> Any:
     kind, _, fault = payload.partition(" ")
-    return {"dict": _Output, "object": _Convertible, "set": lambda fault: {_Hashed(fault)}}[kind](fault)  # type: ignore[no-untyped-call]
+    if kind == "set":
+        return {_Hashed(fault)}
+    return _Output(fault) if kind == "dict" else _Convertible(fault)
 
 
 class _Hashed(_Convertible):

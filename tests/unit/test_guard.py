@@ -171,6 +171,7 @@ def test_what_can_t_be_told_on_is_noted_all_the_same() -> None:
 async def test_a_run_can_t_cancel_the_worker_s_own_tasks() -> None:
     """The worker can; and a run can cancel those of runs."""
     own, run = own_task(asyncio.sleep(60)), run_task(_sleep())
+    await asyncio.sleep(0)
     with in_a_run():
         assert not own.cancel()
         assert run.cancel()
@@ -184,6 +185,24 @@ async def test_a_run_can_t_cancel_the_worker_s_own_tasks() -> None:
 
 async def _sleep() -> None:
     await asyncio.sleep(60)
+
+
+async def test_a_run_that_is_cancelled_before_it_begins_begins() -> None:
+    """And is cancelled then: a task that never began would come to no outcome."""
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("began")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            steps.append("ended")
+
+    task = run_task(work())
+    task.cancel()
+    await asyncio.wait([task])
+    assert steps == ["began", "ended"]
+    assert task.cancelled()
 
 
 async def test_nothing_cancels_a_lasting_task() -> None:

@@ -1,4 +1,4 @@
-"""All that goes on by itself in the worker is started by the guard, so that its end is known."""
+"""All that goes on by itself is started by a module that is there for it, so that its end is known."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ STARTERS = frozenset(
     }
 )  # fmt: skip
 """What starts something that goes on by itself, by its name."""
+STARTING = ("guard.py", "background.py")
+"""The modules that are there to start things: in a worker, and in what is around workers."""
 ELSEWHERE = {
     "process.py:_run_to_end:add_done_callback": "the end of the worker's own task ends the loop",
     "process.py:submit:add_done_callback": "of functions of jobs, which asyncio itself hands over; it counts them",
     "demo/stage.py:_send_and_watch:ensure_future": "of the demo, which is watched by a person",
-    "background.py:call_on_loop:call_soon_threadsafe": "of processes without a worker, which have no guard",
-    "background.py:start_task:ensure_future": "as above; work that fails is started again",
-    "background.py:start_thread:Thread": "as above",
-    "child.py:__init__:add_reader": "a supervisor's; the reader raises nothing",
-    "log_writer.py:_start_thread:start_new_thread": "log lines, which nothing depends on",
-    "log_writer.py:_write_beside:start_new_thread": "as above",
-    "safe_logging.py:put:start_new_thread": "as above",
-    "testing.py:run_until_settled:to_thread": "in a program of tests",
+    "child.py:__init__:add_reader": "the line of a supervised process; what it reads can't fail",
+    "log_writer.py:_start_thread:start_new_thread": "writes lines, and is started again where it has ended",
+    "log_writer.py:_write_beside:start_new_thread": "writes one line beside a writer that stands still",
+    "safe_logging.py:put:start_new_thread": "writes last words, where nothing else may be left",
+    "testing.py:run_until_settled:to_thread": "in the event loop of a test",
 }
 """Where else something is started, and why."""
 
@@ -44,12 +43,12 @@ def starts_in(tree: ast.AST, within: str = "") -> Iterator[tuple[str, str]]:
         yield from starts_in(node, inner)
 
 
-def test_everything_is_started_by_the_guard() -> None:
+def test_everything_is_started_where_its_end_is_known() -> None:
     """But for what is listed, with its reason; and what is listed is there."""
     found = {
         f"{path.relative_to(FOLDER)}:{function}:{name}"
         for path in FOLDER.rglob("*.py")
-        if path.name != "guard.py"
+        if path.name not in STARTING
         for function, name in starts_in(ast.parse(path.read_text()))
     }
     assert sorted(found - set(ELSEWHERE)) == []

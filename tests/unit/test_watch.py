@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from headrace import ServerError
 from headrace.codec import RunState
 from headrace.keys import Keys
 from headrace_worker import WorkerConfig, protocol
@@ -245,6 +246,16 @@ async def test_a_loop_that_fails_for_as_long_as_the_bound(scene: _Scene) -> None
         scene.pass_time(1)
         verdict = scene.judge()
         assert (bool(verdict.fault), verdict.is_final) == (second > LEASE_S, second > STALL_S)
+
+
+async def test_a_loop_whose_calls_are_refused_costs_no_life(scene: _Scene) -> None:
+    """That is for an operator to mend: the worker gives up its seat, and lives."""
+    for _ in range(60):
+        scene.pulse.fail(ServerError("NOPERM"))
+        scene.pass_time(1)
+    verdict = scene.judge()
+    assert "fetcher" in verdict.fault
+    assert not verdict.is_final
 
 
 async def test_a_loop_that_works_again_has_failed_for_nothing(scene: _Scene) -> None:

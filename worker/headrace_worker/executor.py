@@ -177,6 +177,8 @@ class Executor:
 
     async def _attempt(self, held: Held) -> Outcome:
         delivery = held.delivery
+        if held.cause == "released":  # before it began
+            return Released()
         job = self._jobs.get(delivery.job_id)
         if delivery.state.lost >= self._state.config.max_lost:
             return outcomes.lost(delivery.state)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -48,6 +49,17 @@ class _LastingTask(OwnTask[T]):
         return False
 
 
+class _RunTask(asyncio.Task[None]):
+    """The task of one run. It begins, whoever cancels it before: a task that never began would come to no outcome."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Ask the task to end, once it has begun."""
+        if inspect.getcoroutinestate(self.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
+            self.get_loop().call_soon(super().cancel, msg)
+            return True
+        return super().cancel(msg)
+
+
 def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.Task[T]:
     """Start a task whose result or exception the caller awaits.
 
@@ -64,7 +76,7 @@ def lasting_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 def run_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Start the task of one run, at once where Python can. A job may cancel it, as any task of its own."""
-    return asyncio.Task(work, loop=asyncio.get_running_loop(), **_EAGERLY)
+    return _RunTask(work, loop=asyncio.get_running_loop(), **_EAGERLY)
 
 
 def is_end(exc: BaseException) -> bool:

@@ -7,11 +7,10 @@ that an exception from outside has ended is never replaced, and at its end Pytho
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 from headrace_worker.forks import fork
@@ -143,8 +142,7 @@ class _Thread:
 
     def __init__(self, on_done: Callable[[_Thread, ThreadCall], None]) -> None:
         self._on_done = on_done
-        self._wake = threading.Lock()  # made in C: no exception from outside can come in the midst of its steps
-        self._wake.acquire()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._call: ThreadCall | None = None
         self._ended: ThreadCall | None = None
         self._has_run = False
@@ -155,8 +153,7 @@ class _Thread:
         self._is_over = call is None
         self._has_run = False
         self._call = call
-        with contextlib.suppress(RuntimeError):  # an interruption has kept the thread from its last wait
-            self._wake.release()
+        self._wake.put(None)
 
     def run(self) -> None:
         """Execute calls until the thread is told to end."""
@@ -170,7 +167,7 @@ class _Thread:
         while not self._is_over:
             try:
                 if self._ended is None and self._call is None:
-                    self._wake.acquire()
+                    self._wake.get()
                 self._execute()
             except BaseException as exc:  # noqa: BLE001 - it was meant for a function that has ended
                 if (call := self._call) is not None and self._has_run:

@@ -125,12 +125,19 @@ def after_exception(
     exc: BaseException, *, timed_out: bool, retry: Retry, state: RunState, draw: Callable[[], float]
 ) -> Failed | TimedOut | RetryLater:
     """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
-    error, control = error_of(exc), _control_in(exc)
+    error, control = error_of(exc), _control_of(exc)
     if isinstance(control, Abort) or state.attempt >= retry.max_attempts:
         return TimedOut(error) if timed_out else Failed(error)
     delay_s = control.delay_s if isinstance(control, RetryAfter) else retry.delay_s(state.attempt, draw)
     following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
     return RetryLater(error, delay_s, following)
+
+
+def _control_of(exc: BaseException) -> RunControl | None:
+    try:
+        return _control_in(exc)
+    except BaseException:  # noqa: BLE001 - an exception's own code is asked for its class, and may raise anything
+        return None
 
 
 def _control_in(exc: BaseException) -> RunControl | None:

@@ -74,9 +74,11 @@ class Executor:
         """The run is in hand and executes."""
         held = Held(delivery, name, time.monotonic())
         self._hand.take(held)
+        work = self._run(held)
         try:
-            task = run_task(self._run(held))
+            task = run_task(work)
         except BaseException:  # no memory for it: the run is found in this worker's hands, and started then
+            work.close()  # or a task that is there all the same would start it, too
             self._hand.drop(held)
             raise
         if not task.done():

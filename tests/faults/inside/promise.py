@@ -27,6 +27,7 @@ _FAULTS = {
     "memory": ("MemoryError", "NotSealed", "UnencodableOutput", "Undescribed"),
     "base": ("tests.faults.inside.fault.Injected", "NotSealed", "UnencodableOutput", "Undescribed"),
     "never": ("TimeoutError",),
+    "late": ("RuntimeError", "NotSealed", "UnencodableOutput", "Undescribed"),
 }
 """How the error of a run says that its attempts have failed by the fault."""
 _EXPECTED_OF = {f"{APP}/{job}": status for jobs in EXPECTED.values() for job, status in jobs.items()}

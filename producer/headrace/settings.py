@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,36 +16,54 @@ from headrace.calls import Retention
 from headrace.errors import ConfigurationError
 from headrace.event import Event, SentEvent
 from headrace.faults import translate
+from headrace.keys import check_name
 from headrace.operations import Plan
 from headrace.outgoing import SendOptions
-from headrace.partitions import Partitions
+from headrace.partitions import Partitions, check_partitions
 from headrace.seal import PayloadCodec, Seal
+from headrace.urls import read_url
 
 
 def resolve_url(url: str | None) -> str:
-    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set."""
-    found = url or os.environ.get("HEADRACE_URL", "")
+    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set, or what is wrong."""
+    if url is not None and url != "":
+        read_url(url)
+        return url
+    found = os.environ.get("HEADRACE_URL", "").strip()
     if not found:
         raise ConfigurationError(
             "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
             "for one on this machine, `headrace dev` starts its own and prints its URL"
         )
+    with _named("HEADRACE_URL"):
+        read_url(found)
     return found
 
 
 def resolve_namespace(namespace: str | None) -> str:
     """Returns the namespace given, or HEADRACE_NAMESPACE, or `default`."""
-    return namespace or os.environ.get("HEADRACE_NAMESPACE", "") or "default"
+    if namespace is not None and namespace != "":
+        return check_name("namespace", namespace)
+    with _named("HEADRACE_NAMESPACE"):
+        return check_name("namespace", os.environ.get("HEADRACE_NAMESPACE", "") or "default")
 
 
 def resolve_partitions(partitions: int | None) -> int:
     """Returns the number given, or HEADRACE_PARTITIONS, or 1; raises ConfigurationError for what is no number."""
     if partitions is not None:
-        return partitions
-    found = os.environ.get("HEADRACE_PARTITIONS", "") or "1"
-    if not found.isdecimal():
-        raise ConfigurationError(f"HEADRACE_PARTITIONS is {found!r}, which is no number of partitions")
-    return int(found)
+        return check_partitions(partitions)
+    found = os.environ.get("HEADRACE_PARTITIONS", "").strip() or "1"
+    with _named("HEADRACE_PARTITIONS"):
+        return check_partitions(int(found) if re.fullmatch("[0-9]{1,9}", found) else found)
+
+
+@contextmanager
+def _named(variable: str) -> Iterator[None]:
+    """Say of what is wrong with a setting that it stands in a variable of the environment."""
+    try:
+        yield
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{variable} in the environment: {exc}") from None
 
 
 def resolve(namespace: str | None, partitions: int | None) -> Partitions:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import AsyncClient, ConfigurationError, ConnectionFailed, Event, ServerNotReady
+from headrace import AsyncClient, ConfigurationError, ConnectionFailed, Event, LoginRefused, ServerNotReady
 from headrace_worker import App, event_trigger
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
@@ -127,6 +127,6 @@ def test_users_of_sentinels_and_servers_are_apart(watched: Watched, kind: Kind) 
     options = "?sentinel_username=finder&sentinel_password=wrong"
     with (
         open_client(kind, watched.url(userinfo="web:p%40ss@", options=options), attempts=1) as client,
-        pytest.raises(ConnectionFailed, match="invalid username-password"),
+        pytest.raises(LoginRefused, match="do not take the sentinel_username and sentinel_password"),
     ):
         client.send_event(Event("work"))

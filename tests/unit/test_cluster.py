@@ -34,10 +34,13 @@ class Nodes:
         self.waits: list[float] = []
         self.answers: dict[str, list[Any]] = {}
         self.away: set[str] = set()
+        self.maps: dict[str, Any] = {}
 
     def _answer(self, node: str, command: Command) -> Any:
         self.asked.append((node, command))
         if command[:2] == ("CLUSTER", "SLOTS"):
+            if node in self.maps:
+                return self.maps[node]
             if self.slots is not None:
                 return self.slots
             host, _, port = self.owner.partition(":")
@@ -255,3 +258,78 @@ def test_a_cluster_has_one_database() -> None:
     with pytest.raises(ConfigurationError, match="a cluster has database 0 only") as caught:
         cluster_of("redis+cluster://u:secret@h1/3")
     assert "secret" not in str(caught.value)
+
+
+def slots_by(master: str, *ids: str) -> list[Any]:
+    """What a node says whose cluster has these ids, and this master alone for all slots."""
+    host, _, port = master.partition(":")
+    return [[0, 16_383, [host.encode(), int(port), ids[0].encode()], *([b"r", 9, each.encode()] for each in ids[1:])]]
+
+
+@pytest.mark.parametrize("seeds", [f"{A},{B}", f"{B},{A}", f"{A},{B},{C}"])
+def test_a_seed_with_a_cluster_of_its_own_is_not_believed(seeds: str) -> None:
+    """It was taken out; the cluster that more seeds belong to, or that has more nodes, is the one that is meant."""
+    for _ in range(20):
+        nodes = Nodes()
+        nodes.maps = {A: slots_by(A, "a", "c"), B: slots_by(B, "b"), C: slots_by(A, "a", "c")}
+        assert nodes.run([get()], cluster_of(f"redis+cluster://{seeds}")) == [(A, "GET", KEY, 0)]
+
+
+def test_seeds_of_different_clusters_are_a_wrong_setting() -> None:
+    """Where neither is more than the other, none is taken for the right one."""
+    nodes = Nodes()
+    nodes.maps = {A: slots_by(A, "a"), B: slots_by(B, "b")}
+    with pytest.raises(ConfigurationError, match="are nodes of different clusters"):
+        nodes.run([get()], cluster_of(f"redis+cluster://{A},{B}"))
+    assert nodes.commands == []
+
+
+def test_seeds_that_the_first_map_names_are_not_asked() -> None:
+    """The cluster is asked once by each client."""
+    nodes = Nodes()
+    nodes.maps = {A: slots_by(A, "a"), B: slots_by(A, "a")}
+    nodes.maps[A][0].append([b"b", 2, b"b"])
+    nodes.maps[B][0].append([b"b", 2, b"b"])
+    nodes.run([get()], cluster_of(f"redis+cluster://{A},{B}"))
+    assert len(nodes.asked) == 2
+
+
+def test_a_map_of_strangers_is_not_believed_later_either() -> None:
+    """As long as one node answers that knows one which is known; a cluster that was replaced as a whole is."""
+    nodes, cluster = Nodes(), cluster_of(f"redis+cluster://{A},{B}")
+    nodes.maps = {A: slots_by(A, "a", "c"), B: slots_by(A, "a", "c"), "r:9": slots_by(A, "a", "c")}
+    nodes.run([get()], cluster)
+    nodes.maps[B] = slots_by(B, "b")
+    for _ in range(10):
+        cluster.forget()
+        assert nodes.run([get()], cluster) == [(A, "GET", KEY, 0)]
+    nodes.maps = {A: slots_by(A, "x"), B: slots_by(A, "x"), "r:9": slots_by(A, "x")}
+    cluster.forget()
+    assert nodes.run([get()], cluster) == [(A, "GET", KEY, 0)]
+
+
+def test_a_node_whose_map_does_not_work_is_asked_last() -> None:
+    """It may not know yet that a master has failed; once its map works it is asked like the others."""
+    nodes, cluster = Nodes(), cluster_of(f"redis+cluster://{A},{B},{C}")
+    stale, fresh = slots_by("gone:4", "a", "b", "c"), slots_by(A, "a", "b", "c")
+    nodes.maps, nodes.away = {A: stale, B: stale, C: stale, "r:9": stale}, {"gone:4"}
+    with pytest.raises(ConnectionFailed):
+        nodes.run([get()], cluster, attempts=1)
+    *_, (teller, _) = (asked for asked in nodes.asked if asked[1][0] == "CLUSTER")
+    nodes.maps |= {node: fresh for node in (A, B, C, "r:9") if node != teller}
+    for _ in range(10):
+        nodes.asked.clear()
+        assert nodes.run([get()], cluster, attempts=1) == [(A, "GET", KEY, 0)]
+        assert teller not in [node for node, command in nodes.asked if command[0] == "CLUSTER"]
+        cluster.forget()
+
+
+def test_a_call_that_may_have_been_carried_out_before_says_so() -> None:
+    """Also where the last attempt was refused."""
+    lost = ConnectionFailed("cut")
+    lost.mark_may_be_done("the call was sent, and nothing is known")
+    nodes, cluster = Nodes(), cluster_of(f"redis+cluster://{A}")
+    nodes.answers[A] = [lost, OutOfMemory("full")]
+    with pytest.raises(OutOfMemory, match="an attempt before was sent") as caught:
+        nodes.run([get()], cluster)
+    assert caught.value.may_be_done

@@ -6,6 +6,7 @@ again what the read found. `Client` and `AsyncClient` both run these plans and d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -282,7 +283,10 @@ def seconds(timeout: float | timedelta) -> float:
     given: object = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:  # as NaN is not
         raise InvalidArgument("timeout", f"must be seconds >= 0 or a timedelta, not {timeout!r}")
-    return float(given)
+    try:
+        return float(given)
+    except OverflowError:
+        return math.inf
 
 
 def _text(field: str, value: object) -> str:

@@ -15,7 +15,7 @@ from tests.support.clients import Kind, open_client
 
 ODD: list[Any] = [
     None, b"x", 1, -1, 0, 10**400, 1.5, math.nan, math.inf, -math.inf, "", "x", "a\0b", "\ud800", "x" * 5_000, [], {},
-    object(), datetime(1, 1, 1), datetime(9999, 12, 31), datetime.min.replace(tzinfo=UTC),
+    object(), datetime(1, 1, 1), datetime(9999, 12, 31), datetime.min.replace(tzinfo=UTC),  # noqa: DTZ001
     datetime(9999, 12, 30, tzinfo=timezone(timedelta(hours=-14))), timedelta.max, timedelta.min, timedelta(0),
     Decimal(1), True, {"name": "x"}, Event("x"), len, type, (1, 2), {1}, "e:a/b", "1-1", "1-1~5", "9" * 30 + "-1",
 ]  # fmt: skip

@@ -38,6 +38,10 @@ chaos: $(VENV)/.dev  ## Play faults of every kind under load and check what came
 	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(DOCS),--docs)
 
+.PHONY: inject
+inject: $(VENV)/.dev  ## Let each function inside a worker fail, in turn, and check what came of it; PLACE='lease:*' KIND=never-once
+	@$(BIN)/python -m tests.faults.inside $(if $(PLACE),--place '$(PLACE)') $(if $(KIND),--kind "$(KIND)") $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(VENV)/.dev  ## Feed the readers of stored bytes what a fuzzer makes up; DURATION=60
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(PIP) install --only-binary :all: "atheris>=3" || \
@@ -84,7 +88,7 @@ PEERS := taskiq saq arq streaq dramatiq celery huey rq
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and what was built
-	@rm -rf $(VENV) .bench .chaos .fuzz .matrix .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf $(VENV) .bench .chaos .fuzz .inject .matrix .headrace .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
 	@rm -rf .coverage .coverage.* producer/dist worker/dist
 	@find producer worker tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -6,10 +6,14 @@ skip. A test that pauses, kills or fills a server, or changes its settings, take
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
 import signal
+import sys
+import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,9 @@ import pytest
 import redis as redis_py
 import structlog
 
+from headrace_worker import safe_logging
 from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.log_writer import LOSSES
 from headrace_worker.server_binary import find_binary
 from tests.support.leaks import find_foreign_keys, find_leaks
 from tests.support.processes import Processes
@@ -86,9 +92,13 @@ def server(server_binary: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(autouse=True)
 def _logs_are_as_they_were() -> Iterator[None]:
-    """A test that configures logging does so for itself alone."""
+    """A test that configures logging does so for itself alone, and gets no lines of the test before it."""
+    reports = logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook
     yield
+    safe_logging.flush(5)
+    LOSSES.told = LOSSES.lines
     structlog.reset_defaults()
+    logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook = reports
 
 
 @pytest.fixture(autouse=True)

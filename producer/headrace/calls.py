@@ -161,7 +161,7 @@ def _due_ms(when: str, now_ms: int) -> int:
 
 def _read_duplicate(
     keys: Keys, event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None
-) -> SentEvent | DamagedRecord:
+) -> SentEvent | EventConflict | DamagedRecord:
     """Returns what was sent before, or says that it can't be read: another event of the call is none the worse."""
     try:
         with _said_of(keys, event.event_id):
@@ -170,13 +170,17 @@ def _read_duplicate(
         return exc
 
 
-def _decode_duplicate(event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None) -> SentEvent:
+def _decode_duplicate(
+    event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None
+) -> SentEvent | EventConflict:  # fmt: skip
     header = records.decode_header(header_text)
     delivered = codec.from_millis(header.delivered_ms) if header.delivered_ms else None
     due = codec.from_millis(header.due_ms) if header.due_ms else None
     if not body:  # retention=0 dropped the contents; what was sent now is the best answer there is
-        return event.sent(deliver_at=due, delivered_at=delivered, duplicate=True)
+        return event.sent(deliver_at=due, delivered_at=delivered, duplicate=True, status=header.status)
     stored = codec.decode_event(body)
+    if (stored.n, stored.s) != (event.name, event.event.source) and event.id_kind != "d":
+        return EventConflict(event.event_id, status=header.status)
     payload, context = codec.decode_contents(stored, event.event_id, seal)
     return SentEvent(
         id=event.event_id,
@@ -187,6 +191,7 @@ def _decode_duplicate(event: Outgoing, header_text: bytes, body: bytes, seal: Se
         deliver_at=due,
         delivered_at=delivered,
         duplicate=True,
+        status=header.status,
     )
 
 

@@ -42,7 +42,7 @@ class Client(Settings):
         """The event is with the server: on its way to every job that it matches, or waiting for its time.
 
         Sending an id again while it is delayed replaces payload, context and due time; once it is delivered or
-        canceled nothing happens and the answer's `duplicate` is true.
+        canceled nothing happens, the answer's `duplicate` is true, and its `status` says which.
 
         Args:
             event: an Event, or a mapping with the same keys.
@@ -57,7 +57,7 @@ class Client(Settings):
 
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
-            EventConflict: the id is delayed under another name or source; nothing changed.
+            EventConflict: the id is known under another name or source; nothing changed.
             OutOfMemory: the server is full; nothing was sent.
             ConnectionFailed: the server was not reached in all attempts; whether the event arrived is not
                 known, and sending it again with the same id can't deliver it twice.

@@ -12,6 +12,7 @@ An outcome is a msgpack array of error and output, or msgpack's bytes where it i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ import msgspec
 from headrace.errors import SealedEvent, UndecodableEvent
 from headrace.event import DEFAULT_SOURCE, RunError, RunStatus
 from headrace.seal import NO_CODEC, Seal, Sealed
+from headrace.values import check_depth
+from headrace.values import encoder as _encoder
 
 FORMAT: Final = 1
 SEALED_FORMAT: Final = 2
@@ -35,6 +38,8 @@ _MICROSECOND = timedelta(microseconds=1)
 MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 """The range of a datetime in UTC."""
+MAX_MILLIS: Final = MAX_MICROS // 1000
+"""The last millisecond that a datetime can say; what is rounded up may come to no more."""
 
 STATUS_OF: dict[str, RunStatus] = {
     "q": "queued",
@@ -49,7 +54,7 @@ STATUS_OF: dict[str, RunStatus] = {
 STATUS_LETTER: dict[str, str] = {status: letter for letter, status in STATUS_OF.items()}
 
 
-class _Outgoing(msgspec.Struct, omit_defaults=True):
+class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
     """The order of the first three is part of the format: the send script compares them as bytes."""
 
     v: int
@@ -73,10 +78,18 @@ class StoredEvent(msgspec.Struct, gc=False):
     a: str | None = None
 
 
-_encoder = msgspec.msgpack.Encoder()
+class _Outline(msgspec.Struct, gc=False):
+    """What tells that an event begins here: all else of it is passed over."""
+
+    v: int
+
+
 _event_decoder = msgspec.msgpack.Decoder(StoredEvent)
+_outlines_decoder = msgspec.msgpack.Decoder(list[_Outline])
 _any_decoder = msgspec.msgpack.Decoder()
 _outcome_decoder = msgspec.msgpack.Decoder(tuple[RunError | None, Any])
+_OUTPUT_AT: Final = len(msgspec.msgpack.encode((None, None))) - 1
+"""Where the output begins in an outcome without an error."""
 _bytes_decoder = msgspec.msgpack.Decoder(bytes)
 _BYTES_MARKS = frozenset({0xC4, 0xC5, 0xC6})
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
@@ -98,12 +111,33 @@ def from_millis(millis: int) -> datetime:
 
 
 def encode_event(name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None) -> bytes:
-    """Returns an event as it travels.
-
-    Raises:
-        TypeError, ValueError, OverflowError, RecursionError: a value that msgpack can't carry.
-    """
+    """Returns an event as it travels; raises whatever a value that can't be carried does."""
     return _encoder.encode(_Outgoing(FORMAT, name, source, timestamp_us, payload, context, account))
+
+
+def check_event(body: bytes, *, whole: bool) -> None:
+    """Raises where an encoded event has what some worker could not read: by its depth, or as it was encoded before.
+
+    Args:
+        whole: every value is decoded, which takes longer than it took to encode them; otherwise they are passed over.
+    """
+    event = _event_decoder.decode(body)
+    for raw in (event.p, event.c):
+        check_depth(raw)
+        if whole:
+            _any_decoder.decode(raw)
+
+
+def are_whole(bodies: Sequence[bytes]) -> bool:
+    """Returns whether each encoded event is one whole value, as it is not where a Raw in it was none.
+
+    All are passed over at once, in a fraction of the time that it took to encode them.
+    """
+    try:
+        _outlines_decoder.decode(b"".join((b"\xdd", len(bodies).to_bytes(4, "big"), *bodies)))
+    except _UNREADABLE:
+        return False
+    return True
 
 
 def identity_length(name: str, source: str) -> int:
@@ -203,7 +237,11 @@ def encode_outcome(error: RunError | None, output: Any) -> bytes:
     """Returns what a run's field holds after its first line; raises as `encode_event` does."""
     if error is None and output is None:
         return b""
-    return _encoder.encode((error, output))
+    blob = _encoder.encode((error, output))
+    if output is not None and error is None:
+        _outcome_decoder.decode(blob)
+        check_depth(msgspec.Raw(blob[_OUTPUT_AT:]))
+    return blob
 
 
 def seal_outcome(blob: bytes, run: str, seal: Seal) -> bytes:

@@ -5,7 +5,7 @@
     ├── InvalidArgument         an argument breaks a rule; nothing was done
     │   └── InvalidEvent        an event or an option of its send does; nothing of the call was sent
     │       └── EventTooLarge
-    ├── EventConflict           the id belongs to a delayed event with another name or source
+    ├── EventConflict           the id belongs to an event with another name or source
     ├── NotFound
     │   ├── EventNotFound
     │   ├── RunNotFound
@@ -87,17 +87,18 @@ class EventTooLarge(InvalidEvent):
 
 
 class EventConflict(HeadraceError):
-    """The id belongs to a delayed event with another name or source, which stays as it was.
+    """The id belongs to an event with another name or source, which stays as it was.
 
-    `sent` holds what the other events of the same call became.
+    `status` says where that one is in its life, `sent` holds what the other events of the same call became.
     """
 
-    def __init__(self, event_id: str, sent: object = ()) -> None:
+    def __init__(self, event_id: str, sent: object = (), status: str = "delayed") -> None:
         self.event_id = event_id
         self.sent = sent
+        self.status = status
+        way_out = "cancel it first, or use another id" if status == "delayed" else "use another id"
         super().__init__(
-            f"event {event_id!r} is already delayed under another name or source and was left unchanged; "
-            "cancel it first, or use another id"
+            f"event {event_id!r} is already {status} under another name or source and was left unchanged; {way_out}"
         )
 
 

@@ -46,6 +46,7 @@ class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
         duplicate: the id was known and delivered or canceled: nothing happened, and the other fields are
             what is stored.
         replicas: how many replicas have it, if the send asked (`wait_replicas`); otherwise None.
+        status: where the event is in its life. A duplicate that is `canceled` will reach no job.
     """
 
     id: str
@@ -57,6 +58,7 @@ class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
     delivered_at: datetime | None
     duplicate: bool = False
     replicas: int | None = None
+    status: EventStatus = "delivered"
 
 
 class RunError(msgspec.Struct, frozen=True, array_like=True):

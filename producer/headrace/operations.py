@@ -6,7 +6,6 @@ again what the read found. `Client` and `AsyncClient` both run these plans and d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -32,6 +31,7 @@ from headrace.event import FAILED_STATUSES, DeadEntry, EventRecord, RunRecord, R
 from headrace.ids import split_run_id
 from headrace.keys import Keys
 from headrace.listings import Plan, list_dead, list_runs, named, read_place
+from headrace.moments import seconds_of
 from headrace.outgoing import Outgoing, Replicas
 from headrace.pages import read_dead_entry
 from headrace.partitions import Partitions
@@ -280,13 +280,10 @@ def _queued_again(run: RunRecord, status: RunStatus) -> RunRecord:
 
 def seconds(timeout: float | timedelta) -> float:
     """Returns how long to wait, in seconds; raises InvalidArgument."""
-    given: object = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:  # as NaN is not
+    given = seconds_of(timeout)
+    if given is None or not given >= 0:  # as NaN is not
         raise InvalidArgument("timeout", f"must be seconds >= 0 or a timedelta, not {timeout!r}")
-    try:
-        return float(given)
-    except OverflowError:
-        return math.inf
+    return given
 
 
 def _text(field: str, value: object) -> str:

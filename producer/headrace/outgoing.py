@@ -14,20 +14,21 @@ import msgspec
 
 from headrace import codec
 from headrace.errors import EventTooLarge, InvalidEvent
-from headrace.event import Event, SentEvent
+from headrace.event import Event, EventStatus, SentEvent
 from headrace.ids import new_event_ids
+from headrace.moments import MAX_DURATION_S, aware_moment, seconds_of
 from headrace.seal import Seal
+from headrace.values import MAX_DEPTH, find_fault, is_carried, may_be_deep
 
 MAX_EVENT_BYTES = 1_048_576
 MAX_TEXT = 256
 _FIELDS = frozenset(Event.__struct_fields__)
-_MAX_DELAY_S = 100 * 366 * 86_400
 _MAX_REPLICAS = 1_000
 _MAX_REPLICAS_WAIT_S = 5.0
 """Well below the time after which an answer that does not come is taken for a lost line."""
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One event, checked and encoded.
 
     Attributes:
@@ -48,7 +49,12 @@ class Outgoing(msgspec.Struct, frozen=True):
     ordering_key: str = ""
 
     def sent(
-        self, *, deliver_at: datetime | None = None, delivered_at: datetime | None = None, duplicate: bool = False
+        self,
+        *,
+        deliver_at: datetime | None = None,
+        delivered_at: datetime | None = None,
+        duplicate: bool = False,
+        status: EventStatus | None = None,
     ) -> SentEvent:
         """Returns the answer to the caller, with the event as the caller gave it."""
         return SentEvent(
@@ -60,6 +66,7 @@ class Outgoing(msgspec.Struct, frozen=True):
             deliver_at=deliver_at,
             delivered_at=delivered_at,
             duplicate=duplicate,
+            status=status or ("delivered" if deliver_at is None else "delayed"),
         )
 
 
@@ -87,24 +94,22 @@ def _check_text(field: str, value: object, index: int | None) -> str:
 
 
 def _check_aware(field: str, value: object, index: int | None) -> datetime:
-    if not isinstance(value, datetime):
-        raise InvalidEvent(field, f"must be a datetime, not {type(value).__name__}", index)
-    if value.utcoffset() is None:
-        reason = "is a naive datetime; give it a time zone, such as datetime.now(timezone.utc)"
-        raise InvalidEvent(field, reason, index)
-    if not codec.MIN_MICROS <= codec.to_micros(value) <= codec.MAX_MICROS:
-        raise InvalidEvent(field, f"is outside the years 1 to 9999 in UTC: {value}", index)
-    return value
+    """Returns the datetime as one of Python's own, whatever library it is of."""
+    try:
+        moment = aware_moment(value)
+        micros = codec.to_micros(moment)
+    except Exception as exc:  # a zone's own code may raise anything
+        raise InvalidEvent(field, str(exc), index) from exc
+    if not codec.MIN_MICROS <= micros <= codec.MAX_MICROS:
+        raise InvalidEvent(field, f"is outside the years 1 to 9999 in UTC: {moment.replace(tzinfo=None)}", index)
+    return moment
 
 
 def _delay_ms(value: object) -> int:
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, bool) or not isinstance(value, int | float):
+    seconds = seconds_of(value)
+    if seconds is None:
         raise InvalidEvent("deliver_after", f"must be seconds or a timedelta, not {type(value).__name__}")
-    else:
-        seconds = value
-    if not 0 <= seconds <= _MAX_DELAY_S:  # not true of NaN either
+    if not 0 <= seconds <= MAX_DURATION_S:  # not true of NaN either
         raise InvalidEvent("deliver_after", f"must be 0 to 100 years of seconds, not {value!r}")
     return round(seconds * 1000)
 
@@ -115,7 +120,8 @@ def when(options: SendOptions) -> str:
         raise InvalidEvent("deliver_at", "was given together with deliver_after; give one of them")
     if options.deliver_at is not None:
         moment = _check_aware("deliver_at", options.deliver_at, None)
-        return str(max(-(-codec.to_micros(moment) // 1000), 1))  # rounded up: never early
+        millis = -(-codec.to_micros(moment) // 1000)  # rounded up: never early
+        return str(min(max(millis, 1), codec.MAX_MILLIS))
     if options.deliver_after is not None:
         delay = _delay_ms(options.deliver_after)
         return f"+{delay}" if delay else ""
@@ -137,8 +143,8 @@ def replicas(options: SendOptions) -> Replicas | None:
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MAX_REPLICAS:
         raise InvalidEvent("wait_replicas", f"must be 1 to {_MAX_REPLICAS} replicas or None, not {count!r}")
     given: object = options.wait_replicas_timeout
-    seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _MAX_REPLICAS_WAIT_S:
+    seconds = seconds_of(given)
+    if seconds is None or not 0 < seconds <= _MAX_REPLICAS_WAIT_S:
         rule = f"must be seconds or a timedelta, above 0 and at most {_MAX_REPLICAS_WAIT_S:g} s"
         raise InvalidEvent("wait_replicas_timeout", f"{rule}, not {given!r}")
     return Replicas(count, max(round(seconds * 1000), 1))  # 0 would be for ever
@@ -159,32 +165,31 @@ def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Even
     return Event(**given)
 
 
-_UNCARRIED = (TypeError, ValueError, OverflowError, RecursionError)
-
-
-def _encode(event: Event, head: _Head, micros: int, account: str | None, index: int | None) -> bytes:
-    try:
-        return codec.encode_event(head.name, head.source, micros, event.payload, event.context, account)
-    except _UNCARRIED as exc:
-        try:
-            codec.encode_value(event.payload)
-        except _UNCARRIED:
-            raise InvalidEvent("payload", f"can't be carried by msgpack: {exc}", index) from exc
-        raise InvalidEvent("context", f"can't be carried by msgpack: {exc}", index) from exc
+def _uncarried(event: Event, index: int | None) -> InvalidEvent:
+    """Returns the error about an event that was refused: it names the part of the payload or context at fault."""
+    payload = not is_carried(event.payload)
+    at, reason = find_fault(event.payload, "payload") if payload else find_fault(event.context, "context")
+    return InvalidEvent(at, reason, index)
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """What many events of a call have in common: name and source, checked, and how many bytes they take."""
+    """What many events of a call have in common: name and source, checked, and how many bytes they take.
+
+    Attributes:
+        shallow_bytes: a body of up to so many can't be too deep, as each level takes a byte.
+    """
 
     name: str
     source: str
     identity: int
+    shallow_bytes: int
 
 
 def _check_head(event: Event, index: int | None) -> _Head:
     name = _check_text("name", event.name, index)
     source = _check_text("source", event.source, index)
-    return _Head(name, source, codec.identity_length(name, source))
+    identity = codec.identity_length(name, source)
+    return _Head(name, source, identity, identity + MAX_DEPTH)
 
 
 def _marked(body: bytes, event_id: str, seal: Seal | None, index: int | None) -> bytes:
@@ -195,6 +200,53 @@ def _marked(body: bytes, event_id: str, seal: Seal | None, index: int | None) ->
         return codec.seal_event(body, event_id, seal)
     except Exception as exc:
         raise InvalidEvent("payload", f"was not encoded by the codec: {type(exc).__name__}: {exc}", index) from exc
+
+
+class _Bodies:
+    """Encodes the events of a call, and sees to it that workers can read them.
+
+    The first of each name and source is decoded as a worker would, and tells of those like it. Each is looked through
+    for what is too deep, and all together for what is not whole.
+    """
+
+    def __init__(self, account: str | None) -> None:
+        self._account = account
+        self._heads: dict[tuple[str, str], _Head] = {}
+        self._head: _Head | None = None
+        self._unread: list[bytes] = []
+
+    def encode(self, event: Event, micros: int, index: int | None) -> tuple[_Head, bytes]:
+        """Returns an event as it travels, and its head; raises InvalidEvent."""
+        head, is_first = self._head, False
+        if head is None or event.name is not head.name or event.source is not head.source:  # most are as the one before
+            head, is_first = self._head_of(event, index)
+        try:
+            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, self._account)
+            if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
+                codec.check_event(body, whole=is_first)
+            else:
+                self._unread.append(body)
+        except Exception as exc:  # what is given may have code of its own
+            raise _uncarried(event, index) from exc
+        return head, body
+
+    def _head_of(self, event: Event, index: int | None) -> tuple[_Head, bool]:
+        """Returns the head of an event, checked, and whether it is the first of it."""
+        try:
+            head, is_first = self._heads[event.name, event.source], False
+        except (KeyError, TypeError):  # not seen yet, or no texts
+            head, is_first = _check_head(event, index), True
+            self._heads[event.name, event.source] = head
+        self._head = head
+        return head, is_first
+
+    def check(self, events: Iterable[Outgoing], *, numbered: bool) -> None:
+        """Raises InvalidEvent for the first of the events that were encoded here and is not whole."""
+        if not self._unread or codec.are_whole(self._unread):
+            return
+        for place, each in enumerate(events):
+            if not (is_carried(each.event.payload) and is_carried(each.event.context)):
+                raise _uncarried(each.event, place if numbered else None)
 
 
 def prepare(  # noqa: PLR0913 - by which rules
@@ -223,17 +275,13 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    heads: dict[tuple[str, str], _Head] = {}
-    prepared = []
+    bodies = _Bodies(account)
+    prepared: list[Outgoing] = []
     for place, item in enumerate(given):
         index = place if numbered else None
-        event = as_event(item, index)
-        try:
-            head = heads[event.name, event.source]
-        except (KeyError, TypeError):  # not seen yet, or no texts
-            head = heads[event.name, event.source] = _check_head(event, index)
+        event = item if type(item) is Event else as_event(item, index)
         stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
-        body = _encode(event, head, moment_us if stamp is moment else codec.to_micros(stamp), account, index)
+        head, body = bodies.encode(event, moment_us if stamp is moment else codec.to_micros(stamp), index)
         event_id = next(new_ids) if event.id is None else _check_text("id", event.id, index)
         if seal is not None or ordering_key:
             body = _marked(body, event_id, seal, index)
@@ -241,4 +289,5 @@ def prepare(  # noqa: PLR0913 - by which rules
             raise EventTooLarge(len(body), max_event_bytes, index)
         kind = "c" if event.id is None else id_kind
         prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp, ordering_key))
+    bodies.check(prepared, numbered=numbered)
     return prepared

@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.codec import (
     FORMAT,
-    MAX_MICROS,
+    MAX_MILLIS,
     STATUS_OF,
     StoredEvent,
     decode_contents,
@@ -62,7 +62,7 @@ def decode_header(text: bytes) -> Header:
 
 def _check_millis(*moments: int) -> None:
     for moment in moments:
-        if not 0 <= moment <= MAX_MICROS // 1000:
+        if not 0 <= moment <= MAX_MILLIS:
             raise ValueError(f"{moment} ms is not within the years 1970 to 9999")
 
 

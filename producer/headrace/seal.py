@@ -75,13 +75,15 @@ class Seal:
         sealed: object = self._codec.encode(data, self._bond(owner))
         if not isinstance(sealed, bytes):
             raise TypeError(f"the codec's encode returned {type(sealed).__name__}, not bytes")
+        if not sealed:
+            raise ValueError("the codec's encode returned no bytes at all, from which nothing could be read again")
         return sealed
 
     def open(self, sealed: bytes, *owner: str | None) -> bytes:
         """Returns the data that was sealed; raises SealedEvent where the codec does not."""
         try:
             data: object = self._codec.decode(sealed, self._bond(owner))
-        except Exception as exc:
+        except BaseException as exc:  # the application's codec may raise anything, and loops of a worker call it
             raise SealedEvent(f"the codec could not open it: {type(exc).__name__}: {exc}") from exc
         if not isinstance(data, bytes):
             raise SealedEvent(f"the codec's decode returned {type(data).__name__}, not bytes")

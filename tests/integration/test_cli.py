@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from headrace import Client, Event
 from headrace_worker import __version__
-from headrace_worker.cli import main
+from headrace_worker.cli.root import root as main
 from headrace_worker.testing import run_until_settled
 from tests.apps.everyday import app
 
@@ -86,6 +87,7 @@ def test_send_prints_json_with_stable_keys(headrace: Headrace) -> None:
     sent = document(headrace("send", "x", "0", "--json", "--timestamp", "2026-01-31T10:00:00+01:00"))
     assert list(sent) == [
         "id", "name", "payload", "context", "timestamp", "deliver_at", "delivered_at", "duplicate", "replicas",
+        "status",
     ]  # fmt: skip
     assert (sent["payload"], sent["timestamp"], sent["duplicate"]) == (0, "2026-01-31T09:00:00Z", False)
     assert datetime.fromisoformat(sent["delivered_at"]).utcoffset() == timedelta(0)
@@ -438,6 +440,10 @@ def test_a_wrong_call_is_exit_code_2_and_one_line(headrace: Headrace, args: list
         ("x = 1\n1 / 0\n", ["line 2", "ZeroDivisionError"]),
         ("raise SystemExit(0)\n", ["SystemExit(0)"]),
         ("from headrace_worker import App\napp = App('not a name')\n", ["line 2", "not a name"]),
+        (
+            "from headrace_worker import App\napp = App('a')\n",
+            ["app 'a' has no jobs; is the module that defines them imported?", "dispatch_only=True"],
+        ),
     ],
     ids=repr,
 )
@@ -452,6 +458,25 @@ def test_what_is_wrong_inside_a_module_is_said_with_its_line(
     result = headrace("worker", f"{name}:app")
     fails(result, 2, name, *parts)
     assert "there is no module" not in result.stderr
+
+
+def test_a_module_of_another_name_is_said_to_be_another(
+    headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of this folder has the name of one of Python's own modules, which was imported."""
+    (tmp_path / "queue.py").write_text("from headrace_worker import App\napp = App('a')\n")
+    monkeypatch.chdir(tmp_path)
+    fails(headrace("worker", "queue:app"), 2, f"and not from {tmp_path / 'queue.py'}", queue.__file__)
+    fails(headrace("worker", "queue.jobs:app"), 2, f"and not from {tmp_path / 'queue.py'}", queue.__file__)
+
+
+@pytest.mark.leaves_records
+def test_what_is_sent_again_is_said_to_be_canceled(headrace: Headrace) -> None:
+    """A duplicate says where the event is in its life."""
+    headrace("send", "x", "--id", "42", "--deliver-after", "60")
+    headrace("events", "cancel", "42")
+    assert "was sent before and canceled, nothing happened" in headrace("send", "x", "--id", "42").stdout
+    assert document(headrace("send", "x", "--id", "42", "--json"))["status"] == "canceled"
 
 
 def test_what_dev_lacks_is_said_with_the_way_to_install_it(headrace: Headrace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,14 +116,27 @@ def test_a_conflict_tells_what_the_others_of_the_call_became(client: Client, red
 
 
 @pytest.mark.parametrize("options", [{}, {"deliver_after": 30}], ids=str)
-@pytest.mark.parametrize("fields", [{}, OTHER], ids=str)
+@pytest.mark.parametrize("field", OTHER)
+def test_a_delivered_id_under_another_name_or_source_is_a_conflict(
+    client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any], field: str
+) -> None:
+    """As it is while the event is delayed; nothing happens, and the error says that the other one is delivered."""
+    client.send_event(event("first"))
+    before = state(redis, keys)
+    with pytest.raises(EventConflict, match="is already delivered under another name or source") as caught:
+        client.send_event(event("second", **{field: OTHER[field]}), **options)
+    assert caught.value.status == "delivered"
+    assert state(redis, keys) == before
+
+
+@pytest.mark.parametrize("options", [{}, {"deliver_after": 30}], ids=str)
 def test_a_delivered_event_is_a_duplicate(
-    client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any], fields: dict[str, Any]
+    client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any]
 ) -> None:
     """Nothing happens, and the answer is what is stored, whatever was sent."""
     first = client.send_event(event("first", context=1, timestamp=datetime(2024, 5, 1, tzinfo=UTC)))
     before = state(redis, keys)
-    again = client.send_event(event("second", **fields), **options)
+    again = client.send_event(event("second"), **options)
     assert again == SentEvent(
         id="42",
         name="user.new",
@@ -143,7 +156,8 @@ def test_a_canceled_event_is_a_duplicate(client: Client, redis: redis_py.Redis, 
     client.cancel_event("42")
     before = state(redis, keys)
     again = client.send_event(event("second"))
-    assert (again.duplicate, again.payload, again.delivered_at) == (True, "first", None)
+    assert (again.duplicate, again.status) == (True, "canceled")
+    assert (again.payload, again.delivered_at) == ("first", None)
     assert again.deliver_at == first.deliver_at
     assert state(redis, keys) == before
 
@@ -360,7 +374,7 @@ def test_another_call_is_no_retry(transport: Transport, keys: Keys) -> None:
 
 def test_events_of_before_are_not_touched_by_a_retry(transport: Transport, redis: redis_py.Redis, keys: Keys) -> None:
     """A call of new, delayed, delivered and conflicting events gives the same answers and state twice."""
-    transport.run([build(keys, Event("a", 1, id="delivered"), token="t1")])
+    transport.run([build(keys, Event("b", 1, id="delivered"), token="t1")])
     transport.run(
         [build(keys, Event("a", 1, id="conflict"), Event("b", 1, id="delayed"), token="t2", deliver_after=60)]
     )

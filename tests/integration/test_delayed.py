@@ -202,3 +202,11 @@ async def test_without_retention_only_the_id_is_remembered(place: Place, client:
     assert client.send_event(Event("asked", id=sent.id, payload=2)).duplicate
     await place.settle(app, retention=Retention(success_s=0))
     assert seen == [1]
+
+
+def test_an_event_for_the_last_moment_is_shown_and_canceled(client: Client) -> None:
+    """It is due in the last millisecond that there is, and no read of it fails."""
+    sent = client.send_event(Event("x", id="never"), deliver_at=datetime.max.replace(tzinfo=UTC))
+    record = client.get_event("never")
+    assert (record.status, record.deliver_at) == ("delayed", sent.deliver_at)
+    assert client.cancel_event("never").status == "canceled"

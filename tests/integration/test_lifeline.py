@@ -71,3 +71,4 @@ def test_a_descriptor_that_is_no_line_is_said() -> None:
 def test_ends_of_processes_have_words() -> None:
     """Codes and signals."""
     assert [describe_end(code) for code in (0, 3, -9, -250)] == ["exit code 0", "exit code 3", "SIGKILL", "signal 250"]
+    assert describe_end(70) == "exit code 70: a part of it stood still, see its log"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +26,15 @@ from headrace.calls import Call
 from headrace.keys import Keys
 from headrace.partitions import Partitions
 from headrace.transport import AsyncTransport
-from headrace_worker import App, Worker, event_trigger, protocol
+from headrace_worker import App, Worker, event_trigger, logs, protocol
 from headrace_worker.depths import Depths
 from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.exposition import Shared
 from headrace_worker.metrics import Metrics
 from headrace_worker.route import fingerprint_of, subscriptions_of
 from tests.apps.counted import app
 from tests.support.metrics import Scrape, scrape, scrape_here, served_at
-from tests.support.processes import Processes
+from tests.support.processes import Process, Processes
 from tests.support.waiting import await_until, wait_until
 from tests.support.workers import Place, quick
 
@@ -132,6 +138,115 @@ def test_what_killed_processes_had_counted_stays(processes: Processes, client: C
     supervisor.terminate()
     assert supervisor.wait() == 0
     assert not folder.exists()
+
+
+def shared_between_two(processes: Processes, folder: Path) -> Process:
+    """Returns a supervisor of two workers, which keep their metrics in a folder within this one."""
+    return processes.worker(APP, *SERVED, "--processes", "2", "--lease", "600", env={"TMPDIR": str(folder)})
+
+
+def kill_one_and_wait(supervisor: Process) -> int:
+    """Returns the id of a worker's process that was killed, once another one has its place."""
+    (pid, *_) = (int(pid) for pid in re.findall(r'"worker": "\S+-(\d+)-\w+", .*"worker started"', supervisor.output))
+    starts = supervisor.output.count('"worker started"')
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.output.count('"worker started"') > starts, 30, what="its successor")
+    return pid
+
+
+def test_a_folder_that_is_removed_costs_metrics_and_no_work(
+    processes: Processes, client: Client, tmp_path: Path
+) -> None:
+    """Runs of every outcome settle, a dead process is replaced, and new processes count in a new folder."""
+    supervisor = shared_between_two(processes, tmp_path)
+    url = served_at(supervisor)
+    wait_until(lambda: supervisor.output.count('"worker started"') == 2, 30, what="two processes")
+    (folder,) = tmp_path.glob("headrace-metrics-*")
+    shutil.rmtree(folder)
+    settled(client, *["fine"] * 5, "flaky", "doomed", "slow", "typed")
+    kill_one_and_wait(supervisor)
+    settled(client, *["fine"] * 20)
+    until(url, lambda now: now.sum("slots") == 100, "the metrics of the new process")
+    assert "the folder of the metrics was gone" in supervisor.output
+    supervisor.terminate()
+    assert supervisor.wait() == 0
+    assert not folder.exists()
+
+
+def test_without_room_for_a_folder_workers_start_all_the_same(
+    processes: Processes, client: Client, tmp_path: Path
+) -> None:
+    """They count in memory only, and the log says so."""
+    (tmp_path / "file").touch()
+    where = f"import tempfile; tempfile.tempdir = {str(tmp_path / 'file')!r}"
+    code = f"{where}; from headrace_worker.cli import main; main()"
+    supervisor = processes.python("-c", code, "worker", APP, *SERVED, "--processes", "2")
+    url = served_at(supervisor)
+    settled(client, *["fine"] * 5)
+    supervisor.wait_for_line("metrics can't be kept for now")
+    assert scrape(url).sum("server_up") == 1
+
+
+def test_a_dead_process_keeps_no_more_of_the_disk_than_it_used(
+    processes: Processes, client: Client, tmp_path: Path
+) -> None:
+    """What it had counted stays."""
+    supervisor = shared_between_two(processes, tmp_path)
+    url = served_at(supervisor)
+    wait_until(lambda: supervisor.output.count('"worker started"') == 2, 30, what="two processes")
+    settled(client, *["fine"] * 40)
+    until(url, lambda now: now.sum("runs_settled_total") == 40, "40 runs that are counted")
+    (folder,) = tmp_path.glob("headrace-metrics-*")
+    assert {path.stat().st_size for path in folder.iterdir()} == {65_536}
+    pid = kill_one_and_wait(supervisor)
+    left = {path.name: path.stat().st_size for path in folder.glob(f"*_{pid}.db")}
+    assert set(left) == {f"counter_{pid}.db", f"histogram_{pid}.db"}
+    assert all(size < 20_000 for size in left.values())
+    assert scrape(url).sum("runs_settled_total") == 40
+
+
+def with_a_disk_of_its_own(processes: Processes, folder: Path) -> Process:
+    """Returns a supervisor of two workers with three slots each, which see a file system of 1 MB at this folder."""
+    unshare = shutil.which("unshare")
+    disk = f"mount -t tmpfs -o size=1m none {folder}"
+    own = [unshare or "", "--user", "--map-root-user", "--mount"]
+    if unshare is None or subprocess.run([*own, "sh", "-c", disk], check=False, capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a file system of his own")
+    options = [*SERVED, "--processes", "2", "--concurrency", "3"]
+    command = shlex.join([sys.executable, "-m", "headrace_worker.cli", "worker", APP, *options])
+    return processes.spawn([*own, "sh", "-c", f"{disk} && exec {command}"], env={"TMPDIR": str(folder)})
+
+
+def test_a_full_disk_costs_metrics_and_no_work(processes: Processes, client: Client, tmp_path: Path) -> None:
+    """Of a file system of its own: no process dies, one line says so, and metrics are there again when space is."""
+    supervisor = with_a_disk_of_its_own(processes, tmp_path)
+    url = served_at(supervisor)
+    wait_until(lambda: supervisor.output.count('"worker started"') == 2, 30, what="two processes")
+    settled(client, "fine")
+    filler = Path(f"/proc/{supervisor.pid}/root{tmp_path}/filler")
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4_096))
+    settled(client, *["fine"] * 20, "flaky", "doomed", "slow", "typed")
+    kill_one_and_wait(supervisor)
+    settled(client, *["fine"] * 20, "flaky", "doomed", "slow", "typed")
+    supervisor.wait_for_line("metrics can't be kept for now")
+    assert "SIGBUS" not in supervisor.output
+    filler.unlink()
+    until(url, lambda now: now.sum("slots") == 6, "the metrics of the process that started without space")
+    supervisor.terminate()
+    assert supervisor.wait() == 0
+    assert supervisor.output.count("worker process ended and is replaced") == 1
+
+
+def test_a_file_that_can_t_be_read_fails_no_scrape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said once."""
+    logs.configure("json")
+    shared = Shared(tmp_path)
+    (tmp_path / "counter_1.db").write_bytes(b"x")
+    for _ in range(2):
+        assert scrape_here(shared.registry).samples == []
+    assert capsys.readouterr().err.count("can't be read") == 1
 
 
 def test_a_folder_that_the_environment_names_is_kept(processes: Processes, client: Client, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from headrace.partitions import Partitions
 from headrace.scripts import load
 from headrace.transport import Transport
 from headrace_worker import IO, App, Context, Retry, event_trigger
-from headrace_worker.cli import main
+from headrace_worker.cli.root import root as main
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy, has_data

@@ -46,6 +46,17 @@ def test_thirty_lines_of_the_readme_run(
     assert {run.output for run in runs or ()} == {"welcomed u_1234", None}
 
 
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("code", blocks("docs/values.md", "python"))
+def test_what_the_page_on_values_shows_holds(
+    code: str, url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its snippets runs, and what it asserts is so."""
+    monkeypatch.setenv("HEADRACE_URL", url)
+    monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
+    exec(compile(code, "docs/values.md", "exec", dont_inherit=True), {"__name__": "values"})
+
+
 def test_thirty_lines_are_not_many_more() -> None:
     """What the README calls thirty lines to a running job is about that."""
     job = blocks("README.md", "python")[0]

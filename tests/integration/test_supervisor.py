@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ import redis as redis_py
 from headrace import Client, Event
 from headrace.keys import Keys
 from headrace.partitions import Partitions
-from headrace_worker.supervisor import Supervisor, replacement_delay_s
+from headrace_worker import logs
+from headrace_worker.signals import SAME_WISH_S, STOP_SIGNALS
+from headrace_worker.supervisor import Hooks, Supervisor, replacement_delay_s
 from tests.support.processes import Process, Processes
 from tests.support.waiting import await_until, wait_until
 
@@ -37,15 +41,6 @@ def pids(process: Process, count: int) -> set[int]:
     """Returns the pids of the first workers that started; they stand in their names."""
     found = lines(process, r'"worker": "\S+-(\d+)-\w+", .*"worker started"', count)
     return {int(match[1]) for match in found}
-
-
-@pytest.fixture
-def own_signals() -> Iterator[None]:
-    """What a supervisor does to this process's signals ends with the test."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def is_alive(pid: int) -> bool:
@@ -80,7 +75,7 @@ def test_a_killed_child_is_replaced_and_its_runs_go_on_at_once(
 
     supervisor.terminate()
     lines(supervisor, "worker stops", 2)
-    supervisor.terminate()
+    supervisor.terminate_again()
     assert supervisor.wait() == 0
     assert not any(map(is_alive, pids(supervisor, 3)))
 
@@ -131,71 +126,197 @@ def test_an_app_that_can_t_be_loaded_is_said_once(processes: Processes) -> None:
     assert supervisor.output.count("no module 'no_such_module'") == 1
 
 
-@pytest.mark.usefixtures("own_signals")
-async def test_children_that_die_as_they_start_are_given_up_on(
-    url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Five tries, with growing waits, then exit code 1."""
-    monkeypatch.setattr("headrace_worker.supervisor._FIRST_DELAY_S", 0.01)
-    command = [sys.executable, "-ISc", f"open({str(tmp_path / 'starts')!r}, 'a').write('x'); raise SystemExit(3)"]
-    assert await Supervisor(command, 1, url=url, partitions=Partitions(namespace)).run() == 1
-    assert (tmp_path / "starts").read_text() == "xxxxx"
+class _Fake:
+    """A command of processes that do what their code says, and note their starts in a file."""
+
+    def __init__(self, folder: Path, url: str, namespace: str) -> None:
+        self.program = folder / "program"
+        self.program.symlink_to(sys.executable)
+        self._starts = folder / "starts"
+        self._url = url
+        self._partitions = Partitions(namespace)
+
+    def supervisor(self, processes: int, code: str, hooks: Hooks | None = None, url: str | None = None) -> Supervisor:
+        """Returns one whose processes note their start and then run this code; `number` is that of the start."""
+        command = [str(self.program), "-ISc", _NOTE.format(starts=str(self._starts)) + code]
+        return Supervisor(command, processes, url=url or self._url, partitions=self._partitions, hooks=hooks)
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes that have started, in their order."""
+        return list(map(int, self._starts.read_text().split())) if self._starts.exists() else []
+
+    @asynccontextmanager
+    async def running(self, supervisor: Supervisor, *, exit_code: int = 0) -> AsyncIterator[asyncio.Future[int]]:
+        """The supervisor runs; at the end it is stopped by a signal, and ends with this code."""
+        running = asyncio.ensure_future(supervisor.run())
+        try:
+            yield running
+        finally:
+            if not running.done():
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert await running == exit_code
 
 
-@pytest.mark.usefixtures("own_signals")
-async def test_children_that_die_as_they_start_do_not_end_one_that_works(
-    url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In an outage no replacement can start; it is tried again until one can, and the others wait it through."""
-    monkeypatch.setattr("headrace_worker.supervisor._FIRST_DELAY_S", 0.01)
-    monkeypatch.setattr("headrace_worker.supervisor._LONGEST_DELAY_S", 0.02)
-    starts = tmp_path / "starts"
-    code = f"""
+_NOTE = """
 import os, signal, time
-starts = open({str(starts)!r}, "a+")
-starts.write("x")
-starts.flush()
-starts.seek(0)
-if starts.read() != "x":
-    raise SystemExit(1)
+with open({starts!r}, "a+") as starts:
+    print(os.getpid(), file=starts, flush=True)
+    starts.seek(0)
+    number = starts.read().split().index(str(os.getpid())) + 1
+"""
+_WORK = """
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 os.write(int(os.environ["HEADRACE_WORKER_LIFELINE_FD"]), b"started\\n")
 while True:
     time.sleep(60)
 """
-    running = asyncio.ensure_future(
-        Supervisor([sys.executable, "-ISc", code], 2, url=url, partitions=Partitions(namespace)).run()
-    )
-    await await_until(lambda: running.done() or (starts.exists() and len(starts.read_text()) > 8), 30)
-    assert not running.done()
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert await running == 0
 
 
-@pytest.mark.usefixtures("own_signals")
-async def test_a_signal_while_the_first_child_starts_is_waited_for(url: str, namespace: str, tmp_path: Path) -> None:
+@pytest.fixture
+def fake(tmp_path: Path, url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Fake]:
+    """Its supervisors have short pauses, and what they do to this process's signals ends with the test."""
+    monkeypatch.setattr("headrace_worker.supervisor._FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("headrace_worker.supervisor._LONGEST_DELAY_S", 0.02)
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield _Fake(tmp_path, url, namespace)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("starts", "why"), [(5, "exit code 3"), (0, "No such file or directory")])
+async def test_children_that_never_start_are_given_up_on(
+    fake: _Fake, starts: int, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five tries, with growing waits, then exit code 1; also where there is nothing to execute."""
+    logs.configure("json")
+    if not starts:
+        fake.program.unlink()
+    assert await fake.supervisor(1, "os._exit(3)").run() == 1
+    assert len(fake.pids) == starts
+    said = capsys.readouterr().err
+    assert said.count("giving up") == 1
+    assert why in said
+
+
+async def test_children_that_die_as_they_start_do_not_end_one_that_works(fake: _Fake) -> None:
+    """In an outage no replacement can start; it is tried again until one can, and the others wait it through."""
+    async with fake.running(fake.supervisor(2, f"if number > 1: os._exit(1)\n{_WORK}")) as running:
+        await await_until(lambda: running.done() or len(fake.pids) > 8, 30)
+        assert not running.done()
+
+
+async def test_a_program_that_is_away_for_a_moment_ends_no_other_child(
+    fake: _Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A child that died is replaced once its program is there again."""
+    logs.configure("json")
+    async with fake.running(fake.supervisor(2, _WORK)) as running:
+        await await_until(lambda: len(fake.pids) == 2, 30)
+        away = fake.program.rename(fake.program.with_suffix(".away"))
+        os.kill(fake.pids[0], signal.SIGKILL)
+        await await_until(lambda: "can't be started yet" in capsys.readouterr().err, 30)
+        assert not running.done()
+        away.rename(fake.program)
+        await await_until(lambda: len(fake.pids) == 3, 30)
+        assert all(map(is_alive, fake.pids[1:]))
+
+
+async def test_exit_code_2_means_told_wrong_before_the_first_start_only(fake: _Fake) -> None:
+    """A job may end its process with it, and a module may be half copied for a moment."""
+    code = f"if 1 < number < 5: os._exit(2)\n{_WORK}"
+    async with fake.running(fake.supervisor(2, code)) as running:
+        await await_until(lambda: running.done() or len(fake.pids) == 5, 30)
+        assert not running.done()
+        assert is_alive(fake.pids[0])
+
+
+async def test_what_is_done_beside_the_children_can_fail(fake: _Fake) -> None:
+    """Neither broken metrics nor a server that is away keep a dead child from being replaced."""
+
+    class Broken:
+        env: Mapping[str, str] = {}
+
+        def before_start(self) -> None:
+            raise OSError("no folder")
+
+        def after_end(self, pid: int) -> None:
+            raise ValueError(pid)
+
+    supervisor = fake.supervisor(2, _WORK, Broken(), url="unix:///nonexistent/server.sock")
+    async with fake.running(supervisor):
+        await await_until(lambda: len(fake.pids) == 2, 30)
+        os.kill(fake.pids[1], signal.SIGKILL)
+        await await_until(lambda: len(fake.pids) == 3, 30)
+        assert is_alive(fake.pids[0])
+
+
+async def test_a_first_child_that_hangs_is_reported_and_keeps_no_other_from_starting(
+    fake: _Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log says it, and rarely; it is stopped like the others."""
+    monkeypatch.setattr("headrace_worker.supervisor._LONG_START_S", 0.05)
+    monkeypatch.setattr("headrace_worker.supervisor._FIRST_ALONE_S", 0.5)
+    logs.configure("json")
+    said = ""
+
+    def has_said() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return said.count("has not started yet") >= 2
+
+    async with fake.running(fake.supervisor(3, f"if number == 1: time.sleep(600)\n{_WORK}")):
+        await await_until(has_said, 30)
+        await await_until(lambda: len(fake.pids) == 3, 30)
+    assert not any(map(is_alive, fake.pids))
+
+
+async def test_a_signal_while_the_first_child_starts_is_waited_for(fake: _Fake, tmp_path: Path) -> None:
     """The supervisor ends only when the child has, and starts no other."""
-    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    ended = tmp_path / "ended"
     code = f"""
-import os, signal, time
 def end(*_):
     os.close(int(os.environ["HEADRACE_WORKER_LIFELINE_FD"]))  # the child's end of the line closes before its life
     time.sleep(0.3)
     open({str(ended)!r}, "w").close()
     os._exit(0)
 signal.signal(signal.SIGTERM, end)
-open({str(begun)!r}, "a").write("x")
+open({str(tmp_path / "ready")!r}, "w").close()
 while True:
     time.sleep(60)
 """
-    running = asyncio.ensure_future(
-        Supervisor([sys.executable, "-ISc", code], 2, url=url, partitions=Partitions(namespace)).run()
-    )
-    await await_until(lambda: begun.exists() and begun.read_text() == "x")
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert await running == 0
+    async with fake.running(fake.supervisor(2, code)):
+        await await_until((tmp_path / "ready").exists)
     assert ended.exists()
-    assert begun.read_text() == "x"
+    assert len(fake.pids) == 1
+
+
+async def test_children_are_told_what_the_operator_wishes(fake: _Fake, tmp_path: Path) -> None:
+    """Signals that come together are one wish, "stop"; later ones hurry, then kill."""
+    heard = tmp_path / "heard"
+    code = f"""
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+line = int(os.environ["HEADRACE_WORKER_LIFELINE_FD"])
+os.write(line, b"started\\n")
+while True:
+    said = os.read(line, 100)
+    with open({str(heard)!r}, "ab") as file:
+        file.write(said)
+"""
+
+    def has_heard(words: str) -> bool:
+        return heard.exists() and heard.read_text() == words
+
+    async with fake.running(fake.supervisor(1, code), exit_code=1):
+        await await_until(lambda: len(fake.pids) == 1, 30)
+        for expected in ("stop\n", "stop\nhurry\n"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            for number in STOP_SIGNALS:
+                os.kill(os.getpid(), number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # all at once, however slow the machine is
+            await await_until(functools.partial(has_heard, expected))
+            await asyncio.sleep(SAME_WISH_S)
+    assert heard.read_text() == "stop\nhurry\n"
 
 
 def test_the_wait_before_a_replacement_grows_with_short_lives() -> None:

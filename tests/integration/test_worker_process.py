@@ -45,7 +45,7 @@ def test_a_second_signal_releases_runs_at_once(processes: Processes, client: Cli
     worker.wait_for_line("nap e1 begins")
     worker.terminate()
     worker.wait_for_line("worker stops")
-    worker.terminate()
+    worker.terminate_again()
     assert worker.wait() == 0
     run = client.get_run("e1:everyday/nap")
     assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)

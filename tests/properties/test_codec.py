@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import RunError, UndecodableEvent
+from headrace import Event, InvalidEvent, RunError, UndecodableEvent
 from headrace.codec import (
     STATUS_LETTER,
     RunState,
@@ -20,10 +21,12 @@ from headrace.codec import (
     decode_value,
     encode_event,
     encode_outcome,
+    encode_value,
     from_micros,
     identity_length,
     to_micros,
 )
+from headrace.outgoing import SendOptions, prepare
 from headrace.records import decode_header, decode_record, decode_run
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
@@ -109,6 +112,47 @@ def test_a_run_comes_back_as_it_was(
     assert (STATUS_LETTER[run.status], run.attempt) == (letter, attempt)
     assert run.worker == (None if worker == "-" else worker)
     assert (run.error, repr(run.output)) == (error, repr(output))
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Whole(int):
+    pass
+
+
+class Moment(datetime):
+    pass
+
+
+ACCEPTED = st.recursive(
+    SCALARS
+    | MOMENTS
+    | st.text(st.characters(exclude_categories=["Cs"])).map(Text)
+    | st.integers(-(2**63), 2**64 - 1).map(Whole)
+    | MOMENTS.map(lambda each: Moment.combine(each.date(), each.timetz()))
+    | SCALARS.map(msgspec.msgpack.encode).map(msgspec.Raw)
+    | st.binary(max_size=4).map(msgspec.Raw)
+    | st.binary(max_size=9).map(lambda data: msgspec.msgpack.Ext(-1, data))
+    | st.sampled_from([object(), 2**64, "\ud800"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3) | INTEGERS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(ACCEPTED, ACCEPTED)
+def test_what_a_send_takes_a_worker_can_read(payload: Any, context: Any) -> None:
+    """Whatever is given: it is carried whole, or refused with the part of the field at fault."""
+    try:
+        (sent,) = prepare([Event("a", payload, context)], SendOptions(), now=lambda: datetime.now(UTC), numbered=False)
+    except InvalidEvent as exc:
+        assert re.match(r"(payload|context)($|[.\[])", exc.field)  # noqa: PT017 - one of two ways out
+        return
+    event = decode_event(sent.body)
+    for raw in (event.p, event.c):
+        value = decode_value(raw)
+        assert repr(decode_value(encode_value(value))) == repr(value)
 
 
 MAPS = st.dictionaries(st.sampled_from("vnstpca"), VALUES).map(msgspec.msgpack.encode)

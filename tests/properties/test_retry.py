@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,13 +24,21 @@ DRAWS = st.floats(0, 1, exclude_max=True)
 FAILURES = st.integers(1, 50) | st.integers(1, 10**12)
 
 
+def waits_of(retry: Retry) -> tuple[float, float]:
+    """The shortest and the longest, in seconds."""
+    assert not isinstance(retry.min_delay, timedelta)
+    assert not isinstance(retry.max_delay, timedelta)
+    return retry.min_delay, retry.max_delay
+
+
 @given(RETRIES, FAILURES, DRAWS)
 def test_a_wait_is_never_longer_than_the_longest_nor_shorter_than_the_shortest(
     retry: Retry, failures: int, drawn: float
 ) -> None:
     """It is between `min_delay` and `max_delay`, or `max_delay` where that is the smaller one."""
     wait = retry.delay_s(failures, lambda: drawn)
-    assert min(retry.min_delay, retry.max_delay) <= wait <= retry.max_delay
+    shortest, longest = waits_of(retry)
+    assert min(shortest, longest) <= wait <= longest
 
 
 @given(RETRIES, FAILURES, st.integers(0, 100), DRAWS)
@@ -40,10 +50,11 @@ def test_waits_never_get_shorter(retry: Retry, failures: int, more: int, drawn: 
 @given(RETRIES, st.integers(1, 20), DRAWS)
 def test_a_wait_is_what_the_formula_says(retry: Retry, failures: int, drawn: float) -> None:
     """Written down once more, by multiplying; up to rounding."""
-    wait: float = retry.min_delay * ((1 + drawn) if retry.jitter else 1)
+    shortest, longest = waits_of(retry)
+    wait = shortest * ((1 + drawn) if retry.jitter else 1)
     for _ in range(failures - 2):
         wait *= retry.factor
-    expected = min(retry.max_delay, wait)
+    expected = min(longest, wait)
     assert abs(retry.delay_s(failures, lambda: drawn) - expected) <= 1e-9 * expected
 
 
@@ -55,7 +66,7 @@ def test_attempts_are_as_many_as_allowed(retry: Retry, attempt: int, lost: int, 
     if attempt < retry.max_attempts:
         assert isinstance(outcome, RetryLater)
         assert outcome.state == RunState(attempt + 1, lost, 0, replay)
-        assert outcome.delay_s <= retry.max_delay
+        assert outcome.delay_s <= waits_of(retry)[1]
     else:
         assert isinstance(outcome, Failed)
 

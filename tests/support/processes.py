@@ -8,9 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headrace_worker.signals import SAME_WISH_S
 from headrace_worker.tether import tethered
 from tests.support.waiting import wait_until
 
@@ -85,6 +87,11 @@ class Process:
     def terminate(self) -> None:
         """Asks the process to stop (SIGTERM); `wait` says when it has."""
         self._process.terminate()
+
+    def terminate_again(self) -> None:
+        """Asks for a second time; to be called when the first stop was seen, as signals close together are one."""
+        time.sleep(SAME_WISH_S)
+        self.terminate()
 
     def interrupt(self) -> None:
         """Asks the process to stop as Ctrl-C does (SIGINT)."""

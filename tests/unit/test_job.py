@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pydantic
 import pytest
 
 from headrace import ConfigurationError
@@ -300,3 +302,69 @@ def test_the_error_of_a_type_that_nothing_decodes_into_names_it() -> None:
     assert _parsed(_define(job, schema=_Point), {"x": 1}) == _Point(1)
     with pytest.raises(JobError, match=r"nothing can be decoded into the payload's type .*_Callable"):
         _define(job, schema=_Callable)
+
+
+class _Unfinished(pydantic.BaseModel):
+    later: NotThere  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_a_model_with_a_type_that_is_not_there_is_refused() -> None:
+    """At its definition, and not at each attempt; so it is inside a list."""
+    for schema in (_Unfinished, list[_Unfinished]):
+        with pytest.raises(JobError, match="NotThere"):
+            _define(lambda payload: payload, schema=schema)
+
+
+class _Marked:
+    """As asgiref marks what it makes, for Python 3.11."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+    def __get__(self, holder: object, kind: object = None) -> _Marked:
+        return self
+
+    async def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.__wrapped__(*args, **named)  # type: ignore[attr-defined]
+
+
+def test_what_is_marked_as_async_is_async() -> None:
+    """Also where it can be called and is no function, and looks like a method."""
+    job = _define(_Marked(elsewhere.takes_a_visitor))
+    assert job.is_async
+    assert isinstance(_parsed(job, {"name": "Ada"}), elsewhere.Visitor)
+
+
+def _handing_on(function: Any) -> Any:
+    @functools.wraps(function)
+    def inner(*args: Any, **named: Any) -> Any:
+        return function(*args, **named)
+
+    return inner
+
+
+def _running(function: Any) -> Any:
+    @functools.wraps(function)
+    def inner(*args: Any, **named: Any) -> Any:
+        return asyncio.run(function(*args, **named))
+
+    return inner
+
+
+@pytest.mark.parametrize("wrap", [_handing_on, functools.cache, lambda each: _handing_on(_handing_on(each))])
+def test_a_plain_wrapper_around_async_is_refused(wrap: Any) -> None:
+    """It would hand the coroutine on, which nothing runs."""
+    with pytest.raises(JobError, match="make the wrapper async def too"):
+        _define(wrap(_all))
+
+
+def test_a_plain_wrapper_that_runs_async_is_plain() -> None:
+    """It has what runs it."""
+    assert not _define(_running(_all)).is_async
+
+
+def test_an_app_that_only_dispatches_takes_no_jobs() -> None:
+    """It has said that it has none."""
+    with pytest.raises(JobError, match="dispatch_only"):
+        App("app", dispatch_only=True).job(id="job", trigger=TRIGGER)(_nothing)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import contextvars
+import datetime as dt
 import io
 import json
+import logging
 import sys
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import structlog
 
 from headrace.keys import Keys
-from headrace_worker import logs
+from headrace_worker import logs, safe_logging
 from headrace_worker.context import IO, Sender, current_run
 from headrace_worker.delivery import decode_delivery
 from headrace_worker.protocol import queue_stream
 
 HOSTILE = "line\n2026-01-01 [info] forged \x1b[31m\r\u2028\x85 \ud800 end"
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -180,3 +177,218 @@ def test_every_line_of_a_run_has_its_ids(capsys: pytest.CaptureFixture[str], log
         assert json.loads(plain) | {"timestamp": ""} == {
             "event": "plain", "run": "e:app/job", "job": "app/job", "event_id": "e", "level": "info", "timestamp": "",
         }  # fmt: skip
+
+
+class _Unshowable:
+    def __repr__(self) -> str:
+        raise SystemExit
+
+
+class _UnshowableError(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+    __repr__ = __str__
+
+
+class _Unlistable(dict[str, Any]):
+    def items(self) -> Any:
+        raise ValueError("no items")
+
+
+class _Unreadable(Mapping[str, Any]):
+    def __getitem__(self, key: str) -> Any:
+        raise RuntimeError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("iter")
+
+    def __len__(self) -> int:
+        raise RuntimeError("len")
+
+
+def _circle() -> list[Any]:
+    circle: list[Any] = [1]
+    circle.append(circle)
+    return circle
+
+
+def _deep() -> list[Any]:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+VALUES: dict[str, Any] = {
+    "keys": {(1, 2): 3, b"b": 4, None: 5, float("nan"): 6, _Unshowable(): 7},
+    "circle": _circle(),
+    "deep": _deep(),
+    "unshowable": _Unshowable(),
+    "inside": [{"a": _Unshowable()}, {1: _UnshowableError()}],
+    "unlistable": _Unlistable(a=1),
+    "unreadable": _Unreadable(),
+    "surrogate": "\udc80 \ud800",
+    "long": 10**10_000,
+    "long inside": {10**10_000: [10**10_000]},
+    "bytes": b"\xff\n",
+    "set": {1},
+    "datetime": dt.datetime(2026, 1, 31, tzinfo=dt.UTC),
+    "nan": [float("nan"), float("inf"), 1.5],
+    "class": _Unshowable,
+}
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_any_value_is_shown_as_far_as_it_can_be(
+    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, value: Any
+) -> None:
+    """The line is there, with its other fields; it is one line, and in JSON such as any reader takes."""
+    logs.configure(log_format)
+    structlog.get_logger().info("seen", value=value, other=17)
+    (line,) = _lines(capsys)
+    assert "seen" in line
+    assert "17" in line
+    assert "value" in line
+    if log_format == "json":
+        assert json.loads(line, parse_constant=pytest.fail)["other"] == 17
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("event", [None, 3, b"x", {"a": 1}, _Unshowable(), _UnshowableError(), _circle()])
+def test_any_value_can_be_the_text_of_a_line(
+    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, event: Any
+) -> None:
+    """It is shown like that of a field."""
+    logs.configure(log_format)
+    structlog.get_logger().info(event, other=17)
+    (line,) = _lines(capsys)
+    assert "17" in line
+
+
+def test_what_json_can_hold_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside what it can't."""
+    logs.configure("json")
+    value = {"a": [1, 1.5, None, True, "x", (1, 2)], 7: b"\xff", "not a number": float("nan"), "circle": _circle()}
+    structlog.get_logger().info("seen", value=value)
+    assert json.loads(_lines(capsys)[0])["value"] == {
+        "a": [1, 1.5, None, True, "x", [1, 2]],
+        "7": "b'\\xff'",
+        "not a number": "NaN",
+        "circle": [1, "…"],
+    }
+
+
+def _chain() -> BaseException:
+    try:
+        try:
+            raise _UnshowableError  # noqa: TRY301 - it needs a traceback
+        except _UnshowableError as exc:
+            raise SyntaxError("bad", ("f.py", 1, 2, 3)) from exc  # type: ignore[arg-type]
+    except SyntaxError as exc:
+        return exc
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_any_exception_is_shown_as_far_as_it_can_be(
+    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat
+) -> None:
+    """Its type and frames at least, and those of its cause."""
+    logs.configure(log_format)
+    structlog.get_logger().error("failed", exc_info=_chain())
+    try:
+        raise _UnshowableError  # noqa: TRY301 - it needs a traceback
+    except _UnshowableError:
+        structlog.get_logger().exception("failed")
+    written = capsys.readouterr().err
+    assert written.count("SyntaxError: bad") == 1
+    assert written.count("_UnshowableError: <") == 2
+    assert written.count("in _chain") == 2
+
+
+@pytest.mark.parametrize("exc_info", [True, (1, 2), (None, None, None), "yes", _Unshowable()])
+def test_exc_info_may_be_anything(capsys: pytest.CaptureFixture[str], exc_info: Any) -> None:
+    """The line is there."""
+    logs.configure("json")
+    structlog.get_logger().error("failed", exc_info=exc_info)
+    assert json.loads(_lines(capsys)[0])["event"] == "failed"
+
+
+def test_a_call_whose_arguments_do_not_fit_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Text and arguments stand side by side; a field of a name that structlog needs gets an underscore."""
+    logs.configure("json")
+    logger = structlog.get_logger()
+    logger.info("n is %d", 5)
+    logger.info("n is %d", "five")
+    logger.info("%s", _Unshowable())
+    logger.log(30, "n is %d", "five")
+    logger.info("seen", event={"id": 1}, self=2, level="mine")
+    fine, unfit, unshowable, by_level, named = (json.loads(line) for line in _lines(capsys))
+    assert fine["event"] == "n is 5"
+    assert unfit["event"] == "n is %d ('five',)"
+    assert "that can't be shown" in unshowable["event"]
+    assert (by_level["event"], by_level["level"]) == ("n is %d ('five',)", "warning")
+    assert (named["event"], named["event_"], named["self_"], named["level"]) == ("seen", {"id": 1}, 2, "info")
+
+
+async def test_awaited_log_calls_raise_nothing_either(capsys: pytest.CaptureFixture[str]) -> None:
+    """`ainfo` and its like."""
+    logs.configure("json")
+    await structlog.get_logger().ainfo("n is %d", "five", value=_Unshowable())
+    assert json.loads(_lines(capsys)[0])["event"] == "n is %d ('five',)"
+
+
+@pytest.mark.parametrize("stderr", [None, io.TextIOWrapper(io.BytesIO(), encoding="ascii")])
+def test_logging_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch, stderr: Any) -> None:
+    """A process may be started without, and a stream may not know the characters of a line."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    logs.configure("console")
+    before = safe_logging.lost_lines()
+    structlog.get_logger().info("日本語")
+    assert (safe_logging.lost_lines() > before) == (stderr is None)
+
+
+def test_records_without_a_handler_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python itself would write asyncio's to standard error, and wait there for a reader that stands still."""
+    logs.configure("json")
+    record = logging.LogRecord(
+        "asyncio", logging.ERROR, "f.py", 1, "lost %s", ("task",), (ValueError, ValueError("x"), None)
+    )
+    unfit = logging.LogRecord("other", logging.WARNING, "f.py", 1, "%d", ("x",), None)
+    assert logging.lastResort is not None
+    logging.lastResort.handle(record)
+    logging.lastResort.handle(unfit)
+    unfit.msg = _Unshowable()
+    logging.lastResort.handle(unfit)
+    first, second, third = (json.loads(line) for line in _lines(capsys))
+    assert (first["event"], first["level"], first["logger"]) == ("lost task", "error", "asyncio")
+    assert "ValueError: x" in first["exception"]
+    assert (second["event"], second["level"]) == ("%d ('x',)", "warning")
+    assert "that can't be shown" in third["event"]
+
+
+class _Finalized:
+    def __del__(self) -> None:
+        raise ValueError("in a finalizer")
+
+
+def _raise() -> None:
+    raise ValueError("in a thread")
+
+
+def test_what_python_reports_is_a_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings, and exceptions of finalizers and threads: it would wait for the reader of standard error with them."""
+    logs.configure("json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", UserWarning, stacklevel=1)
+    _Finalized()
+    thread = threading.Thread(target=_raise)
+    thread.start()
+    thread.join()
+    warned, finalized, ended = (json.loads(line) for line in _lines(capsys))
+    assert (warned["event"], warned["level"], warned["category"]) == ("old", "warning", "UserWarning")
+    assert "test_logs.py" in warned["place"]
+    assert "in a finalizer" in finalized["exception"]
+    assert "in a thread" in ended["exception"]

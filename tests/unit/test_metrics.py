@@ -14,8 +14,8 @@ from headrace.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger, protocol
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand
-from headrace_worker.metrics import Metrics
-from headrace_worker.observer import Observer
+from headrace_worker.metrics import Metrics, _Counting
+from headrace_worker.observer import Observer, guarded
 from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
 from headrace_worker.state import WorkerState
 from tests.support.metrics import Scrape, scrape_here
@@ -135,4 +135,5 @@ def test_what_happens_to_entries_is_counted_by_their_streams(scene: _Scene) -> N
 def test_an_observer_that_counts_hears_of_everything() -> None:
     """Nothing that a step tells is left to the one that makes nothing of it."""
     told = {name for name in vars(Observer) if not name.startswith("_")}
-    assert told <= set(vars(type(_Scene().observer)))
+    assert told <= set(vars(_Counting))
+    assert told <= set(vars(type(guarded(Observer()))))

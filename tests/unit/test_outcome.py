@@ -61,6 +61,27 @@ def test_a_job_can_ask_for_its_own_time_or_for_no_more() -> None:
     assert aborted.error.message == "not worth it"
 
 
+def test_an_abort_in_a_group_ends_the_run() -> None:
+    """However deep it is, and whatever else is in there."""
+    group = ExceptionGroup("several", [RetryAfter(9), ExceptionGroup("inner", [ValueError(), Abort("enough")])])
+    assert isinstance(_after(group, RunState()), Failed)
+
+
+def test_of_several_waits_in_a_group_the_longest_counts() -> None:
+    """Other exceptions beside them change nothing."""
+    group = BaseExceptionGroup("several", [RetryAfter(5), ExceptionGroup("inner", [RetryAfter(9)]), SystemExit()])
+    outcome = _after(group, RunState())
+    assert isinstance(outcome, RetryLater)
+    assert outcome.delay_s == 9
+
+
+def test_a_group_of_other_exceptions_is_an_exception() -> None:
+    """It waits as the job's Retry says."""
+    outcome = _after(ExceptionGroup("several", [ValueError()]), RunState())
+    assert isinstance(outcome, RetryLater)
+    assert outcome.delay_s == 3
+
+
 def test_a_run_of_an_unknown_job_waits_longer_and_longer() -> None:
     """The waits are 1, 2, 4 … 60 s, at least a second, and nothing is counted."""
     queued_ms, state, waits = 1_700_000_000_000, RunState(attempt=3, lost=1, replay=1), []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
+import msgspec
+import pydantic
 import pytest
 from ulid import ULID
 
@@ -16,6 +20,7 @@ from headrace.outgoing import MAX_EVENT_BYTES, Outgoing, SendOptions, as_event, 
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NONE = SendOptions()
+pack = msgspec.msgpack.encode
 
 
 def prepare_all(*given: Any, options: SendOptions = NONE, **settings: Any) -> list[Outgoing]:
@@ -40,6 +45,32 @@ def circle() -> list[Any]:
     return itself
 
 
+@dataclass(frozen=True)
+class Frozen:
+    n: int
+
+
+@dataclass
+class Held:
+    content: Any
+
+
+class Raises(datetime):
+    def __new__(cls) -> Self:
+        return super().__new__(cls, 2024, 1, 1)
+
+    @property
+    def year(self) -> int:
+        raise KeyError("no year")
+
+
+def deep_key() -> Any:
+    value: Any = 1
+    for _ in range(128):
+        value = (value,)
+    return value
+
+
 def nested(depth: int) -> Any:
     value: Any = None
     for _ in range(depth):
@@ -47,18 +78,35 @@ def nested(depth: int) -> Any:
     return value
 
 
-UNCARRIED = {
-    "object": object(),
-    "complex": 1j,
-    "function": len,
-    "int over 64 bits": 2**64,
-    "int under 64 bits": -(2**63) - 1,
-    "surrogate": "\ud800",
-    "surrogate in a key": {"\udfff": 1},
-    "deep inside": {"a": [{"b": object()}]},
-    "circular": circle(),
-    "nested too deep": nested(50_000),
+UNCARRIED: dict[str, tuple[Any, str]] = {
+    "object": (object(), ""),
+    "complex": (1j, ""),
+    "function": (len, ""),
+    "int over 64 bits": ({"n": 2**64}, ".n"),
+    "int under 64 bits": ([0, -(2**63) - 1], "[1]"),
+    "surrogate": ({"a b": "\ud800"}, "['a b']"),
+    "surrogate in a key": ({"\udfff": 1}, ""),
+    "a map as a key": ({"a": {Frozen(1): 1}}, ".a"),
+    "deep inside": ({"items": [0, 1, 2, {"price": object()}]}, ".items[3].price"),
+    "inside an object": (Held([1j]), ".content[0]"),
+    "inside a set": ({"of": {1j}}, ".of[…]"),
+    "circular": (circle(), "[0]"),
+    "nested too deep": (nested(129), ""),
+    "nested past all bounds": (nested(50_000), ""),
+    "deep in its keys": ({deep_key(): 1}, ""),
+    "encoded elsewhere, as JSON": ({"body": msgspec.Raw(b'{"a": 1}')}, ".body"),
+    "encoded elsewhere, nothing": ([msgspec.Raw(b"")], "[0]"),
+    "encoded elsewhere, two values": ([msgspec.Raw(b"\x01\x02")], "[0]"),
+    "encoded elsewhere, half a value": ([msgspec.Raw(b"\xa5ab")], "[0]"),
+    "encoded elsewhere, no text": ([msgspec.Raw(b"\xa1\xff")], "[0]"),
+    "encoded elsewhere, too deep": (msgspec.Raw(pack(nested(129))), ""),
+    "a time of no form": ([msgspec.msgpack.Ext(-1, b"xx")], "[0]"),
+    "its own code raises": ({"x": Raises()}, ".x"),
 }
+
+
+SEEN_IN_THE_FIRST = {"a map as a key", "encoded elsewhere, no text", "a time of no form"}
+"""What only the first event of a name in each call is looked through for, as that takes longer than all the rest."""
 
 
 # Defaults.
@@ -142,10 +190,80 @@ def test_the_extremes_of_msgpack_are_carried(value: object) -> None:
 @pytest.mark.parametrize("kind", UNCARRIED)
 @pytest.mark.parametrize("field", ["payload", "context"])
 def test_what_msgpack_cannot_carry_is_refused(field: str, kind: str) -> None:
-    """The error names the field that has it, whatever is wrong with it."""
-    error = refuse({"name": "a", field: UNCARRIED[kind]})
-    assert error.field == field
-    assert "can't be carried by msgpack" in error.reason
+    """The error names the part of the field that has it, whatever is wrong with it."""
+    value, place = UNCARRIED[kind]
+    error = refuse({"name": "a", field: value})
+    assert error.field == field + place
+    assert any(
+        word in error.reason for word in ("can't be carried", "nested deeper than 128", "contains itself", "be read")
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(UNCARRIED.keys() - SEEN_IN_THE_FIRST))
+def test_one_of_many_that_cannot_be_carried_is_refused(kind: str) -> None:
+    """The error has its place in the call, also where events like it were fine."""
+    error = refuse(Event("a", [1]), Event("a", UNCARRIED[kind][0]), Event("a", [2]))
+    assert error.index == 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Person(pydantic.BaseModel):
+    id: uuid.UUID
+    born: date
+    raw: bytes = b"x"
+    tags: set[str] = set()
+    called: str = pydantic.Field("", alias="calledBy")
+    friend: Person | None = None
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def shown(self) -> str:
+        return "x"
+
+
+@pytest.mark.parametrize(
+    ("value", "carried"),
+    [
+        (Text("x"), "x"),
+        ({Text("k"): [Text("v")]}, {"k": ["v"]}),
+        (type("Whole", (int,), {})(7), 7),
+        ({type("Whole", (int,), {})(7): type("Real", (float,), {})(0.5)}, {7: 0.5}),
+        (type("Bytes", (bytes,), {})(b"x"), b"x"),
+        (type("Day", (date,), {})(2024, 1, 2), "2024-01-02"),
+        (type("Clock", (time,), {})(1, 2), "01:02:00"),
+        (type("Exact", (Decimal,), {})("1.50"), "1.50"),
+        (type("Moment", (datetime,), {})(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_subclass_counts_as_its_base(value: object, carried: object) -> None:
+    """Alone, nested and as a key."""
+    found = codec.decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p)
+    assert found == carried
+    assert type(found) is type(carried)
+
+
+@pytest.mark.parametrize("raw", [b"text", b"\xff\xfe"])
+def test_a_model_of_pydantic_comes_back_as_the_same(raw: bytes) -> None:
+    """By its aliases, without what it computes, and with bytes that no JSON could have."""
+    friend = Person(id=uuid.UUID(int=1), born=date(1815, 12, 10), calledBy="Ada")
+    person = Person(calledBy="Grace", id=uuid.UUID(int=2), born=date(1906, 12, 9), raw=raw, tags={"a"}, friend=friend)
+    (found,) = codec.decode_value(codec.decode_event(prepare_one(Event("a", [person])).body).p)
+    assert Person.model_validate(found) == person
+    assert "shown" not in found
+
+
+def test_the_deepest_value_is_carried() -> None:
+    """128 lists or maps are inside each other, in the payload, in a map's keys and in what was encoded before."""
+    maps: Any = None
+    for _ in range(128):
+        maps = {"a": maps}
+    for value in (nested(128), maps, {"a": nested(127)}, msgspec.Raw(pack(nested(128)))):
+        read = codec.decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p)
+        assert pack(read) == pack(value)
 
 
 def test_the_payload_is_named_when_both_are_at_fault() -> None:
@@ -336,6 +454,94 @@ def test_a_time_that_utc_cannot_say_is_refused(moment: datetime) -> None:
 def test_the_first_and_the_last_time_are_carried(moment: datetime) -> None:
     """To the microsecond."""
     assert codec.from_micros(codec.decode_event(prepare_one(Event("a", timestamp=moment)).body).t) == moment
+
+
+class Foreign(datetime):
+    """As other libraries have it: its operators give what is their own."""
+
+    def __sub__(self, other: object) -> Any:
+        return "an interval"
+
+    __add__ = __radd__ = __rsub__ = __sub__
+
+    def __lt__(self, other: object) -> bool:
+        raise TypeError("can't compare")
+
+
+class NotATime(Foreign):
+    """As pandas.NaT."""
+
+    @property
+    def year(self) -> Any:
+        return float("nan")
+
+
+class Stretch(timedelta):
+    """As other libraries have it."""
+
+    def total_seconds(self) -> float:
+        return 30
+
+    @property
+    def days(self) -> int:
+        return -7
+
+
+def test_datetimes_of_other_libraries_are_datetimes() -> None:
+    """As a timestamp, as a time of delivery and inside a payload: they are made plain before anything is calculated."""
+    moment, same = Foreign(2100, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    outgoing = prepare_one(Event("a", {"at": moment}, timestamp=moment), SendOptions(deliver_at=moment))
+    stored = codec.decode_event(outgoing.body)
+    assert codec.from_micros(stored.t) == outgoing.timestamp == same
+    assert type(outgoing.timestamp) is datetime
+    assert codec.decode_value(stored.p) == {"at": same}
+    assert outgoing.when == str(round(same.timestamp() * 1000))
+
+
+def test_durations_of_other_libraries_are_durations() -> None:
+    """As a delay and inside a payload."""
+    outgoing = prepare_one(Event("a", Stretch(days=1)), SendOptions(deliver_after=Stretch(days=1)))
+    assert outgoing.when == "+30000"
+    assert codec.decode_value(codec.decode_event(outgoing.body).p) == "P1D"
+
+
+class FakeDatetime(datetime):
+    """As freezegun's, which stands in place of the class in every module."""
+
+
+class FakeDate(date):
+    """As freezegun's."""
+
+
+def test_faked_datetimes_are_datetimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the fake stands in place of Python's own class."""
+    monkeypatch.setattr("headrace.moments.datetime", FakeDatetime)
+    monkeypatch.setattr("headrace.values.date", FakeDate)
+    moment = FakeDatetime(2024, 1, 2, tzinfo=UTC)
+    event = Event("a", [moment, FakeDate(2024, 1, 2)], timestamp=moment)
+    stored = codec.decode_event(prepare_one(event, SendOptions(deliver_at=moment)).body)
+    assert codec.decode_value(stored.p) == [datetime(2024, 1, 2, tzinfo=UTC), "2024-01-02"]
+
+
+class Lost(tzinfo):
+    def utcoffset(self, _: datetime | None, /) -> timedelta:
+        raise KeyError("no such zone")
+
+    dst = tzname = utcoffset  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("moment", [NotATime(2024, 1, 1, tzinfo=UTC), NOW.replace(tzinfo=Lost())], ids=["NaT", "zone"])
+def test_a_moment_that_is_none_is_refused(moment: datetime) -> None:
+    """The error names the field, and nothing else is raised."""
+    assert refuse(Event("a", timestamp=moment)).field == "timestamp"
+    assert refuse(Event("a"), options=SendOptions(deliver_at=moment)).field == "deliver_at"
+    assert refuse(Event("a", [moment])).field == "payload[0]"
+
+
+def test_the_last_moment_can_be_asked_for() -> None:
+    """It is rounded up to the last millisecond that can be read again, and no further."""
+    last = when(SendOptions(deliver_at=datetime.max.replace(tzinfo=UTC)))
+    assert codec.from_millis(int(last)).year == 9999
 
 
 @pytest.mark.parametrize("moment", ["2024-05-01T12:00:00Z", 1_714_564_800, NOW.date()], ids=repr)

@@ -62,10 +62,10 @@ class _Executor:
     """Has nothing to execute, and keeps what it was told."""
 
     def __init__(self) -> None:
-        self.ended: list[tuple[str, int | None]] = []
+        self.ended: list[tuple[str, int | None, str | None]] = []
 
-    def end_all(self, cause: str, partition: int | None = None) -> None:
-        self.ended.append((cause, partition))
+    def end_all(self, cause: str, partition: int | None = None, name: str | None = None) -> None:
+        self.ended.append((cause, partition, name))
 
 
 class _Scene:
@@ -128,7 +128,7 @@ async def test_a_fenced_worker_ends_its_reads_before_it_has_a_new_lease() -> Non
     renaming = scene.partition._renaming
     assert renaming is not None
     await asyncio.wait_for(renaming, 20)
-    assert scene.executor.ended == [("released", 0)]
+    assert scene.executor.ended == [("released", 0, old)]
     assert scene.server.asked == ["end of a read"] * 3 + ["divide", "register"]
     assert scene.state.name != old
     assert scene.state.is_registered.is_set()

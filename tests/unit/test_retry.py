@@ -75,3 +75,17 @@ def test_a_job_may_ask_for_a_time_of_its_own() -> None:
     for seconds in (-1, float("nan"), 367 * 86_400):
         with pytest.raises(ValueError, match="takes 0 seconds to a year"):
             RetryAfter(seconds)
+
+
+def test_delays_can_be_timedeltas() -> None:
+    """They count as their seconds."""
+    retry = Retry(min_delay=timedelta(seconds=3), max_delay=timedelta(minutes=1), jitter=False)
+    assert retry == Retry(min_delay=3, max_delay=60, jitter=False)
+
+
+@pytest.mark.parametrize("field", ["min_delay", "max_delay"])
+@pytest.mark.parametrize("value", [1e300, 10**400, float("nan"), timedelta.max, timedelta(-1), "3"], ids=str)
+def test_a_delay_past_its_bounds_is_refused(field: str, value: Any) -> None:
+    """0 to 100 years, as for all that waits."""
+    with pytest.raises(ConfigurationError, match=rf"Retry\.{field} must be 0 to 100 years"):
+        Retry(**{field: value})

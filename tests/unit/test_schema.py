@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -15,7 +17,7 @@ import pydantic
 import pytest
 from typing_extensions import TypedDict
 
-from headrace import UndecodableEvent
+from headrace import UndecodableEvent, codec
 from headrace_worker.schema import PayloadError, parser_of
 
 pack = msgspec.msgpack.encode
@@ -194,3 +196,66 @@ def test_damaged_bytes_are_an_error_and_no_crash(schema: Any, raw: bytes) -> Non
     """They fit nothing, or can't be read."""
     with pytest.raises((PayloadError, UndecodableEvent)):
         parser_of(schema)(msgspec.Raw(raw))
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    id: uuid.UUID
+    tags: tuple[str, ...]
+    plan: Plan = Plan.FREE
+    at: datetime | None = None
+    raw: bytes = b""
+
+
+def test_a_strict_model_is_strict_by_the_rules_of_json() -> None:
+    """A text is a UUID, a list a tuple, a moment a moment; a number is no text."""
+    moment = datetime.fromisoformat("2026-01-02T03:04:05+00:00")
+    payload = {"id": uuid.UUID(int=1), "tags": ("a",), "plan": "pro", "at": moment, "raw": b"x"}
+    assert _parse(Strict, payload) == Strict(id=uuid.UUID(int=1), tags=("a",), plan=Plan.PRO, at=moment, raw=b"x")
+    assert _parse(list[Strict], [payload])[0].raw == b"x"
+    with pytest.raises(PayloadError) as caught:
+        _parse(Strict, {"id": str(uuid.UUID(int=1)), "tags": [1]})
+    assert caught.value.error.message == "Input should be a valid string - at `payload.tags[0]`"
+
+
+class Bytes(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(val_json_bytes="base64", ser_json_bytes="base64")
+    raw: bytes
+
+
+@pytest.mark.parametrize("model", [Bytes(raw=b"\xff\xfe"), Strict(id=uuid.UUID(int=1), tags=("a",), raw=b"x")])
+def test_what_is_made_of_a_model_makes_the_model(model: pydantic.BaseModel) -> None:
+    """Also where its bytes are base64 in JSON."""
+    assert parser_of(type(model))(msgspec.Raw(codec.encode_value(model))) == model
+
+
+def test_bytes_that_are_no_text_fit_a_model() -> None:
+    """They are in no JSON, and in msgpack they are."""
+    assert _parse(Checkless, {"raw": b"\xff"}).raw == b"\xff"
+
+
+class Checkless(pydantic.BaseModel):
+    raw: bytes
+
+
+class Exiting(msgspec.Struct):
+    x: int
+
+    def __post_init__(self) -> None:
+        sys.exit(3)
+
+
+class ExitingModel(pydantic.BaseModel):
+    x: int
+
+    @pydantic.field_validator("x")
+    @classmethod
+    def leave(cls, _: int) -> int:
+        sys.exit(3)
+
+
+@pytest.mark.parametrize("schema", [Exiting, ExitingModel])
+def test_what_ends_more_than_an_attempt_is_its_error(schema: Any) -> None:
+    """A schema's own code that raises SystemExit fails an attempt, and ends no worker."""
+    with pytest.raises(RuntimeError, match="the schema's own code raised SystemExit"):
+        _parse(schema, {"x": 1})

@@ -188,3 +188,14 @@ def test_a_codec_that_can_not_be_loaded_is_a_clear_error(target: str) -> None:
 def test_a_codec_is_loaded_by_its_name() -> None:
     """MODULE:OBJECT names it, as it names an app."""
     assert load_codec("tests.support.codecs:SCRAMBLER") is SCRAMBLER
+
+
+class _Empty(Scrambler):
+    def encode(self, _data: bytes, _bound_to: bytes, /) -> bytes:
+        return b""
+
+
+def test_a_codec_that_gives_no_bytes_is_refused() -> None:
+    """Nothing could be opened again, so the send says so before the event is acknowledged."""
+    with pytest.raises(InvalidEvent, match="returned no bytes at all"):
+        sealed_body(Event("n", "kitten"), Seal(_Empty(), "test"))

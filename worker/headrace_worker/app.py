@@ -25,13 +25,22 @@ class App:
         name: 1 to 64 of `A-Z a-z 0-9 _ . -`; two services on one namespace have two names.
         version: reaches the job as `ctx.job.version`.
         codec: opens the events that the jobs see, seals what they send, their outputs and their errors.
+        dispatch_only: it has no jobs, on purpose: its workers dispatch events for other apps.
         jobs: every job by its id.
     """
 
-    def __init__(self, name: str, *, version: str | None = None, codec: PayloadCodec | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str | None = None,
+        codec: PayloadCodec | None = None,
+        dispatch_only: bool = False,
+    ) -> None:
         self.name = check_name("app", name)
         self.version = version
         self.codec = None if codec is None else check_codec(codec)
+        self.dispatch_only = dispatch_only
         self.jobs: dict[str, Job] = {}
 
     def job(  # noqa: PLR0913 - the public interface
@@ -63,6 +72,8 @@ class App:
             raise JobError(id, "concurrency, a limit across workers, is not in this release; leave it None")
 
         def define(function: F) -> F:
+            if self.dispatch_only:
+                raise JobError(id, f"app {self.name!r} is dispatch_only, so it has no jobs")
             if id in self.jobs:
                 raise JobError(id, f"app {self.name!r} has a job of this id already; ids are unique in an app")
             self.jobs[id] = jobs.define(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -15,14 +16,17 @@ from typing import IO, Self
 from headrace.connect import open_async_transport
 from headrace.partitions import Partitions
 from headrace_worker import protocol
-from headrace_worker.lifeline import FD_VARIABLE, Heard
+from headrace_worker.lifeline import FD_VARIABLE, HURRY, STOP, Heard
+
+STOOD_STILL = 70
+"""Exit code of a child that has ended itself because a part of it stood still: a software error."""
 
 _LAST_WORDS_S = 1.0
 """How long after a child's end its line is read: something that it started may hold it open."""
 
 
 def cli_command(*args: str) -> list[str]:
-    """Returns the command that runs `headrace ARGS` with this interpreter, whatever lies in the current folder."""
+    """Return the command that runs `headrace ARGS` with this interpreter, whatever lies in the current folder."""
     return [sys.executable, "-P", "-m", "headrace_worker.cli", *args]
 
 
@@ -41,7 +45,9 @@ class Child:
         self.born_at = asyncio.get_running_loop().time()
         self._process = process
         self._line = line
-        self._listening = asyncio.ensure_future(self._listen())
+        self._rest = b""
+        self._line_ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(line, self._read)
 
     @classmethod
     async def start(
@@ -52,28 +58,37 @@ class Child:
         folder: Path | None = None,
         log: IO[bytes] | None = None,
     ) -> Self:
-        """Returns the process, which is about to start.
+        """Return the process, which is about to start.
 
         Args:
             command: see `cli_command`.
             env: what its environment has beside this process's.
             folder: where it starts; here if None.
             log: where its output goes; to ours if None.
+
+        Raises:
+            OSError: the program is not there, or there is no room for a process, a thread or a descriptor.
         """
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env={**os.environ, **(env or {}), FD_VARIABLE: str(theirs.fileno())},
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        return cls(process, ours)
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=folder,
+                    env={**os.environ, **(env or {}), FD_VARIABLE: str(theirs.fileno())},
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            return cls(process, ours)
+        except BaseException as exc:
+            ours.close()  # a process that was started and can't be watched ends by it
+            if isinstance(exc, RuntimeError):  # no thread to watch the process with
+                raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: {exc}") from exc
+            raise
 
     @property
     def pid(self) -> int:
@@ -85,32 +100,38 @@ class Child:
         """The exit code, minus the signal's number if one ended it; None while it lives."""
         return self._process.returncode
 
-    def send_signal(self, number: int) -> None:
-        """The process has the signal, unless it has ended."""
-        # Not by subprocess: it looks whether the process has ended and takes its exit code from under asyncio, which
-        # then makes one up, 255.
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, number)
+    def ask_to_stop(self) -> None:
+        """Let the process end in order: over the line, and by SIGTERM for one that still starts and does not listen."""
+        self._say(STOP)
+        self._send_signal(signal.SIGTERM)
+
+    def hurry(self) -> None:
+        """Let the process end without further grace."""
+        self._say(HURRY)
+
+    def kill(self) -> None:
+        """End the process, unless it has ended."""
+        self._send_signal(signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Returns the exit code when the process has ended and all that it told is heard."""
+        """Return the exit code when the process has ended and all that it told is heard."""
         code = await self._process.wait()
-        await asyncio.wait([self._listening], timeout=_LAST_WORDS_S)
-        self._listening.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._line_ended.wait(), _LAST_WORDS_S)
+        self._end_line()
         self._line.close()
         return code
 
     async def stop(self, timeout_s: float) -> int:
-        """Asks the process to stop, kills it if it has not after `timeout_s`, and returns its exit code."""
-        self.send_signal(signal.SIGTERM)
+        """Ask the process to stop, kill it if it has not after `timeout_s`, and return its exit code."""
+        self.ask_to_stop()
         with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(self.wait())), timeout_s)
-        self.send_signal(signal.SIGKILL)
+            await asyncio.wait_for(self._process.wait(), timeout_s)
+        self.kill()
         return await self.wait()
 
     async def end_leases(self, url: str, partitions: Partitions) -> None:
-        """The leases of the worker of this process, which has ended, are over: its runs need not wait for them.
+        """End the leases of the worker of this process, which has ended: its runs need not wait for them.
 
         Raises:
             ServerError: they run out by themselves.
@@ -123,21 +144,43 @@ class Child:
         finally:
             await transport.close()
 
-    async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        rest = b""
-        with contextlib.suppress(OSError):
-            while chunk := await loop.sock_recv(self._line, 4096):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    self.heard.hear(line.decode())
-                if self.heard.has_started:
-                    self.started_or_ended.set()
-        self.started_or_ended.set()
+    def _send_signal(self, number: int) -> None:
+        # Not by subprocess: it looks whether the process has ended and takes its exit code from under asyncio, which
+        # then makes one up, 255.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    def _say(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):  # the process has ended
+            self._line.send(line + b"\n")
+
+    def _read(self) -> None:
+        try:
+            chunk = self._line.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self.heard.hear(line.decode(errors="replace"))
+        if self.heard.has_started:
+            self.started_or_ended.set()
+        if not chunk:
+            self._end_line()
+
+    def _end_line(self) -> None:
+        if not self._line_ended.is_set():
+            asyncio.get_running_loop().remove_reader(self._line)
+            self._line_ended.set()
+            self.started_or_ended.set()
 
 
 def describe_end(code: int | None) -> str:
-    """Returns in words how a process ended: `exit code 1`, `SIGKILL`."""
+    """Return in words how a process ended: `exit code 1`, `SIGKILL`."""
+    if code == STOOD_STILL:
+        return f"exit code {code}: a part of it stood still, see its log"
     if code is None or code >= 0:
         return f"exit code {code}"
     try:

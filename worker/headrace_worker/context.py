@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-import structlog
 
 from headrace import AsyncClient, Client, Event, InvalidEvent, PayloadCodec, SentEvent
 from headrace.event import DEFAULT_SOURCE
 from headrace.ids import derived_event_id
 from headrace.outgoing import SendOptions, as_event
 from headrace_worker.delivery import Delivery
+from headrace_worker.guarded_logger import guarded_logger
 
 current_run: ContextVar[Delivery | None] = ContextVar("headrace_run", default=None)
 """The run that executes here; its ids stand on every log line of it."""
@@ -106,8 +106,8 @@ class _Doing:
 
     @cached_property
     def logger(self) -> Any:
-        """A structlog logger whose lines carry the ids of run, job and event."""
-        return structlog.get_logger("headrace.job").bind(**ids_here() or {"run": self._run_id})
+        """A structlog logger whose lines carry the ids of run, job and event, and whose log calls raise nothing."""
+        return guarded_logger("headrace.job", ids_here() or {"run": self._run_id})
 
     def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
         if not isinstance(key, str) or not key or "\0" in key:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from headrace import HeadraceError
 from headrace.calls import Call
 from headrace.connect import open_transport
 from headrace.partitions import Partitions
@@ -80,8 +79,8 @@ class Depths(Collector):
             parts = list(self._parts())
             for part, count in zip(parts, self._transport.run([part.call for part in parts]), strict=True):
                 totals[part.name, part.queue] += part.sign * count
-        except HeadraceError as exc:
-            fault = str(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the rest of the scrape is answered
+            fault = str(exc) or type(exc).__name__
             totals.clear()
         if fault and fault != self._told:
             log.warning("how much waits on the server can't be read for metrics", error=fault)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from headrace import ConfigurationError, HeadraceError
 from headrace.settings import resolve
+from headrace_worker.background import call_on_loop, start_task
 from headrace_worker.child import Child, describe_end
 from headrace_worker.embedded import EmbeddedServer
 from headrace_worker.safe_logging import get_logger
-from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
+from headrace_worker.signals import ignore_stop_signals, receive_wishes
 
 log = get_logger("headrace.dev")
 
@@ -66,44 +66,46 @@ class Reloader:
         self._ignore = ignore
         self._grace_s = grace_s
         self._stopping = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._reason = asyncio.Event()
         self._child: Child | None = None
 
     async def run(self) -> None:
-        """Returns when SIGTERM or SIGINT has come and the worker has stopped; a second one hurries it."""
+        """Return when a signal has come and the worker has stopped; a second signal hurries it, a third kills it."""
         loop = asyncio.get_running_loop()
-        hear_stop_signals(lambda number: loop.call_soon_threadsafe(self._pass_on, number))
-        watching = asyncio.ensure_future(self._watch_files())
+        receive_wishes(lambda wish: call_on_loop(loop, self._obey, wish))
+        watching = start_task("watch of the files", self._watch_files)
         try:
             while not self._stopping.is_set():
-                self._changed.clear()
+                self._reason.clear()
                 await self._run_one()
         finally:
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await asyncio.wait([watching])
             ignore_stop_signals()
 
     async def _run_one(self) -> None:
-        """One worker process lives, until a file changes or all shall end."""
+        """Let one worker process live, until a file changes or all shall end."""
         env: Mapping[str, str] = {"HEADRACE_URL": self._url, "HEADRACE_NAMESPACE": self._namespace}
-        child = self._child = await Child.start(self._command, env=env)
-        ending = asyncio.ensure_future(child.wait())
-        await self._wait_for_reason(ending)
-        if ending.done() and not (self._changed.is_set() or self._stopping.is_set()):
-            log.warning("worker ended, and starts again when a file changes", ended=describe_end(ending.result()))
-            await self._wait_for_reason()
-        if not ending.done():
+        try:
+            child = self._child = await Child.start(self._command, env=env)
+        except OSError as exc:
+            log.warning("worker can't be started, and is tried again when a file changes", error=str(exc))
+            await self._reason.wait()
+            return
+        ending = start_task("end of the worker", functools.partial(self._report_end, child))
+        await self._reason.wait()
+        if child.returncode is None:
             await child.stop(self._grace_s + _PATIENCE_S)
-        if await ending != 0:
+        await ending
+        if child.returncode != 0:
             with contextlib.suppress(HeadraceError):
                 await child.end_leases(self._url, resolve(self._namespace, None))
 
-    async def _wait_for_reason(self, *others: asyncio.Future[int]) -> None:
-        reasons = [asyncio.ensure_future(event.wait()) for event in (self._changed, self._stopping)]
-        waits: list[asyncio.Future[Any]] = [*reasons, *others]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for reason in reasons:
-            reason.cancel()
+    async def _report_end(self, child: Child) -> None:
+        """Say that the worker has ended, where nothing has asked it to."""
+        code = await child.wait()
+        if not self._reason.is_set():
+            log.warning("worker ended, and starts again when a file changes", ended=describe_end(code))
 
     async def _watch_files(self) -> None:
         from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - optional
@@ -111,9 +113,10 @@ class Reloader:
         only_python = PythonFilter(ignore_paths=[path.absolute() for path in self._ignore])
         async for changes in awatch(*self._watch, watch_filter=only_python):
             log.info("files changed, worker restarts", files=sorted({Path(path).name for _, path in changes}))
-            self._changed.set()
+            self._reason.set()
 
-    def _pass_on(self, _number: int) -> None:
-        if self._stopping.is_set() and self._child is not None:
-            self._child.send_signal(signal.SIGTERM)
+    def _obey(self, wish: int) -> None:
         self._stopping.set()
+        self._reason.set()
+        if self._child is not None and wish > 1:
+            (self._child.hurry if wish == 2 else self._child.kill)()

@@ -15,6 +15,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from headrace import HeadraceError
+from headrace.moments import seconds_of
 
 
 class JobError(HeadraceError, ValueError):
@@ -39,17 +40,21 @@ class RunControl(HeadraceError):
 
 
 class RetryAfter(RunControl):
-    """Ends this attempt, and asks for the next one after `seconds`, if attempts are left."""
+    """Ends this attempt, and asks for the next one after `seconds`, if attempts are left.
+
+    In a group of exceptions it counts as well; of several the longest does.
+    """
 
     def __init__(self, seconds: float | timedelta, reason: str = "") -> None:
-        self.delay_s = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
-        if not 0 <= self.delay_s <= 366 * 86_400:
-            raise ValueError(f"RetryAfter takes 0 seconds to a year, not {seconds!r}")
+        delay_s = seconds_of(seconds)
+        if delay_s is None or not 0 <= delay_s <= 366 * 86_400:
+            raise ValueError(f"RetryAfter takes 0 seconds to a year, or a timedelta, not {seconds!r}")
+        self.delay_s = delay_s
         super().__init__(reason or f"asked for another attempt in {self.delay_s:g} s")
 
 
 class Abort(RunControl):
-    """Ends the run as failed, with no more attempts."""
+    """Ends the run as failed, with no more attempts; so it does anywhere in a group of exceptions."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "aborted by the job")

@@ -38,6 +38,9 @@ log = get_logger("headrace.run")
 IGNORED_CANCEL_S = 1.0
 """Seconds after which a function that was told to end and goes on is recorded without waiting for it."""
 
+_FEWEST_FAILURES = 3
+"""So many runs, one after the other, tell a worker that can't execute any from one that has met trouble."""
+
 
 class Executor:
     """Runs the functions of an app's jobs: coroutines on this event loop, plain functions in threads."""
@@ -64,6 +67,8 @@ class Executor:
         self._sender = Sender(state.url, state.keys.namespace, len(state.partitions), state.app.codec)
         self._guard = state.guard
         self._threads = JobThreads(state.guard)
+        self._failures = 0
+        self._failing_since = 0.0
 
     def start(self, delivery: Delivery, name: str) -> Held:
         """The run is in hand and executes."""
@@ -81,10 +86,15 @@ class Executor:
             self._finish(held, outcomes.UNDESCRIBED)
         return held
 
-    def end_all(self, cause: Cause, partition: int | None = None) -> None:
-        """Every function in hand, or those of a partition, are told to end, and their outcomes say why."""
+    def end_all(self, cause: Cause, partition: int | None = None, name: str | None = None) -> None:
+        """Every function in hand is told to end, and its outcome says why.
+
+        Args:
+            partition: only those of this partition.
+            name: only those that were delivered under this name of the worker.
+        """
         for held in list(self._hand.held.values()):
-            if partition in (None, held.delivery.queue.partition):
+            if partition in (None, held.delivery.queue.partition) and name in (None, held.name):
                 self._end(held, cause)
 
     def time_out(self, held: Held, place: str, transport: AnyTransport) -> None:
@@ -115,6 +125,7 @@ class Executor:
         current_run.set(held.delivery)
         try:
             outcome = await self._attempt(held)
+            self._failures = 0
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the run comes to an outcome
             outcome = self._last_resort(held, exc)
         try:
@@ -129,6 +140,7 @@ class Executor:
         if held.cause == "released":
             return Released()
         try:
+            self._note_failure(exc)
             log.error("run failed outside of its function", exc_info=exc, **_ids(held))
             error = outcomes.error_of(exc)
             if not held.is_called:
@@ -136,6 +148,15 @@ class Executor:
             return Failed(error)
         except BaseException:  # noqa: BLE001 - not even that can be described
             return outcomes.UNDESCRIBED
+
+    def _note_failure(self, exc: BaseException) -> None:
+        """A worker that fails each run outside of its function, for as long as a part may stand still, has to end."""
+        now = time.monotonic()
+        if self._failures == 0:
+            self._failing_since = now
+        self._failures += 1
+        if self._failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s:
+            self._guard.break_off("the executor", exc)
 
     def _finish(self, held: Held, outcome: Outcome) -> None:
         """The run's task is over: the settler has the outcome, and the slot is free once no thread goes on."""

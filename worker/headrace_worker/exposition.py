@@ -1,14 +1,16 @@
 """Serves the metrics of a worker over HTTP: of this process, or of all the processes of a supervisor in one place.
 
-Needs the extra `metrics`. The endpoint answers anyone who reaches it, in threads of its own.
+Needs the extra `metrics`. The endpoint answers anyone who reaches it, within the bounds of `scrape_server`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from headrace import ConfigurationError
@@ -16,11 +18,14 @@ from headrace.partitions import Partitions
 from headrace_worker.metrics import Metrics  # first: it says what is not installed
 
 # isort: split
-from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metrics, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, disable_created_metrics, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
+from headrace_worker import metric_files
 from headrace_worker.depths import Depths
 from headrace_worker.safe_logging import get_logger
+from headrace_worker.scrape_server import ScrapeServer
 
 log = get_logger("headrace.metrics")
 
@@ -33,24 +38,67 @@ class Shared:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._has_been_there = folder.is_dir()
         self.registry = CollectorRegistry()
-        MultiProcessCollector(self.registry, str(folder))  # type: ignore[no-untyped-call]
+        self.registry.register(_Files(folder))
 
     @property
     def env(self) -> dict[str, str]:
         """What the environment of such a process has to hold when it starts."""
         return {FOLDER_VARIABLE: str(self._folder)}
 
-    def forget(self, pid: int) -> None:
-        """What an ended process had in hand counts no more; what it had counted stays."""
+    def before_start(self) -> None:
+        """Make the folder if it is not there: before the first start, or as something has removed it.
+
+        Raises:
+            OSError: that is not possible; a process without the folder counts in memory only.
+        """
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._has_been_there:
+                log.warning(
+                    "the folder of the metrics was gone, and what was counted with it", folder=str(self._folder)
+                )
+        self._has_been_there = True
+
+    def after_end(self, pid: int) -> None:
+        """Drop what an ended process had in hand; keep what it had counted, in no more of the disk than it takes.
+
+        Raises:
+            OSError: a file can't be removed or cut.
+        """
         mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+        metric_files.shrink(self._folder, pid)
+
+
+class _Files(Collector):
+    """The metrics in a folder; a file that can't be read costs a scrape these, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._is_reported = False
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that no file is read when this is registered."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the sums over all processes."""
+        try:
+            collector = MultiProcessCollector(None, str(self._folder))  # type: ignore[no-untyped-call]
+            return list(collector.collect())  # type: ignore[no-untyped-call]
+        except Exception:
+            if not self._is_reported:
+                self._is_reported = True
+                log.exception("the files of the metrics can't be read")
+            return []
 
 
 class Endpoint:
     """Where the metrics of a worker are served."""
 
     def __init__(self, host: str, port: int) -> None:
-        """Nothing is served yet.
+        """Serve nothing yet.
 
         Args:
             host: whose address to listen on.
@@ -64,7 +112,7 @@ class Endpoint:
         self._given_folder = _given_folder()
 
     def count_here(self, url: str, partitions: Partitions) -> Metrics:
-        """Returns what counts for this process, which is served from now on, beside metrics that jobs make themselves.
+        """Return what counts for this process, which is served from now on, beside metrics that jobs make themselves.
 
         Raises:
             ConfigurationError: the address can't be served on.
@@ -76,7 +124,7 @@ class Endpoint:
 
     @contextlib.contextmanager
     def serving_others(self, url: str, partitions: Partitions) -> Iterator[Shared]:
-        """The metrics of all processes that share the folder are served; a folder of our own is removed at the end.
+        """Serve the metrics of all processes that share the folder; remove a folder of our own at the end.
 
         Raises:
             ConfigurationError: the address can't be served on.
@@ -88,21 +136,33 @@ class Endpoint:
             yield shared
 
     def _serve(self, registry: CollectorRegistry, depths: Depths) -> Callable[[], None]:
-        """The registry is served, with the depths; returns what ends that."""
+        """Serve the registry, with the depths; return what ends that."""
         registry.register(depths)
         try:
-            server, _ = start_http_server(self._port, self._host, registry)
+            server = ScrapeServer(self._host, self._port, make_wsgi_app(registry))
         except OSError as exc:
             why = f"metrics can't be served on {self._host}:{self._port}: {exc.strerror or exc}"
             raise ConfigurationError(f"{why}; give another --metrics-port or --metrics-host") from exc
+        server.start()
         log.info("metrics are served", url=f"http://{self._host}:{server.server_port}/metrics")
-        return server.shutdown
+        return server.stop
 
 
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="headrace-metrics-") as folder:
-        yield Path(folder)
+    """Name a folder of our own, which is made when a process starts, and remove it at the end.
+
+    On a full disk it can't be made, and workers work all the same.
+    """
+    try:
+        where = Path(tempfile.gettempdir())
+    except OSError:  # no usable folder, which it finds out by writing a file
+        where = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - what is made in there has a name of its own
+    folder = where / f"headrace-metrics-{secrets.token_hex(8)}"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _given_folder() -> Path | None:

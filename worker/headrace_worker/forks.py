@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import traceback
 from typing import Any, NoReturn
 
@@ -48,8 +47,7 @@ class Fork:
         try:
             write_directly(f"headrace: a process that a job has forked came back to the worker's code: {os.getpid()}")
             if exc is not None:
-                traceback.print_exception(exc)
-            sys.stderr.flush()
+                write_directly("".join(traceback.format_exception(exc)))
         finally:
             os._exit(EXIT_CODE)
 
@@ -57,7 +55,8 @@ class Fork:
         self.is_child = True
         signal.set_wakeup_fd(-1)  # the thread that has forked is the child's main thread
         for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            if callable(signal.getsignal(number)):  # what is ignored, under nohup say, stays so
+                signal.signal(number, signal.SIG_DFL)
         self._cut_off()
 
     def _cut_off(self) -> None:

@@ -97,8 +97,8 @@ class Hand:
 
     def release(self, count: int) -> None:
         """Slots that were set aside are free, but for what the read has brought."""
-        self._reserved -= count
         self.poke()
+        self._reserved -= count  # last: a release that fails may be tried again
 
     @property
     def has_open(self) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import typing
 from collections.abc import Callable
 from datetime import timedelta
-from math import isfinite
 from typing import Any
 
 import msgspec
 
 from headrace import ConfigurationError
 from headrace.keys import check_name
+from headrace.moments import MAX_DURATION_S, seconds_of
 from headrace_worker.errors import JobError
 from headrace_worker.retry import Retry
 from headrace_worker.schema import Parser, parser_of
@@ -83,7 +84,7 @@ def define(  # noqa: PLR0913 - a job has these parts
         queue=queue,
         takes=takes,
         parse=_parser(id, function, schema, takes),
-        is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_behind(function)),
+        is_async=_is_async(function),
     )
 
 
@@ -92,6 +93,11 @@ def _parameters(job_id: str, function: object) -> frozenset[str]:
         raise JobError(job_id, f"a job is a function, not {function!r}")
     if inspect.isasyncgenfunction(_behind(function)) or inspect.isgeneratorfunction(_behind(function)):
         raise JobError(job_id, "its function is a generator; a job returns, it does not yield")
+    if not _is_async(function) and _gives_coroutine(function):
+        reason = (
+            "its function is plain and gives the coroutine of the async one it wraps; make the wrapper async def too"
+        )
+        raise JobError(job_id, reason)
     try:
         found = inspect.signature(function).parameters.values()
     except ValueError as exc:
@@ -108,18 +114,44 @@ def _parameters(job_id: str, function: object) -> frozenset[str]:
 
 def _behind(function: Any) -> Any:
     """Returns the function behind a partial, a decorated one or an object that can be called."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function if inspect.isroutine(function) else function.__call__
+    while isinstance(function, functools.partial | staticmethod):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    is_function = inspect.isfunction(function) or inspect.ismethod(function) or inspect.isbuiltin(function)
+    return function if is_function else function.__call__
+
+
+def _is_async(function: Any) -> bool:
+    """Returns whether calling it gives a coroutine: it is `async def`, or marked as such before Python 3.12 could."""
+    mark = getattr(asyncio.coroutines, "_is_coroutine", None)
+    return any(
+        inspect.iscoroutinefunction(each) or (mark is not None and getattr(each, "_is_coroutine", None) is mark)
+        for each in (function, _behind(function))
+    )
+
+
+def _gives_coroutine(function: Any) -> bool:
+    """Returns whether a plain function is known to hand on the coroutine of an async one that it wraps.
+
+    It is if there is nothing in it that could run one: no name but those of what it wraps and of its own variables.
+    """
+    wrapped = getattr(function, "__wrapped__", None)
+    if wrapped is None or not (inspect.iscoroutinefunction(wrapped) or _gives_coroutine(wrapped)):
+        return False
+    if isinstance(function, type(functools.lru_cache(len))):
+        return True
+    if not inspect.isfunction(function) or function.__code__.co_names:
+        return False
+    return all(cell.cell_contents is wrapped for cell in function.__closure__ or ())
 
 
 def _timeout_s(job_id: str, timeout: object) -> float | None:
     if timeout is None:
         return None
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not (isfinite(seconds) and seconds > 0):
-        raise JobError(job_id, f"timeout must be seconds > 0, a timedelta or None, not {timeout!r}")
-    return float(seconds)
+    seconds = seconds_of(timeout)
+    if seconds is None or not 0 < seconds <= MAX_DURATION_S:
+        rule = "timeout must be seconds > 0, a timedelta or None, and at most 100 years"
+        raise JobError(job_id, f"{rule}, not {timeout!r}")
+    return seconds
 
 
 def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[str]) -> Parser | None:
@@ -138,7 +170,7 @@ def _annotation(job_id: str, function: JobFunction) -> Any:
     annotation = inspect.signature(function).parameters["payload"].annotation
     if annotation is inspect.Parameter.empty:
         return None
-    names = getattr(inspect.unwrap(_behind(function)), "__globals__", {})
+    names = getattr(inspect.unwrap(_behind(inspect.unwrap(function))), "__globals__", {})
     holder = type(job_id, (), {"__annotations__": {"payload": annotation}})
     try:
         return typing.get_type_hints(holder, globalns=names, include_extras=True)["payload"]

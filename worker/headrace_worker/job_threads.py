@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 from headrace_worker.forks import fork
@@ -142,7 +142,7 @@ class _Thread:
 
     def __init__(self, on_done: Callable[[_Thread, ThreadCall], None]) -> None:
         self._on_done = on_done
-        self._wake = threading.Semaphore(0)
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._call: ThreadCall | None = None
         self._ended: ThreadCall | None = None
         self._has_run = False
@@ -153,14 +153,14 @@ class _Thread:
         self._is_over = call is None
         self._has_run = False
         self._call = call
-        self._wake.release()
+        self._wake.put(None)
 
     def run(self) -> None:
         """Execute calls until the thread is told to end."""
         while not self._is_over:
             try:
                 if self._ended is None and self._call is None:
-                    self._wake.acquire()
+                    self._wake.get()
                 self._execute()
             except BaseException as exc:  # noqa: BLE001 - it was meant for a function that has ended
                 if (call := self._call) is not None and self._has_run:

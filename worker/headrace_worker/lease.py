@@ -29,6 +29,8 @@ Answer = Renewed | Fenced
 _SOONEST_S = 0.02
 _LONGEST_DELAY_S = 1.0
 """Between attempts in an outage: nothing is fetched after one until the lease is renewed."""
+_FEWEST_FAILURES = 3
+"""So many of its own, in a row, tell a thread that can't do its work from one that has met trouble."""
 _STILL_S = 1.0
 """A wait that took so much longer than it should have: the whole process stood still."""
 
@@ -69,6 +71,7 @@ class Lease:
         self._over = False
         self._ended = asyncio.Event()
         self._renewed_since: float | None = None
+        self._failing_since: float | None = None
         self._fault = ""
         self._thread: threading.Thread | None = None
         self._turned_at = self._minded_at = time.monotonic()
@@ -133,17 +136,27 @@ class Lease:
             if failures:
                 log.info("lease is renewed again", failures=failures)
             failures = 0
+            self._failing_since = None
         except HeadraceError as exc:
             failures += 1
-            self._renewed_since = None
+            self._renewed_since = self._failing_since = None
             if failures == 1:
                 log.warning("lease can't be renewed, trying again", error=str(exc))
             wait_s = min(0.05 * 2.0 ** min(failures, 10), self._interval_s, _LONGEST_DELAY_S)
-        except BaseException as exc:
+        except BaseException as exc:  # none of the server's: the loops are judged on
             failures += 1
-            self._renewed_since = None
             log.exception("lease failed in an unforeseen way, trying again", error=describe(exc))
+            self._mind_failure(exc, failures)
         return failures, wait_s
+
+    def _mind_failure(self, exc: BaseException, failures: int) -> None:
+        """End a worker that can't be judged, or whose lease can't be renewed, for a fault that is not the server's."""
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        is_final = failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s
+        if is_final and not self._over:
+            self._on_fault(Verdict(f"the lease can't be renewed: {describe(exc)}", is_final=True), self._transport)
+            self._over = True
 
     def _mind_stillness(self, since: float, longest_s: float) -> None:
         """A process that was stopped for a while is not to be judged by that while."""
@@ -154,8 +167,8 @@ class Lease:
         """Returns whether the worker works; ends it if it has not for too long."""
         verdict = self._watch.judge(self._renewed_since)
         if verdict.is_final and not self._over:
+            self._on_fault(verdict, self._transport)  # first: should it fail or stand still, it is called again
             self._over = True
-            self._on_fault(verdict, self._transport)
         if verdict.fault and not self._fault:
             at = {"at": verdict.stack} if verdict.stack else {}
             log.warning("worker does not work as it should, and leads no more", fault=verdict.fault, **at)

@@ -11,6 +11,9 @@ from types import ModuleType
 from headrace import ConfigurationError, PayloadCodec
 from headrace.seal import check_codec
 from headrace_worker.app import App
+from headrace_worker.safe_logging import get_logger
+
+log = get_logger("headrace.worker")
 
 
 class AppNotLoaded(ConfigurationError):
@@ -26,7 +29,8 @@ def load_app(target: str) -> App:
     """Returns the app that `MODULE:APP` names; modules of the current folder are found like installed ones.
 
     Raises:
-        AppNotLoaded: the form, the module, the attribute or what it holds is at fault; the message says which.
+        AppNotLoaded: the form, the module, the attribute or what it holds is at fault, or the app has no jobs; the
+            message says which.
     """
     module_name, _, name = target.partition(":")
     if not _is_reference(module_name, name):
@@ -34,8 +38,19 @@ def load_app(target: str) -> App:
     module = _import(target, module_name)
     found = getattr(module, name, None)
     if isinstance(found, App):
+        if not (found.jobs or found.dispatch_only):
+            # In the log too, which may be all that is kept of a container that has ended.
+            log.warning("app has no jobs; is the module that defines them imported?", app=found.name)
+            raise AppNotLoaded(target, _no_jobs(found))
         return found
     raise AppNotLoaded(target, _attribute_fault(module, name))
+
+
+def _no_jobs(app: App) -> str:
+    return (
+        f"app {app.name!r} has no jobs; is the module that defines them imported? "
+        f"An app that only dispatches says so: App({app.name!r}, dispatch_only=True)"
+    )
 
 
 def load_codec(target: str) -> PayloadCodec:
@@ -68,7 +83,8 @@ def _import(target: str, module_name: str) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         if exc.name and f"{module_name}.".startswith(f"{exc.name}."):
-            raise AppNotLoaded(target, f"there is no module {exc.name!r} in {Path.cwd()} or installed") from exc
+            reason = f"there is no module {exc.name!r} in {Path.cwd()} or installed{_shadowed(module_name)}"
+            raise AppNotLoaded(target, reason) from exc
         raise AppNotLoaded(target, _import_fault(exc)) from exc
     except Exception as exc:
         raise AppNotLoaded(target, _import_fault(exc)) from exc
@@ -88,6 +104,20 @@ def _import_fault(exc: Exception) -> str:
 def _attribute_fault(module: ModuleType, name: str) -> str:
     apps = [f"{module.__name__}:{each}" for each, value in vars(module).items() if isinstance(value, App)]
     hint = f"; there is {', '.join(apps)}" if apps else "; there is no App in that module: app = App(…) makes one"
+    hint += _shadowed(module.__name__)
+    where = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
     if not hasattr(module, name):
-        return f"module {module.__name__!r} has no {name!r}{hint}"
-    return f"{name!r} is a {type(getattr(module, name)).__name__} and not an App{hint}"
+        return f"module {module.__name__!r}{where} has no {name!r}{hint}"
+    kind = type(getattr(module, name)).__name__
+    return f"{name!r} of module {module.__name__!r}{where} is a {kind} and not an App{hint}"
+
+
+def _shadowed(module_name: str) -> str:
+    """Return what to add to a message where another module of this name was imported than the current folder's."""
+    top = module_name.partition(".")[0]
+    imported = getattr(sys.modules.get(top), "__file__", None)
+    for own in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py"):
+        if own.is_file() and not (imported and Path(imported).resolve() == own.resolve()):
+            from_where = f"from {imported}" if imported else "with Python itself"
+            return f"; {top!r} was imported {from_where}, and not from {own}: give that another name"
+    return ""

@@ -9,39 +9,88 @@ from typing import Any, Literal
 import structlog
 
 from headrace_worker.context import ids_here
+from headrace_worker.guarded_logger import guarded
+from headrace_worker.log_values import add_exception, as_json, shown
+from headrace_worker.log_writer import Writer, open_writer, use_writer
+from headrace_worker.python_reports import log_reports_of_python
+from headrace_worker.safe_logging import trust_configuration
 
 LogFormat = Literal["auto", "console", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
-    """Every line of structlog goes to standard error, in the format and from the level given."""
-    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    """Send every line of structlog to standard error, in the format and from the level given.
+
+    No log call raises, and none waits for the reader of standard error: see `log_writer`. What Python itself reports
+    becomes such lines too.
+    """
+    console = log_format == "console" or (log_format == "auto" and _is_terminal(sys.stderr))
     renderer: Any = (
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
+            colors=_is_terminal(sys.stderr),
             # Not rich's, which shows the variables of each frame, and with them payloads.
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
-        else structlog.processors.JSONRenderer(sort_keys=False)
+        else _render_json
     )
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+    def form(level: str, text: str, fields: dict[str, Any]) -> str:
+        return str(renderer(None, level, timestamp(None, level, {"event": text, **fields, "level": level}))) + "\n"
+
+    writer = open_writer(sys.stderr, form)
+    use_writer(writer)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             _add_run,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            timestamp,
+            add_exception,
             _escape if console else _unchanged,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        # One write a line, its end included: several processes write to one place.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=guarded(structlog.make_filtering_bound_logger(getattr(logging, level.upper()))),
+        logger_factory=_LineLoggerFactory(writer),
         # Not cached: whoever embeds a worker, or tests it, may configure structlog again. Lines are rare enough.
         cache_logger_on_first_use=False,
     )
+    trust_configuration()
+    log_reports_of_python()
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # none, or closed
+        return False
+
+
+class _LineLogger:
+    """What structlog's loggers write their lines to."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def msg(self, line: str) -> None:
+        """Write the line, its end included, in one write."""
+        self._writer.write(line + "\n")
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
+class _LineLoggerFactory:
+    def __init__(self, writer: Writer) -> None:
+        self._logger = _LineLogger(writer)
+
+    def __call__(self, *_names: Any) -> _LineLogger:
+        return self._logger
+
+
+def _render_json(_logger: Any, _method: str, line: Any) -> str:
+    return as_json(line)
 
 
 def _add_run(_logger: Any, _method: str, line: Any) -> Any:
@@ -52,7 +101,7 @@ def _add_run(_logger: Any, _method: str, line: Any) -> Any:
 
 
 def _escape(_logger: Any, _method: str, line: Any) -> Any:
-    """Line breaks and control characters are escaped: event names come from outside.
+    """Escape line breaks and control characters: event names come from outside.
 
     An exception's lines stay lines, each behind a bar, as the message of the exception may hold what looks like one.
     """
@@ -61,16 +110,12 @@ def _escape(_logger: Any, _method: str, line: Any) -> Any:
     }
 
 
-def _value(value: Any) -> Any:
-    if isinstance(value, str):
-        return _printable(value)
-    if isinstance(value, bool | int | float | None):
-        return value
-    shown = repr(value)
-    return value if shown.isprintable() else _printable(shown)
+def _value(value: Any) -> str:
+    return _printable(value if isinstance(value, str) else shown(value))
 
 
-def _exception(text: str) -> str:
+def _exception(value: Any) -> str:
+    text = value if isinstance(value, str) else shown(value)
     return "\n".join(f"  | {_printable(each)}" for each in text.split("\n"))
 
 

@@ -57,7 +57,7 @@ async def run_loop(name: str, loop: Loop, is_over: Callable[[], bool], over: asy
     while not is_over():
         try:
             await loop.tick()
-            loop.pulse.beat()
+            loop.pulse.succeed()
             failures.end()
         except BaseException as exc:
             if is_end(exc):

@@ -17,9 +17,10 @@ from headrace import ConfigurationError
 from headrace.codec import STATUS_OF
 from headrace_worker.delivery import Delivery, Stream
 from headrace_worker.hand import Hand
-from headrace_worker.observer import Observer
+from headrace_worker.observer import Observer, guarded
 from headrace_worker.outcome import LOST, SEALED, UNKNOWN_JOB
 from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
+from headrace_worker.safe_logging import get_logger
 from headrace_worker.state import WorkerState
 
 try:
@@ -27,6 +28,10 @@ try:
 except ModuleNotFoundError as exc:
     needed = 'metrics need the package prometheus-client: pip install "headrace-worker[metrics]"'
     raise ConfigurationError(needed) from exc
+
+from headrace_worker import metric_files
+
+log = get_logger("headrace.metrics")
 
 _BOUNDS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
 _UNKNOWN = "(unknown)"
@@ -55,10 +60,12 @@ class Metrics:
     """The metrics of this process's workers: give it to each `Worker`, and serve the registry as you like.
 
     In a process that has PROMETHEUS_MULTIPROC_DIR in its environment they are kept in files there, which outlive it.
+    Make them before other metrics, which are then safe from a full disk too.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Every metric is in the registry; a registry takes them once."""
+        metric_files.keep_room()
 
         def counter(name: str, text: str, labels: Sequence[str] = _JOB) -> Counter:
             return Counter(f"headrace_{name}", text, labels, registry=registry)
@@ -69,8 +76,7 @@ class Metrics:
         def durations(name: str, text: str) -> _Durations:
             return _Durations(f"headrace_{name}", text, _JOB, registry=registry, buckets=_BOUNDS_S)
 
-        everywhere = ("namespace",)
-        of_partition = ("namespace", "app", "partition")
+        everywhere, of_partition = ("namespace",), ("namespace", "app", "partition")
         self.dispatched = counter("events_dispatched_total", "Events dispatched.", everywhere)
         self.queued = counter("runs_queued_total", "Runs made of events by dispatch.", everywhere)
         self.stale_dispatches = counter(
@@ -98,8 +104,12 @@ class Metrics:
         )
 
     def watch(self, state: WorkerState, hand: Hand) -> Observer:
-        """Returns what counts the facts of a worker in one partition."""
-        return _Counting(self, state, hand)
+        """Return what counts the facts of a worker in one partition; no failure of it reaches the worker."""
+        try:
+            return guarded(_Counting(self, state, hand))
+        except BaseException:  # a library's: the worker works without metrics
+            log.exception("metrics can't be counted, the worker goes on without them")
+            return Observer()
 
 
 class _Counting(Observer):
@@ -124,6 +134,8 @@ class _Counting(Observer):
     def polled(self) -> None:
         self._last_poll.set(time.time())
         self._in_hand.set(len(self._hand.held))
+        if fault := metric_files.take_fault():
+            log.warning("metrics can't be kept for now: those without room are in memory only", error=fault)
 
     def renewed(self) -> None:
         self._last_renewal.set(time.time())

@@ -1,14 +1,18 @@
 """What the steps of a worker tell of what they do: facts that they have anyway, once a batch, to whoever counts them.
 
-The observer here makes nothing of them. One that does must be quick, raise nothing and know no payloads.
+The observer here makes nothing of them. One that does must be quick, know no payloads, and be `guarded`: what only
+counts must not stop what works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headrace_worker.delivery import Delivery, Stream
 from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
+from headrace_worker.safe_logging import get_logger
+
+log = get_logger("headrace.metrics")
 
 
 class Observer:
@@ -43,3 +47,56 @@ class Observer:
 
     def promoted(self, members: int) -> None:
         """So many members of `due` are in their streams."""
+
+
+def guarded(observer: Observer) -> Observer:
+    """Return an observer that passes every fact on to this one, and drops what it raises.
+
+    The log names each kind of failure once.
+    """
+    return _Guarded(observer)
+
+
+class _Guarded(Observer):
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._reported: set[tuple[str, type[BaseException]]] = set()
+
+    def polled(self) -> None:
+        self._tell(self._observer.polled)
+
+    def renewed(self) -> None:
+        self._tell(self._observer.renewed)
+
+    def dispatched(self, asked: int, done: Dispatched) -> None:
+        self._tell(self._observer.dispatched, asked, done)
+
+    def began(self, deliveries: Sequence[Delivery]) -> None:
+        self._tell(self._observer.began, deliveries)
+
+    def failed(self, delivery: Delivery) -> None:
+        self._tell(self._observer.failed, delivery)
+
+    def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
+        self._tell(self._observer.settled, records, missed)
+
+    def buried(self, stream: Stream, bad: BadEntry) -> None:
+        self._tell(self._observer.buried, stream, bad)
+
+    def released(self, stream: Stream, entries: int) -> None:
+        self._tell(self._observer.released, stream, entries)
+
+    def rescued(self, stream: Stream, entries: int) -> None:
+        self._tell(self._observer.rescued, stream, entries)
+
+    def promoted(self, members: int) -> None:
+        self._tell(self._observer.promoted, members)
+
+    def _tell(self, hear: Callable[..., None], *facts: object) -> None:
+        try:
+            hear(*facts)
+        except BaseException as exc:
+            kind = hear.__name__, type(exc)
+            if kind not in self._reported:
+                self._reported.add(kind)
+                log.exception("what a worker does could not be counted", fact=hear.__name__)

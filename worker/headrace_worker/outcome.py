@@ -10,7 +10,7 @@ import msgspec
 
 from headrace import RunError
 from headrace.codec import RunState
-from headrace_worker.errors import Abort, RetryAfter
+from headrace_worker.errors import Abort, RetryAfter, RunControl
 from headrace_worker.retry import Retry
 
 MAX_TRACEBACK = 8_192
@@ -118,11 +118,32 @@ def after_exception(
 ) -> Failed | TimedOut | RetryLater:
     """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
     error = error_of(exc)
-    if isinstance(exc, Abort) or state.attempt >= retry.max_attempts:
+    control = _control_in(exc)
+    if isinstance(control, Abort) or state.attempt >= retry.max_attempts:
         return TimedOut(error) if timed_out else Failed(error)
-    delay_s = exc.delay_s if isinstance(exc, RetryAfter) else retry.delay_s(state.attempt, draw)
+    delay_s = control.delay_s if isinstance(control, RetryAfter) else retry.delay_s(state.attempt, draw)
     following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
     return RetryLater(error, delay_s, following)
+
+
+def _control_in(exc: BaseException) -> RunControl | None:
+    """Return what an exception, or a group of them as a TaskGroup raises, says of how the run goes on.
+
+    An Abort anywhere in a group ends the run; of several waits the longest counts.
+    """
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc if isinstance(exc, RunControl) else None
+    found: list[RunControl] = []
+    groups: list[BaseExceptionGroup[BaseException]] = [exc]
+    while groups:
+        for each in groups.pop().exceptions:
+            if isinstance(each, BaseExceptionGroup):
+                groups.append(each)
+            elif isinstance(each, RunControl):
+                found.append(each)
+    abort = next((each for each in found if isinstance(each, Abort)), None)
+    waits = [each for each in found if isinstance(each, RetryAfter)]
+    return abort or max(waits, key=lambda each: each.delay_s, default=None)
 
 
 def unknown_for_ms(state: RunState, queued_ms: int) -> int:

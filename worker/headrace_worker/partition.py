@@ -173,12 +173,14 @@ class Partition:
         number = state.keys.partition
         in_hand = sum(held.delivery.queue.partition == number for held in self._hand.held.values())
         log.warning("worker was taken for dead and drops its runs", worker=state.name, in_hand=in_hand)
+        self._registering.succeed()  # from here on: a registration that never begins must be seen, too
+        fenced = state.name
         state.take_new_name()
         self._renaming = state.guard.part("registration", self._register_again(), self._is_named)
         try:
-            self._executor.end_all("released", number)
+            self._executor.end_all("released", number, fenced)
         except BaseException as exc:  # noqa: BLE001 - the new name is on its way, and the runs end a little later
-            state.guard.again(exc, self._executor.end_all, "released", number)
+            state.guard.again(exc, self._executor.end_all, "released", number, fenced)
 
     def _is_named(self) -> bool:
         return self._state.is_registered.is_set() or self._state.stopping.is_set() or self._is_closing
@@ -193,6 +195,8 @@ class Partition:
             except BaseException as exc:
                 if is_end(exc):
                     raise
+                if not isinstance(exc, HeadraceError):  # an outage is waited through
+                    self._registering.fail(exc)
                 log.warning("can't register under a new name yet", error=describe(exc))
                 await asyncio.sleep(0.2)
                 continue

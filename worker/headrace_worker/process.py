@@ -18,14 +18,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from headrace_worker.context import current_run
 from headrace_worker.forks import fork
 from headrace_worker.guard import Guard, describe, own_task
 from headrace_worker.job_threads import JobThreads, NoThread
-from headrace_worker.safe_logging import get_logger, write_directly
-from headrace_worker.signals import hear_stop_signals, ignore_stop_signals
+from headrace_worker.lifeline import Lifeline
+from headrace_worker.log_sinks import descriptor_without_waits
+from headrace_worker.safe_logging import flush, get_logger, write_directly
+from headrace_worker.signals import end_process, ignore_stop_signals, receive_stop_signals, receive_wishes
 from headrace_worker.worker import Worker
 
 log = get_logger("headrace.worker")
@@ -38,13 +40,18 @@ _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
 _LONGEST_EXIT_S = 5.0
 """How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+_LONGEST_END_S = 15.0
+"""How long the process may take from its worker's end to its own, whatever goes wrong then."""
 _STDERR = 2
+_LAST_LINES_S = 0.5
 _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
 
-def run_as_process(worker: Worker) -> None:
-    """Returns when SIGTERM or SIGINT has stopped the worker; a second signal hurries it, a third ends the process.
+def run_as_process(worker: Worker, lifeline: Lifeline | None = None) -> None:
+    """Returns when SIGTERM, SIGINT or SIGHUP has stopped the worker; a second one hurries it, a third ends the process.
+
+    With the line to a supervisor, signals only stop it, and the supervisor hurries it over the line.
 
     Where functions of runs go on that can't be ended, the process ends here, with exit code 0: their runs are with
     other workers by then. To be called once, from the main thread.
@@ -54,22 +61,24 @@ def run_as_process(worker: Worker) -> None:
         ServerError: see `Worker.run`.
         SystemExit: the worker has ended by itself.
     """
-    _Process(worker).run()
+    _Process(worker, lifeline).run()
 
 
 class _Process:
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, lifeline: Lifeline | None) -> None:
         self._worker = worker
+        self._lifeline = lifeline
         self._guard = Guard()
         self._loop = asyncio.new_event_loop()
         self._job_pool = _JobPool(thread_name_prefix="asyncio")
+        self._last_words = descriptor_without_waits(_STDERR)
         self._silence_s = worker.config.stall_limit_s + worker.config.lease_s + _SILENCE_S
 
     def run(self) -> None:
         """Run the worker to its end."""
         self._loop.set_default_executor(self._job_pool)
-        fork.prepare(self._loop)
-        _stop_on_signals(self._worker, self._loop)
+        fork.prepare(self._loop, *(() if self._lifeline is None else (self._lifeline.descriptor,)))
+        _stop_on_signals(self._worker, self._loop, self._lifeline, self._guard)
         # What the app and its libraries have made until now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -77,7 +86,7 @@ class _Process:
             ending = self._run_to_end()
             left = self._count_still_executing()
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            self._end_without_python(_LONGEST_END_S)
             self._job_pool.shutdown(wait=False, cancel_futures=True)
         ignore_stop_signals()
         self._leave(ending, left)
@@ -129,7 +138,7 @@ class _Process:
             code = FAILED
         if left:
             log.warning("functions that do not end are left behind: the process ends without them", functions=left)
-            _end_process(FAILED if code or ending.exception() else 0)
+            self._end_process(FAILED if code or ending.exception() else 0)
         self._loop.close()
         try:
             if not ending.cancelled():
@@ -147,35 +156,59 @@ class _Process:
         def end_late() -> None:
             time.sleep(_LONGEST_EXIT_S)
             write_directly(f"headrace: Python's exit takes more than {_LONGEST_EXIT_S:g} s; the process ends here")
-            _end_process(code)
+            self._end_process(code)
 
         try:
             self._guard.thread("exit", end_late, is_vital=False)
         except (RuntimeError, MemoryError):
-            _end_process(code)
+            self._end_process(code)
+
+    def _end_process(self, code: int) -> NoReturn:
+        """End the process here, past the threads that Python would wait for; what was written has a moment to go."""
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._guard.thread("output", _flush_output, is_vital=False).join(_LAST_LINES_S)
+        flush(_LAST_LINES_S)
+        os._exit(code)
 
     def _put_off_end(self) -> None:
-        """Let C code end the process should no thread of Python's turn for long: one call can keep all waiting."""
-        faulthandler.dump_traceback_later(self._silence_s, exit=True, file=_STDERR)
+        """End the process should no thread of Python's turn for long: one call can keep all waiting."""
+        self._end_without_python(self._silence_s)
+
+    def _end_without_python(self, seconds: float) -> None:
+        """Let C code end the process, and show where its threads are, after so many seconds; the last call counts."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._last_words)
 
 
 def _end_broken(_reason: str) -> None:
     """End the process past everything: its worker does not work."""
+    flush(_LAST_LINES_S)
     os._exit(BROKEN)
 
 
-def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
-    answers = [worker.stop, worker.stop_now]
-    guard = Guard()
+def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop, lifeline: Lifeline | None, guard: Guard) -> None:
+    """Stop the worker as its operator wishes or, in a supervised process, as the supervisor says over the line.
 
-    def answer(_number: int) -> None:
+    There each signal means "stop", however many come: the service manager may send the same ones to every process.
+    """
+
+    def stop() -> None:
         worker.note_stop()
-        if not answers:
-            os.write(2, b"headrace: ended by a third signal\n")
-            os._exit(1)
-        guard.from_thread(loop, answers.pop(0))
+        guard.from_thread(loop, worker.stop)
 
-    hear_stop_signals(answer)
+    def hurry() -> None:
+        guard.from_thread(loop, worker.stop_now)
+
+    if lifeline is not None:
+        receive_stop_signals(stop)
+        lifeline.obey_with(stop, hurry)
+        return
+
+    def answer(wish: int) -> None:
+        if wish > 2:
+            end_process("headrace: ended by a third signal")
+        (stop if wish == 1 else hurry)()
+
+    receive_wishes(answer)
 
 
 class _JobPool(ThreadPoolExecutor):
@@ -210,9 +243,6 @@ async def _resolve(for_jobs: Callable[..., Any], threads: JobThreads, *args: Any
         raise OSError(f"no thread can be started to look a name up: {exc}") from exc
 
 
-def _end_process(code: int) -> None:
-    """Ends the process here, past the threads that Python would wait for."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BaseException):  # closed, full, or gone
-            stream.flush()
-    os._exit(code)
+def _flush_output() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # full, closed, or none at all
+        sys.stdout.flush()

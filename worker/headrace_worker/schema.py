@@ -79,21 +79,48 @@ def _has_pydantic(schema: Any) -> bool:
 
 def _pydantic_parser(schema: Any) -> Parser:
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - it need not be installed
+    from pydantic_core import PydanticSerializationError, to_json  # noqa: PLC0415 - as above
 
     adapter: TypeAdapter[Any] = TypeAdapter(schema)
+    if not getattr(adapter, "pydantic_complete", True):
+        adapter.rebuild(raise_errors=True)
+
+    def from_json(value: Any) -> Any:
+        return adapter.validate_json(to_json(value))
+
+    # A payload is data, as JSON is: a strict model takes a text for a UUID there, and a list for a tuple. Python's own
+    # values (bytes, times) are in no JSON. So both are tried, first what is likelier.
+    ways: list[Callable[[Any], Any]]
+    ways = [from_json, adapter.validate_python] if _goes_by_json(schema) else [adapter.validate_python, from_json]
 
     def parse(raw: msgspec.Raw) -> Any:
-        try:
-            return adapter.validate_python(codec.decode_value(raw))
-        except ValidationError as exc:
-            faults = [
-                f"{fault['msg']} - at `{_path(fault['loc'])}`"
-                for fault in exc.errors(include_url=False, include_context=False, include_input=False)
-            ]
-            more = f"; and {len(faults) - _MAX_FAULTS:,} more" if len(faults) > _MAX_FAULTS else ""
-            raise PayloadError("; ".join(faults[:_MAX_FAULTS]) + more) from exc
+        value, misfit = codec.decode_value(raw), None
+        for way in ways:
+            try:
+                return way(value)
+            except ValidationError as exc:
+                misfit = exc if misfit is None or way is from_json else misfit
+            except PydanticSerializationError:
+                continue  # no JSON, so the other way tells
+        raise PayloadError(_faults(misfit)) from misfit
 
     return parse
+
+
+def _goes_by_json(schema: Any) -> bool:
+    """Returns whether a model of pydantic is set to be strict, or to read bytes from JSON in a way of its own."""
+    config = getattr(schema, "model_config", None) or {}
+    own = bool(config.get("strict")) or config.get("val_json_bytes", "utf8") != "utf8"
+    return own or any(_goes_by_json(part) for part in typing.get_args(schema))
+
+
+def _faults(misfit: Any) -> str:
+    faults = [
+        f"{fault['msg']} - at `{_path(fault['loc'])}`"
+        for fault in misfit.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    more = f"; and {len(faults) - _MAX_FAULTS:,} more" if len(faults) > _MAX_FAULTS else ""
+    return "; ".join(faults[:_MAX_FAULTS]) + more
 
 
 def _path(place: tuple[int | str, ...]) -> str:

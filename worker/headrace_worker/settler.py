@@ -1,7 +1,7 @@
 """Records what runs came to: the one place where an outcome becomes a write, in batches of one round trip.
 
-It must not decide anything: outcomes are made by the executor. What can't be encoded is recorded as failed; a batch
-that the server refuses for its content is halved until the culprit is alone, and that one is set aside.
+It must not decide anything: outcomes are made by the executor. An output that can't be carried is replaced by a note;
+a batch that the server refuses for its content is halved until the culprit is alone, and that one is set aside.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
 from headrace.codec import encode_outcome, seal_outcome
 from headrace.connect import AnyTransport
 from headrace.seal import Seal
+from headrace.values import note_of_uncarried
 from headrace_worker import protocol
 from headrace_worker.delivery import Key
 from headrace_worker.hand import Hand, Held
@@ -157,12 +158,7 @@ class Settler:
         delivery = held.delivery
         match outcome:
             case Succeeded(output):
-                try:
-                    blob = self._encode_output(output)
-                except BaseException as exc:  # noqa: BLE001 - an output's own code may raise anything
-                    error = RunError("UnencodableOutput", f"the output can't be carried by msgpack: {exc}")
-                    return Settled(delivery, "f", elapsed_ms, "failed", encode_outcome(error, None))
-                return Settled(delivery, "s", elapsed_ms, "", blob)
+                return Settled(delivery, "s", elapsed_ms, "", self._encode_output(output))
             case Failed(error, reason):
                 return Settled(delivery, "f", elapsed_ms, reason, encode_outcome(error, None))
             case TimedOut(error):
@@ -182,7 +178,10 @@ class Settler:
                 assert_never(outcome)
 
     def _encode_output(self, output: object) -> bytes:
-        blob = encode_outcome(None, output)
+        try:
+            blob = encode_outcome(None, output)
+        except BaseException as exc:  # noqa: BLE001 - an output's own code may raise anything, and the run has succeeded
+            return encode_outcome(None, note_of_uncarried(output, exc))
         if len(blob) > self._state.config.max_output_bytes:
             limit = self._state.config.max_output_bytes
             return encode_outcome(None, f"<an output of {len(blob):,} bytes was not kept: the limit is {limit:,}>")

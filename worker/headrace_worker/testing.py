@@ -12,9 +12,11 @@ from headrace.partitions import Partitions
 from headrace_worker.app import App
 from headrace_worker.config import WorkerConfig
 from headrace_worker.guard import own_task
+from headrace_worker.safe_logging import flush
 from headrace_worker.worker import Worker
 
 _LOOK_S = 0.02
+_LAST_LINES_S = 0.5
 
 
 class NotSettled(HeadraceError, TimeoutError):
@@ -54,6 +56,8 @@ async def run_until_settled(
         await asyncio.wait([looking])
         await transport.close()
         await running
+    # Where a thread logs, what it writes must not come into what the test does next.
+    await asyncio.to_thread(flush, _LAST_LINES_S)
     if left:
         raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
 

@@ -36,18 +36,23 @@ _REAL_WAIT_S = 5.0
 class Pulse:
     """What one loop is at: it works, waits for what it may wait for, or fails."""
 
-    __slots__ = ("_due", "_due_since", "_failing_since", "_is_refused", "_may_take_s", "_since", "name")
+    __slots__ = ("_due", "_due_since", "_failing_since", "_has_failed", "_is_refused", "_may_take_s", "_since", "name")
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self._due_since: float | None = None
+        self.succeed()
+
+    def succeed(self) -> None:
+        """Note that the loop has done once what it is for, and goes on; failures before are over."""
+        self._failing_since: float | None = None
+        self._is_refused = False
         self.beat()
 
     def beat(self) -> None:
-        """Note that the loop has made progress and goes on."""
+        """Note that the loop has made progress in what it does; that may fail in the end, as it did before."""
         self._since = time.monotonic()
-        self._failing_since: float | None = None
-        self._is_refused = False
+        self._has_failed = False
         self._may_take_s = _LONGEST_CALL_S
         self._due: Callable[[], bool] | None = None
 
@@ -55,6 +60,7 @@ class Pulse:
         """Note that the loop has failed and tries again."""
         # What the server has answered is for an operator to mend, and no other worker would fare better.
         self._is_refused = isinstance(exc, ServerError) and not isinstance(exc, ConnectionFailed)
+        self._has_failed = True
         if self._failing_since is None:
             self._failing_since = time.monotonic()
 
@@ -95,7 +101,7 @@ class Pulse:
                 return 0.0, 0.0, 0.0
             self._due_since = self._due_since or now
             return now - max(self._due_since, since), 0.0, 0.0
-        if self._failing_since is not None:
+        if self._has_failed and self._failing_since is not None:
             return now - max(self._failing_since, since), 0.0, inf if self._is_refused else 0.0
         return now - max(self._since, since), self._may_take_s, self._may_take_s
 

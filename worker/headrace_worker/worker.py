@@ -211,20 +211,26 @@ class _Running:
         Args:
             transport: a connection that is there; None if one has to be made.
         """
-        if self._fault:
+        if self._fault:  # the first call has failed, or stands still
+            self._end()
             return
         self._fault = verdict.fault
         stack = f"; the event loop is at\n{verdict.stack}" if verdict.stack else ""
-        write_directly(f"headrace: worker {self._state.name} does not work, and ends: {verdict.fault}{stack}")
+        with contextlib.suppress(BaseException):  # standard error may be gone
+            write_directly(f"headrace: worker {self._state.name} does not work, and ends: {verdict.fault}{stack}")
         try:
             transport = transport or open_transport(self._state.url, attempts=1, reply_timeout_s=_LAST_CALL_S)
             if verdict.timed_out is not None:
                 self._executor.time_out(verdict.timed_out, verdict.stack, transport)
             transport.run([protocol.end_lease(each.keys, each.name) for each in self._states])
         except BaseException as exc:  # noqa: BLE001 - the leases run out by themselves
-            write_directly(f"headrace: its lease could not be ended, and will run out by itself: {describe(exc)}")
+            with contextlib.suppress(BaseException):
+                write_directly(f"headrace: its lease could not be ended, and will run out by itself: {describe(exc)}")
+        self._end()
+
+    def _end(self) -> None:
         if self._on_fault is not None:
-            self._on_fault(verdict.fault)
+            self._on_fault(self._fault)
         self._state.guard.from_thread(self._loop, self._stop_failed)
 
     def _stop_failed(self) -> None:
@@ -249,11 +255,7 @@ class _Running:
 
     async def _run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
         state = self._state
-        log.info(
-            "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
-            queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
-            **({"partitions": len(self._states)} if len(self._states) > 1 else {}),
-        )  # fmt: skip
+        self._log_start()
         if on_started is not None:
             on_started()
         canceled = False
@@ -278,6 +280,18 @@ class _Running:
             raise WorkerFailed(self._fault)
         if canceled:
             raise asyncio.CancelledError
+
+    def _log_start(self) -> None:
+        state = self._state
+        log.info(
+            "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
+            queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
+            **({"partitions": len(self._states)} if len(self._states) > 1 else {}),
+        )  # fmt: skip
+        if not (state.app.jobs or state.app.dispatch_only):
+            log.warning(
+                "app has no jobs: its worker only dispatches; dispatch_only=True if it shall", app=state.app.name
+            )
 
     async def _drain(self) -> None:
         """Runs in hand end by themselves within the grace, or are told to."""

@@ -331,8 +331,31 @@ def a_canceled_id(world: World) -> Step:
     """The id of a canceled event is not sent again."""
     stored = outgoing("e1", "stored")
     _seed_sent(world, stored, header("other.1", due=FUTURE, delivered=0, canceled=PAST, runs="0"))
-    answer = stored.sent(deliver_at=moment_of(FUTURE), duplicate=True)
+    answer = stored.sent(deliver_at=moment_of(FUTURE), duplicate=True, status="canceled")
     return Step(_send(world, outgoing("e1", "sent again")), [answer], {})
+
+
+@case
+def a_delivered_id_under_another_name(world: World) -> Step:
+    """The id of a delivered event is not another event's."""
+    _seed_sent(world, outgoing("e1"), header("other.1", runs="1"))
+    return Step(_send(world, outgoing("e1", name="user.gone")), [EventConflict("e1", status="delivered")], {})
+
+
+@case
+def a_canceled_id_from_another_source(world: World) -> Step:
+    """Nor is that of a canceled one."""
+    _seed_sent(world, outgoing("e1"), header("other.1", due=FUTURE, delivered=0, canceled=PAST, runs="0"))
+    return Step(_send(world, outgoing("e1", source="bank")), [EventConflict("e1", status="canceled")], {})
+
+
+@case
+def a_derived_id_under_another_name(world: World) -> Step:
+    """What a run has sent under a key stays what it was, whatever a later attempt sends under that key."""
+    stored = outgoing("e1", kind="d")
+    _seed_sent(world, stored, header("other.1", runs="1"))
+    answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True)
+    return Step(_send(world, outgoing("e1", kind="d", name="user.gone")), [answer], {})
 
 
 @case

@@ -20,7 +20,9 @@ from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
 from headrace_worker.errors import JobError, StartRefused
 from headrace_worker.filters import FilterError
+from headrace_worker.log_writer import write_last_line
 
+_LAST_LINE_S = 2.0
 _WRONG_QUESTIONS = (ConfigurationError, InvalidArgument, JobError, FilterError, StartRefused)
 
 
@@ -31,6 +33,10 @@ class NotSo(click.ClickException):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+    def show(self, _file: Any = None) -> None:
+        """Print the message; a worker that ends does not wait for a reader of its log that stands still."""
+        write_last_line(f"Error: {self.format_message()}\n", _LAST_LINE_S)
 
 
 class AskedWrongly(NotSo):

@@ -96,7 +96,7 @@ def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json:
 
 def _sentence(sent: SentEvent) -> str:
     if sent.duplicate:
-        what = "was sent before, nothing happened"
+        what = f"was sent before{' and canceled' if sent.status == 'canceled' else ''}, nothing happened"
     elif sent.deliver_at is not None:
         what = f"delayed until {shown(sent.deliver_at)}"
     else:

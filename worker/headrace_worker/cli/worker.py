@@ -21,6 +21,7 @@ from headrace_worker.config import WorkerConfig
 from headrace_worker.lifeline import FD_VARIABLE, Lifeline
 from headrace_worker.loading import load_app
 from headrace_worker.process import run_as_process
+from headrace_worker.signals import end_on_stop_signals
 from headrace_worker.supervisor import Supervisor
 from headrace_worker.worker import Worker
 
@@ -49,6 +50,13 @@ def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
 @option("--queue", metavar="NAME", multiple=True, help="Take runs of this queue only; may be repeated.")
 @_seconds("--grace", _DEFAULTS.grace_s, "How long runs may go on after a stop.")
 @_seconds("--lease", _DEFAULTS.lease_s, "Silence after which a worker's runs go to others.")
+@option(
+    "--stall",
+    metavar="SECONDS",
+    type=float,
+    help="How long a part of the worker, its event loop say, may stand still before the process ends.  "
+    "[default: four leases]",
+)
 @_count("--max-lost", _DEFAULTS.max_lost, "Workers that may die with a run in hand before it is buried.")
 @_count("--seats", _DEFAULTS.seats, "Workers that dispatch at once; 0: never this one.")
 @_seconds("--retention", _RETENTION.success_s, "How long records are kept after success.")
@@ -86,9 +94,9 @@ def worker(
 ) -> None:
     """Run the jobs of an app: MODULE is found in the current folder or installed, APP is its App in there.
 
-    SIGTERM or SIGINT: no new runs, those that execute may go on for --grace; a second one: none may; a third ends
-    the process. With --processes, one that dies is replaced and its runs go to others at once, and one address serves
-    the metrics of all.
+    SIGTERM, SIGINT or SIGHUP: no new runs, those that execute may go on for --grace; a second one: none may; a third
+    ends the process. Signals that come within half a second are one. With --processes, one that dies is replaced and
+    its runs go to others at once, and one address serves the metrics of all.
 
     Exit code 1: the server can't be reached at the start, or worker processes die as they start and none ever has. 2:
     the app can't be loaded, a setting is wrong, or the server is one that can't be worked with.
@@ -103,19 +111,18 @@ def worker(
     if processes < 1:
         raise click.UsageError("--processes must be 1 or more")
     config = _config(given)
-    endpoint = None if metrics_port is None else _endpoint(metrics_host, metrics_port)
-    if processes > 1 and lifeline_fd is None:
+    is_supervised = processes > 1 and lifeline_fd is not None
+    endpoint = None if metrics_port is None or is_supervised else _endpoint(metrics_host, metrics_port)
+    if processes > 1 and not is_supervised:
         sys.exit(_supervise(processes, server, endpoint))
+    end_on_stop_signals()
+    line = None if lifeline_fd is None else _listen(lifeline_fd)
+    hooks: dict[str, Any] = {} if line is None else {"on_name": line.tell_name, "on_started": line.tell_started}
+    if metrics_port is not None:  # before the app, which may have metrics of its own: these are kept as ours are then
+        hooks["metrics"] = _metrics(server, endpoint)
     app = load_app(target)
-    hooks: dict[str, Any] = {}
-    if endpoint is not None:
-        hooks["metrics"] = _metrics(server, None if processes > 1 else endpoint)
-    if lifeline_fd is not None:
-        line = Lifeline(lifeline_fd)
-        line.stop_with_parent()
-        hooks |= {"on_name": line.tell_name, "on_started": line.tell_started}
     run_as_process(
-        Worker(app, server.url, namespace=server.namespace, partitions=server.partitions, config=config, **hooks)
+        Worker(app, server.url, namespace=server.namespace, partitions=server.partitions, config=config, **hooks), line
     )
 
 
@@ -129,13 +136,19 @@ def _supervise(processes: int, server: Server, endpoint: Endpoint | None) -> int
     url, partitions = resolve_url(server.url), resolve(server.namespace, server.partitions)
     serving = contextlib.nullcontext() if endpoint is None else endpoint.serving_others(url, partitions)
     with serving as shared:
-        more: dict[str, Any] = {} if shared is None else {"env": shared.env, "on_end": shared.forget}
         command = cli_command(*sys.argv[1:])
-        return asyncio.run(Supervisor(command, processes, url=url, partitions=partitions, **more).run())
+        return asyncio.run(Supervisor(command, processes, url=url, partitions=partitions, hooks=shared).run())
+
+
+def _listen(lifeline_fd: int) -> Lifeline:
+    """Return the line to the process that started this one, which is obeyed from now on."""
+    line = Lifeline(lifeline_fd)
+    line.listen()
+    return line
 
 
 def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:
-    """Returns what counts for this process: served by itself or, without an endpoint, by its supervisor."""
+    """Return what counts for this process: served by itself or, without an endpoint, by its supervisor."""
     from headrace_worker.metrics import Metrics
 
     if endpoint is None:
@@ -149,6 +162,7 @@ def _config(given: dict[str, Any]) -> WorkerConfig:
         queues=given["queue"] or None,
         grace_s=given["grace"],
         lease_s=given["lease"],
+        stall_s=given["stall"],
         max_lost=given["max_lost"],
         seats=given["seats"],
         retention=Retention(success_s=given["retention"], failure_s=given["failure_retention"]),

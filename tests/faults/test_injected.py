@@ -1,0 +1,32 @@
+"""Functions inside a worker raise, or never return: it works on, or ends and lets go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.inside.fault import BY_NAME
+from tests.faults.inside.report import line, table
+from tests.faults.inside.scenario import Case
+from tests.faults.inside.series import lives_by_place, play_all, short_series
+
+_ROOMS = 12
+_AT_ONCE = 8
+_FOUND = (
+    Case("executor:Executor.end_all", BY_NAME["error-once"]),
+    Case("guard:Guard.part", BY_NAME["memory-once"]),
+    Case("watch:Watch.judge", BY_NAME["base-always"]),
+)
+"""Faults that have broken the promise before."""
+
+
+@pytest.mark.timeout(240)
+def test_a_fault_inside_a_worker_is_survived_or_ends_it(tmp_path: Path, server_binary: Path) -> None:
+    """A place in each of a dozen modules, and those that have broken the promise before; `make inject` plays all."""
+    reached = lives_by_place(tmp_path, server_binary, lives=("quiet",))
+    assert {"lease:Lease._turn", "executor:Executor._run", "settler:Settler.tick"} <= reached.keys()
+    results = play_all([*short_series(reached, _ROOMS), *_FOUND], tmp_path, _AT_ONCE, server_binary)
+    print(table(results), *map(line, results), sep="\n")
+    assert sum(result.is_struck for result in results) >= _ROOMS
+    assert not [line(result) for result in results if result.broken]

@@ -1,0 +1,40 @@
+"""What only counts does not stop what works."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from headrace_worker import logs
+from headrace_worker.observer import Observer, guarded
+from headrace_worker.protocol import Dispatched
+
+
+class _Broken(Observer):
+    def __init__(self, failure: BaseException) -> None:
+        self.failure = failure
+        self.heard = 0
+
+    def polled(self) -> None:
+        self.heard += 1
+        raise self.failure
+
+    def promoted(self, members: int) -> None:
+        self.heard += members
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), SystemExit(3), asyncio.CancelledError()])
+def test_what_an_observer_raises_is_dropped(failure: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    """It hears of everything all the same; the log says it once."""
+    logs.configure("json")
+    broken = _Broken(failure)
+    observer = guarded(broken)
+    for _ in range(3):
+        observer.polled()
+    observer.promoted(4)
+    observer.dispatched(1, Dispatched(1, 1, 0))
+    assert broken.heard == 7
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "could not be counted" in line
+    assert type(failure).__name__ in line

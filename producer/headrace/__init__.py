@@ -4,6 +4,8 @@ from headrace.async_client import AsyncClient
 from headrace.calls import Retention
 from headrace.client import Client
 from headrace.errors import (
+    CallBroken,
+    CallError,
     ConfigurationError,
     ConnectionFailed,
     DamagedRecord,
@@ -14,6 +16,7 @@ from headrace.errors import (
     HeadraceError,
     InvalidArgument,
     InvalidEvent,
+    LoginRefused,
     NotFound,
     OutOfMemory,
     PermissionMissing,
@@ -42,6 +45,8 @@ from headrace.seal import PayloadCodec, Sealed
 
 __all__ = [
     "AsyncClient",
+    "CallBroken",
+    "CallError",
     "Client",
     "ConfigurationError",
     "ConnectionFailed",
@@ -58,6 +63,7 @@ __all__ = [
     "HeadraceError",
     "InvalidArgument",
     "InvalidEvent",
+    "LoginRefused",
     "NotFound",
     "OutOfMemory",
     "PayloadCodec",

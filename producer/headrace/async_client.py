@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import redis
-
 from headrace import operations
 from headrace.checks import check_server
 from headrace.connect import AnyAsyncTransport, open_async_transport
@@ -112,7 +110,7 @@ class AsyncClient(Settings):
                     # The first message says that the subscription stands, so the record is read once more then.
                     await listener.get_message(timeout=min(left, self._reread_s))
                     failures = 0
-                except (redis.RedisError, OSError) as exc:
+                except Exception as exc:  # noqa: BLE001 - what it is, `_delay_s` tells
                     failures += 1
                     await listener.aclose()
                     await asyncio.sleep(self._delay_s(exc, failures))

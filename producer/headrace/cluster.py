@@ -11,7 +11,6 @@ import random
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,11 +18,10 @@ from headrace.backoff import RETRIED, Backoff
 from headrace.calls import Call, as_text
 from headrace.errors import ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
 from headrace.faults import Redirected
-from headrace.pool import without_secrets
 from headrace.slots import ANY, slots_of
-from headrace.wire import whole
+from headrace.urls import Target
+from headrace.wire import note_earlier, whole
 
-SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 _MAX_REDIRECTS = 5
 
 
@@ -40,26 +38,44 @@ Answers = list[Any] | None
 """For each batch its replies, or the error for which there are none."""
 
 
-class Cluster:
-    """What is known of a cluster: where to ask for it, and which node serves which slot."""
+class _Map(msgspec.Struct, frozen=True):
+    """What one node says of the cluster.
 
-    def __init__(self, url: str) -> None:
-        """Nothing is asked yet; raises ConfigurationError for a URL that is none of a cluster."""
-        parts = urlsplit(url)
-        if parts.path not in ("", "/", "/0"):
-            raise ConfigurationError(f"{without_secrets(url)!r} is no URL of a cluster: it has database 0 only")
-        user, at, nodes = parts.netloc.rpartition("@")
-        self._url = f"{SCHEMES[parts.scheme]}://{user}{at}%s{f'?{parts.query}' if parts.query else ''}"
-        self.seeds = [_with_port(node) for node in nodes.split(",")]
+    Attributes:
+        teller: the node.
+        rows: which slots, from first to last, which master serves; in their order.
+        nodes: all masters and replicas.
+        ids: of these, which no other cluster has.
+    """
+
+    teller: str
+    rows: list[tuple[int, int, str]]
+    nodes: tuple[str, ...]
+    ids: frozenset[str]
+
+
+class Cluster:
+    """What is known of a cluster: where to ask for it, and which node serves which slot.
+
+    Attributes:
+        doubts: nodes that failed, or told a map that did not work, with a number that grows: they are asked last.
+    """
+
+    def __init__(self, target: Target) -> None:
+        """Nothing is asked yet."""
+        self._target = target
+        self.seeds = [_address(host, port, "") for host, port in target.hosts]
+        self.doubts: dict[str, int] = {}
+        self._doubted = 0
         self._starts: list[int] = []
         self._ranges: list[tuple[int, str]] = []
         self._moved: dict[int, str] = {}
-        self._failed: set[str] = set()
-        self._known: tuple[str, ...] = ()
+        self._map: _Map | None = None
 
-    def url_of(self, node: str) -> str:
-        """Returns the URL of one node."""
-        return self._url.replace("%s", node, 1)
+    def target_of(self, node: str) -> Target:
+        """Returns what there is to know of a connection to one node."""
+        host, _, port = node.rpartition(":")
+        return self._target.at((host.strip("[]"), int(port)))
 
     def node_of(self, slot: int) -> str | None:
         """Returns the node that serves a slot; None where none is known to."""
@@ -73,10 +89,22 @@ class Cluster:
         return self._ranges[place][1]
 
     def forget(self, failed: str | None = None) -> None:
-        """What is known is not relied on any more; a node that failed is the last to be asked."""
+        """Rely on nothing that is known; a node that failed, and the one that told the map, are asked last."""
+        if self._ranges and self._map is not None:
+            self._doubt(self._map.teller)
         self._starts, self._ranges, self._moved = [], [], {}
         if failed is not None:
-            self._failed.add(failed)
+            self._doubt(failed)
+
+    def trust(self, node: str) -> None:
+        """Note that a node has answered, and so that the map which led there works."""
+        self.doubts.pop(node, None)
+        if self._map is not None:
+            self.doubts.pop(self._map.teller, None)
+
+    def _doubt(self, node: str) -> None:
+        self._doubted += 1
+        self.doubts[node] = self._doubted
 
     def note_moved(self, redirect: Redirected, asked: str) -> str:
         """Returns the node that a redirection names; a MOVED is remembered."""
@@ -87,43 +115,87 @@ class Cluster:
 
     def look(self) -> Generator[Step, Answers, None]:
         """The cluster has been asked who serves what, unless that is known; raises what the last node asked says."""
-        last: HeadraceError | None = None
         if self._ranges:
             return
-        for node in sorted(self._nodes(), key=lambda each: each in self._failed):
+        last: HeadraceError | None = None
+        told: list[_Map] = []
+        for node in self._in_turn():
             answers = yield [Batch(node, [Call(("CLUSTER", "SLOTS"), list)])]
             answer = (answers or [None])[0]
             reply = answer if isinstance(answer, HeadraceError) else answer[0]
-            if not isinstance(reply, HeadraceError):
-                self._take_in(reply, node)
-                if self._ranges:
-                    self._failed.discard(node)
-                    return
+            if isinstance(reply, HeadraceError):
+                last = _without_map(node, reply)
+            elif not reply:
                 last = last or ServerNotReady("CLUSTERDOWN", f"node {node} knows of no slots yet")
-            elif isinstance(reply, RETRIED):
-                self._failed.add(node)
-                last = reply
-            elif "cluster support disabled" in str(reply):
-                raise UnsupportedServer(f"{node} is no node of a Redis Cluster; name it by redis:// instead") from reply
             else:
-                raise reply
-        raise last or ServerNotReady("CLUSTERDOWN", "no node of the cluster is known")
+                told.append(_read_map(reply, node))
+                if self._is_known(told):
+                    self._take_in(told[-1])
+                    return
+                continue
+            self._doubt(node)
+        if not told:
+            raise last or ServerNotReady("CLUSTERDOWN", "no node of the cluster is known")
+        self._take_in(_choose(told))
 
-    def _nodes(self) -> list[str]:
-        known = [*dict.fromkeys([*self._known, *self.seeds])]
-        return random.sample(known, len(known))
+    def _in_turn(self) -> list[str]:
+        known = [*dict.fromkeys([*(self._map.nodes if self._map else ()), *self.seeds])]
+        return sorted(random.sample(known, len(known)), key=lambda node: self.doubts.get(node, 0))
 
-    def _take_in(self, reply: list[Any], asked: str) -> None:
-        rows = sorted(
-            (int(row[0]), int(row[1]), _address(as_text(row[2][0] or b""), row[2][1], asked)) for row in reply
-        )
-        self._known = tuple(_address(as_text(each[0] or b""), each[1], asked) for row in reply for each in row[2:])
+    def _is_known(self, told: list[_Map]) -> bool:
+        """Tell whether the last map is of the cluster that was known, or of one that most seeds belong to.
+
+        A node that was taken out of the cluster may be one of its own by now, and tells of that.
+        """
+        last = told[-1]
+        if self._map is not None:
+            return bool(last.ids & self._map.ids)
+        tellers = {each.teller for each in told if each.ids & last.ids}
+        return 2 * sum(seed in tellers or seed in last.nodes for seed in self.seeds) > len(self.seeds)
+
+    def _take_in(self, found: _Map) -> None:
+        self._map = found
         self._moved = {}
-        self._starts, self._ranges = [row[0] for row in rows], [(row[1], row[2]) for row in rows]
+        self._starts = [first for first, _, _ in found.rows]
+        self._ranges = [(end, master) for _, end, master in found.rows]
 
 
-def _with_port(node: str) -> str:
-    return node if node.rpartition("]")[2].count(":") else f"{node}:6379"
+def _without_map(node: str, reply: HeadraceError) -> HeadraceError:
+    """Returns why a node has told nothing, or raises it where no other node need be asked."""
+    if isinstance(reply, RETRIED):
+        return reply
+    if "cluster support disabled" in str(reply):
+        raise UnsupportedServer(f"{node} is no node of a Redis Cluster; name it by redis:// instead") from reply
+    raise reply
+
+
+def _read_map(reply: list[Any], teller: str) -> _Map:
+    """Returns what CLUSTER SLOTS has answered: for some slots each their master, then its replicas."""
+    masters = sorted(
+        (int(row[0]), int(row[1]), _address(as_text(row[2][0] or b""), row[2][1], teller)) for row in reply
+    )
+    nodes = [node for row in reply for node in row[2:]]
+    addresses = tuple(dict.fromkeys(_address(as_text(node[0] or b""), node[1], teller) for node in nodes))
+    return _Map(teller, masters, addresses, frozenset(as_text(node[2]) for node in nodes))
+
+
+def _choose(told: list[_Map]) -> _Map:
+    """Returns the map of the cluster that the most nodes tell of or, of several, that has the most nodes.
+
+    Raises:
+        ConfigurationError: there are several that are alike in that.
+    """
+
+    def rank(one: _Map) -> tuple[int, int]:
+        return sum(bool(one.ids & other.ids) for other in told), len(one.ids)
+
+    best = max(told, key=rank)
+    for other in told:
+        if not other.ids & best.ids and rank(other) == rank(best):
+            raise ConfigurationError(
+                f"{best.teller} and {other.teller} are nodes of different clusters; name those of one in the URL"
+            )
+    return best
 
 
 def _address(host: str, port: int, asked: str) -> str:
@@ -151,11 +223,15 @@ def carry(
     slots = slots_of(calls, home)
     replies: list[Any] = [None] * len(calls)
     left = list(range(len(calls)))
+    uncertain: set[int] = set()
     while True:
         yield from _attempt(cluster, calls, slots, left, replies)
+        if uncertain:
+            note_earlier(replies[place] for place in uncertain)
         left = _to_repeat(slots, replies)
         if left:
             cluster.forget()
+            uncertain.update(place for place in left if getattr(replies[place], "may_be_done", False))
         failures += 1
         if not left or failures >= attempts:
             break
@@ -207,10 +283,21 @@ def _attempt(
             ]
             answers = yield batches
             for (node, those), answer in zip(groups.items(), answers or (), strict=True):
-                got = iter(()) if isinstance(answer, HeadraceError) else iter(answer)
-                for lane in those:
-                    lane.take(cluster, node, answer if isinstance(answer, HeadraceError) else got)
+                _hand_out(cluster, node, those, answer)
         lanes = {slot: lane for slot, lane in lanes.items() if lane.places}
+
+
+def _hand_out(cluster: Cluster, node: str, lanes: list[_Lane], answer: Any) -> None:
+    """Give each lane the replies of its node, or the error for which there are none."""
+    if isinstance(answer, HeadraceError):
+        for lane in lanes:
+            lane.take(cluster, node, answer)
+        return
+    got = iter(answer)
+    for lane in lanes:
+        lane.take(cluster, node, got)
+    if cluster.doubts:
+        cluster.trust(node)
 
 
 class _Lane:

@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 from headrace.calls import Call
 from headrace.cluster import Answers, Batch, Cluster, Step, carry
 from headrace.errors import HeadraceError
-from headrace.pool import REPLY_TIMEOUT_S
 from headrace.slots import slot_of
 from headrace.transport import AsyncTransport, Transport
+from headrace.urls import Target
 
 T = TypeVar("T")
 
@@ -21,8 +21,8 @@ T = TypeVar("T")
 class _Nodes(Generic[T]):
     """The cluster as its calls find it: a transport for each node, made when it is first needed."""
 
-    def __init__(self, url: str, make: Callable[[str], T], *, attempts: int, home: str | None) -> None:
-        self._cluster = Cluster(url)
+    def __init__(self, target: Target, make: Callable[[Target], T], *, attempts: int, home: str | None) -> None:
+        self._cluster = Cluster(target)
         self._make = make
         self._attempts = attempts
         self._home = None if home is None else _slot_of_key(home)
@@ -39,7 +39,7 @@ class _Nodes(Generic[T]):
         node = node or self._cluster.seeds[0]
         found = self._made.get(node)
         if found is None:  # of two threads that make one, both take the first
-            found = self._made.setdefault(node, self._make(self._cluster.url_of(node)))
+            found = self._made.setdefault(node, self._make(self._cluster.target_of(node)))
         return found
 
     def of(self, key: str) -> T:
@@ -59,7 +59,7 @@ class ClusterTransport:
     """Runs calls as `Transport` does, each on the node that serves its keys."""
 
     def __init__(
-        self, url: str, *, attempts: int = 8, reply_timeout_s: float = REPLY_TIMEOUT_S, home: str | None = None
+        self, target: Target, *, attempts: int = 8, reply_timeout_s: float | None = None, home: str | None = None
     ) -> None:
         """Nothing is connected yet.
 
@@ -67,7 +67,7 @@ class ClusterTransport:
             home: a key whose node gets the calls without keys; any node if None.
         """
         make = functools.partial(Transport, attempts=1, reply_timeout_s=reply_timeout_s)
-        self._nodes = _Nodes(url, make, attempts=attempts, home=home)
+        self._nodes = _Nodes(target, make, attempts=attempts, home=home)
 
     def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
         """Returns the results of the calls, sent in one round trip to each node.
@@ -113,10 +113,10 @@ class AsyncClusterTransport:
 
     def __init__(
         self,
-        url: str,
+        target: Target,
         *,
         attempts: int = 8,
-        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        reply_timeout_s: float | None = None,
         on_connect: Callable[[Any], Awaitable[None]] | None = None,
         home: str | None = None,
     ) -> None:
@@ -127,7 +127,7 @@ class AsyncClusterTransport:
             home: a key whose node gets the calls without keys; any node if None.
         """
         make = functools.partial(AsyncTransport, attempts=1, reply_timeout_s=reply_timeout_s, on_connect=on_connect)
-        self._nodes = _Nodes(url, make, attempts=attempts, home=home)
+        self._nodes = _Nodes(target, make, attempts=attempts, home=home)
 
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
         """See `ClusterTransport.run`; the nodes work at the same time."""

@@ -15,13 +15,16 @@
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
     │   └── DamagedRecord       the record of an event has been overwritten, or a part of it
     ├── SealedEvent             what a codec has sealed was not opened here
-    └── ServerError             the server did not do what was asked
-        ├── ConnectionFailed    it was not reached, or not long enough, after all retries
-        ├── ServerNotReady      it answered that it can't at the moment (loading, read-only, failing over)
-        ├── OutOfMemory         it is full and took nothing
-        ├── PermissionMissing   this user may not
-        ├── StreamExhausted     a stream has had the last entry id there is, and takes none any more
-        └── UnsupportedServer   it is no Redis or Valkey that Headrace runs on
+    └── CallError               a call has failed; `may_be_done` says whether the server may have carried it out
+        ├── CallBroken          this process could not carry it out (no memory, no thread, …)
+        └── ServerError         the server did not do what was asked
+            ├── ConnectionFailed    it was not reached, or not long enough, after all retries
+            ├── ServerNotReady      it answered that it can't at the moment (loading, read-only, failing over)
+            ├── OutOfMemory         it is full and took nothing
+            ├── PermissionMissing   this user may not
+            │   └── LoginRefused    it does not take the user and password
+            ├── StreamExhausted     a stream has had the last entry id there is, and takes none any more
+            └── UnsupportedServer   it is no Redis or Valkey that Headrace runs on
 
 Each writes its own message, holds the facts as attributes and says what to do.
 """
@@ -175,15 +178,33 @@ class SealedEvent(HeadraceError):
     """What a codec has sealed was not opened here: there is no codec, or it could not do it."""
 
 
-class ServerError(HeadraceError):
-    """The server did not do what was asked.
+class CallError(HeadraceError):
+    """A call has failed on its way to the server, there, or on the way back.
 
-    `sent` holds the events of the call that are known to be with the server all the same.
+    Attributes:
+        sent: the events of the call that are known to be with the server all the same.
+        may_be_done: the call was sent, by this attempt or an earlier one, and no answer says what became of it.
     """
+
+    may_be_done = False
 
     def __init__(self, message: str, sent: object = ()) -> None:
         self.sent = sent
         super().__init__(message)
+
+    def mark_may_be_done(self, why: str) -> None:
+        """Say that the server may have carried the call out, where the error does not say that yet."""
+        if not self.may_be_done:
+            self.may_be_done = True
+            self.args = (f"{self}; {why}",)
+
+
+class CallBroken(CallError):
+    """This process could not carry a call out: it has no memory, can start no thread, or has another fault."""
+
+
+class ServerError(CallError):
+    """The server did not do what was asked."""
 
 
 class ConnectionFailed(ServerError):
@@ -204,6 +225,10 @@ class OutOfMemory(ServerError):
 
 class PermissionMissing(ServerError):
     """The server's user has no right to a command, key or channel that Headrace needs."""
+
+
+class LoginRefused(PermissionMissing):
+    """The server, or a sentinel, does not take the user and password."""
 
 
 class StreamExhausted(ServerError):

@@ -1,14 +1,21 @@
-"""Turns what redis-py and the server say went wrong into our errors. The one place that does."""
+"""Turns what redis-py, the system and the server say went wrong into our errors. The one place that does.
+
+Only what the server has answered is told as its answer.
+"""
 
 from __future__ import annotations
 
+import errno
 import re
 
 import redis.exceptions as theirs
 
 from headrace.errors import (
+    CallBroken,
+    CallError,
     ConnectionFailed,
     HeadraceError,
+    LoginRefused,
     OutOfMemory,
     PermissionMissing,
     ServerError,
@@ -37,6 +44,7 @@ _CODE = re.compile(
 _REFUSED_INSIDE = re.compile("ACL failure in script|The user executing the script can't")
 # How most servers (Redis from 6.2.6 on, Valkey 8) refuse a long command on a connection that has shown no password.
 _LONG_UNAUTHENTICATED = "Protocol error: unauthenticated"
+_TOO_MANY_CLIENTS = "max number of clients reached"
 # A script names the stream; the server itself does not.
 _EXHAUSTED = re.compile(
     r"EXHAUSTED (\S+)|exhausted the last possible ID|equal or smaller than the target stream top item"
@@ -48,6 +56,9 @@ _WAITS = frozenset(
         "NOREPLICAS", "MISCONF", "NOAUTH", "NOGROUP", "MAXCLIENTS",
     }
 )  # fmt: skip
+_HINTS = {"NOAUTH": "; user and password stand in the URL, as in redis://user:password@host:6379/0"}
+_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""What the system says where this process, or its machine, has no room for another connection."""
 
 
 class ScriptMissing(HeadraceError):
@@ -67,8 +78,7 @@ class Redirected(ServerError):
 
 def code_of(exc: BaseException) -> str:
     """Returns the server's word for what went wrong, or an empty text."""
-    if type(exc) is theirs.ConnectionError and isinstance(exc.__cause__, theirs.RedisError):
-        exc = exc.__cause__  # what a new connection of redis.asyncio was told
+    exc = _cause_of(exc)
     for kind, code in _CODE_OF.items():
         if isinstance(exc, kind):
             return code
@@ -76,7 +86,7 @@ def code_of(exc: BaseException) -> str:
         return "NOAUTH" if "required" in str(exc).lower() else "WRONGPASS"
     if _LONG_UNAUTHENTICATED in str(exc):
         return "NOAUTH"
-    if "max number of clients reached" in str(exc):
+    if _TOO_MANY_CLIENTS in str(exc):
         return "MAXCLIENTS"
     found = _CODE.search(str(exc))
     if found is None:
@@ -84,10 +94,40 @@ def code_of(exc: BaseException) -> str:
     return found[1]
 
 
-def translate(exc: Exception) -> HeadraceError:
-    """Returns our error for one of redis-py's or the socket's; ours are returned as they are."""
-    if (ours := _ours(exc)) is not None:
-        return ours
+def _cause_of(exc: BaseException) -> BaseException:
+    """Returns what went wrong: redis.asyncio raises a ConnectionError of whatever a connect raises."""
+    if type(exc) is theirs.ConnectionError and isinstance(exc.__cause__, Exception):
+        return exc.__cause__
+    return exc
+
+
+def translate(exc: BaseException, *, is_sent: bool = False) -> HeadraceError:
+    """Returns our error for one of redis-py's, the system's or this process's; ours are returned as they are.
+
+    Args:
+        is_sent: the call was sent, as far as this process knows; what breaks then leaves open what became of it.
+    """
+    for known in (exc, exc.__cause__):
+        if isinstance(known, HeadraceError):
+            return known
+    cause = _cause_of(exc)
+    if _is_answer(cause):
+        return _read_answer(cause)
+    is_of_line = isinstance(cause, theirs.ConnectionError | theirs.TimeoutError | OSError)
+    error = _unreached(exc) if is_of_line else _broken(cause)
+    if is_sent:
+        error.mark_may_be_done("the call was sent, and whether the server has carried it out is not known")
+    return error
+
+
+def _is_answer(exc: BaseException) -> bool:
+    """Tell whether the server has answered with the error; redis-py counts some answers as faults of the line."""
+    answers = (theirs.ResponseError, theirs.AuthenticationError, theirs.AuthorizationError, theirs.BusyLoadingError)
+    return isinstance(exc, answers) or (isinstance(exc, theirs.ConnectionError) and _TOO_MANY_CLIENTS in str(exc))
+
+
+def _read_answer(exc: BaseException) -> HeadraceError:
+    """Returns our error for what the server has answered."""
     if (exhausted := _EXHAUSTED.search(str(exc))) is not None:
         return StreamExhausted(
             f"the stream {exhausted[1] or 'that this writes to'} takes no entry any more: something else has "
@@ -96,6 +136,8 @@ def translate(exc: Exception) -> HeadraceError:
     code = code_of(exc)
     if code == "NOSCRIPT":
         return ScriptMissing(str(exc))
+    if code in _WAITS:
+        return ServerNotReady(code, f"the server can't do this at the moment ({code}): {exc}{_HINTS.get(code, '')}")
     if code == "OOM":
         return OutOfMemory(
             "the server is at its maxmemory and took nothing of this call; let workers drain it, or raise maxmemory"
@@ -103,20 +145,16 @@ def translate(exc: Exception) -> HeadraceError:
     if code == "NOPERM":
         return PermissionMissing(f"the server's user may not do this: {exc}; deploy/acl lists the rights it needs")
     if code == "WRONGPASS":
-        return PermissionMissing(f"the server does not take the user and password of the URL: {exc}")
+        return LoginRefused(f"the server does not take the user and password of the URL: {exc}")
     if code == "WRONGTYPE":
         return ServerError(
             f"a key of this namespace has a type that Headrace did not give it: {exc}; "
             "some other program writes here, so use another namespace or database"
         )
-    if code in _WAITS:
-        return ServerNotReady(code, f"the server can't do this at the moment ({code}): {exc}")
-    if isinstance(exc, theirs.ConnectionError | theirs.TimeoutError | OSError):
-        return _unreached(exc)
     return _refusal(exc)
 
 
-def _refusal(exc: Exception) -> ServerError:
+def _refusal(exc: BaseException) -> ServerError:
     if isinstance(exc, theirs.AskError):
         return Redirected(exc.slot_id, exc.host, exc.port, is_ask=not isinstance(exc, theirs.MovedError))
     if "unknown command" in str(exc).lower():
@@ -124,7 +162,10 @@ def _refusal(exc: Exception) -> ServerError:
     return ServerError(f"the server refused: {exc}")
 
 
-def _unreached(exc: Exception) -> ConnectionFailed:
+def _unreached(exc: BaseException) -> ConnectionFailed:
+    limit = _own_limit(exc)
+    if limit is not None:
+        return ConnectionFailed(f"this process can't open another connection: {limit.strerror}")
     refused = _CERTIFICATE.search(str(exc))
     if refused is None:
         return ConnectionFailed(f"the server can't be reached, or the line was cut: {exc}")
@@ -134,9 +175,16 @@ def _unreached(exc: Exception) -> ConnectionFailed:
     )
 
 
-def _ours(exc: Exception) -> HeadraceError | None:
-    """Returns the error that is ours already; redis.asyncio makes one of its own of whatever a connect raises."""
-    for known in (exc, exc.__cause__):
-        if isinstance(known, HeadraceError):
-            return known
+def _own_limit(exc: BaseException) -> OSError | None:
+    """Returns the system's word for a limit that this process has reached."""
+    for each in (exc, exc.__cause__, exc.__context__):
+        if isinstance(each, OSError) and each.errno in _LIMITS:
+            return each
     return None
+
+
+def _broken(exc: BaseException) -> CallError:
+    """Returns our error for what is neither the server's answer nor a fault of the line."""
+    if isinstance(exc, theirs.InvalidResponse):
+        return UnsupportedServer(f"what answers there does not speak the protocol of Redis: {exc}")
+    return CallBroken(f"the call broke off in this process, at {type(exc).__name__}: {exc}")

@@ -65,9 +65,9 @@ class Place(msgspec.Struct, frozen=True):
         return self.entry if partition >= self.partition else _id_before(self.entry)
 
 
-def read_place(text: str, partitions: Partitions) -> Place | None:
+def read_place(text: object, partitions: Partitions) -> Place | None:
     """Returns the place that an id or a cursor names; None for a text that is none of this namespace."""
-    found = _ENTRY_ID.fullmatch(text)
+    found = _ENTRY_ID.fullmatch(text) if isinstance(text, str) else None
     if found is None or any(int(part) >= 2**64 for part in found[1].split("-")):
         return None
     place = Place(found[1], int(found[2] or 0))
@@ -154,7 +154,8 @@ def list_runs(
     seal: Seal | None = None,
 ) -> Plan[RunPage]:
     """Returns a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
-    if status is not None and status not in STATUS_LETTER:
+    check_job(job)
+    if status is not None and not (isinstance(status, str) and status in STATUS_LETTER):
         raise InvalidArgument("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
     _check_limit(limit)
     start, skip = (None, 0) if cursor is None else _split_cursor(cursor, partitions)
@@ -239,10 +240,11 @@ def _events_of(place: Place, entry: IndexEntry, job: str | None, status: str | N
 
 def _split_cursor(cursor: str, partitions: Partitions) -> tuple[Place, int]:
     """Returns the place of the entry that the page begins in, and how many of its events are listed already."""
-    entry_id, _, rest = cursor.partition("~")
+    given: object = cursor
+    entry_id, _, rest = given.partition("~") if isinstance(given, str) else ("", "", "")
     skip, _, partition = rest.partition("~")
     place = read_place(f"{entry_id}~{partition}" if partition else entry_id, partitions)
-    if place is None or not skip.isdecimal():
+    if place is None or not re.fullmatch("[0-9]{1,9}", skip):
         raise InvalidArgument("cursor", f"{cursor!r} is none that a listing has returned")
     return place, int(skip)
 
@@ -266,6 +268,12 @@ def list_dead(partitions: Partitions, cursor: str | None, limit: int, seal: Seal
 def named(place: Place, letter: DeadEntry) -> DeadEntry:
     """Returns the dead letter under the id by which the namespace knows it."""
     return letter if not place.partition else msgspec.structs.replace(letter, id=place.text)
+
+
+def check_job(job: object) -> None:
+    """Raise InvalidArgument for what is not the text that names a job."""
+    if job is not None and not (isinstance(job, str) and "/" in job):
+        raise InvalidArgument("job", f"must be <app>/<job id> or None, not {job!r}")
 
 
 def _check_limit(limit: object) -> None:

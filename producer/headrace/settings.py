@@ -3,47 +3,67 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from headrace import operations, outgoing
 from headrace.backoff import RETRIED, Backoff
 from headrace.calls import Retention
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, InvalidEvent
 from headrace.event import Event, SentEvent
 from headrace.faults import translate
+from headrace.keys import check_name
 from headrace.operations import Plan
-from headrace.outgoing import SendOptions
-from headrace.partitions import Partitions
+from headrace.outgoing import Replicas, SendOptions
+from headrace.partitions import Partitions, check_partitions
 from headrace.seal import PayloadCodec, Seal
+from headrace.urls import read_url
 
 
 def resolve_url(url: str | None) -> str:
-    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set."""
-    found = url or os.environ.get("HEADRACE_URL", "")
+    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set, or what is wrong."""
+    if url is not None and url != "":
+        read_url(url)
+        return url
+    found = os.environ.get("HEADRACE_URL", "").strip()
     if not found:
         raise ConfigurationError(
             "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
             "for one on this machine, `headrace dev` starts its own and prints its URL"
         )
+    with _named("HEADRACE_URL"):
+        read_url(found)
     return found
 
 
 def resolve_namespace(namespace: str | None) -> str:
     """Returns the namespace given, or HEADRACE_NAMESPACE, or `default`."""
-    return namespace or os.environ.get("HEADRACE_NAMESPACE", "") or "default"
+    if namespace is not None and namespace != "":
+        return check_name("namespace", namespace)
+    with _named("HEADRACE_NAMESPACE"):
+        return check_name("namespace", os.environ.get("HEADRACE_NAMESPACE", "") or "default")
 
 
 def resolve_partitions(partitions: int | None) -> int:
     """Returns the number given, or HEADRACE_PARTITIONS, or 1; raises ConfigurationError for what is no number."""
     if partitions is not None:
-        return partitions
-    found = os.environ.get("HEADRACE_PARTITIONS", "") or "1"
-    if not found.isdecimal():
-        raise ConfigurationError(f"HEADRACE_PARTITIONS is {found!r}, which is no number of partitions")
-    return int(found)
+        return check_partitions(partitions)
+    found = os.environ.get("HEADRACE_PARTITIONS", "").strip() or "1"
+    with _named("HEADRACE_PARTITIONS"):
+        return check_partitions(int(found) if re.fullmatch("[0-9]{1,9}", found) else found)
+
+
+@contextmanager
+def _named(variable: str) -> Iterator[None]:
+    """Say of what is wrong with a setting that it stands in a variable of the environment."""
+    try:
+        yield
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{variable} in the environment: {exc}") from None
 
 
 def resolve(namespace: str | None, partitions: int | None) -> Partitions:
@@ -86,10 +106,10 @@ class Settings:
         """
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)
-        self._retention = retention
-        self._max_event_bytes = max_event_bytes
+        self._retention = _check_retention(retention)
+        self._max_event_bytes = _check_count("max_event_bytes", max_event_bytes)
         self._seal = Seal.of(codec, self.partitions.namespace)
-        self._attempts = attempts
+        self._attempts = _check_count("attempts", attempts)
         self._is_checked = False
         self._transport = self._open_transport()
 
@@ -99,6 +119,8 @@ class Settings:
     def _plan_to_send(
         self, events: Iterable[Event | Mapping[str, Any]], options: SendOptions, *, numbered: bool, id_kind: str
     ) -> Plan[list[SentEvent]]:
+        if not isinstance(events, Iterable):
+            raise InvalidEvent("events", f"must be several Events or mappings, not {type(events).__name__}")
         prepared = outgoing.prepare(
             events,
             options,
@@ -108,7 +130,17 @@ class Settings:
             id_kind=id_kind,
             seal=self._seal,
         )
-        return operations.send(self.partitions, prepared, _new_token(), self._seal, outgoing.replicas(options))
+        replicas = outgoing.replicas(options)
+        if replicas is not None:
+            self._check_replies_take_less(replicas)
+        return operations.send(self.partitions, prepared, _new_token(), self._seal, replicas)
+
+    def _check_replies_take_less(self, replicas: Replicas) -> None:
+        """Refuse a wait for replicas that would be taken for a line that was cut."""
+        limit_s = read_url(self.url).options.get("socket_timeout")
+        if limit_s is not None and replicas.timeout_ms >= limit_s * 1000:
+            reason = f"must be less than the {limit_s:g} s that socket_timeout of the URL lets a reply take"
+            raise InvalidEvent("wait_replicas_timeout", reason)
 
     def _delay_s(self, exc: Exception, failures: int) -> float:
         """Returns how long to wait after a failure, or raises it if it is the last."""
@@ -116,6 +148,18 @@ class Settings:
         if failures >= self._attempts or not isinstance(error, RETRIED):
             raise error from exc
         return Backoff(self._attempts).delay_s(failures)
+
+
+def _check_retention(retention: object) -> Retention:
+    if isinstance(retention, Retention):
+        return retention
+    raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
+
+
+def _check_count(name: str, count: object) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1 on, not {count!r}")
+    return count
 
 
 def _new_token() -> str:

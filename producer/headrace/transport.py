@@ -7,7 +7,6 @@ the server has lost is sent whole.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,10 +20,12 @@ from redis.retry import Retry as SyncRetry
 
 from headrace.backoff import RETRIED, Backoff
 from headrace.calls import Call
-from headrace.errors import HeadraceError, ServerNotReady
+from headrace.errors import CallError, ServerNotReady
 from headrace.faults import translate
-from headrace.pool import REPLY_TIMEOUT_S, make_pool, pool_options
-from headrace.wire import pack, read_replies, repeated
+from headrace.loop_connections import ConnectionSets
+from headrace.pool import PoolMaker, reply_timeout_of
+from headrace.urls import Target, read_url
+from headrace.wire import note_earlier, pack, read_replies, repeated, writes
 
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 """What a server says that may have been a master once, while another one is now: its name may lead there already."""
@@ -36,9 +37,17 @@ class Transport:
     Whatever is sent through it must be safe to send twice.
     """
 
-    def __init__(self, url: str, *, attempts: int = 8, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
-        options = pool_options(reply_timeout_s)
-        self.pool = make_pool(redis.ConnectionPool, url, options | {"retry": SyncRetry(NoBackoff(), 0)})
+    def __init__(self, url: str | Target, *, attempts: int = 8, reply_timeout_s: float | None = None) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            url: as a client takes it, or what was read of it.
+            reply_timeout_s: how long a reply may take, whatever the URL says; as the URL says if None.
+        """
+        target = url if isinstance(url, Target) else read_url(url)
+        options = {"retry": SyncRetry(NoBackoff(), 0), "socket_timeout": reply_timeout_of(target, reply_timeout_s)}
+        self._make_pool = PoolMaker(redis.ConnectionPool, target, options)
+        self.pool = self._make_pool()
         self._backoff = Backoff(attempts)
         self._idle: list[Any] = []
         self._owner = os.getpid()
@@ -51,18 +60,26 @@ class Transport:
 
         Raises:
             ServerError: its subclass says what went wrong; see `errors`.
+            CallBroken: this process could not carry the calls out.
         """
         if not calls:  # a write of no bytes would keep the connection from closing, from Python 3.12 on
             return []
-        failures = 0
+        failures, may_be_done = 0, False
         while True:
             try:
-                return self._attempt(calls, partial=partial)
-            except RETRIED:
+                results = self._attempt(calls, partial=partial)
+            except CallError as exc:
+                if may_be_done:
+                    note_earlier([exc])
+                may_be_done = exc.may_be_done
                 failures += 1
-                if failures >= self._backoff.attempts:
+                if not isinstance(exc, RETRIED) or failures >= self._backoff.attempts:
                     raise
                 time.sleep(self._backoff.delay_s(failures))
+            else:
+                if may_be_done:
+                    note_earlier(results)
+                return results
 
     def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
         try:
@@ -87,27 +104,34 @@ class Transport:
 
         Raises:
             ServerError: the replies did not come.
+            CallBroken: this process could not send the calls, or not read the replies.
         """
+        connection: Any = None
+        is_sent = False
         try:
+            packed = pack([call.args for call in calls])
             connection = self._borrow()
-        except Exception as exc:
-            raise translate(exc) from exc
-        try:
-            replies = self._exchange(connection, calls)
-        except BaseException:
-            self.pool.release(connection)
+            is_sent = True
+            replies = self._exchange(connection, calls, packed)
+        except BaseException as exc:
+            if connection is not None:
+                connection.disconnect()
+                self.pool.release(connection)
+            if isinstance(exc, Exception):
+                raise translate(exc, is_sent=is_sent and writes(calls)) from exc
             raise
         self._idle.append(connection)
         return replies
 
     def listener(self, key: str) -> Any:  # noqa: ARG002 - in a cluster it says which node
         """Returns what can subscribe to a channel."""
+        self._leave_to_parent()
         return redis.Redis(connection_pool=self.pool).pubsub()
 
     def _borrow(self) -> Any:
         """Returns a connection that nobody else has; those of an earlier call spare the pool's bookkeeping."""
-        if self._owner != os.getpid():  # after a fork both sides would read from the same connections
-            self._idle, self._owner = [], os.getpid()
+        if self._owner != os.getpid():
+            self._leave_to_parent()
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -116,31 +140,31 @@ class Transport:
             is_stale = connection.can_read()
         except (redis.RedisError, OSError):
             is_stale = True
-        if is_stale:  # most likely the server has closed it; sending opens it again
-            connection.disconnect()
-        return connection
+        if not is_stale:
+            return connection
+        connection.disconnect()  # most likely the server has closed it
+        self.pool.release(connection)
+        return self.pool.get_connection()
 
-    def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
-        try:
-            connection.send_packed_command(pack([call.args for call in calls]))
-            replies = [_receive(connection) for _ in calls]
-            if again := repeated(calls, replies):
-                connection.send_packed_command(pack(again))
-                replies[-len(again) :] = [_receive(connection) for _ in again]
-        except HeadraceError:
-            raise
-        except BaseException as exc:
-            connection.disconnect()
-            if isinstance(exc, Exception):
-                raise translate(exc) from exc
-            raise
+    def _leave_to_parent(self) -> None:
+        """After a fork have connections of this process's own, and locks that no thread of the parent holds."""
+        if self._owner != os.getpid():
+            self._idle, self.pool = [], self._make_pool()
+            self._owner = os.getpid()
+
+    def _exchange(self, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]) -> list[Any]:
+        connection.send_packed_command(packed)
+        replies = [_receive(connection) for _ in calls]
+        if again := repeated(calls, replies):
+            connection.send_packed_command(pack(again))
+            replies[-len(again) :] = [_receive(connection) for _ in again]
         return replies
 
     def close(self) -> None:
         """The connections are closed; a later call opens new ones."""
-        if self._owner == os.getpid():
-            while self._idle:
-                self.pool.release(self._idle.pop())
+        self._leave_to_parent()
+        while self._idle:
+            self.pool.release(self._idle.pop())
         self.pool.disconnect()
 
 
@@ -152,112 +176,106 @@ def _receive(connection: Any) -> Any:
 
 
 class AsyncTransport:
-    """Runs calls for the tasks of one event loop; a failed attempt is repeated.
+    """Runs calls for the tasks of event loops, each with connections of its own; a failed attempt is repeated.
 
     Whatever is sent through it must be safe to send twice, unless `attempts` is 1.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Target,
         *,
         attempts: int = 8,
-        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        reply_timeout_s: float | None = None,
         on_connect: Callable[[Any], Awaitable[None]] | None = None,
     ) -> None:
         """Nothing is connected yet.
 
         Args:
+            url: see `Transport`.
+            reply_timeout_s: see `Transport`.
             on_connect: is awaited with each new connection once it is ready.
         """
+        target = url if isinstance(url, Target) else read_url(url)
         # One timeout around an exchange is cheaper than redis-py's around each read and write of it.
-        options = pool_options(reply_timeout_s) | {"socket_timeout": None}
+        options: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0), "socket_timeout": None}
         if on_connect is not None:
             options["redis_connect_func"] = on_connect
-        self.pool = make_pool(redis.asyncio.ConnectionPool, url, options | {"retry": AsyncRetry(NoBackoff(), 0)})
+        self._connections = ConnectionSets(PoolMaker(redis.asyncio.ConnectionPool, target, options))
         self._backoff = Backoff(attempts)
-        self._reply_timeout_s = reply_timeout_s
-        self._idle: list[Any] = []
+        self._reply_timeout_s = reply_timeout_of(target, reply_timeout_s)
+
+    @property
+    def pool(self) -> Any:
+        """What makes the connections of the event loop that has called last."""
+        return self._connections.current.pool
 
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
-        """Returns the results of the calls, sent in one round trip.
-
-        Args:
-            partial: an error of one call stands in the place of its result instead of being raised.
-
-        Raises:
-            ServerError: its subclass says what went wrong; see `errors`.
-        """
+        """See `Transport.run`."""
         if not calls:  # a write of no bytes would keep the connection from closing, from Python 3.12 on
             return []
-        failures = 0
+        failures, may_be_done = 0, False
         while True:
             try:
-                return await self._attempt(calls, partial=partial)
-            except RETRIED:
+                results = await self._attempt(calls, partial=partial)
+            except CallError as exc:
+                if may_be_done:
+                    note_earlier([exc])
+                may_be_done = exc.may_be_done
                 failures += 1
-                if failures >= self._backoff.attempts:
+                if not isinstance(exc, RETRIED) or failures >= self._backoff.attempts:
                     raise
                 await asyncio.sleep(self._backoff.delay_s(failures))
+            else:
+                if may_be_done:
+                    note_earlier(results)
+                return results
 
     async def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
         try:
             return read_replies(calls, await self.exchange(calls), partial=partial)
         except ServerNotReady as exc:
             if exc.code in _DEMOTED:
-                await self._drop_idle()
+                await (await self._connections.enter()).drop_idle()
             raise
-
-    async def _drop_idle(self) -> None:
-        while self._idle:
-            connection = self._idle.pop()
-            await connection.disconnect(nowait=True)
-            await self.pool.release(connection)
 
     async def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """See `Transport.exchange`."""
+        here = self._connections.current
+        if here.loop is not asyncio.get_running_loop():
+            here = await self._connections.enter()
+        connection: Any = None
+        is_sent = False
         try:
+            packed = pack([call.args for call in calls])
             async with asyncio.timeout(self._reply_timeout_s):
-                return await self._exchange(await self._borrow(), calls)
-        except (redis.RedisError, OSError) as exc:  # the timeout is one
-            raise translate(exc) from exc
-
-    def listener(self, key: str) -> Any:  # noqa: ARG002 - in a cluster it says which node
-        """See `Transport.listener`."""
-        return redis.asyncio.Redis(connection_pool=self.pool).pubsub()
-
-    async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
-        try:
-            await connection.send_packed_command(pack([call.args for call in calls]))
-            replies = [await _receive_async(connection) for _ in calls]
-            if again := repeated(calls, replies):
-                await connection.send_packed_command(pack(again))
-                replies[-len(again) :] = [await _receive_async(connection) for _ in again]
+                connection = await here.borrow()
+                is_sent = True
+                replies = await self._exchange(connection, calls, packed)
         except BaseException as exc:
-            await connection.disconnect(nowait=True)
-            await self.pool.release(connection)
+            if connection is not None:
+                await here.drop(connection)
             if isinstance(exc, Exception):
-                raise translate(exc) from exc
+                raise translate(exc, is_sent=is_sent and writes(calls)) from exc
             raise
-        self._idle.append(connection)
+        here.idle.append(connection)
         return replies
 
-    async def _borrow(self) -> Any:
-        """Returns a connection that nobody else has; those of an earlier call spare the pool's bookkeeping."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_connected and not await connection.can_read():
-                return connection
-            await connection.disconnect(nowait=True)  # most likely the server has closed it
-            await self.pool.release(connection)
-        return await self.pool.get_connection()
+    def listener(self, key: str) -> Any:  # noqa: ARG002 - in a cluster it says which node
+        """See `Transport.listener`; to be called behind a call in the same event loop."""
+        return redis.asyncio.Redis(connection_pool=self.pool).pubsub()
+
+    async def _exchange(self, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]) -> list[Any]:
+        await connection.send_packed_command(packed)
+        replies = [await _receive_async(connection) for _ in calls]
+        if again := repeated(calls, replies):
+            await connection.send_packed_command(pack(again))
+            replies[-len(again) :] = [await _receive_async(connection) for _ in again]
+        return replies
 
     async def close(self) -> None:
         """The connections are closed; a later call opens new ones."""
-        while self._idle:
-            await self.pool.release(self._idle.pop())
-        with contextlib.suppress(redis.RedisError):  # one that does not close in order in its time is dropped
-            await self.pool.disconnect()
+        await self._connections.close()
 
 
 async def _receive_async(connection: Any) -> Any:

@@ -133,7 +133,7 @@ async def test_a_connection_that_the_server_has_closed_costs_no_attempt_when_awa
     async with AsyncClient(url, namespace=namespace) as client:
         await client.send_event(Event("a"))
         transport: Any = client._transport
-        (connection,) = transport._idle
+        (connection,) = transport._connections.current.idle
         redis.client_kill_filter(_type="normal", skipme=True)
         await await_until(connection.can_read)
         await client.send_event(Event("b"))
@@ -530,7 +530,7 @@ async def test_a_canceled_task_does_not_leave_a_connection_out_of_step(proxy: Pr
         proxy.stall()
         task = asyncio.ensure_future(client.get_event(sent[0].id))
         transport: Any = client._transport
-        await await_until(lambda: not transport._idle)
+        await await_until(lambda: not transport._connections.current.idle)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as redis_py
 
-from headrace import AsyncClient, ConfigurationError, ConnectionFailed, Event, ServerNotReady
+import headrace.sentinel
+from headrace import AsyncClient, ConfigurationError, ConnectionFailed, Event, LoginRefused, ServerNotReady
 from headrace_worker import App, event_trigger
 from headrace_worker.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
+from tests.support.ports import free_port
 from tests.support.sentinels import NAME, Liar, Watched
 from tests.support.waiting import wait_until
 from tests.support.workers import Place
@@ -85,6 +88,48 @@ def test_a_server_that_is_no_master_is_not_spoken_to(two: tuple[EmbeddedServer, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", ["replica", "gone", "unknown", "silent"])
+def test_one_wrong_sentinel_hinders_nothing(
+    two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next connection asks the others first; what is right for once does not make a wrong one the first again."""
+    monkeypatch.setattr(headrace.sentinel, "_TIMEOUT_S", 0.2)
+    master, replica = two
+    named = {"replica": replica.port, "gone": free_port(), "unknown": None, "silent": None}[wrong]
+    with ExitStack() as ends:
+        liars = [ends.enter_context(Liar(port)) for port in (named, master.port, master.port)]
+        if wrong == "silent":
+            liars[0].stop_answering()
+        hosts = ",".join(f"127.0.0.1:{liar.port}" for liar in liars)
+        with open_client(kind, f"redis+sentinel://{hosts}/{NAME}/0", namespace="doubted", attempts=4) as client:
+            client.send_event(Event("work"))
+            client.close()
+            asked = liars[0].asked
+            client.send_event(Event("work"))
+            assert liars[0].asked == asked <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sentinels_that_are_all_wrong_are_asked_in_turn(two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind) -> None:
+    """So the first that knows better is found."""
+    master, replica = two
+    with ExitStack() as ends:
+        liars = [ends.enter_context(Liar(replica.port)) for _ in range(3)]
+        hosts = ",".join(f"127.0.0.1:{liar.port}" for liar in liars)
+        url = f"redis+sentinel://{hosts}/{NAME}/0"
+        with open_client(kind, url, namespace="turns", attempts=1) as client:
+            for _ in range(6):
+                with pytest.raises(ServerNotReady, match="is a slave"):
+                    client.list_dead()
+            assert [liar.asked for liar in liars] == [2, 2, 2]
+            liars[2].port_of_master = master.port
+            for _ in range(2):
+                with pytest.raises(ServerNotReady):
+                    client.list_dead()
+            assert client.list_dead().entries == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("by", ["sentinel", "name"])
 def test_a_master_that_was_demoted_is_left(two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind, by: str) -> None:
     """Its READONLY closes the connections to it, and the next attempt is on one that was opened anew."""
@@ -127,6 +172,6 @@ def test_users_of_sentinels_and_servers_are_apart(watched: Watched, kind: Kind) 
     options = "?sentinel_username=finder&sentinel_password=wrong"
     with (
         open_client(kind, watched.url(userinfo="web:p%40ss@", options=options), attempts=1) as client,
-        pytest.raises(ConnectionFailed, match="invalid username-password"),
+        pytest.raises(LoginRefused, match="do not take the sentinel_username and sentinel_password"),
     ):
         client.send_event(Event("work"))

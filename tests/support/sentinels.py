@@ -158,6 +158,7 @@ class Liar:
     def __init__(self, port: int | None) -> None:
         self.port_of_master = port
         self.asked = 0
+        self._is_silent = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -176,6 +177,10 @@ class Liar:
     def url(self) -> str:
         return f"redis+sentinel://127.0.0.1:{self.port}/{NAME}"
 
+    def stop_answering(self) -> None:
+        """Take connections, and say nothing on them."""
+        self._is_silent = True
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
@@ -184,7 +189,7 @@ class Liar:
     def _answer(self, client: socket.socket) -> None:
         with client, suppress(OSError):
             while chunk := client.recv(65_536):
-                for command in chunk.split(b"*")[1:]:
+                for command in () if self._is_silent else chunk.split(b"*")[1:]:
                     client.sendall(self._reply(command))
 
     def _reply(self, command: bytes) -> bytes:

@@ -30,11 +30,14 @@ SAMPLES: list[HeadraceError] = [
     errors.UndecodableEvent("x"),
     errors.DamagedRecord("e1", "headrace:{prod:0}:event:e1", "x", [1]),
     errors.SealedEvent("x"),
+    errors.CallError("x", [1]),
+    errors.CallBroken("x", [1]),
     errors.ServerError("x", [1]),
     errors.ConnectionFailed("x"),
     errors.ServerNotReady("LOADING", "x"),
     errors.OutOfMemory("x", [1]),
     errors.PermissionMissing("x"),
+    errors.LoginRefused("x"),
     errors.StreamExhausted("x"),
     errors.UnsupportedServer("x"),
 ]
@@ -154,7 +157,7 @@ def test_an_error_writes_its_own_message(error: HeadraceError, message: str) -> 
             errors.PermissionMissing,
             "deploy/acl",
         ),
-        (theirs.AuthenticationError("invalid username-password pair"), errors.PermissionMissing, "of the URL"),
+        (theirs.AuthenticationError("invalid username-password pair"), errors.LoginRefused, "of the URL"),
         (theirs.ResponseError("WRONGTYPE Operation against a key"), errors.ServerError, "another namespace"),
         (theirs.ResponseError("unknown command 'XADD'"), errors.UnsupportedServer, "Redis >= 6.2 or Valkey >= 7.2"),
         (theirs.ResponseError("something new"), errors.ServerError, "something new"),
@@ -192,6 +195,52 @@ def test_states_to_wait_through_are_told_from_refusals(raised: Exception, code: 
     error = translate(raised)
     assert isinstance(error, errors.ServerNotReady)
     assert error.code == code
+
+
+def wrapped(cause: BaseException) -> BaseException:
+    """As redis.asyncio raises whatever a connect raises."""
+    error = theirs.ConnectionError(cause)
+    error.__cause__ = cause
+    return error
+
+
+OURS: list[tuple[Exception, type[HeadraceError], str]] = [
+    (RuntimeError("can't start new thread"), errors.CallBroken, "in this process, at RuntimeError: can't start new"),
+    (MemoryError(), errors.CallBroken, "in this process, at MemoryError"),
+    (TypeError("no"), errors.CallBroken, "at TypeError: no"),
+    (RuntimeError("BUSY, OOM, READONLY"), errors.CallBroken, "at RuntimeError: BUSY"),
+    (theirs.DataError("Invalid input"), errors.CallBroken, "at DataError"),
+    (theirs.InvalidResponse("Protocol error, got 'H'"), errors.UnsupportedServer, "does not speak the protocol"),
+    (OSError(24, "Too many open files"), errors.ConnectionFailed, "this process can't open another connection"),
+    (theirs.ConnectionError("Error 1 connecting to BUSY:1."), errors.ConnectionFailed, "can't be reached"),
+    (UnicodeError("label too long"), errors.CallBroken, "label too long"),
+]
+
+
+@pytest.mark.parametrize(("raised", "kind", "says"), OURS, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_only_the_servers_answer_is_told_as_one(
+    raised: Exception, kind: type[HeadraceError], says: str, *, is_wrapped: bool
+) -> None:
+    """What has gone wrong in this process is told as that, also where it was raised by a connect of redis.asyncio."""
+    error = translate(wrapped(raised) if is_wrapped else raised)
+    assert type(error) is kind
+    assert says in str(error)
+    assert "refused" not in str(error)
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("x"), theirs.TimeoutError("x"), ConnectionResetError("x")])
+def test_what_breaks_behind_a_write_leaves_open_what_became_of_it(raised: Exception) -> None:
+    """The error says so, once; what the server has answered leaves nothing open."""
+    error = translate(raised, is_sent=True)
+    assert isinstance(error, errors.CallError)
+    assert error.may_be_done
+    assert str(error).count("whether the server has carried it out is not known") == 1
+    error.mark_may_be_done("again")
+    assert not str(error).endswith("again")
+    refused = translate(theirs.ResponseError("something new"), is_sent=True)
+    assert isinstance(refused, errors.CallError)
+    assert not refused.may_be_done
 
 
 def test_our_own_errors_are_left_alone() -> None:

@@ -1,0 +1,124 @@
+"""Whatever a caller gives to a client, what goes wrong is one of Headrace's errors and names the argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, Retention, ServerError
+from tests.support.clients import Kind, open_client
+
+ODD: list[Any] = [
+    None, b"x", 1, -1, 0, 10**400, 1.5, math.nan, math.inf, -math.inf, "", "x", "a\0b", "\ud800", "x" * 5_000, [], {},
+    object(), datetime(1, 1, 1), datetime(9999, 12, 31), datetime.min.replace(tzinfo=UTC),  # noqa: DTZ001
+    datetime(9999, 12, 30, tzinfo=timezone(timedelta(hours=-14))), timedelta.max, timedelta.min, timedelta(0),
+    Decimal(1), True, {"name": "x"}, Event("x"), len, type, (1, 2), {1}, "e:a/b", "1-1", "1-1~5", "9" * 30 + "-1",
+]  # fmt: skip
+NEVER = 5.0
+"""A wait for more than this is not tried: it would be one."""
+
+
+def is_odd_wait(value: object) -> bool:
+    """It is no time to wait, or a short one."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
+
+
+def calls(client: Any, odd: Any) -> dict[str, Callable[[], object]]:
+    """Each argument of each method, with an odd value in its place."""
+    event = Event("x")
+    found: dict[str, Callable[[], object]] = {
+        **{
+            name: lambda name=name: getattr(client, name)(odd)
+            for name in ("get_event", "get_run", "cancel_event", "retry_run", "get_dead", "send_event", "send_events")
+        },
+        **{f"list_runs {name}": lambda name=name: client.list_runs(**{name: odd})
+           for name in ("job", "status", "cursor", "limit")},
+        **{f"list_dead {name}": lambda name=name: client.list_dead(**{name: odd}) for name in ("cursor", "limit")},
+        **{f"event {name}": lambda name=name: client.send_event({"name": "x", name: odd})
+           for name in Event.__struct_fields__},
+        **{f"send {name}": lambda name=name: client.send_event(event, **{name: odd})
+           for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key")},
+        "send wait_replicas_timeout": lambda: client.send_event(event, wait_replicas=1, wait_replicas_timeout=odd),
+        "several": lambda: client.send_events([event, odd]),
+        "wait": lambda: client.wait_for_event(odd, 0),
+        "wait for none": lambda: client.wait_for_event("nothing", odd),
+    }  # fmt: skip
+    if is_odd_wait(odd):
+        found["wait for one"] = lambda: client.wait_for_event("known", odd)
+    return found
+
+
+def error_of(call: Callable[[], object]) -> HeadraceError | None:
+    """The error of Headrace's that a call raises; any other fails the test."""
+    try:
+        call()
+    except HeadraceError as exc:
+        return exc
+    return None
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.leaves_records
+def test_odd_arguments_are_errors_of_headraces_own(kind: Kind, partitions: int, url: str, namespace: str) -> None:
+    """None of redis-py, of msgspec, or of Python."""
+    with open_client(kind, url, namespace=namespace, partitions=partitions, attempts=1) as client:
+        client.send_event(Event("a", id="known"), deliver_after=60)
+        for odd in ODD:
+            for what, call in calls(client, odd).items():
+                try:
+                    error_of(call)
+                except Exception as exc:
+                    raise AssertionError(f"{what} with {odd!r:.60}: {exc!r}") from exc
+
+
+@pytest.mark.parametrize("name", ["namespace", "partitions", "retention", "max_event_bytes", "attempts", "codec"])
+def test_odd_settings_are_refused_by_name(name: str) -> None:
+    """Or taken, where they are none."""
+    for odd in ODD:
+        settings: dict[str, Any] = {name: odd}
+        error = error_of(lambda settings=settings: Client("redis://127.0.0.1:1", **settings))  # type: ignore[misc]
+        assert error is None or name in str(error)
+        assert not isinstance(error, ServerError)
+
+
+@pytest.mark.parametrize("name", Retention.__struct_fields__)
+def test_an_odd_retention_is_refused_by_name(name: str) -> None:
+    """It is a number of seconds."""
+    for odd in ODD:
+        settings: dict[str, Any] = {name: odd}
+        error = error_of(lambda settings=settings: Retention(**settings))  # type: ignore[misc]
+        assert error is None or name in str(error)
+
+
+def test_what_is_wrong_is_named(kind: Kind, url: str, namespace: str) -> None:
+    """By the argument."""
+    wrong: list[tuple[str, Callable[[Any], object]]] = [
+        ("job", lambda client: client.list_runs(job=7)),
+        ("job", lambda client: client.list_runs(job="welcome")),
+        ("status", lambda client: client.list_runs(status=["failed"])),
+        ("cursor", lambda client: client.list_runs(cursor=7)),
+        ("cursor", lambda client: client.list_dead(cursor=b"1-1")),
+        ("limit", lambda client: client.list_dead(limit="1")),
+        ("timeout", lambda client: client.wait_for_event("e", None)),
+        ("events", lambda client: client.send_events(None)),
+    ]
+    with open_client(kind, url, namespace=namespace) as client:
+        for field, call in wrong:
+            with pytest.raises(InvalidArgument) as caught:
+                call(client)
+            assert caught.value.field == field
+
+
+def test_a_wait_for_replicas_ends_before_the_line_is_taken_for_cut(kind: Kind, url: str, namespace: str) -> None:
+    """Where the URL gives a reply less time than the wait takes, that is said, and nothing is sent."""
+    with (
+        open_client(kind, f"{url}?socket_timeout=1", namespace=namespace) as client,
+        pytest.raises(InvalidEvent, match="wait_replicas_timeout: must be less than the 1 s that socket_timeout"),
+    ):
+        client.send_event(Event("x"), wait_replicas=1, wait_replicas_timeout=2)

@@ -84,17 +84,10 @@ class _WithoutName(Exception, metaclass=_Nameless):
 class _WithoutParts(Exception):
     """Raises when it is asked for its cause, its notes or its class."""
 
-    @property  # type: ignore[misc]
-    def __cause__(self) -> BaseException | None:
-        raise KeyboardInterrupt
-
-    @property
-    def __notes__(self) -> list[str]:  # type: ignore[override]
-        raise SystemExit(0)
-
-    @property
-    def __class__(self) -> Any:
-        raise PanicException("no class")
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("__cause__", "__context__", "__notes__", "__class__", "__traceback__"):
+            raise PanicException(f"no {name}")
+        return super().__getattribute__(name)
 
 
 def _cycle() -> BaseException:

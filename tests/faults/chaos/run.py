@@ -111,7 +111,12 @@ def play_on(stage: Stage, act: Callable[[], None]) -> Report:
 def _drain(stage: Stage, memory_before: int) -> Remains:
     """Everything that was sent ends; then what is remembered of it is read, the workers stop, and retention passes."""
     redis, scene = stage.redis, stage.scene
-    undrained = remains.wait_until_none(lambda: remains.open_work(redis, scene), _DRAIN_S)
+
+    def open_work() -> dict[str, int]:
+        stage.mind()  # a run that ends its process may still have lives
+        return remains.open_work(redis, scene)
+
+    undrained = remains.wait_until_none(open_work, _DRAIN_S)
     stage.listing.follow()
     ids = {line.id: None for line in stage.lines() if isinstance(line, Sending)}
     read = remains.read_remains(stage.client, ids)

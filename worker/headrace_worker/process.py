@@ -20,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NoReturn, TypeVar
 
+from headrace_worker.clock import monotonic
 from headrace_worker.context import current_run
 from headrace_worker.forks import fork
 from headrace_worker.guard import Guard, describe, own_task
@@ -123,8 +124,8 @@ class _Process:
             task.cancel()
         if tasks:
             self._loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_MOMENT_S))
-        deadline = time.monotonic() + _LAST_MOMENT_S
-        while self._left_in_threads() and time.monotonic() < deadline:
+        deadline = monotonic() + _LAST_MOMENT_S
+        while self._left_in_threads() and monotonic() < deadline:
             self._loop.run_until_complete(asyncio.sleep(0.01))
         return sum(not task.done() for task in tasks) + self._left_in_threads()
 

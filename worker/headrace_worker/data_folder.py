@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from headrace.errors import ConfigurationError
+from headrace_worker.clock import monotonic
 
 _SOCKET_PATH_BYTES = 100
 """A Unix socket's path may have 104 bytes on macOS and 108 on Linux, its end included."""
@@ -50,6 +51,13 @@ class DataFolder:
         """The folder is there, and a short one for the socket if need be."""
         if self._path is not None:
             return
+        try:
+            self._make()
+        except OSError as exc:
+            where = self._given or tempfile.gettempdir()
+            raise ConfigurationError(f"the server can't keep its data in {where}: {exc.strerror or exc}") from exc
+
+    def _make(self) -> None:
         if self._given is None:
             self._path = Path(tempfile.mkdtemp(prefix="headrace-"))
         else:
@@ -72,14 +80,17 @@ class DataFolder:
 
     def lock(self) -> IO[bytes]:
         """Returns the locked file that keeps a second server off the same data, which both would write."""
-        lock = (self.path / "server.lock").open("wb")
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        try:
+            lock = (self.path / "server.lock").open("wb")
+        except OSError as exc:
+            raise ConfigurationError(f"the server can't keep its data in {self.path}: {exc.strerror}") from exc
+        deadline = monotonic() + _LOCK_TIMEOUT_S
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as exc:
                 # A killed server's rewrite of its append-only file may hold it for a moment longer.
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     lock.close()
                     raise ConfigurationError(
                         f"another server is running on the data in {self.path}; stop it, or choose another folder"

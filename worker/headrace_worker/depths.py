@@ -6,7 +6,6 @@ It must not fail a scrape: where something can't be read there are no depths, an
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from headrace.calls import Call
 from headrace.connect import open_transport
 from headrace.partitions import Partitions
 from headrace_worker import protocol
+from headrace_worker.clock import monotonic
 from headrace_worker.safe_logging import get_logger
 
 log = get_logger("headrace.metrics")
@@ -63,9 +63,9 @@ class Depths(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Returns what there is on the server, as of the last second."""
         with self._turn:
-            if not self._last or time.monotonic() - self._read_at >= _READ_EVERY_S:
+            if not self._last or monotonic() - self._read_at >= _READ_EVERY_S:
                 self._last = self._read()
-                self._read_at = time.monotonic()
+                self._read_at = monotonic()
             return self._last
 
     def close(self) -> None:

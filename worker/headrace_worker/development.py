@@ -31,8 +31,13 @@ def check_installed() -> None:
 
 def own_server(data_dir: Path, port: int | None) -> EmbeddedServer:
     """Returns a server that keeps its data in a folder, which version control passes over."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    (data_dir / ".gitignore").write_text("*\n")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / ".gitignore").write_text("*\n")
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the server can't keep its data in {data_dir}: {exc.strerror}; --data-dir names another folder"
+        ) from exc
     return EmbeddedServer(data_dir=data_dir, port=port, appendonly=True)
 
 

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from headrace.errors import HeadraceError
+from headrace_worker.clock import monotonic
 from headrace_worker.data_folder import DataFolder
 from headrace_worker.server_binary import find_binary, major_version
 from headrace_worker.tether import tethered
@@ -191,7 +192,7 @@ class EmbeddedServer:
         return self._process
 
     def _start_once(self) -> None:
-        deadline = time.monotonic() + self._start_timeout_s
+        deadline = monotonic() + self._start_timeout_s
         with self._folder.lock() as lock, self._folder.log_path.open("ab") as log:
             log_start = log.tell()
             self._process = subprocess.Popen(
@@ -208,7 +209,7 @@ class EmbeddedServer:
         while not self._answers():
             if self._process.poll() is not None:
                 raise self._failure(f"ended at its start with code {self._process.returncode}", log_start)
-            if time.monotonic() > deadline:
+            if monotonic() > deadline:
                 self._end()
                 raise self._failure(f"did not answer within {self._start_timeout_s:g} s", log_start)
             time.sleep(_POLL_S)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import inspect
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +19,7 @@ from headrace.codec import StoredEvent
 from headrace.connect import AnyTransport
 from headrace_worker import opening
 from headrace_worker import outcome as outcomes
+from headrace_worker.clock import monotonic
 from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender, current_run
 from headrace_worker.delivery import Delivery
 from headrace_worker.forks import fork
@@ -72,7 +72,7 @@ class Executor:
 
     def start(self, delivery: Delivery, name: str) -> Held:
         """The run is in hand and executes."""
-        held = Held(delivery, name, time.monotonic())
+        held = Held(delivery, name, monotonic())
         self._hand.take(held)
         work = self._run(held)
         try:
@@ -155,7 +155,7 @@ class Executor:
 
     def _note_failure(self, exc: BaseException) -> None:
         """A worker that fails each run outside of its function, for as long as a part may stand still, has to end."""
-        now = time.monotonic()
+        now = monotonic()
         if self._failures == 0:
             self._failing_since = now
         self._failures += 1

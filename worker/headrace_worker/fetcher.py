@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 
 import msgspec
@@ -18,6 +17,7 @@ import msgspec
 from headrace import HeadraceError, ServerNotReady, UndecodableEvent
 from headrace_worker import protocol
 from headrace_worker.bodies import read_bodies
+from headrace_worker.clock import monotonic
 from headrace_worker.delivery import Delivery, Entry, Stream, decode_delivery, named_by
 from headrace_worker.executor import Executor
 from headrace_worker.guard import own_task
@@ -81,7 +81,7 @@ class Fetcher:
         self._state.observer.polled()
 
     async def _wait_for_lease(self) -> None:
-        if time.monotonic() >= self._state.lease_until:
+        if monotonic() >= self._state.lease_until:
             with self.pulse.waiting(self._state.renewed.is_set):
                 await self._state.wait_for_lease()
 
@@ -147,7 +147,7 @@ class Fetcher:
         deliveries = await self._last_life.set_apart(whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
-        if time.monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
+        if monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
             await self._wait_for_lease()
         if self._is_ours(name, len(deliveries)):
             if deliveries is whole:
@@ -242,4 +242,4 @@ class Fetcher:
             return True
         if not self._settler.remembers(delivery.key):
             return False
-        return self._settler.settle_again(Held(delivery, self._state.name, time.monotonic()))
+        return self._settler.settle_again(Held(delivery, self._state.name, monotonic()))

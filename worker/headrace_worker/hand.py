@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Literal
 
+from headrace_worker.clock import monotonic
 from headrace_worker.delivery import Delivery, Key
 from headrace_worker.job_threads import ThreadCall
 
@@ -120,7 +120,7 @@ class Hand:
         if held.has_ended:
             self.drop(held)
         else:
-            held.settled_at = time.monotonic()
+            held.settled_at = monotonic()
             self.poke()
 
     def ended(self, held: Held) -> None:

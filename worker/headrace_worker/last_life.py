@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 
 from headrace import RunError
 from headrace.codec import encode_outcome
 from headrace_worker import protocol
+from headrace_worker.clock import monotonic
 from headrace_worker.delivery import Delivery
 from headrace_worker.hand import Hand
 from headrace_worker.protocol import Retried
@@ -60,11 +60,11 @@ class LastLife:
 
     async def _wait_until_alone(self, name: str) -> bool:
         """Returns whether nothing is in hand that this process could take with it; waits for that for a lease."""
-        deadline = time.monotonic() + self._state.config.lease_s
+        deadline = monotonic() + self._state.config.lease_s
         self._hand.is_clearing = True
         try:
             while self._hand.has_open and name == self._state.name and not self._state.stopping.is_set():
-                left_s = deadline - time.monotonic()
+                left_s = deadline - monotonic()
                 if left_s <= 0:
                     break
                 with contextlib.suppress(TimeoutError):

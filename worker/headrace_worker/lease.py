@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 
 from headrace import HeadraceError
 from headrace.connect import AnyTransport, open_transport
 from headrace.pool import CONNECT_TIMEOUT_S
 from headrace_worker import protocol
+from headrace_worker.clock import monotonic
 from headrace_worker.guard import describe
 from headrace_worker.protocol import Fenced, Movement, Renewed
 from headrace_worker.safe_logging import get_logger
@@ -74,7 +74,7 @@ class Lease:
         self._failing_since: float | None = None
         self._fault = ""
         self._thread: threading.Thread | None = None
-        self._turned_at = self._minded_at = time.monotonic()
+        self._turned_at = self._minded_at = monotonic()
 
     def start(self) -> None:
         """The lease is renewed from now on, first at once.
@@ -113,10 +113,10 @@ class Lease:
 
     def _turn(self, failures: int) -> int:
         """Look, renew, and wait; returns how many renewals have failed in a row."""
-        self._turned_at = asked_at = time.monotonic()
+        self._turned_at = asked_at = monotonic()
         failures, wait_s = self._try_to_renew(failures)
         self._mind_stillness(asked_at, CONNECT_TIMEOUT_S + self._reply_timeout_s)
-        asked_at = time.monotonic()
+        asked_at = monotonic()
         self._wake.wait(wait_s)
         self._wake.clear()
         self._mind_stillness(asked_at, wait_s)
@@ -132,7 +132,7 @@ class Lease:
             if not self._state.is_registered.is_set():
                 self._renewed_since = None
             elif self._renewed_since is None:
-                self._renewed_since = time.monotonic()
+                self._renewed_since = monotonic()
             if failures:
                 log.info("lease is renewed again", failures=failures)
             failures = 0
@@ -151,7 +151,7 @@ class Lease:
 
     def _mind_failure(self, exc: BaseException, failures: int) -> None:
         """End a worker that can't be judged, or whose lease can't be renewed, for a fault that is not the server's."""
-        now = time.monotonic()
+        now = monotonic()
         self._failing_since = self._failing_since or now
         is_final = failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s
         if is_final and not self._over:
@@ -160,7 +160,7 @@ class Lease:
 
     def _mind_stillness(self, since: float, longest_s: float) -> None:
         """A process that was stopped for a while is not to be judged by that while."""
-        if time.monotonic() - since > longest_s + _STILL_S:
+        if monotonic() - since > longest_s + _STILL_S:
             self._watch.note_stillness()
 
     def _look(self) -> Verdict:
@@ -185,7 +185,7 @@ class Lease:
         if self._state.stopping.is_set():
             movement = "resigns"
         call = protocol.renew(self._state.keys, name, config.lease_ms, movement, seats=self._seats())
-        asked_at = time.monotonic()
+        asked_at = monotonic()
         answer: Answer = self._transport.run([call])[0]
         if isinstance(answer, Renewed):
             self._state.lease_until = asked_at + config.lease_s
@@ -201,7 +201,7 @@ class Lease:
         """Watch over the thread that watches over everything else: it stands still if it does not turn for long."""
         if self._over:
             return
-        now = time.monotonic()
+        now = monotonic()
         stood_s = now - self._turned_at
         is_late = now - self._minded_at > self._interval_s + _STILL_S  # the process stood still, and the thread with it
         self._minded_at = now

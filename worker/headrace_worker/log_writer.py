@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from headrace_worker.clock import monotonic
 from headrace_worker.log_sinks import Sink, open_sink
 
 _ROOM = 64 * 1024
@@ -120,12 +121,12 @@ class LineWriter:
 
     def flush(self, timeout_s: float) -> bool:
         """See `Writer.flush`."""
-        deadline = time.monotonic() + timeout_s
+        deadline = monotonic() + timeout_s
         while self._has_waiting():
             if not self._sink.waits:
                 self._advance()
             if self._has_waiting():
-                if time.monotonic() >= deadline:
+                if monotonic() >= deadline:
                     return False
                 self._start_thread()
                 time.sleep(_PAUSE_S)
@@ -226,8 +227,8 @@ class LineWriter:
         """Write from a thread, which stays behind if the reader stands still."""
         written: list[int] = []
         _thread.start_new_thread(lambda: written.append(self._sink.write(data)), ())
-        deadline = time.monotonic() + _LAST_WRITE_S
-        while not written and time.monotonic() < deadline:
+        deadline = monotonic() + _LAST_WRITE_S
+        while not written and monotonic() < deadline:
             time.sleep(_PAUSE_S)
 
 
@@ -303,11 +304,11 @@ def write_directly(text: str) -> None:
 
 def write_last_line(line: str, timeout_s: float) -> None:
     """Write what a command ends with to standard error, behind all that waits; lose it once the time is up."""
-    deadline = time.monotonic() + timeout_s
+    deadline = monotonic() + timeout_s
     flush(timeout_s)
     writer = open_writer(sys.stderr)
     writer.write(line)
-    writer.flush(deadline - time.monotonic())
+    writer.flush(deadline - monotonic())
 
 
 def flush(timeout_s: float) -> bool:

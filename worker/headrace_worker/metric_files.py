@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from pathlib import Path
 from struct import Struct
 
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
+
+from headrace_worker.clock import monotonic
 
 _FIRST_SIZE = 1 << 16
 _OVERHEAD = 4 + 8 + 16
@@ -67,7 +68,7 @@ class ValueFile:
         """Return the file; None while the last failure is fresh, but for a value that has its place in the file."""
         if self._file is not None and self._file.has(key):
             return self._file
-        if time.monotonic() < self._retry_at:
+        if monotonic() < self._retry_at:
             return None
         if self._file is None:
             self._open()
@@ -80,7 +81,7 @@ class ValueFile:
             self._give_up_for_now(exc)
 
     def _give_up_for_now(self, exc: Exception) -> None:
-        self._retry_at = time.monotonic() + _RETRY_S
+        self._retry_at = monotonic() + _RETRY_S
         why = exc.strerror if isinstance(exc, OSError) else ""
         ValueFile.fault = f"{why or exc}: {self._name}"
 

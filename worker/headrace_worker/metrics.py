@@ -30,6 +30,7 @@ except ModuleNotFoundError as exc:
     raise ConfigurationError(needed) from exc
 
 from headrace_worker import metric_files
+from headrace_worker.clock import monotonic
 
 log = get_logger("headrace.metrics")
 
@@ -150,7 +151,7 @@ class _Counting(Observer):
         # Of a batch most came into their queue at once, so what follows is done for a few of them.
         alike = Tally((delivery.job_id, delivery.entry.partition("-")[0]) for delivery in deliveries)
         ahead_s = self._state.server_ahead_s
-        now_s = None if ahead_s is None else time.monotonic() + ahead_s
+        now_s = None if ahead_s is None else monotonic() + ahead_s
         begun: Tally[tuple[str, ...]] = Tally()
         waits: dict[str, Tally[float]] = defaultdict(Tally)
         for (job_id, queued_ms), count in alike.items():

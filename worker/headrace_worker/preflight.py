@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections.abc import Iterable
 
-from headrace import HeadraceError, OutOfMemory, PermissionMissing, calls
+from headrace import HeadraceError, LoginRefused, OutOfMemory, PermissionMissing, calls
 from headrace.calls import Call
 from headrace.checks import check_version
 from headrace.keys import Keys
@@ -26,6 +26,7 @@ log = get_logger("headrace.worker")
 async def check(state: WorkerState) -> None:
     """The worker can work on this server, or StartRefused says what to change."""
     await _check_server(state)
+    await _check_client_command(state)
     await _check_keys(state)
     try:
         await _try_on_scratch_keys(state)
@@ -38,6 +39,8 @@ async def check(state: WorkerState) -> None:
 async def _check_server(state: WorkerState) -> None:
     try:
         (info,) = await state.commands.run([calls.server_info()])
+    except LoginRefused as exc:
+        raise StartRefused(f"the worker can't log in: {exc}") from exc
     except PermissionMissing:
         log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")
         return
@@ -48,6 +51,16 @@ async def _check_server(state: WorkerState) -> None:
             f"the server's maxmemory-policy is {policy}, under which it may drop leases and records without a word; "
             "set it to noeviction, or allow it with WorkerConfig(allow_eviction=True)"
         )
+
+
+async def _check_client_command(state: WorkerState) -> None:
+    """The server has the command by which blocked reads are known and ended; a user who may not use it can do without.
+
+    Raises:
+        UnsupportedServer: it was taken away from the server.
+    """
+    with contextlib.suppress(PermissionMissing):
+        await state.commands.run([Call(("CLIENT", "ID"), int)])
 
 
 async def _check_keys(state: WorkerState) -> None:

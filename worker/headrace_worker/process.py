@@ -21,6 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NoReturn, TypeVar
 
+from headrace_worker.clock import monotonic
 from headrace_worker.context import current_run
 from headrace_worker.forks import fork
 from headrace_worker.guard import Guard, describe, lasting_task
@@ -118,8 +119,8 @@ class _Process:
 
     def _tell(self, what: str, **fields: str) -> None:
         """Log what a job has done to the event loop: at most once a second, as it may do that at every turn."""
-        if time.monotonic() - self._told_at.get(what, 0.0) > _SAME_LINE_S:
-            self._told_at[what] = time.monotonic()
+        if monotonic() - self._told_at.get(what, 0.0) > _SAME_LINE_S:
+            self._told_at[what] = monotonic()
             log.warning(what, **fields)
 
     def _count_still_executing(self) -> int:
@@ -129,8 +130,8 @@ class _Process:
             task.cancel()
         if tasks:
             self._loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_MOMENT_S))
-        deadline = time.monotonic() + _LAST_MOMENT_S
-        while self._left_in_threads() and time.monotonic() < deadline:
+        deadline = monotonic() + _LAST_MOMENT_S
+        while self._left_in_threads() and monotonic() < deadline:
             self._loop.run_until_complete(asyncio.sleep(0.01))
         return sum(not task.done() for task in tasks) + self._left_in_threads()
 

@@ -7,11 +7,11 @@ then is for what a leader before it may have heard of and not done.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError, OutOfMemory
 from headrace_worker import protocol
+from headrace_worker.clock import monotonic
 from headrace_worker.loops import wait_either
 from headrace_worker.protocol import BadEntry, DueMember, Promoted
 from headrace_worker.reading import Reader, has_foreign_record, is_refusal
@@ -55,9 +55,9 @@ class Promoter:
             await wait_either(state.is_leader, state.stopping)
         if state.stopping.is_set():
             return
-        if time.monotonic() >= self._look_at:
+        if monotonic() >= self._look_at:
             await self._look()
-        wait_s = max(self._look_at - time.monotonic(), 0)
+        wait_s = max(self._look_at - monotonic(), 0)
         if wait_s > _SHORTEST_READ_S:
             if await self._listen(wait_s) == "lease":
                 self._on_lease_ended()
@@ -89,7 +89,7 @@ class Promoter:
             wait_s = min(wait_s, max(self._ahead[0].due_ms - now_ms, 0) / 1000)
         if self._is_full:
             wait_s = max(wait_s, 0.5)
-        self._look_at = time.monotonic() + wait_s
+        self._look_at = monotonic() + wait_s
 
     async def _promote_due(self) -> int:
         """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""

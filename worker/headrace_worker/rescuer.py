@@ -6,7 +6,6 @@ It is told of ended leases and seats by the lease's answers; every step looks fi
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotRead
 from headrace.calls import Call
 from headrace.keys import Keys
 from headrace_worker import protocol
+from headrace_worker.clock import monotonic
 from headrace_worker.delivery import Stream, decode_delivery, named_by
 from headrace_worker.protocol import BadEntry, HeldEntry
 from headrace_worker.safe_logging import get_logger
@@ -66,7 +66,7 @@ class Rescuer:
     @property
     def _is_search_due(self) -> bool:
         every_s = _SEARCH_LEASES * self._state.config.lease_s
-        return self._state.is_leader.is_set() and time.monotonic() - self._searched_at > every_s
+        return self._state.is_leader.is_set() and monotonic() - self._searched_at > every_s
 
     async def _for_each(self, names: Sequence[str], rescue: Callable[[str], Awaitable[None]]) -> None:
         """Does it for each while this worker leads; one that fails keeps no other from its rescue."""
@@ -91,7 +91,7 @@ class Rescuer:
         and what it was handed would stay in those hands for ever.
         """
         keys, config = self._state.keys, self._state.config
-        self._searched_at = time.monotonic()
+        self._searched_at = monotonic()
         (queues,) = await self._state.commands.run([protocol.read_queues(keys)])
         streams = [protocol.events_stream(keys), *_queues_of(keys, queues)]
         found: set[str] = set()

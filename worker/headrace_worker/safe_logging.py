@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from headrace_worker import log_writer
+from headrace_worker.clock import monotonic
 from headrace_worker.log_writer import LOSSES, LOST
 
 _MOST_LINES = 1000
@@ -93,9 +94,9 @@ def flush(timeout_s: float) -> bool:
     False means that a thread may stand in a write to a stream of Python's, which an orderly end of the interpreter
     would wait for: end the process with `os._exit` then.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = monotonic() + timeout_s
     is_logged = _handed_over.flush(timeout_s)
-    return log_writer.flush(deadline - time.monotonic()) and is_logged
+    return log_writer.flush(deadline - monotonic()) and is_logged
 
 
 class _Trusted:
@@ -165,9 +166,9 @@ class _HandedOver:
 
     def flush(self, timeout_s: float) -> bool:
         """Return whether all lines were logged within the time."""
-        deadline = time.monotonic() + timeout_s
+        deadline = monotonic() + timeout_s
         while self._logged < self._put:
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 return False
             time.sleep(_PAUSE_S)
         return True

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from headrace_worker.background import start_thread
+from headrace_worker.clock import monotonic
 from headrace_worker.safe_logging import get_logger
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class ScrapeServer(WSGIServer):
 
     def _report(self) -> None:
         """Log the exception that is being handled, once a minute at most."""
-        now = time.monotonic()
+        now = monotonic()
         if self._reported_at is None or now - self._reported_at >= _REPORT_EVERY_S:
             self._reported_at = now
             log.error("a scrape could not be answered", exc_info=sys.exc_info())
@@ -166,11 +167,11 @@ def _read_request(connection: socket.socket) -> bytes:
         OSError: the client has sent none in time, or too long a one, or has gone.
     """
     request = b""
-    deadline = time.monotonic() + _REQUEST_S
+    deadline = monotonic() + _REQUEST_S
     while b"\r\n\r\n" not in request and b"\n\n" not in request:
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.settimeout(max(deadline - monotonic(), 0.001))
         chunk = connection.recv(4096)
         request += chunk
-        if not chunk or len(request) > _LONGEST_REQUEST or time.monotonic() >= deadline:
+        if not chunk or len(request) > _LONGEST_REQUEST or monotonic() >= deadline:
             raise ConnectionAbortedError
     return request

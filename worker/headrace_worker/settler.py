@@ -7,7 +7,6 @@ a batch that the server refuses for its content is halved until the culprit is a
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import assert_never
 
@@ -20,6 +19,7 @@ from headrace.connect import AnyTransport
 from headrace.seal import Seal
 from headrace.values import note_of_uncarried
 from headrace_worker import protocol
+from headrace_worker.clock import monotonic
 from headrace_worker.delivery import Key
 from headrace_worker.hand import Hand, Held
 from headrace_worker.outcome import (
@@ -145,7 +145,7 @@ class Settler:
     def settle_again(self, held: Held) -> bool:
         """A delivery whose outcome is known has turned up again: that is recorded again, and the job not called."""
         known = self._remembered.get(held.key) or self._remembered_before.get(held.key)
-        if known is None or time.monotonic() - known[0] > REMEMBERED_S:
+        if known is None or monotonic() - known[0] > REMEMBERED_S:
             return False
         if not isinstance(known[1], _Buried) and known[1].delivery.run_id != held.delivery.run_id:
             return False  # a server that was emptied may give an id once more
@@ -156,7 +156,7 @@ class Settler:
         return True
 
     def _record(self, held: Held, outcome: Outcome) -> _Record:
-        elapsed_ms = held.elapsed_ms(time.monotonic())
+        elapsed_ms = held.elapsed_ms(monotonic())
         delivery = held.delivery
         match outcome:
             case Succeeded(output):
@@ -242,7 +242,7 @@ class Settler:
 
     async def _run(self, calls: list[Call[Recorded]]) -> list[Recorded | HeadraceError]:
         """Returns what the calls came to; with them goes what there is to tell of runs that have started."""
-        now = time.monotonic()
+        now = monotonic()
         fresh = [held for held in self._fresh if not (held.has_ended or held.is_settled)]
         self._fresh = []
         executing = [(held.delivery, held.elapsed_ms(now)) for held in fresh]
@@ -282,7 +282,7 @@ class Settler:
         self._hand.settled(item.held)
 
     def _done(self, group: list[_Item], missed: list[int]) -> None:
-        now = time.monotonic()
+        now = monotonic()
         for item in group:
             self._hand.settled(item.held)
             if item.size <= REMEMBERED_BYTES:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from types import FrameType
 
+from headrace_worker.clock import monotonic
 from headrace_worker.safe_logging import write_directly
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -41,7 +41,7 @@ def receive_wishes(answer: Callable[[int], object]) -> None:
     wishes = Wishes()
 
     def count() -> None:
-        if (number := wishes.count(time.monotonic())) is not None:
+        if (number := wishes.count(monotonic())) is not None:
             answer(number)
 
     receive_stop_signals(count)

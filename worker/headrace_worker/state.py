@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from headrace.partitions import Partitions
 from headrace.seal import Seal
 from headrace_worker import protocol
 from headrace_worker.app import App
+from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.guard import Guard
 from headrace_worker.loops import wait_either
@@ -108,7 +108,7 @@ class WorkerState:
         if self._on_name is not None:
             self._on_name(name)
         call = protocol.register(self.keys, name, self.config.lease_ms, self.registration)
-        asked_at = time.monotonic()
+        asked_at = monotonic()
         await self.commands.run([call])
         if name == self.name:
             self.lease_until = asked_at + self.config.lease_s
@@ -130,7 +130,7 @@ class WorkerState:
 
         One that stood still for long may be dead and forgotten: what it reads then is in the hands of nobody.
         """
-        while time.monotonic() >= self.lease_until and not self.stopping.is_set():
+        while monotonic() >= self.lease_until and not self.stopping.is_set():
             self.renewed.clear()
             await wait_either(self.renewed, self.stopping)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from headrace import HeadraceError
 from headrace.calls import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.partitions import Partitions
 from headrace_worker.app import App
+from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.guard import own_task
 from headrace_worker.safe_logging import flush
@@ -17,6 +20,7 @@ from headrace_worker.worker import Worker
 
 _LOOK_S = 0.02
 _LAST_LINES_S = 0.5
+_CLOCKS_DIFFER_S = 60.0
 
 
 class NotSettled(HeadraceError, TimeoutError):
@@ -34,14 +38,21 @@ async def run_until_settled(
 ) -> None:
     """Every event sent so far is dispatched and every run of the app has settled, delayed ones and retries included.
 
+    Time that a test has stopped, with freezegun as may be, stands still for jobs and not for the worker.
+
     Raises:
         NotSettled: that is not so after `timeout` seconds.
         StartRefused: see `Worker.run`.
     """
     worker = Worker(app, url, namespace=namespace, partitions=partitions, config=config)
+    with _moving_time(asyncio.get_running_loop()):
+        await _run_until_settled(worker, app, timeout)
+
+
+async def _run_until_settled(worker: Worker, app: App, timeout: float) -> None:
     transport = open_async_transport(worker.url)
     running = own_task(worker.run())
-    looking = own_task(_look_until_settled(transport, worker.partitions, app, time.monotonic() + timeout))
+    looking = own_task(_look_until_settled(transport, worker.partitions, app, monotonic() + timeout))
     left: dict[str, int] | None = None
     try:
         await asyncio.wait([running, looking], return_when=asyncio.FIRST_COMPLETED)
@@ -62,6 +73,20 @@ async def run_until_settled(
         raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
 
 
+@contextmanager
+def _moving_time(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let the event loop's time go on where it was stopped: nothing that sleeps would wake."""
+    if abs(loop.time() - monotonic()) < _CLOCKS_DIFFER_S:
+        yield
+        return
+    stopped: Any = loop
+    stopped.time = monotonic
+    try:
+        yield
+    finally:
+        del stopped.time
+
+
 async def _look_until_settled(
     transport: AnyAsyncTransport, partitions: Partitions, app: App, deadline: float
 ) -> dict[str, int]:
@@ -70,7 +95,7 @@ async def _look_until_settled(
     while True:
         left = await _open_work(transport, partitions, app)
         quiet_looks = 0 if left else quiet_looks + 1
-        if quiet_looks == 2 or time.monotonic() > deadline:  # two, as work may move between the parts of one look
+        if quiet_looks == 2 or monotonic() > deadline:  # two, as work may move between the parts of one look
             return left
         await asyncio.sleep(_LOOK_S)
 

@@ -9,7 +9,6 @@ import asyncio
 import contextvars
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import msgspec
 
 from headrace import ConnectionFailed, ServerError
 from headrace.pool import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
+from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.context import current_run
 from headrace_worker.guard import Guard
@@ -54,7 +54,7 @@ class Pulse:
 
     def beat(self) -> None:
         """Note that the loop has made progress in what it does; that may fail in the end, as it did before."""
-        self._since = self._failed_at = time.monotonic()
+        self._since = self._failed_at = monotonic()
         self._has_failed = False
         self._may_take_s = _LONGEST_CALL_S
         self._due: Callable[[], bool] | None = None
@@ -72,14 +72,14 @@ class Pulse:
     @contextmanager
     def waiting(self, is_due: Callable[[], bool]) -> Iterator[None]:
         """Let the loop wait as long as nothing `is_due`; a loop that waits on then stands still."""
-        began_at = time.monotonic()
+        began_at = monotonic()
         self._due_since = None
         self._due = is_due
         try:
             yield
         finally:
             self._due = None
-            self._since = time.monotonic()
+            self._since = monotonic()
             if self._since - began_at > _REAL_WAIT_S:
                 self._failing_since = None
 
@@ -89,7 +89,7 @@ class Pulse:
 
     def allow(self, seconds: float) -> None:
         """Let what the loop does now take so long, and as long as a silent server takes besides."""
-        self._since = time.monotonic()
+        self._since = monotonic()
         self._may_take_s = seconds + _LONGEST_CALL_S
 
     def stands_for_s(self, now: float, since: float) -> tuple[float, float, float]:
@@ -154,7 +154,7 @@ class Watch:
         self._pulses: list[Pulse] = []
         self._always = Pulse()
         self._always.rest()
-        self._moved_at = self._steady_since = time.monotonic()
+        self._moved_at = self._steady_since = monotonic()
         self._stop_at = inf
         self._lost: Held | None = None
         self._is_over = False
@@ -178,16 +178,16 @@ class Watch:
 
     def note_stop(self) -> None:
         """The worker was asked to stop; it has its grace for that, and a little more."""
-        self._stop_at = min(self._stop_at, time.monotonic() + self._config.grace_s + _STOP_MARGIN_S)
+        self._stop_at = min(self._stop_at, monotonic() + self._config.grace_s + _STOP_MARGIN_S)
 
     def note_stillness(self) -> None:
         """The whole process stood still until now, so that no part of it could make progress."""
-        self._steady_since = time.monotonic()
+        self._steady_since = monotonic()
 
     @property
     def moves(self) -> bool:
         """Whether the event loop has turned within the last third of a lease."""
-        return time.monotonic() - self._moved_at < self._config.lease_s / 3
+        return monotonic() - self._moved_at < self._config.lease_s / 3
 
     def judge(self, renewed_since: float | None) -> Verdict:
         """Return what is wrong with the worker, if anything is.
@@ -196,7 +196,7 @@ class Watch:
             renewed_since: since when the lease is renewed without a failure, by the monotonic clock; None if it is
                 not. Loops can't work without the server either.
         """
-        now = time.monotonic()
+        now = monotonic()
         if self._guard.broken:
             return Verdict(self._guard.broken, is_final=True)
         if now > self._stop_at:
@@ -259,7 +259,7 @@ class Watch:
         return Verdict(fault, stood_s > self._config.stall_limit_s)
 
     def _mark_movement(self) -> None:
-        self._moved_at = time.monotonic()
+        self._moved_at = monotonic()
         if not self._is_over:
             self._guard.later(self._config.lease_s / 12, self._mark_movement)
 

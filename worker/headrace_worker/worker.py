@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from headrace.connect import AnyTransport, open_transport
 from headrace.settings import resolve, resolve_url
 from headrace_worker import preflight, protocol
 from headrace_worker.app import App
+from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.dispatcher import Dispatcher
 from headrace_worker.errors import WorkerFailed
@@ -304,13 +304,13 @@ class _Running:
 
     async def _drain(self) -> None:
         """Runs in hand end by themselves within the grace, or are told to."""
-        deadline = time.monotonic() + self._state.config.grace_s
-        await self._wait_empty_hand(lambda: time.monotonic() >= deadline or self._hurry.is_set())
+        deadline = monotonic() + self._state.config.grace_s
+        await self._wait_empty_hand(lambda: monotonic() >= deadline or self._hurry.is_set())
         if self._hand.held:
             log.warning("grace is over: runs are released to other workers", runs=len(self._hand.held))
             self._executor.end_all("released")
-            deadline = time.monotonic() + IGNORED_CANCEL_S + 0.5
-            await self._wait_empty_hand(lambda: time.monotonic() >= deadline)
+            deadline = monotonic() + IGNORED_CANCEL_S + 0.5
+            await self._wait_empty_hand(lambda: monotonic() >= deadline)
 
     async def _wait_empty_hand(self, is_over: Callable[[], bool]) -> None:
         while self._hand.held and not is_over():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 
 from headrace_worker.safe_logging import flush
 from headrace_worker.standard_streams import open_closed_streams
@@ -14,6 +16,9 @@ _LAST_LINES_S = 0.5
 def main(prog_name: str | None = None) -> None:
     """Run the command that the process was started with, and end the process with its exit code (SystemExit)."""
     open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is shown as its number
+            stream.reconfigure(errors="backslashreplace")
     from headrace_worker.cli.root import root  # what it imports may open descriptors
 
     try:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
@@ -23,6 +26,8 @@ from headrace_worker.filters import FilterError
 from headrace_worker.log_writer import write_last_line
 
 _LAST_LINE_S = 2.0
+_INTERRUPTED = 130
+"""The exit code that shells expect of what Ctrl-C has ended: 128 and the number of SIGINT."""
 _WRONG_QUESTIONS = (ConfigurationError, InvalidArgument, JobError, FilterError, StartRefused)
 
 
@@ -65,11 +70,46 @@ class Root(click.Group):
             raise _usage_failure(exc) from exc
         except HeadraceError as exc:
             raise (AskedWrongly if isinstance(exc, _WRONG_QUESTIONS) else NotSo)(str(exc)) from exc
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+        except BrokenPipeError:  # whoever read the output has seen enough; click ends quietly
+            raise
+        except (OSError, UnicodeError, RecursionError, MemoryError) as exc:
+            raise _own_failure(exc) from exc
 
 
 def _usage_failure(exc: click.UsageError) -> AskedWrongly:
     command = exc.ctx.command_path if exc.ctx is not None else "headrace"
-    return AskedWrongly(f"{exc.format_message().rstrip('.')}; see {command} --help")
+    return AskedWrongly(f"{exc.format_message().rstrip('.')}{_variable_of(exc)}; see {command} --help")
+
+
+def _variable_of(exc: click.UsageError) -> str:
+    """Returns which variable of the environment a wrong value stands in, to be added to an error; empty if in none."""
+    parameter = getattr(exc, "param", None)
+    if exc.ctx is None or parameter is None:
+        return ""
+    if exc.ctx.get_parameter_source(parameter.name) is not ParameterSource.ENVIRONMENT:
+        return ""
+    default = f"{exc.ctx.auto_envvar_prefix}_{parameter.name.upper()}"
+    return f" (in the environment, as {parameter.envvar if isinstance(parameter.envvar, str) else default})"
+
+
+def _own_failure(exc: Exception) -> NotSo:
+    """Returns the line about what the system, or this process, could not do."""
+    if isinstance(exc, FileNotFoundError) and exc.filename is None and not _has_current_folder():
+        return AskedWrongly("the current folder does not exist any more; change to one that does")
+    if isinstance(exc, OSError) and exc.strerror:
+        return NotSo(f"{exc.filename}: {exc.strerror}" if exc.filename is not None else exc.strerror)
+    if isinstance(exc, RecursionError):
+        return NotSo("a value is nested too deeply to be read or shown")
+    return NotSo(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)
+
+
+def _has_current_folder() -> bool:
+    try:
+        return Path(os.getcwd()).is_dir()  # noqa: PTH109 - Path.cwd() is what is being judged
+    except OSError:
+        return False
 
 
 @click.group(

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from headrace import Client, ConfigurationError, PayloadCodec
 from headrace_worker.cli.options import F, option
@@ -29,8 +30,13 @@ def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R
     """The command takes the server's options, and is called with a Server as its first argument."""
 
     @functools.wraps(command)
-    def call(*args: Any, url: str | None, namespace: str | None, partitions: int | None, **given: Any) -> R:
-        return command(Server(url, namespace, partitions), *args, **given)
+    def call(*args: Any, **given: Any) -> R:
+        context = click.get_current_context()
+        named = {name: given.pop(name) for name in ("url", "namespace", "partitions")}
+        for name in named:
+            if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
+                named[name] = None  # the library finds it there too, and names the variable if it is wrong
+        return command(Server(**named), *args, **given)
 
     return _server_options(call)
 

@@ -64,8 +64,8 @@ class Pulse:
         # What the server has answered is for an operator to mend, and no other worker would fare better.
         self._is_refused = isinstance(exc, ServerError) and not isinstance(exc, ConnectionFailed)
         self._has_failed = True
-        self.allow(0)
-        self._failed_at = self._since
+        self._since = self._failed_at = monotonic()
+        self._may_take_s = _LONGEST_CALL_S
         if self._failing_since is None:
             self._failing_since = self._failed_at
 

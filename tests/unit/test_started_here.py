@@ -26,7 +26,7 @@ ELSEWHERE = {
     "log_writer.py:_start_thread:start_new_thread": "writes lines, and is started again where it has ended",
     "log_writer.py:_write_beside:start_new_thread": "writes one line beside a writer that stands still",
     "safe_logging.py:put:start_new_thread": "writes last words, where nothing else may be left",
-    "testing.py:run_until_settled:to_thread": "in the event loop of a test",
+    "testing.py:_run_until_settled:to_thread": "in the event loop of a test",
 }
 """Where else something is started, and why."""
 

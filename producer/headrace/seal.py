@@ -84,13 +84,20 @@ class Seal:
         try:
             data: object = self._codec.decode(sealed, self._bond(owner))
         except BaseException as exc:  # the application's codec may raise anything, and loops of a worker call it
-            raise SealedEvent(f"the codec could not open it: {type(exc).__name__}: {exc}") from exc
+            raise SealedEvent(f"the codec could not open it: {_described(exc)}") from exc
         if not isinstance(data, bytes):
             raise SealedEvent(f"the codec's decode returned {type(data).__name__}, not bytes")
         return data
 
     def _bond(self, owner: tuple[str | None, ...]) -> bytes:
         return msgspec.msgpack.encode((self._namespace, *owner))
+
+
+def _described(exc: BaseException) -> str:
+    try:
+        return f"{type(exc).__name__}: {exc}"
+    except BaseException:  # noqa: BLE001 - the exception's own code may raise as well
+        return "it raised what can't be described"
 
 
 def check_codec(codec: Any) -> PayloadCodec:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import redis as redis_py
 
-from headrace import Client, Event, EventRecord
+from headrace import Client, Event, EventRecord, RunRecord
 from headrace.partitions import Partitions
 from headrace.transport import Transport
 from headrace_worker import App, Worker, WorkerConfig, protocol
@@ -147,6 +147,11 @@ class Scene:
     def send_many(self, name: str, count: int) -> list[str]:
         """Sends so many events, and returns their ids."""
         return [sent.id for sent in self.client.send_events([Event(name) for _ in range(count)])]
+
+    def see_through(self, name: str, payload: Any = None, timeout: float = 20, **options: Any) -> RunRecord:
+        """Sends an event that one job hears, and returns its run once it has settled."""
+        (run,) = self.client.wait_for_event(self.send(name, payload, **options), timeout).runs
+        return run
 
     # what can be seen
 

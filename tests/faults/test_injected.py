@@ -11,12 +11,14 @@ from tests.faults.inside.report import line, table
 from tests.faults.inside.scenario import Case
 from tests.faults.inside.series import lives_by_place, play_all, short_series
 
-_ROOMS = 12
+_ROOMS = 11
 _AT_ONCE = 8
 _FOUND = (
     Case("executor:Executor.end_all", BY_NAME["error-once"]),
     Case("guard:Guard.part", BY_NAME["memory-once"]),
     Case("watch:Watch.judge", BY_NAME["base-always"]),
+    Case("dispatcher:Dispatcher._send", BY_NAME["error-always"]),
+    Case("hand:Hand.release", BY_NAME["memory-once"], "troubled"),
 )
 """Faults that have broken the promise before."""
 

@@ -30,13 +30,15 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     asynchronous, plain = AsyncTransport._exchange, Transport._exchange
 
-    async def exchange(self: AsyncTransport, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
+    async def exchange(
+        self: AsyncTransport, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]
+    ) -> list[Any]:
         count(calls)
-        return await asynchronous(self, connection, calls)
+        return await asynchronous(self, connection, calls, packed)
 
-    def exchange_plain(self: Transport, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
+    def exchange_plain(self: Transport, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]) -> list[Any]:
         count(calls)
-        return plain(self, connection, calls)
+        return plain(self, connection, calls, packed)
 
     monkeypatch.setattr(AsyncTransport, "_exchange", exchange)
     monkeypatch.setattr(Transport, "_exchange", exchange_plain)

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from headrace import Client, ConfigurationError, ConnectionFailed, Event
 from headrace_worker import App, Context, Retry, RetryAfter, Worker, event_trigger
+from headrace_worker.errors import WorkerFailed
 from headrace_worker.testing import NotSettled
 from tests.support.waiting import await_until
 from tests.support.workers import Place
@@ -795,3 +796,23 @@ async def test_a_worker_that_cant_start_says_so(place: Place) -> None:
         await Place("nowhere", place.namespace).settle(App("app"))
     with pytest.raises(ConfigurationError):
         Worker(App("app"), place.url, namespace="no name")
+
+
+async def test_a_worker_runs_once(place: Place) -> None:
+    """A second run is refused, with what to do; it must not end at once as if it had been told to stop."""
+    worker = place.make(_queues_app([], "a"))
+    async with place.running(worker):
+        pass
+    with pytest.raises(ConfigurationError, match="make another Worker"):
+        await worker.run()
+
+
+async def test_a_worker_in_another_program_fails_where_it_does_not_work(place: Place, redis: redis_py.Redis) -> None:
+    """The program is not ended: it hears which part is gone, and the lease has ended by then."""
+    worker = place.make(_queues_app([], "a"))
+    running = asyncio.ensure_future(worker.run())
+    await await_until(lambda: worker._running is not None)
+    worker._states[0].guard.break_off("settler")
+    with pytest.raises(WorkerFailed, match="settler has ended"):
+        await asyncio.wait_for(running, 30)
+    assert redis.zcard(worker._states[0].keys.workers) == 0

@@ -107,3 +107,24 @@ async def test_a_run_that_ignores_its_end_is_told_once_and_for_its_first_cause(
     ((event, outcome),) = scene.settlers[0].told
     assert event == "e0"
     assert isinstance(outcome, RetryLater)
+
+
+async def test_a_run_that_is_cancelled_before_it_begins_has_an_outcome(scene: _Scene) -> None:
+    """A job may cancel all tasks at the moment at which others are handed to the worker."""
+    held = scene.start("e1", "patient")
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await await_until(lambda: scene.settlers[0].told)
+    ((event, outcome),) = scene.settlers[0].told
+    assert event == "e1"
+    assert isinstance(outcome, RetryLater)
+    assert not scene.hand.held.get(held.key) or held.has_ended
+
+
+async def test_a_run_that_is_released_before_it_begins_is_not_called(scene: _Scene) -> None:
+    """Its function has not begun, and must not."""
+    held = scene.start("e1", "patient")
+    scene.executor.end_all("released")
+    await await_until(lambda: scene.settlers[0].told)
+    assert scene.settlers[0].told == [("e1", Released())]
+    assert not held.is_called

@@ -33,7 +33,7 @@ from tests.faults.chaos.history import (
     read,
 )
 
-RULES = Rules({"app/doomed": "failed"}, lease_s=2, grace_s=3, slack_s=5)
+RULES = Rules({"app/doomed": "failed"}, lease_s=2, grace_s=3, slack_s=5, blocking=("app/blocking",))
 ONE, TWO = 101, 102
 """The pids of two workers."""
 
@@ -338,6 +338,11 @@ CAUSES: dict[str, list[AnyLine]] = {
         Injected(**at(5.1), kind="line half open", until=6.5, pids=(ONE,)),
         Named(**at(6.6), pid=ONE, name="one-anew"),
     ],
+    "worker exited": [Died(**at(5.5), pid=ONE, how="exited")],
+    "worker broken": [  # its end is seen a little after it has let go
+        Injected(**at(5.2), kind="loop ended", until=5.3, pids=(ONE,)),
+        Died(**at(7.0), pid=ONE, how="broken"),
+    ],
     "worker fenced": [Named(**at(6.6), pid=ONE, name="one-anew")],
     "worker stopped before the run's end": [Injected(**at(2.5), kind="worker terminated", until=2.5, pids=(ONE,))],
     "begun by a worker that was fenced": [
@@ -377,6 +382,7 @@ def test_a_second_call_with_a_cause_is_counted_under_it(cause: str) -> None:
         Died(**at(6.5), pid=ONE, how="killed"),
         Died(**at(5.5), pid=TWO, how="killed"),
         Died(**at(5.5), pid=ONE, how="stopped"),
+        Died(**at(9.5), pid=ONE, how="broken"),
         Named(**at(4.9), pid=ONE, name="one-anew"),
         Named(**at(5.5), pid=ONE, name="one"),
         Injected(**at(5.1), kind="worker stopped", until=6.5, pids=(ONE,)),
@@ -467,6 +473,48 @@ def test_a_run_that_cost_three_workers_their_lives_may_be_dead() -> None:
     report = story.checked()
     assert broken(report) == []
     assert report.excused["runs that had lost too many workers"] == 1
+
+
+@pytest.mark.parametrize("kind", ["loop ended", "event loop blocked", "memory refused"])
+def test_a_worker_may_end_that_a_fault_has_broken(kind: str) -> None:
+    """It is a loss with a cause."""
+    story = Story()
+    story.lines.append(Died(**at(6.0), pid=TWO, how="broken"))
+    assert broken(story.checked()) == [("ended by itself", str(TWO))]
+    story.lines.append(Injected(**at(4.0), kind=kind, until=5.0, pids=(TWO,)))
+    report = story.checked()
+    assert broken(report) == []
+    assert report.counts["workers lost"] == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        Injected(**at(4.0), kind="loop ended", until=5.0, pids=(ONE,)),
+        Injected(**at(6.5), kind="loop ended", until=7.0, pids=(TWO,)),
+        Injected(**at(4.0), kind="line half open", until=6.0, pids=(TWO,)),
+        Injected(**at(4.0), kind="log standing", until=6.0, pids=(TWO,)),
+        Injected(**at(4.0), kind="threads refused", until=6.0, pids=(TWO,)),
+    ],
+    ids=lambda line: f"{line.kind} {line.at}",
+)
+def test_no_other_fault_lets_a_worker_end(line: AnyLine) -> None:
+    """Another worker's, one that came later, an outage, a log or a thread that is not there."""
+    story = Story()
+    story.lines += [Died(**at(6.0), pid=TWO, how="broken"), line]
+    assert ("ended by itself", str(TWO)) in broken(story.checked())
+
+
+@pytest.mark.parametrize(("job", "until", "is_a_cause"), [("app/blocking", None, True), ("app/blocking", 5.0, False)])
+def test_a_job_that_blocks_for_good_may_end_its_worker(job: str, until: float | None, is_a_cause: bool) -> None:  # noqa: FBT001
+    """Only a call that was never over."""
+    story = Story()
+    story.send("block", 4.0, job=job)
+    story.call("block", 4.1, pid=TWO, job=job, until=until)
+    story.settle("block", 5.9, job=job)
+    story.change("block", runs=(FinalRun(job, "succeeded"),))
+    story.lines.append(Died(**at(6.0), pid=TWO, how="broken"))
+    assert broken(story.checked()) == ([] if is_a_cause else [("ended by itself", str(TWO))])
 
 
 def test_a_fault_gives_what_it_holds_up_its_time() -> None:

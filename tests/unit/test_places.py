@@ -62,14 +62,17 @@ def test_places_left_out_exist_and_have_a_reason() -> None:
     assert not places.PLACES_LEFT_OUT.keys() & set(places.places())
 
 
-async def test_a_strike_is_the_first_thing_a_function_does() -> None:
+async def test_strikes_are_the_first_and_last_things_a_function_does() -> None:
     """The function does the same as before, and its docstring is what it was."""
     struck: list[str] = []
 
     async def strike_awaited(place: str) -> None:
         struck.append(place)
 
-    module: dict[str, Any] = {places.STRIKE: struck.append, places.STRIKE_AWAITED: strike_awaited}
+    late: list[str] = []
+    module: dict[str, Any] = {
+        places.STRIKE: struck.append, places.STRIKE_AWAITED: strike_awaited, places.STRIKE_LATE: late.append,
+    }  # fmt: skip
     exec(compile(places.with_strikes("room", _SOURCE), "room", "exec"), module)
     thing = module["Thing"]()
     assert module["plain"]() == [1, 2]
@@ -79,6 +82,8 @@ async def test_a_strike_is_the_first_thing_a_function_does() -> None:
     one = f"room:plain.<lambda in line {line}>"
     names = ["room:plain", one, f"{one} (2)", "room:Thing.wait", "room:Thing.inner", "room:Thing.inner.within"]
     assert struck == names
+    assert sorted(late) == sorted(names)
+    assert late.index("room:Thing.inner.within") < late.index("room:Thing.inner")
 
 
 async def test_a_strike_that_raises_ends_its_function() -> None:
@@ -87,7 +92,9 @@ async def test_a_strike_that_raises_ends_its_function() -> None:
     async def strike_awaited(_place: str) -> None:
         raise MemoryError
 
-    module: dict[str, Any] = {places.STRIKE: lambda _: None, places.STRIKE_AWAITED: strike_awaited}
+    module: dict[str, Any] = {
+        places.STRIKE: lambda _: None, places.STRIKE_AWAITED: strike_awaited, places.STRIKE_LATE: lambda _: None,
+    }  # fmt: skip
     exec(compile(places.with_strikes("room", _SOURCE), "room", "exec"), module)
     waiting = module["Thing"]().wait()
     with pytest.raises(MemoryError):

@@ -27,7 +27,7 @@ from headrace_worker.guard import run_task
 from headrace_worker.hand import Cause, Hand, Held
 from headrace_worker.job import Job
 from headrace_worker.job_threads import JobThreads, NoThread
-from headrace_worker.outcome import Canceled, Failed, Invalid, Outcome, Released, Succeeded, Unreadable
+from headrace_worker.outcome import Canceled, Failed, Outcome, Released, Succeeded, Unreadable
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.schema import PayloadError
 from headrace_worker.settler import Settler
@@ -74,9 +74,11 @@ class Executor:
         """The run is in hand and executes."""
         held = Held(delivery, name, monotonic())
         self._hand.take(held)
+        work = self._run(held)
         try:
-            task = run_task(self._run(held))
+            task = run_task(work)
         except BaseException:  # no memory for it: the run is found in this worker's hands, and started then
+            work.close()  # or a task that is there all the same would start it, too
             self._hand.drop(held)
             raise
         if not task.done():
@@ -130,8 +132,10 @@ class Executor:
             outcome = self._last_resort(held, exc)
         try:
             self._finish(held, outcome)
-        except BaseException as exc:  # noqa: BLE001 - the guard ends a worker that can't
+        except (MemoryError, RecursionError) as exc:  # there may be some again; the guard ends a worker that can't
             self._guard.again(exc, self._finish, held, outcome)
+        except BaseException as exc:  # noqa: BLE001 - this outcome can't be recorded, but one that describes nothing
+            self._guard.again(exc, self._finish, held, outcomes.UNDESCRIBED)
 
     def _last_resort(self, held: Held, exc: BaseException) -> Outcome:
         """Returns what a run comes to that ended outside of its function."""
@@ -175,6 +179,8 @@ class Executor:
 
     async def _attempt(self, held: Held) -> Outcome:
         delivery = held.delivery
+        if held.cause == "released":  # before it began
+            return Released()
         job = self._jobs.get(delivery.job_id)
         if delivery.state.lost >= self._state.config.max_lost:
             return outcomes.lost(delivery.state)
@@ -192,7 +198,7 @@ class Executor:
         except UndecodableEvent as exc:
             return Unreadable(str(exc))
         except PayloadError as exc:
-            return Invalid(exc.error)
+            return outcomes.invalid(exc.error)
         except BaseException as exc:  # noqa: BLE001 - a schema's own code may raise anything
             return self._after_exception(job, held, exc)
         return await self._outcome(job, held, arguments)

@@ -46,11 +46,11 @@ class Fetcher:
         self._executor = executor
         self._settler = settler
         self._last_life = last_life
+        self._partition = state.keys.partition
         self._queues = list(state.queues)
         self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
         self._may_hold_unseen = False
         self._looked_at_connection = 0
-        self._reserved = 0
         self._ahead: asyncio.Task[list[Entry]] | None = None
         self._ahead_name = ""
         self.pulse = Pulse("fetcher")
@@ -91,7 +91,7 @@ class Fetcher:
     async def recover(self, error: HeadraceError | None) -> None:
         """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
         self._may_hold_unseen = True
-        self._release_slots()  # those that are still set aside, as their release has failed
+        self._hand.release(self._partition)  # what is still set aside, where its release has failed
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()
 
@@ -115,7 +115,7 @@ class Fetcher:
     async def _take(self, name: str) -> bool:
         """Takes from all queues, in turn the first; returns whether there was nothing to wait for."""
         state = self._state
-        free = self._reserved = self._hand.reserve(len(state.partitions), MAX_READ)
+        free = self._hand.reserve(self._partition, len(state.partitions), MAX_READ)
         if free == 0:  # another partition was quicker
             return True
         try:
@@ -127,12 +127,8 @@ class Fetcher:
             for queue, entries in taken:
                 await self._receive(name, queue, entries)
         finally:
-            self._release_slots()
+            self._hand.release(self._partition)
         return got > 0
-
-    def _release_slots(self) -> None:
-        self._hand.release(self._reserved)
-        self._reserved = 0
 
     async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """What was read executes, but for what can't be read, and what must not share this process with others."""
@@ -226,11 +222,11 @@ class Fetcher:
         At a stop those that have none yet are given back with all that is in hand.
         """
         while entries and not self._state.stopping.is_set():
-            free = self._reserved = self._hand.reserve(1, len(entries))
+            free = self._hand.reserve(self._partition, 1, len(entries))
             try:
                 await self._receive(name, queue, entries[:free])
             finally:
-                self._release_slots()
+                self._hand.release(self._partition)
             entries = entries[free:]
             if entries and self._hand.free <= 0:
                 with self.pulse.waiting(lambda: self._hand.free > 0):

@@ -7,7 +7,9 @@ that is gone for good breaks the guard, and whoever watches over the worker ends
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -39,6 +41,25 @@ class OwnTask(asyncio.Task[T]):
         return current_run.get() is None and super().cancel(msg)
 
 
+class _LastingTask(OwnTask[T]):
+    """A task that nothing cancels: it ends when what it does is over."""
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - as `Task` has it
+        """Refuse to end."""
+        return False
+
+
+class _RunTask(asyncio.Task[None]):
+    """The task of one run. It begins, whoever cancels it before: a task that never began would come to no outcome."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Ask the task to end, once it has begun."""
+        if inspect.getcoroutinestate(self.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
+            self.get_loop().call_soon(super().cancel, msg)
+            return True
+        return super().cancel(msg)
+
+
 def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.Task[T]:
     """Start a task whose result or exception the caller awaits.
 
@@ -48,9 +69,14 @@ def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.
     return OwnTask(work, loop=asyncio.get_running_loop(), **(_EAGERLY if eagerly else {}))
 
 
+def lasting_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start the task of a whole worker that has its process for itself: only a stop or a fault ends it."""
+    return _LastingTask(work, loop=asyncio.get_running_loop())
+
+
 def run_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Start the task of one run, at once where Python can. A job may cancel it, as any task of its own."""
-    return asyncio.Task(work, loop=asyncio.get_running_loop(), **_EAGERLY)
+    return _RunTask(work, loop=asyncio.get_running_loop(), **_EAGERLY)
 
 
 def is_end(exc: BaseException) -> bool:
@@ -176,16 +202,21 @@ class Guard:
 
     def _call_again(self, failures: int, exc: BaseException, call: Callable[..., object], args: Any) -> None:
         name = getattr(call, "__qualname__", "a callback")
+        if failures == 0:
+            _log_call(name, exc)
         try:
-            if failures == 0:
-                log.error("a callback failed, and is called again", callback=name, exc_info=exc)
             if failures + 1 < _MOST_FAILURES:
                 pause_s = min(_FIRST_PAUSE_S * 2.0**failures, _LONGEST_PAUSE_S)
                 asyncio.get_running_loop().call_later(pause_s, self._call, failures + 1, call, args)
                 return
-        except BaseException:  # noqa: BLE001 - there is no memory even for that
-            log.error("a callback that failed can't be called again", callback=name)  # noqa: TRY400
+        except BaseException as fault:  # noqa: BLE001 - there is no memory even for that
+            exc = fault
         self.break_off(name, exc)
+
+
+def _log_call(name: str, exc: BaseException) -> None:
+    with contextlib.suppress(BaseException):  # it must be called again all the same
+        log.error("a callback failed, and is called again", callback=name, exc_info=exc)
 
 
 async def _log_failure(name: str, work: Coroutine[Any, Any, None]) -> None:

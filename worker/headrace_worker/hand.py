@@ -72,33 +72,33 @@ class Hand:
         self.held: dict[Key, Held] = {}
         self.is_clearing = False
         self.alone: Key | None = None
-        self._reserved = 0
+        self._reserved: dict[int, int] = {}
         self._changed = asyncio.Event()
 
     @property
     def free(self) -> int:
         """How many more runs it can take."""
-        return self.slots - len(self.held) - self._reserved
+        return self.slots - len(self.held) - sum(self._reserved.values())
 
     @property
     def is_closed(self) -> bool:
         """Nothing is to be fetched: a run has nothing beside it, or waits for that."""
         return self.is_clearing or (self.alone is not None and self.is_open(self.alone))
 
-    def reserve(self, sharers: int, most: int) -> int:
-        """Sets a part of the free slots aside for a read, at most so many, and returns how many.
+    def reserve(self, partition: int, sharers: int, most: int) -> int:
+        """Sets a part of the free slots aside for a read in a partition, at most so many, and returns how many.
 
         Args:
             sharers: how many share the slots; each gets its part, and one at least if one is free.
         """
         count = min(max(self.free // sharers, 1), max(self.free, 0), most)
-        self._reserved += count
+        self._reserved[partition] = count
         return count
 
-    def release(self, count: int) -> None:
-        """Slots that were set aside are free, but for what the read has brought."""
+    def release(self, partition: int) -> None:
+        """Slots that are set aside in a partition, if any are, are free, but for what the read has brought."""
+        self._reserved.pop(partition, None)
         self.poke()
-        self._reserved -= count  # last: a release that fails may be tried again
 
     @property
     def has_open(self) -> bool:

@@ -159,6 +159,13 @@ class _Thread:
         """Execute calls until the thread is told to end."""
         while not self._is_over:
             try:
+                self._run()
+            except BaseException:  # noqa: BLE001, S112 - it came between two steps, and was meant for none of them
+                continue
+
+    def _run(self) -> None:
+        while not self._is_over:
+            try:
                 if self._ended is None and self._call is None:
                     self._wake.get()
                 self._execute()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from typing import Protocol
 
 from headrace import ConnectionFailed, HeadraceError, ServerNotReady
-from headrace_worker.guard import is_end, own_task
+from headrace_worker.guard import describe, is_end, own_task
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.watch import Pulse
 
@@ -86,10 +86,12 @@ class _Failures:
         """Log a failure of a new kind, wait, and let the loop recover."""
         self._count += 1
         try:
-            self._loop.pulse.fail(exc)
-            if (kind := _kind_of(exc)) != self._known:
-                self._known = kind
-                self._log(exc)
+            self._note(exc)
+        except BaseException as fault:
+            self._known = ""
+            with contextlib.suppress(BaseException):  # the pause and the recovery come all the same
+                log.exception("a loop's failure can't be noted", loop=self._name, error=describe(fault))
+        try:
             await self._pause()
             await _recover(self._name, self._loop, exc)
         except BaseException as fault:
@@ -97,6 +99,12 @@ class _Failures:
                 raise
             # No memory, or no stack, even for that: the next tick may find some.
             await _NEXT_TURN
+
+    def _note(self, exc: BaseException) -> None:
+        self._loop.pulse.fail(exc)
+        if (kind := _kind_of(exc)) != self._known:
+            self._known = kind
+            self._log(exc)
 
     def _log(self, exc: BaseException) -> None:
         if isinstance(exc, _OUTAGE):

@@ -75,26 +75,29 @@ Outcome = Succeeded | Failed | TimedOut | Invalid | Canceled | RetryLater | Rele
 
 def error_of(exc: BaseException) -> RunError:
     """Returns an exception as it is recorded: bounded, and cut in the middle of a long traceback."""
-    kind = type(exc)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     message = _described(lambda: str(exc), "its message can't be read")
     trace = _described(lambda: "".join(traceback.format_exception(exc)), "its traceback can't be formatted")
-    return RunError(_cut(name, MAX_MESSAGE), _cut(message, MAX_MESSAGE), _cut(trace, MAX_TRACEBACK, tail=True))
+    return RunError(_cut(name_of(exc), MAX_MESSAGE), _cut(message, MAX_MESSAGE), _cut(trace, MAX_TRACEBACK, tail=True))
+
+
+def name_of(exc: BaseException) -> str:
+    """Returns what an exception's class is called; no code of its own has a say in that."""
+    return type.__repr__(type(exc))[len("<class '") : -len("'>")]
 
 
 def _described(describe: Callable[[], str], why_not: str) -> str:
     """Returns what the exception's own code makes of it; that may raise anything, and must not hide the failure."""
     try:
-        return "" + describe()  # a plain text, whatever __str__ has returned
-    except BaseException as fault:  # noqa: BLE001 - see above
-        return f"<{why_not}: {_name_of(fault)}>"
+        return str.__str__(describe())  # a plain text, whatever __str__ has returned
+    except BaseException as exc:  # noqa: BLE001 - see above
+        return f"<{why_not}: {_repr_of(exc)}>"
 
 
-def _name_of(fault: BaseException) -> str:
+def _repr_of(fault: BaseException) -> str:
     try:
-        return repr(fault)
+        return str.__str__(repr(fault))
     except BaseException:  # noqa: BLE001 - what it is called is all that can be said
-        return type(fault).__name__
+        return name_of(fault)
 
 
 UNDESCRIBED = Failed(RunError("Undescribed", "the attempt ended, and what it came to can't be described"))
@@ -113,12 +116,16 @@ def _cut(text: str, limit: int, *, tail: bool = False) -> str:
     return f"{head}\n  … {len(blob) - 2 * half:,} bytes …\n{end}"
 
 
+def invalid(error: RunError) -> Invalid:
+    """Returns what a run comes to whose payload does not fit; the schema's own code may have written the message."""
+    return Invalid(RunError(error.type, _cut(error.message, MAX_TRACEBACK)))
+
+
 def after_exception(
     exc: BaseException, *, timed_out: bool, retry: Retry, state: RunState, draw: Callable[[], float]
 ) -> Failed | TimedOut | RetryLater:
     """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
-    error = error_of(exc)
-    control = _control_in(exc)
+    error, control = error_of(exc), _control_of(exc)
     if isinstance(control, Abort) or state.attempt >= retry.max_attempts:
         return TimedOut(error) if timed_out else Failed(error)
     delay_s = control.delay_s if isinstance(control, RetryAfter) else retry.delay_s(state.attempt, draw)
@@ -126,21 +133,27 @@ def after_exception(
     return RetryLater(error, delay_s, following)
 
 
+def _control_of(exc: BaseException) -> RunControl | None:
+    try:
+        return _control_in(exc)
+    except BaseException:  # noqa: BLE001 - an exception's own code is asked for its class, and may raise anything
+        return None
+
+
 def _control_in(exc: BaseException) -> RunControl | None:
     """Return what an exception, or a group of them as a TaskGroup raises, says of how the run goes on.
 
     An Abort anywhere in a group ends the run; of several waits the longest counts.
     """
-    if not isinstance(exc, BaseExceptionGroup):
-        return exc if isinstance(exc, RunControl) else None
     found: list[RunControl] = []
-    groups: list[BaseExceptionGroup[BaseException]] = [exc]
-    while groups:
-        for each in groups.pop().exceptions:
-            if isinstance(each, BaseExceptionGroup):
-                groups.append(each)
-            elif isinstance(each, RunControl):
-                found.append(each)
+    unseen: list[Any] = [exc]
+    while unseen:
+        each = unseen.pop()
+        kind = type(each)  # isinstance would ask the exception's own code for its class
+        if issubclass(kind, BaseExceptionGroup):
+            unseen += each.exceptions
+        elif issubclass(kind, RunControl):
+            found.append(each)
     abort = next((each for each in found if isinstance(each, Abort)), None)
     waits = [each for each in found if isinstance(each, RetryAfter)]
     return abort or max(waits, key=lambda each: each.delay_s, default=None)

@@ -12,6 +12,7 @@ import faulthandler
 import functools
 import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -23,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 from headrace_worker.clock import monotonic
 from headrace_worker.context import current_run
 from headrace_worker.forks import fork
-from headrace_worker.guard import Guard, describe, own_task
+from headrace_worker.guard import Guard, describe, lasting_task
 from headrace_worker.job_threads import JobThreads, NoThread
 from headrace_worker.lifeline import Lifeline
 from headrace_worker.log_sinks import descriptor_without_waits
@@ -45,6 +46,7 @@ _LONGEST_END_S = 15.0
 """How long the process may take from its worker's end to its own, whatever goes wrong then."""
 _STDERR = 2
 _LAST_LINES_S = 0.5
+_SAME_LINE_S = 1.0
 _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
@@ -73,6 +75,7 @@ class _Process:
         self._loop = asyncio.new_event_loop()
         self._job_pool = _JobPool(thread_name_prefix="asyncio")
         self._last_words = descriptor_without_waits(_STDERR)
+        self._told_at: dict[str, float] = {}
         self._silence_s = worker.config.stall_limit_s + worker.config.lease_s + _SILENCE_S
 
     def run(self) -> None:
@@ -98,7 +101,7 @@ class _Process:
         async def start() -> asyncio.Task[None]:
             resolver = JobThreads(self._guard)
             self._loop.getaddrinfo = functools.partial(_resolve, self._loop.getaddrinfo, resolver)  # type: ignore[method-assign]
-            return own_task(self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end))
+            return lasting_task(self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end))
 
         running = self._loop.run_until_complete(start())
         running.add_done_callback(lambda _: self._loop.stop())
@@ -108,14 +111,17 @@ class _Process:
             except BaseException as exc:  # noqa: BLE001 - of a task or a callback of a job, as ours let none out
                 if fork.is_child:
                     fork.end(exc)
-                log.warning(
-                    "a task of a job ended with what ends a program; the worker goes on",
-                    error=describe(exc),
-                )
+                self._tell("a task of a job ended with what ends a program; the worker goes on", error=describe(exc))
             else:
                 if not running.done():
-                    log.warning("a job stopped the event loop; it goes on")
+                    self._tell("a job stopped the event loop; it goes on")
         return running
+
+    def _tell(self, what: str, **fields: str) -> None:
+        """Log what a job has done to the event loop: at most once a second, as it may do that at every turn."""
+        if monotonic() - self._told_at.get(what, 0.0) > _SAME_LINE_S:
+            self._told_at[what] = monotonic()
+            log.warning(what, **fields)
 
     def _count_still_executing(self) -> int:
         """Returns how many functions of runs go on although they were told to end."""
@@ -161,8 +167,9 @@ class _Process:
 
         try:
             self._guard.thread("exit", end_late, is_vital=False)
-        except (RuntimeError, MemoryError):
-            self._end_process(code)
+        except (RuntimeError, MemoryError):  # then a signal does, unless C code keeps it waiting
+            signal.signal(signal.SIGALRM, lambda *_: self._end_process(code))
+            signal.setitimer(signal.ITIMER_REAL, _LONGEST_EXIT_S)
 
     def _end_process(self, code: int) -> NoReturn:
         """End the process here, past the threads that Python would wait for; what was written has a moment to go."""
@@ -224,7 +231,7 @@ class _JobPool(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """See `Executor.submit`."""
-        future = super().submit(fn, *args, **kwargs)
+        future = super().submit(_run_here, fn, *args, **kwargs)
         self._count(1)
         future.add_done_callback(lambda _: self._count(-1))
         return future
@@ -232,6 +239,15 @@ class _JobPool(ThreadPoolExecutor):
     def _count(self, change: int) -> None:
         with self._counting:
             self.busy += change
+
+
+def _run_here(fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+    """Call a function in a thread of the pool; a fork that comes back from it ends here."""
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        if fork.is_child:
+            fork.end(sys.exception())
 
 
 async def _resolve(for_jobs: Callable[..., Any], threads: JobThreads, *args: Any, **kwargs: Any) -> Any:

@@ -32,6 +32,7 @@ from headrace_worker.outcome import (
     Succeeded,
     TimedOut,
     Unreadable,
+    name_of,
 )
 from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Settled
 from headrace_worker.safe_logging import get_logger
@@ -119,8 +120,9 @@ class Settler:
         with self.pulse.waiting(lambda: bool(self._waiting)):
             await self._wake.wait()
         self._wake.clear()
-        batch = self._under_way = self._next_batch()
+        batch = self._under_way = []
         try:
+            self._fill(batch)
             await self._settle(batch)
         finally:
             self._waiting.extendleft(reversed([item for item in batch if not item.held.is_settled]))
@@ -187,15 +189,15 @@ class Settler:
             return encode_outcome(None, f"<an output of {len(blob):,} bytes was not kept: the limit is {limit:,}>")
         return blob
 
-    def _next_batch(self) -> list[_Item]:
-        batch: list[_Item] = []
+    def _fill(self, batch: list[_Item]) -> None:
+        """Move what waits into a batch, as much as goes in one; each item is in one of both at least, at any moment."""
         size = 0
         while self._waiting and len(batch) < MAX_BATCH_EVENTS:
             size += self._waiting[0].size
             if batch and size > MAX_BATCH_BYTES:
                 break
-            batch.append(self._waiting.popleft())
-        return batch
+            batch.append(self._waiting[0])
+            self._waiting.popleft()
 
     async def _settle(self, batch: list[_Item]) -> None:
         state = self._state
@@ -300,7 +302,7 @@ def _sealed(record: _Record, seal: Seal) -> _Record:
     try:
         outcome = seal_outcome(record.outcome, run, seal)
     except BaseException as exc:  # noqa: BLE001 - the application's codec may raise anything
-        fault = type(exc).__name__  # without its message or traceback, which may show what was to be sealed
+        fault = name_of(exc)  # without its message or traceback, which may show what was to be sealed
         log.error("the codec can't seal what a run came to; it is not kept", run=run, fault=fault)  # noqa: TRY400
         error = RunError("NotSealed", f"not kept: the codec raised {fault}")
         outcome = encode_outcome(error, None)

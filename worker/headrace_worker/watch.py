@@ -36,7 +36,10 @@ _REAL_WAIT_S = 5.0
 class Pulse:
     """What one loop is at: it works, waits for what it may wait for, or fails."""
 
-    __slots__ = ("_due", "_due_since", "_failing_since", "_has_failed", "_is_refused", "_may_take_s", "_since", "name")
+    __slots__ = (
+        "_due", "_due_since", "_failed_at", "_failing_since", "_has_failed", "_is_refused", "_may_take_s", "_since",
+        "name",
+    )  # fmt: skip
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -51,7 +54,7 @@ class Pulse:
 
     def beat(self) -> None:
         """Note that the loop has made progress in what it does; that may fail in the end, as it did before."""
-        self._since = monotonic()
+        self._since = self._failed_at = monotonic()
         self._has_failed = False
         self._may_take_s = _LONGEST_CALL_S
         self._due: Callable[[], bool] | None = None
@@ -61,8 +64,10 @@ class Pulse:
         # What the server has answered is for an operator to mend, and no other worker would fare better.
         self._is_refused = isinstance(exc, ServerError) and not isinstance(exc, ConnectionFailed)
         self._has_failed = True
+        self._since = self._failed_at = monotonic()
+        self._may_take_s = _LONGEST_CALL_S
         if self._failing_since is None:
-            self._failing_since = monotonic()
+            self._failing_since = self._failed_at
 
     @contextmanager
     def waiting(self, is_due: Callable[[], bool]) -> Iterator[None]:
@@ -101,13 +106,20 @@ class Pulse:
                 return 0.0, 0.0, 0.0
             self._due_since = self._due_since or now
             return now - max(self._due_since, since), 0.0, 0.0
-        if self._has_failed and self._failing_since is not None:
-            return now - max(self._failing_since, since), 0.0, inf if self._is_refused else 0.0
-        return now - max(self._since, since), self._may_take_s, self._may_take_s
+        busy = now - max(self._since, since), self._may_take_s, self._may_take_s
+        if not self._has_failed or self._failing_since is None or self._failed_at <= since:
+            return busy
+        # Up to its last failure: what it tries now may take its time, and go well.
+        failed_s = self._failed_at - max(self._failing_since, since)
+        return max((failed_s, 0.0, inf if self._is_refused else 0.0), busy, key=_excess)
 
 
 def _never() -> bool:
     return False
+
+
+def _excess(stands: tuple[float, float, float]) -> float:
+    return stands[0] - stands[1]
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from headrace import ConfigurationError
+from headrace import ConfigurationError, HeadraceError
 from headrace.connect import AnyTransport, open_transport
 from headrace.settings import resolve, resolve_url
 from headrace_worker import preflight, protocol
@@ -239,15 +239,24 @@ class _Running:
             each.stopping.set()
 
     async def run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
-        for partition in self._partitions:
-            partition.start()
         try:
+            for partition in self._partitions:
+                partition.start()
             await self._run_until_stopped(on_started)
+        except BaseException:
+            await asyncio.shield(self._end_leases())
+            raise
         finally:  # where the stop itself is broken off, the leases must not hold what nobody works on
             for partition in self._partitions:
                 partition.end_lease()
             self._executor.end_all("released")
             await asyncio.shield(self._close())
+
+    async def _end_leases(self) -> None:
+        """Start or stop were broken off: others need not wait until the leases have run out."""
+        for each in self._states:
+            with contextlib.suppress(HeadraceError, TimeoutError):
+                await asyncio.wait_for(each.commands.run([protocol.end_lease(each.keys, each.name)]), _LAST_CALL_S)
 
     async def _close(self) -> None:
         await asyncio.gather(*(partition.close() for partition in self._partitions))

@@ -25,7 +25,14 @@ NAME = "chaos"
 RETENTION_S = 7_200.0
 RETENTION = Retention(success_s=RETENTION_S, failure_s=RETENTION_S, dedupe_sender_s=RETENTION_S)
 
-ENDS = {"chaos/doomed": "failed", "chaos/deaf": "timed_out", "chaos/poison": "failed"}
+BLOCKADE, POISON, QUITTER = "chaos/blockade", "chaos/poison", "chaos/quitter"
+ENDS = {
+    "chaos/doomed": "failed",
+    "chaos/deaf": "timed_out",
+    POISON: "failed",
+    BLOCKADE: "timed_out",
+    QUITTER: "failed",
+}
 """The jobs whose runs do not succeed."""
 _CHILD = "child"
 STEP = "step"
@@ -37,6 +44,10 @@ _HEARD = {
     "doomed": ("chaos/doomed",),
     "deaf": ("chaos/deaf",),
     "poison": ("chaos/poison",),
+    "blockade": (BLOCKADE,),
+    "quitter": (QUITTER,),
+    "stopper": ("chaos/stopper",),
+    "canceller": ("chaos/canceller",),
     "parent": ("chaos/parent",),
     _CHILD: ("chaos/child",),
     STEP: ("chaos/step", "chaos/stumbling"),
@@ -80,6 +91,7 @@ def chaos(diary: Diary) -> App:
     _add_failing(app, writer)
     _add_family(app, writer)
     _add_ordered(app, writer)
+    _add_unruly(app, writer)
     return app
 
 
@@ -181,10 +193,38 @@ def _add_ordered(app: App, writer: _Writer) -> None:
         with writer.call(ctx):
             await asyncio.sleep(0.002 * payload["n"])
 
-    retry = Retry(max_attempts=2, min_delay=0.05, jitter=False)
+    retry = Retry(max_attempts=4, min_delay=0.05, jitter=False)  # one that fails, and some that others cancel
 
     @app.job(id="stumbling", trigger=event_trigger(STEP), retry=retry, queue="ordered")
     async def stumbling(payload: dict[str, Any], ctx: Context) -> None:
         with writer.call(ctx):
             if ctx.run.attempt == 1 and payload["n"] % 4 == 0:
                 raise RuntimeError("the first attempt fails")
+
+
+def _add_unruly(app: App, writer: _Writer) -> None:
+    """Jobs that take the event loop, or the process, for theirs."""
+
+    @app.job(id="blockade", trigger=event_trigger("blockade"), retry=Retry(max_attempts=1), timeout=0.5)
+    async def blockade(ctx: Context) -> None:
+        with writer.call(ctx):
+            time.sleep(1e6)  # noqa: ASYNC251 - that is what is tested
+
+    @app.job(id="quitter", trigger=event_trigger("quitter"))
+    async def quitter(ctx: Context) -> None:
+        with writer.call(ctx):
+            os._exit(0)
+
+    @app.job(id="stopper", trigger=event_trigger("stopper"))
+    async def stopper(ctx: Context) -> None:
+        with writer.call(ctx):
+            for _ in range(10):
+                asyncio.get_running_loop().stop()
+                await asyncio.sleep(0.01)
+
+    @app.job(id="canceller", trigger=event_trigger("canceller"))
+    async def canceller(ctx: Context) -> None:
+        with writer.call(ctx):
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0.05)

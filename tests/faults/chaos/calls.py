@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 import msgspec
 
 from tests.faults.chaos.history import AnyLine, Began, Died, Ended, Injected, Named, RolledBack, Settled
 
+BREAKING = frozenset({"loop ended", "event loop blocked", "memory refused"})
+"""Faults after which a worker that does not work may end itself."""
 CUT_OFF = frozenset({"line cut", "line half open", "line slow", "replies lost"})
 """Faults that may keep a worker from renewing its lease."""
 TERMINATED = "worker terminated"
@@ -20,6 +22,8 @@ _SETTLED_MS = 1_000
 """A call's outcome may be recorded so long after its end."""
 _NOTICED_S = 2.0
 """So long after it goes on a worker may begin what it was handed before, until it hears that it is fenced."""
+_LET_GO_S = 3.0
+"""So long before its end is seen a worker that does not work lets go of its runs."""
 _HELD_MS = 1_000
 """A run may be in hand so long before its function begins."""
 
@@ -76,6 +80,10 @@ class Causes:
 
     def __init__(self, lines: Sequence[AnyLine], grace_s: float) -> None:
         self._grace_s = grace_s
+        self._calls_of: dict[int, list[Call]] = defaultdict(list)
+        for calls in calls_in(lines).values():
+            for call in calls:
+                self._calls_of[call.pid].append(call)
         self._deaths = {line.pid: line for line in lines if isinstance(line, Died)}
         self._names: dict[int, list[Named]] = defaultdict(list)
         self._faults: dict[int, list[Injected]] = defaultdict(list)
@@ -102,6 +110,13 @@ class Causes:
                 found.append(Repeat(before, call, cause, since))
             last[call.attempt] = call
         return found
+
+    def is_broken_by(self, death: Died, blocking: Collection[str]) -> bool:
+        """Whether a worker that did not work any more had a cause for that: a fault, or a job that blocks it."""
+        faults = self._faults[death.pid]
+        return any(fault.kind in BREAKING and fault.at <= death.at for fault in faults) or any(
+            call.job in blocking and call.at <= death.at and not call.how for call in self._calls_of[death.pid]
+        )
 
     def is_rolled_back(self, ms: int) -> bool:
         """What the server did at that time it does not know any more."""
@@ -131,8 +146,8 @@ class Causes:
 
     def _cause(self, before: Call, call: Call) -> tuple[str, float]:
         death = self._deaths.get(before.pid)
-        if death is not None and death.how != "stopped" and before.at <= death.at <= call.at:
-            return f"worker {death.how}", death.at
+        if death is not None and death.how != "stopped" and before.at <= death.at <= call.at + _let_go_s(death):
+            return f"worker {death.how}", min(death.at, call.at)
         if self.touches_rollback(before):
             return ROLLED_BACK, before.at
         if (kept := self._kept_from_renewing(before, call)) is not None:
@@ -180,3 +195,7 @@ class Causes:
         return any(line.since_ms <= until_ms and call.ms - _HELD_MS <= line.ms for line in self._rollbacks) or any(
             self.is_rolled_back(settle.ms) for settle in settles
         )
+
+
+def _let_go_s(death: Died) -> float:
+    return _LET_GO_S if death.how == "broken" else 0.0

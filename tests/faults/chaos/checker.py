@@ -31,6 +31,8 @@ from tests.faults.chaos.history import (
 )
 from tests.faults.chaos.ordering import Turn, overlapping, overtaken
 
+_BY_JOBS = frozenset({"poisoned", "exited", "broken"})
+"""How workers are lost without a fault of that length."""
 DEAD = frozenset({"failed", "timed_out", "invalid_payload"})
 
 
@@ -41,6 +43,7 @@ class Rules(msgspec.Struct, frozen=True):
         ends: the status in which each job's runs end; `succeeded` where it is not named.
         lease_s: the workers' lease.
         grace_s: how long their runs have after a SIGTERM.
+        blocking: jobs that block the event loop for good.
         max_lost: how many workers a run may cost.
         slack_s: what anything may take longer than it should, on a machine that is slow.
         rollback_s: the most that a power loss may take.
@@ -49,6 +52,7 @@ class Rules(msgspec.Struct, frozen=True):
     ends: dict[str, str]
     lease_s: float
     grace_s: float
+    blocking: tuple[str, ...] = ()
     max_lost: int = 3
     slack_s: float = 20.0
     rollback_s: float = 2.0
@@ -294,10 +298,15 @@ class _Checker:
             yield Violation("dead letters", run, "failed, and not in dead")
 
     def _died(self) -> Iterator[Violation]:
-        """No worker ends by itself."""
+        """No worker ends by itself, but one that does not work for a cause that is in the history."""
         for line in self._lines:
             if isinstance(line, Died) and line.how == "by itself":
                 yield Violation("ended by itself", str(line.pid), "a worker process")
+            elif isinstance(line, Died) and line.how == "broken" and not self._is_broken_for_a_cause(line):
+                yield Violation("ended by itself", str(line.pid), "a worker that took itself for broken")
+
+    def _is_broken_for_a_cause(self, death: Died) -> bool:
+        return self._causes.is_broken_by(death, self._rules.blocking)
 
     def _in_time(self) -> Iterator[Violation]:
         """What is acknowledged is called soon, but for the time that faults took."""
@@ -321,7 +330,7 @@ class _Checker:
         """Each fault may take its own time and two leases: one to be noticed, one in which nobody is rescued."""
         leases_s = 2 * self._rules.lease_s
         faults = [fault for fault in self._faults if fault.at <= until and fault.until + leases_s >= since]
-        deaths = sum(since - leases_s <= at <= until for at, how in self._losses if how == "poisoned")
+        deaths = sum(since - leases_s <= at <= until for at, how in self._losses if how in _BY_JOBS)
         faults_s = sum(fault.until - fault.at + leases_s for fault in faults)
         return self._rules.slack_s + faults_s + deaths * leases_s
 

@@ -17,6 +17,7 @@ from headrace.scripts import load
 from tests.faults.chaos.app import LEASE_S
 from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Injected, now
+from tests.faults.chaos.orders import Order
 from tests.faults.chaos.schedule import Kind
 from tests.faults.chaos.stage import Post, Stage
 from tests.support.proxy import Proxy, has_data
@@ -149,6 +150,48 @@ def send_poison(stage: Stage, _: random.Random) -> Iterator[Pids]:
 def register_app(stage: Stage, _: random.Random) -> Iterator[Pids]:
     stage.add_late_app()
     yield ()
+
+
+# what a worker does to itself, or its jobs do to it
+
+
+def _ordered(name: str, shortest_s: float, longest_s: float, at_most: int = 1_000_000) -> None:
+    """A worker does that to itself, for so long."""
+
+    @_fault(name, shortest_s, longest_s, at_most=at_most)
+    def order(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+        up = [post for post in stage.posts if post.is_up and post.release is None]
+        if not up:
+            yield ()
+            return
+        post = rng.choice(up)
+        stage.order(post, Order(name, rng.uniform(shortest_s, longest_s), rng.getrandbits(16)))
+        yield (post.pid,)
+
+
+_ordered("loop ended", 1.0, 1.0, at_most=2)
+_ordered("event loop blocked", 5 * LEASE_S, 5 * LEASE_S, at_most=1)
+_ordered("threads refused", 1.0, 3.0)
+_ordered("descriptors refused", 1.0, 3.0)
+_ordered("memory refused", 1.0, 3.0)
+_ordered("log cut", 1.0, 4.0)
+_ordered("log full", 1.0, 4.0)
+_ordered("log standing", 1.0, 4.0)
+
+
+def _sent(name: str, event: str, at_most: int) -> None:
+    """A job of its own does that to the worker that takes it."""
+
+    @_fault(name, server=True, at_most=at_most)
+    def send(stage: Stage, _: random.Random) -> Iterator[Pids]:
+        stage.sender.send(event)
+        yield ()
+
+
+_sent("job blocks for good", "blockade", 1)
+_sent("job exits", "quitter", 1)
+_sent("job stops the loop", "stopper", 5)
+_sent("job cancels all tasks", "canceller", 5)
 
 
 # lines

@@ -90,7 +90,11 @@ class Named(Line, frozen=True, kw_only=True, tag=True):
 
 
 class Died(Line, frozen=True, kw_only=True, tag=True):
-    """A worker process has ended: `killed`, `poisoned`, `stopped` in order, or `by itself`."""
+    """A worker process has ended: how is one of these.
+
+    `killed` from outside; `poisoned` or `exited` by a job; `broken`, as its worker did not work any more; `stopped` in
+    order; or `by itself`.
+    """
 
     pid: int
     how: str

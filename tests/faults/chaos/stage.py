@@ -18,7 +18,8 @@ from redis.retry import Retry
 
 from headrace import Client
 from headrace_worker.embedded import EmbeddedServer
-from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, RETENTION
+from headrace_worker.process import BROKEN
+from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, POISON, QUITTER, RETENTION
 from tests.faults.chaos.counted import read_counted
 from tests.faults.chaos.history import (
     AnyLine,
@@ -26,6 +27,7 @@ from tests.faults.chaos.history import (
     Counted,
     Diary,
     Died,
+    Ended,
     Moment,
     Named,
     RolledBack,
@@ -34,6 +36,7 @@ from tests.faults.chaos.history import (
     read,
 )
 from tests.faults.chaos.listing import Listing
+from tests.faults.chaos.orders import Order, give
 from tests.faults.chaos.producer import Sender
 from tests.faults.scene import OUTAGE, Scene
 from tests.support.processes import Process, Processes
@@ -116,6 +119,7 @@ class Stage:
         self._died_at = now()
         self._is_cut = False
         self.is_away = False
+        self.orders = folder / "orders"
 
     def close(self) -> None:
         """Every process, connection and thread has ended."""
@@ -227,6 +231,7 @@ class Stage:
         if post.release is None:
             (self.folder / "metrics").mkdir(exist_ok=True)
             env["PROMETHEUS_MULTIPROC_DIR"] = str(self.folder / "metrics")
+            env["HEADRACE_CHAOS_ORDERS"] = str(self.orders)
         post.process = self.scene.start_worker(
             post.app,
             url=post.proxy.url if post.proxy else None,
@@ -269,20 +274,29 @@ class Stage:
         moment = now()
         if process.returncode == 0 and post.is_terminated:
             how = "stopped"
-        elif process.returncode == -9 and (poisoned := self._poisoned_at(process.pid)):
-            how, moment = "poisoned", poisoned
+        elif process.returncode == -9 and (ended := self._ended_at(process.pid, POISON)):
+            how, moment = "poisoned", ended
+        elif process.returncode == 0 and (ended := self._ended_at(process.pid, QUITTER)):
+            how, moment = "exited", ended
+        elif process.returncode == BROKEN:
+            how = "broken"
         elif _STARTED not in process.output:
             how = "stopped"  # it found no server, and says so: it is started again
         else:
             how = "by itself"
         self.diary.add(Died(**moment, pid=process.pid, how=how))
 
-    def _poisoned_at(self, pid: int) -> Moment | None:
-        """Returns when the process took poison, if that is the last that it did."""
-        (*_, last) = self.lines(str(pid))
-        if isinstance(last, Began) and last.job == "chaos/poison":
-            return {"at": last.at, "ms": last.ms}
+    def _ended_at(self, pid: int, job: str) -> Moment | None:
+        """Returns when a job ended the process, if it did: it is the last that has begun, or others end beside it."""
+        ended = {(line.event, line.job, line.began) for line in self.lines(str(pid)) if isinstance(line, Ended)}
+        for line in self.lines(str(pid)):
+            if isinstance(line, Began) and line.job == job and (line.event, line.job, line.at) not in ended:
+                return {"at": line.at, "ms": line.ms}
         return None
+
+    def order(self, post: Post, order: Order) -> None:
+        """The worker of the post does something to itself."""
+        give(self.orders, post.pid, order)
 
     def kill_worker(self, post: Post) -> None:
         """The worker of the post dies, and the history says when."""

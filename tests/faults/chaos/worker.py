@@ -1,7 +1,8 @@
 """A worker in a process of its own: `python -m tests.faults.chaos.worker APP`, APP being `chaos` or a number of `late`.
 
 HEADRACE_CHAOS_DIARY names the folder of the diaries, HEADRACE_CHAOS_CLOCK the seconds by which its clock is off. It
-counts what it does where PROMETHEUS_MULTIPROC_DIR says where to.
+counts what it does where PROMETHEUS_MULTIPROC_DIR says where to, and obeys the orders in HEADRACE_CHAOS_ORDERS: then it
+runs as `headrace worker` does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from headrace_worker import logs
+import msgspec
+
+from headrace_worker import App, Worker, WorkerConfig, logs
 from tests.faults.chaos import app as apps
 from tests.faults.chaos.clock import shift
 from tests.faults.chaos.history import Diary, Named, now
@@ -24,7 +27,28 @@ def main(name: str) -> None:
     diary = Diary(Path(os.environ["HEADRACE_CHAOS_DIARY"]))
     shift(float(os.environ["HEADRACE_CHAOS_CLOCK"]))
     app = apps.chaos(diary) if name == apps.NAME else apps.late(diary, int(name))
-    asyncio.run(work(app, lambda given: diary.add(Named(**now(), pid=os.getpid(), name=given)), **_counting()))
+    options: dict[str, Any] = {
+        "on_name": lambda given: diary.add(Named(**now(), pid=os.getpid(), name=given)),
+        **_counting(),
+    }
+    if "HEADRACE_CHAOS_ORDERS" in os.environ:
+        _run_as_process(app, options)
+    else:  # an older release
+        asyncio.run(work(app, **options))
+
+
+def _run_as_process(app: App, options: dict[str, Any]) -> None:
+    from headrace_worker.process import run_as_process
+    from tests.faults.chaos.orders import obey
+
+    config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
+    worker = Worker(app, config=config, **options)
+
+    def loop() -> asyncio.AbstractEventLoop | None:
+        return None if worker._running is None else worker._running._loop
+
+    obey(Path(os.environ["HEADRACE_CHAOS_ORDERS"]), loop)
+    run_as_process(worker)
 
 
 def _counting() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.faults.inside import places
 from tests.faults.inside.fault import BY_NAME, KINDS
+from tests.faults.inside.promise import ALLOWED
 from tests.faults.inside.report import line, table
 from tests.faults.inside.scenario import Case
 from tests.faults.inside.series import all_cases, lives_by_place, play_all
@@ -40,6 +41,8 @@ def main() -> int:
         print(f"not reached in {room}: {', '.join(names)}")
     for place, reason in {**places.ROOMS_LEFT_OUT, **places.PLACES_LEFT_OUT}.items():
         print(f"left out: {place}: {reason}")
+    for pattern, (finding, reason) in ALLOWED.items():
+        print(f"allowed: {pattern}: {finding.strip(', ')!r}: {reason}")
     for result in broken:
         print(line(result))
     if broken:

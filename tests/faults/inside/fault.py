@@ -9,8 +9,8 @@ from typing import Literal, NoReturn
 
 import msgspec
 
-Effect = Literal["error", "memory", "base", "never"]
-EFFECTS: tuple[Effect, ...] = ("error", "memory", "base", "never")
+Effect = Literal["error", "memory", "base", "never", "late"]
+EFFECTS: tuple[Effect, ...] = ("error", "memory", "base", "never", "late")
 Life = Literal["quiet", "blocked", "troubled"]
 LIVES: tuple[Life, ...] = ("quiet", "blocked", "troubled")
 """What befalls the worker besides its fault: nothing until it is stopped; a job that blocks it for good in the end; or
@@ -35,7 +35,8 @@ class Kind(msgspec.Struct, frozen=True):
     """What a fault does at its place.
 
     Attributes:
-        effect: what happens: a RuntimeError, a MemoryError, a BaseException, or it never returns.
+        effect: what happens: a RuntimeError, a MemoryError, a BaseException, or it never returns; late: a RuntimeError
+            once the function has done what it does.
         is_for_good: each time that the place is reached, and not only the first time.
     """
 
@@ -73,17 +74,22 @@ class Fault:
         """Do what the fault does, if this is its place; called first in every function that is not async."""
         if not self._is_armed:
             return
-        if self._is_due(place):
+        if self._kind.effect != "late" and self._is_due(place):
             if self._kind.effect == "never":
                 _stand_still()
             self._raise()
         self._trouble(place)
 
+    def strike_late(self, place: str) -> None:
+        """Do what the fault does, if this is its place and it strikes late; called last in every function."""
+        if self._is_armed and self._kind.effect == "late" and self._is_due(place):
+            self._raise()
+
     async def strike_awaited(self, place: str) -> None:
         """Do what the fault does, if this is its place; awaited first in every async function."""
         if not self._is_armed:
             return
-        if self._is_due(place):
+        if self._kind.effect != "late" and self._is_due(place):
             if self._kind.effect == "never":
                 forever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._forever.append(forever)  # or the task that awaits it could be collected

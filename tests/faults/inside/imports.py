@@ -1,4 +1,4 @@
-"""Lets this process import the worker's modules with a strike at the beginning of each function."""
+"""Lets this process import the worker's modules with a strike at the beginning and the end of each function."""
 
 from __future__ import annotations
 
@@ -51,4 +51,5 @@ class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         setattr(module, places.STRIKE, self._fault.strike)
         setattr(module, places.STRIKE_AWAITED, self._fault.strike_awaited)
+        setattr(module, places.STRIKE_LATE, self._fault.strike_late)
         super().exec_module(module)

@@ -1,7 +1,7 @@
 """Finds the places at which a fault can strike: every function of the modules that a worker's process executes.
 
-Writes the strike into the code, too: as the first thing that each function does. Pure, and imports none of what it
-looks at.
+Writes strikes into the code, too: as the first and the last thing that each function does. Pure, and imports none of
+what it looks at.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 PACKAGE = "headrace_worker"
 FOLDER = Path(__file__).resolve().parents[3] / "worker" / PACKAGE
-STRIKE, STRIKE_AWAITED = "_inside_strike", "_inside_strike_awaited"
-"""What the code of a place calls; the module's loader puts both into the module."""
+STRIKE, STRIKE_AWAITED, STRIKE_LATE = "_inside_strike", "_inside_strike_awaited", "_inside_strike_late"
+"""What the code of a place calls; the module's loader puts all into the module."""
 
 _ROOTS = ("process", "logs", "metrics")
 """What a worker's process is started with; the rooms are these and all that they import."""
@@ -29,7 +29,7 @@ PLACES_LEFT_OUT = {
     "process:_end_broken": "the watchdog's last step: it ends the process",
     "signals:receive_stop_signals.handle": "called by Python itself for a signal; what it calls may fail",
     "signals:end_process": "the last step of an answer to a signal: it ends the process",
-    "process:_end_process": "the last step of a process that leaves threads behind",
+    "process:_Process._end_process": "the last step of a process that leaves threads behind",
 }
 """Places that no fault strikes, and why."""
 
@@ -66,7 +66,7 @@ def room_of(place: str) -> str:
 
 
 def with_strikes(room: str, source: bytes) -> ast.Module:
-    """Return the code of a module in which each place calls the strike first, with the place's name."""
+    """Return the code of a module in which each place calls a strike first and last, with the place's name."""
     tree = ast.parse(source)
     _Writer(room).visit(tree)
     return ast.fix_missing_locations(tree)
@@ -120,11 +120,15 @@ class _Writer(ast.NodeTransformer):
             return node
         strike: ast.expr = _call(STRIKE, place)
         if isinstance(node, ast.Lambda):
-            node.body = ast.BoolOp(ast.Or(), [strike, node.body])
+            both = ast.Tuple([ast.BoolOp(ast.Or(), [strike, node.body]), _call(STRIKE_LATE, place)], ast.Load())
+            node.body = ast.Subscript(both, ast.Constant(0), ast.Load())
             return node
         if isinstance(node, ast.AsyncFunctionDef):
             strike = ast.Await(_call(STRIKE_AWAITED, place))
-        node.body.insert(0 if ast.get_docstring(node) is None else 1, ast.Expr(strike))
+        first = 0 if ast.get_docstring(node) is None else 1
+        work = node.body[first:] or [ast.Pass()]
+        guarded = ast.Try(work, handlers=[], orelse=[], finalbody=[ast.Expr(_call(STRIKE_LATE, place))])
+        node.body[first:] = [ast.Expr(strike), guarded]
         return node
 
     def _inside(self, node: ast.ClassDef | _Function, name: str) -> ast.AST:

@@ -73,7 +73,7 @@ class _Scene:
 @pytest.fixture
 async def scene(monkeypatch: pytest.MonkeyPatch) -> _Scene:
     clock = _Clock()
-    monkeypatch.setattr(watches, "time", clock)
+    monkeypatch.setattr(watches, "monotonic", clock.monotonic)
     return _Scene(clock)
 
 

@@ -154,9 +154,8 @@ def list_runs(
     seal: Seal | None = None,
 ) -> Plan[RunPage]:
     """Returns a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
-    check_job(job)
-    if status is not None and not (isinstance(status, str) and status in STATUS_LETTER):
-        raise InvalidArgument("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
+    _check_job(job)
+    _check_status(status)
     _check_limit(limit)
     start, skip = (None, 0) if cursor is None else _split_cursor(cursor, partitions)
 
@@ -270,8 +269,12 @@ def named(place: Place, letter: DeadEntry) -> DeadEntry:
     return letter if not place.partition else msgspec.structs.replace(letter, id=place.text)
 
 
-def check_job(job: object) -> None:
-    """Raise InvalidArgument for what is not the text that names a job."""
+def _check_status(status: object) -> None:
+    if status is not None and not (isinstance(status, str) and status in STATUS_LETTER):
+        raise InvalidArgument("status", f"{status!r} is none of {', '.join(STATUS_LETTER)}")
+
+
+def _check_job(job: object) -> None:
     if job is not None and not (isinstance(job, str) and "/" in job):
         raise InvalidArgument("job", f"must be <app>/<job id> or None, not {job!r}")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,11 +17,10 @@ from tests.support.clients import Kind, open_client
 ODD: list[Any] = [
     None, b"x", 1, -1, 0, 10**400, 1.5, math.nan, math.inf, -math.inf, "", "x", "a\0b", "\ud800", "x" * 5_000, [], {},
     object(), datetime(1, 1, 1), datetime(9999, 12, 31), datetime.min.replace(tzinfo=UTC),  # noqa: DTZ001
+    datetime.max.replace(tzinfo=UTC),
     datetime(9999, 12, 30, tzinfo=timezone(timedelta(hours=-14))), timedelta.max, timedelta.min, timedelta(0),
     Decimal(1), True, {"name": "x"}, Event("x"), len, type, (1, 2), {1}, "e:a/b", "1-1", "1-1~5", "9" * 30 + "-1",
 ]  # fmt: skip
-NEVER = 5.0
-"""A wait for more than this is not tried: it would be one."""
 
 
 def is_odd_wait(value: object) -> bool:
@@ -29,29 +29,25 @@ def is_odd_wait(value: object) -> bool:
     return isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
 
 
-def calls(client: Any, odd: Any) -> dict[str, Callable[[], object]]:
-    """Each argument of each method, with an odd value in its place."""
+def calls(client: Any, odd: Any) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield a call for each argument of each method, with an odd value in its place."""
     event = Event("x")
-    found: dict[str, Callable[[], object]] = {
-        **{
-            name: lambda name=name: getattr(client, name)(odd)
-            for name in ("get_event", "get_run", "cancel_event", "retry_run", "get_dead", "send_event", "send_events")
-        },
-        **{f"list_runs {name}": lambda name=name: client.list_runs(**{name: odd})
-           for name in ("job", "status", "cursor", "limit")},
-        **{f"list_dead {name}": lambda name=name: client.list_dead(**{name: odd}) for name in ("cursor", "limit")},
-        **{f"event {name}": lambda name=name: client.send_event({"name": "x", name: odd})
-           for name in Event.__struct_fields__},
-        **{f"send {name}": lambda name=name: client.send_event(event, **{name: odd})
-           for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key")},
-        "send wait_replicas_timeout": lambda: client.send_event(event, wait_replicas=1, wait_replicas_timeout=odd),
-        "several": lambda: client.send_events([event, odd]),
-        "wait": lambda: client.wait_for_event(odd, 0),
-        "wait for none": lambda: client.wait_for_event("nothing", odd),
-    }  # fmt: skip
+    for name in ("get_event", "get_run", "cancel_event", "retry_run", "get_dead", "send_event", "send_events"):
+        yield name, partial(getattr(client, name), odd)
+    for name in ("job", "status", "cursor", "limit"):
+        yield f"list_runs {name}", partial(client.list_runs, **{name: odd})
+    for name in ("cursor", "limit"):
+        yield f"list_dead {name}", partial(client.list_dead, **{name: odd})
+    for name in Event.__struct_fields__:
+        yield f"event {name}", partial(client.send_event, {"name": "x", name: odd})
+    for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key"):
+        yield f"send {name}", partial(client.send_event, event, **{name: odd})
+    yield "wait_replicas_timeout", partial(client.send_event, event, wait_replicas=1, wait_replicas_timeout=odd)
+    yield "several", partial(client.send_events, [event, odd])
+    yield "wait", partial(client.wait_for_event, odd, 0)
+    yield "wait for none", partial(client.wait_for_event, "nothing", odd)
     if is_odd_wait(odd):
-        found["wait for one"] = lambda: client.wait_for_event("known", odd)
-    return found
+        yield "wait for one", partial(client.wait_for_event, "known", odd)
 
 
 def error_of(call: Callable[[], object]) -> HeadraceError | None:
@@ -70,7 +66,7 @@ def test_odd_arguments_are_errors_of_headraces_own(kind: Kind, partitions: int, 
     with open_client(kind, url, namespace=namespace, partitions=partitions, attempts=1) as client:
         client.send_event(Event("a", id="known"), deliver_after=60)
         for odd in ODD:
-            for what, call in calls(client, odd).items():
+            for what, call in calls(client, odd):
                 try:
                     error_of(call)
                 except Exception as exc:

@@ -205,3 +205,20 @@ async def test_payloads_are_in_no_log_line_above_debug(place: Place, client: Cli
 
 async def _slow(payload: Any) -> None:  # noqa: ARG001 - it holds the payload while it is cancelled
     await asyncio.sleep(60)
+
+
+async def test_io_sends_from_another_event_loop_too(place: Place, client: Client) -> None:
+    """As where a job calls asyncio.run in a thread: the worker's own connections stay with its loop."""
+    app = App("app")
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job(io: IO) -> list[bool]:
+        first = await io.send_event("a", Event("told"))
+        second = await asyncio.to_thread(lambda: asyncio.run(io.send_event("a", Event("told"))))
+        third = await io.send_event("a", Event("told"))
+        return [each.duplicate for each in (first, second, third)]
+
+    async with place.working(app):
+        sent = await asyncio.to_thread(client.send_event, Event("asked"))
+        record = await asyncio.to_thread(client.wait_for_event, sent.id, 20)
+    assert [run.output for run in record.runs] == [[False, True, True]]

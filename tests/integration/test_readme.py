@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,17 @@ def test_what_the_page_on_values_shows_holds(
     monkeypatch.setenv("HEADRACE_URL", url)
     monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
     exec(compile(code, "docs/values.md", "exec", dont_inherit=True), {"__name__": "values"})
+
+
+@pytest.mark.leaves_records
+def test_the_test_of_the_page_on_testing_passes(url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there."""
+    monkeypatch.setenv("HEADRACE_URL", url)
+    monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
+    (code,) = blocks("docs/testing.md", "python")
+    page: dict[str, Any] = {"__name__": "page"}
+    exec(compile(code, "docs/testing.md", "exec", dont_inherit=True), page)
+    asyncio.run(page["test_welcome"]())
 
 
 def test_thirty_lines_are_not_many_more() -> None:

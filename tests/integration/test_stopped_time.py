@@ -22,7 +22,7 @@ _SPARED = ("threading", "queue", "_pytest", "pytest", "tests.support")
 def stopped_time() -> Iterator[None]:
     """Every module that has one of Python's clocks as an attribute gets one that stands, until the end."""
     stopped = {clock: lambda: MOMENT for clock in (time.time, time.monotonic, time.perf_counter)}
-    stopped |= {clock: lambda: int(MOMENT * 1e9) for clock in (time.time_ns, time.monotonic_ns)}  # type: ignore[dict-item]
+    stopped |= {clock: lambda: int(MOMENT * 1e9) for clock in (time.time_ns, time.monotonic_ns)}
     patch = pytest.MonkeyPatch()
     for name, module in list(sys.modules.items()):
         if name.startswith(_SPARED):

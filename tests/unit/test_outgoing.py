@@ -66,7 +66,7 @@ class Raises(datetime):
 
 def deep_key() -> Any:
     value: Any = 1
-    for _ in range(128):
+    for _ in range(640):
         value = (value,)
     return value
 
@@ -91,7 +91,7 @@ UNCARRIED: dict[str, tuple[Any, str]] = {
     "inside an object": (Held([1j]), ".content[0]"),
     "inside a set": ({"of": {1j}}, ".of[…]"),
     "circular": (circle(), "[0]"),
-    "nested too deep": (nested(129), ""),
+    "nested too deep": (nested(641), ""),
     "nested past all bounds": (nested(50_000), ""),
     "deep in its keys": ({deep_key(): 1}, ""),
     "encoded elsewhere, as JSON": ({"body": msgspec.Raw(b'{"a": 1}')}, ".body"),
@@ -99,7 +99,7 @@ UNCARRIED: dict[str, tuple[Any, str]] = {
     "encoded elsewhere, two values": ([msgspec.Raw(b"\x01\x02")], "[0]"),
     "encoded elsewhere, half a value": ([msgspec.Raw(b"\xa5ab")], "[0]"),
     "encoded elsewhere, no text": ([msgspec.Raw(b"\xa1\xff")], "[0]"),
-    "encoded elsewhere, too deep": (msgspec.Raw(pack(nested(129))), ""),
+    "encoded elsewhere, too deep": (msgspec.Raw(pack(nested(641))), ""),
     "a time of no form": ([msgspec.msgpack.Ext(-1, b"xx")], "[0]"),
     "its own code raises": ({"x": Raises()}, ".x"),
 }
@@ -195,7 +195,7 @@ def test_what_msgpack_cannot_carry_is_refused(field: str, kind: str) -> None:
     error = refuse({"name": "a", field: value})
     assert error.field == field + place
     assert any(
-        word in error.reason for word in ("can't be carried", "nested deeper than 128", "contains itself", "be read")
+        word in error.reason for word in ("can't be carried", "nested deeper than 640", "contains itself", "be read")
     )
 
 
@@ -257,11 +257,11 @@ def test_a_model_of_pydantic_comes_back_as_the_same(raw: bytes) -> None:
 
 
 def test_the_deepest_value_is_carried() -> None:
-    """128 lists or maps are inside each other, in the payload, in a map's keys and in what was encoded before."""
+    """640 lists or maps are inside each other, in the payload, in a map's keys and in what was encoded before."""
     maps: Any = None
-    for _ in range(128):
+    for _ in range(640):
         maps = {"a": maps}
-    for value in (nested(128), maps, {"a": nested(127)}, msgspec.Raw(pack(nested(128)))):
+    for value in (nested(640), maps, {"a": nested(639)}, msgspec.Raw(pack(nested(640)))):
         read = codec.decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p)
         assert pack(read) == pack(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Self
@@ -49,11 +50,22 @@ class EventFile:
 
     @classmethod
     def read(cls, file: Iterable[bytes], options: SendOptions) -> Self:
-        """Returns the events of a file's lines, empty ones passed over; raises BadLine for the first that is none."""
-        lines = [(number, line) for number, line in enumerate(file, 1) if not line.isspace()]
+        """Return the events of a file's lines, empty ones and a byte order mark passed over.
+
+        Raises:
+            BadLine: the first line that is no event.
+        """
+        given = (
+            (number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line) for number, line in enumerate(file, 1)
+        )
+        lines = [(number, line) for number, line in given if line.strip()]
         for number, line in lines:
             try:
                 prepare([_decode(line)], options, now=lambda: datetime.now(UTC), numbered=False)
+            except UnicodeDecodeError as exc:
+                raise BadLine(number, f"is no UTF-8, at byte {exc.start}: {exc.reason}") from exc
+            except RecursionError as exc:
+                raise BadLine(number, "is nested too deep") from exc
             except msgspec.MsgspecError as exc:
                 raise BadLine(number, _without_root(str(exc))) from exc
             except InvalidEvent as exc:
@@ -85,6 +97,12 @@ class EventFile:
                 raise SendingStopped(sent, batch[0][0], batch[-1][0], exc) from exc
             sent += len(answers)
             yield answers
+
+
+def _without_mark(file: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file without the byte order mark that some editors begin it with."""
+    for place, line in enumerate(file):
+        yield line.removeprefix(codecs.BOM_UTF8) if place == 0 else line
 
 
 _decode = msgspec.json.Decoder(Event).decode

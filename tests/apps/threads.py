@@ -51,11 +51,13 @@ class _Interrupter:
     """Interrupts threads at their times, from one thread: what starts a thread must not be interrupted meanwhile."""
 
     def __init__(self) -> None:
-        self._due: dict[int, float] = {}
+        self._due: dict[int, tuple[float, float]] = {}
         self._is_started = False
 
-    def interrupt(self, thread: int, after_s: float) -> None:
-        self._due[thread] = time.monotonic() + after_s
+    def interrupt(self, thread: int, after_s: float, for_s: float = 0.0) -> None:
+        """Once, or again and again for so many seconds."""
+        at = time.monotonic() + after_s
+        self._due[thread] = at, at + for_s
         if not self._is_started:
             self._is_started = True
             threading.Thread(target=self._run, daemon=True).start()
@@ -63,9 +65,10 @@ class _Interrupter:
     def _run(self) -> None:
         while True:
             time.sleep(0.0002)
-            for thread, at in list(self._due.items()):
-                if time.monotonic() >= at:
+            for thread, (since, until) in list(self._due.items()):
+                if time.monotonic() >= until:
                     del self._due[thread]
+                if time.monotonic() >= since:
                     interrupt_thread(thread)
 
 
@@ -91,17 +94,7 @@ def interrupted(payload: list[float]) -> str:
 @app.job(id="showered", trigger=event_trigger("showered"), retry=_ONCE)
 def showered(payload: float) -> str:
     """Its thread is interrupted again and again, at any of its steps, until that many seconds are over."""
-    thread, started = threading.get_ident(), threading.Event()
-
-    def interrupt() -> None:
-        started.wait()
-        until = time.monotonic() + payload
-        while time.monotonic() < until:
-            interrupt_thread(thread)
-            time.sleep(0.001)
-
-    threading.Thread(target=interrupt).start()
-    started.set()
+    _interrupter.interrupt(threading.get_ident(), 0.0, payload)
     return "in time"
 
 

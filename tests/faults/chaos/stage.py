@@ -278,8 +278,8 @@ class Stage:
             how, moment = "poisoned", ended
         elif process.returncode == 0 and (ended := self._ended_at(process.pid, QUITTER)):
             how, moment = "exited", ended
-        elif process.returncode == BROKEN:
-            how = "broken"
+        elif process.returncode == BROKEN and any(isinstance(line, Died) for line in self.lines(str(process.pid))):
+            return  # it has said so itself, at that moment
         elif _STARTED not in process.output:
             how = "stopped"  # it found no server, and says so: it is started again
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 from headrace_worker import App, Worker, WorkerConfig, logs
 from tests.faults.chaos import app as apps
 from tests.faults.chaos.clock import shift
-from tests.faults.chaos.history import Diary, Named, now
+from tests.faults.chaos.history import Diary, Died, Named, now
 from tests.faults.runner import work
 
 
@@ -32,17 +33,35 @@ def main(name: str) -> None:
         **_counting(),
     }
     if "HEADRACE_CHAOS_ORDERS" in os.environ:
-        _run_as_process(app, options)
+        _run_as_process(app, diary, options)
     else:  # an older release
         asyncio.run(work(app, **options))
 
 
-def _run_as_process(app: App, options: dict[str, Any]) -> None:
+class _Witness(Worker):
+    """Writes down when it ends as it does not work: whoever minds it may come to see that much later."""
+
+    def __init__(self, diary: Diary, app: App, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._diary = diary
+
+    async def run(
+        self, *, on_fault: Callable[[str], None] | None = None, on_turn: Callable[[], None] | None = None
+    ) -> None:
+        def end(reason: str) -> None:
+            self._diary.add(Died(**now(), pid=os.getpid(), how="broken"))
+            if on_fault is not None:
+                on_fault(reason)
+
+        await super().run(on_fault=end, on_turn=on_turn)
+
+
+def _run_as_process(app: App, diary: Diary, options: dict[str, Any]) -> None:
     from headrace_worker.process import run_as_process
     from tests.faults.chaos.orders import obey
 
     config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
-    worker = Worker(app, config=config, **options)
+    worker = _Witness(diary, app, config=config, **options)
 
     def loop() -> asyncio.AbstractEventLoop | None:
         return None if worker._running is None else worker._running._loop

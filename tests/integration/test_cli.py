@@ -183,6 +183,15 @@ def test_a_bad_line_keeps_the_whole_file_back(headrace: Headrace, bad: str, part
     assert headrace("runs", "list", "--json").stdout == '{"runs":[],"cursor":null,"damaged":[]}\n'
 
 
+def test_a_line_that_is_no_utf_8_is_named(headrace: Headrace, tmp_path: Path) -> None:
+    """As a bad line is; a byte order mark is none of its line."""
+    latin, marked = tmp_path / "latin", tmp_path / "marked"
+    latin.write_bytes(b'{"name": "a"}\n{"name": "b", "payload": "\xe9"}\n')
+    marked.write_bytes(b'\xef\xbb\xbf{"name": "a", "id": "marked"}\n')
+    fails(headrace("send", "--file", str(latin)), 2, "line 2: ", "UTF-8", "nothing was sent")
+    assert headrace("send", "--file", str(marked)).stdout == "1 event sent\n"
+
+
 @pytest.mark.leaves_records
 def test_a_batch_that_fails_says_what_was_sent(headrace: Headrace) -> None:
     """The lines of the batch and how many events are with the server are in the error, and the rest was not tried."""

@@ -55,10 +55,7 @@ class EventFile:
         Raises:
             BadLine: the first line that is no event.
         """
-        given = (
-            (number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line) for number, line in enumerate(file, 1)
-        )
-        lines = [(number, line) for number, line in given if line.strip()]
+        lines = [(number, line) for number, line in enumerate(_without_mark(file), 1) if line.strip()]
         for number, line in lines:
             try:
                 prepare([_decode(line)], options, now=lambda: datetime.now(UTC), numbered=False)

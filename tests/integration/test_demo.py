@@ -84,9 +84,9 @@ def test_a_worker_that_can_t_start_is_said(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_it_with_all_that_it_has_started(processes: Processes) -> None:
-    """The exit code is not 0."""
+    """The exit code is that of a program that SIGINT has ended."""
     process = processes.cli("demo")
     process.wait_for_line("events sent")
     process.interrupt()
-    assert process.wait() == 1
+    assert process.wait() == 130
     assert process.output.endswith("Aborted!\n")

@@ -586,7 +586,7 @@ def _nested(depth: int) -> Any:
         type,
         _Bomb(),
         _Panic(2024, 1, 1),
-        _nested(129),
+        _nested(641),
         msgspec.Raw(b'{"a": 1}'),
         {_Key(): 1},
     ],

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections.abc import Iterable
 
-from headrace import HeadraceError, OutOfMemory, PermissionMissing, calls
+from headrace import HeadraceError, OutOfMemory, PermissionMissing, UnsupportedServer, calls
 from headrace.calls import Call
 from headrace.checks import check_version
 from headrace.keys import Keys
@@ -26,9 +26,12 @@ log = get_logger("headrace.worker")
 async def check(state: WorkerState) -> None:
     """The worker can work on this server, or StartRefused says what to change."""
     await _check_server(state)
+    await _check_client(state)
     await _check_keys(state)
     try:
         await _try_on_scratch_keys(state)
+    except UnsupportedServer as exc:
+        raise StartRefused(str(exc)) from exc
     except PermissionMissing as exc:
         raise StartRefused(f"the worker's user lacks a right: {exc}") from exc
     except OutOfMemory:
@@ -48,6 +51,15 @@ async def _check_server(state: WorkerState) -> None:
             f"the server's maxmemory-policy is {policy}, under which it may drop leases and records without a word; "
             "set it to noeviction, or allow it with WorkerConfig(allow_eviction=True)"
         )
+
+
+async def _check_client(state: WorkerState) -> None:
+    """The server has CLIENT. A user without the right to it stops more slowly; without the command no loop could read."""
+    with contextlib.suppress(PermissionMissing):
+        try:
+            await state.commands.run([rights.try_client()])
+        except UnsupportedServer as exc:
+            raise StartRefused(str(exc)) from exc
 
 
 async def _check_keys(state: WorkerState) -> None:

@@ -33,6 +33,11 @@ def try_commands(keys: Keys) -> list[Call[object]]:
     return [Call(command, _as_it_is) for command in commands]
 
 
+def try_client() -> Call[object]:
+    """Returns what asks a connection for its name, which each of a worker's asks when it opens."""
+    return Call(("CLIENT", "ID"), _as_it_is)
+
+
 def try_keys(keys: Sequence[str], channel: str) -> list[Call[object]]:
     """Returns, for each key in turn and then for the channel, a write that changes nothing: no such key has a TTL."""
     return [*(Call(("PERSIST", key), _as_it_is) for key in keys), Call(("PUBLISH", channel, ""), _as_it_is)]

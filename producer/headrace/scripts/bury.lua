@@ -24,6 +24,7 @@
 -- It frees first, so a full server lets it pass. The record may be what is wrong, or another's: one of a foreign type,
 -- or that does not name this entry, is not touched, and the dead letter belongs to no run then.
 --@ include _time
+--@ include _rights
 --@ include _exhausted
 --@ include _room
 --@ include _list
@@ -65,6 +66,10 @@ local function is_event()
 end
 local is_undispatched = is_event()
 
+local denied = lacking(stream, 'XADD', 'XDEL', 'LREM', 'HSET', 'HINCRBY', 'PEXPIRE', 'DEL', 'LPOP', 'ZADD')
+if denied then
+  return denied
+end
 redis.call('XACK', stream, ARGV[8], '0-0')
 local refused = refusal(dead)
 if refused then

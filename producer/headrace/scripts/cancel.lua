@@ -14,6 +14,7 @@
 -- It frees first, so a full server lets it pass. The record comes before `due`: where a right is missing, no event is
 -- out of `due` that says that it will be delivered.
 --@ include _time
+--@ include _rights
 --@ include _close
 local due, record, id = KEYS[1], KEYS[2], ARGV[7]
 local stored = redis.call('HMGET', record, 'm', 'w')
@@ -30,6 +31,10 @@ if canceled ~= '0' then
 end
 if delivered ~= '0' then
   return { 'delivered' }
+end
+local denied = lacking(due, 'HSET', 'PEXPIRE', 'DEL')
+if denied then
+  return denied
 end
 redis.call('ZREM', due, '')
 canceled = text(now_ms())

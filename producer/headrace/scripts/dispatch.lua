@@ -29,6 +29,7 @@
 --
 -- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1 or there
 -- are no jobs: then it frees first.
+--@ include _rights
 --@ include _chunks
 --@ include _exhausted
 --@ include _room
@@ -119,6 +120,10 @@ if #behind > 1 then
   return behind
 end
 
+local denied = lacking(events, 'XACK', 'XADD', 'XDEL', 'LREM', 'RPUSH', 'HSET', 'PEXPIRE', 'DEL')
+if denied then
+  return denied
+end
 if free_first then
   redis.call('XACK', events, 'dispatch', '0-0')
 end

@@ -17,6 +17,7 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 local name, dead = ARGV[1], ARGV[2] == '1'
 if dead then
   local look = redis.call('ZSCORE', KEYS[1], name)
@@ -49,6 +50,10 @@ for i = 1, #fields, 2 do
     others = others + 1
     same = same + (fields[i + 1] == fingerprint and 1 or 0)
   end
+end
+local denied = lacking(KEYS[7], 'ZREM', 'DEL', 'HDEL', 'HSET', 'INCR')
+if denied then
+  return denied
 end
 
 redis.call('ZREM', KEYS[1], name)

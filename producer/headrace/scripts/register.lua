@@ -19,7 +19,12 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 local name, app, fingerprint, lease_end = ARGV[1], ARGV[3], ARGV[4], text(now_ms() + tonumber(ARGV[2]))
+local denied = lacking(KEYS[6], 'HSET', 'INCR', 'HDEL', 'ZADD', 'SADD')
+if denied then
+  return denied
+end
 redis.call('ZREM', KEYS[1], '')
 redis.call('HEXISTS', KEYS[2], 'app')
 redis.call('GET', KEYS[4])
@@ -43,6 +48,20 @@ for i = 1, #fields, 2 do
 end
 table.sort(forgettable, function(a, b) return a[1] > b[1] end)
 
+local function group(stream, group_name)
+  local made = redis.pcall('XGROUP', 'CREATE', stream, group_name, '0', 'MKSTREAM')
+  if made.err and not string.find(made.err, 'BUSYGROUP') then
+    return made
+  end
+end
+local refused = group(KEYS[6], 'dispatch') or group(KEYS[7], 'bell')
+for i = 8, #KEYS do
+  refused = refused or group(KEYS[i], 'workers')
+end
+if refused then
+  return refused
+end
+
 if not known then
   redis.call('HSET', KEYS[3], 'n:' .. fingerprint, redis.call('INCR', KEYS[4]), 's:' .. fingerprint, ARGV[5])
 elseif not alive[fingerprint] then
@@ -57,14 +76,4 @@ redis.call('ZADD', KEYS[1], lease_end, name)
 for i = 6, #ARGV do
   redis.call('SADD', KEYS[5], ARGV[i])
 end
-local function group(stream, group_name)
-  local made = redis.pcall('XGROUP', 'CREATE', stream, group_name, '0', 'MKSTREAM')
-  if made.err and not string.find(made.err, 'BUSYGROUP') then
-    return made
-  end
-end
-local refused = group(KEYS[6], 'dispatch') or group(KEYS[7], 'bell')
-for i = 8, #KEYS do
-  refused = refused or group(KEYS[i], 'workers')
-end
-return refused or redis.call('GET', KEYS[4])
+return redis.call('GET', KEYS[4])

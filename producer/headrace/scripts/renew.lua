@@ -20,7 +20,12 @@
 -- It frees first, so a full server lets it pass. Every call marks the time: after a gap of more than half a lease
 -- the time is quiet for one lease, in which nobody is rescued, so that the living renew first.
 --@ include _time
+--@ include _rights
 local name, lease, moves, seats, now = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), now_ms()
+local denied = lacking(KEYS[4], 'HSET', 'ZADD', 'SET', 'DEL')
+if denied then
+  return denied
+end
 redis.call('ZREM', KEYS[1], '')
 local last, quiet = unpack(redis.call('HMGET', KEYS[5], 'renewed', 'quiet'))
 local is_gap = last and now - tonumber(last) > lease / 2

@@ -19,6 +19,7 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 --@ include _run
 --@ include _foreign
 --@ include _exhausted
@@ -35,6 +36,10 @@ if not (dies and fenced) then
   if now < (tonumber(redis.call('HGET', KEYS[3], 'quiet') or 0)) then
     return -2
   end
+end
+local denied = lacking(KEYS[4], 'ZREM', 'ZADD')
+if denied then
+  return denied
 end
 local moved = put_back(KEYS[4], ARGV[2], ARGV[5], dies and 1 or 0, 6, 6)
 if type(moved) == 'table' then

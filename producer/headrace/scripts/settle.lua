@@ -27,6 +27,7 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 --@ include _chunks
 --@ include _exhausted
 --@ include _list
@@ -58,6 +59,11 @@ if nordered > 0 then
     redis.call('LINDEX', line, 0)
     turns[tonumber(ARGV[ends_end + o * 2 - 1])] = { line = line, key = ARGV[ends_end + o * 2] }
   end
+end
+
+local denied = lacking(KEYS[3], 'HSET', 'PEXPIRE', 'DEL', 'HINCRBY', 'XADD', 'XDEL', 'LPOP', 'ZADD')
+if denied then
+  return denied
 end
 
 -- Runs that ended alike share what their lines say before and after the entry.

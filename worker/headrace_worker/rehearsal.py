@@ -110,7 +110,7 @@ class Rehearsal:
     async def _rescue_and_leave(self) -> None:
         keys, queue = self._keys, self._queue
         await self._ask(
-            protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1),
+            protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
             protocol.unseat(keys, _NAME, 0),
             protocol.read_held(queue, _NAME, "", 1),
             protocol.read_consumers(queue),

@@ -20,6 +20,7 @@
 -- It frees first, so a full server lets it pass.
 --@ include _time
 --@ include _rights
+--@ include _chunks
 local name, app, fingerprint, lease_end = ARGV[1], ARGV[3], ARGV[4], text(now_ms() + tonumber(ARGV[2]))
 local denied = lacking(KEYS[6], 'HSET', 'INCR', 'HDEL', 'ZADD', 'SADD')
 if denied then
@@ -32,17 +33,22 @@ redis.call('SCARD', KEYS[5])
 for i = 6, #KEYS do
   redis.call('XLEN', KEYS[i])
 end
-local forgettable, alive, known = {}, {}, false
+local forgettable, alive, held, known, gone = {}, {}, {}, false, {}
 local fields = redis.call('HGETALL', KEYS[3])
 for i = 1, #fields, 2 do
-  if string.sub(fields[i], 1, 2) == 'w:' then
-    alive[fields[i + 1]] = true
+  local kind, other = string.match(fields[i], '^([wd]:)(.*)$')
+  if kind == 'w:' then
+    alive[fields[i + 1]], held[fields[i + 1]] = true, true
+  elseif kind and redis.call('ZSCORE', KEYS[1], other) then
+    held[fields[i + 1]] = true
+  elseif kind then
+    gone[#gone + 1] = fields[i]
   end
 end
 for i = 1, #fields, 2 do
   local print = string.match(fields[i], '^n:(.*)$')
   known = known or print == fingerprint
-  if print and not alive[print] and print ~= fingerprint then
+  if print and not held[print] and print ~= fingerprint then
     forgettable[#forgettable + 1] = { tonumber(fields[i + 1]) or 0, print }
   end
 end
@@ -68,6 +74,7 @@ elseif not alive[fingerprint] then
   redis.call('INCR', KEYS[4])
 end
 redis.call('HSET', KEYS[3], 'w:' .. name, fingerprint)
+call_in_chunks('HDEL', KEYS[3], gone)
 for i = 21, #forgettable do
   redis.call('HDEL', KEYS[3], 'n:' .. forgettable[i][2], 's:' .. forgettable[i][2])
 end

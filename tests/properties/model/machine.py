@@ -172,7 +172,9 @@ class Machine(RuleBasedStateMachine):
         assert len(ids) == len(entries)
         held = [self.held(stream, each, entry) for each, entry in zip(ids, entries, strict=True)]
         look_again_ms = LOOK_AGAIN * HOUR_MS
-        answer = self.ask(protocol.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms))
+        answer = self.ask(
+            protocol.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms, app="app")
+        )
         assert answer == self.namespace.rescue(name, stream, entries, dead=dead)
         return int(answer)
 

@@ -190,9 +190,9 @@ def _decode_duplicate(event: Outgoing, header_text: bytes, body: bytes, seal: Se
     )
 
 
-def divide(first: Keys, partitions: int) -> Call[int]:
+def divide(keys: Keys, partitions: int) -> Call[int]:
     """Says how many partitions the namespace is to have, if it is used for the first time; reads how many it has."""
-    return script_call("divide", (first.meta,), (partitions,), int)
+    return script_call("divide", (keys.meta,), (partitions,), int)
 
 
 def is_known(keys: Keys, event_id: str) -> Call[bool]:

@@ -6,12 +6,13 @@ Slots and executor are the worker's and shared by all its partitions. It must no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from headrace import HeadraceError
-from headrace.backoff import Backoff
+from headrace.backoff import RETRIED, Backoff
 from headrace.connect import AnyTransport
-from headrace_worker import protocol
+from headrace_worker import preflight, protocol
 from headrace_worker.delivery import Stream
 from headrace_worker.dispatcher import Dispatcher
 from headrace_worker.executor import Executor
@@ -74,7 +75,7 @@ class Partition:
         self._renaming: asyncio.Task[None] | None = None
         self._working: list[asyncio.Task[None]] = []
         self._settling: asyncio.Task[None] | None = None
-        self._is_closing = False
+        self._is_closing = self._is_new = False
         self._registering = Pulse("registration under a new name")
         self._registering.rest()
 
@@ -93,6 +94,9 @@ class Partition:
 
     def _start(self, name: str, loop: Loop, over: asyncio.Event) -> asyncio.Task[None]:
         loop.pulse.name = name = self._name_of(name)
+        self._is_new = not self._state.is_registered.is_set()
+        if self._is_new:
+            self._renaming = self._state.guard.part("registration", self._arrive(), self._is_named)
         return self._state.guard.part(name, run_loop(name, loop, over.is_set, over), self._may_end(over))
 
     def _may_end(self, over: asyncio.Event) -> Callable[[], bool]:
@@ -117,6 +121,9 @@ class Partition:
         backoff = Backoff(_LAST_ATTEMPTS)
         for failures in range(1, backoff.attempts + 1):
             try:
+        if not self._state.is_registered.is_set() and self._is_new:
+            await self._lease.stop()
+            return
                 await self._give_everything_back()
                 break
             except HeadraceError as exc:
@@ -191,6 +198,32 @@ class Partition:
                     await reader.end()
                 await self._state.register()
             except BaseException as exc:
+    async def _arrive(self) -> None:
+        """A partition that could not be reached at the start is taken on when it comes."""
+        state, backoff = self._state, Backoff(1)
+        failures, told = 0, ""
+        while not (state.stopping.is_set() or state.is_registered.is_set()):
+            self._registering.beat()
+            try:
+                await preflight.check(state)
+                await state.register()
+            except BaseException as exc:
+                if is_end(exc):
+                    raise
+                failures += 1
+                if not isinstance(exc, RETRIED) and str(exc) != told:
+                    told = str(exc)
+                    log.error(  # noqa: TRY400 - said without a traceback, once
+                        "partition can't be taken on yet", partition=state.keys.partition, error=describe(exc)
+                    )
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(state.stopping.wait(), backoff.delay_s(failures))
+        if state.is_registered.is_set():
+            self._is_new = False
+            log.info("partition is taken on", partition=state.keys.partition)
+            self._lease.renew_now()
+        self._registering.rest()
+
                 if is_end(exc):
                     raise
                 log.warning("can't register under a new name yet", error=describe(exc))

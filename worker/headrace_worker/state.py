@@ -115,8 +115,6 @@ class WorkerState:
             self.is_registered.set()
 
     async def _check_partitions(self) -> None:
-        if self.keys is not self.partitions.first:
-            return
         call = calls.divide(self.keys, len(self.partitions))
         try:
             (count,) = await self.commands.run([call])

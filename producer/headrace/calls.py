@@ -256,7 +256,7 @@ def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[datetime | N
         return codec.from_millis(int(reply[1])) if reply[0] == b"canceled" else None
 
     argv = (*retention.millis(), keys.settled_channel(""), event_id)
-    return script_call("cancel", (keys.due, keys.event(event_id)), argv, read)
+    return script_call("cancel", (keys.due, keys.event(event_id), keys.fading), argv, read)
 
 
 def watch(keys: Keys, event_id: str) -> Call[None]:

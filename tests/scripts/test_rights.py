@@ -85,8 +85,8 @@ def test_a_server_that_cannot_be_asked_for_rights(command: str, limits: Limits) 
     settling = [case for case in CASES if case.script == "settle"]
     for case in settling[:: len(settling) // 4]:
         step = limits.arrange(case)
-        call = msgspec.structs.replace(step.call, script=_unable_to_ask(step.call.script))
-        call = msgspec.structs.replace(call, args=("EVAL", call.script.text, *call.args[2:]))
+        script = _unable_to_ask(step.call.script)
+        call = msgspec.structs.replace(step.call, script=script, args=("EVAL", script.text, *step.call.args[2:]))
         limits.allow(*all_but(command), "~*", _CHANNELS)
         ran = limits.run(call)
         assert ran.gave[0] is PermissionMissing

@@ -54,7 +54,7 @@ async def _check_server(state: WorkerState) -> None:
 
 
 async def _check_client(state: WorkerState) -> None:
-    """The server has CLIENT. A user without the right to it stops more slowly; without the command no loop could read."""
+    """The server has CLIENT: without it no loop could read, while a user without the right only stops more slowly."""
     with contextlib.suppress(PermissionMissing):
         try:
             await state.commands.run([rights.try_client()])

@@ -195,9 +195,9 @@ def _decode_duplicate(
     )
 
 
-def divide(first: Keys, partitions: int) -> Call[int]:
+def divide(keys: Keys, partitions: int) -> Call[int]:
     """Says how many partitions the namespace is to have, if it is used for the first time; reads how many it has."""
-    return script_call("divide", (first.meta,), (partitions,), int)
+    return script_call("divide", (keys.meta,), (partitions,), int)
 
 
 def is_known(keys: Keys, event_id: str) -> Call[bool]:
@@ -261,7 +261,7 @@ def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[datetime | N
         return codec.from_millis(int(reply[1])) if reply[0] == b"canceled" else None
 
     argv = (*retention.millis(), keys.settled_channel(""), event_id)
-    return script_call("cancel", (keys.due, keys.event(event_id)), argv, read)
+    return script_call("cancel", (keys.due, keys.event(event_id), keys.fading), argv, read)
 
 
 def watch(keys: Keys, event_id: str) -> Call[None]:

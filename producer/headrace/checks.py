@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace import calls
+from headrace.backoff import RETRIED
 from headrace.errors import ConfigurationError, HeadraceError, OutOfMemory, PermissionMissing, UnsupportedServer
+from headrace.keys import Keys
 from headrace.listings import Plan
 from headrace.partitions import Partitions
+
+_ASKED = 16
 
 _LOWEST = {"redis": (6, 2), "valkey": (7, 2)}
 
@@ -16,15 +22,24 @@ def check_server(partitions: Partitions) -> Plan[bool]:
     To be run with `partial`. Returns whether all of that is known: a full server may not say of a new namespace. A user
     who may not ask is not refused for it.
     """
-    info, count = yield [calls.server_info(), calls.divide(partitions.first, len(partitions))]
-    for answer in (info, count):
-        if isinstance(answer, HeadraceError) and not isinstance(answer, PermissionMissing | OutOfMemory):
+    info, *counts = yield [calls.server_info(), *(calls.divide(keys, len(partitions)) for keys in _asked(partitions))]
+    known = [count for count in counts if not isinstance(count, RETRIED)]
+    if not known:
+        raise counts[0]
+    for answer in (info, *known):
+        if isinstance(answer, HeadraceError) and not isinstance(answer, (PermissionMissing, OutOfMemory, *RETRIED)):
             raise answer
     if not isinstance(info, HeadraceError):
         check_version(info)
-    if not isinstance(count, HeadraceError):
-        check_count(partitions, count)
-    return not isinstance(count, OutOfMemory)
+    for count in known:
+        if not isinstance(count, HeadraceError):
+            check_count(partitions, count)
+    return not isinstance(known[0], OutOfMemory)
+
+
+def _asked(partitions: Partitions) -> Sequence[Keys]:
+    """Returns the partitions to ask how many there are: any may be away, and one that answers is believed."""
+    return partitions.all[:_ASKED]
 
 
 def check_count(partitions: Partitions, count: int) -> None:

@@ -52,7 +52,10 @@ class Keys:
         self.seats = f"{self.prefix}seats"
         """zset: the workers that dispatch, and until when in ms."""
         self.meta = f"{self.prefix}meta"
-        """hash: when anyone last renewed, and until when nobody is rescued after a gap; in 0: how many partitions."""
+        """hash: when anyone last renewed, and until when nobody is rescued after a gap, and how far
+        the clock went back, if runs are yet to be set back for it; in 0: how many partitions."""
+        self.fading = f"{self.prefix}fading"
+        """zset: ids of settled events whose contents go before their ids may be used again, and when in ms."""
         self.event_prefix = f"{self.prefix}event:"
 
     def event(self, event_id: str) -> str:

@@ -728,3 +728,23 @@ async def test_an_app_without_jobs_still_dispatches(place: Place, client: Client
 def test_a_worker_is_named_anew_at_every_start(place: Place) -> None:
     """None of its names is known before it runs."""
     assert place.make(App("app")).name is None
+
+
+async def test_a_worker_says_once_which_job_it_has_not(place: Place, client: Client) -> None:
+    """Where two code bases call their apps by one name, runs wait for who has their job, and the log says so."""
+    one, two = App("app"), App("app")
+    one.job(id="one", trigger=TRIGGER, queue="shared")(lambda: None)
+    one.job(id="idle", trigger=event_trigger("idle"), queue="idle")(lambda: None)
+    two.job(id="two", trigger=event_trigger("two"), queue="shared")(lambda: None)
+    with capture_logs() as lines:
+        async with place.working(one, queues=("idle",)), place.working(two):
+            ids = [client.send_event(Event("asked")).id for _ in range(3)]
+            await await_until(lambda: all(_waits(client, each) for each in ids), 20, what="runs that wait")
+    told = [line for line in lines if line["event"] == "this worker has no job 'one'; its run waits for one that has"]
+    assert [(line["log_level"], line["app"], line["job"]) for line in told] == [("warning", "app", "one")]
+    async with place.working(one):
+        await await_until(lambda: all(client.get_event(each).is_settled for each in ids), 30, what="settled events")
+
+
+def _waits(client: Client, event_id: str) -> bool:
+    return [run.status for run in client.get_event(event_id).runs] == ["waiting"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 import redis as redis_py
+from structlog.testing import capture_logs
 
 from headrace import AsyncClient, Client, DeadEntry, Event, EventRecord, RunRecord, Sealed, SentEvent
 from headrace_worker import IO, App, Context, PlainIO, Retry, event_trigger
@@ -295,3 +297,22 @@ async def test_a_delayed_event_can_be_sealed_afterwards(place: Place, client: Cl
     seen = Seen()
     await place.settle(seen.app)
     assert seen.calls == [(SECRET, None)]
+
+
+async def test_a_slow_codec_is_named_in_the_log(place: Place) -> None:
+    """Nothing else goes on while it works, so that is said, once in a while, and its runs succeed."""
+
+    class Slow(Scrambler):
+        def decode(self, data: bytes, bound_to: bytes, /) -> bytes:
+            time.sleep(0.12)
+            return super().decode(data, bound_to)
+
+    seen = Seen(Slow())
+    with capture_logs() as lines, Client(place.url, namespace=place.namespace, codec=CODEC) as client:
+        async with place.working(seen.app):
+            ids = [sent.id for sent in client.send_events([Event("visit", {"name": SECRET})] * 5)]
+            await await_until(lambda: all(client.get_event(each).is_settled for each in ids), 30, what="settled events")
+    assert len(seen.calls) == 5
+    (line,) = [line for line in lines if line["event"].startswith("the codec is slow")]
+    assert (line["log_level"], line["codec"], line["call"]) == ("warning", "Slow", "decode")
+    assert line["seconds"] >= 0.12

@@ -254,3 +254,12 @@ async def test_a_full_server_does_not_stop_the_start(make_state: Callable[[], Wo
     with limits.full():
         await preflight.check(make_state())
     assert limits.world.admin.dbsize() == 0
+
+
+async def test_a_server_without_client_stops_the_start(make_server: Callable[..., EmbeddedServer]) -> None:
+    """A worker does not start on a server whose CLIENT was renamed away: none of its loops could open a connection."""
+    server = make_server(extra=("--rename-command", "CLIENT", ""))
+    state = WorkerState(App("app"), Partitions("limited"), server.url, WorkerConfig())
+    with pytest.raises(StartRefused, match=r"(?i)lacks a command.*client"):
+        await preflight.check(state)
+    await state.commands.close()

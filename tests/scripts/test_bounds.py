@@ -18,6 +18,7 @@ from tests.scripts.state import World
 pytestmark = pytest.mark.leaves_records
 
 _LEASE_MS = 60_000
+_KEEP_DEAD_MS = 100 * 366 * 86_400_000
 
 
 def _with_argument(call: Call[Any], place: int, value: str) -> Call[Any]:
@@ -35,7 +36,7 @@ def _seed_worker(world: World, leader: str = f"w1 {FUTURE}") -> None:
 
 def _renew(world: World, movement: Movement = "moves") -> Renewed:
     world.seed_now()
-    (renewed,) = world.ask(protocol.renew(world.keys, "w1", _LEASE_MS, movement, seats=8))
+    (renewed,) = world.ask(protocol.renew(world.keys, "w1", _LEASE_MS, movement, seats=8, keep_dead_ms=_KEEP_DEAD_MS))
     assert isinstance(renewed, Renewed)
     return renewed
 

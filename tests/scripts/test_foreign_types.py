@@ -31,6 +31,9 @@ def test_foreign_type(case: Case, limits: Limits) -> None:
             assert ran.gave == expected(step.gives)
             letter = ran.changes.get("dead new-1")
             assert letter is None or "run" not in letter
+        elif case.script == "forget" and name.startswith("event:"):  # what is no hash is passed over
+            assert ran.gave == expected(step.gives)
+            assert ran.changes == elsewhere, name
         else:
             assert len(elsewhere) == len(step.changes) or name.startswith(_OPTIONAL), f"{name} was not written"
             assert ran.gave == expected(step.gives), name

@@ -117,7 +117,7 @@ def test_many_runs_put_back(world: World, lost: int) -> None:
     """Thousands of entries are back in one call, released or rescued."""
     held = [HeldEntry(run.entry, world.keys.event("e1"), run.job) for run in _seed_runs(world)]
     back = queue(world)
-    rescue = protocol.rescue(world.keys, "w1", back, held, dead=True, look_again_ms=20_000)
+    rescue = protocol.rescue(world.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
     ran = world.run(rescue if lost else protocol.release(back, held))
     assert ran.gave == _MANY
     changes = _emptied() | {"bell:app new-1": {"r": ""}}

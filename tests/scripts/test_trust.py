@@ -116,7 +116,7 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
 
 @_attempt("settle a run, or run any other script of a worker that acknowledges")
 def _(user: redis.Redis, _limits: Limits) -> Any:
-    keys = (f"{_OURS}queue:app/default", f"{_OURS}dead", f"{_OURS}runs")
+    keys = (f"{_OURS}queue:app/default", f"{_OURS}dead", f"{_OURS}runs", f"{_OURS}fading")
     policy = (60_000, 60_000, 60_000, 60_000, 60_000, "", 100)
     bad = ("workers", "1-0", "forged", "", "", "", "", "")
     return user.execute_command("EVAL", load("bury").text, len(keys), *keys, *policy, *bad)

@@ -10,7 +10,7 @@ import redis
 
 _LASTING = re.compile(
     rb"(events|due|queue:[^/]+/[^/]+|queues|bell:[^/]+|wake|recent|runs|dead"
-    rb"|routes:[^/]+|workers|worker:.+|leader|seats|meta)\Z"
+    rb"|fading|routes:[^/]+|workers|worker:.+|leader|seats|meta)\Z"
 )
 """The keys that stay as long as the namespace is used."""
 

@@ -21,7 +21,7 @@ from headrace_worker.state import WorkerState
 from headrace_worker.watch import Watch
 from tests.support.waiting import await_until
 
-HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000]
+HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]
 
 
 class _Server:
@@ -133,7 +133,9 @@ async def test_no_failure_ends_the_thread(fault: Exception) -> None:
 
 async def test_the_next_renewal_comes_when_something_may_have_to_be_done() -> None:
     """Sooner than a third of the lease where another's lease may end before."""
-    scene = _Scene(_Server([b"held", 1, 1, b"1", 20, [], [], 1], [b"held", 1, 1, b"1", -5, [], [], 1], HELD))
+    scene = _Scene(
+        _Server([b"held", 1, 1, b"1", 20, [], [], 1, 0, 0], [b"held", 1, 1, b"1", -5, [], [], 1, 0, 0], HELD)
+    )
     scene.lease.start()
     await scene.renewals(3)
     assert not await asyncio.to_thread(scene.server.renewed.acquire, timeout=0.1)
@@ -210,4 +212,4 @@ async def test_a_renewal_says_whether_the_worker_moves_or_stops(stops: bool, mov
     await scene.renewals(1)
     await scene.lease.stop()
     (call,) = scene.server.asked
-    assert call.args[-2:] == (movement, 8)
+    assert call.args[-3:-1] == (movement, 8)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from headrace import ConfigurationError, Event, PermissionMissing, codec, operations, outgoing
+from headrace import ConfigurationError, Event, PermissionMissing, ServerNotReady, codec, operations, outgoing
 from headrace.checks import check_server
 from headrace.event import DeadEntry
 from headrace.partitions import Partitions
@@ -51,6 +51,24 @@ def test_a_number_that_may_not_be_asked_for_is_not_checked() -> None:
     next(plan)
     with pytest.raises(ConfigurationError, match="has had 2 partitions since it was first used, not the 4"):
         plan.send([PermissionMissing("INFO"), 2])
+
+
+def test_any_partition_that_answers_says_how_many_there_are() -> None:
+    """While partition 0 is away another is believed, and an outage of all is one."""
+    away = ServerNotReady("CLUSTERDOWN", "down")
+    plan = check_server(FOUR)
+    assert len(list(next(plan))) == 5
+    with pytest.raises(StopIteration) as done:
+        plan.send([away, away, 4, away, 4])
+    assert done.value.value is True
+    plan = check_server(FOUR)
+    next(plan)
+    with pytest.raises(ConfigurationError, match="has had 2 partitions"):
+        plan.send([away, away, 2, away, away])
+    plan = check_server(FOUR)
+    next(plan)
+    with pytest.raises(ServerNotReady):
+        plan.send([away] * 5)
 
 
 Streams = list[list[tuple[int, int]]]

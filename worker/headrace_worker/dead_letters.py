@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from headrace import Client, DeadEntry, HeadraceError, RunRecord
+from headrace import Client, HeadraceError, RunRecord
 
 _PAGE = 200
 
@@ -27,15 +27,29 @@ class NoRun(HeadraceError):
         super().__init__(f"dead letter {entry_id!r} ({reason}) belongs to no run, so nothing can be retried")
 
 
-def all_letters(client: Client, job: str | None = None) -> Iterator[DeadEntry]:
-    """Yields every dead letter, newest first; only those of a job, `<app>/<job id>`, if one is named."""
+class Letter(msgspec.Struct, frozen=True, gc=False):
+    """What it takes to retry a dead letter, without its contents."""
+
+    id: str
+    run_id: str | None
+    reason: str
+
+
+def all_letters(client: Client, job: str | None = None) -> Sequence[Letter]:
+    """Return every dead letter of now, oldest first; only those of a job, `<app>/<job id>`, if one is named.
+
+    Runs of an ordering key so begin again in the order in which they failed. All are read before the first is retried:
+    one that fails once more meanwhile has a new letter, which is none of these.
+    """
+    letters: list[Letter] = []
     cursor: str | None = None
     while True:
         page = client.list_dead(cursor=cursor, limit=_PAGE)
-        yield from (letter for letter in page.entries if job in (None, letter.job))
+        letters += [Letter(each.id, each.run_id, each.reason) for each in page.entries if job in (None, each.job)]
         cursor = page.cursor
         if cursor is None:
-            return
+            letters.reverse()
+            return letters
 
 
 def retry_ids(client: Client, ids: Iterable[str]) -> Iterator[Retried]:
@@ -43,13 +57,13 @@ def retry_ids(client: Client, ids: Iterable[str]) -> Iterator[Retried]:
     for each in ids:
         try:
             is_run = ":" in each
-            yield Retried(each, run=client.retry_run(each) if is_run else _retry(client, client.get_dead(each)))
+            yield Retried(each, run=client.retry_run(each) if is_run else _retry(client, _letter(client, each)))
         except HeadraceError as exc:
             yield Retried(each, error=exc)
 
 
-def retry_letters(client: Client, letters: Iterable[DeadEntry]) -> Iterator[Retried]:
-    """Yields what became of each."""
+def retry_letters(client: Client, letters: Iterable[Letter]) -> Iterator[Retried]:
+    """Yields what became of each, in their order."""
     for letter in letters:
         try:
             yield Retried(letter.id, run=_retry(client, letter))
@@ -57,7 +71,12 @@ def retry_letters(client: Client, letters: Iterable[DeadEntry]) -> Iterator[Retr
             yield Retried(letter.id, error=exc)
 
 
-def _retry(client: Client, letter: DeadEntry) -> RunRecord:
+def _letter(client: Client, entry_id: str) -> Letter:
+    found = client.get_dead(entry_id)
+    return Letter(found.id, found.run_id, found.reason)
+
+
+def _retry(client: Client, letter: Letter) -> RunRecord:
     if letter.run_id is None:
         raise NoRun(letter.id, letter.reason)
     return client.retry_run(letter.run_id)

@@ -40,6 +40,8 @@ IGNORED_CANCEL_S = 1.0
 
 _FEWEST_FAILURES = 3
 """So many runs, one after the other, tell a worker that can't execute any from one that has met trouble."""
+_TOLD_JOBS = 1_000
+"""Of so many jobs that this worker has not it tells; names in entries may be anything."""
 
 
 class Executor:
@@ -64,7 +66,8 @@ class Executor:
         self._settlers = settlers
         self._has_live = has_live
         self._jobs = state.app.jobs
-        self._sender = Sender(state.url, state.keys.namespace, len(state.partitions), state.app.codec)
+        self._told_unknown: set[str] = set()
+        self._sender = Sender(state.url, state.keys.namespace, len(state.partitions), state.codec)
         self._guard = state.guard
         self._threads = JobThreads(state.guard)
         self._failures = 0
@@ -218,6 +221,7 @@ class Executor:
         return Succeeded(output) if held.cause is None else self._after_end(job, held, None)
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
+        self._tell_unknown(delivery)
         waited_ms = outcomes.unknown_for_ms(delivery.state, delivery.queued_ms)
         give_up = False
         if waited_ms >= self._state.config.unknown_job_s * 1000:
@@ -226,6 +230,17 @@ class Executor:
             except HeadraceError as exc:
                 log.warning("can't tell whether a live worker has the job; the run waits on", error=str(exc))
         return outcomes.after_unknown_job(delivery.job, delivery.state, delivery.queued_ms, give_up=give_up)
+
+    def _tell_unknown(self, delivery: Delivery) -> None:
+        """Warn once for each job: two code bases may have called their apps by one name."""
+        if delivery.job_id in self._told_unknown or len(self._told_unknown) >= _TOLD_JOBS:
+            return
+        self._told_unknown.add(delivery.job_id)
+        told = f"this worker has no job {delivery.job_id!r}; its run waits for one that has"
+        log.warning(
+            told,
+            app=self._state.app.name, job=delivery.job_id, run=delivery.run_id,
+        )  # fmt: skip
 
     def _after_sealed_event(self, job: Job, held: Held, exc: SealedEvent) -> Outcome:
         """Without a codec the run is another worker's; where the codec fails, that is an attempt like any other."""

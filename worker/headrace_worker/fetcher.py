@@ -152,11 +152,20 @@ class Fetcher:
         if self._is_ours(name, len(deliveries)):
             if deliveries is whole:
                 await self._read_ahead(name, queue, len(deliveries))
-            for delivery in deliveries:
-                self._executor.start(delivery, name)
+            await self._start(name, deliveries)
             self._state.observer.began(deliveries)
             # Functions begin before the next read is open: one that blocks the event loop is not handed more runs.
             await asyncio.sleep(0)
+
+    async def _start(self, name: str, deliveries: Sequence[Delivery]) -> None:
+        """Starts runs; a codec that is slow must not keep the event loop for all of them."""
+        codec = self._state.codec
+        for delivery in deliveries:
+            self._executor.start(delivery, name)
+            if codec is not None and codec.is_slow:
+                await asyncio.sleep(0)
+                if name != self._state.name:  # fenced meanwhile: the others are others' to run
+                    return
 
     async def _read_ahead(self, name: str, queue: Stream, count: int) -> None:
         """After a full read the next is sent before these begin: the server works on it while their functions do.

@@ -184,7 +184,10 @@ class Lease:
         movement: Movement = "stuck" if verdict.fault else "moves"
         if self._state.stopping.is_set():
             movement = "resigns"
-        call = protocol.renew(self._state.keys, name, config.lease_ms, movement, seats=self._seats())
+        call = protocol.renew(
+            self._state.keys, name, config.lease_ms, movement,
+            seats=self._seats(), keep_dead_ms=config.retention.millis()[1],
+        )  # fmt: skip
         asked_at = monotonic()
         answer: Answer = self._transport.run([call])[0]
         if isinstance(answer, Renewed):

@@ -60,6 +60,7 @@ class Matcher:
             try:
                 if event.event.v == SEALED_FORMAT:
                     found.append(Matched(event, self._match_sealed(event.event_id, event.event, routes)))
+                    await self._state.give_way()
                 else:
                     found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:

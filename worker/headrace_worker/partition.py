@@ -6,16 +6,18 @@ Slots and executor are the worker's and shared by all its partitions. It must no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from headrace import HeadraceError
-from headrace.backoff import Backoff
+from headrace.backoff import RETRIED, Backoff
 from headrace.connect import AnyTransport
-from headrace_worker import protocol
+from headrace_worker import preflight, protocol
 from headrace_worker.delivery import Stream
 from headrace_worker.dispatcher import Dispatcher
 from headrace_worker.executor import Executor
 from headrace_worker.fetcher import Fetcher
+from headrace_worker.forgetter import Forgetter
 from headrace_worker.guard import describe, is_end
 from headrace_worker.hand import Hand
 from headrace_worker.last_life import LastLife
@@ -69,12 +71,13 @@ class Partition:
         self._lease = Lease(state, self.watch, self._on_lease_answer, self._wanted_seats, on_fault, on_turn)
         self._promoter = Promoter(state, self._lease.renew_now)
         self._rescuer = Rescuer(state)
+        self._forgetter = Forgetter(state)
         self._readers = (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader)
         self._settled_all = asyncio.Event()
         self._renaming: asyncio.Task[None] | None = None
         self._working: list[asyncio.Task[None]] = []
         self._settling: asyncio.Task[None] | None = None
-        self._is_closing = False
+        self._is_closing = self._is_new = False
         self._registering = Pulse("registration under a new name")
         self._registering.rest()
 
@@ -85,11 +88,15 @@ class Partition:
             "dispatcher": self._dispatcher,
             "promoter": self._promoter,
             "rescuer": self._rescuer,
+            "forgetter": self._forgetter,
         }
         self.watch.start([*(loop.pulse for loop in loops.values()), self._settler.pulse], self._registering)
         self._lease.start()
         self._working = [self._start(name, loop, self._state.stopping) for name, loop in loops.items()]
         self._settling = self._start("settler", self._settler, self._settled_all)
+        self._is_new = not self._state.is_registered.is_set()
+        if self._is_new:
+            self._renaming = self._state.guard.part("registration", self._arrive(), self._is_named)
 
     def _start(self, name: str, loop: Loop, over: asyncio.Event) -> asyncio.Task[None]:
         loop.pulse.name = name = self._name_of(name)
@@ -103,6 +110,7 @@ class Partition:
         self._lease.renew_now()
         self._hand.poke()
         self._rescuer.stop()
+        self._forgetter.stop()
         left = set(self._working)
         while left:
             for reader in self._readers:
@@ -113,6 +121,9 @@ class Partition:
 
     async def leave(self) -> None:
         """The last outcomes are recorded; what is still in this worker's hands goes back, and its name is forgotten."""
+        if not self._state.is_registered.is_set() and self._is_new:
+            await self._lease.stop()
+            return
         await self._end_settling()
         backoff = Backoff(_LAST_ATTEMPTS)
         for failures in range(1, backoff.attempts + 1):
@@ -165,6 +176,10 @@ class Partition:
             self._promoter.forget()
         self._dispatcher.note_version(answer.version)
         self._rescuer.tell(answer.dead, answer.lapsed)
+        if answer.fades:
+            self._forgetter.tell()
+        if answer.went_back and answer.is_leader:
+            self._promoter.set_back()
         state.renewed.set()
 
     def _drop_everything(self) -> None:
@@ -184,6 +199,32 @@ class Partition:
 
     def _is_named(self) -> bool:
         return self._state.is_registered.is_set() or self._state.stopping.is_set() or self._is_closing
+
+    async def _arrive(self) -> None:
+        """A partition that could not be reached at the start is taken on when it comes."""
+        state, backoff = self._state, Backoff(1)
+        failures, told = 0, ""
+        while not (state.stopping.is_set() or state.is_registered.is_set()):
+            self._registering.beat()
+            try:
+                await preflight.check(state)
+                await state.register()
+            except BaseException as exc:
+                if is_end(exc):
+                    raise
+                failures += 1
+                if not isinstance(exc, RETRIED) and str(exc) != told:
+                    told = str(exc)
+                    log.error(  # noqa: TRY400 - said without a traceback, once
+                        "partition can't be taken on yet", partition=state.keys.partition, error=describe(exc)
+                    )
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(state.stopping.wait(), backoff.delay_s(failures))
+        if state.is_registered.is_set():
+            self._is_new = False
+            log.info("partition is taken on", partition=state.keys.partition)
+            self._lease.renew_now()
+        self._registering.rest()
 
     async def _register_again(self) -> None:
         while not self._state.stopping.is_set():

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections.abc import Iterable
 
-from headrace import HeadraceError, LoginRefused, OutOfMemory, PermissionMissing, calls
+from headrace import HeadraceError, LoginRefused, OutOfMemory, PermissionMissing, UnsupportedServer, calls
 from headrace.calls import Call
 from headrace.checks import check_version
 from headrace.keys import Keys
@@ -26,10 +26,12 @@ log = get_logger("headrace.worker")
 async def check(state: WorkerState) -> None:
     """The worker can work on this server, or StartRefused says what to change."""
     await _check_server(state)
-    await _check_client_command(state)
+    await _check_client(state)
     await _check_keys(state)
     try:
         await _try_on_scratch_keys(state)
+    except UnsupportedServer as exc:
+        raise StartRefused(str(exc)) from exc
     except PermissionMissing as exc:
         raise StartRefused(f"the worker's user lacks a right: {exc}") from exc
     except OutOfMemory:
@@ -53,14 +55,13 @@ async def _check_server(state: WorkerState) -> None:
         )
 
 
-async def _check_client_command(state: WorkerState) -> None:
-    """The server has the command by which blocked reads are known and ended; a user who may not use it can do without.
-
-    Raises:
-        UnsupportedServer: it was taken away from the server.
-    """
+async def _check_client(state: WorkerState) -> None:
+    """The server has CLIENT: without it no loop could read, while a user without the right only stops more slowly."""
     with contextlib.suppress(PermissionMissing):
-        await state.commands.run([Call(("CLIENT", "ID"), int)])
+        try:
+            await state.commands.run([rights.try_client()])
+        except UnsupportedServer as exc:
+            raise StartRefused(str(exc)) from exc
 
 
 async def _check_keys(state: WorkerState) -> None:

@@ -43,6 +43,7 @@ class Promoter:
         self._ordered: dict[str, str] = {}
         self._is_full = False
         self._look_at = 0.0
+        self._went_back = False
         # Shorter than it takes until another leads: what the wait is ended by must not be lost with this worker.
         self._longest_read_s = max(state.config.lease_s * 2 / 3, _SHORTEST_READ_S)
         self.pulse = Pulse("promoter")
@@ -72,6 +73,10 @@ class Promoter:
         """What was known of `due` is not relied on any more: it is looked at anew."""
         self._ahead, self._look_at = None, 0.0
 
+    def set_back(self) -> None:
+        """The server's clock has gone back: runs that wait are to be due as much earlier, before anything else."""
+        self._went_back, self._look_at = True, 0.0
+
     async def _listen(self, wait_s: float) -> str | None:
         """Waits for the time, or until an earlier due time is set; returns what was heard."""
         longest_s = self._longest_read_s
@@ -83,6 +88,8 @@ class Promoter:
 
     async def _look(self) -> None:
         """Moves what is due; the next look is at the next due time."""
+        if self._went_back:
+            await self._set_back()
         now_ms = await self._promote_due()
         wait_s = _SEARCH_LEASES * self._state.config.lease_s
         if self._ahead:
@@ -90,6 +97,12 @@ class Promoter:
         if self._is_full:
             wait_s = max(wait_s, 0.5)
         self._look_at = monotonic() + wait_s
+
+    async def _set_back(self) -> None:
+        log.warning("the server's clock has gone back; leases and retries are set back with it")
+        while (await self._state.commands.run([protocol.set_back(self._state.keys, AHEAD)]))[0]:
+            self.pulse.beat()
+        self._went_back, self._ahead = False, None
 
     async def _promote_due(self) -> int:
         """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""

@@ -66,7 +66,7 @@ class Rehearsal:
         event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
         await self._ask(
             calls.divide(keys, 1),
-            protocol.renew(keys, _NAME, SCRATCH_MS, "moves", seats=1),
+            protocol.renew(keys, _NAME, SCRATCH_MS, "moves", seats=1, keep_dead_ms=SCRATCH_MS),
             calls.send(keys, event, "token"),
         )
         (entry,) = await self._ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
@@ -89,6 +89,8 @@ class Rehearsal:
             protocol.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]),
             protocol.listen_wake(keys, 0.001),
             protocol.promote(keys, [f"r:{_QUEUE}:{_NAME}:{_JOB}"], 1),
+            protocol.set_back(keys, 1),
+            protocol.forget(keys, [], _SHORT, 1),
         )
 
     async def _release(self, delivery: Delivery) -> None:
@@ -110,7 +112,7 @@ class Rehearsal:
     async def _rescue_and_leave(self) -> None:
         keys, queue = self._keys, self._queue
         await self._ask(
-            protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1),
+            protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
             protocol.unseat(keys, _NAME, 0),
             protocol.read_held(queue, _NAME, "", 1),
             protocol.read_consumers(queue),

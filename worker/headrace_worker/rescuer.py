@@ -106,7 +106,8 @@ class Rescuer:
 
     async def _mind_seat(self, name: str) -> None:
         """Events that the worker has read go back to their stream; then the seat goes."""
-        moved = await self._move(name, protocol.events_stream(self._state.keys), dead=False)
+        stream = protocol.events_stream(self._state.keys)
+        moved = await self._move(name, stream, self._state.app.name, dead=False)
         if moved > 0:
             log.warning("events taken from a worker whose event loop does not move", worker=name, events=moved)
         config = self._state.config
@@ -122,7 +123,7 @@ class Rescuer:
         streams = [protocol.events_stream(keys), *_queues_of(keys, facts.queues)]
         total = 0
         for stream in streams:
-            moved = await self._move(name, stream, dead=True)
+            moved = await self._move(name, stream, facts.app, dead=True)
             if moved in (_HOLDS, _QUIET):
                 return
             total += moved
@@ -133,13 +134,13 @@ class Rescuer:
         if forgotten:
             log.info("dead worker is forgotten", worker=name)
 
-    async def _move(self, name: str, stream: Stream, *, dead: bool) -> int:
+    async def _move(self, name: str, stream: Stream, app: str, *, dead: bool) -> int:
         """Moves everything that is in the worker's hands there; returns how much, or why nothing."""
         total, after = 0, ""
         while True:
             page = await self._held(name, stream, after)
             held = await self._describe(stream, page)
-            moved = await self._put_back(name, stream, held, dead=dead)
+            moved = await self._put_back(name, stream, held, app, dead=dead)
             self.pulse.beat()
             if moved in (_HOLDS, _QUIET):
                 return moved
@@ -148,11 +149,11 @@ class Rescuer:
                 return total
             after = page[-1]
 
-    async def _put_back(self, name: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool) -> int:
+    async def _put_back(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
         keys, after_ms = self._state.keys, self._state.config.look_again_ms
 
         def ask(part: Sequence[HeldEntry]) -> Call[int]:
-            return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms)
+            return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
         moved = await put_back(self._state, stream, held, ask)
         self._state.observer.rescued(stream, max(moved, 0))

@@ -18,7 +18,7 @@ def try_commands(keys: Keys) -> list[Call[object]]:
         ("SET", keys.leader, "x"), ("GET", keys.leader), ("INCR", keys.routes_version), ("TIME",),
         ("HSET", record, "n", 1, "x", 1), ("HGET", record, "n"), ("HMGET", record, "n"), ("HGETALL", record),
         ("HEXISTS", record, "n"), ("HINCRBY", record, "n", 1), ("HDEL", record, "x"),
-        ("PEXPIRE", record, 60_000), ("PERSIST", record), ("PUBLISH", keys.settled_channel("e"), ""),
+        ("PEXPIRE", record, 60_000), ("PERSIST", record), ("PTTL", record), ("PUBLISH", keys.settled_channel("e"), ""),
         ("SADD", queues, "x"), ("SCARD", queues), ("SMEMBERS", queues),
         ("ZADD", due, 1, "x"), ("ZCARD", due), ("ZSCORE", due, "x"), ("ZCOUNT", due, 0, 1), ("ZRANGE", due, 0, 0),
         ("ZRANGEBYSCORE", due, 0, 1), ("ZREM", due, "x"),
@@ -33,6 +33,11 @@ def try_commands(keys: Keys) -> list[Call[object]]:
     return [Call(command, _as_it_is) for command in commands]
 
 
+def try_client() -> Call[object]:
+    """Returns what asks a connection for its name, which each of a worker's asks when it opens."""
+    return Call(("CLIENT", "ID"), _as_it_is)
+
+
 def try_keys(keys: Sequence[str], channel: str) -> list[Call[object]]:
     """Returns, for each key in turn and then for the channel, a write that changes nothing: no such key has a TTL."""
     return [*(Call(("PERSIST", key), _as_it_is) for key in keys), Call(("PUBLISH", channel, ""), _as_it_is)]
@@ -42,8 +47,8 @@ def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[st
     """Returns all keys of a worker of that name: those of its app, its queues and an event that is named like it."""
     return [
         keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
-        keys.workers, keys.leader, keys.seats, keys.meta, keys.event(name), keys.worker(name), keys.bell(app),
-        keys.routes(app), keys.order(name), keys.turns(f"{app}/{name}", name),
+        keys.workers, keys.leader, keys.seats, keys.meta, keys.fading, keys.event(name), keys.worker(name),
+        keys.bell(app), keys.routes(app), keys.order(name), keys.turns(f"{app}/{name}", name),
         *(keys.queue(app, queue) for queue in queues),
     ]  # fmt: skip
 

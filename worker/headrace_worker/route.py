@@ -91,7 +91,8 @@ class Routes:
         Args:
             version: of the routes, read before the rest.
             stored: for each app, its hash: `s:<fingerprint>` subscriptions, `n:<fingerprint>` age,
-                `w:<worker>` fingerprint, `last` the fingerprint of the last worker that left.
+                `w:<worker>` fingerprint of one that lives, `d:<worker>` of one whose lease has ended, `last` the
+                fingerprint of the last worker that left.
 
         Raises:
             RoutesTooNew: an app's subscriptions need a newer release.
@@ -106,10 +107,12 @@ class Routes:
                     self._by_name.setdefault(name, []).append(candidate)
 
     def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[_Candidate]:
-        """Returns each job's route of the newest fingerprint with a live worker; if none lives, the last one."""
-        prints = {value for field, value in fields.items() if field.startswith(b"w:")}
+        """Returns each job's route of the newest fingerprint with a live worker; if none lives, of the last."""
+        prints = _prints_of(fields, b"w:")
         alive = bool(prints)
-        if not alive and b"last" in fields:
+        if not alive:
+            prints = _prints_of(fields, b"d:")
+        if not prints and b"last" in fields:
             prints = {fields[b"last"]}
         newest_first = sorted(prints, key=lambda each: _age_of(fields.get(b"n:" + each, b"")), reverse=True)
         jobs: dict[str, _Candidate] = {}
@@ -160,6 +163,10 @@ class Routes:
 
 
 _UNREAD: object = object()
+
+
+def _prints_of(fields: Mapping[bytes, bytes], kind: bytes) -> set[bytes]:
+    return {value for field, value in fields.items() if field.startswith(kind)}
 
 
 def _age_of(text: bytes) -> int:

@@ -25,6 +25,7 @@ from headrace_worker.observer import Observer
 from headrace_worker.protocol import Registration
 from headrace_worker.route import fingerprint_of, subscriptions_of
 from headrace_worker.safe_logging import get_logger
+from headrace_worker.timed_codec import TimedCodec
 
 log = get_logger("headrace.worker")
 
@@ -42,7 +43,8 @@ class WorkerState:
         guard: starts what goes on by itself.
         keys: those of the partition.
         name: new at each start and, for this partition, after each fencing.
-        seal: the app's codec at work here; None where it has none.
+        codec: the app's, timed; None where it has none.
+        seal: that codec at work here.
         observer: hears what happens.
         is_registered: set while the name has a lease, so that what is read under it can be rescued.
         has_seat: set while this worker may dispatch.
@@ -73,7 +75,8 @@ class WorkerState:
         self.keys = keys = partitions.all[partition]
         self.url = url
         self.config = config
-        self.seal = Seal.of(app.codec, keys.namespace)
+        self.codec = None if app.codec is None else TimedCodec(app.codec)
+        self.seal = Seal.of(self.codec, keys.namespace)
         self.name = new_name()
         self.observer = Observer()
         self._on_name = on_name
@@ -115,8 +118,6 @@ class WorkerState:
             self.is_registered.set()
 
     async def _check_partitions(self) -> None:
-        if self.keys is not self.partitions.first:
-            return
         call = calls.divide(self.keys, len(self.partitions))
         try:
             (count,) = await self.commands.run([call])
@@ -124,6 +125,11 @@ class WorkerState:
             log.warning("the namespace's number of partitions is not checked", error=str(exc))
         else:
             check_count(self.partitions, count)
+
+    async def give_way(self) -> None:
+        """Let the event loop turn after a call of a codec that took long: leases and answers must not wait for many."""
+        if self.codec is not None and self.codec.is_slow:
+            await asyncio.sleep(0)
 
     async def wait_for_lease(self) -> None:
         """Returns when the lease holds, as far as this worker can know, or when it stops.

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from headrace import ConfigurationError, HeadraceError
+from headrace import ConfigurationError, ConnectionFailed, HeadraceError, ServerNotReady
 from headrace.connect import AnyTransport, open_transport
 from headrace.settings import resolve, resolve_url
 from headrace_worker import preflight, protocol
@@ -111,10 +111,7 @@ class Worker:
         if self._is_stopping:
             self.stop()
         try:
-            for state in self._states:
-                await preflight.check(state)
-            for state in self._states:
-                await state.register()
+            await self._register()
             self._running = _Running(self._states, self._hurry, self._metrics, on_fault, on_turn)
             if self._stop_noted:
                 self.note_stop()
@@ -122,6 +119,29 @@ class Worker:
         finally:
             for state in self._states:
                 await asyncio.shield(state.commands.close())
+
+    async def _register(self) -> None:
+        """Each partition that can be reached has a lease; the others are taken on when they come.
+
+        Raises:
+            HeadraceError: as `run` does; an outage only where no partition can be reached.
+        """
+        away: dict[int, HeadraceError] = {}
+        for begin in (preflight.check, WorkerState.register):
+            for state in self._states:
+                if state.keys.partition in away:
+                    continue
+                try:
+                    await begin(state)
+                except (ConnectionFailed, ServerNotReady) as exc:
+                    away[state.keys.partition] = exc
+                    if len(away) == len(self._states):
+                        raise
+        if away:
+            log.warning(
+                "partitions can't be reached; the worker starts without them, and takes them on when they come",
+                partitions=sorted(away), error=str(next(iter(away.values()))),
+            )  # fmt: skip
 
     def stop(self) -> None:
         """No new runs are taken; those in hand have `grace_s` to end. To be called on the worker's event loop."""

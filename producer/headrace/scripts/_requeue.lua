@@ -36,6 +36,10 @@ local function put_back(stream, group, queue, lost, first_key, first_arg)
     end
   end
   local moved = 0
+  local denied = lacking(stream, 'XADD', 'XDEL', 'HSET')
+  if denied then
+    return denied
+  end
   redis.call('XACK', stream, group, '0-0')
   local refused = next(successors) and refusal(stream)
   if refused then

@@ -3,7 +3,8 @@
 -- KEYS[1]     stream  where the entry is
 -- KEYS[2]     stream  dead
 -- KEYS[3]     stream  runs
--- KEYS[4..]   hash    the record of the event that the entry names; none where it names none
+-- KEYS[4]     zset    fading
+-- KEYS[5..]   hash    the record of the event that the entry names; none where it names none
 -- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), the turns (list) of its key and job;
 --                     for an event with one the order (list) of the key
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
@@ -24,6 +25,8 @@
 -- It frees first, so a full server lets it pass. The record may be what is wrong, or another's: one of a foreign type,
 -- or that does not name this entry, is not touched, and the dead letter belongs to no run then.
 --@ include _time
+--@ include _rights
+--@ include _chunks
 --@ include _exhausted
 --@ include _room
 --@ include _list
@@ -32,11 +35,12 @@
 --@ include _turn
 local stream, dead, entry, id, job, turn = KEYS[1], KEYS[2], ARGV[9], ARGV[13], ARGV[14], ARGV[15]
 local nkeys = #KEYS - (turn == '' and 0 or job == '' and 1 or 3)
-local record, due, wake, turns = nkeys > 3 and KEYS[4], KEYS[nkeys + 1], KEYS[nkeys + 2], KEYS[nkeys + 3]
+local record, due, wake, turns = nkeys > 4 and KEYS[5], KEYS[nkeys + 1], KEYS[nkeys + 2], KEYS[nkeys + 3]
 local order = turn ~= '' and job == '' and KEYS[nkeys + 1]
 local now, reason, outcome = now_ms(), ARGV[10], ARGV[12]
 redis.call('XLEN', dead)
 redis.call('XLEN', KEYS[3])
+redis.call('ZCARD', KEYS[4])
 if turns then
   redis.call('ZCARD', due)
   redis.call('LLEN', wake)
@@ -65,6 +69,10 @@ local function is_event()
 end
 local is_undispatched = is_event()
 
+local denied = lacking(stream, 'XADD', 'XDEL', 'LREM', 'HSET', 'HINCRBY', 'PEXPIRE', 'DEL', 'LPOP', 'ZADD')
+if denied then
+  return denied
+end
 redis.call('XACK', stream, ARGV[8], '0-0')
 local refused = refusal(dead)
 if refused then
@@ -102,6 +110,7 @@ elseif is_undispatched then
 end
 if (is_run or is_undispatched) and open <= 0 then
   close(record, header, true, waited, id)
+  let_fade(KEYS[4])
 end
 if is_run then
   list(KEYS[3], ARGV[7], { id .. ':' .. job, 'f' })

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]     zset  due
 -- KEYS[2]     hash  the event's record
+-- KEYS[3]     zset  fading
 -- ARGV[1..5]  ms    retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text  the prefix of the channels that hear of settled events
 -- ARGV[7]     text  the event's id
@@ -14,6 +15,8 @@
 -- It frees first, so a full server lets it pass. The record comes before `due`: where a right is missing, no event is
 -- out of `due` that says that it will be delivered.
 --@ include _time
+--@ include _rights
+--@ include _chunks
 --@ include _close
 local due, record, id = KEYS[1], KEYS[2], ARGV[7]
 local stored = redis.call('HMGET', record, 'm', 'w')
@@ -31,10 +34,16 @@ end
 if delivered ~= '0' then
   return { 'delivered' }
 end
+local denied = lacking(due, 'HSET', 'PEXPIRE', 'DEL', 'ZADD')
+if denied then
+  return denied
+end
+redis.call('ZRANGE', KEYS[3], 0, 0)
 redis.call('ZREM', due, '')
 canceled = text(now_ms())
 header = token .. ' ' .. kind .. ' ' .. due_ms .. ' 0 ' .. canceled .. ' 0'
 redis.call('HSET', record, 'm', header)
 redis.call('ZREM', due, 'e:' .. id)
 close(record, header, false, stored[2], id)
+let_fade(KEYS[3])
 return { 'canceled', canceled }

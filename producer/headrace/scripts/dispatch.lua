@@ -2,7 +2,8 @@
 --
 -- KEYS[1]     stream  events
 -- KEYS[2]     int     routes:version
--- KEYS[3..]           two a job: its queue (stream), its app's bell (stream)
+-- KEYS[3]     zset    fading
+-- KEYS[4..]           two a job: its queue (stream), its app's bell (stream)
 -- KEYS[..]    hash    then the record of each event
 -- KEYS[..]    list    then, for each event with an ordering key: the key's order, and the turns of each of its jobs
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
@@ -29,6 +30,8 @@
 --
 -- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1 or there
 -- are no jobs: then it frees first.
+--@ include _time
+--@ include _rights
 --@ include _chunks
 --@ include _exhausted
 --@ include _room
@@ -56,8 +59,8 @@ local jobs = {}
 for j = 1, njobs do
   local name, queue_name = ARGV[12 + j * 2], ARGV[13 + j * 2]
   jobs[j] = {
-    queue = KEYS[1 + j * 2],
-    bell = KEYS[2 + j * 2],
+    queue = KEYS[2 + j * 2],
+    bell = KEYS[3 + j * 2],
     field = 'r:' .. name,
     id = string.match(name, '/(.*)$'),
     prefix = 'q 1 0 0 0 ' .. queue_name .. ' ',
@@ -65,8 +68,8 @@ for j = 1, njobs do
     queue_name = queue_name,
     name = name,
   }
-  redis.call('XLEN', KEYS[2 + j * 2])
-  if redis.call('XLEN', KEYS[1 + j * 2]) > 0 and free_first then
+  redis.call('XLEN', KEYS[3 + j * 2])
+  if redis.call('XLEN', KEYS[2 + j * 2]) > 0 and free_first then
     return { 'full' }
   end
 end
@@ -88,7 +91,7 @@ while a <= events_end do
   end
   a = last + 1
 end
-local nevents, first_record, stored = #entries, 2 + njobs * 2, {}
+local nevents, first_record, stored = #entries, 3 + njobs * 2, {}
 for i = 1, nevents do
   local found = redis.call('HMGET', KEYS[first_record + i], 'm', 'e', 'w')
   if not found[2] and string.sub(found[1] or ' -', -2) == ' -' then
@@ -97,6 +100,7 @@ for i = 1, nevents do
   stored[i] = found
 end
 redis.call('XLEN', events)
+redis.call('ZCARD', KEYS[3])
 
 -- An event with an ordering key goes when it is the first of its key that is not dispatched, or is listed nowhere.
 local lines, behind, ahead, known, k = {}, { 'behind' }, {}, {}, first_record + nevents
@@ -119,6 +123,10 @@ if #behind > 1 then
   return behind
 end
 
+local denied = lacking(events, 'XACK', 'XADD', 'XDEL', 'LREM', 'RPUSH', 'HSET', 'PEXPIRE', 'DEL', 'ZADD')
+if denied then
+  return denied
+end
 if free_first then
   redis.call('XACK', events, 'dispatch', '0-0')
 end
@@ -187,6 +195,7 @@ for i = 1, nevents do
     dispatched, runs = dispatched + 1, runs + open
   end
 end
+let_fade(KEYS[3])
 call_in_chunks('XDEL', events, entries)
 if free_first and runs > 0 then
   ring(bells)

@@ -1,6 +1,6 @@
 -- The namespace has as many partitions as it had before or, if it is used for the first time, as are given.
 --
--- KEYS[1]  hash   meta, of partition 0
+-- KEYS[1]  hash   meta, of any partition
 -- ARGV[1]  count  partitions
 --
 -- Returns  how many partitions there are

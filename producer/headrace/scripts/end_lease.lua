@@ -11,12 +11,17 @@
 -- Returns  0  when it had none, or is fenced already; nothing happened
 --
 -- It frees first, so a full server lets it pass.
+--@ include _rights
 local name = ARGV[1]
 if not redis.call('ZSCORE', KEYS[1], name) or redis.call('HEXISTS', KEYS[2], 'fenced') == 1 then
   return 0
 end
 local leader = string.match(redis.call('GET', KEYS[4]) or '', '^(%S+)')
 redis.call('LLEN', KEYS[5])
+local denied = lacking(KEYS[3], 'ZADD', 'DEL')
+if denied then
+  return denied
+end
 
 redis.call('ZREM', KEYS[3], name)
 if leader == name then

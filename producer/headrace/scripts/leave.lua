@@ -17,6 +17,8 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
+--@ include _chunks
 local name, dead = ARGV[1], ARGV[2] == '1'
 if dead then
   local look = redis.call('ZSCORE', KEYS[1], name)
@@ -41,14 +43,26 @@ redis.call('HEXISTS', KEYS[2], 'app')
 redis.call('ZCARD', KEYS[3])
 redis.call('GET', KEYS[6])
 local leads = string.match(redis.call('GET', KEYS[4]) or '', '^(%S+)') == name
-local fingerprint = redis.call('HGET', KEYS[5], 'w:' .. name)
-local others, same = 0, 0
+local prefix, fingerprint = 'w:', redis.call('HGET', KEYS[5], 'w:' .. name)
+if not fingerprint then
+  prefix, fingerprint = 'd:', redis.call('HGET', KEYS[5], 'd:' .. name)
+end
+-- Others of the app, living and dead, and those of them with the same subscriptions.
+local others, same, dead_fields = { ['w:'] = 0, ['d:'] = 0 }, { ['w:'] = 0, ['d:'] = 0 }, {}
 local fields = fingerprint and redis.call('HGETALL', KEYS[5]) or {}
 for i = 1, #fields, 2 do
-  if string.sub(fields[i], 1, 2) == 'w:' and fields[i] ~= 'w:' .. name then
-    others = others + 1
-    same = same + (fields[i + 1] == fingerprint and 1 or 0)
+  local kind = string.sub(fields[i], 1, 2)
+  if kind == 'd:' then
+    dead_fields[#dead_fields + 1] = fields[i]
   end
+  if others[kind] and fields[i] ~= prefix .. name then
+    others[kind] = others[kind] + 1
+    same[kind] = same[kind] + (fields[i + 1] == fingerprint and 1 or 0)
+  end
+end
+local denied = lacking(KEYS[7], 'ZREM', 'DEL', 'HDEL', 'HSET', 'INCR')
+if denied then
+  return denied
 end
 
 redis.call('ZREM', KEYS[1], name)
@@ -58,10 +72,15 @@ if leads then
   redis.call('DEL', KEYS[4])
 end
 if fingerprint then
-  redis.call('HDEL', KEYS[5], 'w:' .. name)
-  if others == 0 then
+  redis.call('HDEL', KEYS[5], prefix .. name)
+  if others['w:'] > 0 then
+    if prefix == 'w:' and same['w:'] == 0 then
+      redis.call('INCR', KEYS[6])
+    end
+  elseif prefix == 'w:' or others['d:'] == 0 then -- what it has stays in force, whatever the dead had
     redis.call('HSET', KEYS[5], 'last', fingerprint)
-  elseif same == 0 then
+    call_in_chunks('HDEL', KEYS[5], dead_fields)
+  elseif same['d:'] == 0 then
     redis.call('INCR', KEYS[6])
   end
 end

@@ -18,6 +18,7 @@
 -- What belongs into a stream that takes no entries is due again in ten seconds. An event adds first and is refused by a
 -- full server; a run frees first, so that what was begun can end.
 --@ include _time
+--@ include _rights
 --@ include _exhausted
 --@ include _room
 --@ include _ring
@@ -72,6 +73,12 @@ for i = 3, #ARGV, 2 do
       unordered[#unordered + 1] = item.key or ''
     end
   end
+end
+
+-- Looks for those ahead write nothing, and need no right to.
+local denied = #work > 0 and lacking(events, 'ZREM', 'ZADD', 'XADD', 'XDEL', 'HSET', 'RPUSH', 'LPOP', 'DEL')
+if denied then
+  return denied
 end
 
 local dropped, bells, looked, refusals, put_off = 0, {}, {}, {}, 0

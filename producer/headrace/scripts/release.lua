@@ -11,6 +11,7 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 --@ include _run
 --@ include _foreign
 --@ include _exhausted

@@ -6,28 +6,62 @@
 -- KEYS[4]  zset    seats
 -- KEYS[5]  hash    meta
 -- KEYS[6]  int     routes:version
+-- KEYS[7]  zset    fading
+-- KEYS[8]  stream  dead
 -- ARGV[1]  text    the worker's name
 -- ARGV[2]  ms      lease
 -- ARGV[3]  -1 to 1 1: its event loop moves; 0: it does not; -1: it stops, and gives up seat and leadership at once
 -- ARGV[4]  count   seats there are; 0: this worker wants none, and gives up the one it has
+-- ARGV[5]  ms      how long dead letters stay
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
--- Returns  {'held', leader, seat, version, next_ms, lapsed, dead, now}
+-- Returns  {'held', leader, seat, version, next_ms, lapsed, dead, now, fades, back}
 --          leader, seat: 1 when this worker has it; version of the routes; next_ms: until the next lease, seat or
 --          leadership ends that is not this worker's, or the quiet time after a gap; lapsed: workers whose seat has
---          ended, dead: whose lease has (both only for the leader, and none in the quiet time); the server's time in ms
+--          ended, dead: whose lease has (both only for the leader, and none in the quiet time); the server's time in ms;
+--          fades: 1 when contents or dead letters were kept long enough (only for the leader); back: 1 when runs are to
+--          be set back, as the clock has gone back
 --
 -- It frees first, so a full server lets it pass. Every call marks the time: after a gap of more than half a lease
 -- the time is quiet for one lease, in which nobody is rescued, so that the living renew first.
+-- So it is when the clock has gone back, as the last renewal is ahead of it: then all ends are set back by as much.
 --@ include _time
+--@ include _rights
+--@ include _chunks
 local name, lease, moves, seats, now = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), now_ms()
+local denied = lacking(KEYS[8], 'HSET', 'ZADD', 'SET', 'DEL')
+if denied then
+  return denied
+end
 redis.call('ZREM', KEYS[1], '')
-local last, quiet = unpack(redis.call('HMGET', KEYS[5], 'renewed', 'quiet'))
-local is_gap = last and now - tonumber(last) > lease / 2
-quiet = is_gap and now + lease or tonumber(quiet) or 0
+local last, quiet, back = unpack(redis.call('HMGET', KEYS[5], 'renewed', 'quiet', 'back'), 1, 3)
+last = tonumber(last)
+local is_gap, gone_back = last and now - last > lease / 2, last and last - now > 1000 and last - now
+quiet = (is_gap or gone_back) and now + lease or tonumber(quiet) or 0
 local fenced, known = unpack(redis.call('HMGET', KEYS[2], 'fenced', 'app'))
 local leader, leads_until = string.match(redis.call('GET', KEYS[3]) or '', '^(%S+) (%d+)$')
 leads_until = tonumber(leads_until) or 0
+
+-- An end that lies further ahead than this lease may have been granted before; one that is nearer costs a lease at most.
+local function set_back(key)
+  local moved = redis.call('ZRANGEBYSCORE', key, '(' .. text(now + lease), '+inf', 'WITHSCORES')
+  for i = 1, #moved, 2 do
+    moved[i], moved[i + 1] = text(moved[i + 1] - gone_back), moved[i]
+  end
+  call_in_chunks('ZADD', key, moved)
+end
+if gone_back then
+  redis.call('ZCARD', KEYS[4])
+  back = text(gone_back) .. ' ' .. text(last - lease)
+  redis.call('HSET', KEYS[5], 'renewed', text(now), 'back', back)
+  set_back(KEYS[1])
+  set_back(KEYS[4])
+  if leads_until > now + lease then
+    leads_until = leads_until - gone_back
+    redis.call('SET', KEYS[3], leader .. ' ' .. text(leads_until))
+  end
+end
+
 local may_lead = moves == '1' and (leader == name or leads_until <= now)
 local leads = may_lead or (moves == '0' and leader == name and leads_until > now)
 local seat = tonumber(redis.call('ZSCORE', KEYS[4], name) or 0)
@@ -37,7 +71,7 @@ local stands = moves == '-1' or seats == 0
 local sits = may_sit or (not stands and seat > now)
 local version = redis.call('GET', KEYS[6]) or '0'
 
-local next_at, lapsed, dead = now + lease, {}, {}
+local next_at, lapsed, dead, fades = now + lease, {}, {}, false
 local function sooner(at)
   if at > now then
     next_at = math.min(next_at, at)
@@ -59,11 +93,14 @@ if leads then
   look_at(KEYS[1], dead)
   look_at(KEYS[4], lapsed)
   sooner(quiet)
+  local too_old = text(math.max(now - tonumber(ARGV[5]), 0))
+  fades = redis.call('ZCOUNT', KEYS[7], '-inf', text(now)) > 0
+    or #redis.call('XRANGE', KEYS[8], '-', too_old, 'COUNT', 1) > 0
 else
   sooner(leads_until)
 end
 
-if is_gap then
+if is_gap or gone_back then
   redis.call('HSET', KEYS[5], 'quiet', text(quiet))
 end
 redis.call('HSET', KEYS[5], 'renewed', text(now))
@@ -81,4 +118,4 @@ if may_sit then
 elseif stands then
   redis.call('ZREM', KEYS[4], name)
 end
-return { 'held', leads and 1 or 0, sits and 1 or 0, version, next_at - now, lapsed, dead, now }
+return { 'held', leads and 1 or 0, sits and 1 or 0, version, next_at - now, lapsed, dead, now, fades and 1 or 0, back and 1 or 0 }

@@ -21,6 +21,7 @@
 --
 -- The time tells a call that is repeated, as its reply was lost, from another one: the run may have failed again since.
 -- It adds first, so a full server refuses it before anything is written.
+--@ include _rights
 --@ include _run
 --@ include _member
 --@ include _exhausted
@@ -71,6 +72,10 @@ if #KEYS > 4 then
   redis.call('XLEN', KEYS[2])
   -- One that is lost has the turn still.
   waits = redis.call('LLEN', KEYS[5]) > 0 and not is_open
+end
+local denied = lacking(KEYS[2], 'HSET', 'HINCRBY', 'RPUSH', 'PERSIST', 'XDEL')
+if denied then
+  return denied
 end
 if not waits then
   entry = redis.call('XADD', KEYS[2], '*', unpack(entry_fields))

@@ -5,7 +5,9 @@
 -- KEYS[3]   hash    meta
 -- KEYS[4]   stream  where the entries are
 -- KEYS[5]   stream  bell:<app>, or the same stream again
--- KEYS[6..] hash    the record of each entry's event; none for entries of `events`
+-- KEYS[6]   hash    routes:<app>
+-- KEYS[7]   int     routes:version
+-- KEYS[8..] hash    the record of each entry's event; none for entries of `events`
 -- ARGV[1]   text    the worker's name
 -- ARGV[2]   text    the stream's group
 -- ARGV[3]   0 or 1  1: the worker is dead, its name is fenced; 0: only its seat has run out
@@ -17,8 +19,10 @@
 -- Returns  -1     when its lease or seat holds; nothing happened
 -- Returns  -2     when the time is quiet after a gap; nothing happened
 --
+-- The subscriptions of a worker that is fenced count no more, unless nobody of its app lives.
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 --@ include _run
 --@ include _foreign
 --@ include _exhausted
@@ -36,7 +40,19 @@ if not (dies and fenced) then
     return -2
   end
 end
-local moved = put_back(KEYS[4], ARGV[2], ARGV[5], dies and 1 or 0, 6, 6)
+local denied = lacking(KEYS[4], 'ZREM', 'ZADD', 'HDEL', 'INCR')
+if denied then
+  return denied
+end
+redis.call('GET', KEYS[7])
+local fingerprint, is_last, is_only = redis.call('HGET', KEYS[6], 'w:' .. name), true, true
+local routes = dies and fingerprint and redis.call('HGETALL', KEYS[6]) or {}
+for i = 1, #routes, 2 do
+  if string.sub(routes[i], 1, 2) == 'w:' and routes[i] ~= 'w:' .. name then
+    is_last, is_only = false, is_only and routes[i + 1] ~= fingerprint
+  end
+end
+local moved = put_back(KEYS[4], ARGV[2], ARGV[5], dies and 1 or 0, 8, 6)
 if type(moved) == 'table' then
   return moved
 end
@@ -45,6 +61,16 @@ if dies and (moved > 0 or (not fenced and (ends or known))) then
   redis.call('ZREM', KEYS[1], '')
   redis.call('HSET', KEYS[2], 'fenced', text(now))
   redis.call('ZADD', KEYS[1], text(now + tonumber(ARGV[4])), name)
+  if fingerprint then
+    redis.call('HDEL', KEYS[6], 'w:' .. name)
+    redis.call('HSET', KEYS[6], 'd:' .. name, fingerprint)
+    if is_last then
+      redis.call('HSET', KEYS[6], 'last', fingerprint)
+    end
+    if is_only then
+      redis.call('INCR', KEYS[7])
+    end
+  end
 end
 if moved > 0 and KEYS[5] ~= KEYS[4] then
   ring({ [KEYS[5]] = true })

@@ -12,11 +12,16 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 --@ include _chunks
 --@ include _run
 --@ include _foreign
 local due, wake, now = KEYS[1], KEYS[2], now_ms()
 redis.call('LLEN', wake)
+local denied = lacking(KEYS[3], 'HSET', 'ZADD', 'XDEL')
+if denied then
+  return denied
+end
 local head = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 local missed, gone, earliest, foreign = {}, {}, nil, {}
 for i = 1, (#KEYS - 2) / 2 do

@@ -22,6 +22,7 @@
 -- It adds first, so a full server refuses it before anything is written. The record comes last: where a right is
 -- missing, none says of an event that is nowhere that it was sent.
 --@ include _time
+--@ include _rights
 --@ include _list
 local events, due, wake, recent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local call, inline, ordering_key = ARGV[1], tonumber(ARGV[3]), ARGV[4]
@@ -33,6 +34,10 @@ redis.call('LLEN', wake)
 redis.call('XLEN', recent)
 if order then
   redis.call('LLEN', order)
+end
+local denied = lacking(events, 'XADD', 'HSET', order and 'RPUSH' or nil)
+if denied then
+  return denied
 end
 local head = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 local known = {}

@@ -2,7 +2,8 @@
 --
 -- KEYS[1]     stream  runs
 -- KEYS[2]     stream  dead
--- KEYS[3..]   stream  the queues of the runs
+-- KEYS[3]     zset    fading
+-- KEYS[4..]   stream  the queues of the runs
 -- KEYS[..]    hash    then the record of each run's event
 -- KEYS[..]            then, if there are runs with an ordering key: due (zset), wake (list), and the turns (list) of
 --                     the key and job of each of them
@@ -27,6 +28,7 @@
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
+--@ include _rights
 --@ include _chunks
 --@ include _exhausted
 --@ include _list
@@ -39,13 +41,14 @@ local runs, dead, now = KEYS[1], KEYS[2], now_ms()
 redis.call('XLEN', runs)
 redis.call('XLEN', dead)
 local before_id, nqueues, njobs, nordered = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-for q = 3, 2 + nqueues do
+redis.call('ZCARD', KEYS[3])
+for q = 4, 3 + nqueues do
   redis.call('XLEN', KEYS[q])
 end
-local jobs, first_record, stored = {}, 2 + nqueues, {}
+local jobs, first_record, stored = {}, 3 + nqueues, {}
 for j = 1, njobs do
   local a = 10 + j * 3
-  jobs[j] = { name = ARGV[a], queue_name = ARGV[a + 1], queue = KEYS[2 + tonumber(ARGV[a + 2])] }
+  jobs[j] = { name = ARGV[a], queue_name = ARGV[a + 1], queue = KEYS[3 + tonumber(ARGV[a + 2])] }
 end
 local nruns, ends_end, turns, due, wake = #KEYS - first_record, #ARGV - nordered * 2, {}, nil, nil
 if nordered > 0 then
@@ -58,6 +61,11 @@ if nordered > 0 then
     redis.call('LINDEX', line, 0)
     turns[tonumber(ARGV[ends_end + o * 2 - 1])] = { line = line, key = ARGV[ends_end + o * 2] }
   end
+end
+
+local denied = lacking(KEYS[4], 'HSET', 'PEXPIRE', 'DEL', 'HINCRBY', 'XADD', 'XDEL', 'LPOP', 'ZADD')
+if denied then
+  return denied
 end
 
 -- Runs that ended alike share what their lines say before and after the entry.
@@ -152,6 +160,7 @@ for i = 1, nruns do
   end
 end
 
+let_fade(KEYS[3])
 for queue, of_queue in pairs(gone) do
   call_in_chunks('XDEL', queue, of_queue)
 end

@@ -114,7 +114,7 @@ class Stage:
 
     def _try_to_fence(self, name: str) -> bool:
         queue = protocol.queue_stream(self._keys, APP, "default")
-        rescue = protocol.rescue(self._keys, name, queue, [], dead=True, look_again_ms=CONFIG.look_again_ms)
+        rescue = protocol.rescue(self._keys, name, queue, [], dead=True, look_again_ms=CONFIG.look_again_ms, app=APP)
         self._transport.run([protocol.end_lease(self._keys, name), rescue])
         return bool(self._redis.hexists(self._keys.worker(name), "fenced"))
 

@@ -45,6 +45,7 @@ class Living:
         self.version = 0
         self.ages: dict[str, int] = {}
         self.subscribed: dict[str, str] = {}
+        self.fallen: dict[str, str] = {}
         self.last: str | None = None
 
     def register(self, worker: str, version: str) -> int:
@@ -55,13 +56,14 @@ class Living:
         elif version not in self.subscribed.values():
             self.version += 1
         self.subscribed[worker] = version
+        self.fallen = {name: each for name, each in self.fallen.items() if name in self.leases}
         self.known[worker] = Known()
         self.leases[worker] = self.now + LEASE
         return self.version
 
     def routes(self, name: str) -> list[tuple[str, str]]:
         """Returns the jobs that hear the name, each with its queue: of the newest version that a worker has."""
-        versions = set(self.subscribed.values()) or ({self.last} if self.last else set())
+        versions = set(self.subscribed.values()) or set(self.fallen.values()) or ({self.last} if self.last else set())
         jobs: dict[str, tuple[str, str]] = {}
         for version in sorted(versions, key=lambda each: -self.ages[each]):
             for job, subscription in JOBS[version].items():
@@ -138,9 +140,27 @@ class Living:
         if self.leads(worker):
             self.leader = None
         version = self.subscribed.pop(worker, None)
+        if version is not None:
+            if not self.subscribed:
+                self.last, self.fallen = version, {}
+            elif version not in self.subscribed.values():
+                self.version += 1
+            return
+        version = self.fallen.pop(worker, None)
+        if version is None or self.subscribed:
+            return
+        if not self.fallen:
+            self.last = version
+        elif version not in self.fallen.values():
+            self.version += 1
+
+    def fall(self, worker: str) -> None:
+        """A worker that is fenced is heard no more, unless nobody of the app lives."""
+        version = self.subscribed.pop(worker, None)
         if version is None:
             return
+        self.fallen[worker] = version
         if not self.subscribed:
             self.last = version
-        elif version not in self.subscribed.values():
+        if version not in self.subscribed.values():
             self.version += 1

@@ -42,6 +42,7 @@ from tests.properties.model.namespace import LOOK_AGAIN, QUEUES, Entry, Event, N
 
 _REASONS = {"s": "", "c": "", "f": "failed", "t": "timed_out", "i": "invalid_payload"}
 _UNKNOWN_SINCE = 7
+_KEEP_DEAD_MS = 100 * 366 * 86_400_000
 _POLICIES = (Policy(5, 20, 3, 10), Policy(0, 20, 3, 10), Policy(0, 0, 1, 1))
 
 WORKERS = st.integers(0, 3)
@@ -141,7 +142,9 @@ class Machine(RuleBasedStateMachine):
     @rule(worker=WORKERS, movement=st.sampled_from(["moves", "moves", "stuck", "resigns"]), seats=st.integers(0, 2))
     def renew(self, worker: int, movement: Any, seats: int) -> None:
         name = self.name(worker)
-        answer = self.ask(protocol.renew(self.keys, name, LEASE * HOUR_MS, movement, seats=seats))
+        answer = self.ask(
+            protocol.renew(self.keys, name, LEASE * HOUR_MS, movement, seats=seats, keep_dead_ms=_KEEP_DEAD_MS)
+        )
         expected = self.namespace.renew(name, movement, seats)
         if isinstance(answer, Fenced):
             assert expected is None
@@ -172,7 +175,9 @@ class Machine(RuleBasedStateMachine):
         assert len(ids) == len(entries)
         held = [self.held(stream, each, entry) for each, entry in zip(ids, entries, strict=True)]
         look_again_ms = LOOK_AGAIN * HOUR_MS
-        answer = self.ask(protocol.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms))
+        answer = self.ask(
+            protocol.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms, app="app")
+        )
         assert answer == self.namespace.rescue(name, stream, entries, dead=dead)
         return int(answer)
 

@@ -313,6 +313,7 @@ class Namespace(Living):
         if dead and (moved or (was_there and not was_fenced)):
             self.known.setdefault(worker, Known(has_app=False)).is_fenced = True
             self.leases[worker] = self.now + LOOK_AGAIN
+            self.fall(worker)
         return moved
 
     def leave(self, worker: str, *, dead: bool) -> bool:

@@ -135,6 +135,7 @@ def several_events(world: World) -> Step:
         "event:one r:app/job": run_line("q", "new-3"),
         "event:none m": header(runs="0"),
         "event:none ttl": "<now+2000s>",
+        "fading none": "<now+1000s>",
         "bell:app 1-0": None,
         "bell:app new-1": _RUNG,
     }
@@ -176,7 +177,11 @@ def the_largest_body_inside(world: World) -> Step:
 def no_match(world: World) -> Step:
     """An event that nothing matches is settled: its record ends after the sender's dedupe."""
     event = _seed_event(world)
-    changes = _acknowledged() | {"event:e1 m": header(runs="0"), "event:e1 ttl": "<now+2000s>"}
+    changes = _acknowledged() | {
+        "event:e1 m": header(runs="0"),
+        "event:e1 ttl": "<now+2000s>",
+        "fading e1": "<now+1000s>",
+    }
     return _dispatch(world, [Matched(event, [])], Dispatched(1, 0, 0), changes)
 
 
@@ -192,7 +197,11 @@ def no_match_of_an_id_by_the_client(world: World) -> Step:
 def no_match_of_a_derived_id(world: World) -> Step:
     """The record of an event whose id is derived is kept as long as failures are."""
     event = _seed_event(world, kind="d")
-    changes = _acknowledged() | {"event:e1 m": header(kind="d", runs="0"), "event:e1 ttl": "<now+5000s>"}
+    changes = _acknowledged() | {
+        "event:e1 m": header(kind="d", runs="0"),
+        "event:e1 ttl": "<now+5000s>",
+        "fading e1": "<now+1000s>",
+    }
     return _dispatch(world, [Matched(event, [])], Dispatched(1, 0, 0), changes)
 
 
@@ -203,6 +212,7 @@ def no_match_while_someone_waits(world: World) -> Step:
     changes = _acknowledged() | {
         "event:e1 m": header(runs="0"),
         "event:e1 ttl": "<now+2000s>",
+        "fading e1": "<now+1000s>",
         "published settled:e1": "",
     }
     return _dispatch(world, [Matched(event, [])], Dispatched(1, 0, 0), changes)
@@ -356,7 +366,11 @@ def free_first_into_a_queue_with_entries(world: World) -> Step:
 def free_first_without_a_match(world: World) -> Step:
     """On a full server an event that nothing matches is settled."""
     event = _seed_event(world)
-    changes = _acknowledged() | {"event:e1 m": header(runs="0"), "event:e1 ttl": "<now+2000s>"}
+    changes = _acknowledged() | {
+        "event:e1 m": header(runs="0"),
+        "event:e1 ttl": "<now+2000s>",
+        "fading e1": "<now+1000s>",
+    }
     return _dispatch(world, [Matched(event, [])], Dispatched(1, 0, 0), changes, free_first=True)
 
 
@@ -500,6 +514,7 @@ def an_event_out_of_other_hands(world: World) -> Step:
         "event:e1 r:app/job": run_line("q", "new-1"),
         "event:e2 m": header(runs="0"),
         "event:e2 ttl": "<now+2000s>",
+        "fading e2": "<now+1000s>",
         "bell:app new-1": _RUNG,
     }
     return _dispatch(world, batch, Dispatched(2, 1, 0), changes, full="refused")

@@ -159,3 +159,44 @@ def a_dead_worker_with_runs_in_hand(world: World) -> Step:
     _seed_worker(world, ends=PAST, fenced=True)
     seed_run(world, "5-0", "e1")
     return _keeps(world, dead=True)
+
+
+def _dies(world: World, fingerprint: str) -> Lines:
+    """The worker is fenced, and its part in the routes is that of a dead one; returns what goes with it."""
+    _seed_worker(world, fingerprint, ends=PAST, fenced=True)
+    world.seed("HDEL", "routes:app", "w:w1")
+    world.seed("HSET", "routes:app", "d:w1", fingerprint)
+    gone = {line: fact for line, fact in _FORGOTTEN_DEAD.items() if line != "routes:app w:w1"}
+    return gone | {"routes:app d:w1": None}
+
+
+@case
+def a_dead_worker_whose_subscriptions_count_no_more(world: World) -> Step:
+    """Where others of the app live the routes have changed when it was fenced, and do not again."""
+    return _forgets(world, _dies(world, "f1"), dead=True)
+
+
+@case
+def the_last_of_the_dead(world: World) -> Step:
+    """Where nobody of the app lives, the subscriptions of the dead worker that is forgotten last stay in force."""
+    gone = _dies(world, "f1")
+    world.seed("HDEL", "routes:app", "w:w0")
+    return _forgets(world, gone | {"routes:app last": "f1"}, dead=True)
+
+
+@case
+def one_of_the_dead(world: World) -> Step:
+    """Where nobody of the app lives, what the other dead had counts on without it."""
+    gone = _dies(world, "f1")
+    world.seed("HDEL", "routes:app", "w:w0")
+    world.seed("HSET", "routes:app", "d:w2", "f2")
+    return _forgets(world, gone | {"routes:version": "2"}, dead=True)
+
+
+@case
+def the_last_that_lives(world: World) -> Step:
+    """One that leaves in order as the last of its app leaves its own subscriptions in force, not those of the dead."""
+    _seed_worker(world, "f1")
+    world.seed("HDEL", "routes:app", "w:w0")
+    world.seed("HSET", "routes:app", "d:w2", "f2")
+    return _forgets(world, _FORGOTTEN | {"routes:app last": "f1", "routes:app d:w2": None})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from headrace_worker import protocol
 from headrace_worker.protocol import Fenced, Movement, Renewed
 from tests.scripts.cases.case import FUTURE, PAST, Step, case
 from tests.scripts.state import NOW, Changes, World
 
 _LEASE_MS = 60_000
+_KEEP_DEAD_MS = 100 * 366 * 86_400_000
 _HELD = "<now+60s>"
 _RENEWED: Changes = {"workers w1": _HELD, "meta renewed": NOW}
 
@@ -20,7 +23,9 @@ def _seed_worker(world: World, ends: int = FUTURE) -> None:
 def _renew(
     world: World, gives: Renewed | Fenced, changes: Changes, movement: Movement = "moves", seats: int = 8
 ) -> Step:
-    return Step(protocol.renew(world.keys, "w1", _LEASE_MS, movement, seats=seats), gives, changes)
+    return Step(
+        protocol.renew(world.keys, "w1", _LEASE_MS, movement, seats=seats, keep_dead_ms=_KEEP_DEAD_MS), gives, changes
+    )
 
 
 def _held(
@@ -252,3 +257,31 @@ def after_a_quiet_time(world: World) -> Step:
     world.seed("HSET", "meta", "renewed", world.now_ms() - 2_000, "quiet", PAST)
     changes: Changes = {**_RENEWED, "seats w1": _HELD, "leader": f"w1 {_HELD}"}
     return _renew(world, _held(leads=True, dead=["w9"]), changes)
+
+
+@case
+def contents_kept_long_enough(world: World) -> Step:
+    """The leader is told when contents have to go."""
+    _seed_leader(world)
+    world.seed("ZADD", "fading", PAST, "e1")
+    gives = msgspec.structs.replace(_held(leads=True), fades=True)
+    return _renew(world, gives, {**_RENEWED, "seats w1": _HELD, "leader": f"w1 {_HELD}"})
+
+
+@case
+def dead_letters_kept_long_enough(world: World) -> Step:
+    """So the leader is of dead letters."""
+    _seed_leader(world)
+    step = _renew(world, msgspec.structs.replace(_held(leads=True), fades=True), {})
+    call = protocol.renew(world.keys, "w1", _LEASE_MS, "moves", seats=8, keep_dead_ms=1_000)
+    changes: Changes = {**_RENEWED, "seats w1": _HELD, "leader": f"w1 {_HELD}"}
+    return msgspec.structs.replace(step, call=call, changes=changes)
+
+
+@case
+def runs_that_are_to_be_set_back(world: World) -> Step:
+    """As long as a clock's going back is not done with, each answer says so."""
+    _seed_leader(world)
+    world.seed("HSET", "meta", "back", f"3600000 {PAST}")
+    gives = msgspec.structs.replace(_held(leads=True), went_back=True)
+    return _renew(world, gives, {**_RENEWED, "seats w1": _HELD, "leader": f"w1 {_HELD}"})

@@ -52,7 +52,7 @@ def _back(state: str = "1 1 0 0 0") -> Lines:
 
 
 def _rescue(world: World, held: Sequence[HeldEntry], gives: int, changes: Changes) -> Step:
-    call = protocol.rescue(world.keys, "w1", queue(world), held, dead=True, look_again_ms=_LOOK_MS)
+    call = protocol.rescue(world.keys, "w1", queue(world), held, dead=True, look_again_ms=_LOOK_MS, app="app")
     return Step(call, gives, changes)
 
 
@@ -199,7 +199,7 @@ def events_of_a_dead_worker(world: World) -> Step:
     _seed_worker(world)
     held, changes = _seed_events(world)
     call = protocol.rescue(
-        world.keys, "w1", protocol.events_stream(world.keys), held, dead=True, look_again_ms=_LOOK_MS
+        world.keys, "w1", protocol.events_stream(world.keys), held, dead=True, look_again_ms=_LOOK_MS, app="app"
     )
     return Step(call, 2, _FENCED | changes)
 
@@ -220,7 +220,9 @@ def _seed_events(world: World) -> tuple[list[HeldEntry], Lines]:
 
 def _mind_seat(world: World, held: Sequence[HeldEntry], gives: int, changes: Changes) -> Step:
     stream = protocol.events_stream(world.keys)
-    return Step(protocol.rescue(world.keys, "w1", stream, held, dead=False, look_again_ms=_LOOK_MS), gives, changes)
+    return Step(
+        protocol.rescue(world.keys, "w1", stream, held, dead=False, look_again_ms=_LOOK_MS, app="app"), gives, changes
+    )
 
 
 @case
@@ -263,3 +265,35 @@ def a_seat_without_events(world: World) -> Step:
     _seed_worker(world, FUTURE)
     world.seed("ZADD", "seats", PAST, "w1")
     return _mind_seat(world, [], 0, {})
+
+
+def _seed_routes(world: World, fingerprint: str, *, is_alone: bool) -> None:
+    world.seed("HSET", "routes:app", f"n:{fingerprint}", 2, f"s:{fingerprint}", "subscriptions", "w:w1", fingerprint)
+    if is_alone:
+        world.seed("HDEL", "routes:app", "w:w0")
+
+
+@case
+def one_of_several_with_its_subscriptions(world: World) -> Step:
+    """While another worker has them, the routes do not change."""
+    _seed_worker(world)
+    _seed_routes(world, "f0", is_alone=False)
+    return _rescue(world, [], 0, _FENCED | {"routes:app w:w1": None, "routes:app d:w1": "f0"})
+
+
+@case
+def the_last_with_its_subscriptions(world: World) -> Step:
+    """Where others of the app live, its subscriptions count no more from now on."""
+    _seed_worker(world)
+    _seed_routes(world, "f1", is_alone=False)
+    gone: Lines = {"routes:app w:w1": None, "routes:app d:w1": "f1", "routes:version": "2"}
+    return _rescue(world, [], 0, _FENCED | gone)
+
+
+@case
+def the_last_of_its_app(world: World) -> Step:
+    """Where nobody of the app lives, what the dead had counts on: events go on to wait for its jobs."""
+    _seed_worker(world)
+    _seed_routes(world, "f1", is_alone=True)
+    gone: Lines = {"routes:app w:w1": None, "routes:app d:w1": "f1", "routes:app last": "f1", "routes:version": "2"}
+    return _rescue(world, [], 0, _FENCED | gone)

@@ -68,6 +68,10 @@ def _succeeded(ttl: str) -> Lines:
     return _gone() | {"event:e1 r:app/job": _line("s", "5-0"), "runs new-1": {"e1:app/job": "s"}, "event:e1 ttl": ttl}
 
 
+_FADES: Lines = {"fading e1": "<now+1000s>"}
+"""Its contents go after the retention, long before its id may be used again."""
+
+
 def _dead(reason: str, run: str = "e1:app/job", error: str = "output") -> dict[str, str]:
     return {"run": run, "reason": reason, "error": error}
 
@@ -92,14 +96,14 @@ def success(world: World) -> Step:
 def success_of_an_id_by_the_sender(world: World) -> Step:
     """The record of an event whose id the sender gave stays for its dedupe, if that is longer."""
     run = _seed_only_run(world, "s")
-    return _settle(world, [_ends(run)], [], _succeeded("<now+2000s>"))
+    return _settle(world, [_ends(run)], [], _succeeded("<now+2000s>") | _FADES)
 
 
 @case
 def success_of_a_derived_id(world: World) -> Step:
     """The record of an event whose id is derived is kept as long as failures are."""
     run = _seed_only_run(world, "d")
-    return _settle(world, [_ends(run)], [], _succeeded("<now+5000s>"))
+    return _settle(world, [_ends(run)], [], _succeeded("<now+5000s>") | _FADES)
 
 
 @case

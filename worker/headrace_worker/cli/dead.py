@@ -87,6 +87,8 @@ def retry(
 ) -> None:
     """Queue runs again from attempt 1; ID is that of a dead letter or of its run, or of one whose entry was deleted.
 
+    With --all and --job the oldest come first, so that runs of an ordering key keep their order.
+
     Exit code 1: one of them could not be queued; the others are.
 
     \b

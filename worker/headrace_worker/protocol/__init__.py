@@ -25,8 +25,10 @@ from headrace_worker.protocol.due import (
     member_of,
     promote,
     set_aside_due,
+    set_back,
     turns_of,
 )
+from headrace_worker.protocol.forgetting import Forgotten, forget
 from headrace_worker.protocol.living import (
     Fenced,
     Movement,
@@ -82,6 +84,7 @@ __all__ = [
     "DueMember",
     "EventsBehind",
     "Fenced",
+    "Forgotten",
     "HeldEntry",
     "Matched",
     "Movement",
@@ -103,6 +106,7 @@ __all__ = [
     "end_lease",
     "event_of",
     "events_stream",
+    "forget",
     "held_entry",
     "leave",
     "leave_order",
@@ -133,6 +137,7 @@ __all__ = [
     "retry",
     "ring_bell",
     "set_aside_due",
+    "set_back",
     "settle",
     "started",
     "take",

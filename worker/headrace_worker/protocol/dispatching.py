@@ -56,7 +56,7 @@ def dispatch(
         free_first: one event only, for a full server.
     """
     places: dict[str, int] = {}
-    names: list[str] = [keys.events, keys.routes_version]
+    names: list[str] = [keys.events, keys.routes_version, keys.fading]
     jobs: list[Argument] = []
     matches: dict[str, int] = {}
     alike: list[tuple[int, list[EventEntry]]] = []

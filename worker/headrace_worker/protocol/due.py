@@ -146,6 +146,11 @@ def _read_promoted(reply: list[Any]) -> Promoted:
     return Promoted(now_ms, moved, dropped, ahead, foreign, as_fields(told))
 
 
+def set_back(keys: Keys, count: int) -> Call[int]:
+    """Sets a part of the runs that wait back by as much as the server's clock has gone back; 0 when none is left."""
+    return script_call("set_back", (keys.due, keys.meta), (count,), int)
+
+
 def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
     """Waits until an earlier due time is set or a lease was ended by hand, or for the time."""
 

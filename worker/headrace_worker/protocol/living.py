@@ -19,6 +19,8 @@ class Renewed(msgspec.Struct, frozen=True):
         lapsed: workers whose seat has ended; only told to the leader.
         dead: workers whose lease has ended; only told to the leader.
         now_ms: the server's time.
+        fades: contents or dead letters were kept long enough; only told to the leader.
+        went_back: runs are to be set back, as the server's clock has gone back.
     """
 
     is_leader: bool
@@ -28,6 +30,8 @@ class Renewed(msgspec.Struct, frozen=True):
     lapsed: list[str]
     dead: list[str]
     now_ms: int
+    fades: bool = False
+    went_back: bool = False
 
 
 class Fenced(msgspec.Struct, frozen=True):
@@ -38,21 +42,26 @@ Movement = Literal["moves", "stuck", "resigns"]
 _MOVEMENT: dict[Movement, int] = {"moves": 1, "stuck": 0, "resigns": -1}
 
 
-def renew(keys: Keys, worker: str, lease_ms: int, movement: Movement, *, seats: int) -> Call[Renewed | Fenced]:
+def renew(
+    keys: Keys, worker: str, lease_ms: int, movement: Movement, *, seats: int, keep_dead_ms: int
+) -> Call[Renewed | Fenced]:  # fmt: skip
     """Holds the worker's lease on; its seat and the leadership too while its event loop moves.
 
     Args:
         movement: `stuck` lets seat and leadership run out, `resigns` gives them up at once.
         seats: how many seats there are; 0: this worker wants none.
+        keep_dead_ms: how long dead letters stay.
     """
-    names = (keys.workers, keys.worker(worker), keys.leader, keys.seats, keys.meta, keys.routes_version)
-    return script_call("renew", names, (worker, lease_ms, _MOVEMENT[movement], seats), _read_renewed)
+    names = [keys.workers, keys.worker(worker), keys.leader, keys.seats, keys.meta, keys.routes_version]
+    names += [keys.fading, keys.dead]
+    argv = (worker, lease_ms, _MOVEMENT[movement], seats, keep_dead_ms)
+    return script_call("renew", names, argv, _read_renewed)
 
 
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, seat, version, next_ms, lapsed, dead, now_ms = reply
+    _, leader, seat, version, next_ms, lapsed, dead, now_ms, fades, back = reply
     return Renewed(
         leader == 1,
         seat == 1,
@@ -61,6 +70,8 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
         [as_text(name) for name in lapsed],
         [as_text(name) for name in dead],
         int(now_ms),
+        fades == 1,
+        back == 1,
     )
 
 

@@ -96,12 +96,17 @@ def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument
     return [each.record for each in held if each.record], argv
 
 
-def rescue(
-    keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int
+def rescue(  # noqa: PLR0913 - whose, where, what and how
+    keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int, app: str
 ) -> Call[int]:  # fmt: skip
-    """Fences a dead worker (or, if not `dead`, minds a lapsed seat) and puts its entries back; see the script."""
+    """Fences a dead worker (or, if not `dead`, minds a lapsed seat) and puts its entries back; see the script.
+
+    Args:
+        app: the worker's, whose routes a dead worker leaves.
+    """
     records, entries = _held_arguments(held)
-    names = [keys.workers if dead else keys.seats, keys.worker(worker), keys.meta, stream.key, stream.bell, *records]
+    names = [keys.workers if dead else keys.seats, keys.worker(worker), keys.meta, stream.key, stream.bell]
+    names += [keys.routes(app), keys.routes_version, *records]
     argv = (worker, stream.group, int(dead), look_again_ms, stream.name, *entries)
     return script_call("rescue", names, argv, int)
 

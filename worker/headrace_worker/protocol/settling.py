@@ -95,7 +95,7 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
     records = [keys.event(runs[at].delivery.event_id) for at in order]
     ordered = [place for place, at in enumerate(order, 1) if runs[at].delivery.ordering_key]
     head = (*policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues), len(places), len(ordered))
-    names = [keys.runs, keys.dead, *queues, *records]
+    names = [keys.runs, keys.dead, keys.fading, *queues, *records]
     if ordered:
         in_turn = [runs[order[place - 1]].delivery for place in ordered]
         names += (keys.due, keys.wake, *(keys.turns(each.job, each.ordering_key) for each in in_turn))
@@ -137,7 +137,7 @@ def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Ca
 
 def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Call[int]:
     """Sets an entry that can't be handled aside in `dead`, as it is; the run or event that it was for ends with it."""
-    names = [keys.dead, keys.runs]
+    names = [keys.dead, keys.runs, keys.fading]
     if bad.event_id:
         names.append(keys.event(bad.event_id))
     turn = ""

@@ -27,7 +27,7 @@ demo: $(VENV)/.demo  ## Run the demonstration: real webhooks through real jobs, 
 
 .PHONY: test
 test: $(VENV)/.dev  ## Run all tests but the slow ones; more with ARGS, as in: make test ARGS="-k filters"
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -n 3 -m "not slow" $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev  ## Run the tests that `make test` leaves out: longer outages, more load, more kills

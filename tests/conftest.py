@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis as redis_py
 import structlog
@@ -37,6 +38,8 @@ _PROCESSES = pytest.StashKey[Processes]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.register_profile("headrace", deadline=None)  # no timing decides a test
+    hypothesis.settings.load_profile("headrace")
     config.addinivalue_line("markers", "leaves_records: the test deliberately leaves records that nothing will close")
     config.addinivalue_line("markers", "not_on(*servers, reason): what the test holds is not true on these servers")
     config.addinivalue_line("markers", "uses_server: set by itself for each test that asks for a server")

@@ -449,10 +449,6 @@ def test_a_wrong_call_is_exit_code_2_and_one_line(headrace: Headrace, args: list
         ("x = 1\n1 / 0\n", ["line 2", "ZeroDivisionError"]),
         ("raise SystemExit(0)\n", ["SystemExit(0)"]),
         ("from headrace_worker import App\napp = App('not a name')\n", ["line 2", "not a name"]),
-        (
-            "from headrace_worker import App\napp = App('a')\n",
-            ["app 'a' has no jobs; is the module that defines them imported?", "dispatch_only=True"],
-        ),
     ],
     ids=repr,
 )
@@ -467,6 +463,19 @@ def test_what_is_wrong_inside_a_module_is_said_with_its_line(
     result = headrace("worker", f"{name}:app")
     fails(result, 2, name, *parts)
     assert "there is no module" not in result.stderr
+
+
+def test_an_app_without_jobs_is_refused(headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log says so too, as it may be all that is kept of a container that has ended."""
+    (tmp_path / "jobless.py").write_text("from headrace_worker import App\napp = App('a')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = headrace("worker", "jobless:app")
+    warning, refusal = result.stderr.splitlines()
+    assert (json.loads(warning)["level"], json.loads(warning)["app"]) == ("warning", "a")
+    assert result.exit_code == 2
+    assert "app 'a' has no jobs; is the module that defines them imported?" in refusal
+    assert "dispatch_only=True" in refusal
 
 
 def test_a_module_of_another_name_is_said_to_be_another(

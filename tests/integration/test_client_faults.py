@@ -318,15 +318,6 @@ def test_a_missing_right_is_said_and_the_event_can_be_sent_once_it_is_there(
     assert admin.exists(Keys("prod").due if options else Keys("prod").events)
 
 
-def test_the_index_is_nothing_that_an_event_depends_on(kind: Kind, own: EmbeddedServer, admin: redis_py.Redis) -> None:
-    """Where only the list of what was sent can't be written, the event is there all the same."""
-    admin.execute_command("ACL", "SETUSER", "web", "on", ">secret", "~*", "+@all", "-xadd")
-    with open_client(kind, own.url.replace("unix://", "unix://web:secret@"), namespace="prod") as client:
-        sent = client.send_event(Event("a"), deliver_after=60)
-        assert client.get_event(sent.id).status == "delayed"
-    assert (admin.zcard(Keys("prod").due), admin.exists(Keys("prod").recent)) == (1, 0)
-
-
 def test_a_user_needs_no_right_to_ask_for_the_version(kind: Kind, own: EmbeddedServer, admin: redis_py.Redis) -> None:
     """Whoever may not is not refused for it."""
     admin.execute_command("ACL", "SETUSER", "web", "on", ">secret", "~headrace:{prod:0}:*", "+@all", "-info")

@@ -53,7 +53,7 @@ def run(meeting: Meeting, options: Sequence[str]) -> Result:
     report.unlink(missing_ok=True)
     began = time.monotonic()
     code = subprocess.run(
-        [python, "-m", "pytest", "-q", "-n", "2", "-m", _MARKS[meeting.scope], f"--junitxml={report}", *options],
+        [python, "-m", "pytest", "-q", "-n", "3", "-m", _MARKS[meeting.scope], f"--junitxml={report}", *options],
         cwd=ROOT,
         env={**os.environ, "HEADRACE_TEST_SERVER": str(binary)},
         check=False,

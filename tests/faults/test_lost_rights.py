@@ -71,6 +71,7 @@ def _ends_of(record: EventRecord) -> dict[str, str]:
     return {run.job.partition("/")[2]: run.status for run in record.runs}
 
 
+@pytest.mark.not_on("redis-6.2", reason="its scripts can't ask for rights before they write")
 @pytest.mark.parametrize("rights", [_RIGHTS[place::3] for place in range(3)], ids=["first", "second", "third"])
 async def test_no_right_that_is_lost_loses_a_run(make_scene: Callable[..., Scene], rights: Sequence[str]) -> None:
     """Whichever is missing for a moment, every event has all its runs, and no ordering key is held."""

@@ -227,6 +227,7 @@ class _Tokens:
 
     def __init__(self, was: _Dump, now: _Dump) -> None:
         self._first, self._last = was.time_ms - _SLACK_MS, now.time_ms + _SLACK_MS
+        self._ends: dict[str, int] = {}
         self._new: dict[str, dict[str, str]] = {}
         for stream in now.keys:
             known = set(was.entries(stream))
@@ -240,8 +241,10 @@ class _Tokens:
             return f"<now{lowest // 1000:+d}s>" if lowest else NOW
         return str(millis)
 
-    def end(self, millis: int) -> str:
-        """Returns the end of a key, which no server tells to the millisecond."""
+    def end(self, name: str, millis: int) -> str:
+        """Returns the end of a key, which no server tells to the millisecond: one that is hardly another is the same."""
+        if abs(millis - self._ends.setdefault(name, millis)) <= _SLACK_MS:
+            millis = self._ends[name]
         token = self.moment(millis)
         return token if token.startswith("<") else str(round(millis, -3))
 
@@ -296,7 +299,7 @@ def _flat(dump: _Dump, tokens: _Tokens) -> State:
     state: State = {}
     for name, key in dump.keys.items():
         if key.ttl >= 0:
-            state[f"{name} ttl"] = tokens.end(dump.time_ms + key.ttl)
+            state[f"{name} ttl"] = tokens.end(name, dump.time_ms + key.ttl)
         state.update(_facts(name, key, tokens))
     return state
 

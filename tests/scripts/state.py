@@ -242,7 +242,7 @@ class _Tokens:
         return str(millis)
 
     def end(self, name: str, millis: int) -> str:
-        """Returns the end of a key, which no server tells to the millisecond: one that is hardly another is the same."""
+        """Returns the end of a key, which no server tells to the millisecond: one that hardly differs is the same."""
         if abs(millis - self._ends.setdefault(name, millis)) <= _SLACK_MS:
             millis = self._ends[name]
         token = self.moment(millis)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from headrace_worker.signals import SAME_WISH_S
@@ -110,11 +110,35 @@ class Process:
         self._process.send_signal(signal.SIGCONT)
 
     def reap(self) -> None:
-        """Ends what is left of the process and of its group."""
+        """Ends what is left of the process, of its group, and of processes that it has started in groups of their own.
+
+        A supervisor's would stop in order otherwise, and write to the server of the next test meanwhile.
+        """
+        below = list(_below(self.pid))
         # An empty group is not found; macOS says that it is not permitted.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        for pid in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(_lives, below)), 10, what=f"the end of what {self.name} has started")
+
+
+def _below(pid: int) -> Iterator[int]:
+    """Yields the processes that a process has started, and theirs; none where the system does not say."""
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                yield child
+                yield from _below(child)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Processes:

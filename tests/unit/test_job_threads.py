@@ -154,11 +154,12 @@ async def test_interruptions_at_any_moment_lose_no_call(threads: JobThreads) -> 
 async def test_threads_end_with_their_pool() -> None:
     """Idle ones at once, and those that execute after that."""
     threads, gate = JobThreads(Guard()), threading.Event()
-    before = threading.active_count()
+    others = set(threading.enumerate())  # of earlier tests; they may end meanwhile
     busy = threads.call(gate.wait)
     await threads.call(lambda: 1).outcome
+    assert len(set(threading.enumerate()) - others) == 2
     threads.close()
-    await await_until(lambda: threading.active_count() == before + 1)
+    await await_until(lambda: len(set(threading.enumerate()) - others) == 1)
     gate.set()
     await busy.outcome
-    await await_until(lambda: threading.active_count() == before)
+    await await_until(lambda: not set(threading.enumerate()) - others)

@@ -67,6 +67,19 @@ async def test_an_outage_is_told_once_and_so_is_its_end(run: Any) -> None:
     assert loop.recovered == faults
 
 
+async def test_the_server_is_not_blamed_where_the_event_loop_stood_still() -> None:
+    """What the server itself has answered is its own."""
+    loop = _Scripted(ConnectionFailed("timed out"), ServerNotReady("LOADING", "loading"), None)
+    with capture_logs() as lines:
+        await run_loop("scripted", loop, loop.over.is_set, loop.over, lambda: 9.04)
+    assert lines[0]["event"] == "event loop stood still, so a call to the server ran out of time; trying again"
+    assert lines[0]["stood_s"] == 9.0
+    loop = _Scripted(ServerNotReady("LOADING", "loading"), None)
+    with capture_logs() as lines:
+        await run_loop("scripted", loop, loop.over.is_set, loop.over, lambda: 9.04)
+    assert lines[0]["event"] == "server can't be used, waiting"
+
+
 async def test_the_same_refusal_is_told_once_and_another_one_again(run: Any) -> None:
     """A refusal that lasts does not fill the log."""
     same, other = [ServerError("no") for _ in range(50)], ServerError("neither")

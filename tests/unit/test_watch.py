@@ -74,6 +74,23 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> _Scene:
     return _Scene(clock)
 
 
+async def test_a_standstill_of_the_event_loop_is_remembered_for_a_while(scene: _Scene) -> None:
+    """As long as a call may take that was on its way then; what is shorter than a second says nothing."""
+    assert scene.watch.stood_lately_s == 0
+    scene.clock.now += LEASE_S / 12 + 0.9
+    scene.watch._mark_movement()
+    assert scene.watch.stood_lately_s == 0
+    scene.clock.now += LEASE_S / 12 + 3
+    assert scene.watch.stood_lately_s == pytest.approx(3)
+    scene.watch._mark_movement()
+    for _ in range(10):
+        scene.clock.now += 1
+        scene.watch._moved_at = scene.clock.now
+        assert scene.watch.stood_lately_s == pytest.approx(3)
+    scene.clock.now = scene.watch._moved_at = scene.clock.now + 10
+    assert scene.watch.stood_lately_s == 0
+
+
 # what is as it should be
 
 

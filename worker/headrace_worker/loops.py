@@ -47,13 +47,16 @@ async def wait_either(first: asyncio.Event, second: asyncio.Event) -> None:
                 wait.cancel()
 
 
-async def run_loop(name: str, loop: Loop, is_over: Callable[[], bool], over: asyncio.Event) -> None:
+async def run_loop(
+    name: str, loop: Loop, is_over: Callable[[], bool], over: asyncio.Event, stood_s: Callable[[], float] = float
+) -> None:
     """Ticks until `is_over`. A failure is logged once, then waited out with jitter for as long as it stays the same.
 
     Args:
         over: set when a wait between failures shall end early.
+        stood_s: for how many seconds the event loop stood still lately; 0 if it did not.
     """
-    failures = _Failures(name, loop, over)
+    failures = _Failures(name, loop, over, stood_s)
     while not is_over():
         try:
             await loop.tick()
@@ -69,10 +72,11 @@ async def run_loop(name: str, loop: Loop, is_over: Callable[[], bool], over: asy
 class _Failures:
     """What becomes of the failures of one loop. Nothing that happens here ends the loop."""
 
-    def __init__(self, name: str, loop: Loop, over: asyncio.Event) -> None:
+    def __init__(self, name: str, loop: Loop, over: asyncio.Event, stood_s: Callable[[], float]) -> None:
         self._name = name
         self._loop = loop
         self._over = over
+        self._stood_s = stood_s
         self._count = 0
         self._known = ""
 
@@ -107,7 +111,12 @@ class _Failures:
             self._log(exc)
 
     def _log(self, exc: BaseException) -> None:
-        if isinstance(exc, _OUTAGE):
+        if isinstance(exc, ConnectionFailed) and (stood_s := self._stood_s()):
+            log.warning(
+                "event loop stood still, so a call to the server ran out of time; trying again",
+                loop=self._name, stood_s=round(stood_s, 1), error=str(exc),
+            )  # fmt: skip
+        elif isinstance(exc, _OUTAGE):
             log.warning("server can't be used, waiting", loop=self._name, error=str(exc))
         elif isinstance(exc, HeadraceError):
             log.error("loop failed, trying again", loop=self._name, error=str(exc), failures=self._count)

@@ -100,7 +100,8 @@ class Partition:
 
     def _start(self, name: str, loop: Loop, over: asyncio.Event) -> asyncio.Task[None]:
         loop.pulse.name = name = self._name_of(name)
-        return self._state.guard.part(name, run_loop(name, loop, over.is_set, over), self._may_end(over))
+        work = run_loop(name, loop, over.is_set, over, lambda: self.watch.stood_lately_s)
+        return self._state.guard.part(name, work, self._may_end(over))
 
     def _may_end(self, over: asyncio.Event) -> Callable[[], bool]:
         return lambda: over.is_set() or self._is_closing

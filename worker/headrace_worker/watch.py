@@ -29,6 +29,8 @@ _LONGEST_CALL_S = CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S + 1
 _STOP_MARGIN_S = 15.0
 """How long a stop may take beyond the grace: cancellations, last outcomes, a silent server."""
 _STACK_LINES = 16
+_NOTABLE_STAND_S = 1.0
+"""A call to the server that runs out of time beside such a standstill of the event loop is not blamed on the server."""
 _REAL_WAIT_S = 5.0
 """After such a wait a loop that had failed before begins anew; it is longer than any pause between failures."""
 
@@ -155,6 +157,7 @@ class Watch:
         self._always = Pulse()
         self._always.rest()
         self._moved_at = self._steady_since = monotonic()
+        self._stood_s, self._stood_until = 0.0, -inf
         self._stop_at = inf
         self._lost: Held | None = None
         self._is_over = False
@@ -188,6 +191,14 @@ class Watch:
     def moves(self) -> bool:
         """Whether the event loop has turned within the last third of a lease."""
         return monotonic() - self._moved_at < self._config.lease_s / 3
+
+    @property
+    def stood_lately_s(self) -> float:
+        """For how long the event loop stood still at a time within the length of a call to a silent server; else 0."""
+        now = monotonic()
+        if (stands_s := now - self._moved_at - self._mark_every_s) > _NOTABLE_STAND_S:
+            return stands_s
+        return self._stood_s if now - self._stood_until < _LONGEST_CALL_S else 0.0
 
     def judge(self, renewed_since: float | None) -> Verdict:
         """Return what is wrong with the worker, if anything is.
@@ -258,10 +269,17 @@ class Watch:
         fault = f"every slot is taken by a function that does not end, for {stood_s:.1f} s after its run did"
         return Verdict(fault, stood_s > self._config.stall_limit_s)
 
+    @property
+    def _mark_every_s(self) -> float:
+        return self._config.lease_s / 12
+
     def _mark_movement(self) -> None:
-        self._moved_at = monotonic()
+        now = monotonic()
+        if (stood_s := now - self._moved_at - self._mark_every_s) > _NOTABLE_STAND_S:
+            self._stood_s, self._stood_until = stood_s, now
+        self._moved_at = now
         if not self._is_over:
-            self._guard.later(self._config.lease_s / 12, self._mark_movement)
+            self._guard.later(self._mark_every_s, self._mark_movement)
 
     def _blocking_run(self) -> Held | None:
         """Return the run whose code the event loop is in, as far as that is known."""

@@ -1,10 +1,8 @@
-"""How long to wait between attempts, and after which errors there is another one."""
+"""How long to wait between attempts."""
 
 from __future__ import annotations
 
 import random
-
-from headrace.errors import ConnectionFailed, ServerNotReady
 
 
 class Backoff:
@@ -16,7 +14,3 @@ class Backoff:
     def delay_s(self, failures: int) -> float:
         """Returns how long to wait after so many failures in a row."""
         return min(1.0, 0.05 * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
-
-
-RETRIED = (ConnectionFailed, ServerNotReady)
-"""What is waited through: the server is away, or says that it can't at the moment."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace import calls
-from headrace.backoff import RETRIED
-from headrace.errors import ConfigurationError, HeadraceError, OutOfMemory, PermissionMissing, UnsupportedServer
+from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, OutOfMemory, PermissionMissing, UnsupportedServer
 from headrace.keys import Keys
 from headrace.listings import Plan
 from headrace.partitions import Partitions
@@ -23,11 +22,11 @@ def check_server(partitions: Partitions) -> Plan[bool]:
     who may not ask is not refused for it.
     """
     info, *counts = yield [calls.server_info(), *(calls.divide(keys, len(partitions)) for keys in _asked(partitions))]
-    known = [count for count in counts if not isinstance(count, RETRIED)]
+    known = [count for count in counts if not isinstance(count, OUTAGE)]
     if not known:
         raise counts[0]
     for answer in (info, *known):
-        if isinstance(answer, HeadraceError) and not isinstance(answer, (PermissionMissing, OutOfMemory, *RETRIED)):
+        if isinstance(answer, HeadraceError) and not isinstance(answer, (PermissionMissing, OutOfMemory, *OUTAGE)):
             raise answer
     if not isinstance(info, HeadraceError):
         check_version(info)

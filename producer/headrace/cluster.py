@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from headrace.backoff import RETRIED, Backoff
+from headrace.backoff import Backoff
 from headrace.calls import Call, as_text
-from headrace.errors import ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
+from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
 from headrace.faults import Redirected
 from headrace.slots import ANY, slots_of
 from headrace.urls import Target
@@ -162,7 +162,7 @@ class Cluster:
 
 def _without_map(node: str, reply: HeadraceError) -> HeadraceError:
     """Returns why a node has told nothing, or raises it where no other node need be asked."""
-    if isinstance(reply, RETRIED):
+    if isinstance(reply, OUTAGE):
         return reply
     if "cluster support disabled" in str(reply):
         raise UnsupportedServer(f"{node} is no node of a Redis Cluster; name it by redis:// instead") from reply
@@ -250,7 +250,7 @@ def _to_repeat(slots: list[int], replies: list[Any]) -> list[int]:
     broken: set[int] = set()
     found = []
     for place, (slot, reply) in enumerate(zip(slots, replies, strict=True)):
-        if isinstance(reply, RETRIED) or slot in broken:
+        if isinstance(reply, OUTAGE) or slot in broken:
             broken.add(slot)
             found.append(place)
     return found
@@ -262,7 +262,7 @@ def _attempt(
     """The calls of these places have been tried once, and redirections followed; their replies are in their places."""
     try:
         yield from cluster.look()
-    except RETRIED as exc:
+    except OUTAGE as exc:
         for place in left:
             replies[place] = exc
         return

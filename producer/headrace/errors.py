@@ -219,6 +219,10 @@ class ServerNotReady(ServerError):
         super().__init__(message)
 
 
+OUTAGE = (ConnectionFailed, ServerNotReady)
+"""What is waited through: the server is away, or says that it can't at the moment."""
+
+
 class OutOfMemory(ServerError):
     """The server is at its `maxmemory` and took nothing of the call, except what `sent` holds."""
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headrace import operations, outgoing
-from headrace.backoff import RETRIED, Backoff
+from headrace.backoff import Backoff
 from headrace.calls import Retention
-from headrace.errors import ConfigurationError, InvalidEvent
+from headrace.errors import OUTAGE, ConfigurationError, InvalidEvent
 from headrace.event import Event, SentEvent
 from headrace.faults import translate
 from headrace.keys import check_name
@@ -145,7 +145,7 @@ class Settings:
     def _delay_s(self, exc: Exception, failures: int) -> float:
         """Returns how long to wait after a failure, or raises it if it is the last."""
         error = translate(exc)
-        if failures >= self._attempts or not isinstance(error, RETRIED):
+        if failures >= self._attempts or not isinstance(error, OUTAGE):
             raise error from exc
         return Backoff(self._attempts).delay_s(failures)
 

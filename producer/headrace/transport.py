@@ -18,9 +18,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
-from headrace.backoff import RETRIED, Backoff
+from headrace.backoff import Backoff
 from headrace.calls import Call
-from headrace.errors import CallError, ServerNotReady
+from headrace.errors import OUTAGE, CallError, ServerNotReady
 from headrace.faults import translate
 from headrace.loop_connections import ConnectionSets
 from headrace.pool import PoolMaker, reply_timeout_of
@@ -73,7 +73,7 @@ class Transport:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, RETRIED) or failures >= self._backoff.attempts:
+                if not isinstance(exc, OUTAGE) or failures >= self._backoff.attempts:
                     raise
                 time.sleep(self._backoff.delay_s(failures))
             else:
@@ -223,7 +223,7 @@ class AsyncTransport:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, RETRIED) or failures >= self._backoff.attempts:
+                if not isinstance(exc, OUTAGE) or failures >= self._backoff.attempts:
                     raise
                 await asyncio.sleep(self._backoff.delay_s(failures))
             else:

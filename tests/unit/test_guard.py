@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from headrace_worker import guard as guards
-from headrace_worker.context import current_run
+from headrace_worker.current_run import current_run
 from headrace_worker.delivery import Delivery
 from headrace_worker.guard import Guard, is_end, lasting_task, own_task, run_task
 from tests.support.waiting import await_until

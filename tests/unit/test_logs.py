@@ -18,7 +18,8 @@ import structlog
 
 from headrace.keys import Keys
 from headrace_worker import logs, safe_logging
-from headrace_worker.context import IO, Sender, current_run
+from headrace_worker.context import IO, Sender
+from headrace_worker.current_run import current_run
 from headrace_worker.delivery import decode_delivery
 from headrace_worker.protocol import queue_stream
 

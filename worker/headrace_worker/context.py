@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -14,17 +13,8 @@ from headrace import AsyncClient, Client, Event, InvalidEvent, PayloadCodec, Sen
 from headrace.event import DEFAULT_SOURCE
 from headrace.ids import derived_event_id
 from headrace.outgoing import SendOptions, as_event
-from headrace_worker.delivery import Delivery
+from headrace_worker.current_run import ids_here
 from headrace_worker.guarded_logger import guarded_logger
-
-current_run: ContextVar[Delivery | None] = ContextVar("headrace_run", default=None)
-"""The run that executes here; its ids stand on every log line of it."""
-
-
-def ids_here() -> dict[str, str]:
-    """Returns the ids of the run that executes here; none outside of one."""
-    delivery = current_run.get()
-    return delivery.ids if delivery is not None else {}
 
 
 class RunInfo(msgspec.Struct, frozen=True):

@@ -20,7 +20,8 @@ from headrace.connect import AnyTransport
 from headrace_worker import opening
 from headrace_worker import outcome as outcomes
 from headrace_worker.clock import monotonic
-from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender, current_run
+from headrace_worker.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender
+from headrace_worker.current_run import current_run
 from headrace_worker.delivery import Delivery
 from headrace_worker.forks import fork
 from headrace_worker.guard import run_task

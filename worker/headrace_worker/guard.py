@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from headrace_worker.context import current_run
+from headrace_worker.current_run import current_run
 from headrace_worker.safe_logging import get_logger
 
 log = get_logger("headrace.worker")

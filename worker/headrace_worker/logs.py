@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import structlog
 
-from headrace_worker.context import ids_here
+from headrace_worker.current_run import ids_here
 from headrace_worker.guarded_logger import guarded
 from headrace_worker.log_values import add_exception, as_json, shown
 from headrace_worker.log_writer import Writer, open_writer, use_writer

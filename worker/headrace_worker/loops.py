@@ -8,7 +8,8 @@ import random
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from headrace import ConnectionFailed, HeadraceError, ServerNotReady
+from headrace import ConnectionFailed, HeadraceError
+from headrace.errors import OUTAGE
 from headrace_worker.guard import describe, is_end, own_task
 from headrace_worker.safe_logging import get_logger
 from headrace_worker.watch import Pulse
@@ -17,7 +18,6 @@ log = get_logger("headrace.loop")
 
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
-_OUTAGE = (ConnectionFailed, ServerNotReady)
 
 
 class Loop(Protocol):
@@ -116,7 +116,7 @@ class _Failures:
                 "event loop stood still, so a call to the server ran out of time; trying again",
                 loop=self._name, stood_s=round(stood_s, 1), error=str(exc),
             )  # fmt: skip
-        elif isinstance(exc, _OUTAGE):
+        elif isinstance(exc, OUTAGE):
             log.warning("server can't be used, waiting", loop=self._name, error=str(exc))
         elif isinstance(exc, HeadraceError):
             log.error("loop failed, trying again", loop=self._name, error=str(exc), failures=self._count)
@@ -133,7 +133,7 @@ class _Failures:
 
 def _kind_of(exc: BaseException) -> str:
     """Returns what two failures have in common that need to be told only once."""
-    return "outage" if isinstance(exc, _OUTAGE) else f"{type(exc).__name__}: {exc}"
+    return "outage" if isinstance(exc, OUTAGE) else f"{type(exc).__name__}: {exc}"
 
 
 async def _recover(name: str, loop: Loop, exc: BaseException) -> None:

@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Callable
 
 from headrace import HeadraceError
-from headrace.backoff import RETRIED, Backoff
+from headrace.backoff import Backoff
 from headrace.connect import AnyTransport
+from headrace.errors import OUTAGE
 from headrace_worker import preflight, protocol
 from headrace_worker.delivery import Stream
 from headrace_worker.dispatcher import Dispatcher
@@ -214,7 +215,7 @@ class Partition:
                 if is_end(exc):
                     raise
                 failures += 1
-                if not isinstance(exc, RETRIED) and str(exc) != told:
+                if not isinstance(exc, OUTAGE) and str(exc) != told:
                     told = str(exc)
                     log.error(  # noqa: TRY400 - said without a traceback, once
                         "partition can't be taken on yet", partition=state.keys.partition, error=describe(exc)

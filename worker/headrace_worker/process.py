@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NoReturn, TypeVar
 
 from headrace_worker.clock import monotonic
-from headrace_worker.context import current_run
+from headrace_worker.current_run import current_run
 from headrace_worker.forks import fork
 from headrace_worker.guard import Guard, describe, lasting_task
 from headrace_worker.job_threads import JobThreads, NoThread

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady, UndecodableEvent
+from headrace import HeadraceError, ServerError, ServerNotReady, UndecodableEvent
 from headrace.calls import Call
+from headrace.errors import OUTAGE
 from headrace.keys import Keys
 from headrace_worker import protocol
 from headrace_worker.clock import monotonic
@@ -77,7 +78,7 @@ class Rescuer:
             self.pulse.beat()
             try:
                 await rescue(name)
-            except (ConnectionFailed, ServerNotReady):
+            except OUTAGE:
                 raise
             except HeadraceError as exc:
                 failure = exc

@@ -20,7 +20,7 @@ from headrace import ConnectionFailed, ServerError
 from headrace.pool import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
-from headrace_worker.context import current_run
+from headrace_worker.current_run import current_run
 from headrace_worker.guard import Guard
 from headrace_worker.hand import Hand, Held
 

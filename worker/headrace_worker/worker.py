@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from headrace import ConfigurationError, ConnectionFailed, HeadraceError, ServerNotReady
+from headrace import ConfigurationError, HeadraceError
 from headrace.connect import AnyTransport, open_transport
+from headrace.errors import OUTAGE
 from headrace.settings import resolve, resolve_url
 from headrace_worker import preflight, protocol
 from headrace_worker.app import App
@@ -133,7 +134,7 @@ class Worker:
                     continue
                 try:
                     await begin(state)
-                except (ConnectionFailed, ServerNotReady) as exc:
+                except OUTAGE as exc:
                     away[state.keys.partition] = exc
                     if len(away) == len(self._states):
                         raise

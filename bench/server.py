@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import redis
 
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 
 _STEADY_S = 3.0
 

@@ -23,10 +23,10 @@ import pytest
 import redis as redis_py
 import structlog
 
-from headrace_worker import safe_logging
-from headrace_worker.embedded import EmbeddedServer
-from headrace_worker.log_writer import LOSSES
-from headrace_worker.server_binary import find_binary
+from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.dev.server_binary import find_binary
+from headrace_worker.logs import logger
+from headrace_worker.logs.writer import LOSSES
 from tests.support.leaks import find_foreign_keys, find_leaks
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy
@@ -98,7 +98,7 @@ def _logs_are_as_they_were() -> Iterator[None]:
     """A test that configures logging does so for itself alone, and gets no lines of the test before it."""
     reports = logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook
     yield
-    safe_logging.flush(5)
+    logger.flush(5)
     LOSSES.told = LOSSES.lines
     structlog.reset_defaults()
     logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook = reports

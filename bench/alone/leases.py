@@ -6,11 +6,11 @@ import sys
 import time
 
 from bench.side import url
-from headrace.keys import Keys
-from headrace.transport import Transport
+from headrace.formats.keys import Keys
+from headrace.transport.single import Transport
 from headrace_worker import App, protocol
+from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 from headrace_worker.protocol import Registration
-from headrace_worker.route import fingerprint_of, subscriptions_of
 
 LEASE_MS = 15_000
 

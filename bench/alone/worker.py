@@ -19,8 +19,8 @@ from bench.side import Payload, url
 from bench.tally import Tally
 from headrace import Retention
 from headrace_worker import App, Worker, WorkerConfig, event_trigger
-from headrace_worker.metrics import Metrics
-from headrace_worker.process import run_as_process
+from headrace_worker.metrics.prometheus import Metrics
+from headrace_worker.process.process import run_as_process
 
 HANG = "bench.hang"
 

@@ -9,7 +9,7 @@ from bench.side import Payload, Sender, url
 from bench.tally import Tally
 from headrace import Client, Event
 from headrace_worker import App, Worker, WorkerConfig, event_trigger
-from headrace_worker.process import run_as_process
+from headrace_worker.process.process import run_as_process
 
 PACKAGES = ("headrace", "redis", "hiredis", "msgspec")
 SETTINGS = "concurrency=1000; records kept (default)"

@@ -1,7 +1,7 @@
 """Headrace's client: sends events to jobs over Redis or Valkey, and asks what became of them."""
 
 from headrace.async_client import AsyncClient
-from headrace.calls import Retention
+from headrace.calls.commands import Retention
 from headrace.client import Client
 from headrace.errors import (
     CallBroken,
@@ -30,7 +30,8 @@ from headrace.errors import (
     UnsupportedServer,
     WaitTimeout,
 )
-from headrace.event import (
+from headrace.formats.seal import PayloadCodec, Sealed
+from headrace.model.event import (
     DamagedEntry,
     DeadEntry,
     DeadPage,
@@ -41,7 +42,6 @@ from headrace.event import (
     RunRecord,
     SentEvent,
 )
-from headrace.seal import PayloadCodec, Sealed
 
 __all__ = [
     "AsyncClient",

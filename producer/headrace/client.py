@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from headrace import operations
-from headrace.checks import check_server
+from headrace.base import Settings
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import HeadraceError, WaitTimeout
-from headrace.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
-from headrace.operations import Plan
-from headrace.outgoing import SendOptions
-from headrace.settings import Settings
+from headrace.formats.outgoing import SendOptions
+from headrace.model.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
+from headrace.plans import operations
+from headrace.plans.checks import check_server
+from headrace.plans.operations import Plan
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from headrace.cluster_transport import AsyncClusterTransport, ClusterTransport
-from headrace.transport import AsyncTransport, Transport
-from headrace.urls import read_url
+from headrace.cluster.transport import AsyncClusterTransport, ClusterTransport
+from headrace.transport.single import AsyncTransport, Transport
+from headrace.transport.urls import read_url
 
 AnyTransport = Transport | ClusterTransport
 AnyAsyncTransport = AsyncTransport | AsyncClusterTransport

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.server import Server
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 
 
 @pytest.fixture(scope="module")

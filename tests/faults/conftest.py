@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.faults.scene import Scene
 from tests.support.processes import Processes
 from tests.support.release import FIRST_RELEASE, Release, unpack_last_release, unpack_release

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from headrace_worker import App, Worker, WorkerConfig, logs
+from headrace_worker import App, Worker, WorkerConfig
+from headrace_worker.process import log_setup
 from tests.faults.apps import APPS
 
 
@@ -28,5 +29,5 @@ async def work(app: App, on_name: Callable[[str], None] | None = None, **more: A
 
 
 if __name__ == "__main__":
-    logs.configure("json")
+    log_setup.configure("json")
     asyncio.run(work(APPS[sys.argv[1]](Path(os.environ["HEADRACE_FAULTS_FOLDER"]))))

@@ -13,12 +13,12 @@ import msgspec
 import redis as redis_py
 
 from headrace import Client, Event, EventRecord, RunRecord
-from headrace.partitions import Partitions
-from headrace.transport import Transport
+from headrace.formats.partitions import Partitions
+from headrace.transport.single import Transport
 from headrace_worker import App, Worker, WorkerConfig, protocol
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.app.routes import fingerprint_of, subscriptions_of
+from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.protocol import Registration
-from headrace_worker.route import fingerprint_of, subscriptions_of
 from tests.faults.apps import APPS, gate_path
 from tests.faults.calls import CallLog
 from tests.support.leaks import find_leaks

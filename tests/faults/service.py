@@ -12,9 +12,9 @@ import msgspec
 import redis as redis_py
 
 from headrace import Client, Event, EventNotFound, EventRecord, SentEvent
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from headrace_worker import WorkerConfig
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.faults.calls import CallLog
 from tests.support.processes import Process, Processes
 from tests.support.sentinels import Watched

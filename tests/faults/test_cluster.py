@@ -12,10 +12,10 @@ from typing import Any, Self
 import pytest
 
 from headrace import AsyncClient, Client, Event, ServerError, UnsupportedServer
-from headrace.partitions import Partitions
-from headrace.slots import slot_of
+from headrace.cluster.slots import slot_of
+from headrace.formats.partitions import Partitions
 from headrace_worker import IO, App, Context, Retry, event_trigger
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.cluster import Cluster, Node
 from tests.support.tls import Authority
 from tests.support.waiting import await_until, wait_until

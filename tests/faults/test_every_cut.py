@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from headrace import AsyncClient, Client, Event, ServerError
-from headrace.ids import derived_event_id
+from headrace.model.ids import derived_event_id
 from headrace_worker import IO, Abort, App, Context, PlainIO, Retry, Worker, WorkerConfig, event_trigger
 from tests.faults.apps import wait_at_gate
 from tests.faults.cuts import PLACES, ChosenCut, Place, each_nth, once_a_kind

@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event, HeadraceError, SentEvent, ServerNotReady
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from tests.faults.service import ATTEMPTS, NAMESPACE, UNREACHED, Sender, Service
 from tests.support.processes import Process, Processes
 from tests.support.sentinels import Watched

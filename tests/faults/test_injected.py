@@ -14,11 +14,11 @@ from tests.faults.inside.series import lives_by_place, play_all, short_series
 _ROOMS = 11
 _AT_ONCE = 8
 _FOUND = (
-    Case("executor:Executor.end_all", BY_NAME["error-once"]),
-    Case("guard:Guard.part", BY_NAME["memory-once"]),
-    Case("watch:Watch.judge", BY_NAME["base-always"]),
-    Case("dispatcher:Dispatcher._send", BY_NAME["error-always"]),
-    Case("hand:Hand.release", BY_NAME["memory-once"], "troubled"),
+    Case("run.executor:Executor.end_all", BY_NAME["error-once"]),
+    Case("tasks.guard:Guard.part", BY_NAME["memory-once"]),
+    Case("membership.watch:Watch.judge", BY_NAME["base-always"]),
+    Case("dispatch.dispatcher:Dispatcher._send", BY_NAME["error-always"]),
+    Case("membership.in_flight:Hand.release", BY_NAME["memory-once"], "troubled"),
 )
 """Faults that have broken the promise before."""
 
@@ -27,7 +27,7 @@ _FOUND = (
 def test_a_fault_inside_a_worker_is_survived_or_ends_it(tmp_path: Path, server_binary: Path) -> None:
     """A place in each of a dozen modules, and those that have broken the promise before; `make inject` plays all."""
     reached = lives_by_place(tmp_path, server_binary, lives=("quiet",))
-    assert {"lease:Lease._turn", "executor:Executor._run", "settler:Settler.tick"} <= reached.keys()
+    assert {"membership.lease:Lease._turn", "run.executor:Executor._run", "run.settler:Settler.tick"} <= reached.keys()
     results = play_all([*short_series(reached, _ROOMS), *_FOUND], tmp_path, _AT_ONCE, server_binary)
     print(table(results), *map(line, results), sep="\n")
     assert sum(result.is_struck for result in results) >= _ROOMS

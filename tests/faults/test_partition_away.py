@@ -12,9 +12,9 @@ from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from headrace import Client, Event, HeadraceError, ServerNotReady
-from headrace.partitions import Partitions
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, event_trigger
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.cluster import Node
 from tests.support.ports import is_free
 from tests.support.waiting import await_until

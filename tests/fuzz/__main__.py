@@ -16,12 +16,14 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["headrace", "headrace_worker"]):
-    from headrace import RunError, UndecodableEvent, codec, pages, records
-    from headrace.keys import Keys
+    from headrace import RunError, UndecodableEvent
+    from headrace.calls import listing
+    from headrace.formats import codec, records
+    from headrace.formats.keys import Keys
     from headrace_worker import App, event_trigger, protocol
-    from headrace_worker.delivery import decode_delivery, decode_event_entry, named_by
-    from headrace_worker.filters import compile_filter
-    from headrace_worker.route import Routes, RoutesTooNew, subscriptions_of
+    from headrace_worker.app.filters import compile_filter
+    from headrace_worker.app.routes import Routes, RoutesTooNew, subscriptions_of
+    from headrace_worker.protocol.delivery import decode_delivery, decode_event_entry, named_by
 
 _KEYS = Keys("fuzz")
 _QUEUE = protocol.queue_stream(_KEYS, "app", "default")
@@ -64,7 +66,7 @@ def _due(data: bytes) -> None:
 
 
 def _dead(data: bytes) -> None:
-    pages.read_dead(_KEYS, None, 1).read([[_ID, _fields(data, [b"run", b"reason", b"error", b"raw.x"])]])
+    listing.read_dead(_KEYS, None, 1).read([[_ID, _fields(data, [b"run", b"reason", b"error", b"raw.x"])]])
 
 
 def _routes(data: bytes) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from headrace import Client
-from headrace.keys import Keys
-from headrace_worker.embedded import EmbeddedServer
+from headrace.formats.keys import Keys
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind
 from tests.support.workers import Place
 

@@ -8,7 +8,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, DeadEntry, Event
-from headrace.codec import encode_event
+from headrace.formats.codec import encode_event
 from headrace_worker import Abort, App, Retry, event_trigger
 from tests.support.waiting import await_until
 from tests.support.workers import Place

@@ -9,11 +9,11 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
-from headrace.calls import Call
-from headrace.partitions import Partitions
+from headrace.calls.commands import Call
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
-from headrace_worker.bodies import MAX_BODIES_BYTES, read_bodies
-from headrace_worker.state import WorkerState
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.streams.bodies import MAX_BODIES_BYTES, read_bodies
 
 
 async def test_they_are_read_in_groups_of_at_most_8_mb(

@@ -396,7 +396,7 @@ def test_no_url_says_what_to_set(headrace: Headrace, args: list[str]) -> None:
 
 def test_a_server_that_is_not_there_is_exit_code_1(headrace: Headrace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The line says that it can't be reached."""
-    monkeypatch.setattr("headrace.backoff.Backoff.delay_s", lambda *_: 0.001)
+    monkeypatch.setattr("headrace.transport.backoff.Backoff.delay_s", lambda *_: 0.001)
     fails(headrace("runs", "list", "--url", "unix:///nonexistent/server.sock"), 1, "can't be reached")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from headrace import Client, Event
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.sentinels import NAME, Liar
 from tests.support.waiting import wait_until
 

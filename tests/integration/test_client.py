@@ -22,9 +22,9 @@ from headrace import (
     RunError,
     RunNotFound,
     RunNotRetryable,
-    codec,
 )
-from headrace.keys import Keys
+from headrace.formats import codec
+from headrace.formats.keys import Keys
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.waiting import wait_until
 

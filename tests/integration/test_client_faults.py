@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import pytest
 import redis as redis_py
 
-import headrace.transport
+import headrace.transport.single
 from headrace import (
     AsyncClient,
     Client,
@@ -27,9 +27,9 @@ from headrace import (
     ServerError,
     ServerNotReady,
 )
-from headrace.backoff import Backoff
-from headrace.keys import Keys
-from headrace_worker.embedded import EmbeddedServer
+from headrace.formats.keys import Keys
+from headrace.transport.backoff import Backoff
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import Kind, open_client
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy
@@ -503,11 +503,11 @@ def test_an_interrupt_does_not_leave_a_connection_out_of_step(
     """Nor is one that was interrupted between request and reply used again."""
     with Client(url, namespace=namespace) as client:
         sent = [client.send_event(Event("a", n)) for n in range(2)]
-        receive = headrace.transport._receive
-        monkeypatch.setattr(headrace.transport, "_receive", Mock(side_effect=KeyboardInterrupt))
+        receive = headrace.transport.single._receive
+        monkeypatch.setattr(headrace.transport.single, "_receive", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             client.get_event(sent[0].id)
-        monkeypatch.setattr(headrace.transport, "_receive", receive)
+        monkeypatch.setattr(headrace.transport.single, "_receive", receive)
         transport: Any = client._transport
         (connection,) = transport.pool._available_connections
         assert not connection.is_connected

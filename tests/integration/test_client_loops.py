@@ -11,7 +11,7 @@ from typing import Any
 import redis as redis_py
 
 from headrace import AsyncClient, Event
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import Client, Event, EventConflict, EventRecord, HeadraceError, SentEvent, calls, codec, outgoing
-from headrace.keys import Keys
+from headrace import Client, Event, EventConflict, EventRecord, HeadraceError, SentEvent
+from headrace.calls import commands
+from headrace.formats import codec, outgoing
+from headrace.formats.keys import Keys
 from headrace.scripts import load
-from headrace.transport import Transport
+from headrace.transport.single import Transport
 from tests.support.clients import Kind, open_client
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
@@ -289,14 +291,14 @@ def test_a_lost_reply_to_a_retry_of_a_run_is_made_good(
 Answers = list[SentEvent | HeadraceError]
 
 
-def build(keys: Keys, *events: Event, token: str = "token0", **options: Any) -> calls.Call[Any]:
+def build(keys: Keys, *events: Event, token: str = "token0", **options: Any) -> commands.Call[Any]:
     prepared = outgoing.prepare(events, outgoing.SendOptions(**options), now=lambda: datetime(2024, 5, 1, tzinfo=UTC))
-    return calls.send(keys, prepared, token)
+    return commands.send(keys, prepared, token)
 
 
 def promote(transport: Transport, redis: redis_py.Redis, keys: Keys, event_id: str) -> None:
     names = (keys.due, keys.events, keys.event(event_id), keys.events, keys.events)
-    call = calls.script_call("promote", names, (codec.INLINE_BYTES, 1, f"e:{event_id}", ""), bool)
+    call = commands.script_call("promote", names, (codec.INLINE_BYTES, 1, f"e:{event_id}", ""), bool)
 
     def is_delivered() -> bool:
         transport.run([call])

@@ -13,9 +13,9 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from headrace import Client, Event, EventNotFound, EventRecord, InvalidArgument, PermissionMissing, WaitTimeout
-from headrace.keys import Keys
-from headrace.settings import Settings
-from headrace_worker.embedded import EmbeddedServer
+from headrace.base import Settings
+from headrace.formats.keys import Keys
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import Kind, open_client
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace import Client, DamagedRecord, Event, RunError
-from headrace.codec import encode_event, encode_outcome
-from headrace.keys import Keys
+from headrace.formats.codec import encode_event, encode_outcome
+from headrace.formats.keys import Keys
 from tests.support.clients import KINDS, Kind, open_client
 
 OUTCOME = encode_outcome(RunError("ValueError", "no"), None)

@@ -16,8 +16,8 @@ import pytest
 import redis as redis_py
 
 from headrace.errors import ConfigurationError
-from headrace_worker.embedded import EmbeddedServer, EmbeddedServerFailed
-from headrace_worker.server_binary import find_binary
+from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
+from headrace_worker.dev.server_binary import find_binary
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -157,7 +157,7 @@ def test_a_folder_has_one_server_at_a_time(
     make_server: MakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second server on the same data is refused and the first one goes on."""
-    monkeypatch.setattr("headrace_worker.data_folder._LOCK_TIMEOUT_S", 0)
+    monkeypatch.setattr("headrace_worker.dev.data_folder._LOCK_TIMEOUT_S", 0)
     first = make_server(data_dir=tmp_path)
     with pytest.raises(ConfigurationError, match="another server is running on the data"):
         make_server(data_dir=tmp_path)
@@ -272,7 +272,7 @@ def test_what_is_not_running_can_not_be_signalled() -> None:
 def test_the_server_dies_with_its_parent(processes: Processes, tmp_path: Path, how: signal.Signals) -> None:
     """A server does not outlive the process that started it, however that ends."""
     code = (
-        "from headrace_worker.embedded import EmbeddedServer\n"
+        "from headrace_worker.dev.embedded import EmbeddedServer\n"
         "from pathlib import Path\n"
         "import time\n"
         f"server = EmbeddedServer(data_dir=Path({str(tmp_path / 'd')!r}))\n"
@@ -291,7 +291,7 @@ def test_the_server_dies_with_its_parent(processes: Processes, tmp_path: Path, h
 def test_an_exit_of_the_process_stops_its_servers(processes: Processes) -> None:
     """A process that ends without stopping its server leaves neither it nor its folder."""
     code = (
-        "from headrace_worker.embedded import EmbeddedServer\n"
+        "from headrace_worker.dev.embedded import EmbeddedServer\n"
         "server = EmbeddedServer()\n"
         "server.start()\n"
         "print('server', server.pid, server.data_dir, flush=True)\n"
@@ -316,7 +316,7 @@ def test_a_server_started_from_a_thread_outlives_the_thread(make_server: MakeSer
 def test_a_fork_does_not_end_the_server(processes: Processes) -> None:
     """A forked child that exits in good order leaves its parent's server alone."""
     code = (
-        "from headrace_worker.embedded import EmbeddedServer\n"
+        "from headrace_worker.dev.embedded import EmbeddedServer\n"
         "import os, sys\n"
         "server = EmbeddedServer()\n"
         "server.start()\n"

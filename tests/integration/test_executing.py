@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from headrace import Client, Event, RunRecord
 from headrace_worker import IO, Abort, App, Context, PlainIO, Retry, RetryAfter, event_trigger
-from headrace_worker.context import Account
 from headrace_worker.current_run import current_run, ids_here
+from headrace_worker.run.context import Account
 from tests.support.waiting import await_until
 from tests.support.workers import Place
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace import Client, Event
-from headrace.codec import encode_event
-from headrace.keys import Keys
+from headrace.formats.codec import encode_event
+from headrace.formats.keys import Keys
 from headrace_worker import App, Context, Retry, event_trigger
 from tests.support.workers import Place
 

@@ -9,10 +9,10 @@ import pytest
 import redis as redis_py
 
 from headrace import ConfigurationError
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from headrace_worker import App, Worker
-from headrace_worker.child import describe_end
-from headrace_worker.lifeline import Heard, Lifeline
+from headrace_worker.process.child import describe_end
+from headrace_worker.process.control_line import Heard, Lifeline
 from tests.support.waiting import await_until
 from tests.support.workers import Place, quick
 

@@ -11,8 +11,8 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
-from headrace.calls import Call
-from headrace.transport import AsyncTransport, Transport
+from headrace.calls.commands import Call
+from headrace.transport.single import AsyncTransport, Transport
 from headrace_worker import App, event_trigger
 from tests.support.waiting import await_until
 from tests.support.workers import Place

@@ -17,7 +17,7 @@ import redis as redis_py
 import structlog
 
 from headrace import Client, Event
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from tests.apps.chatty import app
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until

@@ -22,16 +22,17 @@ import redis as redis_py
 from prometheus_client import CollectorRegistry
 
 from headrace import Client, Event
-from headrace.calls import Call
-from headrace.keys import Keys
-from headrace.partitions import Partitions
-from headrace.transport import AsyncTransport
-from headrace_worker import App, Worker, event_trigger, logs, protocol
-from headrace_worker.depths import Depths
-from headrace_worker.embedded import EmbeddedServer
-from headrace_worker.exposition import Shared
-from headrace_worker.metrics import Metrics
-from headrace_worker.route import fingerprint_of, subscriptions_of
+from headrace.calls.commands import Call
+from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
+from headrace.transport.single import AsyncTransport
+from headrace_worker import App, Worker, event_trigger, protocol
+from headrace_worker.app.routes import fingerprint_of, subscriptions_of
+from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.metrics.depths import Depths
+from headrace_worker.metrics.exposition import Shared
+from headrace_worker.metrics.prometheus import Metrics
+from headrace_worker.process import log_setup
 from tests.apps.counted import app
 from tests.support.metrics import Scrape, scrape, scrape_here, served_at
 from tests.support.processes import Process, Processes
@@ -241,7 +242,7 @@ def test_a_full_disk_costs_metrics_and_no_work(processes: Processes, client: Cli
 
 def test_a_file_that_can_t_be_read_fails_no_scrape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is said once."""
-    logs.configure("json")
+    log_setup.configure("json")
     shared = Shared(tmp_path)
     (tmp_path / "counter_1.db").write_bytes(b"x")
     for _ in range(2):

@@ -12,7 +12,7 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.proxy import Cut, Frames, Proxy, has_data, is_done
 from tests.support.waiting import wait_until
 

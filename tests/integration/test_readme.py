@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import re
 from pathlib import Path
@@ -74,42 +73,6 @@ def test_thirty_lines_are_not_many_more() -> None:
     """What the README calls thirty lines to a running job is about that."""
     job = blocks("README.md", "python")[0]
     assert len([line for line in job.splitlines() if line.strip()]) <= 30
-
-
-def module_rows(package: str) -> list[set[str]]:
-    """Returns the modules that each row of the design page's table of a package names."""
-    text = (ROOT / "docs/design.md").read_text("utf-8")
-    (table,) = re.findall(rf"^\| in `{package}` \|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
-    return [set(re.findall(r"`(\w+)`", row)) for row in table.splitlines()[1:]]
-
-
-def imported(module: Path, package: str) -> set[str]:
-    """Returns the modules of its own package that a module, or a folder of modules, imports."""
-    sources = [module.with_suffix(".py")] if not module.is_dir() else list(module.rglob("*.py"))
-    found = set()
-    for node in (node for source in sources for node in ast.walk(ast.parse(source.read_text("utf-8")))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package:
-            below = (node.module or "").split(".")[1:2]
-            found |= set(below or [alias.name for alias in node.names])
-    return found
-
-
-@pytest.mark.parametrize("package", ["producer/headrace", "worker/headrace_worker"])
-def test_the_design_page_names_each_module_once_and_in_order(package: str) -> None:
-    """Its tables name every module, and imports go from the upper rows to the lower ones, or along a row."""
-    rows = module_rows(package)
-    place = {module: number for number, row in enumerate(rows) for module in row}
-    folder = ROOT / package
-    there = {path.stem for path in folder.iterdir() if not path.stem.startswith("_") and path.stem != "py"}
-    assert sum(map(len, rows)) == len(place)
-    assert set(place) == there
-    upwards = [
-        f"{module} imports {other}"
-        for module in there
-        for other in imported(folder / module, folder.name) & there
-        if place[other] < place[module]
-    ]
-    assert not upwards
 
 
 def test_the_codec_of_the_security_page_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event, PermissionMissing
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.waiting import wait_until
 

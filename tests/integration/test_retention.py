@@ -10,9 +10,9 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, DeadEntryNotFound, Event, Retention, RunNotRetryable
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from headrace_worker import App, Retry, event_trigger
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.waiting import await_until
 from tests.support.workers import Place
 

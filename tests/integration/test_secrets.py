@@ -8,7 +8,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 

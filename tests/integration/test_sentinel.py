@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-import headrace.sentinel
+import headrace.transport.sentinel
 from headrace import AsyncClient, ConfigurationError, ConnectionFailed, Event, LoginRefused, ServerNotReady
 from headrace_worker import App, event_trigger
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.ports import free_port
 from tests.support.sentinels import NAME, Liar, Watched
@@ -93,7 +93,7 @@ def test_one_wrong_sentinel_hinders_nothing(
     two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next connection asks the others first; what is right for once does not make a wrong one the first again."""
-    monkeypatch.setattr(headrace.sentinel, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(headrace.transport.sentinel, "_TIMEOUT_S", 0.2)
     master, replica = two
     named = {"replica": replica.port, "gone": free_port(), "unknown": None, "silent": None}[wrong]
     with ExitStack() as ends:

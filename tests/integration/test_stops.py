@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headrace import Client, Event
-from headrace_worker.lifeline import Lifeline
+from headrace_worker.process.control_line import Lifeline
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 

@@ -16,11 +16,11 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
-from headrace.keys import Keys
-from headrace.partitions import Partitions
-from headrace_worker import logs
-from headrace_worker.signals import SAME_WISH_S, STOP_SIGNALS
-from headrace_worker.supervisor import Hooks, Supervisor, replacement_delay_s
+from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
+from headrace_worker.process import log_setup
+from headrace_worker.process.supervisor import Hooks, Supervisor, replacement_delay_s
+from headrace_worker.tasks.signals import SAME_WISH_S, STOP_SIGNALS
 from tests.support.processes import Process, Processes
 from tests.support.waiting import await_until, wait_until
 
@@ -176,8 +176,8 @@ while True:
 @pytest.fixture
 def fake(tmp_path: Path, url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Fake]:
     """Its supervisors have short pauses, and what they do to this process's signals ends with the test."""
-    monkeypatch.setattr("headrace_worker.supervisor._FIRST_DELAY_S", 0.01)
-    monkeypatch.setattr("headrace_worker.supervisor._LONGEST_DELAY_S", 0.02)
+    monkeypatch.setattr("headrace_worker.process.supervisor._FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("headrace_worker.process.supervisor._LONGEST_DELAY_S", 0.02)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield _Fake(tmp_path, url, namespace)
     for number, handler in handlers.items():
@@ -189,7 +189,7 @@ async def test_children_that_never_start_are_given_up_on(
     fake: _Fake, starts: int, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Five tries, with growing waits, then exit code 1; also where there is nothing to execute."""
-    logs.configure("json")
+    log_setup.configure("json")
     if not starts:
         fake.program.unlink()
     assert await fake.supervisor(1, "os._exit(3)").run() == 1
@@ -210,7 +210,7 @@ async def test_a_program_that_is_away_for_a_moment_ends_no_other_child(
     fake: _Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A child that died is replaced once its program is there again."""
-    logs.configure("json")
+    log_setup.configure("json")
     async with fake.running(fake.supervisor(2, _WORK)) as running:
         await await_until(lambda: len(fake.pids) == 2, 30)
         away = fake.program.rename(fake.program.with_suffix(".away"))
@@ -255,9 +255,9 @@ async def test_a_first_child_that_hangs_is_reported_and_keeps_no_other_from_star
     fake: _Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The log says it, and rarely; it is stopped like the others."""
-    monkeypatch.setattr("headrace_worker.supervisor._LONG_START_S", 0.05)
-    monkeypatch.setattr("headrace_worker.supervisor._FIRST_ALONE_S", 0.5)
-    logs.configure("json")
+    monkeypatch.setattr("headrace_worker.process.supervisor._LONG_START_S", 0.05)
+    monkeypatch.setattr("headrace_worker.process.supervisor._FIRST_ALONE_S", 0.5)
+    log_setup.configure("json")
     said = ""
 
     def has_said() -> bool:

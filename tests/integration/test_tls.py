@@ -10,7 +10,7 @@ import pytest
 
 from headrace import AsyncClient, ConnectionFailed, Event
 from headrace_worker import App, event_trigger
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.ports import free_port
 from tests.support.sentinels import Liar

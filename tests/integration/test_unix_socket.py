@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from headrace import AsyncClient, ConnectionFailed, Event
-from headrace.calls import Call
-from headrace.transport import AsyncTransport
+from headrace.calls.commands import Call
+from headrace.transport.single import AsyncTransport
 
 PING: Call[bytes] = Call(("PING",), bytes)
 
@@ -82,7 +82,7 @@ async def test_a_connect_waits_while_the_backlog_is_full(full: Full, url: str, n
 
 async def test_a_connect_does_not_wait_for_ever(full: Full, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes as long as any connect may, then the server counts as one that can't be reached."""
-    monkeypatch.setattr("headrace.pool.CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("headrace.transport.pool.CONNECT_TIMEOUT_S", 0.05)
     transport = AsyncTransport(f"unix://{full.path}", attempts=1)
     with pytest.raises(ConnectionFailed, match="can't be reached"):
         await transport.run([PING])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from headrace import Client, Event
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 

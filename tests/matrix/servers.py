@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace_worker.server_binary import find_binary
+from headrace_worker.dev.server_binary import find_binary
 from tests.matrix.home import HOME, ROOT, NotToBeHad, run_tool
 from tests.support.versions import version_of
 

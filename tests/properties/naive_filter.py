@@ -1,7 +1,7 @@
 """The filter language once more, written down from its specification row by row, for tests to compare with.
 
 It reads the filter anew for every value, checks nothing and takes its time: what it has in common with the compiler of
-`headrace_worker.filters` is the specification alone. Only filters that compile may be given to it.
+`headrace_worker.app.filters` is the specification alone. Only filters that compile may be given to it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import Event, InvalidEvent, RunError, UndecodableEvent
-from headrace.codec import (
+from headrace.formats.codec import (
     STATUS_LETTER,
     RunState,
     decode_entry_state,
@@ -26,8 +26,8 @@ from headrace.codec import (
     identity_length,
     to_micros,
 )
-from headrace.outgoing import SendOptions, prepare
-from headrace.records import decode_header, decode_record, decode_run
+from headrace.formats.outgoing import SendOptions, prepare
+from headrace.formats.records import decode_header, decode_record, decode_run
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
 INTEGERS = st.integers(-(2**63), 2**64 - 1)

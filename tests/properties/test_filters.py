@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
-from headrace_worker.filters import compile_filter
+from headrace_worker.app.filters import compile_filter
 from tests.properties.naive_filter import naive_passes
 
 Filter = dict[str, Any]

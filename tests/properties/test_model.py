@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.properties.model.machine import Machine
 
 _PHASES = [phase for phase in Phase if phase is not Phase.shrink or os.environ.get("HEADRACE_SHRINK")]

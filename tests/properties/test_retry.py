@@ -7,9 +7,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.codec import RunState
+from headrace.formats.codec import RunState
 from headrace_worker import Retry
-from headrace_worker.outcome import Failed, RetryLater, after_exception, after_unknown_job, unknown_for_ms
+from headrace_worker.run.outcome import Failed, RetryLater, after_exception, after_unknown_job, unknown_for_ms
 
 DELAYS = st.floats(0, 1e9, allow_subnormal=False) | st.integers(0, 10**9)
 RETRIES = st.builds(

@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.codec import decode_event, encode_event
+from headrace.formats.codec import decode_event, encode_event
 from headrace_worker import Trigger, event_trigger
-from headrace_worker.route import Route, Routes, Subscription, Subscriptions, fingerprint_of
+from headrace_worker.app.routes import Route, Routes, Subscription, Subscriptions, fingerprint_of
 from tests.properties.naive_filter import naive_passes
 
 NAMES = st.sampled_from(["a", "b", "A"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.scripts.cases import seed_bystanders
 from tests.scripts.limits import Limits
 from tests.scripts.state import World

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from headrace.calls import Call
-from headrace.transport import Transport
+from headrace.calls.commands import Call
+from headrace.transport.single import Transport
 from tests.scripts.cases import Case, Step, seed_bystanders
 from tests.scripts.state import Ran, World
 

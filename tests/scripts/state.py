@@ -30,11 +30,11 @@ from typing import Any
 import msgspec
 import redis
 
-from headrace.calls import Call
-from headrace.codec import from_millis
+from headrace.calls.commands import Call
 from headrace.errors import HeadraceError
-from headrace.keys import Keys
-from headrace.transport import Transport
+from headrace.formats.codec import from_millis
+from headrace.formats.keys import Keys
+from headrace.transport.single import Transport
 
 Fact = str | dict[str, str]
 State = dict[str, Fact]

@@ -17,25 +17,15 @@ import pytest
 import redis as redis_py
 
 from headrace import AsyncClient, Event, PermissionMissing, Retention, WaitTimeout
-from headrace.codec import encode_event
-from headrace.keys import Keys
-from headrace.partitions import Partitions
-from headrace_worker import (
-    IO,
-    App,
-    Context,
-    Retry,
-    Worker,
-    WorkerConfig,
-    event_trigger,
-    preflight,
-    protocol,
-    reading,
-    rights,
-)
-from headrace_worker.embedded import EmbeddedServer
+from headrace.formats.codec import encode_event
+from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
+from headrace_worker import IO, App, Context, Retry, Worker, WorkerConfig, event_trigger, protocol
+from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.errors import StartRefused
-from headrace_worker.state import WorkerState
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.startup import permissions, preflight
+from headrace_worker.streams import reader
 from tests.scripts import users
 from tests.scripts.cases import seed_bystanders
 from tests.scripts.cases.rerun import seed_failed_run
@@ -80,7 +70,7 @@ def test_a_worker_is_listed_with_what_it_uses() -> None:
     """The worker's user may call what the scripts call and what the worker sends itself, and nothing else."""
     scripts = set().union(*map(commands_of, SCRIPTS))
     calls = [import_module(f"{protocol.__name__}.{each.name}") for each in pkgutil.iter_modules(protocol.__path__)]
-    sent = set().union(*map(_sent_by, [*calls, reading]))
+    sent = set().union(*map(_sent_by, [*calls, reader]))
     assert scripts | sent | {"eval", "evalsha", "info"} == _WORKER
 
 
@@ -93,7 +83,7 @@ def _sent_by(module: ModuleType) -> set[str]:
 
 def test_a_worker_tries_what_it_is_listed_with() -> None:
     """A worker tries at its start every command that its user is listed with, but those that it can do without."""
-    tried = {str(call.args[0]).lower() for call in rights.try_commands(Keys(users.NAMESPACE))}
+    tried = {str(call.args[0]).lower() for call in permissions.try_commands(Keys(users.NAMESPACE))}
     assert tried | {"evalsha"} == {name.partition("|")[0] for name in _WORKER - _NOT_NEEDED}
 
 
@@ -231,7 +221,7 @@ async def test_what_a_worker_can_do_without(make_state: Callable[[], WorkerState
 async def test_a_missing_key_stops_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
     """A worker whose user may not use one of its keys does not start, and says which one it is."""
     state = make_state()
-    names = rights.every_key(state.keys, "app", ["default"], state.name)
+    names = permissions.every_key(state.keys, "app", ["default"], state.name)
     scratch = f"~{state.keys.prefix}scratch:*"
     for forbidden in names:
         limits.allow("+@all", "&*", scratch, *(f"~{name}" for name in names if name != forbidden))

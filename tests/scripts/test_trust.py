@@ -15,9 +15,9 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from headrace import Client, Event, PermissionMissing
-from headrace.codec import INLINE_BYTES, encode_event
-from headrace.faults import translate
+from headrace.formats.codec import INLINE_BYTES, encode_event
 from headrace.scripts import load
+from headrace.transport.faults import translate
 from tests.scripts import users
 from tests.scripts.cases import seed_bystanders
 from tests.scripts.limits import Limits

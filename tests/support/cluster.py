@@ -9,8 +9,8 @@ from typing import Any
 
 import redis as redis_py
 
-from headrace.slots import slot_of
-from headrace_worker.embedded import EmbeddedServer
+from headrace.cluster.slots import slot_of
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.ports import is_free
 from tests.support.tls import Authority, TlsFront
 from tests.support.waiting import wait_until

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from headrace_worker.signals import SAME_WISH_S
-from headrace_worker.tether import tethered
+from headrace_worker.dev.tether import tethered
+from headrace_worker.tasks.signals import SAME_WISH_S
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

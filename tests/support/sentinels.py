@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import redis
 
-from headrace_worker.embedded import EmbeddedServer
-from headrace_worker.tether import tethered
+from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.dev.tether import tethered
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 

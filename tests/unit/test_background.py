@@ -7,13 +7,13 @@ import threading
 
 import pytest
 
-from headrace_worker import background
+from headrace_worker.tasks import restarting
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(restarting, "_FIRST_PAUSE_S", 0.001)
 
 
 FAILURES = [ValueError("one"), SystemExit(2), KeyboardInterrupt(), asyncio.CancelledError(), MemoryError()]
@@ -28,7 +28,7 @@ async def test_a_task_is_started_again_after_any_exception() -> None:
         if failures:
             raise failures.pop(0)
 
-    await asyncio.wait_for(background.start_task("work", work), 30)
+    await asyncio.wait_for(restarting.start_task("work", work), 30)
     assert not failures
 
 
@@ -41,7 +41,7 @@ async def test_a_canceled_task_ends() -> None:
         begun += 1
         await asyncio.Event().wait()
 
-    task = background.start_task("work", work)
+    task = restarting.start_task("work", work)
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -59,7 +59,7 @@ def test_a_thread_starts_its_work_again_after_any_exception() -> None:
         if failures:
             raise failures.pop(0)
 
-    background.start_thread("work", work)
+    restarting.start_thread("work", work)
     wait_until(lambda: threads and not threads[0].is_alive())
     assert not failures
     assert threads[0].daemon
@@ -69,6 +69,6 @@ async def test_a_closed_event_loop_is_told_nothing() -> None:
     """A signal that comes as the process ends raises nothing."""
     loop, called = asyncio.new_event_loop(), asyncio.Event()
     loop.close()
-    background.call_on_loop(loop, called.set)
-    background.call_on_loop(asyncio.get_running_loop(), called.set)
+    restarting.call_on_loop(loop, called.set)
+    restarting.call_on_loop(asyncio.get_running_loop(), called.set)
     await asyncio.wait_for(called.wait(), 10)

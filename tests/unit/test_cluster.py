@@ -8,11 +8,11 @@ import pytest
 from redis.crc import key_slot
 
 from headrace import ConfigurationError, ConnectionFailed, OutOfMemory, ServerError, ServerNotReady, UnsupportedServer
-from headrace.calls import Call, script_call
-from headrace.cluster import Batch, Cluster, _read_map, carry
-from headrace.faults import Redirected, ScriptMissing
-from headrace.slots import slot_of, slots_of
-from headrace.urls import Target, read_url
+from headrace.calls.commands import Call, script_call
+from headrace.cluster.map import Batch, Cluster, _read_map, carry
+from headrace.cluster.slots import slot_of, slots_of
+from headrace.transport.faults import Redirected, ScriptMissing
+from headrace.transport.urls import Target, read_url
 
 A, B, C = "a:1", "b:2", "c:3"
 KEY = "headrace:{ns:0}:events"

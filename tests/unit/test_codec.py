@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from headrace import RunError, UndecodableEvent
-from headrace.codec import (
+from headrace.formats.codec import (
     FIRST,
     RunState,
     decode_entry_state,
@@ -24,7 +24,7 @@ from headrace.codec import (
     mark_ordered,
     to_micros,
 )
-from headrace.records import Header, decode_header, decode_record, decode_run
+from headrace.formats.records import Header, decode_header, decode_record, decode_run
 
 pack = msgspec.msgpack.encode
 BODY = encode_event("user.new", "trigger.dev", 1_700_000_000_000_000, {"a": 1}, None, None)

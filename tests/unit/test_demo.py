@@ -13,10 +13,11 @@ import pytest
 
 import headrace_worker
 from examples.github.jobs import app
-from headrace import ConfigurationError, EventRecord, RunError, RunRecord, codec
-from headrace.codec import StoredEvent
+from headrace import ConfigurationError, EventRecord, RunError, RunRecord
+from headrace.formats import codec
+from headrace.formats.codec import StoredEvent
+from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
 from headrace_worker.demo import expectations, programme
-from headrace_worker.route import Routes, fingerprint_of, subscriptions_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "github"

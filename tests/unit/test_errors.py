@@ -12,7 +12,7 @@ import redis.exceptions as theirs
 import headrace
 from headrace import errors
 from headrace.errors import HeadraceError
-from headrace.faults import ScriptMissing, translate
+from headrace.transport.faults import ScriptMissing, translate
 
 SAMPLES: list[HeadraceError] = [
     errors.HeadraceError("x"),

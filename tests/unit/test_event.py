@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from headrace import DeadEntry, DeadPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
-from headrace.event import FAILED_STATUSES, FINAL_STATUSES, EventStatus, RunStatus
+from headrace.model.event import FAILED_STATUSES, FINAL_STATUSES, EventStatus, RunStatus
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-import headrace_worker.executor
-from headrace import Event, outgoing
-from headrace.codec import RunState
-from headrace.keys import Keys
-from headrace.partitions import Partitions
+import headrace_worker.run.executor
+from headrace import Event
+from headrace.formats import outgoing
+from headrace.formats.codec import RunState
+from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger, protocol
-from headrace_worker.delivery import Delivery
-from headrace_worker.executor import Executor
-from headrace_worker.hand import Hand, Held
-from headrace_worker.outcome import Outcome, Released, RetryLater
-from headrace_worker.state import WorkerState
+from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.run.executor import Executor
+from headrace_worker.run.outcome import Outcome, Released, RetryLater
 from tests.support.waiting import await_until
 
 
@@ -96,7 +97,7 @@ async def test_a_run_that_ignores_its_end_is_told_once_and_for_its_first_cause(
     scene: _Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ran out of its time; that its worker stops then, and what the function returns in the end, is too late."""
-    monkeypatch.setattr(headrace_worker.executor, "IGNORED_CANCEL_S", 0.05)
+    monkeypatch.setattr(headrace_worker.run.executor, "IGNORED_CANCEL_S", 0.05)
     held = scene.start("e0", "deaf")
     await await_until(lambda: held.cause == "timed_out")
     scene.executor.end_all("released")

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from headrace import ConnectionFailed
-from headrace.calls import Call
-from headrace.partitions import Partitions
+from headrace.calls.commands import Call
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger
-from headrace_worker.delivery import Delivery, Entry, decode_delivery
-from headrace_worker.fetcher import Fetcher
-from headrace_worker.hand import Hand, Held
-from headrace_worker.last_life import LastLife
+from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import MAX_READ
-from headrace_worker.reading import own_entries
-from headrace_worker.settler import Settler
-from headrace_worker.state import WorkerState
+from headrace_worker.protocol.delivery import Delivery, Entry, decode_delivery
+from headrace_worker.run.fetcher import Fetcher
+from headrace_worker.run.quarantine import LastLife
+from headrace_worker.run.settler import Settler
+from headrace_worker.streams.reader import own_entries
 
 
 async def _nothing() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 HEAD = """
 import asyncio, os, signal, sys
-from headrace_worker.forks import fork
-from headrace_worker.signals import receive_stop_signals
+from headrace_worker.tasks.forks import fork
+from headrace_worker.tasks.signals import receive_stop_signals
 read_end, write_end = os.pipe()
 def child():
     if (pid := os.fork()) == 0:
@@ -137,6 +137,6 @@ for end in (read_end, other[0]):
 
 def test_this_process_is_no_child() -> None:
     """What is known of forks is the process's own."""
-    from headrace_worker.forks import fork
+    from headrace_worker.tasks.forks import fork
 
     assert not fork.is_child

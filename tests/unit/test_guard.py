@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from headrace_worker import guard as guards
 from headrace_worker.current_run import current_run
-from headrace_worker.delivery import Delivery
-from headrace_worker.guard import Guard, is_end, lasting_task, own_task, run_task
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.tasks import guard as guards
+from headrace_worker.tasks.guard import Guard, is_end, lasting_task, own_task, run_task
 from tests.support.waiting import await_until
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from headrace.codec import RunState
-from headrace_worker.delivery import Delivery, Stream
-from headrace_worker.hand import Hand, Held
+from headrace.formats.codec import RunState
+from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.protocol.delivery import Delivery, Stream
 
 QUEUE = Stream("queue:app/default", "workers", "bell:app", "app", "default")
 

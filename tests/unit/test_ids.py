@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 from ulid import ULID
 
-from headrace.ids import derived_event_id, new_event_ids, run_id, split_run_id
+from headrace.model.ids import derived_event_id, new_event_ids, run_id, split_run_id
 
 
 def test_a_new_id_is_a_ulid_of_the_present() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from headrace import ConfigurationError
 from headrace_worker import IO, App, Context, JobError, Retry, event_trigger
-from headrace_worker.job import Job
+from headrace_worker.app.job import Job
 from tests.support import elsewhere
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import pytest
 
-from headrace_worker.guard import Guard
-from headrace_worker.job_threads import JobThreads, NoThread
+from headrace_worker.tasks.guard import Guard
+from headrace_worker.tasks.job_threads import JobThreads, NoThread
 from tests.support.waiting import await_until
 
 

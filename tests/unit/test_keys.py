@@ -7,7 +7,7 @@ import re
 import pytest
 
 from headrace import ConfigurationError
-from headrace.keys import Keys, check_name
+from headrace.formats.keys import Keys, check_name
 
 
 def all_keys(keys: Keys) -> dict[str, str]:

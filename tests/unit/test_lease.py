@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from headrace import ConnectionFailed
-from headrace.calls import Call
-from headrace.partitions import Partitions
+from headrace.calls.commands import Call
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
-from headrace_worker.hand import Hand
-from headrace_worker.lease import Answer, Lease
+from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.lease import Answer, Lease
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.watch import Watch
 from headrace_worker.protocol import Fenced, Renewed
-from headrace_worker.state import WorkerState
-from headrace_worker.watch import Watch
 from tests.support.waiting import await_until
 
 HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from headrace_worker import log_sinks
-from headrace_worker.log_sinks import FileSink, open_sink
-from headrace_worker.log_writer import LineWriter, Losses, StreamWriter
+from headrace_worker.logs import sinks
+from headrace_worker.logs.sinks import FileSink, open_sink
+from headrace_worker.logs.writer import LineWriter, Losses, StreamWriter
 from tests.support.waiting import wait_until
 
 LINE = "x" * 999 + "\n"
@@ -214,7 +214,7 @@ def test_lines_go_on_after_an_error(open_reader: Any) -> None:
 @pytest.mark.parametrize("make", [_pipe, _terminal])
 def test_where_a_write_has_to_wait_a_thread_waits(open_reader: Any, monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
     """As on a system where a pipe can't be opened again, or one of another user."""
-    monkeypatch.setattr(log_sinks, "_open_again", lambda _fd: None)
+    monkeypatch.setattr(sinks, "_open_again", lambda _fd: None)
     reader = open_reader(make)
     writer, losses = _writer(reader.writes)
     count = _fill(writer, losses)
@@ -254,7 +254,7 @@ def test_a_forked_process_writes_its_own_lines_only(open_reader: Any) -> None:
     """Neither what waits in its parent, nor is it kept waiting by a lock that the parent held."""
     code = """
 import os, sys
-from headrace_worker.log_writer import open_writer, use_writer
+from headrace_worker.logs.writer import open_writer, use_writer
 form = lambda level, text, fields: text + chr(10)
 writer = open_writer(sys.stderr, form)
 use_writer(writer)
@@ -295,7 +295,7 @@ def test_last_words_are_written_past_what_waits(open_reader: Any, make: Any) -> 
 
 def test_last_words_need_no_configuration() -> None:
     """They are cut to what fits into one write, and a process without standard error loses them."""
-    code = "from headrace_worker.log_writer import write_directly; write_directly('x' * 100_000)"
+    code = "from headrace_worker.logs.writer import write_directly; write_directly('x' * 100_000)"
     written = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=True).stderr
     assert written == b"x" * 4000 + b"\n"
     subprocess.run(["sh", "-c", f'exec {sys.executable} -c "{code}" 2>&-'], timeout=20, check=True)

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 import structlog
 
-from headrace.keys import Keys
-from headrace_worker import logs, safe_logging
-from headrace_worker.context import IO, Sender
+from headrace.formats.keys import Keys
 from headrace_worker.current_run import current_run
-from headrace_worker.delivery import decode_delivery
+from headrace_worker.logs import logger
+from headrace_worker.process import log_setup
 from headrace_worker.protocol import queue_stream
+from headrace_worker.protocol.delivery import decode_delivery
+from headrace_worker.run.context import IO, Sender
 
 HOSTILE = "line\n2026-01-01 [info] forged \x1b[31m\r\u2028\x85 \ud800 end"
 
@@ -32,7 +33,7 @@ def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_json_is_one_line_for_each_call(capsys: pytest.CaptureFixture[str]) -> None:
     """With time, level and what was given; values stay what they are."""
-    logs.configure("json")
+    log_setup.configure("json")
     structlog.get_logger().info("hello", text=HOSTILE, number=1, nested={"a": [HOSTILE]})
     structlog.get_logger().warning(HOSTILE)
     first, second = capsys.readouterr().err.rstrip("\n").split("\n")
@@ -47,7 +48,7 @@ def test_json_is_one_line_for_each_call(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("given", [{"text": HOSTILE}, {"nested": {HOSTILE: [HOSTILE]}}, {"event_id": HOSTILE, "n": 1}])
 def test_no_value_breaks_a_line_for_people(capsys: pytest.CaptureFixture[str], given: dict[str, Any]) -> None:
     """Line breaks and control characters are escaped, in the text and in values, at any depth."""
-    logs.configure("console")
+    log_setup.configure("console")
     structlog.get_logger().info("hello", **given)
     structlog.get_logger().info(HOSTILE)
     written = capsys.readouterr().err
@@ -58,13 +59,13 @@ def test_no_value_breaks_a_line_for_people(capsys: pytest.CaptureFixture[str], g
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-def test_a_line_is_one_write(monkeypatch: pytest.MonkeyPatch, log_format: logs.LogFormat) -> None:
+def test_a_line_is_one_write(monkeypatch: pytest.MonkeyPatch, log_format: log_setup.LogFormat) -> None:
     """Its end included, so that lines of processes that write to one place don't mix."""
     writes: list[str] = []
     stream = io.StringIO()
     monkeypatch.setattr(stream, "write", writes.append)
     monkeypatch.setattr(sys, "stderr", stream)
-    logs.configure(log_format)
+    log_setup.configure(log_format)
     structlog.get_logger().info("hello")
     assert len(writes) == 1
     assert writes[0].endswith("\n")
@@ -72,7 +73,7 @@ def test_a_line_is_one_write(monkeypatch: pytest.MonkeyPatch, log_format: logs.L
 
 def test_text_in_any_language_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     """Only what can't be printed is."""
-    logs.configure("console")
+    log_setup.configure("console")
     structlog.get_logger().info("Grüße", name="日本語")
     (line,) = _lines(capsys)
     assert "Grüße" in line
@@ -82,7 +83,7 @@ def test_text_in_any_language_is_not_escaped(capsys: pytest.CaptureFixture[str])
 def test_an_exception_is_part_of_its_line_or_below_it(capsys: pytest.CaptureFixture[str]) -> None:
     """JSON has the traceback as one field, people get it as it is."""
     for log_format in ("json", "console"):
-        logs.configure(log_format)
+        log_setup.configure(log_format)
         try:
             raise ValueError("no")  # noqa: TRY301 - it needs a traceback
         except ValueError:
@@ -99,9 +100,9 @@ class _Hostile(Exception):
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-def test_no_exception_forges_a_line(capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat) -> None:
+def test_no_exception_forges_a_line(capsys: pytest.CaptureFixture[str], log_format: log_setup.LogFormat) -> None:
     """Its message may hold what looks like a line: for people each line of it stands behind a bar."""
-    logs.configure(log_format)
+    log_setup.configure(log_format)
     try:
         raise ValueError(HOSTILE)  # noqa: TRY301 - it needs a traceback
     except ValueError:
@@ -115,7 +116,7 @@ def test_no_exception_forges_a_line(capsys: pytest.CaptureFixture[str], log_form
 
 def test_a_traceback_shows_no_variables(capsys: pytest.CaptureFixture[str]) -> None:
     """They may hold payloads; rich, where it is installed, would show them."""
-    logs.configure("console")
+    log_setup.configure("console")
     payload = {"card": 4_000 + 71}
     try:
         payload["number"]
@@ -128,7 +129,7 @@ def test_a_traceback_shows_no_variables(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_level_is_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
     """Lines below it are not written."""
-    logs.configure("json", "warning")
+    log_setup.configure("json", "warning")
     logger = structlog.get_logger()
     logger.debug("a")
     logger.info("b")
@@ -139,7 +140,7 @@ def test_the_level_is_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_off_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Unless people's lines are asked for."""
-    logs.configure()
+    log_setup.configure()
     structlog.get_logger().info("hello")
     assert json.loads(_lines(capsys)[0])["event"] == "hello"
 
@@ -154,7 +155,7 @@ def _in_run(call: Any) -> None:
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_every_line_of_a_run_has_its_ids(capsys: pytest.CaptureFixture[str], log_format: Any) -> None:
     """Of a logger of one's own too, and in a thread that has the run's context; outside there are none."""
-    logs.configure(log_format)
+    log_setup.configure(log_format)
 
     def thread() -> None:
         call = contextvars.copy_context().run
@@ -243,10 +244,10 @@ VALUES: dict[str, Any] = {
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_any_value_is_shown_as_far_as_it_can_be(
-    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, value: Any
+    capsys: pytest.CaptureFixture[str], log_format: log_setup.LogFormat, value: Any
 ) -> None:
     """The line is there, with its other fields; it is one line, and in JSON such as any reader takes."""
-    logs.configure(log_format)
+    log_setup.configure(log_format)
     structlog.get_logger().info("seen", value=value, other=17)
     (line,) = _lines(capsys)
     assert "seen" in line
@@ -259,10 +260,10 @@ def test_any_value_is_shown_as_far_as_it_can_be(
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("event", [None, 3, b"x", {"a": 1}, _Unshowable(), _UnshowableError(), _circle()])
 def test_any_value_can_be_the_text_of_a_line(
-    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, event: Any
+    capsys: pytest.CaptureFixture[str], log_format: log_setup.LogFormat, event: Any
 ) -> None:
     """It is shown like that of a field."""
-    logs.configure(log_format)
+    log_setup.configure(log_format)
     structlog.get_logger().info(event, other=17)
     (line,) = _lines(capsys)
     assert "17" in line
@@ -270,7 +271,7 @@ def test_any_value_can_be_the_text_of_a_line(
 
 def test_what_json_can_hold_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """Beside what it can't."""
-    logs.configure("json")
+    log_setup.configure("json")
     value = {"a": [1, 1.5, None, True, "x", (1, 2)], 7: b"\xff", "not a number": float("nan"), "circle": _circle()}
     structlog.get_logger().info("seen", value=value)
     assert json.loads(_lines(capsys)[0])["value"] == {
@@ -293,10 +294,10 @@ def _chain() -> BaseException:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_any_exception_is_shown_as_far_as_it_can_be(
-    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat
+    capsys: pytest.CaptureFixture[str], log_format: log_setup.LogFormat
 ) -> None:
     """Its type and frames at least, and those of its cause."""
-    logs.configure(log_format)
+    log_setup.configure(log_format)
     structlog.get_logger().error("failed", exc_info=_chain())
     try:
         raise _UnshowableError  # noqa: TRY301 - it needs a traceback
@@ -311,14 +312,14 @@ def test_any_exception_is_shown_as_far_as_it_can_be(
 @pytest.mark.parametrize("exc_info", [True, (1, 2), (None, None, None), "yes", _Unshowable()])
 def test_exc_info_may_be_anything(capsys: pytest.CaptureFixture[str], exc_info: Any) -> None:
     """The line is there."""
-    logs.configure("json")
+    log_setup.configure("json")
     structlog.get_logger().error("failed", exc_info=exc_info)
     assert json.loads(_lines(capsys)[0])["event"] == "failed"
 
 
 def test_a_call_whose_arguments_do_not_fit_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Text and arguments stand side by side; a field of a name that structlog needs gets an underscore."""
-    logs.configure("json")
+    log_setup.configure("json")
     logger = structlog.get_logger()
     logger.info("n is %d", 5)
     logger.info("n is %d", "five")
@@ -335,7 +336,7 @@ def test_a_call_whose_arguments_do_not_fit_is_a_line(capsys: pytest.CaptureFixtu
 
 async def test_awaited_log_calls_raise_nothing_either(capsys: pytest.CaptureFixture[str]) -> None:
     """`ainfo` and its like."""
-    logs.configure("json")
+    log_setup.configure("json")
     await structlog.get_logger().ainfo("n is %d", "five", value=_Unshowable())
     assert json.loads(_lines(capsys)[0])["event"] == "n is %d ('five',)"
 
@@ -344,15 +345,15 @@ async def test_awaited_log_calls_raise_nothing_either(capsys: pytest.CaptureFixt
 def test_logging_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch, stderr: Any) -> None:
     """A process may be started without, and a stream may not know the characters of a line."""
     monkeypatch.setattr(sys, "stderr", stderr)
-    logs.configure("console")
-    before = safe_logging.lost_lines()
+    log_setup.configure("console")
+    before = logger.lost_lines()
     structlog.get_logger().info("日本語")
-    assert (safe_logging.lost_lines() > before) == (stderr is None)
+    assert (logger.lost_lines() > before) == (stderr is None)
 
 
 def test_records_without_a_handler_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
     """Python itself would write asyncio's to standard error, and wait there for a reader that stands still."""
-    logs.configure("json")
+    log_setup.configure("json")
     record = logging.LogRecord(
         "asyncio", logging.ERROR, "f.py", 1, "lost %s", ("task",), (ValueError, ValueError("x"), None)
     )
@@ -380,7 +381,7 @@ def _raise() -> None:
 
 def test_what_python_reports_is_a_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     """Warnings, and exceptions of finalizers and threads: it would wait for the reader of standard error with them."""
-    logs.configure("json")
+    log_setup.configure("json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old", UserWarning, stacklevel=1)

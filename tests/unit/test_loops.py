@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady
-from headrace_worker.loops import run_loop, wait_either
-from headrace_worker.watch import Pulse
+from headrace_worker.membership.loops import run_loop, wait_either
+from headrace_worker.membership.watch import Pulse
 
 
 class _Scripted:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from headrace_worker import metric_files
-from headrace_worker.metric_files import ValueFile, shrink, take_fault
+from headrace_worker.metrics import metric_files
+from headrace_worker.metrics.metric_files import ValueFile, shrink, take_fault
 
 KEY = "k" * 200
 
@@ -101,7 +101,7 @@ def test_a_file_that_can_t_grow_goes_on_with_what_it_has(tmp_path: Path) -> None
     """Neither a file that can't be made nor one that can't grow is left in parts; values with a place are written."""
     code = f"""
 import resource, sys
-from headrace_worker.metric_files import ValueFile, take_fault
+from headrace_worker.metrics.metric_files import ValueFile, take_fault
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # as a full disk, but for this process only
 file = ValueFile({str(tmp_path / "counter_1.db")!r})

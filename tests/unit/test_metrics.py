@@ -9,15 +9,15 @@ from collections import Counter as Tally
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
-from headrace.codec import RunState
-from headrace.partitions import Partitions
+from headrace.formats.codec import RunState
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger, protocol
-from headrace_worker.delivery import Delivery
-from headrace_worker.hand import Hand
-from headrace_worker.metrics import Metrics, _Counting
-from headrace_worker.observer import Observer, guarded
+from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.observer import Observer, guarded
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.metrics.prometheus import Metrics, _Counting
 from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
-from headrace_worker.state import WorkerState
+from headrace_worker.protocol.delivery import Delivery
 from tests.support.metrics import Scrape, scrape_here
 
 

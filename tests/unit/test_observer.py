@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from headrace_worker import logs
-from headrace_worker.observer import Observer, guarded
+from headrace_worker.membership.observer import Observer, guarded
+from headrace_worker.process import log_setup
 from headrace_worker.protocol import Dispatched
 
 
@@ -27,7 +27,7 @@ class _Broken(Observer):
 @pytest.mark.parametrize("failure", [OSError("disk full"), SystemExit(3), asyncio.CancelledError()])
 def test_what_an_observer_raises_is_dropped(failure: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
     """It hears of everything all the same; the log says it once."""
-    logs.configure("json")
+    log_setup.configure("json")
     broken = _Broken(failure)
     observer = guarded(broken)
     for _ in range(3):

@@ -21,13 +21,12 @@ from headrace import (
     SentEvent,
     ServerError,
     UnsupportedServer,
-    operations,
-    outgoing,
-    records,
 )
-from headrace.calls import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, FoundRun, batches
-from headrace.checks import check_server
-from headrace.partitions import Partitions
+from headrace.calls.commands import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, FoundRun, batches
+from headrace.formats import outgoing, records
+from headrace.formats.partitions import Partitions
+from headrace.plans import operations
+from headrace.plans.checks import check_server
 
 PARTITIONS = Partitions("prod")
 KEYS = PARTITIONS.first

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from headrace import RunError
-from headrace.codec import RunState, decode_outcome, encode_outcome
+from headrace.formats.codec import RunState, decode_outcome, encode_outcome
 from headrace_worker import Abort, Retry, RetryAfter
-from headrace_worker.outcome import (
+from headrace_worker.run.outcome import (
     MAX_MESSAGE,
     MAX_TRACEBACK,
     Failed,

@@ -15,8 +15,9 @@ import pydantic
 import pytest
 from ulid import ULID
 
-from headrace import Event, EventTooLarge, InvalidEvent, codec
-from headrace.outgoing import MAX_EVENT_BYTES, Outgoing, SendOptions, as_event, prepare, when
+from headrace import Event, EventTooLarge, InvalidEvent
+from headrace.formats import codec
+from headrace.formats.outgoing import MAX_EVENT_BYTES, Outgoing, SendOptions, as_event, prepare, when
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NONE = SendOptions()
@@ -515,8 +516,8 @@ class FakeDate(date):
 
 def test_faked_datetimes_are_datetimes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the fake stands in place of Python's own class."""
-    monkeypatch.setattr("headrace.moments.datetime", FakeDatetime)
-    monkeypatch.setattr("headrace.values.date", FakeDate)
+    monkeypatch.setattr("headrace.model.moments.datetime", FakeDatetime)
+    monkeypatch.setattr("headrace.model.values.date", FakeDate)
     moment = FakeDatetime(2024, 1, 2, tzinfo=UTC)
     event = Event("a", [moment, FakeDate(2024, 1, 2)], timestamp=moment)
     stored = codec.decode_event(prepare_one(event, SendOptions(deliver_at=moment)).body)

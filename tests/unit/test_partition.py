@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from headrace import ConnectionFailed, ServerError
-from headrace.calls import Call
-from headrace.partitions import Partitions
+from headrace.calls.commands import Call
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
-from headrace_worker.dispatcher import Dispatcher
-from headrace_worker.hand import Hand
+from headrace_worker.dispatch.dispatcher import Dispatcher
+from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.state import WorkerState
 from headrace_worker.partition import Partition
 from headrace_worker.protocol import Fenced, Renewed
-from headrace_worker.settler import Settler
-from headrace_worker.state import WorkerState
+from headrace_worker.run.settler import Settler
 
 LEADS = Renewed(is_leader=True, has_seat=True, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
 FOLLOWS = Renewed(is_leader=False, has_seat=False, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)

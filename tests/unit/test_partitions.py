@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from headrace import ConfigurationError, Event, PermissionMissing, ServerNotReady, codec, operations, outgoing
-from headrace.checks import check_server
-from headrace.event import DeadEntry
-from headrace.partitions import Partitions
+from headrace import ConfigurationError, Event, PermissionMissing, ServerNotReady
+from headrace.formats import codec, outgoing
+from headrace.formats.partitions import Partitions
+from headrace.model.event import DeadEntry
+from headrace.plans import operations
+from headrace.plans.checks import check_server
 
 FOUR = Partitions("prod", 4)
 

@@ -37,18 +37,26 @@ def test_every_function_of_a_worker_is_a_place() -> None:
     found = places.places()
     assert len(found) == len(set(found)) > 400
     known = {
-        "guard:Guard._call", "settler:Settler.tick", "executor:_call_plain", "process:_Process._run_to_end.start",
-        "metrics:_Counting.settled", "hand:Held.is_lost",
+        "tasks.guard:Guard._call", "run.settler:Settler.tick", "run.executor:_call_plain",
+        "process.process:_Process._run_to_end.start",
+        "metrics.prometheus:_Counting.settled", "membership.in_flight:Held.is_lost",
     }  # fmt: skip
     assert known <= set(found)
-    assert any(place.startswith("settler:Settler.tick.<lambda") for place in found)
+    assert any(place.startswith("run.settler:Settler.tick.<lambda") for place in found)
 
 
 def test_every_module_of_a_worker_is_a_room() -> None:
     """What only commands or the supervisor use is none."""
     found = set(places.rooms())
-    assert {"guard", "watch", "lease", "loops", "state", "outcome", "schema", "unhandled"} <= found
-    assert not found & {"supervisor", "embedded", "testing", "cli"}
+    assert {
+        "tasks.guard",
+        "membership.watch",
+        "membership.lease",
+        "run.outcome",
+        "app.schema",
+        "streams.unhandled",
+    } <= found
+    assert not found & {"process.supervisor", "dev.embedded", "testing", "cli.worker"}
 
 
 def test_places_left_out_exist_and_have_a_reason() -> None:

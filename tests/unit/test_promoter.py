@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from headrace import OutOfMemory
-from headrace.calls import Call
-from headrace.partitions import Partitions
+from headrace.calls.commands import Call
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
-from headrace_worker.promoter import Promoter
+from headrace_worker.leader.promoter import Promoter
+from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import DueMember, Promoted
-from headrace_worker.state import WorkerState
 
 NOW_MS = 1_000_000
 

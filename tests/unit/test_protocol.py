@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headrace import Retention
-from headrace.keys import Keys
+from headrace.formats.keys import Keys
 from headrace_worker import protocol
 from headrace_worker.protocol import DueMember, Fenced, Promoted, QueuesFull, Renewed, RoutesStale, WorkerFacts
 

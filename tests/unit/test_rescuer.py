@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from headrace import HeadraceError, ServerError
-from headrace.calls import Call
-from headrace.partitions import Partitions
+from headrace.calls.commands import Call
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
-from headrace_worker.rescuer import Rescuer
-from headrace_worker.state import WorkerState
+from headrace_worker.leader.rescuer import Rescuer
+from headrace_worker.membership.state import WorkerState
 
 
 class _Server:

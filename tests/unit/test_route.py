@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.codec import decode_event, encode_event
+from headrace.formats.codec import decode_event, encode_event
 from headrace_worker import App, event_trigger
-from headrace_worker.route import (
+from headrace_worker.app.routes import (
     ROUTES_FORMAT,
     Route,
     Routes,

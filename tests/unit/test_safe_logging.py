@@ -13,11 +13,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from headrace_worker import logs, safe_logging
-from headrace_worker.context import IO, Sender
-from headrace_worker.guarded_logger import guarded_logger
-from headrace_worker.log_writer import LOST
-from headrace_worker.safe_logging import get_logger, lost_lines
+from headrace_worker.logs import logger
+from headrace_worker.logs.guarded_logger import guarded_logger
+from headrace_worker.logs.logger import get_logger, lost_lines
+from headrace_worker.logs.writer import LOST
+from headrace_worker.process import log_setup
+from headrace_worker.run.context import IO, Sender
 
 log = get_logger("headrace.test")
 
@@ -64,7 +65,7 @@ def test_lines_go_through_what_the_application_has_configured(recorder: Recorder
         raise error
     except ValueError:
         log.exception("second")
-    assert safe_logging.flush(5)
+    assert logger.flush(5)
     first, second = recorder.lines
     assert first == {"event": "first", "number": 1, "tenant": "t1", "method": "info"}
     assert (second["event"], second["exc_info"], second["method"]) == ("second", error, "error")
@@ -78,11 +79,11 @@ def test_a_processor_may_raise_anything(recorder: Recorder) -> None:
     log.warning("lost")
     log.warning("lost")
     log.info("seen")
-    assert safe_logging.flush(5)
+    assert logger.flush(5)
     assert lost_lines() == before + 2
     structlog.configure(processors=[recorder])
     log.info("seen")
-    assert safe_logging.flush(5)
+    assert logger.flush(5)
     *seen, told = recorder.lines
     assert [line["event"] for line in seen] == ["seen", "seen"]
     assert (told["event"], told["lines"]) == (LOST, 2)
@@ -97,7 +98,7 @@ def test_a_factory_may_raise_anything() -> None:
     structlog.configure(logger_factory=factory)
     before = lost_lines()
     log.info("lost")
-    assert safe_logging.flush(5)
+    assert logger.flush(5)
     assert lost_lines() == before + 1
 
 
@@ -111,9 +112,9 @@ def test_a_processor_that_waits_keeps_nothing_waiting(recorder: Recorder) -> Non
     for number in range(1, 3000):
         log.info("line", number=number)
     assert time.monotonic() - started < 5
-    assert not safe_logging.flush(0.05)
+    assert not logger.flush(0.05)
     recorder.goes_on.set()
-    assert safe_logging.flush(5)
+    assert logger.flush(5)
     lost = lost_lines() - before
     assert lost == 1999
     numbers = [line["number"] for line in recorder.lines if "number" in line]
@@ -123,19 +124,19 @@ def test_a_processor_that_waits_keeps_nothing_waiting(recorder: Recorder) -> Non
 
 def test_our_own_configuration_needs_no_thread(capsys: pytest.CaptureFixture[str]) -> None:
     """A line is written before the call returns."""
-    logs.configure("json")
+    log_setup.configure("json")
     log.info("hello")
     assert '"hello"' in capsys.readouterr().err
 
 
 def test_what_changes_our_configuration_is_no_longer_trusted(recorder: Recorder) -> None:
     """Wherever the change is made, also in the list that structlog has."""
-    logs.configure("json")
+    log_setup.configure("json")
     structlog.get_config()["processors"][:] = [recorder]
     recorder.goes_on.clear()
     log.info("hello")
     recorder.goes_on.set()
-    assert safe_logging.flush(5)
+    assert logger.flush(5)
     assert [line["event"] for line in recorder.lines] == ["hello"]
 
 
@@ -152,14 +153,14 @@ def test_no_thread_to_log_from_loses_the_line(recorder: Recorder, monkeypatch: p
     def start(*_args: Any) -> int:
         raise RuntimeError("can't start new thread")
 
-    safe_logging._handed_over.start_afresh()
+    logger._handed_over.start_afresh()
     before = lost_lines()
     with monkeypatch.context() as patch:
         patch.setattr("_thread.start_new_thread", start)
         log.info("lost")
     assert lost_lines() == before + 1
     log.info("seen")
-    assert safe_logging.flush(5)
+    assert logger.flush(5)
     assert recorder.lines[0]["event"] == "seen"
 
 
@@ -169,7 +170,7 @@ def test_a_log_call_needs_no_more_stack_than_any_call(monkeypatch: pytest.Monkey
     """A job may set a recursion limit that is far too low; the line is lost, and what logs goes on."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     if is_ours:
-        logs.configure("json")
+        log_setup.configure("json")
 
     def nothing(*_args: Any) -> None:
         pass

@@ -17,8 +17,9 @@ import pydantic
 import pytest
 from typing_extensions import TypedDict
 
-from headrace import UndecodableEvent, codec
-from headrace_worker.schema import PayloadError, parser_of
+from headrace import UndecodableEvent
+from headrace.formats import codec
+from headrace_worker.app.schema import PayloadError, parser_of
 
 pack = msgspec.msgpack.encode
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from headrace_worker import scrape_server
-from headrace_worker.scrape_server import ScrapeServer
+from headrace_worker.metrics import scrape_server
+from headrace_worker.metrics.scrape_server import ScrapeServer
 from tests.support.waiting import wait_until
 
 ANSWER = b"an answer"

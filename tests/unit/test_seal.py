@@ -19,12 +19,12 @@ from headrace import (
     SealedEvent,
     UndecodableEvent,
 )
-from headrace import codec as formats
-from headrace.outgoing import SendOptions, prepare
-from headrace.records import decode_run
-from headrace.seal import Seal
+from headrace.formats import codec as formats
+from headrace.formats.outgoing import SendOptions, prepare
+from headrace.formats.records import decode_run
+from headrace.formats.seal import Seal
 from headrace_worker import App
-from headrace_worker.loading import load_codec
+from headrace_worker.process.loading import load_codec
 from tests.support.codecs import SCRAMBLER, Broken, Scrambler
 
 SEAL = Seal(Scrambler(), "test")

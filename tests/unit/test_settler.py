@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-import headrace_worker.settler
+import headrace_worker.run.settler
 from headrace import ConnectionFailed, HeadraceError, PermissionMissing, RunError, ServerError
-from headrace.calls import Call
-from headrace.codec import RunState
-from headrace.keys import Keys
-from headrace.partitions import Partitions
+from headrace.calls.commands import Call
+from headrace.formats.codec import RunState
+from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, protocol
-from headrace_worker.delivery import Delivery
-from headrace_worker.hand import Hand, Held
-from headrace_worker.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
+from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import Recorded
-from headrace_worker.settler import Settler
-from headrace_worker.state import WorkerState
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.run.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
+from headrace_worker.run.settler import Settler
 
 KEYS = Keys("test")
 QUEUE = protocol.queue_stream(KEYS, "app", "default")
@@ -124,7 +124,7 @@ async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
 
 async def test_an_outcome_is_remembered_beyond_those_that_came_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """For as many as are remembered at least; what turns up again is recorded again, and does not execute."""
-    monkeypatch.setattr(headrace_worker.settler, "REMEMBERED_RUNS", 4)
+    monkeypatch.setattr(headrace_worker.run.settler, "REMEMBERED_RUNS", 4)
     scene = _Scene(lambda _: Recorded([]))
     (first,) = scene.put(Succeeded(1))
     await scene.tick()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from headrace_worker.signals import Wishes
+from headrace_worker.tasks.signals import Wishes
 
 
 def test_signals_that_come_close_together_are_one_wish() -> None:
@@ -26,7 +26,7 @@ def test_the_first_process_of_a_container_can_be_stopped_as_it_starts(number: si
 import os, signal
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.getpid = lambda: 1
-from headrace_worker.signals import end_on_stop_signals
+from headrace_worker.tasks.signals import end_on_stop_signals
 end_on_stop_signals()
 signal.raise_signal({int(number)})
 """
@@ -47,5 +47,5 @@ except BlockingIOError:
 os.dup2(writes, 2)
 """
     for prepare in (full, "import os; os.close(2)"):
-        code = f"{prepare}\nfrom headrace_worker.signals import end_process\nend_process('words')"
+        code = f"{prepare}\nfrom headrace_worker.tasks.signals import end_process\nend_process('words')"
         assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 1

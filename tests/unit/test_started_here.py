@@ -16,16 +16,16 @@ STARTERS = frozenset(
     }
 )  # fmt: skip
 """What starts something that goes on by itself, by its name."""
-STARTING = ("guard.py", "background.py")
+STARTING = ("guard.py", "restarting.py")
 """The modules that are there to start things: in a worker, and in what is around workers."""
 ELSEWHERE = {
-    "process.py:_run_to_end:add_done_callback": "the end of the worker's own task ends the loop",
-    "process.py:submit:add_done_callback": "of functions of jobs, which asyncio itself hands over; it counts them",
+    "process/process.py:_run_to_end:add_done_callback": "the end of the worker's own task ends the loop",
+    "process/process.py:submit:add_done_callback": "of functions of jobs, which asyncio hands over; it counts them",
     "demo/stage.py:_send_and_watch:ensure_future": "of the demo, which is watched by a person",
-    "child.py:__init__:add_reader": "the line of a supervised process; what it reads can't fail",
-    "log_writer.py:_start_thread:start_new_thread": "writes lines, and is started again where it has ended",
-    "log_writer.py:_write_beside:start_new_thread": "writes one line beside a writer that stands still",
-    "safe_logging.py:put:start_new_thread": "writes last words, where nothing else may be left",
+    "process/child.py:__init__:add_reader": "the line of a supervised process; what it reads can't fail",
+    "logs/writer.py:_start_thread:start_new_thread": "writes lines, and is started again where it has ended",
+    "logs/writer.py:_write_beside:start_new_thread": "writes one line beside a writer that stands still",
+    "logs/logger.py:put:start_new_thread": "writes last words, where nothing else may be left",
     "testing.py:_run_until_settled:to_thread": "in the event loop of a test",
 }
 """Where else something is started, and why."""

@@ -9,11 +9,11 @@ import redis
 import redis.asyncio
 
 from headrace import AsyncClient, Client
-from headrace.backoff import Backoff
-from headrace.loop_connections import ConnectionSets
-from headrace.pool import REPLY_TIMEOUT_S, PoolMaker
-from headrace.transport import AsyncTransport, Transport
-from headrace.urls import read_url
+from headrace.transport.backoff import Backoff
+from headrace.transport.loop_connections import ConnectionSets
+from headrace.transport.pool import REPLY_TIMEOUT_S, PoolMaker
+from headrace.transport.single import AsyncTransport, Transport
+from headrace.transport.urls import read_url
 
 CLIENTS = [Client, AsyncClient]
 

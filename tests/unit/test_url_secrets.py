@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from headrace import Client, ConfigurationError, HeadraceError
-from headrace_worker import App, Worker, logs
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker import App, Worker
+from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.process import log_setup
 
 SECRET = "hunter2"
 
@@ -54,7 +55,7 @@ async def test_a_server_that_refuses_or_is_away_is_no_reason_to_show_a_password(
     make_server: Callable[..., EmbeddedServer], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Neither errors nor the log of a worker at level debug have the password of a user whom the server rejects."""
-    logs.configure("json", "debug")
+    log_setup.configure("json", "debug")
     server = make_server(extra=("--requirepass", "other"))
     for url in (f"unix://default:{SECRET}@{server.socket_path}", f"redis://user:{SECRET}@127.0.0.1:1/0"):
         with pytest.raises(HeadraceError) as caught:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import AsyncClient, Client, ConfigurationError
-from headrace.partitions import Partitions
-from headrace.settings import resolve_partitions
-from headrace.urls import SCHEMES, read_url, without_secrets
+from headrace.base import resolve_partitions
+from headrace.formats.partitions import Partitions
+from headrace.transport.urls import SCHEMES, read_url, without_secrets
 from headrace_worker import App, WorkerConfig
-from headrace_worker.reading import Reader
-from headrace_worker.state import WorkerState
-from headrace_worker.watch import Pulse
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.watch import Pulse
+from headrace_worker.streams.reader import Reader
 
 CLIENTS = [Client, AsyncClient]
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from headrace import ServerError
-from headrace.codec import RunState
-from headrace.keys import Keys
+from headrace.formats.codec import RunState
+from headrace.formats.keys import Keys
 from headrace_worker import WorkerConfig, protocol
-from headrace_worker import watch as watches
-from headrace_worker.delivery import Delivery
-from headrace_worker.guard import Guard
-from headrace_worker.hand import Hand, Held
-from headrace_worker.watch import Pulse, Verdict, Watch
+from headrace_worker.membership import watch as watches
+from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.watch import Pulse, Verdict, Watch
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.tasks.guard import Guard
 
 LEASE_S, STALL_S, GRACE_S = 10.0, 40.0, 30.0
 

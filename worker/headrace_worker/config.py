@@ -7,7 +7,7 @@ from math import isfinite
 import msgspec
 
 from headrace import ConfigurationError, Retention
-from headrace.keys import check_name
+from headrace.formats.keys import check_name
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from headrace_worker.delivery import Delivery
+from headrace_worker.protocol.delivery import Delivery
 
 current_run: ContextVar[Delivery | None] = ContextVar("headrace_run", default=None)
 """The run that executes here; its ids are on each of its log lines."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from headrace import HeadraceError
-from headrace.moments import seconds_of
+from headrace.model.moments import seconds_of
 
 
 class JobError(HeadraceError, ValueError):

@@ -10,29 +10,30 @@ import contextlib
 from collections.abc import Callable
 
 from headrace import HeadraceError
-from headrace.backoff import Backoff
 from headrace.connect import AnyTransport
 from headrace.errors import OUTAGE
-from headrace_worker import preflight, protocol
-from headrace_worker.delivery import Stream
-from headrace_worker.dispatcher import Dispatcher
-from headrace_worker.executor import Executor
-from headrace_worker.fetcher import Fetcher
-from headrace_worker.forgetter import Forgetter
-from headrace_worker.guard import describe, is_end
-from headrace_worker.hand import Hand
-from headrace_worker.last_life import LastLife
-from headrace_worker.lease import Answer, Lease
-from headrace_worker.loops import Loop, run_loop
-from headrace_worker.promoter import Promoter
+from headrace.transport.backoff import Backoff
+from headrace_worker import protocol
+from headrace_worker.dispatch.dispatcher import Dispatcher
+from headrace_worker.leader.forgetter import Forgetter
+from headrace_worker.leader.promoter import Promoter
+from headrace_worker.leader.rescuer import Rescuer
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.lease import Answer, Lease
+from headrace_worker.membership.loops import Loop, run_loop
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.watch import Pulse, Verdict, Watch
 from headrace_worker.protocol import Fenced
-from headrace_worker.reading import own_entries
-from headrace_worker.rescuer import Rescuer
-from headrace_worker.safe_logging import get_logger
-from headrace_worker.settler import Settler
-from headrace_worker.state import WorkerState
-from headrace_worker.unhandled import release
-from headrace_worker.watch import Pulse, Verdict, Watch
+from headrace_worker.protocol.delivery import Stream
+from headrace_worker.run.executor import Executor
+from headrace_worker.run.fetcher import Fetcher
+from headrace_worker.run.quarantine import LastLife
+from headrace_worker.run.settler import Settler
+from headrace_worker.startup import preflight
+from headrace_worker.streams.reader import own_entries
+from headrace_worker.streams.unhandled import release
+from headrace_worker.tasks.guard import describe, is_end
 
 log = get_logger("headrace.worker")
 

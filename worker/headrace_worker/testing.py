@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from headrace import HeadraceError
-from headrace.calls import Call
+from headrace.calls.commands import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
-from headrace.partitions import Partitions
-from headrace_worker.app import App
+from headrace.formats.partitions import Partitions
+from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
-from headrace_worker.guard import own_task
-from headrace_worker.safe_logging import flush
+from headrace_worker.logs.logger import flush
+from headrace_worker.tasks.guard import own_task
 from headrace_worker.worker import Worker
 
 _LOOK_S = 0.02

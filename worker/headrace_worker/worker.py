@@ -8,26 +8,27 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from headrace import ConfigurationError, HeadraceError
+from headrace.base import resolve, resolve_url
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import OUTAGE
-from headrace.settings import resolve, resolve_url
-from headrace_worker import preflight, protocol
-from headrace_worker.app import App
+from headrace_worker import protocol
+from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
-from headrace_worker.dispatcher import Dispatcher
+from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.errors import WorkerFailed
-from headrace_worker.executor import IGNORED_CANCEL_S, Executor
-from headrace_worker.guard import Guard, describe, own_task
-from headrace_worker.hand import Hand
+from headrace_worker.logs.logger import get_logger, write_directly
+from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.state import WorkerState, new_name
+from headrace_worker.membership.watch import Verdict
 from headrace_worker.partition import Partition
-from headrace_worker.safe_logging import get_logger, write_directly
-from headrace_worker.settler import Settler
-from headrace_worker.state import WorkerState, new_name
-from headrace_worker.watch import Verdict
+from headrace_worker.run.executor import IGNORED_CANCEL_S, Executor
+from headrace_worker.run.settler import Settler
+from headrace_worker.startup import preflight
+from headrace_worker.tasks.guard import Guard, describe, own_task
 
 if TYPE_CHECKING:
-    from headrace_worker.metrics import Metrics  # with an extra only
+    from headrace_worker.metrics.prometheus import Metrics  # with an extra only
 
 log = get_logger("headrace.worker")
 

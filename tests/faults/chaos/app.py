@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from headrace import Event, Retention
-from headrace.ids import derived_event_id
+from headrace.model.ids import derived_event_id
 from headrace_worker import IO, App, Context, Retry, event_trigger
 from tests.faults.chaos.history import Acknowledged, Began, Diary, Ended, Sending, now
 

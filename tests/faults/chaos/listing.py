@@ -6,10 +6,10 @@ import contextlib
 from typing import Any
 
 from headrace import HeadraceError
-from headrace.calls import Call
-from headrace.codec import STATUS_LETTER
-from headrace.keys import Keys
-from headrace.transport import Transport
+from headrace.calls.commands import Call
+from headrace.formats.codec import STATUS_LETTER
+from headrace.formats.keys import Keys
+from headrace.transport.single import Transport
 from tests.faults.chaos.history import Diary, Settled, now
 
 _STATUS = {letter.encode(): status for status, letter in STATUS_LETTER.items()}

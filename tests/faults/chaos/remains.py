@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from headrace import Client, EventNotFound, EventRecord
-from headrace.codec import to_micros
+from headrace.formats.codec import to_micros
 from tests.faults.chaos.history import FinalEvent, FinalRun, Remains
 from tests.faults.scene import OUTAGE, Scene
 from tests.support.leaks import find_leaks

@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from headrace import Client
-from headrace_worker.embedded import EmbeddedServer
-from headrace_worker.process import BROKEN
+from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.process.process import BROKEN
 from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, POISON, QUITTER, RETENTION
 from tests.faults.chaos.counted import read_counted
 from tests.faults.chaos.history import (

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from headrace_worker import App, Worker, WorkerConfig, logs
+from headrace_worker import App, Worker, WorkerConfig
+from headrace_worker.process import log_setup
 from tests.faults.chaos import app as apps
 from tests.faults.chaos.clock import shift
 from tests.faults.chaos.history import Diary, Died, Named, now
@@ -57,7 +58,7 @@ class _Witness(Worker):
 
 
 def _run_as_process(app: App, diary: Diary, options: dict[str, Any]) -> None:
-    from headrace_worker.process import run_as_process
+    from headrace_worker.process.process import run_as_process
     from tests.faults.chaos.orders import obey
 
     config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
@@ -74,11 +75,11 @@ def _counting() -> dict[str, Any]:
     """Returns what lets a worker count, where it is told to: one of an older release can't."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return {}
-    from headrace_worker.metrics import Metrics
+    from headrace_worker.metrics.prometheus import Metrics
 
     return {"metrics": Metrics()}
 
 
 if __name__ == "__main__":
-    logs.configure("json")
+    log_setup.configure("json")
     main(sys.argv[1])

@@ -16,9 +16,10 @@ LIVES: tuple[Life, ...] = ("quiet", "blocked", "troubled")
 """What befalls the worker besides its fault: nothing until it is stopped; a job that blocks it for good in the end; or
 troubles, which it gets over, and two queues."""
 TROUBLES = frozenset({
-    "executor:Executor._attempt", "executor:Executor._finish", "fetcher:Fetcher._receive", "lease:Lease._renew",
-    "partition:Partition._on_lease_answer", "promoter:Promoter._look", "rescuer:Rescuer._rescue",
-    "settler:Settler._settle",
+    "run.executor:Executor._attempt", "run.executor:Executor._finish", "run.fetcher:Fetcher._receive",
+    "membership.lease:Lease._renew", "partition:Partition._on_lease_answer", "leader.promoter:Promoter._look",
+    "leader.rescuer:Rescuer._rescue",
+    "run.settler:Settler._settle",
 })  # fmt: skip
 """Places of a troubled worker that raise once, whatever its fault is: so that what gets over that is reached."""
 EVERYWHERE = "everywhere"

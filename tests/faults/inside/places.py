@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "worker" / PACKAGE
 STRIKE, STRIKE_AWAITED, STRIKE_LATE = "_inside_strike", "_inside_strike_awaited", "_inside_strike_late"
 """What the code of a place calls; the module's loader puts all into the module."""
 
-_ROOTS = ("process", "logs", "metrics")
+_ROOTS = ("process.process", "process.log_setup", "metrics.prometheus")
 """What a worker's process is started with; the rooms are these and all that they import."""
 
 ROOMS_LEFT_OUT = {
@@ -26,10 +26,10 @@ ROOMS_LEFT_OUT = {
 PLACES_LEFT_OUT = {
     "worker:_Running._fail": "the watchdog's last step: it ends the worker",
     "worker:_Running._end": "the watchdog's last step: it ends the worker",
-    "process:_end_broken": "the watchdog's last step: it ends the process",
-    "signals:receive_stop_signals.handle": "called by Python itself for a signal; what it calls may fail",
-    "signals:end_process": "the last step of an answer to a signal: it ends the process",
-    "process:_Process._end_process": "the last step of a process that leaves threads behind",
+    "process.process:_end_broken": "the watchdog's last step: it ends the process",
+    "tasks.signals:receive_stop_signals.handle": "called by Python itself for a signal; what it calls may fail",
+    "tasks.signals:end_process": "the last step of an answer to a signal: it ends the process",
+    "process.process:_Process._end_process": "the last step of a process that leaves threads behind",
 }
 """Places that no fault strikes, and why."""
 
@@ -42,7 +42,7 @@ def rooms() -> list[str]:
     left = list(_ROOTS)
     while left:
         room = left.pop()
-        if room not in found and room not in ROOMS_LEFT_OUT and _path(room).exists():
+        if room not in found and room.partition(".")[0] not in ROOMS_LEFT_OUT and _path(room).exists():
             found.add(room)
             left += _imported(ast.parse(_path(room).read_text()))
     return sorted(found)
@@ -73,7 +73,7 @@ def with_strikes(room: str, source: bytes) -> ast.Module:
 
 
 def _path(room: str) -> Path:
-    return FOLDER / f"{room}.py"
+    return FOLDER / f"{room.replace('.', '/')}.py"
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -82,7 +82,9 @@ def _imported(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}."):
-            yield (node.module or "").split(".")[1]
+            _, _, below = (node.module or "").partition(".")
+            yield below
+            yield from (f"{below}.{alias.name}" for alias in node.names)
 
 
 class _Writer(ast.NodeTransformer):

@@ -19,9 +19,12 @@ _REASONS = (
 )  # fmt: skip
 """One of these stands in the output; the last is faulthandler's, where no thread of Python's turns any more."""
 ALLOWED = {
-    "guard:Guard.thread": ("alone, ", "plain functions wait for a thread, as limits of threads pass; the rest goes on"),
-    "log*:*": ("does not say why", "what fails is how it says so; the exit code tells"),
-    "safe_logging:*": ("does not say why", "as in the modules of logs"),
+    "tasks.guard:Guard.thread": (
+        "alone, ",
+        "plain functions wait for a thread, as limits of threads pass; the rest goes on",
+    ),
+    "logs.*:*": ("does not say why", "what fails is how it says so; the exit code tells"),
+    "logs.logger:*": ("does not say why", "as in the modules of logs"),
 }
 """What places may do to the promise, by a pattern of theirs: what is part of the finding then, and why."""
 _FAULTS = {

@@ -36,7 +36,8 @@ def main() -> None:
 
 
 def _shorten_bounds() -> None:
-    from headrace_worker import lease, process, watch
+    from headrace_worker.membership import lease, watch
+    from headrace_worker.process import process
 
     watch._LONGEST_CALL_S = _LONGEST_CALL_S
     watch._STOP_MARGIN_S = _STOP_MARGIN_S
@@ -47,12 +48,13 @@ def _shorten_bounds() -> None:
 def _work() -> None:
     from prometheus_client import CollectorRegistry
 
-    from headrace_worker import Worker, WorkerConfig, logs
-    from headrace_worker.metrics import Metrics
-    from headrace_worker.process import run_as_process
+    from headrace_worker import Worker, WorkerConfig
+    from headrace_worker.metrics.prometheus import Metrics
+    from headrace_worker.process import log_setup
+    from headrace_worker.process.process import run_as_process
     from tests.faults.inside.app import make_app
 
-    logs.configure("json")
+    log_setup.configure("json")
     app = make_app(Path(os.environ["HEADRACE_FAULTS_FOLDER"]))
     config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
     run_as_process(Worker(app, config=config, metrics=Metrics(CollectorRegistry())))

@@ -16,10 +16,10 @@ import msgspec
 import redis as redis_py
 
 from headrace import Client, Event, EventRecord
-from headrace.keys import Keys
-from headrace.transport import Transport
+from headrace.formats.keys import Keys
+from headrace.transport.single import Transport
 from headrace_worker import WorkerConfig, protocol
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
 from tests.faults.calls import Call, CallLog
 from tests.faults.inside.app import APP, BLOCKED_PID
 from tests.faults.inside.fault import ARMED, Kind, Life

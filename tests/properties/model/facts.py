@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.keys import Keys
-from headrace.records import decode_header
+from headrace.formats.keys import Keys
+from headrace.formats.records import decode_header
 
 HOUR_MS = 3_600_000
 

@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headrace import Event as SentEvent
-from headrace import EventConflict, EventNotFound, Retention, calls, outgoing
-from headrace.codec import INLINE_BYTES, decode_event, decode_value
-from headrace.keys import Keys
-from headrace.outgoing import Outgoing, SendOptions
-from headrace.transport import Transport
+from headrace import EventConflict, EventNotFound, Retention
+from headrace.calls import commands
+from headrace.formats import outgoing
+from headrace.formats.codec import INLINE_BYTES, decode_event, decode_value
+from headrace.formats.keys import Keys
+from headrace.formats.outgoing import Outgoing, SendOptions
+from headrace.transport.single import Transport
 from headrace_worker import App, event_trigger, protocol
-from headrace_worker.delivery import Delivery, EventEntry, Stream, decode_delivery, decode_event_entry
+from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
 from headrace_worker.protocol import (
     BadEntry,
     Dispatched,
@@ -35,7 +37,7 @@ from headrace_worker.protocol import (
     Retried,
     Settled,
 )
-from headrace_worker.route import Routes, fingerprint_of, subscriptions_of
+from headrace_worker.protocol.delivery import Delivery, EventEntry, Stream, decode_delivery, decode_event_entry
 from tests.properties.model.facts import HOUR_MS, Seen
 from tests.properties.model.living import JOBS, LEASE, Answer
 from tests.properties.model.namespace import LOOK_AGAIN, QUEUES, Entry, Event, Namespace, Policy, State
@@ -236,7 +238,7 @@ class Machine(RuleBasedStateMachine):
         send()
 
     def send_call(self, events: Sequence[Outgoing], token: str, hours: int) -> None:
-        answers = self.ask(calls.send(self.keys, events, token))
+        answers = self.ask(commands.send(self.keys, events, token))
         for place, (event, answer) in enumerate(zip(events, answers, strict=True), 1):
             record = Event(event.name, event.id_kind, event.event.payload, (token, place), "delivered")
             expected = self.namespace.send(token, place, event.event_id, record, hours)
@@ -260,7 +262,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(event_id=IDS)
     def cancel(self, event_id: str) -> None:
-        call = calls.cancel(self.keys, event_id, self.retention)
+        call = commands.cancel(self.keys, event_id, self.retention)
         if self.namespace.cancel(event_id) != "missing":
             self.ask(call)
         else:
@@ -270,10 +272,10 @@ class Machine(RuleBasedStateMachine):
     @rule(event_id=IDS)
     def watch(self, event_id: str) -> None:
         if self.namespace.watch(event_id):
-            self.ask(calls.watch(self.keys, event_id))
+            self.ask(commands.watch(self.keys, event_id))
         else:
             with pytest.raises(EventNotFound):
-                self.ask(calls.watch(self.keys, event_id))
+                self.ask(commands.watch(self.keys, event_id))
 
     @precondition(_something_is_due)
     @rule(hours=st.integers(0, 3))
@@ -455,7 +457,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(event_id=IDS, job=st.sampled_from("ab"), queue=st.sampled_from(QUEUES))
     def rerun(self, event_id: str, job: str, queue: str) -> None:
-        answer = self.ask(calls.rerun(self.keys, event_id, f"app/{job}", queue))
+        answer = self.ask(commands.rerun(self.keys, event_id, f"app/{job}", queue))
         assert answer[0] == self.namespace.rerun(event_id, job, queue)
 
     # the end

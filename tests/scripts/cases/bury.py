@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from headrace import Retention, RunError
-from headrace.codec import encode_outcome
+from headrace.formats.codec import encode_outcome
 from headrace_worker import protocol
-from headrace_worker.delivery import Stream
 from headrace_worker.protocol import BadEntry
+from headrace_worker.protocol.delivery import Stream
 from tests.scripts.cases.case import (
     BODY,
     FUTURE,

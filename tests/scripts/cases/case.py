@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.calls import Call, Retention
+from headrace.calls.commands import Call, Retention
 from headrace_worker import protocol
-from headrace_worker.delivery import Delivery, Stream, decode_delivery
+from headrace_worker.protocol.delivery import Delivery, Stream, decode_delivery
 from tests.scripts.state import Changes, Fact, World
 
 PAST, LONG_PAST, FUTURE = 1_000_000_000_000, 900_000_000_000, 4_000_000_000_000

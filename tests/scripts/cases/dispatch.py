@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from headrace.calls import Retention
+from headrace.calls.commands import Retention
 from headrace_worker import protocol
-from headrace_worker.delivery import EventEntry
+from headrace_worker.app.routes import Route
 from headrace_worker.protocol import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
-from headrace_worker.route import Route
+from headrace_worker.protocol.delivery import EventEntry
 from tests.scripts.cases.case import (
     BODY,
     LARGE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace_worker import protocol
-from headrace_worker.delivery import Delivery
 from headrace_worker.protocol import Recorded, Retried
+from headrace_worker.protocol.delivery import Delivery
 from tests.scripts.cases.case import (
     FUTURE,
     PAST,

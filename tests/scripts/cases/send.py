@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace import Event, EventConflict, calls
-from headrace.outgoing import Outgoing, SendOptions, prepare
+from headrace import Event, EventConflict
+from headrace.calls import commands
+from headrace.formats.outgoing import Outgoing, SendOptions, prepare
 from tests.scripts.cases.case import FUTURE, IN_60_S, IN_120_S, LARGE, PAST, Step, case, header, seed_line, seed_record
 from tests.scripts.state import NOW, World, moment_of
 
@@ -51,7 +52,7 @@ def _seed_sent(world: World, event: Outgoing, head: str) -> None:
 
 
 def _send(world: World, *events: Outgoing) -> Any:
-    return calls.send(world.keys, events, "tok")
+    return commands.send(world.keys, events, "tok")
 
 
 @case

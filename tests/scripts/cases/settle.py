@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.calls import Retention
+from headrace.calls.commands import Retention
 from headrace_worker import protocol
-from headrace_worker.delivery import Delivery
 from headrace_worker.protocol import Recorded, Settled
+from headrace_worker.protocol.delivery import Delivery
 from tests.scripts.cases.case import (
     FUTURE,
     NO_RETENTION,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace_worker import protocol
-from headrace_worker.delivery import Entry, Stream
+from headrace_worker.protocol.delivery import Entry, Stream
 from tests.scripts.cases.case import BODY, Step, case, queue, seed_queue
 from tests.scripts.state import Changes, World
 

@@ -1,4 +1,9 @@
-"""The command line: commands parse, call the library and print. `main` is the entry point `headrace`."""
+"""The commands: each parses, calls the library, prints.
+
+Here: options, output, errors in the user's words.
+Not here: anything that another program could not call without a terminal.
+Imports: app, demo, dev, logs, metrics, process, tasks, worker.
+"""
 
 from headrace_worker.cli.entry import main
 

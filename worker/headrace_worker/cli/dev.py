@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from headrace.settings import resolve_namespace
-from headrace_worker import development, logs
-from headrace_worker.child import cli_command
+from headrace.base import resolve_namespace
 from headrace_worker.cli.options import log_options, option
 from headrace_worker.cli.server import namespace_option
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev import development
+from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.process import log_setup
+from headrace_worker.process.child import cli_command
 
 
 @click.command(short_help="Develop jobs: a server and a worker that reloads.")
@@ -51,7 +52,7 @@ def dev(
     concurrency: int,
     grace: float,
     namespace: str | None,
-    log_format: logs.LogFormat,
+    log_format: log_setup.LogFormat,
     log_level: str,
 ) -> None:
     """Develop jobs without anything to install or to clean up.
@@ -64,7 +65,7 @@ def dev(
       headrace dev jobs:app
     """
     development.check_installed()
-    logs.configure(log_format, log_level)
+    log_setup.configure(log_format, log_level)
     namespace = resolve_namespace(namespace)
     options = ("--concurrency", concurrency, "--grace", grace, "--log-format", log_format, "--log-level", log_level)
     with development.own_server(data_dir, port) as server:

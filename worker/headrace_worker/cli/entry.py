@@ -6,8 +6,8 @@ import io
 import os
 import sys
 
-from headrace_worker.safe_logging import flush
-from headrace_worker.standard_streams import open_closed_streams
+from headrace_worker.logs.logger import flush
+from headrace_worker.process.standard_streams import open_closed_streams
 
 _LAST_LINES_S = 0.5
 """How long an end waits for a reader of log lines that has left no room."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from headrace import Client, EventRecord
-from headrace.event import FAILED_STATUSES
+from headrace.model.event import FAILED_STATUSES
 from headrace_worker.cli.options import json_option, option
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
 from headrace_worker.cli.server import with_client

@@ -10,8 +10,8 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
-from headrace.keys import is_name
-from headrace_worker.logs import LEVELS, LogFormat
+from headrace.formats.keys import is_name
+from headrace_worker.process.log_setup import LEVELS, LogFormat
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
+from headrace_worker.app.filters import FilterError
 from headrace_worker.cli.dead import dead
 from headrace_worker.cli.demo import demo
 from headrace_worker.cli.dev import dev
@@ -22,8 +23,7 @@ from headrace_worker.cli.runs import runs
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
 from headrace_worker.errors import JobError, StartRefused
-from headrace_worker.filters import FilterError
-from headrace_worker.log_writer import write_last_line
+from headrace_worker.logs.writer import write_last_line
 
 _LAST_LINE_S = 2.0
 _INTERRUPTED = 130

@@ -7,7 +7,7 @@ from typing import get_args
 import click
 
 from headrace import Client, RunRecord
-from headrace.event import RunStatus
+from headrace.model.event import RunStatus
 from headrace_worker.cli.options import job_option, json_option, option
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table, printable
 from headrace_worker.cli.server import with_client

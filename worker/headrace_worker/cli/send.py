@@ -7,12 +7,12 @@ from typing import Any, BinaryIO
 import click
 
 from headrace import Client, Event, SentEvent
-from headrace.event import DEFAULT_SOURCE
-from headrace.outgoing import SendOptions
+from headrace.formats.outgoing import SendOptions
+from headrace.model.event import DEFAULT_SOURCE
+from headrace_worker.cli.event_file import EventFile
 from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time
 from headrace_worker.cli.output import print_json, printable, progress, shown
 from headrace_worker.cli.server import with_client
-from headrace_worker.event_file import EventFile
 
 
 @click.command(short_help="Send an event, or a file of them.")

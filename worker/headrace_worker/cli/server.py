@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from headrace import Client, ConfigurationError, PayloadCodec
 from headrace_worker.cli.options import F, option
-from headrace_worker.loading import load_codec
+from headrace_worker.process.loading import load_codec
 
 P = ParamSpec("P")
 R = TypeVar("R")

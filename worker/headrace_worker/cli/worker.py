@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from headrace import Retention
-from headrace.settings import resolve, resolve_url
-from headrace_worker import logs
-from headrace_worker.child import cli_command
+from headrace.base import resolve, resolve_url
 from headrace_worker.cli.options import log_options, option
 from headrace_worker.cli.server import Server, with_server
 from headrace_worker.config import WorkerConfig
-from headrace_worker.lifeline import FD_VARIABLE, Lifeline
-from headrace_worker.loading import load_app
-from headrace_worker.process import run_as_process
-from headrace_worker.signals import end_on_stop_signals
-from headrace_worker.supervisor import Supervisor
+from headrace_worker.process import log_setup
+from headrace_worker.process.child import cli_command
+from headrace_worker.process.control_line import FD_VARIABLE, Lifeline
+from headrace_worker.process.loading import load_app
+from headrace_worker.process.process import run_as_process
+from headrace_worker.process.supervisor import Supervisor
+from headrace_worker.tasks.signals import end_on_stop_signals
 from headrace_worker.worker import Worker
 
 if TYPE_CHECKING:
-    from headrace_worker.exposition import Endpoint
-    from headrace_worker.metrics import Metrics
+    from headrace_worker.metrics.exposition import Endpoint
+    from headrace_worker.metrics.prometheus import Metrics
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,7 +88,7 @@ def worker(
     lifeline_fd: int | None,
     metrics_port: int | None,
     metrics_host: str,
-    log_format: logs.LogFormat,
+    log_format: log_setup.LogFormat,
     log_level: str,
     **given: Any,
 ) -> None:
@@ -106,7 +106,7 @@ def worker(
       headrace worker jobs:app
       headrace worker billing.jobs:app --processes 4 --concurrency 50 --queue mail
     """
-    logs.configure(log_format, log_level)
+    log_setup.configure(log_format, log_level)
     os.environ.pop(FD_VARIABLE, None)  # it is ours, and not for what jobs start
     if processes < 1:
         raise click.UsageError("--processes must be 1 or more")
@@ -127,7 +127,7 @@ def worker(
 
 
 def _endpoint(host: str, port: int) -> Endpoint:
-    from headrace_worker.exposition import Endpoint
+    from headrace_worker.metrics.exposition import Endpoint
 
     return Endpoint(host, port)
 
@@ -149,7 +149,7 @@ def _listen(lifeline_fd: int) -> Lifeline:
 
 def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:
     """Return what counts for this process: served by itself or, without an endpoint, by its supervisor."""
-    from headrace_worker.metrics import Metrics
+    from headrace_worker.metrics.prometheus import Metrics
 
     if endpoint is None:
         return Metrics()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from headrace import EventRecord, RunRecord
-from headrace.ids import derived_event_id
+from headrace.model.ids import derived_event_id
 
 FLAKY_JOB, FLAKY_ATTEMPTS = "github/page-on-call", 3
 REPORTING_JOB, FURTHER_NAME = "github/report-failed-check", "alert.raised"

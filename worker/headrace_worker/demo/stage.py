@@ -12,11 +12,11 @@ from typing import Protocol
 import msgspec
 
 from headrace import AsyncClient, Event, EventRecord, HeadraceError
-from headrace_worker.child import Child, cli_command, describe_end
 from headrace_worker.demo import expectations
 from headrace_worker.demo.programme import CANCELED_AFTER_S, DUE_AFTER_S, Programme, load
 from headrace_worker.demo.watch import Happening, Tally, Watch
-from headrace_worker.embedded import EmbeddedServer
+from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.process.child import Child, cli_command, describe_end
 
 NAMESPACE = "demo"
 _PACE_S = 0.3

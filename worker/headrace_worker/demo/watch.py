@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from headrace import AsyncClient, EventRecord, RunRecord
-from headrace.event import FAILED_STATUSES
+from headrace.model.event import FAILED_STATUSES
 from headrace_worker.demo.expectations import REPORTING_JOB, further_event_id
 
 

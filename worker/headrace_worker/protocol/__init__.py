@@ -1,4 +1,9 @@
-"""What a worker asks of the server: each function builds one call, each reader turns its reply into our types. Pure."""
+"""What a worker asks of the server, and what entries and answers mean. Pure.
+
+Here: one module for each duty: its calls, and the readers of their replies.
+Not here: when to ask.
+Imports: app.
+"""
 
 from headrace_worker.protocol.dispatching import (
     Answer,
@@ -29,7 +34,7 @@ from headrace_worker.protocol.due import (
     turns_of,
 )
 from headrace_worker.protocol.forgetting import Forgotten, forget
-from headrace_worker.protocol.living import (
+from headrace_worker.protocol.leases import (
     Fenced,
     Movement,
     Registration,

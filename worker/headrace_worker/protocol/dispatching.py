@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls import Argument, Call, Retention, as_fields, as_text, script_call
-from headrace.codec import INLINE_BYTES
-from headrace.keys import Keys
-from headrace_worker.delivery import EventEntry
+from headrace.calls.commands import Argument, Call, Retention, as_fields, as_text, script_call
+from headrace.formats.codec import INLINE_BYTES
+from headrace.formats.keys import Keys
+from headrace_worker.app.routes import Route
+from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.protocol.policy import before_id, policy
-from headrace_worker.route import Route
 
 
 class Dispatched(msgspec.Struct, frozen=True):

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.calls import Argument, Call, as_fields, as_text, script_call
-from headrace.codec import INLINE_BYTES
-from headrace.keys import Keys, is_name
+from headrace.calls.commands import Argument, Call, as_fields, as_text, script_call
+from headrace.formats.codec import INLINE_BYTES
+from headrace.formats.keys import Keys, is_name
 
 _LATEST_MS = 2**53
 _DIGITS = 6

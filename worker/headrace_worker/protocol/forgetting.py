@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls import Call, Retention, as_text, script_call
-from headrace.keys import Keys
+from headrace.calls.commands import Call, Retention, as_text, script_call
+from headrace.formats.keys import Keys
 
 
 class Forgotten(msgspec.Struct, frozen=True):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from headrace.calls import Call
-from headrace.keys import Keys
-from headrace_worker.delivery import Stream
+from headrace.calls.commands import Call
+from headrace.formats.keys import Keys
+from headrace_worker.protocol.delivery import Stream
 
 
 def count_entries(stream: str) -> Call[int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headrace.calls import Argument, Retention
-from headrace.keys import Keys
+from headrace.calls.commands import Argument, Retention
+from headrace.formats.keys import Keys
 
 
 def policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace.calls import Call, script_call
-from headrace.keys import Keys
-from headrace_worker.delivery import Entry, Stream, entries_of
+from headrace.calls.commands import Call, script_call
+from headrace.formats.keys import Keys
+from headrace_worker.protocol.delivery import Entry, Stream, entries_of
 
 MAX_READ = 128
 """Entries a read asks for at most. A batch should stay in the processor's cache while the server works on it, hold up

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls import Argument, Call, as_fields, as_text, script_call
-from headrace.keys import Keys
-from headrace_worker.delivery import Delivery, Entry, Stream
+from headrace.calls.commands import Argument, Call, as_fields, as_text, script_call
+from headrace.formats.keys import Keys
+from headrace_worker.protocol.delivery import Delivery, Entry, Stream
 
 
 class HeldEntry(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace import RunError
-from headrace.calls import RECENT_ENTRIES, Argument, Call, Retention, script_call
-from headrace.codec import encode_outcome
-from headrace.ids import run_id
-from headrace.keys import Keys
-from headrace_worker.delivery import Delivery, Stream
+from headrace.calls.commands import RECENT_ENTRIES, Argument, Call, Retention, script_call
+from headrace.formats.codec import encode_outcome
+from headrace.formats.keys import Keys
+from headrace.model.ids import run_id
+from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.protocol.due import member_of, name_of
 from headrace_worker.protocol.policy import before_id, policy
 

@@ -1,0 +1,75 @@
+"""What the pages of listings are read with: each function builds one call and says how its reply is read. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.calls.commands import Call, as_text
+from headrace.formats import codec
+from headrace.formats.keys import Keys
+from headrace.formats.seal import Seal, Sealed
+from headrace.model.event import DeadEntry
+from headrace.model.ids import split_run_id
+
+
+class IndexEntry(msgspec.Struct, frozen=True):
+    """One entry of a listing: its id and the pairs that it holds, (id, name) or (run id, status letter)."""
+
+    id: str
+    pairs: list[tuple[str, str]]
+
+
+def read_index(stream: str, cursor: str | None, count: int) -> Call[list[IndexEntry]]:
+    """Reads entries of `recent` or `runs`, newest first, from the one before the cursor on."""
+    end = f"({cursor}" if cursor else "+"
+    return Call(("XREVRANGE", stream, end, "-", "COUNT", count), _read_index)
+
+
+def _read_index(reply: list[Any]) -> list[IndexEntry]:
+    return [
+        IndexEntry(
+            as_text(entry_id),
+            [(as_text(fields[i]), as_text(fields[i + 1])) for i in range(len(fields) - 2, -1, -2)],
+        )
+        for entry_id, fields in reply
+        if fields is not None
+    ]
+
+
+def read_dead(keys: Keys, cursor: str | None, count: int, seal: Seal | None = None) -> Call[list[DeadEntry]]:
+    """Reads dead letters, newest first, from the one before the cursor on."""
+    end = f"({cursor}" if cursor else "+"
+    return Call(("XREVRANGE", keys.dead, end, "-", "COUNT", count), lambda reply: _read_dead(reply, seal))
+
+
+def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadEntry]]:
+    """Reads one dead letter; none when it is not known."""
+    return Call(("XRANGE", keys.dead, entry_id, entry_id), lambda reply: _read_dead(reply, seal))
+
+
+def _read_dead(reply: list[Any], seal: Seal | None) -> list[DeadEntry]:
+    return [_read_dead_entry(as_text(entry_id), fields, seal) for entry_id, fields in reply if fields is not None]
+
+
+def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> DeadEntry:
+    values = {as_text(fields[i]): fields[i + 1] for i in range(len(fields) - 2, -1, -2)}
+    run = as_text(values["run"]) if "run" in values else None
+    parts = split_run_id(run) if run else None
+    error = values.get("error", b"")
+    if run:
+        outcome, sealed = codec.decode_outcome(error, run, seal)
+        outcome = sealed.as_error() if isinstance(sealed, Sealed) else outcome
+        error_text = f"{outcome.type}: {outcome.message}" if outcome else ""
+    else:
+        error_text = as_text(error)
+    return DeadEntry(
+        id=entry_id,
+        run_id=run,
+        job=parts[1] if parts else None,
+        reason=as_text(values.get("reason", b"unknown")),
+        error=error_text,
+        buried_at=codec.from_millis(min(int(entry_id.partition("-")[0]), codec.MAX_MICROS // 1000)),
+        raw={name[4:]: value for name, value in values.items() if name.startswith("raw.")},
+    )

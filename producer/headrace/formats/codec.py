@@ -1,0 +1,308 @@
+"""Turns events, run states and outcomes into what is stored, and back. Pure; it knows no keys and no server.
+
+An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
+`c` context, `a` account. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the
+stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read;
+format 3 is plain, of an event with an ordering key. A release that knows no codecs or no ordering keys refuses these,
+instead of taking the bytes for the payload or making runs without their order.
+
+An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from headrace.errors import SealedEvent, UndecodableEvent
+from headrace.formats.seal import NO_CODEC, Seal, Sealed
+from headrace.model.event import DEFAULT_SOURCE, RunError, RunStatus
+from headrace.model.values import check_depth
+from headrace.model.values import encoder as _encoder
+
+FORMAT: Final = 1
+SEALED_FORMAT: Final = 2
+ORDERED_FORMAT: Final = 3
+NIL: Final = msgspec.Raw(b"\xc0")
+INLINE_BYTES: Final = 8_192
+"""Bodies up to this many bytes travel inside the stream entries; larger ones stay in the record."""
+
+_ENTRY_STATE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16})")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+"""The range of a datetime in UTC."""
+MAX_MILLIS: Final = MAX_MICROS // 1000
+"""The last millisecond that a datetime can say; what is rounded up may come to no more."""
+
+STATUS_OF: dict[str, RunStatus] = {
+    "q": "queued",
+    "x": "executing",
+    "w": "waiting",
+    "s": "succeeded",
+    "f": "failed",
+    "t": "timed_out",
+    "c": "canceled",
+    "i": "invalid_payload",
+}
+STATUS_LETTER: dict[str, str] = {status: letter for letter, status in STATUS_OF.items()}
+
+
+class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
+    """The order of the first three is part of the format: the send script compares them as bytes."""
+
+    v: int
+    n: str
+    s: str
+    t: int
+    p: Any = None
+    c: Any = None
+    a: str | None = None
+
+
+class StoredEvent(msgspec.Struct, gc=False):
+    """An event as it was read: payload and context are still msgpack, decoded by whoever needs them."""
+
+    v: int
+    n: str
+    t: int
+    s: str = DEFAULT_SOURCE
+    p: msgspec.Raw = NIL
+    c: msgspec.Raw = NIL
+    a: str | None = None
+
+
+class _Outline(msgspec.Struct, gc=False):
+    """What tells that an event begins here: all else of it is passed over."""
+
+    v: int
+
+
+_event_decoder = msgspec.msgpack.Decoder(StoredEvent)
+_outlines_decoder = msgspec.msgpack.Decoder(list[_Outline])
+_any_decoder = msgspec.msgpack.Decoder()
+_outcome_decoder = msgspec.msgpack.Decoder(tuple[RunError | None, Any])
+_OUTPUT_AT: Final = len(msgspec.msgpack.encode((None, None))) - 1
+"""Where the output begins in an outcome without an error."""
+_bytes_decoder = msgspec.msgpack.Decoder(bytes)
+_BYTES_MARKS = frozenset({0xC4, 0xC5, 0xC6})
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
+
+
+def to_micros(moment: datetime) -> int:
+    """Returns an aware datetime as microseconds since 1970 UTC, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Returns microseconds since 1970 UTC as an aware datetime in UTC, exactly."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def from_millis(millis: int) -> datetime:
+    """Returns milliseconds since 1970 UTC as an aware datetime in UTC."""
+    return _EPOCH + timedelta(milliseconds=millis)
+
+
+def encode_event(name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None) -> bytes:
+    """Returns an event as it travels; raises whatever a value that can't be carried does."""
+    return _encoder.encode(_Outgoing(FORMAT, name, source, timestamp_us, payload, context, account))
+
+
+def check_event(body: bytes, *, whole: bool) -> None:
+    """Raises where an encoded event has what some worker could not read: by its depth, or as it was encoded before.
+
+    Args:
+        whole: every value is decoded, which takes longer than it took to encode them; otherwise they are passed over.
+    """
+    event = _event_decoder.decode(body)
+    for raw in (event.p, event.c):
+        check_depth(raw)
+        if whole:
+            _any_decoder.decode(raw)
+
+
+def are_whole(bodies: Sequence[bytes]) -> bool:
+    """Returns whether each encoded event is one whole value, as it is not where a Raw in it was none.
+
+    All are passed over at once, in a fraction of the time that it took to encode them.
+    """
+    try:
+        _outlines_decoder.decode(b"".join((b"\xdd", len(bodies).to_bytes(4, "big"), *bodies)))
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def identity_length(name: str, source: str) -> int:
+    """Returns how many bytes at the start of an encoded event hold its format, name and source."""
+    return len(_encoder.encode(_Outgoing(FORMAT, name, source, 0))) - len(b"\xa1t\x00")
+
+
+def mark_ordered(body: bytes) -> bytes:
+    """Returns a plain encoded event as one with an ordering key: it differs in its format, the fourth byte."""
+    return body[:3] + bytes((ORDERED_FORMAT,)) + body[4:]
+
+
+def encode_value(value: Any) -> bytes:
+    """Returns any value as msgpack; raises as `encode_event` does."""
+    return _encoder.encode(value)
+
+
+def decode_event(body: bytes) -> StoredEvent:
+    """Returns a travelled event; raises UndecodableEvent for bytes that are none of a format we read."""
+    try:
+        event = _event_decoder.decode(body)
+    except _UNREADABLE as exc:
+        raise UndecodableEvent(f"these {len(body):,} bytes are not an event: {exc}") from exc
+    if event.v != FORMAT and not FORMAT < event.v <= ORDERED_FORMAT:  # most have the first: one comparison
+        raise UndecodableEvent(
+            f"the event has format {event.v}, this release reads up to {ORDERED_FORMAT}; upgrade the workers first"
+        )
+    if not MIN_MICROS <= event.t <= MAX_MICROS:
+        raise UndecodableEvent(f"the event's timestamp, {event.t} µs, is outside the years 1 to 9999")
+    return event
+
+
+def decode_value(raw: msgspec.Raw | bytes) -> Any:
+    """Returns the value of msgpack bytes; raises UndecodableEvent where they are damaged."""
+    try:
+        return _any_decoder.decode(raw)
+    except _UNREADABLE as exc:
+        raise UndecodableEvent(f"damaged msgpack: {exc}") from exc
+
+
+def seal_event(body: bytes, event_id: str, seal: Seal) -> bytes:
+    """Returns an encoded event with payload and context sealed; raises whatever the codec does."""
+    event = decode_event(body)
+    payload = _seal_part("payload", event.p, event_id, event, seal)
+    context = _seal_part("context", event.c, event_id, event, seal)
+    return _encoder.encode(_Outgoing(SEALED_FORMAT, event.n, event.s, event.t, payload, context, event.a))
+
+
+def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> bytes | None:
+    return None if raw == NIL else seal.close(bytes(raw), *_owner(part, event_id, event))
+
+
+def open_event(event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEvent:
+    """Returns a sealed event with payload and context as they were sent, still msgpack.
+
+    Raises:
+        SealedEvent: there is no codec, or it could not open them.
+        UndecodableEvent: they are not what a codec has made.
+    """
+    if seal is None:
+        raise SealedEvent(NO_CODEC)
+    payload = _open_part("payload", event.p, event_id, event, seal)
+    context = _open_part("context", event.c, event_id, event, seal)
+    return msgspec.structs.replace(event, v=FORMAT, p=payload, c=context)
+
+
+def _open_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> msgspec.Raw:
+    if raw == NIL:
+        return NIL
+    return msgspec.Raw(seal.open(_sealed_bytes(raw), *_owner(part, event_id, event)))
+
+
+def _owner(part: str, event_id: str, event: StoredEvent) -> tuple[str | None, ...]:
+    return part, event_id, event.n, event.s, event.a
+
+
+def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
+    try:
+        return _bytes_decoder.decode(raw)
+    except _UNREADABLE as exc:
+        raise UndecodableEvent(f"what is marked as sealed is not bytes: {exc}") from exc
+
+
+def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tuple[Any, Any]:
+    """Returns payload and context; those that can't be opened here as Sealed."""
+    if event.v != SEALED_FORMAT:
+        return decode_value(event.p), decode_value(event.c)
+    try:
+        opened = open_event(event, event_id, seal)
+    except SealedEvent as exc:
+        payload, context = (None if raw == NIL else Sealed(_sealed_bytes(raw), str(exc)) for raw in (event.p, event.c))
+        return payload, context
+    return decode_value(opened.p), decode_value(opened.c)
+
+
+def encode_outcome(error: RunError | None, output: Any) -> bytes:
+    """Returns what a run's field holds after its first line; raises as `encode_event` does."""
+    if error is None and output is None:
+        return b""
+    blob = _encoder.encode((error, output))
+    if output is not None and error is None:
+        _outcome_decoder.decode(blob)
+        check_depth(msgspec.Raw(blob[_OUTPUT_AT:]))
+    return blob
+
+
+def seal_outcome(blob: bytes, run: str, seal: Seal) -> bytes:
+    """Returns an encoded outcome sealed; raises whatever the codec does."""
+    return _encoder.encode(seal.close(blob, "outcome", run))
+
+
+def decode_outcome(blob: bytes, run: str = "", seal: Seal | None = None) -> tuple[RunError | None, Any]:
+    """Returns the error and the output of a run's field; what can't be opened here is a Sealed output."""
+    if not blob:
+        return None, None
+    try:
+        if blob[0] in _BYTES_MARKS:
+            return _open_outcome(_sealed_bytes(blob), run, seal)
+        return _outcome_decoder.decode(blob)
+    except (*_UNREADABLE, UndecodableEvent) as exc:
+        return RunError("Unreadable", f"the stored outcome is damaged: {exc}"), None
+
+
+def _open_outcome(sealed: bytes, run: str, seal: Seal | None) -> tuple[RunError | None, Any]:
+    if seal is None:
+        return None, Sealed(sealed, NO_CODEC)
+    try:
+        return _outcome_decoder.decode(seal.open(sealed, "outcome", run))
+    except SealedEvent as exc:
+        return None, Sealed(sealed, str(exc))
+
+
+class RunState(msgspec.Struct, frozen=True, gc=False):
+    """What a run carries from one delivery to the next.
+
+    Attributes:
+        attempt: the attempt that this delivery is, from 1.
+        lost: how many workers died with the run in their hands.
+        unknown_since_ms: since when no worker that had it knew its job, or had the codec that opens its event; 0
+            where that never happened.
+        replay: 1 if the run was started again by hand.
+    """
+
+    attempt: int = 1
+    lost: int = 0
+    unknown_since_ms: int = 0
+    replay: int = 0
+
+    def text(self) -> str:
+        """The state as the scripts read it."""
+        return f"{self.attempt} {self.lost} {self.unknown_since_ms} {self.replay}"
+
+
+FIRST = RunState()
+
+
+def decode_entry_state(text: bytes) -> tuple[RunState, int]:
+    """Returns the state of a queue entry and the size of a body that is not inside it.
+
+    An empty text is a first delivery with its body inside. Raises UndecodableEvent.
+    """
+    if not text:
+        return FIRST, 0
+    found = _ENTRY_STATE.fullmatch(text)
+    if found is None:
+        raise UndecodableEvent(f"the entry's state {text[:80]!r} is not five numbers, the first of them from 1")
+    attempt, lost, since, replay, size = map(int, found.groups())
+    return RunState(attempt, lost, since, replay), size

@@ -1,0 +1,150 @@
+"""Reads what is remembered of events and runs. Pure; it knows no keys and no server.
+
+A record's header (field `m`) is `<token> <id kind> <due ms> <delivered ms> <canceled ms> <runs>`, a dash for
+runs until dispatch. A run's field (`r:<app>/<job id>`) is
+`<status> <attempt> <lost> <unknown since ms> <replay> <queue> <entry> <worker> <started ms> <finished ms>`,
+then, where there is an error or an output, a line feed and what `codec.encode_outcome` makes of both. The scripts
+read and write the same texts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from headrace.errors import UndecodableEvent
+from headrace.formats.codec import (
+    FORMAT,
+    MAX_MILLIS,
+    STATUS_OF,
+    StoredEvent,
+    decode_contents,
+    decode_event,
+    decode_outcome,
+    from_micros,
+    from_millis,
+)
+from headrace.formats.seal import Seal, Sealed
+from headrace.model.event import DamagedEntry, EventRecord, EventStatus, RunRecord
+from headrace.model.ids import run_id
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first lines of an event's record."""
+
+    token: str
+    id_kind: str
+    due_ms: int
+    delivered_ms: int
+    canceled_ms: int
+    runs: int | None
+
+    @property
+    def status(self) -> EventStatus:
+        """Where the event is in its life."""
+        if self.canceled_ms:
+            return "canceled"
+        return "delivered" if self.delivered_ms else "delayed"
+
+
+def decode_header(text: bytes) -> Header:
+    """Returns a record's header; raises UndecodableEvent where it is damaged."""
+    try:
+        token, kind, due, delivered, canceled, runs = text.decode("ascii").split(" ")
+        count = None if runs == "-" else int(runs)
+        header = Header(token, kind, int(due), int(delivered), int(canceled), count)
+        _check_millis(header.due_ms, header.delivered_ms, header.canceled_ms)
+    except ValueError as exc:
+        raise UndecodableEvent(f"the record's header {text[:80]!r} is damaged") from exc
+    return header
+
+
+def _check_millis(*moments: int) -> None:
+    for moment in moments:
+        if not 0 <= moment <= MAX_MILLIS:
+            raise ValueError(f"{moment} ms is not within the years 1970 to 9999")
+
+
+def _moment(millis: int) -> datetime | None:
+    return from_millis(millis) if millis else None
+
+
+def decode_run(event_id: str, field: bytes, value: bytes, seal: Seal | None = None) -> RunRecord:
+    """Returns the record of a run from its field `r:<job>`; raises UndecodableEvent where it is damaged."""
+    line, _, blob = value.partition(b"\n")
+    try:
+        job = field.removeprefix(b"r:").decode()
+        status, attempt, lost, _, _, queue, _, worker, started, finished = line.decode("ascii").split(" ")
+        run = run_id(event_id, job)
+        error, output = decode_outcome(blob, run, seal)
+        if isinstance(output, Sealed) and status != "s":
+            error, output = output.as_error(), None
+        _check_millis(int(started), int(finished))
+        return RunRecord(
+            id=run,
+            event_id=event_id,
+            job=job,
+            status=STATUS_OF[status],
+            attempt=int(attempt),
+            lost=int(lost),
+            queue=queue,
+            started_at=_moment(int(started)),
+            finished_at=_moment(int(finished)),
+            worker=None if worker == "-" else worker,
+            error=error,
+            output=output,
+        )
+    except (ValueError, KeyError, OverflowError) as exc:
+        raise UndecodableEvent(f"the record of the run {field[:80]!r} of event {event_id!r} is damaged") from exc
+
+
+def decode_runs(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> list[RunRecord | DamagedEntry]:
+    """Returns the runs of an event from its hash, by job, and what is left of those that are damaged."""
+    runs: dict[bytes, RunRecord | DamagedEntry] = {}
+    for field in sorted(field for field in fields if field.startswith(b"r:")):
+        try:
+            runs[field] = decode_run(event_id, field, fields[field], seal)
+        except UndecodableEvent as exc:
+            job = field.removeprefix(b"r:").decode("utf-8", "backslashreplace")
+            runs[field] = DamagedEntry(run_id(event_id, job), str(exc))
+    return list(runs.values())
+
+
+def decode_ordering_key(value: bytes | None) -> str | None:
+    """Returns the ordering key of a record, None if it has none; raises UndecodableEvent where it is damaged."""
+    try:
+        return value.decode() if value else None
+    except UnicodeDecodeError as exc:
+        raise UndecodableEvent(f"the record's ordering key {value!r:.80} is damaged") from exc
+
+
+def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> EventRecord:
+    """Returns an event's record from its hash; raises UndecodableEvent where anything in it is damaged.
+
+    A record whose contents were dropped by `retention=0` has only its header: name and payload are gone.
+    """
+    header = decode_header(fields[b"m"])
+    body = fields.get(b"e")
+    event = decode_event(body) if body is not None else StoredEvent(v=FORMAT, n="", t=0)
+    payload, context = decode_contents(event, event_id, seal)
+    runs = decode_runs(event_id, fields, seal)
+    damaged = [run.error for run in runs if isinstance(run, DamagedEntry)]
+    if damaged:
+        raise UndecodableEvent(damaged[0])
+    return EventRecord(
+        id=event_id,
+        name=event.n,
+        payload=payload,
+        context=context,
+        timestamp=from_micros(event.t),
+        source=event.s,
+        account_id=event.a,
+        ordering_key=decode_ordering_key(fields.get(b"k")),
+        status=header.status,
+        deliver_at=_moment(header.due_ms),
+        delivered_at=_moment(header.delivered_ms),
+        canceled_at=_moment(header.canceled_ms),
+        is_dispatched=header.runs is not None,
+        runs=[run for run in runs if isinstance(run, RunRecord)],
+    )

@@ -1,0 +1,96 @@
+"""An app: a named set of jobs, which its workers execute and for which any worker dispatches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from headrace import PayloadCodec
+from headrace.formats.keys import check_name
+from headrace.formats.seal import check_codec
+from headrace_worker.app import job as jobs
+from headrace_worker.app.job import Job, JobFunction
+from headrace_worker.app.retry import Retry
+from headrace_worker.app.trigger import Trigger
+from headrace_worker.errors import JobError
+
+F = TypeVar("F", bound=JobFunction)
+
+
+class App:
+    """The jobs of one service, under the service's name.
+
+    Attributes:
+        name: 1 to 64 of `A-Z a-z 0-9 _ . -`; two services on one namespace have two names.
+        version: reaches the job as `ctx.job.version`.
+        codec: opens the events that the jobs see, seals what they send, their outputs and their errors.
+        dispatch_only: it has no jobs, on purpose: its workers dispatch events for other apps.
+        jobs: every job by its id.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str | None = None,
+        codec: PayloadCodec | None = None,
+        dispatch_only: bool = False,
+    ) -> None:
+        self.name = check_name("app", name)
+        self.version = version
+        self.codec = None if codec is None else check_codec(codec)
+        self.dispatch_only = dispatch_only
+        self.jobs: dict[str, Job] = {}
+
+    def job(  # noqa: PLR0913 - the public interface
+        self,
+        *,
+        id: str,  # noqa: A002 - the name in the public interface
+        trigger: Trigger,
+        retry: Retry = Retry(),  # noqa: B008 - a frozen struct
+        timeout: float | timedelta | None = None,
+        queue: str = "default",
+        concurrency: int | None = None,
+        schema: Any = None,
+    ) -> Callable[[F], F]:
+        """The decorated function is a job of this app: each event that its trigger matches becomes one run of it.
+
+        Args:
+            id: unique in the app, and the same across its versions.
+            trigger: made by `event_trigger`.
+            retry: how often a run is attempted, and with what waits.
+            timeout: seconds that an attempt may take; None for as long as it likes.
+            queue: the queue that its runs wait in.
+            concurrency: reserved for a limit across workers; only None is accepted in this release.
+            schema: what the payload is parsed into; by default the annotation of `payload`.
+
+        Raises:
+            JobError: it is defined in a way that can't work; the message says what to change.
+        """
+        if concurrency is not None:
+            raise JobError(id, "concurrency, a limit across workers, is not in this release; leave it None")
+
+        def define(function: F) -> F:
+            if self.dispatch_only:
+                raise JobError(id, f"app {self.name!r} is dispatch_only, so it has no jobs")
+            if id in self.jobs:
+                raise JobError(id, f"app {self.name!r} has a job of this id already; ids are unique in an app")
+            self.jobs[id] = jobs.define(
+                self.name,
+                function,
+                id=id,
+                trigger=trigger,
+                retry=retry,
+                timeout=timeout,
+                queue=queue,
+                schema=schema,
+            )
+            return function
+
+        return define
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The names of the queues that this app's jobs use, sorted."""
+        return tuple(sorted({job.queue for job in self.jobs.values()}))

@@ -1,0 +1,83 @@
+"""What a job listens to. Pure: a trigger is data that is checked when it is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from headrace.formats import codec
+from headrace.formats.outgoing import MAX_TEXT
+from headrace_worker.app.filters import compile_filter
+from headrace_worker.errors import JobError
+
+
+class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The events that a job subscribes to: with one of the names, from one of the sources, passing both filters.
+
+    Attributes:
+        names: exact, case-sensitive.
+        sources: exact; none means any source.
+    """
+
+    names: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    filter: dict[str, Any] | None = None
+    context_filter: dict[str, Any] | None = None
+
+
+def event_trigger(
+    name: str | Iterable[str],
+    *,
+    source: str | Iterable[str] | None = None,
+    filter: Mapping[str, Any] | None = None,  # noqa: A002 - the name that Trigger.dev v2 gave it
+    context_filter: Mapping[str, Any] | None = None,
+) -> Trigger:
+    """Returns a trigger for events by name, source, and filters on their payload and context.
+
+    Args:
+        name: one name or several; an event needs to have one of them.
+        source: one source or several; None means any.
+        filter: what the payload must pass, in the language of event filters.
+        context_filter: the same for the context.
+
+    Raises:
+        JobError: a name or source that no event can have.
+        FilterError: a filter that is not of the language; it gives the path.
+    """
+    return Trigger(
+        names=_texts("name", name),
+        sources=() if source is None else _texts("source", source),
+        filter=_checked(filter, "filter"),
+        context_filter=_checked(context_filter, "context_filter"),
+    )
+
+
+def _checked(given: Mapping[str, Any] | None, at: str) -> dict[str, Any] | None:
+    """Returns the filter as it is stored: plain data, which nobody changes afterwards."""
+    if given is None:
+        return None
+    compile_filter(given, at=at)
+    plain: dict[str, Any] = codec.decode_value(codec.encode_value(given))
+    return plain
+
+
+def _texts(field: str, given: object) -> tuple[str, ...]:
+    values = (given,) if isinstance(given, str) else given
+    if not isinstance(values, Iterable) or isinstance(values, bytes | Mapping):
+        raise JobError("event_trigger", f"{field} must be a string or several, not {given!r}")
+    found = [_text(field, value) for value in values]
+    if not found:
+        raise JobError("event_trigger", f"{field} is empty; give at least one")
+    return tuple(dict.fromkeys(found))
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
+        raise JobError("event_trigger", f"{field} {value!r} must be a string of 1 to {MAX_TEXT} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise JobError("event_trigger", f"{field} {value!r} has a lone surrogate, which no event can have") from exc
+    return str.__str__(value)  # a member of an enumeration is its text

@@ -1,0 +1,56 @@
+"""Finds the events that have to be dispatched before others of their ordering key, in whose hands ever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from headrace import HeadraceError, UndecodableEvent
+from headrace.formats.codec import decode_event
+from headrace_worker import protocol
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.streams.reader import is_refusal
+
+log = get_logger("headrace.dispatcher")
+
+_MOST = 500
+"""How many events of an ordering key are read at once."""
+_NO_ENTRY = "0-0"
+"""Stands for the entry of an event that is in other hands; whoever has it will find it dispatched."""
+
+
+async def read_ahead(state: WorkerState, behind: Sequence[EventEntry]) -> list[EventEntry]:
+    """Returns the undispatched events that are before these in the orders of their keys, read from their records.
+
+    One that can't be read leaves the order, as it will never be dispatched: whoever has its entry sets it aside.
+    """
+    firsts: dict[str, str] = {}
+    for entry in behind:
+        firsts.setdefault(entry.ordering_key, entry.event_id)
+    orders = await state.commands.run([protocol.read_order(state.keys, key, _MOST) for key in firsts])
+    ahead = [
+        (key, event_id)
+        for (key, first), order in zip(firsts.items(), orders, strict=True)
+        for event_id in takewhile(first.__ne__, order)
+    ]
+    calls = [protocol.read_body(state.keys, event_id) for _, event_id in ahead]
+    bodies = await state.commands.run(calls, partial=True)
+    events: list[EventEntry] = []
+    for (key, event_id), body in zip(ahead, bodies, strict=True):
+        if isinstance(body, HeadraceError) and not is_refusal(body):
+            raise body
+        try:
+            events.append(_event(key, event_id, body))
+        except UndecodableEvent as exc:
+            log.warning("event can't be read and lets its ordering key go", event_id=event_id, error=str(exc))
+            await state.commands.run([protocol.leave_order(state.keys, key, event_id)])
+    return events
+
+
+def _event(ordering_key: str, event_id: str, body: bytes | HeadraceError | None) -> EventEntry:
+    if not isinstance(body, bytes):
+        why = "is gone" if body is None else f"can't be read: {body}"
+        raise UndecodableEvent(f"its record {why}")
+    return EventEntry(_NO_ENTRY, event_id, len(body), decode_event(body), ordering_key)

@@ -1,0 +1,166 @@
+"""Moves what is due into its stream: delayed events into `events`, runs that waited into their queues.
+
+Only the leader does. It sleeps until the next due time or until an earlier one is set, and never polls: a look now and
+then is for what a leader before it may have heard of and not done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from headrace import HeadraceError, OutOfMemory
+from headrace_worker import protocol
+from headrace_worker.clock import monotonic
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.loops import wait_either
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.watch import Pulse
+from headrace_worker.protocol import BadEntry, DueMember, Promoted
+from headrace_worker.streams.reader import Reader, has_foreign_record, is_refusal
+
+log = get_logger("headrace.promoter")
+
+AHEAD = 200
+"""How many members of `due` are looked at in one call, and so moved by the next."""
+_SEARCH_LEASES = 2
+_SHORTEST_READ_S = 0.003
+"""A shorter wait might be over before the server has begun the read that is to be ended then."""
+
+
+class Promoter:
+    """Keeps `due` without anything that is due."""
+
+    def __init__(self, state: WorkerState, on_lease_ended: Callable[[], None]) -> None:
+        """Nothing is promoted yet.
+
+        Args:
+            on_lease_ended: is called when the leader is to look at once for workers whose lease has ended.
+        """
+        self._state = state
+        self._on_lease_ended = on_lease_ended
+        self._ahead: list[DueMember] | None = None
+        self._ordered: dict[str, str] = {}
+        self._is_full = False
+        self._look_at = 0.0
+        self._went_back = False
+        # Shorter than it takes until another leads: what the wait is ended by must not be lost with this worker.
+        self._longest_read_s = max(state.config.lease_s * 2 / 3, _SHORTEST_READ_S)
+        self.pulse = Pulse("promoter")
+        self.reader = Reader(state, self.pulse, self._longest_read_s)
+
+    async def tick(self) -> None:
+        """Moves what is due, once this worker leads, then sleeps until the next time or an earlier one."""
+        state = self._state
+        with self.pulse.waiting(state.is_leader.is_set):
+            await wait_either(state.is_leader, state.stopping)
+        if state.stopping.is_set():
+            return
+        if monotonic() >= self._look_at:
+            await self._look()
+        wait_s = max(self._look_at - monotonic(), 0)
+        if wait_s > _SHORTEST_READ_S:
+            if await self._listen(wait_s) == "lease":
+                self._on_lease_ended()
+        else:
+            await asyncio.sleep(wait_s)
+
+    async def recover(self, _error: HeadraceError | None) -> None:
+        """What was known of `due` may have changed during an outage."""
+        self.forget()
+
+    def forget(self) -> None:
+        """What was known of `due` is not relied on any more: it is looked at anew."""
+        self._ahead, self._look_at = None, 0.0
+
+    def set_back(self) -> None:
+        """The server's clock has gone back: runs that wait are to be due as much earlier, before anything else."""
+        self._went_back, self._look_at = True, 0.0
+
+    async def _listen(self, wait_s: float) -> str | None:
+        """Waits for the time, or until an earlier due time is set; returns what was heard."""
+        longest_s = self._longest_read_s
+        call = protocol.listen_wake(self._state.keys, min(wait_s, longest_s))
+        heard = await (self.reader.read(call) if wait_s > longest_s else self.reader.read_until(wait_s, call))
+        if heard:
+            self.forget()
+        return heard
+
+    async def _look(self) -> None:
+        """Moves what is due; the next look is at the next due time."""
+        if self._went_back:
+            await self._set_back()
+        now_ms = await self._promote_due()
+        wait_s = _SEARCH_LEASES * self._state.config.lease_s
+        if self._ahead:
+            wait_s = min(wait_s, max(self._ahead[0].due_ms - now_ms, 0) / 1000)
+        if self._is_full:
+            wait_s = max(wait_s, 0.5)
+        self._look_at = monotonic() + wait_s
+
+    async def _set_back(self) -> None:
+        log.warning("the server's clock has gone back; leases and retries are set back with it")
+        while (await self._state.commands.run([protocol.set_back(self._state.keys, AHEAD)]))[0]:
+            self.pulse.beat()
+        self._went_back, self._ahead = False, None
+
+    async def _promote_due(self) -> int:
+        """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""
+        while True:
+            looked = await self._promote([due.member for due in self._ahead or ()])
+            self.pulse.beat()
+            for member in looked.foreign:
+                await self._set_aside(member, "Headrace did not write this member of due")
+            self._ahead = looked.ahead
+            if self._is_full or not (looked.foreign or (looked.ahead and looked.ahead[0].due_ms <= looked.now_ms)):
+                return looked.now_ms
+
+    async def _promote(self, members: Sequence[str]) -> Promoted:
+        """Runs and events go in calls of their own: a full server takes the runs, so that what was begun can end."""
+        keys = self._state.keys
+        events = [member for member in members if member.startswith("e:")]
+        runs = [member for member in members if not member.startswith("e:")]
+        calls = [protocol.promote(keys, events, 0, self._ordered)] if events else []
+        calls.append(protocol.promote(keys, runs, AHEAD))
+        answers = await self._state.commands.run(calls, partial=True)
+        self._is_full = isinstance(answers[0], OutOfMemory)
+        if isinstance(answers[0], Promoted):  # ordering keys are known from records only; the next look has them
+            self._ordered = answers[0].ordered
+        for answer in answers:
+            if isinstance(answer, Promoted):
+                self._note(answer)
+            elif is_refusal(answer):
+                await self._promote_one_by_one(members, answer)
+            elif isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
+                raise answer
+        looked = answers[-1]
+        return looked if isinstance(looked, Promoted) else await self._promote([])
+
+    def _note(self, answer: Promoted) -> None:
+        self._state.observer.promoted(answer.moved)
+        if answer.dropped:
+            log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
+
+    async def _promote_one_by_one(self, members: Sequence[str], error: HeadraceError) -> None:
+        """One member that is refused for its record must not keep the others: it is set aside."""
+        if not members:
+            raise error
+        for member in members:
+            call = protocol.promote(self._state.keys, [member], 0, self._ordered)
+            (answer,) = await self._state.commands.run([call], partial=True)
+            if isinstance(answer, Promoted):
+                self._note(answer)
+            if is_refusal(answer):
+                if not await has_foreign_record(self._state, protocol.event_of(member)):
+                    raise error
+                await self._set_aside(member, str(answer))
+
+    async def _set_aside(self, member: str | bytes, error: str) -> None:
+        log.error("member of due can't be handled and is set aside in dead", member=repr(member), error=error)
+        keys, run = self._state.keys, self._state.commands.run
+        await run(protocol.set_aside_due(keys, member, error), partial=True)
+        self._state.observer.buried(protocol.events_stream(keys), BadEntry("", "unreadable", error))
+        if isinstance(member, str) and (turns := protocol.turns_of(keys, member)):
+            _, following = await run(protocol.leave_turns(turns, member))
+            if following is not None:
+                await run([protocol.make_due(keys, following)])

@@ -1,0 +1,206 @@
+"""Loggers of Headrace's own that can neither raise into the code that logs nor keep it waiting.
+
+A line that can't be written is lost, and counted. With the configuration of `logs.configure` lines are written where
+they are logged. What the application has configured in structlog may raise or wait: there a thread logs the lines.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import contextvars
+import os
+import queue
+import sys
+import time
+from typing import Any
+
+import structlog
+
+from headrace_worker.clock import monotonic
+from headrace_worker.logs import writer
+from headrace_worker.logs.writer import LOSSES, LOST
+
+_MOST_LINES = 1000
+"""Lines that may wait for an application's own configuration."""
+_PAUSE_S = 0.002
+_AT_EXIT_S = 0.5
+
+_Line = tuple[contextvars.Context, str, str, str, dict[str, Any]]
+
+
+class SafeLogger:
+    """Logs through structlog, whatever the application has configured there."""
+
+    # Each method takes one frame of the stack before it can catch: a job may have left little of it.
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        """Log what helps to find a fault."""
+        try:
+            _log(self._name, "debug", event, fields)
+        except BaseException:  # noqa: BLE001 - no memory, no stack
+            LOSSES.lines += 1
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        """Log what an operator may want to know."""
+        try:
+            _log(self._name, "info", event, fields)
+        except BaseException:  # noqa: BLE001 - no memory, no stack
+            LOSSES.lines += 1
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        """Log what may need a look."""
+        try:
+            _log(self._name, "warning", event, fields)
+        except BaseException:  # noqa: BLE001 - no memory, no stack
+            LOSSES.lines += 1
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        """Log what needs a look."""
+        try:
+            _log(self._name, "error", event, fields)
+        except BaseException:  # noqa: BLE001 - no memory, no stack
+            LOSSES.lines += 1
+
+    def exception(self, event: str, /, **fields: Any) -> None:
+        """Log what needs a look, with the traceback of the exception that is being handled."""
+        try:
+            _log(self._name, "exception", event, fields)
+        except BaseException:  # noqa: BLE001 - no memory, no stack
+            LOSSES.lines += 1
+
+
+def write_directly(text: str) -> None:
+    """Write the last words of a process past all that waits; see `log_writer.write_directly`."""
+    writer.write_directly(text)
+
+
+def get_logger(name: str) -> SafeLogger:
+    """Return the logger of one part of Headrace."""
+    return SafeLogger(name)
+
+
+def lost_lines() -> int:
+    """Return how many log lines of this process were lost since it started."""
+    return LOSSES.lines
+
+
+def flush(timeout_s: float) -> bool:
+    """Return whether all lines were written within the time, or are lost; to be called before the process ends.
+
+    False means that a thread may stand in a write to a stream of Python's, which an orderly end of the interpreter
+    would wait for: end the process with `os._exit` then.
+    """
+    deadline = monotonic() + timeout_s
+    is_logged = _handed_over.flush(timeout_s)
+    return writer.flush(deadline - monotonic()) and is_logged
+
+
+class _Trusted:
+    """The configuration of structlog whose processors and streams neither raise nor wait."""
+
+    processors: tuple[Any, ...] = ()
+    others: tuple[Any, ...] = ()
+
+
+def trust_configuration() -> None:
+    """From now on lines are logged directly as long as structlog's configuration is the present one."""
+    config = structlog.get_config()
+    _Trusted.processors, _Trusted.others = tuple(config["processors"]), _others(config)
+
+
+def _others(config: dict[str, Any]) -> tuple[Any, ...]:
+    return config["wrapper_class"], config["logger_factory"], config["context_class"]
+
+
+def _is_trusted() -> bool:
+    config = structlog.get_config()
+    processors = tuple(config["processors"])
+    if processors and isinstance(processors[-1], structlog.testing.LogCapture):
+        return True  # a test that waits for no thread
+    return processors == _Trusted.processors and _others(config) == _Trusted.others
+
+
+def _log(name: str, method: str, event: str, fields: dict[str, Any]) -> None:
+    if _is_trusted():
+        getattr(structlog.get_logger(name), method)(event, **fields)
+        return
+    if method == "exception":
+        fields.setdefault("exc_info", sys.exc_info()[1])
+    _handed_over.put((contextvars.copy_context(), name, method, event, fields))
+
+
+class _HandedOver:
+    """Lines that a thread logs, in their order."""
+
+    def __init__(self) -> None:
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Forget what waits: in a forked process the parent logs it, and the parent's thread is not there."""
+        # Safe in signal handlers and finalizers, unlike queue.Queue.
+        self._lines: queue.SimpleQueue[_Line] = queue.SimpleQueue()
+        self._is_started = False
+        self._put = 0
+        self._logged = 0
+
+    def put(self, line: _Line) -> None:
+        """Have the line logged, or lose it where too many wait or no thread can be started."""
+        if not self._is_started:
+            self._is_started = True
+            try:
+                # Not `threading`, which waits for the thread to begin, for ever if there is no memory left.
+                _thread.start_new_thread(self._run, (self._lines,))
+                atexit.register(self.flush, _AT_EXIT_S)
+            except BaseException:
+                self._is_started = False
+                raise
+        if self._lines.qsize() >= _MOST_LINES:
+            LOSSES.lines += 1
+        else:
+            self._put += 1
+            self._lines.put(line)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Return whether all lines were logged within the time."""
+        deadline = monotonic() + timeout_s
+        while self._logged < self._put:
+            if monotonic() >= deadline:
+                return False
+            time.sleep(_PAUSE_S)
+        return True
+
+    def _run(self, lines: queue.SimpleQueue[_Line]) -> None:
+        while True:
+            line = lines.get()
+            try:
+                _log_line(*line)
+            except BaseException:  # noqa: BLE001 - no memory, no stack
+                LOSSES.lines += 1
+            del line  # its exception would keep the frames of a job
+            self._logged += 1
+
+
+def _log_line(context: contextvars.Context, name: str, method: str, event: str, fields: dict[str, Any]) -> None:
+    if _is_logged(context, name, method, event, fields) and (untold := LOSSES.untold):
+        if _is_logged(context, name, "warning", LOST, {"lines": untold}):
+            LOSSES.told += untold
+        else:
+            LOSSES.lines -= 1  # the line about lost lines is none of them
+
+
+def _is_logged(context: contextvars.Context, name: str, method: str, event: str, fields: dict[str, Any]) -> bool:
+    """Return whether the line was logged; it is counted if not."""
+    before = LOSSES.lines
+    try:
+        context.run(getattr(structlog.get_logger(name), method), event, **fields)
+    except BaseException:  # noqa: BLE001 - the application's processors may raise anything
+        LOSSES.lines += 1
+    return LOSSES.lines == before
+
+
+_handed_over = _HandedOver()
+os.register_at_fork(after_in_child=_handed_over.start_afresh)

@@ -1,0 +1,217 @@
+"""Holds the worker's lease on, from a thread and a connection of its own, as long as the worker works.
+
+A job that blocks the event loop for a while does not stop it; a dead process, a stopped one, a lost server, or a
+worker that does not work (`watch`) does. Its renewal is the only periodic command of a worker. It must not touch the
+event loop's objects but through the guard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+
+from headrace import HeadraceError
+from headrace.connect import AnyTransport, open_transport
+from headrace.transport.pool import CONNECT_TIMEOUT_S
+from headrace_worker import protocol
+from headrace_worker.clock import monotonic
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.watch import Verdict, Watch
+from headrace_worker.protocol import Fenced, Movement, Renewed
+from headrace_worker.tasks.guard import describe
+
+log = get_logger("headrace.lease")
+
+Answer = Renewed | Fenced
+_SOONEST_S = 0.02
+_LONGEST_DELAY_S = 1.0
+"""Between attempts in an outage: nothing is fetched after one until the lease is renewed."""
+_FEWEST_FAILURES = 3
+"""So many of its own, in a row, tell a thread that can't do its work from one that has met trouble."""
+_STILL_S = 1.0
+"""A wait that took so much longer than it should have: the whole process stood still."""
+
+
+class Lease:
+    """Renews the lease three times in its length, and sooner where the leader's or a dead worker's may end."""
+
+    def __init__(
+        self,
+        state: WorkerState,
+        watch: Watch,
+        on_answer: Callable[[str, Answer], None],
+        seats: Callable[[], int],
+        on_fault: Callable[[Verdict, AnyTransport | None], None],
+        on_turn: Callable[[], None] | None = None,
+    ) -> None:
+        """The thread is made, and starts with `start`.
+
+        Args:
+            watch: judges whether the worker works.
+            on_answer: is called on the event loop with the name that was renewed and the answer.
+            seats: how many seats there are; 0 while this worker wants none.
+            on_fault: is called when the worker has to end, with what is wrong and the connection of the lease's thread,
+                which may be used then; None in another thread.
+            on_turn: is called whenever the thread has a look.
+        """
+        self._state = state
+        self._watch = watch
+        self._on_answer = on_answer
+        self._seats = seats
+        self._on_fault = on_fault
+        self._on_turn = on_turn
+        self._loop = asyncio.get_running_loop()
+        self._interval_s = state.config.lease_s / 3
+        self._reply_timeout_s = max(self._interval_s, 0.5)
+        self._transport = open_transport(state.url, attempts=1, reply_timeout_s=self._reply_timeout_s)
+        self._wake = threading.Event()
+        self._over = False
+        self._ended = asyncio.Event()
+        self._renewed_since: float | None = None
+        self._failing_since: float | None = None
+        self._fault = ""
+        self._thread: threading.Thread | None = None
+        self._turned_at = self._minded_at = monotonic()
+
+    def start(self) -> None:
+        """The lease is renewed from now on, first at once.
+
+        Raises:
+            RuntimeError: no thread can be started.
+        """
+        self._thread = self._state.guard.thread("lease", self._run)
+        self._mind_thread()
+
+    def renew_now(self) -> None:
+        """The next renewal does not wait for its time."""
+        self._wake.set()
+
+    def end(self) -> None:
+        """The lease is not renewed any more, once a renewal that is under way has ended."""
+        self._over = True
+        self._watch.end()
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """The lease is not renewed any more, and its connection is closed."""
+        self.end()
+        if self._thread is not None:
+            with contextlib.suppress(TimeoutError):  # a thread that stands still must not hold up the stop
+                await asyncio.wait_for(self._ended.wait(), CONNECT_TIMEOUT_S + self._reply_timeout_s + _STILL_S)
+
+    def _run(self) -> None:
+        try:
+            failures = 0
+            while not self._over:
+                failures = self._turn(failures)
+            self._transport.close()
+        finally:
+            self._state.guard.from_thread(self._loop, self._ended.set)
+
+    def _turn(self, failures: int) -> int:
+        """Look, renew, and wait; returns how many renewals have failed in a row."""
+        self._turned_at = asked_at = monotonic()
+        failures, wait_s = self._try_to_renew(failures)
+        self._mind_stillness(asked_at, CONNECT_TIMEOUT_S + self._reply_timeout_s)
+        asked_at = monotonic()
+        self._wake.wait(wait_s)
+        self._wake.clear()
+        self._mind_stillness(asked_at, wait_s)
+        return failures
+
+    def _try_to_renew(self, failures: int) -> tuple[int, float]:
+        """Returns how many renewals have failed in a row, and the seconds until the next one."""
+        wait_s = self._interval_s
+        try:
+            if self._on_turn is not None:
+                self._on_turn()
+            wait_s = self._renew(self._look())
+            if not self._state.is_registered.is_set():
+                self._renewed_since = None
+            elif self._renewed_since is None:
+                self._renewed_since = monotonic()
+            if failures:
+                log.info("lease is renewed again", failures=failures)
+            failures = 0
+            self._failing_since = None
+        except HeadraceError as exc:
+            failures += 1
+            self._renewed_since = self._failing_since = None
+            if failures == 1:
+                log.warning("lease can't be renewed, trying again", error=str(exc))
+            wait_s = min(0.05 * 2.0 ** min(failures, 10), self._interval_s, _LONGEST_DELAY_S)
+        except BaseException as exc:  # none of the server's: the loops are judged on
+            failures += 1
+            log.exception("lease failed in an unforeseen way, trying again", error=describe(exc))
+            self._mind_failure(exc, failures)
+        return failures, wait_s
+
+    def _mind_failure(self, exc: BaseException, failures: int) -> None:
+        """End a worker that can't be judged, or whose lease can't be renewed, for a fault that is not the server's."""
+        now = monotonic()
+        self._failing_since = self._failing_since or now
+        is_final = failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s
+        if is_final and not self._over:
+            self._on_fault(Verdict(f"the lease can't be renewed: {describe(exc)}", is_final=True), self._transport)
+            self._over = True
+
+    def _mind_stillness(self, since: float, longest_s: float) -> None:
+        """A process that was stopped for a while is not to be judged by that while."""
+        if monotonic() - since > longest_s + _STILL_S:
+            self._watch.note_stillness()
+
+    def _look(self) -> Verdict:
+        """Returns whether the worker works; ends it if it has not for too long."""
+        verdict = self._watch.judge(self._renewed_since)
+        if verdict.is_final and not self._over:
+            self._on_fault(verdict, self._transport)  # first: should it fail or stand still, it is called again
+            self._over = True
+        if verdict.fault and not self._fault:
+            at = {"at": verdict.stack} if verdict.stack else {}
+            log.warning("worker does not work as it should, and leads no more", fault=verdict.fault, **at)
+        elif self._fault and not verdict.fault:
+            log.info("worker works again")
+        self._fault = verdict.fault
+        return verdict
+
+    def _renew(self, verdict: Verdict) -> float:
+        name, config = self._state.name, self._state.config
+        if self._over or not self._state.is_registered.is_set():  # an unknown name would be taken for a fenced one
+            return self._interval_s
+        movement: Movement = "stuck" if verdict.fault else "moves"
+        if self._state.stopping.is_set():
+            movement = "resigns"
+        call = protocol.renew(
+            self._state.keys, name, config.lease_ms, movement,
+            seats=self._seats(), keep_dead_ms=config.retention.millis()[1],
+        )  # fmt: skip
+        asked_at = monotonic()
+        answer: Answer = self._transport.run([call])[0]
+        if isinstance(answer, Renewed):
+            self._state.lease_until = asked_at + config.lease_s
+            self._state.server_ahead_s = answer.now_ms / 1000 - asked_at
+        if not self._over:
+            self._state.guard.from_thread(self._loop, self._on_answer, name, answer)
+        if isinstance(answer, Fenced):
+            return self._interval_s
+        self._state.observer.renewed()
+        return min(self._interval_s, max(answer.next_ms / 1000 + _SOONEST_S, _SOONEST_S))
+
+    def _mind_thread(self) -> None:
+        """Watch over the thread that watches over everything else: it stands still if it does not turn for long."""
+        if self._over:
+            return
+        now = monotonic()
+        stood_s = now - self._turned_at
+        is_late = now - self._minded_at > self._interval_s + _STILL_S  # the process stood still, and the thread with it
+        self._minded_at = now
+        limit_s = self._state.config.stall_limit_s + CONNECT_TIMEOUT_S + self._reply_timeout_s + self._interval_s
+        if stood_s > limit_s and not is_late:
+            self._over = True
+            fault = f"the thread that renews the lease has stood still for {stood_s:.1f} s"
+            self._on_fault(Verdict(fault, is_final=True), None)
+            return
+        self._state.guard.later(self._interval_s, self._mind_thread)

@@ -1,0 +1,102 @@
+"""What the steps of a worker tell of what they do: facts that they have anyway, once a batch, to whoever counts them.
+
+The observer here makes nothing of them. One that does must be quick, know no payloads, and be `guarded`: what only
+counts must not stop what works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
+from headrace_worker.protocol.delivery import Delivery, Stream
+
+log = get_logger("headrace.metrics")
+
+
+class Observer:
+    """Hears what happens in one partition of a worker."""
+
+    def polled(self) -> None:
+        """A look for new runs is complete, whatever it gave."""
+
+    def renewed(self) -> None:
+        """The lease holds on; told from the lease's own thread."""
+
+    def dispatched(self, asked: int, done: Dispatched) -> None:
+        """Events were dispatched; of those `asked` for, the others were not in this worker's hands, or done before."""
+
+    def began(self, deliveries: Sequence[Delivery]) -> None:
+        """Runs are in hand and execute."""
+
+    def failed(self, delivery: Delivery) -> None:
+        """A run's attempt has raised, or ran out of time."""
+
+    def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
+        """What runs came to is recorded, but for those in the places `missed`, which are not this worker's any more."""
+
+    def buried(self, stream: Stream, bad: BadEntry) -> None:
+        """An entry that can't be handled is set aside in `dead`."""
+
+    def released(self, stream: Stream, entries: int) -> None:
+        """So many entries of this worker's hands are back in their stream."""
+
+    def rescued(self, stream: Stream, entries: int) -> None:
+        """So many entries that another worker held are back in their stream."""
+
+    def promoted(self, members: int) -> None:
+        """So many members of `due` are in their streams."""
+
+
+def guarded(observer: Observer) -> Observer:
+    """Return an observer that passes every fact on to this one, and drops what it raises.
+
+    The log names each kind of failure once.
+    """
+    return _Guarded(observer)
+
+
+class _Guarded(Observer):
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._reported: set[tuple[str, type[BaseException]]] = set()
+
+    def polled(self) -> None:
+        self._tell(self._observer.polled)
+
+    def renewed(self) -> None:
+        self._tell(self._observer.renewed)
+
+    def dispatched(self, asked: int, done: Dispatched) -> None:
+        self._tell(self._observer.dispatched, asked, done)
+
+    def began(self, deliveries: Sequence[Delivery]) -> None:
+        self._tell(self._observer.began, deliveries)
+
+    def failed(self, delivery: Delivery) -> None:
+        self._tell(self._observer.failed, delivery)
+
+    def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
+        self._tell(self._observer.settled, records, missed)
+
+    def buried(self, stream: Stream, bad: BadEntry) -> None:
+        self._tell(self._observer.buried, stream, bad)
+
+    def released(self, stream: Stream, entries: int) -> None:
+        self._tell(self._observer.released, stream, entries)
+
+    def rescued(self, stream: Stream, entries: int) -> None:
+        self._tell(self._observer.rescued, stream, entries)
+
+    def promoted(self, members: int) -> None:
+        self._tell(self._observer.promoted, members)
+
+    def _tell(self, hear: Callable[..., None], *facts: object) -> None:
+        try:
+            hear(*facts)
+        except BaseException as exc:
+            kind = hear.__name__, type(exc)
+            if kind not in self._reported:
+                self._reported.add(kind)
+                log.exception("what a worker does could not be counted", fact=hear.__name__)

@@ -1,0 +1,54 @@
+"""Times the calls of an app's codec, which hold up the event loop, and tells of those that take long."""
+
+from __future__ import annotations
+
+from headrace import PayloadCodec
+from headrace_worker.clock import monotonic
+from headrace_worker.logs.logger import get_logger
+
+log = get_logger("headrace.codec")
+
+SLOW_S = 0.1
+_TELL_EVERY_S = 60.0
+
+
+class TimedCodec:
+    """An app's codec, and whether it is slow.
+
+    Attributes:
+        is_slow: its last call took long, so that no two calls should follow each other without a turn of the loop.
+    """
+
+    def __init__(self, codec: PayloadCodec) -> None:
+        self._codec = codec
+        self._told_at: float | None = None
+        self.is_slow = False
+
+    def encode(self, data: bytes, bound_to: bytes, /) -> bytes:
+        """Return what the codec does."""
+        began_at = monotonic()
+        try:
+            return self._codec.encode(data, bound_to)
+        finally:
+            self._note("encode", monotonic() - began_at)
+
+    def decode(self, data: bytes, bound_to: bytes, /) -> bytes:
+        """Return what the codec does."""
+        began_at = monotonic()
+        try:
+            return self._codec.decode(data, bound_to)
+        finally:
+            self._note("decode", monotonic() - began_at)
+
+    def _note(self, call: str, took_s: float) -> None:
+        self.is_slow = took_s > SLOW_S
+        now = monotonic()
+        if not self.is_slow or (self._told_at is not None and now - self._told_at < _TELL_EVERY_S):
+            return
+        self._told_at = now
+        name = type(self._codec).__name__
+        told = f"the codec is slow, and nothing else goes on meanwhile: {name}.{call} took {took_s:.1f} s"
+        log.warning(
+            told,
+            codec=name, call=call, seconds=round(took_s, 3),
+        )  # fmt: skip

@@ -1,0 +1,173 @@
+"""Serves the metrics of a worker over HTTP: of this process, or of all the processes of a supervisor in one place.
+
+Needs the extra `metrics`. The endpoint answers anyone who reaches it, within the bounds of `scrape_server`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from headrace import ConfigurationError
+from headrace.formats.partitions import Partitions
+from headrace_worker.metrics.prometheus import Metrics  # first: it says what is not installed
+
+# isort: split
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, disable_created_metrics, make_wsgi_app
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.metrics import metric_files
+from headrace_worker.metrics.depths import Depths
+from headrace_worker.metrics.scrape_server import ScrapeServer
+
+log = get_logger("headrace.metrics")
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which processes keep their metrics; prometheus-client reads it when it is imported."""
+
+
+class Shared:
+    """A folder in which several processes keep their metrics."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._has_been_there = folder.is_dir()
+        self.registry = CollectorRegistry()
+        self.registry.register(_Files(folder))
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the environment of such a process has to hold when it starts."""
+        return {FOLDER_VARIABLE: str(self._folder)}
+
+    def before_start(self) -> None:
+        """Make the folder if it is not there: before the first start, or as something has removed it.
+
+        Raises:
+            OSError: that is not possible; a process without the folder counts in memory only.
+        """
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._has_been_there:
+                log.warning(
+                    "the folder of the metrics was gone, and what was counted with it", folder=str(self._folder)
+                )
+        self._has_been_there = True
+
+    def after_end(self, pid: int) -> None:
+        """Drop what an ended process had in hand; keep what it had counted, in no more of the disk than it takes.
+
+        Raises:
+            OSError: a file can't be removed or cut.
+        """
+        mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+        metric_files.shrink(self._folder, pid)
+
+
+class _Files(Collector):
+    """The metrics in a folder; a file that can't be read costs a scrape these, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._is_reported = False
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that no file is read when this is registered."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the sums over all processes."""
+        try:
+            collector = MultiProcessCollector(None, str(self._folder))  # type: ignore[no-untyped-call]
+            return list(collector.collect())  # type: ignore[no-untyped-call]
+        except Exception:
+            if not self._is_reported:
+                self._is_reported = True
+                log.exception("the files of the metrics can't be read")
+            return []
+
+
+class Endpoint:
+    """Where the metrics of a worker are served."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Serve nothing yet.
+
+        Args:
+            host: whose address to listen on.
+            port: 0 is any that is free.
+
+        Raises:
+            ConfigurationError: the environment names a folder that does not exist.
+        """
+        self._host = host
+        self._port = port
+        self._given_folder = _given_folder()
+
+    def count_here(self, url: str, partitions: Partitions) -> Metrics:
+        """Return what counts for this process, which is served from now on, beside metrics that jobs make themselves.
+
+        Raises:
+            ConfigurationError: the address can't be served on.
+        """
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asks for
+        folder = self._given_folder
+        self._serve(REGISTRY if folder is None else Shared(folder).registry, Depths(url, partitions))
+        return Metrics()
+
+    @contextlib.contextmanager
+    def serving_others(self, url: str, partitions: Partitions) -> Iterator[Shared]:
+        """Serve the metrics of all processes that share the folder; remove a folder of our own at the end.
+
+        Raises:
+            ConfigurationError: the address can't be served on.
+        """
+        with contextlib.ExitStack() as stack:
+            folder = self._given_folder or stack.enter_context(_own_folder())
+            shared = Shared(folder)
+            stack.callback(self._serve(shared.registry, Depths(url, partitions)))
+            yield shared
+
+    def _serve(self, registry: CollectorRegistry, depths: Depths) -> Callable[[], None]:
+        """Serve the registry, with the depths; return what ends that."""
+        registry.register(depths)
+        try:
+            server = ScrapeServer(self._host, self._port, make_wsgi_app(registry))
+        except OSError as exc:
+            why = f"metrics can't be served on {self._host}:{self._port}: {exc.strerror or exc}"
+            raise ConfigurationError(f"{why}; give another --metrics-port or --metrics-host") from exc
+        server.start()
+        log.info("metrics are served", url=f"http://{self._host}:{server.server_port}/metrics")
+        return server.stop
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Name a folder of our own, which is made when a process starts, and remove it at the end.
+
+    On a full disk it can't be made, and workers work all the same.
+    """
+    try:
+        where = Path(tempfile.gettempdir())
+    except OSError:  # no usable folder, which it finds out by writing a file
+        where = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - what is made in there has a name of its own
+    folder = where / f"headrace-metrics-{secrets.token_hex(8)}"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _given_folder() -> Path | None:
+    if not (named := os.environ.get(FOLDER_VARIABLE)):
+        return None
+    if not Path(named).is_dir():
+        raise ConfigurationError(f"{FOLDER_VARIABLE} is {named!r}, and no such folder exists; make it, or unset it")
+    return Path(named)

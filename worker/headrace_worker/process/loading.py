@@ -1,0 +1,123 @@
+"""Finds the app that MODULE:APP names, or a codec, or says in one line why it can't."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from headrace import ConfigurationError, PayloadCodec
+from headrace.formats.seal import check_codec
+from headrace_worker.app.app import App
+from headrace_worker.logs.logger import get_logger
+
+log = get_logger("headrace.worker")
+
+
+class AppNotLoaded(ConfigurationError):
+    """MODULE:APP names no app that can be loaded; `target` is what was given, `reason` why not."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        self.target = target
+        self.reason = reason
+        super().__init__(f"can't load {target!r}: {reason}")
+
+
+def load_app(target: str) -> App:
+    """Returns the app that `MODULE:APP` names; modules of the current folder are found like installed ones.
+
+    Raises:
+        AppNotLoaded: the form, the module, the attribute or what it holds is at fault, or the app has no jobs; the
+            message says which.
+    """
+    module_name, _, name = target.partition(":")
+    if not _is_reference(module_name, name):
+        raise AppNotLoaded(target, f"it must be MODULE:APP, such as {_likely_meant(module_name, name)}")
+    module = _import(target, module_name)
+    found = getattr(module, name, None)
+    if isinstance(found, App):
+        if not (found.jobs or found.dispatch_only):
+            # In the log too, which may be all that is kept of a container that has ended.
+            log.warning("app has no jobs; is the module that defines them imported?", app=found.name)
+            raise AppNotLoaded(target, _no_jobs(found))
+        return found
+    raise AppNotLoaded(target, _attribute_fault(module, name))
+
+
+def _no_jobs(app: App) -> str:
+    return (
+        f"app {app.name!r} has no jobs; is the module that defines them imported? "
+        f"An app that only dispatches says so: App({app.name!r}, dispatch_only=True)"
+    )
+
+
+def load_codec(target: str) -> PayloadCodec:
+    """Returns the codec that `MODULE:OBJECT` names, found as apps are.
+
+    Raises:
+        ConfigurationError: the form, the module, the attribute or what it holds is at fault; the message says which.
+    """
+    module_name, _, name = target.partition(":")
+    if not _is_reference(module_name, name):
+        raise ConfigurationError(f"can't load {target!r}: it must be MODULE:OBJECT, such as sealing:codec")
+    return check_codec(getattr(_import(target, module_name), name, None))
+
+
+def _is_reference(module_name: str, name: str) -> bool:
+    is_path = module_name.endswith(".py") or not all(map(str.isidentifier, module_name.split(".")))
+    return name.isidentifier() and not is_path
+
+
+def _likely_meant(module_name: str, name: str) -> str:
+    module = ".".join(filter(str.isidentifier, module_name.removesuffix(".py").replace("/", ".").split(".")))
+    return f"{module or 'jobs'}:{name if name.isidentifier() else 'app'}"
+
+
+def _import(target: str, module_name: str) -> ModuleType:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name and f"{module_name}.".startswith(f"{exc.name}."):
+            reason = f"there is no module {exc.name!r} in {Path.cwd()} or installed{_shadowed(module_name)}"
+            raise AppNotLoaded(target, reason) from exc
+        raise AppNotLoaded(target, _import_fault(exc)) from exc
+    except Exception as exc:
+        raise AppNotLoaded(target, _import_fault(exc)) from exc
+    except SystemExit as exc:
+        raise AppNotLoaded(target, f"the import of {module_name} ended with SystemExit({exc.code!r})") from exc
+
+
+def _import_fault(exc: Exception) -> str:
+    """Returns what an import raised, and where: the line at the top of a module that is nearest to it."""
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{exc.filename}, line {exc.lineno}: {type(exc).__name__}: {exc.msg}"
+    lines = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.name == "<module>"]
+    where = f"{lines[-1].filename}, line {lines[-1].lineno}: " if lines else ""
+    return f"{where}{type(exc).__name__}: {exc}"
+
+
+def _attribute_fault(module: ModuleType, name: str) -> str:
+    apps = [f"{module.__name__}:{each}" for each, value in vars(module).items() if isinstance(value, App)]
+    hint = f"; there is {', '.join(apps)}" if apps else "; there is no App in that module: app = App(…) makes one"
+    hint += _shadowed(module.__name__)
+    where = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
+    if not hasattr(module, name):
+        return f"module {module.__name__!r}{where} has no {name!r}{hint}"
+    kind = type(getattr(module, name)).__name__
+    return f"{name!r} of module {module.__name__!r}{where} is a {kind} and not an App{hint}"
+
+
+def _shadowed(module_name: str) -> str:
+    """Return what to add to a message where another module of this name was imported than the current folder's."""
+    top = module_name.partition(".")[0]
+    imported = getattr(sys.modules.get(top), "__file__", None)
+    for own in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py"):
+        if own.is_file() and not (imported and Path(imported).resolve() == own.resolve()):
+            from_where = f"from {imported}" if imported else "with Python itself"
+            return f"; {top!r} was imported {from_where}, and not from {own}: give that another name"
+    return ""

@@ -1,0 +1,127 @@
+"""How log lines look: for people on a terminal, JSON otherwise. Values never break a line, so none can be forged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal
+
+import structlog
+
+from headrace_worker.current_run import ids_here
+from headrace_worker.logs.guarded_logger import guarded
+from headrace_worker.logs.logger import trust_configuration
+from headrace_worker.logs.python_reports import log_reports_of_python
+from headrace_worker.logs.values import add_exception, as_json, shown
+from headrace_worker.logs.writer import Writer, open_writer, use_writer
+
+LogFormat = Literal["auto", "console", "json"]
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
+    """Send every line of structlog to standard error, in the format and from the level given.
+
+    No log call raises, and none waits for the reader of standard error: see `log_writer`. What Python itself reports
+    becomes such lines too.
+    """
+    console = log_format == "console" or (log_format == "auto" and _is_terminal(sys.stderr))
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(
+            colors=_is_terminal(sys.stderr),
+            # Not rich's, which shows the variables of each frame, and with them payloads.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        if console
+        else _render_json
+    )
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+    def form(level: str, text: str, fields: dict[str, Any]) -> str:
+        return str(renderer(None, level, timestamp(None, level, {"event": text, **fields, "level": level}))) + "\n"
+
+    writer = open_writer(sys.stderr, form)
+    use_writer(writer)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _add_run,
+            structlog.processors.add_log_level,
+            timestamp,
+            add_exception,
+            _escape if console else _unchanged,
+            renderer,
+        ],
+        wrapper_class=guarded(structlog.make_filtering_bound_logger(getattr(logging, level.upper()))),
+        logger_factory=_LineLoggerFactory(writer),
+        # Not cached: whoever embeds a worker, or tests it, may configure structlog again. Lines are rare enough.
+        cache_logger_on_first_use=False,
+    )
+    trust_configuration()
+    log_reports_of_python()
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # none, or closed
+        return False
+
+
+class _LineLogger:
+    """What structlog's loggers write their lines to."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def msg(self, line: str) -> None:
+        """Write the line, its end included, in one write."""
+        self._writer.write(line + "\n")
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
+class _LineLoggerFactory:
+    def __init__(self, writer: Writer) -> None:
+        self._logger = _LineLogger(writer)
+
+    def __call__(self, *_names: Any) -> _LineLogger:
+        return self._logger
+
+
+def _render_json(_logger: Any, _method: str, line: Any) -> str:
+    return as_json(line)
+
+
+def _add_run(_logger: Any, _method: str, line: Any) -> Any:
+    """Adds the ids of the run that executes here, which are bound once a run."""
+    for name, value in ids_here().items():
+        line.setdefault(name, value)
+    return line
+
+
+def _escape(_logger: Any, _method: str, line: Any) -> Any:
+    """Escape line breaks and control characters: event names come from outside.
+
+    An exception's lines stay lines, each behind a bar, as the message of the exception may hold what looks like one.
+    """
+    return {
+        _printable(name): _exception(value) if name == "exception" else _value(value) for name, value in line.items()
+    }
+
+
+def _value(value: Any) -> str:
+    return _printable(value if isinstance(value, str) else shown(value))
+
+
+def _exception(value: Any) -> str:
+    text = value if isinstance(value, str) else shown(value)
+    return "\n".join(f"  | {_printable(each)}" for each in text.split("\n"))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def _unchanged(_logger: Any, _method: str, line: Any) -> Any:
+    return line

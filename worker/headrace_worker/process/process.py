@@ -1,0 +1,265 @@
+"""Runs a worker as this process: signals bring it to a stop, nothing but that ends it in order, and its end is short.
+
+Whatever a job does to the event loop (it stops it, or ends a task of its own with SystemExit), the loop goes on. A
+worker that does not work ends the process with exit code 70 (`watch`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import functools
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NoReturn, TypeVar
+
+from headrace_worker.clock import monotonic
+from headrace_worker.current_run import current_run
+from headrace_worker.logs.logger import flush, get_logger, write_directly
+from headrace_worker.logs.sinks import descriptor_without_waits
+from headrace_worker.process.control_line import Lifeline
+from headrace_worker.tasks.forks import fork
+from headrace_worker.tasks.guard import Guard, describe, lasting_task
+from headrace_worker.tasks.job_threads import JobThreads, NoThread
+from headrace_worker.tasks.signals import end_process, ignore_stop_signals, receive_stop_signals, receive_wishes
+from headrace_worker.worker import Worker
+
+log = get_logger("headrace.worker")
+
+R = TypeVar("R")
+
+FAILED, BROKEN = 1, 70
+"""Exit codes: the worker has ended though nobody has asked for it; it did not work any more (EX_SOFTWARE)."""
+_LAST_MOMENT_S = 0.5
+"""How long what still executes when the worker has ended gets to end as well."""
+_LONGEST_EXIT_S = 5.0
+"""How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+_LONGEST_END_S = 15.0
+"""How long the process may take from its worker's end to its own, whatever goes wrong then."""
+_STDERR = 2
+_LAST_LINES_S = 0.5
+_SAME_LINE_S = 1.0
+_SILENCE_S = 15.0
+"""Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
+
+
+def run_as_process(worker: Worker, lifeline: Lifeline | None = None) -> None:
+    """Returns when SIGTERM, SIGINT or SIGHUP has stopped the worker; a second one hurries it, a third ends the process.
+
+    With the line to a supervisor, signals only stop it, and the supervisor hurries it over the line.
+
+    Where functions of runs go on that can't be ended, the process ends here, with exit code 0: their runs are with
+    other workers by then. To be called once, from the main thread.
+
+    Raises:
+        StartRefused: see `Worker.run`.
+        ServerError: see `Worker.run`.
+        SystemExit: the worker has ended by itself.
+    """
+    _Process(worker, lifeline).run()
+
+
+class _Process:
+    def __init__(self, worker: Worker, lifeline: Lifeline | None) -> None:
+        self._worker = worker
+        self._lifeline = lifeline
+        self._guard = Guard()
+        self._loop = asyncio.new_event_loop()
+        self._job_pool = _JobPool(thread_name_prefix="asyncio")
+        self._last_words = descriptor_without_waits(_STDERR)
+        self._told_at: dict[str, float] = {}
+        self._silence_s = worker.config.stall_limit_s + worker.config.lease_s + _SILENCE_S
+
+    def run(self) -> None:
+        """Run the worker to its end."""
+        self._loop.set_default_executor(self._job_pool)
+        fork.prepare(self._loop, *(() if self._lifeline is None else (self._lifeline.descriptor,)))
+        _stop_on_signals(self._worker, self._loop, self._lifeline, self._guard)
+        # What the app and its libraries have made until now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        try:
+            ending = self._run_to_end()
+            left = self._count_still_executing()
+        finally:
+            self._end_without_python(_LONGEST_END_S)
+            self._job_pool.shutdown(wait=False, cancel_futures=True)
+        ignore_stop_signals()
+        self._leave(ending, left)
+
+    def _run_to_end(self) -> asyncio.Task[None]:
+        """Turn the event loop until the worker has ended, whatever its jobs do to the loop."""
+
+        async def start() -> asyncio.Task[None]:
+            resolver = JobThreads(self._guard)
+            self._loop.getaddrinfo = functools.partial(_resolve, self._loop.getaddrinfo, resolver)  # type: ignore[method-assign]
+            return lasting_task(self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end))
+
+        running = self._loop.run_until_complete(start())
+        running.add_done_callback(lambda _: self._loop.stop())
+        while not running.done():
+            try:
+                self._loop.run_forever()
+            except BaseException as exc:  # noqa: BLE001 - of a task or a callback of a job, as ours let none out
+                if fork.is_child:
+                    fork.end(exc)
+                self._tell("a task of a job ended with what ends a program; the worker goes on", error=describe(exc))
+            else:
+                if not running.done():
+                    self._tell("a job stopped the event loop; it goes on")
+        return running
+
+    def _tell(self, what: str, **fields: str) -> None:
+        """Log what a job has done to the event loop: at most once a second, as it may do that at every turn."""
+        if monotonic() - self._told_at.get(what, 0.0) > _SAME_LINE_S:
+            self._told_at[what] = monotonic()
+            log.warning(what, **fields)
+
+    def _count_still_executing(self) -> int:
+        """Returns how many functions of runs go on although they were told to end."""
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_MOMENT_S))
+        deadline = monotonic() + _LAST_MOMENT_S
+        while self._left_in_threads() and monotonic() < deadline:
+            self._loop.run_until_complete(asyncio.sleep(0.01))
+        return sum(not task.done() for task in tasks) + self._left_in_threads()
+
+    def _left_in_threads(self) -> int:
+        return self._worker.left_behind + self._job_pool.busy
+
+    def _leave(self, ending: asyncio.Task[None], left: int) -> None:
+        """Leave the end to Python, which joins threads and calls what the app has registered for it; not for ever."""
+        code = 0
+        if ending.cancelled() or not self._worker.is_stopping:
+            code = FAILED
+        if left:
+            log.warning("functions that do not end are left behind: the process ends without them", functions=left)
+            self._end_process(FAILED if code or ending.exception() else 0)
+        self._loop.close()
+        try:
+            if not ending.cancelled():
+                ending.result()
+            if code:
+                log.error("the worker has ended, and nobody has asked for it")
+                sys.exit(code)
+        except BaseException:
+            code = FAILED
+            raise
+        finally:
+            self._bound_exit(code)
+
+    def _bound_exit(self, code: int) -> None:
+        def end_late() -> None:
+            time.sleep(_LONGEST_EXIT_S)
+            write_directly(f"headrace: Python's exit takes more than {_LONGEST_EXIT_S:g} s; the process ends here")
+            self._end_process(code)
+
+        try:
+            self._guard.thread("exit", end_late, is_vital=False)
+        except (RuntimeError, MemoryError):  # then a signal does, unless C code keeps it waiting
+            signal.signal(signal.SIGALRM, lambda *_: self._end_process(code))
+            signal.setitimer(signal.ITIMER_REAL, _LONGEST_EXIT_S)
+
+    def _end_process(self, code: int) -> NoReturn:
+        """End the process here, past the threads that Python would wait for; what was written has a moment to go."""
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._guard.thread("output", _flush_output, is_vital=False).join(_LAST_LINES_S)
+        flush(_LAST_LINES_S)
+        os._exit(code)
+
+    def _put_off_end(self) -> None:
+        """End the process should no thread of Python's turn for long: one call can keep all waiting."""
+        self._end_without_python(self._silence_s)
+
+    def _end_without_python(self, seconds: float) -> None:
+        """Let C code end the process, and show where its threads are, after so many seconds; the last call counts."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._last_words)
+
+
+def _end_broken(_reason: str) -> None:
+    """End the process past everything: its worker does not work."""
+    flush(_LAST_LINES_S)
+    os._exit(BROKEN)
+
+
+def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop, lifeline: Lifeline | None, guard: Guard) -> None:
+    """Stop the worker as its operator wishes or, in a supervised process, as the supervisor says over the line.
+
+    There each signal means "stop", however many come: the service manager may send the same ones to every process.
+    """
+
+    def stop() -> None:
+        worker.note_stop()
+        guard.from_thread(loop, worker.stop)
+
+    def hurry() -> None:
+        guard.from_thread(loop, worker.stop_now)
+
+    if lifeline is not None:
+        receive_stop_signals(stop)
+        lifeline.obey_with(stop, hurry)
+        return
+
+    def answer(wish: int) -> None:
+        if wish > 2:
+            end_process("headrace: ended by a third signal")
+        (stop if wish == 1 else hurry)()
+
+    receive_wishes(answer)
+
+
+class _JobPool(ThreadPoolExecutor):
+    """The event loop's own threads, which are for the code of jobs: `asyncio.to_thread` leads here.
+
+    Attributes:
+        busy: how many functions execute or wait for a thread.
+    """
+
+    busy = 0
+    _counting = threading.Lock()
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """See `Executor.submit`."""
+        future = super().submit(_run_here, fn, *args, **kwargs)
+        self._count(1)
+        future.add_done_callback(lambda _: self._count(-1))
+        return future
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self.busy += change
+
+
+def _run_here(fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+    """Call a function in a thread of the pool; a fork that comes back from it ends here."""
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        if fork.is_child:
+            fork.end(sys.exception())
+
+
+async def _resolve(for_jobs: Callable[..., Any], threads: JobThreads, *args: Any, **kwargs: Any) -> Any:
+    """Look a host's name up: the worker's own connections wait for no thread that a job may keep."""
+    if current_run.get() is not None:
+        return await for_jobs(*args, **kwargs)
+    try:
+        return await threads.call(functools.partial(socket.getaddrinfo, *args, **kwargs)).outcome
+    except NoThread as exc:
+        raise OSError(f"no thread can be started to look a name up: {exc}") from exc
+
+
+def _flush_output() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # full, closed, or none at all
+        sys.stdout.flush()

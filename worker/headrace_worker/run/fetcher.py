@@ -1,0 +1,254 @@
+"""Fetches runs from the worker's queues into its hands, never more than it has free slots.
+
+A worker with one queue, in one partition, blocks on it; any other blocks on its app's bell and takes from all its
+queues in one call. The fetchers of several partitions share the slots: each sets its part aside before it takes.
+After every failure it reads what is already in its hands: a reply that was lost on the wire leaves entries there that
+nobody has seen. It must not execute or settle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace import HeadraceError, ServerNotReady, UndecodableEvent
+from headrace_worker import protocol
+from headrace_worker.clock import monotonic
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.loops import wait_either
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.watch import Pulse
+from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
+from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery, named_by
+from headrace_worker.run.executor import Executor
+from headrace_worker.run.quarantine import LastLife
+from headrace_worker.run.settler import Settler
+from headrace_worker.streams.bodies import read_bodies
+from headrace_worker.streams.reader import Reader, own_entries
+from headrace_worker.streams.unhandled import bury
+from headrace_worker.tasks.guard import own_task
+
+log = get_logger("headrace.fetcher")
+
+
+class Fetcher:
+    """Keeps the worker's slots filled."""
+
+    def __init__(
+        self, state: WorkerState, hand: Hand, executor: Executor, settler: Settler, last_life: LastLife
+    ) -> None:
+        self._state = state
+        self._hand = hand
+        self._executor = executor
+        self._settler = settler
+        self._last_life = last_life
+        self._partition = state.keys.partition
+        self._queues = list(state.queues)
+        self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
+        self._may_hold_unseen = False
+        self._looked_at_connection = 0
+        self._ahead: asyncio.Task[list[Entry]] | None = None
+        self._ahead_name = ""
+        self.pulse = Pulse("fetcher")
+        self.reader = Reader(state, self.pulse)
+
+    async def tick(self) -> None:
+        """Fetches once, as much as there are free slots, and starts what came."""
+        ready = self._state.is_registered if self._queues else self._state.stopping  # an app may have no jobs
+        with self.pulse.waiting(ready.is_set):
+            await wait_either(ready, self._state.stopping)
+        if self._may_hold_unseen or self._looked_at_connection != self._state.connections:
+            self._looked_at_connection = self._state.connections
+            await self._look_for_unseen()
+        if not self._may_take():
+            with self.pulse.waiting(self._may_take):
+                while not self._may_take() and not self._state.stopping.is_set():
+                    await self._hand.wait_change()
+        await self._wait_for_lease()
+        if self._state.stopping.is_set() or not self._state.is_registered.is_set():
+            await self.end()
+            return
+        name = self._state.name
+        if self._blocks_on_queue:
+            (queue,) = self._queues
+            await self._receive(name, queue, await self._read(name, queue, min(self._hand.free, MAX_READ)))
+        elif not await self._take(name):
+            await self.reader.read(protocol.listen_bell(self._state.keys, self._state.app.name, self._state.block_ms))
+        self._state.observer.polled()
+
+    async def _wait_for_lease(self) -> None:
+        if monotonic() >= self._state.lease_until:
+            with self.pulse.waiting(self._state.renewed.is_set):
+                await self._state.wait_for_lease()
+
+    def _may_take(self) -> bool:
+        return self._ahead is not None or (self._hand.free > 0 and not self._last_life.is_under_way)
+
+    async def recover(self, error: HeadraceError | None) -> None:
+        """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
+        self._may_hold_unseen = True
+        self._hand.release(self._partition)  # what is still set aside, where its release has failed
+        if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
+            await self._state.register()
+
+    def described(self, stream: Stream, entries: Sequence[Entry]) -> list[HeldEntry]:
+        """Returns those of a queue's entries that can be read as what a release takes; the others stay."""
+        held = []
+        for entry in entries:
+            with contextlib.suppress(UndecodableEvent):
+                held.append(protocol.held_entry(self._state.keys, decode_delivery(stream, entry)))
+        return held
+
+    async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:
+        if self._ahead_name != name:
+            await self.end()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and (entries := await ahead):
+            return entries
+        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
+        return await self.reader.read(call)
+
+    async def _take(self, name: str) -> bool:
+        """Takes from all queues, in turn the first; returns whether there was nothing to wait for."""
+        state = self._state
+        free = self._hand.reserve(self._partition, len(state.partitions), MAX_READ)
+        if free == 0:  # another partition was quicker
+            return True
+        try:
+            self._queues.append(self._queues.pop(0))
+            (taken,) = await state.commands.run([protocol.take(name, self._queues, free)])
+            got = sum(len(entries) for _, entries in taken)
+            if got == free:
+                await state.commands.run([protocol.ring_bell(state.keys, state.app.name)])
+            for queue, entries in taken:
+                await self._receive(name, queue, entries)
+        finally:
+            self._hand.release(self._partition)
+        return got > 0
+
+    async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
+        """What was read executes, but for what can't be read, and what must not share this process with others."""
+        if not self._is_ours(name, len(entries)):
+            return
+        whole = []
+        for entry in entries:
+            try:
+                delivery = decode_delivery(queue, entry)
+            except UndecodableEvent as exc:
+                await self._bury(queue, BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry)))
+                continue
+            if not self._was_delivered_before(delivery):
+                whole.append(delivery)
+        self.pulse.allow(self._state.config.lease_s)  # for a run that is to be alone
+        deliveries = await self._last_life.set_apart(whole, name)
+        if any(delivery.body is None for delivery in deliveries):
+            deliveries = await self._with_bodies(deliveries)
+        if monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
+            await self._wait_for_lease()
+        if self._is_ours(name, len(deliveries)):
+            if deliveries is whole:
+                await self._read_ahead(name, queue, len(deliveries))
+            await self._start(name, deliveries)
+            self._state.observer.began(deliveries)
+            # Functions begin before the next read is open: one that blocks the event loop is not handed more runs.
+            await asyncio.sleep(0)
+
+    async def _start(self, name: str, deliveries: Sequence[Delivery]) -> None:
+        """Starts runs; a codec that is slow must not keep the event loop for all of them."""
+        codec = self._state.codec
+        for delivery in deliveries:
+            self._executor.start(delivery, name)
+            if codec is not None and codec.is_slow:
+                await asyncio.sleep(0)
+                if name != self._state.name:  # fenced meanwhile: the others are others' to run
+                    return
+
+    async def _read_ahead(self, name: str, queue: Stream, count: int) -> None:
+        """After a full read the next is sent before these begin: the server works on it while their functions do.
+
+        It does not wait for anything to arrive, and is none of a worker's that has several queues or partitions, or a
+        run on its last life.
+        """
+        free = min(self._hand.free - count, MAX_READ)
+        if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._may_hold_unseen:
+            return
+        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
+        self._ahead_name, self._ahead = name, own_task(self.reader.read(call))
+        await asyncio.sleep(0)  # so that it is sent
+
+    async def end(self) -> None:
+        """What was read ahead is forgotten here: it is found again in our hands, or given back at the stop."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.wait([ahead])
+            if not ahead.cancelled():
+                ahead.exception()  # or asyncio would complain that nobody has looked
+
+    def _is_ours(self, name: str, count: int) -> bool:
+        """What was handed to a name that has been fenced since is rescued by others, and must not start here."""
+        if name != self._state.name and count:
+            log.warning("runs dropped: they were handed to a name that is fenced now", runs=count)
+        return name == self._state.name
+
+    async def _with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Large bodies are read from their records; a run whose body is not there is set aside."""
+        sizes = {delivery.event_id: delivery.size for delivery in deliveries if delivery.body is None}
+        bodies = await read_bodies(self._state, sizes)
+        whole = []
+        for delivery in deliveries:
+            body = delivery.body or bodies[delivery.event_id]
+            if isinstance(body, bytes):
+                whole.append(delivery if body is delivery.body else msgspec.structs.replace(delivery, body=body))
+                continue
+            bad = BadEntry(
+                delivery.entry, "unreadable", body, delivery.event_id, delivery.job_id, delivery.ordering_key
+            )
+            await self._bury(delivery.queue, bad)
+        return whole
+
+    async def _bury(self, queue: Stream, bad: BadEntry) -> None:
+        log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=bad.entry, error=bad.error)
+        await bury(self._state, queue, bad)
+
+    async def _look_for_unseen(self) -> None:
+        """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""
+        await self.end()
+        name = self._state.name
+        for queue in self._state.queues:
+            known = set(self._hand.held)
+            async for page in own_entries(self._state, protocol.WORKERS_GROUP, queue.key, name):
+                unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
+                await self._receive_as_slots_are_free(name, queue, unseen)
+        self._may_hold_unseen = name != self._state.name
+
+    async def _receive_as_slots_are_free(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
+        """As `_receive`, but each waits for a slot: those for which it was read may be another partition's by now.
+
+        At a stop those that have none yet are given back with all that is in hand.
+        """
+        while entries and not self._state.stopping.is_set():
+            free = self._hand.reserve(self._partition, 1, len(entries))
+            try:
+                await self._receive(name, queue, entries[:free])
+            finally:
+                self._hand.release(self._partition)
+            entries = entries[free:]
+            if entries and self._hand.free <= 0:
+                with self.pulse.waiting(lambda: self._hand.free > 0):
+                    await self._hand.wait_change()
+
+    def _was_delivered_before(self, delivery: Delivery) -> bool:
+        """The run is in hand, or its outcome is remembered and will be recorded again; it must not be called again.
+
+        That happens when a group was made again, when the server has gone back to older data, or when a reply to a
+        settle was lost and the settle with it.
+        """
+        if delivery.key in self._hand.held:
+            return True
+        if not self._settler.remembers(delivery.key):
+            return False
+        return self._settler.settle_again(Held(delivery, self._state.name, monotonic()))

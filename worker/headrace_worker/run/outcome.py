@@ -1,0 +1,206 @@
+"""What an attempt can come to, as values; the executor makes one, the settler records it. Pure."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from headrace import RunError
+from headrace.formats.codec import RunState
+from headrace_worker.app.retry import Retry
+from headrace_worker.errors import Abort, RetryAfter, RunControl
+
+MAX_TRACEBACK = 8_192
+MAX_MESSAGE = 2_048
+UNKNOWN_JOB = "unknown_job"
+SEALED = "sealed"
+LOST = "lost"
+_NO_THREAD_WAIT_S = 0.5
+
+
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
+    """The function returned."""
+
+    output: Any = None
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The run ends without success; `reason` is why it is dead: `failed`, `lost`, `unknown_job` or `sealed`."""
+
+    error: RunError
+    reason: str = "failed"
+
+
+class TimedOut(msgspec.Struct, frozen=True):
+    """The last attempt ran out of time."""
+
+    error: RunError
+
+
+class Invalid(msgspec.Struct, frozen=True):
+    """The payload does not fit the job's schema; it never will, so there is no retry."""
+
+    error: RunError
+
+
+class Canceled(msgspec.Struct, frozen=True):
+    """The run was canceled while it executed, or is for an event that its trigger does not match: `error` says so."""
+
+    error: RunError | None = None
+
+
+class RetryLater(msgspec.Struct, frozen=True):
+    """The run waits for its next delivery, which `state` describes."""
+
+    error: RunError
+    delay_s: float
+    state: RunState
+
+
+class Released(msgspec.Struct, frozen=True):
+    """The worker gave the run up before its end: nothing is recorded, and another worker will take it."""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """The entry or its event can't be read: it is set aside as it is, for a person to look at."""
+
+    message: str
+
+
+Outcome = Succeeded | Failed | TimedOut | Invalid | Canceled | RetryLater | Released | Unreadable
+
+
+def error_of(exc: BaseException) -> RunError:
+    """Returns an exception as it is recorded: bounded, and cut in the middle of a long traceback."""
+    message = _described(lambda: str(exc), "its message can't be read")
+    trace = _described(lambda: "".join(traceback.format_exception(exc)), "its traceback can't be formatted")
+    return RunError(_cut(name_of(exc), MAX_MESSAGE), _cut(message, MAX_MESSAGE), _cut(trace, MAX_TRACEBACK, tail=True))
+
+
+def name_of(exc: BaseException) -> str:
+    """Returns what an exception's class is called; no code of its own has a say in that."""
+    return type.__repr__(type(exc))[len("<class '") : -len("'>")]
+
+
+def _described(describe: Callable[[], str], why_not: str) -> str:
+    """Returns what the exception's own code makes of it; that may raise anything, and must not hide the failure."""
+    try:
+        return str.__str__(describe())  # a plain text, whatever __str__ has returned
+    except BaseException as exc:  # noqa: BLE001 - see above
+        return f"<{why_not}: {_repr_of(exc)}>"
+
+
+def _repr_of(fault: BaseException) -> str:
+    try:
+        return str.__str__(repr(fault))
+    except BaseException:  # noqa: BLE001 - what it is called is all that can be said
+        return name_of(fault)
+
+
+UNDESCRIBED = Failed(RunError("Undescribed", "the attempt ended, and what it came to can't be described"))
+"""The last resort: an outcome that describes nothing, and was made before there was trouble."""
+
+
+def _cut(text: str, limit: int, *, tail: bool = False) -> str:
+    """Returns text that UTF-8 carries in so many bytes, about: an exception may hold lone surrogates, or megabytes."""
+    blob = text.encode("utf-8", "backslashreplace")
+    if len(blob) <= limit:
+        return blob.decode()
+    if not tail:
+        return blob[:limit].decode("utf-8", "ignore")
+    half = limit // 2
+    head, end = (part.decode("utf-8", "ignore") for part in (blob[:half], blob[-half:]))
+    return f"{head}\n  … {len(blob) - 2 * half:,} bytes …\n{end}"
+
+
+def invalid(error: RunError) -> Invalid:
+    """Returns what a run comes to whose payload does not fit; the schema's own code may have written the message."""
+    return Invalid(RunError(error.type, _cut(error.message, MAX_TRACEBACK)))
+
+
+def after_exception(
+    exc: BaseException, *, timed_out: bool, retry: Retry, state: RunState, draw: Callable[[], float]
+) -> Failed | TimedOut | RetryLater:
+    """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
+    error, control = error_of(exc), _control_of(exc)
+    if isinstance(control, Abort) or state.attempt >= retry.max_attempts:
+        return TimedOut(error) if timed_out else Failed(error)
+    delay_s = control.delay_s if isinstance(control, RetryAfter) else retry.delay_s(state.attempt, draw)
+    following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
+    return RetryLater(error, delay_s, following)
+
+
+def _control_of(exc: BaseException) -> RunControl | None:
+    try:
+        return _control_in(exc)
+    except BaseException:  # noqa: BLE001 - an exception's own code is asked for its class, and may raise anything
+        return None
+
+
+def _control_in(exc: BaseException) -> RunControl | None:
+    """Return what an exception, or a group of them as a TaskGroup raises, says of how the run goes on.
+
+    An Abort anywhere in a group ends the run; of several waits the longest counts.
+    """
+    found: list[RunControl] = []
+    unseen: list[Any] = [exc]
+    while unseen:
+        each = unseen.pop()
+        kind = type(each)  # isinstance would ask the exception's own code for its class
+        if issubclass(kind, BaseExceptionGroup):
+            unseen += each.exceptions
+        elif issubclass(kind, RunControl):
+            found.append(each)
+    abort = next((each for each in found if isinstance(each, Abort)), None)
+    waits = [each for each in found if isinstance(each, RetryAfter)]
+    return abort or max(waits, key=lambda each: each.delay_s, default=None)
+
+
+def unknown_for_ms(state: RunState, queued_ms: int) -> int:
+    """Returns for how long nobody who took a run has known its job, or had the codec that opens its event.
+
+    The times are those at which its entries came into the queue, so that no worker's clock decides.
+    """
+    return max(queued_ms - (state.unknown_since_ms or queued_ms), 0)
+
+
+def after_unknown_job(job: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
+    """Returns what a run comes to whose job this worker does not have: a wait for one that has, or the end."""
+    waited_ms = unknown_for_ms(state, queued_ms)
+    error = RunError("UnknownJob", f"no live worker has had job {job!r} for {waited_ms / 1000:.0f} s")
+    return Failed(error, UNKNOWN_JOB) if give_up else _wait_for_another_worker(error, state, queued_ms)
+
+
+def after_missing_codec(reason: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
+    """Returns what a run comes to whose event this worker has no codec to open: a wait for one that has, or the end."""
+    error = RunError("SealedEvent", reason)
+    return Failed(error, SEALED) if give_up else _wait_for_another_worker(error, state, queued_ms)
+
+
+def _wait_for_another_worker(error: RunError, state: RunState, queued_ms: int) -> RetryLater:
+    """Returns a wait of 1, 2 … 60 s: a second longer than the run has waited already, which doubles it.
+
+    Nothing is counted.
+    """
+    since = state.unknown_since_ms or queued_ms
+    following = RunState(attempt=state.attempt, lost=state.lost, unknown_since_ms=since, replay=state.replay)
+    return RetryLater(error, min(unknown_for_ms(state, queued_ms) / 1000 + 1, 60.0), following)
+
+
+def not_called(error: RunError, state: RunState, queued_ms: int) -> RetryLater:
+    """Returns what a run comes to whose function could not be called for a fault of the worker's: a wait."""
+    return _wait_for_another_worker(error, state, queued_ms)
+
+
+def no_thread(reason: str, state: RunState) -> RetryLater:
+    """Returns what a run comes to for which no thread can be started now: a wait, with nothing counted."""
+    return RetryLater(RunError("NoThread", f"no thread can be started now: {reason}"), _NO_THREAD_WAIT_S, state)
+
+
+def lost(state: RunState) -> Failed:
+    """Returns what a run comes to that had its last life: too many workers died with it in their hands."""
+    message = f"{state.lost} workers died with this run in their hands"
+    return Failed(RunError("LostWorker", message), LOST)

@@ -1,0 +1,40 @@
+"""Opens the event of a run whose payload is sealed, and judges it by the job's filters. Pure, as far as the codec is.
+
+A dispatcher that can't open an event makes runs whatever the filters say, so they are judged here, where the key is.
+"""
+
+from __future__ import annotations
+
+from headrace import RunError
+from headrace.formats.codec import StoredEvent, decode_value, open_event
+from headrace.formats.seal import Seal
+from headrace_worker.app.filters import compile_filter
+from headrace_worker.app.job import Job
+
+
+class NotMatched(Exception):
+    """The event, opened, is none that the job's trigger matches; `error` is what its run's record says."""
+
+    def __init__(self, name: str) -> None:
+        message = f"the opened event does not pass the `{name}` of the job's trigger, so the function was not called"
+        self.error = RunError("NotMatched", message)
+        super().__init__(message)
+
+
+def open_for(job: Job, event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEvent:
+    """Returns the event as it was sent.
+
+    Raises:
+        SealedEvent: there is no codec, or it can't open it.
+        NotMatched: it does not pass the filters of the job's trigger.
+        UndecodableEvent: it is damaged.
+    """
+    opened = open_event(event, event_id, seal)
+    trigger = job.trigger
+    for name, definition, raw in (
+        ("filter", trigger.filter, opened.p),
+        ("context_filter", trigger.context_filter, opened.c),
+    ):
+        if definition and not compile_filter(definition, at=name)(decode_value(raw)):
+            raise NotMatched(name)
+    return opened

@@ -1,0 +1,57 @@
+"""Finds out what a worker's user may not do, each command tried once on scratch keys and each key once. Pure.
+
+A script does not roll back: where a right is missing it ends half done. So a worker asks before it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.calls.commands import Argument, Call
+from headrace.formats.keys import Keys
+
+
+def try_commands(keys: Keys) -> list[Call[object]]:
+    """Returns a harmless use of each command that scripts and loops use, in the order in which to try them."""
+    record, stream, queues, due, wake = keys.event("e"), keys.events, keys.queues, keys.due, keys.wake
+    commands: list[tuple[Argument, ...]] = [
+        ("SET", keys.leader, "x"), ("GET", keys.leader), ("INCR", keys.routes_version), ("TIME",),
+        ("HSET", record, "n", 1, "x", 1), ("HGET", record, "n"), ("HMGET", record, "n"), ("HGETALL", record),
+        ("HEXISTS", record, "n"), ("HINCRBY", record, "n", 1), ("HDEL", record, "x"),
+        ("PEXPIRE", record, 60_000), ("PERSIST", record), ("PTTL", record), ("PUBLISH", keys.settled_channel("e"), ""),
+        ("SADD", queues, "x"), ("SCARD", queues), ("SMEMBERS", queues),
+        ("ZADD", due, 1, "x"), ("ZCARD", due), ("ZSCORE", due, "x"), ("ZCOUNT", due, 0, 1), ("ZRANGE", due, 0, 0),
+        ("ZRANGEBYSCORE", due, 0, 1), ("ZREM", due, "x"),
+        ("LPUSH", wake, "x"), ("LLEN", wake), ("BLPOP", wake, 1), ("RPUSH", wake, "x"), ("LINDEX", wake, 0),
+        ("LPOS", wake, "x"), ("LRANGE", wake, 0, 0), ("LPOP", wake), ("LREM", wake, 1, "x"),
+        ("XADD", stream, "*", "x", ""), ("XLEN", stream), ("XRANGE", stream, "-", "+", "COUNT", 1),
+        ("XGROUP", "CREATE", stream, "g", "0"), ("XREADGROUP", "GROUP", "g", "x", "COUNT", 1, "STREAMS", stream, ">"),
+        ("XPENDING", stream, "g", "-", "+", 1), ("XINFO", "CONSUMERS", stream, "g"), ("XACK", stream, "g", "0-1"),
+        ("XDEL", stream, "0-1"), ("XGROUP", "DELCONSUMER", stream, "g", "x"),
+        ("EVAL", "return 0", 1, stream), ("DEL", record),
+    ]  # fmt: skip
+    return [Call(command, _as_it_is) for command in commands]
+
+
+def try_client() -> Call[object]:
+    """Returns what asks a connection for its name, which each of a worker's asks when it opens."""
+    return Call(("CLIENT", "ID"), _as_it_is)
+
+
+def try_keys(keys: Sequence[str], channel: str) -> list[Call[object]]:
+    """Returns, for each key in turn and then for the channel, a write that changes nothing: no such key has a TTL."""
+    return [*(Call(("PERSIST", key), _as_it_is) for key in keys), Call(("PUBLISH", channel, ""), _as_it_is)]
+
+
+def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[str]:
+    """Returns all keys of a worker of that name: those of its app, its queues and an event that is named like it."""
+    return [
+        keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
+        keys.workers, keys.leader, keys.seats, keys.meta, keys.fading, keys.event(name), keys.worker(name),
+        keys.bell(app), keys.routes(app), keys.order(name), keys.turns(f"{app}/{name}", name),
+        *(keys.queue(app, queue) for queue in queues),
+    ]  # fmt: skip
+
+
+def _as_it_is(reply: object) -> object:
+    return reply

@@ -1,0 +1,97 @@
+"""What a worker checks before it starts: the server is one it can work with, and its user may do what it must.
+
+Every command is tried and every script run once on scratch keys, under the worker's own user, so that a missing right
+stops the start by its name and not a settle at night.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterable
+
+from headrace import HeadraceError, LoginRefused, OutOfMemory, PermissionMissing, UnsupportedServer
+from headrace.calls import commands
+from headrace.calls.commands import Call
+from headrace.formats.keys import Keys
+from headrace.plans.checks import check_version
+from headrace_worker.errors import StartRefused
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.startup import permissions
+from headrace_worker.startup.script_check import SCRATCH_MS, Rehearsal, scratch_keys
+
+log = get_logger("headrace.worker")
+
+
+async def check(state: WorkerState) -> None:
+    """The worker can work on this server, or StartRefused says what to change."""
+    await _check_server(state)
+    await _check_client(state)
+    await _check_keys(state)
+    try:
+        await _try_on_scratch_keys(state)
+    except UnsupportedServer as exc:
+        raise StartRefused(str(exc)) from exc
+    except PermissionMissing as exc:
+        raise StartRefused(f"the worker's user lacks a right: {exc}") from exc
+    except OutOfMemory:
+        log.warning("server is full: the scripts were not tried out, and nothing new is taken until it drains")
+
+
+async def _check_server(state: WorkerState) -> None:
+    try:
+        (info,) = await state.commands.run([commands.server_info()])
+    except LoginRefused as exc:
+        raise StartRefused(f"the worker can't log in: {exc}") from exc
+    except PermissionMissing:
+        log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")
+        return
+    check_version(info)
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction" and not state.config.allow_eviction:
+        raise StartRefused(
+            f"the server's maxmemory-policy is {policy}, under which it may drop leases and records without a word; "
+            "set it to noeviction, or allow it with WorkerConfig(allow_eviction=True)"
+        )
+
+
+async def _check_client(state: WorkerState) -> None:
+    """The server has CLIENT: without it no loop could read, while a user without the right only stops more slowly."""
+    with contextlib.suppress(PermissionMissing):
+        try:
+            await state.commands.run([permissions.try_client()])
+        except UnsupportedServer as exc:
+            raise StartRefused(str(exc)) from exc
+
+
+async def _check_keys(state: WorkerState) -> None:
+    """The user may write every key of the namespace and publish on its channels."""
+    keys, registration = state.keys, state.registration
+    names = permissions.every_key(keys, registration.app, registration.queues, state.name)
+    channel = keys.settled_channel(state.name)
+    answers = await state.commands.run(permissions.try_keys(names, channel), partial=True)
+    for name, answer in zip([*names, channel], answers, strict=True):
+        if isinstance(answer, PermissionMissing):
+            raise StartRefused(f"the worker's user may not use {name!r}: {answer}") from answer
+
+
+async def _try_on_scratch_keys(state: WorkerState) -> None:
+    keys = Keys(state.keys.namespace, state.keys.partition, scratch=f"scratch:{secrets.token_hex(6)}:")
+    try:
+        for attempt in permissions.try_commands(keys):
+            await state.commands.run([attempt, *_expire(key for key in scratch_keys(keys) if key in attempt.args)])
+        await state.commands.run([_delete_all(keys)])
+        await Rehearsal(state, keys).play()
+    finally:
+        with contextlib.suppress(HeadraceError):
+            await state.commands.run([_delete_all(keys)])
+
+
+def _delete_all(keys: Keys) -> Call[int]:
+    return Call(("DEL", *scratch_keys(keys)), int)
+
+
+def _expire(names: Iterable[str]) -> list[Call[int]]:
+    """Returns what ends keys by themselves, should worker or server die before they are deleted."""
+    return [Call(("PEXPIRE", name, SCRATCH_MS), int) for name in names]

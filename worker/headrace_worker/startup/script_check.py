@@ -1,0 +1,127 @@
+"""Runs every script once on scratch keys, as one event lives: sent, dispatched, retried, settled, run again, buried.
+
+Each step is one round trip that also gives all scratch keys their end, so that whatever breaks it off leaves none for
+ever. What it makes is for its caller to delete.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace import Retention
+from headrace.calls import commands
+from headrace.calls.commands import Call
+from headrace.formats.keys import Keys
+from headrace.formats.outgoing import SendOptions, prepare
+from headrace.model.event import Event
+from headrace_worker import protocol
+from headrace_worker.app.routes import Route
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import BadEntry, Matched, Registration, Retried, Settled
+from headrace_worker.protocol.delivery import Delivery, EventEntry, decode_delivery
+from headrace_worker.startup import permissions
+
+SCRATCH_MS = 60_000
+_APP, _QUEUE, _NAME = "scratch", "scratch", "scratch"
+_JOB = f"{_APP}/{_NAME}"
+_SHORT = Retention(success_s=60, failure_s=60, dedupe_client_s=60, dedupe_sender_s=60)
+_END_ALL = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1]) end"
+
+
+def scratch_keys(keys: Keys) -> list[str]:
+    """Returns the scratch keys that there may be."""
+    return [*permissions.every_key(keys, _APP, [_QUEUE], _NAME), keys.event("e")]
+
+
+class Rehearsal:
+    """One event's life, in the order of its steps."""
+
+    def __init__(self, state: WorkerState, keys: Keys) -> None:
+        self._state = state
+        self._keys = keys
+        self._queue = protocol.queue_stream(keys, _APP, _QUEUE)
+        names = scratch_keys(keys)
+        self._end_all = Call(("EVAL", _END_ALL, len(names), *names, SCRATCH_MS), _nothing)
+
+    async def play(self) -> None:
+        """Every script has run once, or the error of the first that may not is raised."""
+        await self._send(await self._register())
+        await self._retry_and_promote(await self._take())
+        await self._release(await self._take())
+        await self._settle_and_rerun(await self._take())
+        await self._bury(await self._take())
+        await self._rescue_and_leave()
+
+    async def _ask(self, *asked: Call[Any]) -> Any:
+        """Returns the result of the last call."""
+        return (await self._state.commands.run([*asked, self._end_all]))[-2]
+
+    async def _register(self) -> str:
+        registration = Registration(_APP, "f", b"", (_QUEUE,))
+        version: str = await self._ask(protocol.register(self._keys, _NAME, SCRATCH_MS, registration))
+        return version
+
+    async def _send(self, version: str) -> None:
+        """The event is sent and dispatched to the one job."""
+        keys = self._keys
+        event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
+        await self._ask(
+            commands.divide(keys, 1),
+            protocol.renew(keys, _NAME, SCRATCH_MS, "moves", seats=1, keep_dead_ms=SCRATCH_MS),
+            commands.send(keys, event, "token"),
+        )
+        (entry,) = await self._ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
+        matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(_JOB, _APP, _QUEUE)])
+        await self._ask(
+            protocol.dispatch(keys, [matched], version, _SHORT),
+            protocol.listen_bell(keys, _APP, 1),
+            protocol.ring_bell(keys, _APP),
+            commands.watch(keys, _NAME),
+        )
+
+    async def _take(self) -> Delivery:
+        ((_, entries),) = await self._ask(protocol.take(_NAME, [self._queue], 10))
+        return decode_delivery(self._queue, entries[0])
+
+    async def _retry_and_promote(self, delivery: Delivery) -> None:
+        keys = self._keys
+        await self._ask(
+            protocol.started(keys, _NAME, [(delivery, 0)]),
+            protocol.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]),
+            protocol.listen_wake(keys, 0.001),
+            protocol.promote(keys, [f"r:{_QUEUE}:{_NAME}:{_JOB}"], 1),
+            protocol.set_back(keys, 1),
+            protocol.forget(keys, [], _SHORT, 1),
+        )
+
+    async def _release(self, delivery: Delivery) -> None:
+        await self._ask(protocol.release(self._queue, [protocol.held_entry(self._keys, delivery)]))
+
+    async def _settle_and_rerun(self, delivery: Delivery) -> None:
+        await self._ask(
+            protocol.settle(self._keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
+            commands.rerun(self._keys, _NAME, _JOB, _QUEUE),
+        )
+
+    async def _bury(self, delivery: Delivery) -> None:
+        await self._ask(
+            protocol.bury(self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT),
+            commands.cancel(self._keys, _NAME, _SHORT),
+            protocol.end_lease(self._keys, _NAME),  # the last to make a key: it has its end before the others run
+        )
+
+    async def _rescue_and_leave(self) -> None:
+        keys, queue = self._keys, self._queue
+        await self._ask(
+            protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
+            protocol.unseat(keys, _NAME, 0),
+            protocol.read_held(queue, _NAME, "", 1),
+            protocol.read_consumers(queue),
+            protocol.read_workers(keys),
+            protocol.leave(keys, _NAME, _APP, [queue.key], dead=False),
+        )
+
+
+def _nothing(_reply: object) -> None:
+    """What the end of keys gives."""

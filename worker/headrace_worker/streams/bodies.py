@@ -1,0 +1,46 @@
+"""Reads bodies that are only in the records of their events: many in a round trip, never more than 8 MB in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from headrace import HeadraceError
+from headrace_worker import protocol
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.streams.reader import is_refusal
+
+MAX_BODIES_BYTES = 8_388_608
+
+
+async def read_bodies(state: WorkerState, sizes: Mapping[str, int]) -> dict[str, bytes | str]:
+    """Returns the body of each event by its id; where it can't be had, why not, in words.
+
+    Args:
+        sizes: the bytes of each body, as its entry says.
+    """
+    found: dict[str, bytes | str] = {}
+    for event_ids in _groups(sizes):
+        calls = [protocol.read_body(state.keys, event_id) for event_id in event_ids]
+        for event_id, body in zip(event_ids, await state.commands.run(calls, partial=True), strict=True):
+            if isinstance(body, HeadraceError) and not is_refusal(body):
+                raise body
+            found[event_id] = body if isinstance(body, bytes) else _reason(body)
+    return found
+
+
+def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    group: list[str] = []
+    total = 0
+    for event_id, size in sizes.items():
+        if group and total + size > MAX_BODIES_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(event_id)
+        total += size
+    if group:
+        yield group
+
+
+def _reason(body: HeadraceError | None) -> str:
+    why = "and the record is gone" if body is None else f"which can't be read: {body}"
+    return f"the event's payload was only in its record, {why}"

@@ -100,7 +100,8 @@ def test_a_second_wish_hurries_the_children(processes: Processes, client: Client
 
 def test_a_closed_terminal_stops_a_worker_in_order(processes: Processes, client: Client) -> None:
     """SIGHUP is a stop like another one."""
-    worker = processes.worker(APP)
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); from headrace_worker.cli import main; main()"
+    worker = processes.python("-c", code, "worker", APP)  # whatever the tests themselves are started under
     started(worker, 1)
     napping(worker, client, "e1", seconds=0.5)
     os.kill(worker.pid, signal.SIGHUP)

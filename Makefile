@@ -23,7 +23,7 @@ help:  ## Show this list
 
 .PHONY: demo
 demo: $(VENV)/.demo  ## Run the demonstration: real webhooks through real jobs, in under half a minute
-	@$(BIN)/headrace demo
+	@$(BIN)/python -m examples.demo
 
 .PHONY: test
 test: $(VENV)/.dev  ## Run all tests but the slow ones; more with ARGS, as in: make test ARGS="-k filters"

@@ -1,4 +1,4 @@
-"""The demonstration runs to its end by itself, shows what happens, and fails when something does not come out."""
+"""The demo runs to its end by itself, shows what happens, and fails when something does not come out."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from headrace_worker.cli.demo_view import print_summary
-from headrace_worker.demo import stage
-from headrace_worker.demo.programme import example_folder
-from headrace_worker.demo.watch import Happening
+from examples.demo import play as playing
+from examples.demo.play import EXAMPLE, Progress, play
+from examples.demo.view import print_summary
+from examples.demo.watch import Change
+from examples.demo.worker import DemoFailed
 from tests.support.processes import Process, Processes
 
 
-class Nobody:
-    """An audience that does not look."""
+class NoViewer:
+    """Shows nothing."""
 
-    def see(self, happenings: Sequence[Happening], scene: stage.Scene) -> None: ...
+    def show(self, changes: Sequence[Change], progress: Progress) -> None: ...
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody watches, so nothing is slowed down for them."""
-    monkeypatch.setattr(stage, "_PACE_S", 0)
-    monkeypatch.setattr(stage, "DUE_AFTER_S", 0.5)
+    """No person watches, so nothing is slowed down."""
+    monkeypatch.setattr(playing, "_PACE_S", 0)
+    monkeypatch.setattr(playing, "DUE_AFTER_S", 0.5)
 
 
 def has_come_out(process: Process) -> bool:
@@ -38,8 +39,8 @@ def has_come_out(process: Process) -> bool:
 def test_a_person_sees_what_happens(processes: Processes) -> None:
     """On a terminal in a live table with colours, otherwise in plain lines; both end with a summary and exit code 0."""
     terminal = {"TERM": "xterm-256color", "COLUMNS": "100"}
-    on_a_terminal = processes.python("-m", "tests.support.terminal", "demo", env=terminal)
-    beside = processes.cli("demo", env={"HEADRACE_WORKER_QUEUE": "one-of-mine"})
+    on_a_terminal = processes.python("-m", "tests.support.terminal", "-m", "examples.demo", env=terminal)
+    beside = processes.python("-m", "examples.demo", env={"HEADRACE_WORKER_QUEUE": "one-of-mine"})
     assert has_come_out(on_a_terminal)
     assert has_come_out(beside)
     assert "\x1b[32m" in on_a_terminal.output
@@ -60,11 +61,11 @@ def test_a_person_sees_what_happens(processes: Processes) -> None:
 def test_what_does_not_come_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a job that hears too much and one that never succeeds, each fault is a line."""
     folder = tmp_path / "github"
-    shutil.copytree(example_folder(), folder)
+    shutil.copytree(EXAMPLE, folder)
     source = (folder / "jobs.py").read_text()
     wrong = source.replace('"README.md"', '"LICENSE"').replace("ctx.run.attempt < 3", "True")
     (folder / "jobs.py").write_text(wrong.replace("max_attempts=5, min_delay=0.5", "max_attempts=2, min_delay=0.05"))
-    report = stage.play(folder, Nobody())
+    report = play(folder, NoViewer())
     text = "\n".join(report.faults)
     assert len(re.findall(r"\(github\.push\) should have a run of github/build-docs, and has none", text)) == 2
     assert re.search(r"run \S+:github/page-on-call is failed: jobs\.PagerUnavailable", text)
@@ -77,15 +78,15 @@ def test_what_does_not_come_out_is_said(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.usefixtures("quick")
 def test_a_worker_that_can_t_start_is_said(tmp_path: Path) -> None:
     """With the end of its log, and at once."""
-    shutil.copytree(example_folder(), tmp_path / "github")
+    shutil.copytree(EXAMPLE, tmp_path / "github")
     (tmp_path / "github" / "jobs.py").write_text("import no_such_library\n")
-    with pytest.raises(stage.DemoFailed, match=r"exit code 2: .*no_such_library"):
-        stage.play(tmp_path / "github", Nobody())
+    with pytest.raises(DemoFailed, match=r"exit code 2: .*no_such_library"):
+        play(tmp_path / "github", NoViewer())
 
 
 def test_ctrl_c_ends_it_with_all_that_it_has_started(processes: Processes) -> None:
     """The exit code is that of a program that SIGINT has ended."""
-    process = processes.cli("demo")
+    process = processes.python("-m", "examples.demo")
     process.wait_for_line("events sent")
     process.interrupt()
     assert process.wait() == 130

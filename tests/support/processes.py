@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from headrace_worker.dev.tether import tethered
+from headrace_worker.dev.parent_death import die_with_parent
 from headrace_worker.tasks.signals import SAME_WISH_S
 from tests.support.waiting import wait_until
 
@@ -29,7 +29,7 @@ class Process:
         self._log_path = log_path
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                tethered(self.args),
+                die_with_parent(self.args),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

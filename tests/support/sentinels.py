@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 
 from headrace_worker.dev.embedded import EmbeddedServer
-from headrace_worker.dev.tether import tethered
+from headrace_worker.dev.parent_death import die_with_parent
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -38,7 +38,10 @@ class Sentinel:
         )
         with (folder / "sentinel.log").open("wb") as log:
             self._process = subprocess.Popen(
-                tethered([str(binary), str(config), "--sentinel"]), stdout=log, stderr=log, start_new_session=True
+                die_with_parent([str(binary), str(config), "--sentinel"]),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self.redis: Any = redis.Redis(port=self.port, decode_responses=True)
 

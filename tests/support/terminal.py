@@ -1,6 +1,7 @@
 """`python -m tests.support.terminal ARGS`: runs `headrace ARGS` on a terminal of its own, and ends with its exit code.
 
-With HEADRACE_TEST_WITHOUT_RICH set it runs as if rich were not installed.
+Runs a module of Python instead if ARGS begins with `-m`.
+With HEADRACE_TEST_WITHOUT_RICH set `headrace` runs as if rich were not installed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ main(prog_name="headrace")
 
 def main(args: list[str]) -> int:
     """Returns the exit code when the command has ended; what it wrote to its terminal is on standard output."""
-    status = pty.spawn([sys.executable, "-c", _HEADRACE, *args], lambda fd: os.read(fd, 65536))
+    options = args if args[0] == "-m" else ["-c", _HEADRACE, *args]
+    status = pty.spawn([sys.executable, *options], lambda fd: os.read(fd, 65536))
     return os.waitstatus_to_exitcode(status)
 
 

@@ -1,4 +1,4 @@
-"""The demonstration's jobs run for what they must, and it finds what is not as it should be."""
+"""The demo's jobs run for what they must, and the demo finds what is not as it should be."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 import pytest
 
-import headrace_worker
+from examples.demo import expectations
+from examples.demo.events import load_events
+from examples.demo.play import EXAMPLE
 from examples.github.jobs import app
-from headrace import ConfigurationError, EventRecord, RunError, RunRecord
+from headrace import EventRecord, RunError, RunRecord
 from headrace.formats import codec
 from headrace.formats.codec import StoredEvent
 from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
-from headrace_worker.demo import expectations, programme
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "github"
 ALL_WEBHOOKS = ROOT / "tests" / "data" / "github-webhooks.ndjson"
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
@@ -43,9 +43,9 @@ def match() -> Callable[[str, str, Any], set[str]]:
 def test_triggers_match_what_plain_python_expects(match: Callable[[str, str, Any], set[str]]) -> None:
     """For all 327 webhooks, as they are and from another source; each job is expected somewhere, and not everywhere."""
     webhooks = [json.loads(line) for line in ALL_WEBHOOKS.read_text().splitlines()]
-    made = programme.load(EXAMPLE)
+    made = load_events(EXAMPLE)
     events = [(each["name"], each["source"], each["payload"]) for each in webhooks]
-    events += [(each.name, each.source, each.payload) for each in (made.other_branch, made.due)]
+    events += [(each.name, each.source, each.payload) for each in (made.other_branch, made.delayed)]
     events += [(name, "elsewhere", payload) for name, _, payload in events] + [("alert.raised", "ci", {})]
     expected = [expectations.expected_jobs(*event) for event in events]
     assert [match(*event) for event in events] == expected
@@ -60,16 +60,6 @@ def test_the_sample_is_unchanged_and_attributed() -> None:
     readme = (EXAMPLE / "README.md").read_text()
     assert "https://github.com/octokit/webhooks" in readme
     assert "Permission is hereby granted" in readme
-
-
-def test_outside_a_checkout_the_demonstration_says_where_it_runs(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """It is no missing file, but an error that says what to do."""
-    assert programme.example_folder() == EXAMPLE
-    monkeypatch.setattr(headrace_worker, "__file__", str(tmp_path / "a" / "b" / "__init__.py"))
-    with pytest.raises(ConfigurationError, match="make demo"):
-        programme.example_folder()
 
 
 # What is not as it should be.
@@ -92,8 +82,8 @@ def record(name: str, event_id: str, payload: Any, *runs: RunRecord, **fields: A
 def good_records() -> dict[str, EventRecord]:
     """One event for each job, all of it as it should be."""
     pull_request = {"base": {"ref": "main"}, "draft": False}
-    failed_check = run("github/report-failed-check", "check")
-    alert_id = expectations.further_event_id(failed_check)
+    alert_id = "alert-of-check"
+    failed_check = run("github/report-failed-check", "check", output=alert_id)
     records = [
         record(
             "github.pull_request.opened", "pr",
@@ -154,7 +144,10 @@ def changed(event_id: str, **fields: Any) -> dict[str, EventRecord]:
         ({key: each for key, each in good_records().items() if key != "due"}, "the delayed event was not delivered"),
         ({key: each for key, each in good_records().items() if key != "canceled"}, "the canceled event is not known"),
         ({key: each for key, each in good_records().items() if key != "release"}, "announce-release has no run at all"),
-        ({key: each for key, each in good_records().items() if each.name != "alert.raised"}, "has sent no event d_"),
+        (
+            {key: each for key, each in good_records().items() if each.name != "alert.raised"},
+            "has sent no event alert-of-check",
+        ),
     ],
 )
 def test_what_is_not_as_it_should_be_is_said(records: dict[str, EventRecord], words: str) -> None:

@@ -16,7 +16,6 @@ from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
 from headrace_worker.app.filters import FilterError
 from headrace_worker.cli.dead import dead
-from headrace_worker.cli.demo import demo
 from headrace_worker.cli.dev import dev
 from headrace_worker.cli.events import events
 from headrace_worker.cli.runs import runs
@@ -127,7 +126,6 @@ def root() -> None:
 
     \b
     Try it on this machine:
-      headrace demo
       headrace dev jobs:app
     In production, with HEADRACE_URL set:
       headrace worker jobs:app --processes 4
@@ -135,5 +133,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, dead, demo):
+for _command in (worker, dev, send, events, runs, dead):
     root.add_command(_command)

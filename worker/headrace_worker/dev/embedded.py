@@ -21,8 +21,8 @@ from typing import Literal, Self
 from headrace.errors import HeadraceError
 from headrace_worker.clock import monotonic
 from headrace_worker.dev.data_folder import DataFolder
+from headrace_worker.dev.parent_death import die_with_parent
 from headrace_worker.dev.server_binary import find_binary, major_version
-from headrace_worker.dev.tether import tethered
 
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.005
@@ -196,7 +196,7 @@ class EmbeddedServer:
         with self._folder.lock() as lock, self._folder.log_path.open("ab") as log:
             log_start = log.tell()
             self._process = subprocess.Popen(
-                tethered([str(self.binary), *self._options()]),
+                die_with_parent([str(self.binary), *self._options()]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

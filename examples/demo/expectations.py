@@ -1,4 +1,4 @@
-"""What must come of the demonstration, said a second time: in plain Python, without triggers and filters."""
+"""The outcomes that the demo must have, computed in plain Python, without triggers and filters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from headrace import EventRecord, RunRecord
-from headrace.model.ids import derived_event_id
 
 FLAKY_JOB, FLAKY_ATTEMPTS = "github/page-on-call", 3
 REPORTING_JOB, FURTHER_NAME = "github/report-failed-check", "alert.raised"
@@ -16,7 +15,7 @@ _BUG_EVENTS = {"github.issues.opened", "github.issues.labeled", "github.issue_co
 
 
 def expected_jobs(name: str, source: str, payload: Any) -> set[str]:
-    """Returns the jobs, `<app>/<id>`, that must have a run for an event."""
+    """Return the jobs, `<app>/<id>`, that must have a run for an event."""
     jobs = {
         "welcome-author": name == "github.pull_request.opened"
         and source == "github.com"
@@ -52,28 +51,23 @@ JOBS = {
     "github/announce-release": "releases, but no previews",
     "github/remind-reviewer": "reviews due, sent with a delay",
 }
-"""Every job, and what it runs for, in words."""
+"""Every job, and in words the events that it runs for."""
 
 
-def further_event_id(run: RunRecord) -> str:
-    """Returns the id of the event that a run of the reporting job sends."""
-    return derived_event_id(run.id, "alert")
-
-
-def find_faults(records: Sequence[EventRecord], due_id: str, canceled_id: str) -> list[str]:
-    """Returns a line for everything that did not come out as it should.
+def find_faults(records: Sequence[EventRecord], delayed_id: str, canceled_id: str) -> list[str]:
+    """Return a line for each outcome that is not as expected.
 
     Args:
-        records: those of all events that were sent, the further ones included.
-        due_id: the delayed event's.
-        canceled_id: the canceled event's.
+        records: of all events that were sent, those that jobs sent included.
+        delayed_id: the id of the delayed event.
+        canceled_id: the id of the canceled event.
     """
     faults = [fault for record in records for fault in _faults_of(record, canceled_id)]
     by_id = {record.id: record for record in records}
-    faults += _timing_faults(by_id.get(due_id), by_id.get(canceled_id))
+    faults += _timing_faults(by_id.get(delayed_id), by_id.get(canceled_id))
     runs = [run for record in records for run in record.runs]
     faults += [f"{job} has no run at all" for job in JOBS if all(run.job != job for run in runs)]
-    sent = {further_event_id(run) for run in runs if run.job == REPORTING_JOB}
+    sent = {run.output for run in runs if run.job == REPORTING_JOB and run.status == "succeeded"}
     known = {record.id for record in records if record.name == FURTHER_NAME}
     faults += [f"{REPORTING_JOB} has sent no event {event_id}" for event_id in sorted(sent - known)]
     return faults
@@ -101,10 +95,10 @@ def _run_faults(run: RunRecord) -> Iterable[str]:
         yield f"run {run.id} succeeded in attempt {run.attempt} and not in {attempts}"
 
 
-def _timing_faults(due: EventRecord | None, canceled: EventRecord | None) -> Iterable[str]:
-    if due is None or due.delivered_at is None or due.deliver_at is None:
+def _timing_faults(delayed: EventRecord | None, canceled: EventRecord | None) -> Iterable[str]:
+    if delayed is None or delayed.delivered_at is None or delayed.deliver_at is None:
         yield "the delayed event was not delivered"
-    elif due.delivered_at < due.deliver_at:
-        yield f"the delayed event was delivered at {due.delivered_at}, before its time {due.deliver_at}"
+    elif delayed.delivered_at < delayed.deliver_at:
+        yield f"the delayed event was delivered at {delayed.delivered_at}, before its time {delayed.deliver_at}"
     if canceled is None or canceled.status != "canceled":
         yield f"the canceled event is {canceled.status if canceled else 'not known'}"

@@ -1,4 +1,4 @@
-"""Watches events from their records, and tells what has happened to them since the last look."""
+"""Reads the records of events again and again, and returns what has changed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from examples.demo.expectations import REPORTING_JOB
 from headrace import AsyncClient, EventRecord, RunRecord
-from headrace.model.event import FAILED_STATUSES
-from headrace_worker.demo.expectations import REPORTING_JOB, further_event_id
 
 
-class Happening(msgspec.Struct, frozen=True):
-    """Something that has happened.
+class Change(msgspec.Struct, frozen=True):
+    """A new status of a run or of a delayed event.
 
     Attributes:
-        status: what the run or event has become.
+        status: the new one.
         event: the event's name.
-        job: whose run it is; None where it is the event itself.
-        text: what else is to be said.
+        job: the run's job; None for an event.
+        text: an error, an attempt or a delay, where there is one.
     """
 
     status: str
@@ -28,7 +27,7 @@ class Happening(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct):
-    """How the runs of a job stand."""
+    """How many runs of a job there are, and how many of them have which status."""
 
     runs: int = 0
     open: int = 0
@@ -37,19 +36,19 @@ class Tally(msgspec.Struct):
     retried: int = 0
 
     def count(self, run: RunRecord) -> None:
-        """One run more."""
+        """Count a run."""
         self.runs += 1
-        self.succeeded += run.status == "succeeded"
-        self.failed += run.status in FAILED_STATUSES
         self.open += not run.is_settled
+        self.succeeded += run.status == "succeeded"
+        self.failed += run.is_settled and run.status != "succeeded"
         self.retried += run.attempt > 1
 
 
 class Watch:
-    """The records of all events that were sent.
+    """Knows all events that were sent.
 
     Attributes:
-        records: as they were at the last look.
+        records: the events' records, by id, as of the last look.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -58,32 +57,32 @@ class Watch:
         self._open: dict[str, None] = {}
 
     def add(self, event_ids: Iterable[str]) -> None:
-        """These events are watched too."""
+        """Watch these events too."""
         self._open.update(dict.fromkeys(event_ids))
 
     @property
     def is_settled(self) -> bool:
-        """Nothing more will happen to any of them."""
+        """Whether all events have settled, with all their runs."""
         return not self._open
 
-    async def look(self) -> list[Happening]:
-        """Returns what has happened since the last look."""
-        happenings: list[Happening] = []
+    async def look(self) -> list[Change]:
+        """Return what has changed since the last look."""
+        changes: list[Change] = []
         for event_id in list(self._open):
             record = await self._client.get_event(event_id)
             before = self.records.get(event_id)
             self.records[event_id] = record
-            happenings += _event_happenings(before, record)
+            changes += _event_changes(before, record)
             for run in record.runs:
-                happenings += _run_happenings(before, record, run)
+                changes += _run_changes(before, record, run)
                 if run.job == REPORTING_JOB and run.status == "succeeded":
-                    self.add([further_event_id(run)])
+                    self.add([run.output])  # it returns the id of the event that it has sent
             if record.is_settled:
                 del self._open[event_id]
-        return happenings
+        return changes
 
     def tally(self) -> dict[str, Tally]:
-        """Returns how the runs of each job stand."""
+        """Return the tally of each job."""
         tallies: dict[str, Tally] = {}
         for record in self.records.values():
             for run in record.runs:
@@ -91,23 +90,23 @@ class Watch:
         return tallies
 
 
-def _event_happenings(before: EventRecord | None, record: EventRecord) -> Iterator[Happening]:
+def _event_changes(before: EventRecord | None, record: EventRecord) -> Iterator[Change]:
     if record.deliver_at is None or (before is not None and before.status == record.status):
         return
     text = ""
     if record.delivered_at is not None:
         text = f"{lateness_ms(record):.0f} ms after its time"
-    yield Happening(record.status, record.name, None, text)
+    yield Change(record.status, record.name, None, text)
 
 
 def lateness_ms(record: EventRecord) -> float:
-    """Returns how long after its time a delayed event was delivered; by the server's clock."""
+    """Return how long after its time a delayed event was delivered, by the server's clock."""
     if record.deliver_at is None or record.delivered_at is None:
         raise ValueError(f"event {record.id} was not delivered later")
     return (record.delivered_at - record.deliver_at).total_seconds() * 1000
 
 
-def _run_happenings(before: EventRecord | None, record: EventRecord, run: RunRecord) -> Iterator[Happening]:
+def _run_changes(before: EventRecord | None, record: EventRecord, run: RunRecord) -> Iterator[Change]:
     known = next((each for each in before.runs if each.id == run.id), None) if before else None
     if known is not None and (known.status, known.attempt) == (run.status, run.attempt):
         return
@@ -116,4 +115,4 @@ def _run_happenings(before: EventRecord | None, record: EventRecord, run: RunRec
         text = f"{run.error.type}: {run.error.message}"
     elif run.status == "succeeded":
         text = f"in attempt {run.attempt}" if run.attempt > 1 else ""
-    yield Happening(run.status, record.name, run.job, text)
+    yield Change(run.status, record.name, run.job, text)

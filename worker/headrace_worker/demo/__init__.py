@@ -1,1 +1,0 @@
-"""The demonstration: real webhooks through the jobs of `examples/github`, watched to the end and checked."""

@@ -23,13 +23,13 @@ import pytest
 import redis as redis_py
 import structlog
 
-from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.dev.server_binary import find_binary
 from headrace_worker.logs import logger
 from headrace_worker.logs.writer import LOSSES
 from tests.support.leaks import find_foreign_keys, find_leaks
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy
+from tests.support.servers import ControlledServer
 from tests.support.versions import version_of
 
 _FAILED = pytest.StashKey[bool]()
@@ -87,9 +87,9 @@ def server_binary() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(server_binary: Path) -> Iterator[EmbeddedServer]:
+def server(server_binary: Path) -> Iterator[ControlledServer]:
     """The session's server, on a Unix socket; with xdist each worker has one."""
-    with EmbeddedServer(binary=server_binary) as server:
+    with ControlledServer(binary=server_binary) as server:
         yield server
 
 
@@ -113,7 +113,7 @@ def _nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     if "server" not in request.fixturenames:
         yield
         return
-    server: EmbeddedServer = request.getfixturevalue("server")
+    server: ControlledServer = request.getfixturevalue("server")
     yield
     if not server.is_running:
         server.start()
@@ -132,12 +132,12 @@ def _nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def make_server(server_binary: Path) -> Iterator[Callable[..., EmbeddedServer]]:
-    """Starts a server of the test's own, made with EmbeddedServer's arguments; it ends with the test."""
-    servers: list[EmbeddedServer] = []
+def make_server(server_binary: Path) -> Iterator[Callable[..., ControlledServer]]:
+    """Starts a server of the test's own, made with ControlledServer's arguments; it ends with the test."""
+    servers: list[ControlledServer] = []
 
-    def make(**options: Any) -> EmbeddedServer:
-        server = EmbeddedServer(binary=server_binary, **options)
+    def make(**options: Any) -> ControlledServer:
+        server = ControlledServer(binary=server_binary, **options)
         servers.append(server)
         server.start()
         return server
@@ -148,7 +148,7 @@ def make_server(server_binary: Path) -> Iterator[Callable[..., EmbeddedServer]]:
 
 
 @pytest.fixture
-def url(server: EmbeddedServer) -> str:
+def url(server: ControlledServer) -> str:
     """The URL of the session's server."""
     return server.url
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.faults.scene import Scene
 from tests.support.processes import Processes
 from tests.support.release import FIRST_RELEASE, Release, unpack_last_release, unpack_release
+from tests.support.servers import ControlledServer
 
 
 @pytest.fixture
-def scene(server: EmbeddedServer, namespace: str, processes: Processes, tmp_path: Path) -> Iterator[Scene]:
+def scene(server: ControlledServer, namespace: str, processes: Processes, tmp_path: Path) -> Iterator[Scene]:
     """A namespace of its own on the session's server, for what leaves the server itself alone."""
     scene = Scene(server, namespace, processes, tmp_path)
     yield scene
@@ -25,11 +25,11 @@ def scene(server: EmbeddedServer, namespace: str, processes: Processes, tmp_path
 
 @pytest.fixture
 def make_scene(
-    make_server: Callable[..., EmbeddedServer], processes: Processes, tmp_path: Path
+    make_server: Callable[..., ControlledServer], processes: Processes, tmp_path: Path
 ) -> Iterator[Callable[..., Scene]]:
     """Makes a scene on a server of its own, for what the test does to the server.
 
-    It takes the number of partitions, and EmbeddedServer's options.
+    It takes the number of partitions, and ControlledServer's options.
     """
     scenes: list[Scene] = []
 

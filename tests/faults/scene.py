@@ -17,12 +17,12 @@ from headrace.formats.partitions import Partitions
 from headrace.transport.single import Transport
 from headrace_worker import App, Worker, WorkerConfig, protocol
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
-from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.protocol import Registration
 from tests.faults.apps import APPS, gate_path
 from tests.faults.calls import CallLog
 from tests.support.leaks import find_leaks
 from tests.support.processes import Process, Processes
+from tests.support.servers import ControlledServer
 from tests.support.waiting import await_until, wait_until
 
 OUTAGE = (redis_py.RedisError, OSError)
@@ -44,7 +44,7 @@ class Scene:
     """
 
     def __init__(
-        self, server: EmbeddedServer, namespace: str, processes: Processes, folder: Path, partitions: int = 1
+        self, server: ControlledServer, namespace: str, processes: Processes, folder: Path, partitions: int = 1
     ) -> None:
         self.server = server
         self.url = server.url

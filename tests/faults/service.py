@@ -14,10 +14,10 @@ import redis as redis_py
 from headrace import Client, Event, EventNotFound, EventRecord, SentEvent
 from headrace.formats.keys import Keys
 from headrace_worker import WorkerConfig
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.faults.calls import CallLog
 from tests.support.processes import Process, Processes
 from tests.support.sentinels import Watched
+from tests.support.servers import ControlledServer
 from tests.support.waiting import wait_until
 
 NAMESPACE = "failover"
@@ -97,7 +97,7 @@ class Service:
             worker.wait_for_line("worker started", 30)
         return workers
 
-    def kill_master(self) -> tuple[EmbeddedServer, float]:
+    def kill_master(self) -> tuple[ControlledServer, float]:
         """Returns the server that was killed, and after how long every sentinel named another master."""
         dead = self.watched.master
         dead.kill()

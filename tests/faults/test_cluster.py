@@ -15,8 +15,8 @@ from headrace import AsyncClient, Client, Event, ServerError, UnsupportedServer
 from headrace.cluster.slots import slot_of
 from headrace.formats.partitions import Partitions
 from headrace_worker import IO, App, Context, Retry, event_trigger
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.cluster import Cluster, Node
+from tests.support.servers import ControlledServer
 from tests.support.tls import Authority
 from tests.support.waiting import await_until, wait_until
 from tests.support.workers import Place
@@ -31,10 +31,10 @@ def cluster(
     server_binary: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
     """Three masters, which are spoken to over TLS if the test says so."""
-    servers: list[EmbeddedServer] = []
+    servers: list[ControlledServer] = []
 
-    def make(**options: Any) -> EmbeddedServer:
-        servers.append(EmbeddedServer(binary=server_binary, **options))
+    def make(**options: Any) -> ControlledServer:
+        servers.append(ControlledServer(binary=server_binary, **options))
         servers[-1].start()
         return servers[-1]
 
@@ -186,7 +186,7 @@ async def test_scripts_that_a_node_does_not_know_are_sent_whole(cluster: Cluster
             await await_until(lambda first=first: len(seen) == first + 20, 30)  # type: ignore[misc]
 
 
-def test_a_server_that_is_no_cluster_is_refused(make_server: Callable[..., EmbeddedServer]) -> None:
+def test_a_server_that_is_no_cluster_is_refused(make_server: Callable[..., ControlledServer]) -> None:
     """The error says by which URL to name it."""
     url = make_server(unix_socket=False).tcp_url.replace("redis://", "redis+cluster://")
     with Client(url) as client, pytest.raises(UnsupportedServer, match="no node of a Redis Cluster; name it by redis:"):
@@ -213,7 +213,7 @@ def _kill(cluster: Cluster, victim: Node) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("node_timeout_ms", [1_000, 5_000])
 async def test_a_master_is_killed_under_load(
-    make_server: Callable[..., EmbeddedServer], capsys: pytest.CaptureFixture[str], node_timeout_ms: int
+    make_server: Callable[..., ControlledServer], capsys: pytest.CaptureFixture[str], node_timeout_ms: int
 ) -> None:
     """Its replica takes over, and nothing is lost that it had when its master died.
 

@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 from headrace import Client, Event, HeadraceError, ServerNotReady
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, event_trigger
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.cluster import Node
 from tests.support.ports import is_free
+from tests.support.servers import ControlledServer
 from tests.support.waiting import await_until
 from tests.support.workers import Place
 
@@ -25,7 +25,7 @@ _PARTITIONS = Partitions(_NAMESPACE, 4)
 
 
 @pytest.fixture
-async def node(make_server: Callable[..., EmbeddedServer]) -> Node:
+async def node(make_server: Callable[..., ControlledServer]) -> Node:
     """A cluster of one, which goes on without the slots that nobody serves."""
     bus = next(port for port in iter(lambda: random.randrange(20_000, 32_000), 0) if is_free(port))
     options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no", "--cluster-port", str(bus))

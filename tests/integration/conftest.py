@@ -8,8 +8,8 @@ import pytest
 
 from headrace import Client
 from headrace.formats.keys import Keys
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind
+from tests.support.servers import ControlledServer
 from tests.support.workers import Place
 
 
@@ -40,7 +40,7 @@ def keys(namespace: str) -> Keys:
 
 
 @pytest.fixture
-def two(make_server: Callable[..., EmbeddedServer]) -> tuple[EmbeddedServer, EmbeddedServer]:
+def two(make_server: Callable[..., ControlledServer]) -> tuple[ControlledServer, ControlledServer]:
     """A master and its replica, without sentinels."""
     master = make_server(unix_socket=False, extra=("--repl-diskless-sync-delay", "0"))
     replica = make_server(unix_socket=False, extra=("--replicaof", "127.0.0.1", str(master.port)))

@@ -29,10 +29,10 @@ from headrace import (
 )
 from headrace.formats.keys import Keys
 from headrace.transport.backoff import Backoff
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import Kind, open_client
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy
+from tests.support.servers import ControlledServer
 from tests.support.waiting import await_until, wait_until
 
 
@@ -43,13 +43,13 @@ def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
 
 
 @pytest.fixture
-def own(make_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
+def own(make_server: Callable[..., ControlledServer]) -> ControlledServer:
     """A server of the test's own, whose settings it may change."""
     return make_server()
 
 
 @pytest.fixture
-def admin(own: EmbeddedServer) -> Iterator[redis_py.Redis]:
+def admin(own: ControlledServer) -> Iterator[redis_py.Redis]:
     with redis_py.Redis.from_url(own.url) as admin:
         yield admin
 
@@ -141,7 +141,7 @@ async def test_a_connection_that_the_server_has_closed_costs_no_attempt_when_awa
 
 
 def test_a_restarted_server_is_found_again(
-    kind: Kind, make_server: Callable[..., EmbeddedServer], failures: Failures
+    kind: Kind, make_server: Callable[..., ControlledServer], failures: Failures
 ) -> None:
     """Its scripts are gone; with an append-only file its events are not."""
     server = make_server(appendonly=True, appendfsync="always")
@@ -172,7 +172,7 @@ def execute(admin: redis_py.Redis, commands: list[str]) -> None:
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_state_of_the_server_is_waited_through(
-    kind: Kind, own: EmbeddedServer, admin: redis_py.Redis, failures: Failures, state: str
+    kind: Kind, own: ControlledServer, admin: redis_py.Redis, failures: Failures, state: str
 ) -> None:
     """The call is tried again until the server can; nothing is lost, nothing sent twice."""
     begin, end = STATES[state]
@@ -189,7 +189,7 @@ def test_a_state_of_the_server_is_waited_through(
 
 
 def test_a_state_that_lasts_is_an_error_with_the_servers_word(
-    kind: Kind, own: EmbeddedServer, admin: redis_py.Redis, failures: Failures
+    kind: Kind, own: ControlledServer, admin: redis_py.Redis, failures: Failures
 ) -> None:
     """After all attempts, and nothing was sent."""
     execute(admin, STATES["READONLY"][0])
@@ -201,7 +201,7 @@ def test_a_state_that_lasts_is_an_error_with_the_servers_word(
 
 
 def test_a_script_that_takes_its_time_is_waited_for(
-    kind: Kind, own: EmbeddedServer, admin: redis_py.Redis, failures: Failures
+    kind: Kind, own: ControlledServer, admin: redis_py.Redis, failures: Failures
 ) -> None:
     """BUSY is said of someone else's script."""
     admin.config_set("lua-time-limit", 10)
@@ -229,7 +229,7 @@ def test_a_script_that_takes_its_time_is_waited_for(
 
 
 def test_a_server_that_loads_its_data_is_waited_for(
-    kind: Kind, own: EmbeddedServer, admin: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, own: ControlledServer, admin: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LOADING lasts as long as the data is large."""
     codes: list[str] = []
@@ -257,7 +257,7 @@ def test_a_server_that_loads_its_data_is_waited_for(
 # The server is full.
 
 
-def test_a_full_server_takes_nothing(kind: Kind, own: EmbeddedServer, admin: redis_py.Redis) -> None:
+def test_a_full_server_takes_nothing(kind: Kind, own: ControlledServer, admin: redis_py.Redis) -> None:
     """Neither for now nor for later; the error says so, and once there is room the same call goes through."""
     admin.config_set("maxmemory", 1)
     with open_client(kind, own.url, namespace="prod") as client:
@@ -270,7 +270,7 @@ def test_a_full_server_takes_nothing(kind: Kind, own: EmbeddedServer, admin: red
         assert [sent.duplicate for sent in client.send_events([Event("a", id="1"), Event("b", id="2")])] == [False] * 2
 
 
-def test_a_full_server_still_answers_and_cancels(kind: Kind, own: EmbeddedServer, admin: redis_py.Redis) -> None:
+def test_a_full_server_still_answers_and_cancels(kind: Kind, own: ControlledServer, admin: redis_py.Redis) -> None:
     """What reads or frees is not refused."""
     with open_client(kind, own.url, namespace="prod") as client:
         sent = client.send_event(Event("a"), deliver_after=60)
@@ -281,7 +281,7 @@ def test_a_full_server_still_answers_and_cancels(kind: Kind, own: EmbeddedServer
 
 
 def test_a_server_that_fills_up_within_a_call_tells_what_it_took(
-    kind: Kind, own: EmbeddedServer, admin: redis_py.Redis
+    kind: Kind, own: ControlledServer, admin: redis_py.Redis
 ) -> None:
     """`sent` of the error holds exactly the events that are there."""
     events = [Event("a", "x" * 100_000, id=str(n)) for n in range(600)]
@@ -306,7 +306,7 @@ def test_a_server_that_fills_up_within_a_call_tells_what_it_took(
 @pytest.mark.parametrize("rights", ["-evalsha -eval", "-xadd -zadd", "-xadd -hset", "-hset", "-time", "resetkeys"])
 @pytest.mark.parametrize("options", [{}, {"deliver_after": 60}], ids=str)
 def test_a_missing_right_is_said_and_the_event_can_be_sent_once_it_is_there(
-    kind: Kind, own: EmbeddedServer, admin: redis_py.Redis, rights: str, options: dict[str, Any]
+    kind: Kind, own: ControlledServer, admin: redis_py.Redis, rights: str, options: dict[str, Any]
 ) -> None:
     """The error keeps the server's words; no record says of an event that is nowhere that it was sent."""
     admin.execute_command("ACL", "SETUSER", "web", "on", ">secret", "~*", "+@all", *rights.split())
@@ -318,14 +318,14 @@ def test_a_missing_right_is_said_and_the_event_can_be_sent_once_it_is_there(
     assert admin.exists(Keys("prod").due if options else Keys("prod").events)
 
 
-def test_a_user_needs_no_right_to_ask_for_the_version(kind: Kind, own: EmbeddedServer, admin: redis_py.Redis) -> None:
+def test_a_user_needs_no_right_to_ask_for_the_version(kind: Kind, own: ControlledServer, admin: redis_py.Redis) -> None:
     """Whoever may not is not refused for it."""
     admin.execute_command("ACL", "SETUSER", "web", "on", ">secret", "~headrace:{prod:0}:*", "+@all", "-info")
     with open_client(kind, own.url.replace("unix://", "unix://web:secret@"), namespace="prod") as client:
         assert not client.send_event(Event("a")).duplicate
 
 
-def test_a_wrong_password_is_said_at_once(kind: Kind, own: EmbeddedServer, failures: Failures) -> None:
+def test_a_wrong_password_is_said_at_once(kind: Kind, own: ControlledServer, failures: Failures) -> None:
     """Trying again would not help."""
     url = own.url.replace("unix://", "unix://web:wrong@")
     with (

@@ -19,9 +19,10 @@ from headrace.errors import ConfigurationError
 from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
 from headrace_worker.dev.server_binary import find_binary
 from tests.support.processes import Processes
+from tests.support.servers import ControlledServer
 from tests.support.waiting import wait_until
 
-MakeServer = Callable[..., EmbeddedServer]
+MakeServer = Callable[..., ControlledServer]
 
 
 def connect(server: EmbeddedServer, **options: float) -> redis_py.Redis:
@@ -260,7 +261,7 @@ def test_on_a_platform_without_a_binary_the_error_says_so(monkeypatch: pytest.Mo
 
 def test_what_is_not_running_can_not_be_signalled() -> None:
     """pid, kill, pause and resume of a server that is not running are errors; stop is not."""
-    server = EmbeddedServer()
+    server = ControlledServer()
     for act in (lambda: server.pid, server.kill, server.pause, server.resume, lambda: server.data_dir):
         with pytest.raises(RuntimeError):
             act()

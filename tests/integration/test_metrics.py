@@ -28,7 +28,6 @@ from headrace.formats.partitions import Partitions
 from headrace.transport.single import AsyncTransport
 from headrace_worker import App, Worker, event_trigger, protocol
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
-from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.metrics.depths import Depths
 from headrace_worker.metrics.exposition import Shared
 from headrace_worker.metrics.prometheus import Metrics
@@ -36,6 +35,7 @@ from headrace_worker.process import log_setup
 from tests.apps.counted import app
 from tests.support.metrics import Scrape, scrape, scrape_here, served_at
 from tests.support.processes import Process, Processes
+from tests.support.servers import ControlledServer
 from tests.support.waiting import await_until, wait_until
 from tests.support.workers import Place, quick
 
@@ -330,7 +330,7 @@ def test_depths_are_what_waits(
 
 
 def test_a_server_that_is_away_fails_no_scrape(
-    make_server: Callable[..., EmbeddedServer], registry: CollectorRegistry, request: pytest.FixtureRequest
+    make_server: Callable[..., ControlledServer], registry: CollectorRegistry, request: pytest.FixtureRequest
 ) -> None:
     """It is said to be away, and no depth is made up; later it is there again."""
     own = make_server()

@@ -12,13 +12,13 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.proxy import Cut, Frames, Proxy, has_data, is_done
+from tests.support.servers import ControlledServer
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=["unix", "tcp"])
-def line(request: pytest.FixtureRequest, url: str, make_server: Callable[..., EmbeddedServer]) -> Iterator[Proxy]:
+def line(request: pytest.FixtureRequest, url: str, make_server: Callable[..., ControlledServer]) -> Iterator[Proxy]:
     target = url if request.param == "unix" else make_server(unix_socket=False).url
     with Proxy(target) as proxy:
         yield proxy
@@ -215,7 +215,7 @@ def test_a_stalled_line_is_silent_and_heals(line: Proxy, key: str) -> None:
         wait_until(lambda: client.xlen(key) == 1, what="the stalled request")
 
 
-def test_a_server_that_is_gone_closes_the_line(make_server: Callable[..., EmbeddedServer]) -> None:
+def test_a_server_that_is_gone_closes_the_line(make_server: Callable[..., ControlledServer]) -> None:
     """Behind the proxy a killed server looks like one, and a restarted one is found again."""
     server = make_server(appendonly=True)
     with Proxy(server.url) as proxy, connect(proxy.url) as client:

@@ -9,13 +9,13 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event, PermissionMissing
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
+from tests.support.servers import ControlledServer
 from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_send_says_how_many_replicas_have_it(two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind) -> None:
+def test_a_send_says_how_many_replicas_have_it(two: tuple[ControlledServer, ControlledServer], kind: Kind) -> None:
     """As soon as enough have it; too few are no error; and None where it was not asked."""
     with open_client(kind, two[0].tcp_url, namespace="replicated") as client:
         wait_until(lambda: client.send_event(Event("work"), wait_replicas=1).replicas == 1, 60)
@@ -29,7 +29,7 @@ def test_a_send_says_how_many_replicas_have_it(two: tuple[EmbeddedServer, Embedd
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_replica_that_has_stopped_is_not_counted(two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind) -> None:
+def test_a_replica_that_has_stopped_is_not_counted(two: tuple[ControlledServer, ControlledServer], kind: Kind) -> None:
     """The event is with the master, and the answer comes after the time given."""
     master, replica = two
     with open_client(kind, master.tcp_url, namespace="stopped") as client:
@@ -42,7 +42,7 @@ def test_a_replica_that_has_stopped_is_not_counted(two: tuple[EmbeddedServer, Em
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_user_who_may_not_wait_is_told(make_server: Callable[..., EmbeddedServer], kind: Kind) -> None:
+def test_a_user_who_may_not_wait_is_told(make_server: Callable[..., ControlledServer], kind: Kind) -> None:
     """The error holds what was sent all the same."""
     own = make_server()
     with redis_py.Redis.from_url(own.url) as admin:

@@ -10,8 +10,8 @@ from typing import Any
 import redis as redis_py
 
 from headrace.cluster.slots import slot_of
-from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.ports import is_free
+from tests.support.servers import ControlledServer
 from tests.support.tls import Authority, TlsFront
 from tests.support.waiting import wait_until
 
@@ -26,7 +26,7 @@ class Node:
         port: where the cluster says that it is.
     """
 
-    def __init__(self, server: EmbeddedServer, port: int) -> None:
+    def __init__(self, server: ControlledServer, port: int) -> None:
         self.server = server
         self.port = port
         self.client = redis_py.Redis.from_url(server.tcp_url)
@@ -58,7 +58,7 @@ class Cluster:
 
     def __init__(
         self,
-        make_server: Callable[..., EmbeddedServer],
+        make_server: Callable[..., ControlledServer],
         masters: int = 3,
         replicas: int = 0,
         authority: Authority | None = None,
@@ -134,7 +134,7 @@ class Cluster:
             node.client.close()
         self._fronts.close()
 
-    def _start(self, make_server: Callable[..., EmbeddedServer]) -> Node:
+    def _start(self, make_server: Callable[..., ControlledServer]) -> Node:
         """Returns a node with a port whose neighbour, 10,000 on, is free for what the nodes tell each other."""
         while True:
             port = random.randrange(20_000, 32_000)

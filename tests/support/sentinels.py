@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import redis
 
-from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.dev.parent_death import die_with_parent
 from tests.support.ports import free_port
+from tests.support.servers import ControlledServer
 from tests.support.waiting import wait_until
 
 NAME = "mill"
@@ -81,7 +81,7 @@ class Watched:
         self._appendonly = appendonly
         self._extra = tuple(extra)
         self._ends = ExitStack()
-        self.servers: list[EmbeddedServer] = []
+        self.servers: list[ControlledServer] = []
         self.sentinels: list[Sentinel] = []
 
     def __enter__(self) -> Self:
@@ -116,13 +116,13 @@ class Watched:
         return f"redis+sentinel://{userinfo}{hosts}/{NAME}/0{options}"
 
     @property
-    def master(self) -> EmbeddedServer:
+    def master(self) -> ControlledServer:
         """The server that the first sentinel names."""
         port = int(self.sentinels[0].state()["port"])
         return next(server for server in self.servers if server.port == port)
 
     @property
-    def replicas(self) -> list[EmbeddedServer]:
+    def replicas(self) -> list[ControlledServer]:
         """The servers that run and are not the master."""
         return [server for server in self.servers if server.is_running and server is not self.master]
 
@@ -138,9 +138,9 @@ class Watched:
             is_followed = self.synced(client) == len(self.servers) - 1
         return is_followed and {int(sentinel.state()["port"]) for sentinel in self.sentinels} == {master.port}
 
-    def _start_server(self) -> EmbeddedServer:
+    def _start_server(self) -> ControlledServer:
         extra = (*_SYNC_AT_ONCE, *self._extra)
-        server = EmbeddedServer(
+        server = ControlledServer(
             binary=self._binary, unix_socket=False, port=0, appendonly=self._appendonly, extra=extra
         )
         server.start()

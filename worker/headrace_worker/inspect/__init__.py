@@ -1,0 +1,6 @@
+"""What an operator sees of a namespace, for the exporter of metrics, commands and pages alike. Pure.
+
+Here: plans, which yield calls and are sent their results, and the values that they return.
+Not here: how a value is shown, or when it is read.
+Imports: protocol.
+"""

@@ -1,0 +1,58 @@
+"""How much waits on the server: in each queue, to be dispatched, to become due, and in `dead`. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.calls.commands import Call
+from headrace.formats.partitions import Partitions
+from headrace_worker.protocol.measuring import count_due, count_entries, count_held
+from headrace_worker.protocol.reading import queue_stream
+from headrace_worker.protocol.rescuing import read_queues
+
+
+class Depths(msgspec.Struct, frozen=True):
+    """How much waits in a namespace, over all its partitions.
+
+    Attributes:
+        events: events that are not dispatched.
+        due: delayed events, and runs that wait for their next attempt or for their ordering key.
+        dead: dead letters.
+        queues: the waiting runs of each queue, by its full name `<app>/<queue>`; in-flight runs do not wait.
+    """
+
+    events: int
+    due: int
+    dead: int
+    queues: dict[str, int]
+
+
+def read_depths(partitions: Partitions) -> Generator[Sequence[Call[Any]], list[Any], Depths]:
+    """Return the depths, in two round trips: the names of the queues first, then all counts."""
+    keys = partitions.all
+    names: list[list[str]] = yield [read_queues(each) for each in keys]
+    streams = [
+        (name, queue_stream(each, *name.split("/", 1)))
+        for each, names_there in zip(keys, names, strict=True)
+        for name in names_there
+    ]
+    counts: list[int] = yield [
+        *(count_entries(each.events) for each in keys),
+        *(count_due(each) for each in keys),
+        *(count_entries(each.dead) for each in keys),
+        *(count_entries(stream.key) for _, stream in streams),
+        *(count_held(stream) for _, stream in streams),
+    ]
+    taken = iter(counts)
+    events, due, dead = (sum(next(taken) for _ in keys) for _ in range(3))
+    waiting = Counter[str]()
+    for name, _ in streams:
+        waiting[name] += next(taken)
+    for name, _ in streams:
+        waiting[name] -= next(taken)
+    # Runs settle between the two counts of a queue, so the difference may be less than 0.
+    return Depths(events, due, dead, {name: max(count, 0) for name, count in waiting.items()})

@@ -64,6 +64,18 @@ def test_durations_that_are_added_at_once_are_counted_as_one_by_one(scene: _Scen
     assert many._sum.get() == pytest.approx(one._sum.get())
 
 
+def test_durations_are_observed_one_by_one_if_they_can_t_be_added(
+    scene: _Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a release of prometheus-client that has renamed the parts of a histogram."""
+    many = scene.metrics.execution.labels("prod", "app", "a")
+    seen: list[float] = []
+    monkeypatch.delattr(many, "_sum")
+    monkeypatch.setattr(many, "observe", seen.append)
+    many.observe_all(Tally([0.5, 0.1, 0.5]))
+    assert sorted(seen) == [0.1, 0.5, 0.5]
+
+
 def test_ends_are_counted_by_job_and_status(scene: _Scene) -> None:
     """Each with its dead letter where it is one; the dropped are stale and nothing else."""
     ends = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headrace import Client, Event
-from headrace_worker.process.control_line import Lifeline
+from headrace_worker.process.control_channel import ControlChannel
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 
@@ -148,30 +148,30 @@ def terms() -> Iterator[list[int]]:
 def test_a_child_obeys_its_parent(terms: list[int]) -> None:
     """While it starts, "stop" is a signal; then it calls what it was told. Words that it does not know are ignored."""
     ours, theirs = socket.socketpair()
-    line = Lifeline(theirs.detach())
-    line.listen()
+    channel = ControlChannel(theirs.detach())
+    channel.listen()
     ours.sendall(b"something else\nst")
     ours.sendall(b"op\n")
     wait_until(lambda: len(terms) == 1)
     told: list[str] = []
-    line.obey_with(lambda: told.append("stop"), lambda: told.append("hurry"))
+    channel.obey_with(lambda: told.append("stop"), lambda: told.append("hurry"))
     ours.sendall(b"stop\nhurry\n")
     wait_until(lambda: told == ["stop", "hurry"])
     ours.close()
     wait_until(lambda: told == ["stop", "hurry", "stop"])
     assert len(terms) == 1
-    line._socket.close()
+    channel._socket.close()
 
 
 def test_a_child_that_was_hurried_as_it_started_hurries(terms: list[int]) -> None:
     """And one whose parent is gone by then has been sent SIGTERM."""
     ours, theirs = socket.socketpair()
-    line = Lifeline(theirs.detach())
-    line.listen()
+    channel = ControlChannel(theirs.detach())
+    channel.listen()
     ours.sendall(b"hurry\n")
     ours.close()
     wait_until(lambda: len(terms) == 1)
     told: list[str] = []
-    line.obey_with(lambda: told.append("stop"), lambda: told.append("hurry"))
+    channel.obey_with(lambda: told.append("stop"), lambda: told.append("hurry"))
     assert told == ["hurry"]
-    line._socket.close()
+    channel._socket.close()

@@ -167,7 +167,7 @@ with open({starts!r}, "a+") as starts:
 """
 _WORK = """
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-os.write(int(os.environ["HEADRACE_WORKER_LIFELINE_FD"]), b"started\\n")
+os.write(int(os.environ["HEADRACE_WORKER_CONTROL_FD"]), b"started\\n")
 while True:
     time.sleep(60)
 """
@@ -276,7 +276,7 @@ async def test_a_signal_while_the_first_child_starts_is_waited_for(fake: _Fake, 
     ended = tmp_path / "ended"
     code = f"""
 def end(*_):
-    os.close(int(os.environ["HEADRACE_WORKER_LIFELINE_FD"]))  # the child's end of the line closes before its life
+    os.close(int(os.environ["HEADRACE_WORKER_CONTROL_FD"]))  # the child's end of the channel closes before its life
     time.sleep(0.3)
     open({str(ended)!r}, "w").close()
     os._exit(0)
@@ -296,7 +296,7 @@ async def test_children_are_told_what_the_operator_wishes(fake: _Fake, tmp_path:
     heard = tmp_path / "heard"
     code = f"""
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-line = int(os.environ["HEADRACE_WORKER_LIFELINE_FD"])
+line = int(os.environ["HEADRACE_WORKER_CONTROL_FD"])
 os.write(line, b"started\\n")
 while True:
     said = os.read(line, 100)

@@ -18,7 +18,7 @@ from headrace_worker.cli.server import Server, with_server
 from headrace_worker.config import WorkerConfig
 from headrace_worker.process import log_setup
 from headrace_worker.process.child import cli_command
-from headrace_worker.process.control_line import FD_VARIABLE, Lifeline
+from headrace_worker.process.control_channel import FD_VARIABLE, ControlChannel
 from headrace_worker.process.loading import load_app
 from headrace_worker.process.process import run_as_process
 from headrace_worker.process.supervisor import Supervisor
@@ -79,13 +79,13 @@ def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
 )
 @log_options
 @with_server
-@click.option("--lifeline-fd", envvar=FD_VARIABLE, type=int, hidden=True)
+@click.option("--control-fd", envvar=FD_VARIABLE, type=int, hidden=True)
 def worker(
     server: Server,
     /,
     target: str,
     processes: int,
-    lifeline_fd: int | None,
+    control_fd: int | None,
     metrics_port: int | None,
     metrics_host: str,
     log_format: log_setup.LogFormat,
@@ -107,22 +107,25 @@ def worker(
       headrace worker billing.jobs:app --processes 4 --concurrency 50 --queue mail
     """
     log_setup.configure(log_format, log_level)
-    os.environ.pop(FD_VARIABLE, None)  # it is ours, and not for what jobs start
+    os.environ.pop(FD_VARIABLE, None)  # not for processes that jobs start
     if processes < 1:
         raise click.UsageError("--processes must be 1 or more")
     config = _config(given)
-    is_supervised = processes > 1 and lifeline_fd is not None
+    is_supervised = processes > 1 and control_fd is not None
     endpoint = None if metrics_port is None or is_supervised else _endpoint(metrics_host, metrics_port)
     if processes > 1 and not is_supervised:
         sys.exit(_supervise(processes, server, endpoint))
     end_on_stop_signals()
-    line = None if lifeline_fd is None else _listen(lifeline_fd)
-    hooks: dict[str, Any] = {} if line is None else {"on_name": line.tell_name, "on_started": line.tell_started}
+    channel = None if control_fd is None else _listen(control_fd)
+    hooks: dict[str, Any] = (
+        {} if channel is None else {"on_name": channel.report_name, "on_started": channel.report_started}
+    )
     if metrics_port is not None:  # before the app, which may have metrics of its own: these are kept as ours are then
         hooks["metrics"] = _metrics(server, endpoint)
     app = load_app(target)
     run_as_process(
-        Worker(app, server.url, namespace=server.namespace, partitions=server.partitions, config=config, **hooks), line
+        Worker(app, server.url, namespace=server.namespace, partitions=server.partitions, config=config, **hooks),
+        channel,
     )
 
 
@@ -140,11 +143,11 @@ def _supervise(processes: int, server: Server, endpoint: Endpoint | None) -> int
         return asyncio.run(Supervisor(command, processes, url=url, partitions=partitions, hooks=shared).run())
 
 
-def _listen(lifeline_fd: int) -> Lifeline:
-    """Return the line to the process that started this one, which is obeyed from now on."""
-    line = Lifeline(lifeline_fd)
-    line.listen()
-    return line
+def _listen(control_fd: int) -> ControlChannel:
+    """Return the channel to the process that started this one, which is obeyed from now on."""
+    channel = ControlChannel(control_fd)
+    channel.listen()
+    return channel
 
 
 def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:

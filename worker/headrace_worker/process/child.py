@@ -1,4 +1,4 @@
-"""A worker process, as the process that started it sees it. It must not know why it was started, nor start it again."""
+"""Starts a worker process, receives its reports and stops it. Why it is started, and when again, is its caller's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import IO, Self
 from headrace.connect import open_async_transport
 from headrace.formats.partitions import Partitions
 from headrace_worker import protocol
-from headrace_worker.process.control_line import FD_VARIABLE, HURRY, STOP, Heard
+from headrace_worker.process.control_channel import FD_VARIABLE, HURRY, STOP, ChildReport
 
 STOOD_STILL = 70
 """Exit code of a child that has ended itself because a part of it stood still: a software error."""
 
 _LAST_WORDS_S = 1.0
-"""How long after a child's end its line is read: something that it started may hold it open."""
+"""How long after a child's end its channel is read: a process that it has started may keep it open."""
 
 
 def cli_command(*args: str) -> list[str]:
@@ -31,23 +31,23 @@ def cli_command(*args: str) -> list[str]:
 
 
 class Child:
-    """One process of a worker, in a session of its own: what a terminal sends goes to its parent alone.
+    """A worker process in a session of its own: what a terminal sends goes to its parent alone.
 
     Attributes:
-        heard: what it has told of itself.
-        started_or_ended: set when it takes runs, or its end of the line is closed.
-        born_at: by the event loop's clock.
+        report: what the process has reported.
+        started_or_ended: set when the process takes runs, or its end of the channel is closed.
+        born_at: when it was started, by the event loop's clock.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
-        self.heard = Heard()
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+        self.report = ChildReport()
         self.started_or_ended = asyncio.Event()
         self.born_at = asyncio.get_running_loop().time()
         self._process = process
-        self._line = line
+        self._channel = channel
         self._rest = b""
-        self._line_ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(line, self._read)
+        self._channel_ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(channel, self._read)
 
     @classmethod
     async def start(
@@ -58,16 +58,16 @@ class Child:
         folder: Path | None = None,
         log: IO[bytes] | None = None,
     ) -> Self:
-        """Return the process, which is about to start.
+        """Start the process and return it.
 
         Args:
             command: see `cli_command`.
-            env: what its environment has beside this process's.
-            folder: where it starts; here if None.
-            log: where its output goes; to ours if None.
+            env: variables to add to this process's environment.
+            folder: its current folder; this process's if None.
+            log: the file for its output; this process's streams if None.
 
         Raises:
-            OSError: the program is not there, or there is no room for a process, a thread or a descriptor.
+            OSError: the program is missing, or the system has no process, thread or descriptor left.
         """
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
@@ -85,7 +85,7 @@ class Child:
                 )
             return cls(process, ours)
         except BaseException as exc:
-            ours.close()  # a process that was started and can't be watched ends by it
+            ours.close()  # ends a process that was started and can't be watched
             if isinstance(exc, RuntimeError):  # no thread to watch the process with
                 raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: {exc}") from exc
             raise
@@ -101,25 +101,25 @@ class Child:
         return self._process.returncode
 
     def ask_to_stop(self) -> None:
-        """Let the process end in order: over the line, and by SIGTERM for one that still starts and does not listen."""
+        """Ask the process to end in order: over the channel, and by SIGTERM, as it may not listen yet."""
         self._say(STOP)
         self._send_signal(signal.SIGTERM)
 
     def hurry(self) -> None:
-        """Let the process end without further grace."""
+        """Ask the process to end without further grace."""
         self._say(HURRY)
 
     def kill(self) -> None:
-        """End the process, unless it has ended."""
+        """Kill the process, unless it has ended."""
         self._send_signal(signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Return the exit code when the process has ended and all that it told is heard."""
+        """Return the exit code when the process has ended and its last reports are received."""
         code = await self._process.wait()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._line_ended.wait(), _LAST_WORDS_S)
-        self._end_line()
-        self._line.close()
+            await asyncio.wait_for(self._channel_ended.wait(), _LAST_WORDS_S)
+        self._end_channel()
+        self._channel.close()
         return code
 
     async def stop(self, timeout_s: float) -> int:
@@ -131,49 +131,48 @@ class Child:
         return await self.wait()
 
     async def end_leases(self, url: str, partitions: Partitions) -> None:
-        """End the leases of the worker of this process, which has ended: its runs need not wait for them.
+        """End the leases of this process, which has ended, so that other workers take its runs now.
 
         Raises:
-            ServerError: they run out by themselves.
+            ServerError: the leases could not be ended; they run out by themselves.
         """
         transport = open_async_transport(url, attempts=2)
         try:
             await transport.run(
-                [protocol.end_lease(keys, each) for each in self.heard.names for keys in partitions.all]
+                [protocol.end_lease(keys, each) for each in self.report.names for keys in partitions.all]
             )
         finally:
             await transport.close()
 
     def _send_signal(self, number: int) -> None:
-        # Not by subprocess: it looks whether the process has ended and takes its exit code from under asyncio, which
-        # then makes one up, 255.
+        # Not by subprocess: it would take the exit code of a process that has ended, and asyncio would then report 255.
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
     def _say(self, line: bytes) -> None:
         with contextlib.suppress(OSError):  # the process has ended
-            self._line.send(line + b"\n")
+            self._channel.send(line + b"\n")
 
     def _read(self) -> None:
         try:
-            chunk = self._line.recv(4096)
+            chunk = self._channel.recv(4096)
         except BlockingIOError:
             return
         except OSError:
             chunk = b""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
-            self.heard.hear(line.decode(errors="replace"))
-        if self.heard.has_started:
+            self.report.add(line.decode(errors="replace"))
+        if self.report.has_started:
             self.started_or_ended.set()
         if not chunk:
-            self._end_line()
+            self._end_channel()
 
-    def _end_line(self) -> None:
-        if not self._line_ended.is_set():
-            asyncio.get_running_loop().remove_reader(self._line)
-            self._line_ended.set()
+    def _end_channel(self) -> None:
+        if not self._channel_ended.is_set():
+            asyncio.get_running_loop().remove_reader(self._channel)
+            self._channel_ended.set()
             self.started_or_ended.set()
 
 

@@ -1,4 +1,4 @@
-"""Finds the app that MODULE:APP names, or a codec, or says in one line why it can't."""
+"""Loads the app that MODULE:APP names, or a codec; an error says in one line what is wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AppNotLoaded(ConfigurationError):
 
 
 def load_app(target: str) -> App:
-    """Returns the app that `MODULE:APP` names; modules of the current folder are found like installed ones.
+    """Return the app that `MODULE:APP` names; modules of the current folder are found like installed ones.
 
     Raises:
         AppNotLoaded: the form, the module, the attribute or what it holds is at fault, or the app has no jobs; the
@@ -54,7 +54,7 @@ def _no_jobs(app: App) -> str:
 
 
 def load_codec(target: str) -> PayloadCodec:
-    """Returns the codec that `MODULE:OBJECT` names, found as apps are.
+    """Return the codec that `MODULE:OBJECT` names, found as apps are.
 
     Raises:
         ConfigurationError: the form, the module, the attribute or what it holds is at fault; the message says which.
@@ -93,7 +93,7 @@ def _import(target: str, module_name: str) -> ModuleType:
 
 
 def _import_fault(exc: Exception) -> str:
-    """Returns what an import raised, and where: the line at the top of a module that is nearest to it."""
+    """Return what an import raised, and the nearest line at the top level of a module."""
     if isinstance(exc, SyntaxError) and exc.filename:
         return f"{exc.filename}, line {exc.lineno}: {type(exc).__name__}: {exc.msg}"
     lines = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.name == "<module>"]

@@ -94,7 +94,7 @@ def _render_json(_logger: Any, _method: str, line: Any) -> str:
 
 
 def _add_run(_logger: Any, _method: str, line: Any) -> Any:
-    """Adds the ids of the run that executes here, which are bound once a run."""
+    """Add the ids of the run that executes here."""
     for name, value in ids_here().items():
         line.setdefault(name, value)
     return line

@@ -1,4 +1,4 @@
-"""Runs a worker as this process: signals bring it to a stop, nothing but that ends it in order, and its end is short.
+"""Runs a worker as this process: only signals stop it in order, and a stop is bounded in time.
 
 Whatever a job does to the event loop (it stops it, or ends a task of its own with SystemExit), the loop goes on. A
 worker that does not work ends the process with exit code 70 (`watch`).
@@ -25,7 +25,7 @@ from headrace_worker.clock import monotonic
 from headrace_worker.current_run import current_run
 from headrace_worker.logs.logger import flush, get_logger, write_directly
 from headrace_worker.logs.sinks import descriptor_without_waits
-from headrace_worker.process.control_line import Lifeline
+from headrace_worker.process.control_channel import ControlChannel
 from headrace_worker.tasks.forks import fork
 from headrace_worker.tasks.guard import Guard, describe, lasting_task
 from headrace_worker.tasks.job_threads import JobThreads, NoThread
@@ -37,7 +37,7 @@ log = get_logger("headrace.worker")
 R = TypeVar("R")
 
 FAILED, BROKEN = 1, 70
-"""Exit codes: the worker has ended though nobody has asked for it; it did not work any more (EX_SOFTWARE)."""
+"""Exit codes: the worker has ended without a stop; it did not work any more (EX_SOFTWARE)."""
 _LAST_MOMENT_S = 0.5
 """How long what still executes when the worker has ended gets to end as well."""
 _LONGEST_EXIT_S = 5.0
@@ -51,26 +51,26 @@ _SILENCE_S = 15.0
 """Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
 
 
-def run_as_process(worker: Worker, lifeline: Lifeline | None = None) -> None:
-    """Returns when SIGTERM, SIGINT or SIGHUP has stopped the worker; a second one hurries it, a third ends the process.
+def run_as_process(worker: Worker, channel: ControlChannel | None = None) -> None:
+    """Run until SIGTERM, SIGINT or SIGHUP has stopped the worker; a second one hurries it, a third ends the process.
 
-    With the line to a supervisor, signals only stop it, and the supervisor hurries it over the line.
+    With a channel to a supervisor, signals only stop the worker, and the supervisor hurries it over the channel.
 
-    Where functions of runs go on that can't be ended, the process ends here, with exit code 0: their runs are with
-    other workers by then. To be called once, from the main thread.
+    If functions of runs go on that can't be ended, end the process with exit code 0: other workers have their runs by
+    then. Call it once, from the main thread.
 
     Raises:
         StartRefused: see `Worker.run`.
         ServerError: see `Worker.run`.
         SystemExit: the worker has ended by itself.
     """
-    _Process(worker, lifeline).run()
+    _Process(worker, channel).run()
 
 
 class _Process:
-    def __init__(self, worker: Worker, lifeline: Lifeline | None) -> None:
+    def __init__(self, worker: Worker, channel: ControlChannel | None) -> None:
         self._worker = worker
-        self._lifeline = lifeline
+        self._channel = channel
         self._guard = Guard()
         self._loop = asyncio.new_event_loop()
         self._job_pool = _JobPool(thread_name_prefix="asyncio")
@@ -81,8 +81,8 @@ class _Process:
     def run(self) -> None:
         """Run the worker to its end."""
         self._loop.set_default_executor(self._job_pool)
-        fork.prepare(self._loop, *(() if self._lifeline is None else (self._lifeline.descriptor,)))
-        _stop_on_signals(self._worker, self._loop, self._lifeline, self._guard)
+        fork.prepare(self._loop, *(() if self._channel is None else (self._channel.descriptor,)))
+        _stop_on_signals(self._worker, self._loop, self._channel, self._guard)
         # What the app and its libraries have made until now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -124,7 +124,7 @@ class _Process:
             log.warning(what, **fields)
 
     def _count_still_executing(self) -> int:
-        """Returns how many functions of runs go on although they were told to end."""
+        """Return how many functions of runs still execute after they were asked to end."""
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
@@ -193,8 +193,10 @@ def _end_broken(_reason: str) -> None:
     os._exit(BROKEN)
 
 
-def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop, lifeline: Lifeline | None, guard: Guard) -> None:
-    """Stop the worker as its operator wishes or, in a supervised process, as the supervisor says over the line.
+def _stop_on_signals(
+    worker: Worker, loop: asyncio.AbstractEventLoop, channel: ControlChannel | None, guard: Guard
+) -> None:
+    """Stop the worker as its operator wishes or, in a supervised process, as the supervisor says over the channel.
 
     There each signal means "stop", however many come: the service manager may send the same ones to every process.
     """
@@ -206,9 +208,9 @@ def _stop_on_signals(worker: Worker, loop: asyncio.AbstractEventLoop, lifeline: 
     def hurry() -> None:
         guard.from_thread(loop, worker.stop_now)
 
-    if lifeline is not None:
+    if channel is not None:
         receive_stop_signals(stop)
-        lifeline.obey_with(stop, hurry)
+        channel.obey_with(stop, hurry)
         return
 
     def answer(wish: int) -> None:

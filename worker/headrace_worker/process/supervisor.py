@@ -149,11 +149,11 @@ class Supervisor:
         """Return when the child has ended, its leases with it, and the pause before the next child is over."""
         code = await child.wait()
         slot.child = None
-        slot.note_end(_now() - child.born_at, has_started=child.heard.has_started)
+        slot.note_end(_now() - child.born_at, has_started=child.report.has_started)
         self._note_start(child)
         if self._hooks is not None:
             self._call_hook(self._hooks.after_end, child.pid)
-        if code != 0 and self._stopping.is_set() and child.heard.has_started:
+        if code != 0 and self._stopping.is_set() and child.report.has_started:
             self._exit_code = self._exit_code or FAILED
         if code != 0 or not self._stopping.is_set():  # with exit code 0 too, as a job may end its process so
             await self._end_leases(child)
@@ -162,7 +162,7 @@ class Supervisor:
             await self._prepare_next(slot, is_misconfigured=is_misconfigured, pid=child.pid, ended=describe_end(code))
 
     def _note_start(self, child: Child) -> None:
-        if child.heard.has_started:
+        if child.report.has_started:
             self._has_started = True
             self._first_is_over.set()
 

@@ -1,6 +1,7 @@
-"""Starts the tasks and threads that a process has beside its main work, so that none of them ends unnoticed.
+"""Starts tasks and threads beside a worker: of a supervisor, of the control channel, of metrics.
 
-Work that returns is over. Work that ends with an exception of any kind is logged and started again after a pause.
+Work that returns is over. Work that raises is logged and started again after a pause, whatever it raises. Inside a
+worker use `guard`: what ends there for good ends the worker.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from headrace_worker.logs.logger import get_logger
+from headrace_worker.tasks.guard import is_end
 
 log = get_logger("headrace.process")
 
@@ -41,40 +43,36 @@ def call_on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., object
 
 
 async def _repeat_in_task(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    failures = 0
+    failures = _Failures(name)
     while True:
         try:
             return await work()
-        except GeneratorExit:
-            raise
         except BaseException as exc:
-            if isinstance(exc, asyncio.CancelledError) and _is_canceled():
+            if is_end(exc):
                 raise
-            failures += 1
-            _report(name, exc, failures)
-        await asyncio.sleep(_pause_s(failures))
+            pause_s = failures.add(exc)
+        await asyncio.sleep(pause_s)
 
 
 def _repeat_in_thread(name: str, work: Callable[[], None]) -> None:
-    failures = 0
+    failures = _Failures(name)
     while True:
         try:
             return work()
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the work goes on
-            failures += 1
-            _report(name, exc, failures)
-        time.sleep(_pause_s(failures))
+            pause_s = failures.add(exc)
+        time.sleep(pause_s)
 
 
-def _is_canceled() -> bool:
-    """Return whether the task itself was canceled, and not only a future that it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+class _Failures:
+    """Counts the failures of one part of the process."""
 
+    def __init__(self, part: str) -> None:
+        self._part = part
+        self._count = 0
 
-def _report(name: str, exc: BaseException, failures: int) -> None:
-    log.error("part of the process failed, starting it again", part=name, failures=failures, exc_info=exc)
-
-
-def _pause_s(failures: int) -> float:
-    return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))
+    def add(self, exc: BaseException) -> float:
+        """Log a failure, and return how long to wait before the part is started again."""
+        self._count += 1
+        log.error("part of the process failed, starting it again", part=self._part, failures=self._count, exc_info=exc)
+        return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._count - 1, 10))

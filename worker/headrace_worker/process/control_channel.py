@@ -1,7 +1,8 @@
-"""The line between a worker process and the process that started it.
+"""The socket between a worker process and the process that has started it.
 
-The child tells its worker's names and that it has started; the parent says "stop" and "hurry". When the line ends, the
-other side is gone: a parent ends the leases of those names, a child stops in order.
+The child reports its worker's names, and that the worker has started. The parent says "stop" and "hurry". The end of
+the channel tells each side that the other is gone: a parent ends the leases of the reported names, a child stops in
+order.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Callable
 from headrace import ConfigurationError
 from headrace_worker.tasks.restarting import start_thread
 
-FD_VARIABLE = "HEADRACE_WORKER_LIFELINE_FD"
-"""The environment variable in which a child is told the descriptor of its end."""
+FD_VARIABLE = "HEADRACE_WORKER_CONTROL_FD"
+"""The environment variable that gives a child the descriptor of its end."""
 
 STOP, HURRY = b"stop", b"hurry"
 """What a parent says: end in order, within the grace; and end without further grace."""
@@ -24,45 +25,45 @@ STOP, HURRY = b"stop", b"hurry"
 _NAME, _STARTED = "name ", "started"
 
 
-class Lifeline:
+class ControlChannel:
     """The child's end."""
 
     def __init__(self, fd: int) -> None:
-        """Hold the line; raises ConfigurationError if the descriptor is none of a socket."""
+        """Take over a descriptor; raise ConfigurationError if it is not a socket's."""
         try:
             self._socket = socket.socket(fileno=fd)
         except OSError as exc:
             raise ConfigurationError(f"file descriptor {fd} is no line to a supervisor: {exc.strerror}") from exc
-        self._socket.set_inheritable(False)  # what a job starts must not hold the line
+        self._socket.set_inheritable(False)  # a process that a job starts must not keep the channel open
         self._stop: Callable[[], object] = _end_by_signal
         self._hurry: Callable[[], object] | None = None
         self._is_hurried = False
 
     @property
     def descriptor(self) -> int:
-        """The descriptor of the line, which forks of this process must not hold."""
+        """The descriptor of the socket, which forks of this process must not keep."""
         return self._socket.fileno()
 
-    def tell_name(self, name: str) -> None:
-        """Tell the parent a name of this process's worker."""
-        self._tell(_NAME + name)
+    def report_name(self, name: str) -> None:
+        """Report a name of this process's worker."""
+        self._send(_NAME + name)
 
-    def tell_started(self) -> None:
-        """Tell the parent that this process's worker takes runs."""
-        self._tell(_STARTED)
+    def report_started(self) -> None:
+        """Report that this process's worker takes runs."""
+        self._send(_STARTED)
 
     def listen(self) -> None:
-        """From now on obey the parent, in a thread: "stop" and the end of the line end a process that still starts."""
-        start_thread("headrace-lifeline", self._listen)
+        """Obey the parent from now on, in a thread. Until `obey_with`, "stop" ends the process by SIGTERM."""
+        start_thread("headrace-control", self._listen)
 
     def obey_with(self, stop: Callable[[], object], hurry: Callable[[], object]) -> None:
-        """From now on call these, from the line's thread, when the parent says so; `hurry` also if it already has."""
+        """Call these when the parent says so, from the channel's thread; call `hurry` now if the parent has said it."""
         self._stop, self._hurry = stop, hurry
         if self._is_hurried:
             hurry()
 
-    def _tell(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # the parent is gone, and the thread sees to it
+    def _send(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # the parent is gone, which the thread notices
             self._socket.sendall(f"{line}\n".encode())
 
     def _listen(self) -> None:
@@ -83,8 +84,8 @@ class Lifeline:
                 self._hurry()
 
 
-class Heard:
-    """What a parent has heard from a child.
+class ChildReport:
+    """What a child has reported to its parent.
 
     Attributes:
         names: of the child's worker, all since its start.
@@ -95,8 +96,8 @@ class Heard:
         self.names: list[str] = []
         self.has_started = False
 
-    def hear(self, line: str) -> None:
-        """Take one line in; ignore one of an unknown kind."""
+    def add(self, line: str) -> None:
+        """Add what a line says; ignore a line of an unknown kind."""
         if line.startswith(_NAME) and (name := line.removeprefix(_NAME)) not in self.names:
             self.names.append(name)
         self.has_started = self.has_started or line == _STARTED

@@ -1,4 +1,4 @@
-"""A worker process and the one that started it know of each other what they must."""
+"""A worker process and its parent know of each other what they must."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headrace import ConfigurationError
 from headrace.formats.keys import Keys
 from headrace_worker import App, Worker
 from headrace_worker.process.child import describe_end
-from headrace_worker.process.control_line import Heard, Lifeline
+from headrace_worker.process.control_channel import ChildReport, ControlChannel
 from tests.support.waiting import await_until
 from tests.support.workers import Place, quick
 
@@ -40,19 +40,19 @@ async def test_each_name_is_told_before_it_has_a_lease(place: Place, redis: redi
 def test_what_a_child_tells_is_heard() -> None:
     """Names in their order, each once, and that it has started; other lines are passed over."""
     ours, theirs = socket.socketpair()
-    line = Lifeline(theirs.detach())
-    line.tell_name("w-1")
-    line.tell_name("w-1")
-    line.tell_started()
-    line.tell_name("w-2")
-    heard = Heard()
+    channel = ControlChannel(theirs.detach())
+    channel.report_name("w-1")
+    channel.report_name("w-1")
+    channel.report_started()
+    channel.report_name("w-2")
+    report = ChildReport()
     with ours:
         *lines, rest = ours.recv(4096).decode().split("\n")
     for each in [*lines, "something else"]:
-        heard.hear(each)
-    assert (heard.names, heard.has_started, rest) == (["w-1", "w-2"], True, "")
-    line.tell_started()  # nobody listens any more
-    line._socket.close()
+        report.add(each)
+    assert (report.names, report.has_started, rest) == (["w-1", "w-2"], True, "")
+    channel.report_started()  # nobody listens any more
+    channel._socket.close()
 
 
 def test_a_descriptor_that_is_no_line_is_said() -> None:
@@ -60,9 +60,9 @@ def test_a_descriptor_that_is_no_line_is_said() -> None:
     read_end, write_end = os.pipe()
     try:
         with pytest.raises(ConfigurationError, match="no line"):
-            Lifeline(write_end)
+            ControlChannel(write_end)
         with pytest.raises(ConfigurationError, match="no line"):
-            Lifeline(999_999)
+            ControlChannel(999_999)
     finally:
         os.close(read_end)
         os.close(write_end)

@@ -1,6 +1,9 @@
-"""Finds out what a worker's user may not do, each command tried once on scratch keys and each key once. Pure.
+"""The calls that try each command and each key once, to find the rights that a worker's user lacks. Pure.
 
-A script does not roll back: where a right is missing it ends half done. So a worker asks before it starts.
+A script does not roll back: on a server that can't be asked for rights (Redis 6.2), one that lacks a right ends half
+done. So a worker tries every command before it starts. `script_check`, which runs every script, can't replace this
+list: one run of a script does not reach each of its branches. Nor can the scripts give the list, as a command needs
+arguments with which it does no harm. A test holds the list against the scripts and against deploy/acl.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from headrace.formats.keys import Keys
 
 
 def try_commands(keys: Keys) -> list[Call[object]]:
-    """Returns a harmless use of each command that scripts and loops use, in the order in which to try them."""
+    """Return a harmless use of each command that scripts and loops use, in the order in which to try them."""
     record, stream, queues, due, wake = keys.event("e"), keys.events, keys.queues, keys.due, keys.wake
     commands: list[tuple[Argument, ...]] = [
         ("SET", keys.leader, "x"), ("GET", keys.leader), ("INCR", keys.routes_version), ("TIME",),
@@ -34,17 +37,17 @@ def try_commands(keys: Keys) -> list[Call[object]]:
 
 
 def try_client() -> Call[object]:
-    """Returns what asks a connection for its name, which each of a worker's asks when it opens."""
+    """Return the call that each connection of a worker makes when it opens."""
     return Call(("CLIENT", "ID"), _as_it_is)
 
 
 def try_keys(keys: Sequence[str], channel: str) -> list[Call[object]]:
-    """Returns, for each key in turn and then for the channel, a write that changes nothing: no such key has a TTL."""
+    """Return, for each key in turn and then for the channel, a write that changes nothing: no such key has a TTL."""
     return [*(Call(("PERSIST", key), _as_it_is) for key in keys), Call(("PUBLISH", channel, ""), _as_it_is)]
 
 
 def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[str]:
-    """Returns all keys of a worker of that name: those of its app, its queues and an event that is named like it."""
+    """Return all keys of a worker of that name: those of its app, its queues and an event that is named like it."""
     return [
         keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
         keys.workers, keys.leader, keys.seats, keys.meta, keys.fading, keys.event(name), keys.worker(name),

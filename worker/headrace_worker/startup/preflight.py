@@ -1,7 +1,7 @@
-"""What a worker checks before it starts: the server is one it can work with, and its user may do what it must.
+"""Checks before a start that the worker can work with the server, and that its user has the rights it needs.
 
-Every command is tried and every script run once on scratch keys, under the worker's own user, so that a missing right
-stops the start by its name and not a settle at night.
+Each command is tried and each script run once on scratch keys, as the worker's own user, so that a missing right fails
+the start, by name, instead of a settle later.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from headrace_worker.errors import StartRefused
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.startup import permissions
-from headrace_worker.startup.script_check import SCRATCH_MS, Rehearsal, scratch_keys
+from headrace_worker.startup.script_check import SCRATCH_MS, ScriptCheck, scratch_keys
 
 log = get_logger("headrace.worker")
 
 
 async def check(state: WorkerState) -> None:
-    """The worker can work on this server, or StartRefused says what to change."""
+    """Return if the worker can work on this server; raise StartRefused, which says what to change, if not."""
     await _check_server(state)
     await _check_client(state)
     await _check_keys(state)
@@ -57,7 +57,7 @@ async def _check_server(state: WorkerState) -> None:
 
 
 async def _check_client(state: WorkerState) -> None:
-    """The server has CLIENT: without it no loop could read, while a user without the right only stops more slowly."""
+    """Refuse a server without CLIENT, as no loop could read. A user without the right to it only stops more slowly."""
     with contextlib.suppress(PermissionMissing):
         try:
             await state.commands.run([permissions.try_client()])
@@ -66,7 +66,7 @@ async def _check_client(state: WorkerState) -> None:
 
 
 async def _check_keys(state: WorkerState) -> None:
-    """The user may write every key of the namespace and publish on its channels."""
+    """Refuse a user that may not write every key of the namespace or publish on its channels."""
     keys, registration = state.keys, state.registration
     names = permissions.every_key(keys, registration.app, registration.queues, state.name)
     channel = keys.settled_channel(state.name)
@@ -82,7 +82,7 @@ async def _try_on_scratch_keys(state: WorkerState) -> None:
         for attempt in permissions.try_commands(keys):
             await state.commands.run([attempt, *_expire(key for key in scratch_keys(keys) if key in attempt.args)])
         await state.commands.run([_delete_all(keys)])
-        await Rehearsal(state, keys).play()
+        await ScriptCheck(state, keys).run()
     finally:
         with contextlib.suppress(HeadraceError):
             await state.commands.run([_delete_all(keys)])
@@ -93,5 +93,5 @@ def _delete_all(keys: Keys) -> Call[int]:
 
 
 def _expire(names: Iterable[str]) -> list[Call[int]]:
-    """Returns what ends keys by themselves, should worker or server die before they are deleted."""
+    """Return the calls that let keys expire, should worker or server die before the keys are deleted."""
     return [Call(("PEXPIRE", name, SCRATCH_MS), int) for name in names]

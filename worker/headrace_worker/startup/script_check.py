@@ -1,7 +1,7 @@
-"""Runs every script once on scratch keys, as one event lives: sent, dispatched, retried, settled, run again, buried.
+"""Runs every script once on scratch keys, along the life of an event: sent, dispatched, retried, settled, buried.
 
-Each step is one round trip that also gives all scratch keys their end, so that whatever breaks it off leaves none for
-ever. What it makes is for its caller to delete.
+Each step is one round trip, which also lets all scratch keys expire, so that an interrupted check leaves none for ever.
+The caller deletes the keys.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ SCRATCH_MS = 60_000
 _APP, _QUEUE, _NAME = "scratch", "scratch", "scratch"
 _JOB = f"{_APP}/{_NAME}"
 _SHORT = Retention(success_s=60, failure_s=60, dedupe_client_s=60, dedupe_sender_s=60)
-_END_ALL = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1]) end"
+_EXPIRE_ALL = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1]) end"
 
 
 def scratch_keys(keys: Keys) -> list[str]:
-    """Returns the scratch keys that there may be."""
+    """Return the scratch keys that there may be."""
     return [*permissions.every_key(keys, _APP, [_QUEUE], _NAME), keys.event("e")]
 
 
-class Rehearsal:
-    """One event's life, in the order of its steps."""
+class ScriptCheck:
+    """Takes one event through its life, a step a method."""
 
     def __init__(self, state: WorkerState, keys: Keys) -> None:
         self._state = state
         self._keys = keys
         self._queue = protocol.queue_stream(keys, _APP, _QUEUE)
         names = scratch_keys(keys)
-        self._end_all = Call(("EVAL", _END_ALL, len(names), *names, SCRATCH_MS), _nothing)
+        self._expire_all = Call(("EVAL", _EXPIRE_ALL, len(names), *names, SCRATCH_MS), _nothing)
 
-    async def play(self) -> None:
-        """Every script has run once, or the error of the first that may not is raised."""
+    async def run(self) -> None:
+        """Run every script once, or raise the error of the first that the user may not run."""
         await self._send(await self._register())
         await self._retry_and_promote(await self._take())
         await self._release(await self._take())
@@ -54,8 +54,8 @@ class Rehearsal:
         await self._rescue_and_leave()
 
     async def _ask(self, *asked: Call[Any]) -> Any:
-        """Returns the result of the last call."""
-        return (await self._state.commands.run([*asked, self._end_all]))[-2]
+        """Return the result of the last call."""
+        return (await self._state.commands.run([*asked, self._expire_all]))[-2]
 
     async def _register(self) -> str:
         registration = Registration(_APP, "f", b"", (_QUEUE,))
@@ -63,7 +63,7 @@ class Rehearsal:
         return version
 
     async def _send(self, version: str) -> None:
-        """The event is sent and dispatched to the one job."""
+        """Send the event and dispatch it to one job."""
         keys = self._keys
         event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
         await self._ask(
@@ -108,7 +108,7 @@ class Rehearsal:
         await self._ask(
             protocol.bury(self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT),
             commands.cancel(self._keys, _NAME, _SHORT),
-            protocol.end_lease(self._keys, _NAME),  # the last to make a key: it has its end before the others run
+            protocol.end_lease(self._keys, _NAME),  # the last key that is made; it expires, too
         )
 
     async def _rescue_and_leave(self) -> None:
@@ -124,4 +124,4 @@ class Rehearsal:
 
 
 def _nothing(_reply: object) -> None:
-    """What the end of keys gives."""
+    """Return None: the reply says nothing."""

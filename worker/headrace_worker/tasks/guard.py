@@ -1,7 +1,7 @@
-"""Starts all that goes on by itself in a process of Headrace: tasks, timers, callbacks and threads. Nothing else does.
+"""Starts the tasks, timers, callbacks and threads of a worker; nothing else in a worker starts any.
 
-What ends though it should not is caught here, whatever was raised. A callback that failed is called again; a part
-that is gone for good breaks the guard, and whoever watches over the worker ends it (`watch`).
+Every end is caught here, whatever was raised. A callback that failed is called again. A part that has ended for good
+breaks the guard, and the `watch` ends the worker.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OwnTask(asyncio.Task[T]):
 
 
 class _LastingTask(OwnTask[T]):
-    """A task that nothing cancels: it ends when what it does is over."""
+    """A task that can't be cancelled: it ends with its work."""
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - as `Task` has it
         """Refuse to end."""
@@ -50,7 +50,7 @@ class _LastingTask(OwnTask[T]):
 
 
 class _RunTask(asyncio.Task[None]):
-    """The task of one run. It begins, whoever cancels it before: a task that never began would come to no outcome."""
+    """The task of one run. It begins even if it is cancelled before: a task that never began would have no outcome."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Ask the task to end, once it has begun."""
@@ -80,7 +80,7 @@ def run_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 def is_end(exc: BaseException) -> bool:
-    """Tell whether an exception is the end that this task was asked for, and not a failure inside it."""
+    """Return whether an exception ends this task as requested; if not, it is a failure inside the task."""
     if isinstance(exc, GeneratorExit):  # the event loop is gone, and this coroutine with it
         return True
     task = asyncio.current_task() if isinstance(exc, asyncio.CancelledError) else None
@@ -96,23 +96,23 @@ def describe(exc: BaseException) -> str:
 
 
 class Guard:
-    """Knows what becomes of everything that it has started.
+    """Starts the parts of one worker, and notices their ends.
 
     Attributes:
-        broken: which part is gone for good, and why; empty as long as none is.
+        broken: which part has ended for good, and why; empty as long as none has.
     """
 
     def __init__(self, on_broken: Callable[[], None] | None = None) -> None:
-        """Nothing is started yet.
+        """Start nothing yet.
 
         Args:
-            on_broken: is called once a part is gone for good, from whichever thread has noticed.
+            on_broken: is called when a part has ended for good, from the thread that has noticed.
         """
         self.broken = ""
         self.on_broken = on_broken
 
     def break_off(self, part: str, exc: BaseException | None = None) -> None:
-        """Note that a part is gone for good; the first one counts."""
+        """Note that a part has ended for good; the first one counts."""
         if not self.broken:
             self.broken = f"{part} has ended" if exc is None else f"{part} has ended: {describe(exc)}"
         try:
@@ -122,7 +122,7 @@ class Guard:
             log.exception("the end of a part of the worker can't be told on", part=part, error=describe(fault))
 
     def part(self, name: str, work: Coroutine[Any, Any, None], may_end: Callable[[], bool]) -> asyncio.Task[None]:
-        """Start what has to go on until `may_end`; its end before that breaks the guard."""
+        """Start work that must not end before `may_end`; an earlier end breaks the guard."""
         return own_task(self._watch_part(name, work, may_end))
 
     async def _watch_part(self, name: str, work: Coroutine[Any, Any, None], may_end: Callable[[], bool]) -> None:
@@ -136,7 +136,7 @@ class Guard:
             self.break_off(name)
 
     def aside(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start what nobody awaits and nothing depends on; its failure is logged."""
+        """Start work that nothing awaits and nothing depends on; log its failure."""
         return own_task(_log_failure(name, work))
 
     def later(self, delay_s: float, call: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
@@ -149,7 +149,10 @@ class Guard:
     def from_thread(self, loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: Any) -> bool:
         """Call a function on the event loop, from any thread or a signal's handler, as `later` does.
 
-        Return False if the loop is closed. What else the loop raises is raised: nothing is called then.
+        Return False if the loop is closed.
+
+        Raises:
+            RuntimeError: the loop did not take the call.
         """
         if loop.is_closed():
             return False
@@ -166,7 +169,7 @@ class Guard:
         future.add_done_callback(functools.partial(self._call_with, call))
 
     def again(self, exc: BaseException, call: Callable[..., object], *args: Any) -> None:
-        """Call a function again a little later that has just failed, as `later` does."""
+        """Call a function again that has just failed, as `later` does."""
         self._call_again(0, exc, call, args)
 
     def thread(self, name: str, run: Callable[[], None], *, is_vital: bool = True) -> threading.Thread:
@@ -209,13 +212,13 @@ class Guard:
                 pause_s = min(_FIRST_PAUSE_S * 2.0**failures, _LONGEST_PAUSE_S)
                 asyncio.get_running_loop().call_later(pause_s, self._call, failures + 1, call, args)
                 return
-        except BaseException as fault:  # noqa: BLE001 - there is no memory even for that
+        except BaseException as fault:  # noqa: BLE001 - there is no memory even for a timer
             exc = fault
         self.break_off(name, exc)
 
 
 def _log_call(name: str, exc: BaseException) -> None:
-    with contextlib.suppress(BaseException):  # it must be called again all the same
+    with contextlib.suppress(BaseException):  # the call is repeated whether or not it can be logged
         log.error("a callback failed, and is called again", callback=name, exc_info=exc)
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 import pickle
+import pkgutil
 import re
+from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 import redis.exceptions as theirs
 
 import headrace
+import headrace_worker
 from headrace import errors
 from headrace.errors import HeadraceError
 from headrace.transport.faults import ScriptMissing, translate
+from headrace_worker import errors as worker_errors
 
 SAMPLES: list[HeadraceError] = [
     errors.HeadraceError("x"),
@@ -44,23 +49,46 @@ SAMPLES: list[HeadraceError] = [
 PUBLIC = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 
 
-def drawn_tree() -> dict[str, str]:
-    """The parent of each error as the module's docstring draws it."""
-    parents: dict[str, str] = {}
+def drawn_tree(drawing: str) -> dict[str, tuple[str, str]]:
+    """Return the parent of each drawn error, and the module that is named in brackets."""
+    found: dict[str, tuple[str, str]] = {}
     path: list[str] = []
-    for line in (errors.__doc__ or "").splitlines():
-        found = re.match(r"    ([│ ├└─]*)(\w+)", line)
-        if found and found[2] in PUBLIC:
-            depth = len(found[1]) // 4
-            path = [*path[:depth], found[2]]
-            parents[found[2]] = path[-2] if depth else "Exception"
-    return parents
+    for line in drawing.splitlines():
+        drawn = re.match(r"    ([│ ├└─]*)(\w+)(?:$|  .*?(?:\(([a-z_.]+)\))?$)", line)
+        if drawn:
+            depth = len(drawn[1]) // 4
+            path = [*path[:depth], drawn[2]]
+            found[drawn[2]] = (path[-2] if depth else "Exception", drawn[3] or "")
+    return found
+
+
+def errors_below(kind: type[HeadraceError]) -> Iterator[type[HeadraceError]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from errors_below(each)
 
 
 def test_the_tree_is_as_it_is_drawn() -> None:
     """Every error stands in the docstring, under the class that it is derived from."""
-    real = {name: kind.__bases__[0].__name__ for name, kind in PUBLIC.items()}
-    assert drawn_tree() == real
+    real = {name: (kind.__bases__[0].__name__, "") for name, kind in PUBLIC.items()}
+    assert drawn_tree(errors.__doc__ or "") == real
+
+
+def test_the_worker_s_tree_is_as_it_is_drawn() -> None:
+    """Every error of each of its modules, with its module, beside the client's errors that it is derived from."""
+    for module in pkgutil.walk_packages(headrace_worker.__path__, "headrace_worker."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    real = {
+        kind.__name__: (
+            kind.__bases__[0].__name__,
+            kind.__module__.removeprefix("headrace_worker.").removeprefix("errors"),
+        )
+        for kind in errors_below(HeadraceError)
+        if kind.__module__.startswith("headrace_worker.")
+    }
+    drawn = drawn_tree(worker_errors.__doc__ or "")
+    assert {name: place for name, place in drawn.items() if name not in PUBLIC} == real
 
 
 def test_every_error_is_public() -> None:

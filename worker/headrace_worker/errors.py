@@ -1,13 +1,24 @@
-"""What the worker package adds to the tree of `headrace.errors`.
+"""What the worker package adds to the tree of `headrace.errors`; in brackets the module, where it is not this one.
 
-HeadraceError
-├── JobError           a job is defined in a way that can't work; its app can't be used
-├── FilterError        a filter is not of the language (in `filters`); the path says where
-├── StartRefused       the worker can't start on this server; nothing was started
-├── WorkerFailed       a part of the worker did not work any more; its runs go to others
-└── RunControl         raised by a job's function to say how its run goes on
-    ├── RetryAfter
-    └── Abort
+    HeadraceError
+    ├── ConfigurationError
+    │   └── AppNotLoaded            MODULE:APP names no app that can be loaded (process.loading)
+    ├── InvalidArgument
+    │   └── BadLine                 a line of a file is no event that can be sent; nothing was sent (cli.event_file)
+    ├── JobError                    a job is defined in a way that can't work; its app can't be used
+    ├── FilterError                 a filter breaks a rule of the language; the path says where (app.filters)
+    ├── StartRefused                the worker can't start on this server; nothing was started
+    ├── WorkerFailed                a part of the worker did not work any more; its runs go to others
+    ├── RoutesTooNew                routes need a newer release; this worker dispatches nothing (app.routes)
+    ├── RunControl                  raised by a job's function to say how its run goes on
+    │   ├── RetryAfter
+    │   └── Abort
+    ├── NotSettled                  a test's events or runs have not settled in the time given (testing)
+    ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
+    ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
+    └── NoRun                       a dead letter belongs to no run that could be retried (cli.dead_letters)
+
+Each writes its own message, holds the facts as attributes and says what to do.
 """
 
 from __future__ import annotations
@@ -32,7 +43,7 @@ class StartRefused(HeadraceError):
 
 
 class WorkerFailed(HeadraceError):
-    """A part of the worker did not work any more, so that it has ended; the message says which, and where it stood."""
+    """A part of the worker did not work any more, so the worker has ended; the message says which, and where it stood."""
 
 
 class RunControl(HeadraceError):

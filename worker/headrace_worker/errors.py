@@ -43,7 +43,7 @@ class StartRefused(HeadraceError):
 
 
 class WorkerFailed(HeadraceError):
-    """A part of the worker did not work any more, so the worker has ended; the message says which, and where it stood."""
+    """A part of the worker did not work any more, so the worker has ended. The message says which, and where it was."""
 
 
 class RunControl(HeadraceError):

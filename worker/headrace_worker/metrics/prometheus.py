@@ -228,7 +228,7 @@ class _Counting(Observer):
 
 
 def _end_of(record: Settled | Retried) -> tuple[str, str, str, int]:
-    """Returns of a record what is counted: job, status letter, reason and ms; many of a batch have the same.
+    """Return what is counted of a record: job, status letter, reason and ms. Many records of a batch have the same.
 
     A run that waits for a worker which has its job or its key has no letter: it was not attempted.
     """

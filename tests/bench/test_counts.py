@@ -51,7 +51,7 @@ def fill(server: Server, events: int) -> None:
 
 async def drain(server: Server, metrics: Metrics | None = None) -> None:
     """A worker has started, drained what was sent, and stopped."""
-    config = quick(concurrency=1_000, block_s=5, lease_s=15)
+    config = quick(concurrency=1_000, block=5, lease=15)
     worker = Worker(make_app(), server.url, namespace="default", config=config, metrics=metrics)
     async with Place(server.url, "default").running(worker):
         await await_until(lambda: headrace_left(server.client) == 0, 60, what="the end of the drain", interval=0.05)
@@ -186,7 +186,7 @@ async def test_commands_of_an_idle_worker(counted: Server) -> None:
     """An idle worker's three reading loops send one command in the time of a read, its lease three in its length."""
     place = Place(counted.url, "default")
     block_s, lease_s, watched_s = 0.5, 3.0, 2.0
-    async with place.working(make_app(), block_s=block_s, lease_s=lease_s):
+    async with place.working(make_app(), block=block_s, lease=lease_s):
         await asyncio.sleep(0.2)
         begun = asyncio.get_running_loop().time()
         with Monitor(counted) as monitor:

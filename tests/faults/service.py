@@ -82,7 +82,7 @@ class Service:
 
     def start_workers(self, count: int = 2, lease_s: float = 3) -> list[Process]:
         """Starts worker processes of the app `load`, and returns them when they work."""
-        config = msgspec.json.encode(WorkerConfig(lease_s=lease_s, block_s=0.5, concurrency=100)).decode()
+        config = msgspec.json.encode(WorkerConfig(lease=lease_s, block=0.5, concurrency=100)).decode()
         env = {
             "HEADRACE_URL": self.watched.url(),
             "HEADRACE_NAMESPACE": NAMESPACE,

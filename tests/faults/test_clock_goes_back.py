@@ -11,7 +11,7 @@ from tests.faults.scene import Scene, worker_name
 from tests.support.waiting import await_until
 
 _HOUR_MS = 3_600_000
-_SETTINGS: dict[str, Any] = {"lease_s": 2.0, "block_s": 0.2}
+_SETTINGS: dict[str, Any] = {"lease": 2.0, "block": 0.2}
 
 
 def stood_ahead(scene: Scene) -> None:

@@ -221,7 +221,7 @@ async def test_a_master_is_killed_under_load(
     """
     cluster, seen = Cluster(make_server, replicas=1, node_timeout_ms=node_timeout_ms), Counter[Any]()
     place, victim = Place(cluster.url, NAMESPACE, N), cluster.master_of(PARTITIONS.first.events)
-    async with place.working(make_app(seen), lease_s=6, concurrency=20), Load(cluster.url, attempts=100) as load:
+    async with place.working(make_app(seen), lease=6, concurrency=20), Load(cluster.url, attempts=100) as load:
         await await_until(lambda: len(seen) > 200, 30)
         sent = await load.client.send_events([Event("other")] * 20, wait_replicas=1, wait_replicas_timeout=5)
         assert {event.replicas for event in sent} == {1}  # each master was asked for its own

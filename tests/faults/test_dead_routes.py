@@ -8,7 +8,7 @@ from headrace_worker import App, event_trigger
 from tests.faults.scene import Scene, worker_name
 from tests.support.waiting import await_until
 
-_SETTINGS: dict[str, Any] = {"lease_s": 2.0, "block_s": 2.0}
+_SETTINGS: dict[str, Any] = {"lease": 2.0, "block": 2.0}
 """A dead name is forgotten after the longest read and a lease, which is too late for its routes."""
 
 

@@ -8,7 +8,7 @@ from headrace_worker import App, Context, event_trigger
 from tests.faults.scene import Scene
 from tests.support.waiting import await_until
 
-SETTINGS: dict[str, Any] = {"lease_s": 5.0, "block_s": 0.2}
+SETTINGS: dict[str, Any] = {"lease": 5.0, "block": 0.2}
 
 
 def shop(scene: Scene, **jobs: str) -> App:

@@ -175,7 +175,7 @@ async def open_client(url: str, namespace: str, *, is_async: bool) -> AsyncItera
 
 async def start(app: App, url: str, namespace: str) -> tuple[Worker, asyncio.Future[None]]:
     """Starts a worker, and another in its place when the server could not be reached at its start."""
-    config = WorkerConfig(lease_s=60, block_s=0.2, grace_s=0.0)
+    config = WorkerConfig(lease=60, block=0.2, grace=0.0)
     while True:
         up = asyncio.Event()
         worker = Worker(app, url, namespace=namespace, config=config, on_started=up.set)
@@ -205,7 +205,7 @@ async def run_errand(scene: Scene, proxy: Proxy, queue: str, cut: ChosenCut) -> 
         await asyncio.wait_for(running, 60)
     scene.open_gate("held")
     errand.expected[held, "held", 1] += 1
-    async with scene.working(app, lease_s=10, block_s=0.2):
+    async with scene.working(app, lease=10, block=0.2):
         await scene.drained("errands", *queues)
     errand.assert_done_once()
 

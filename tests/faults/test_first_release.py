@@ -13,7 +13,7 @@ from tests.support.codecs import SCRAMBLER
 from tests.support.release import Release
 from tests.support.waiting import await_until, wait_until
 
-LEASE: dict[str, Any] = {"lease_s": 2.0, "block_s": 0.5}
+LEASE: dict[str, Any] = {"lease": 2.0, "block": 0.5}
 _CODEC = {"ordered": None, "sealed": SCRAMBLER}
 _REASON = "this release reads format 1; upgrade the workers first"
 KINDS = pytest.mark.parametrize("kind", ["ordered", "sealed"])

@@ -31,7 +31,7 @@ def largest_file(scene: Scene) -> int:
 def test_a_full_disk_is_waited_through(make_scene: Callable[..., Scene]) -> None:
     """Sends fail with its word, runs in hand wait with their outcomes, and all goes on by itself once there is room."""
     scene = make_scene(appendonly=True, appendfsync="everysec")
-    worker = scene.start_worker("gates", lease_s=30, block_s=0.5)
+    worker = scene.start_worker("gates", lease=30, block=0.5)
     name = worker_name(worker)
     held = scene.send("hold", "held")
     wait_until(lambda: scene.calls.count() == 1, 30, what="a run in hand")

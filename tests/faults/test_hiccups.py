@@ -13,7 +13,7 @@ import redis
 from tests.faults.scene import Scene
 from tests.support.waiting import await_until
 
-SETTINGS: dict[str, Any] = {"lease_s": 5.0, "block_s": 0.5, "concurrency": 50}
+SETTINGS: dict[str, Any] = {"lease": 5.0, "block": 0.5, "concurrency": 50}
 Hiccup = Callable[[Scene], None]
 
 

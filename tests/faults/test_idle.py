@@ -39,7 +39,7 @@ async def test_an_idle_worker_sends_less_than_a_command_a_second(
     scene: Scene, second_queue: str, faster: float
 ) -> None:
     """So does the one that leads, dispatches and has several queues; at the usual settings, or all times shortened."""
-    settings: dict[str, Any] = {"lease_s": 15 / faster, "block_s": 5 / faster}
+    settings: dict[str, Any] = {"lease": 15 / faster, "block": 5 / faster}
     async with scene.working(flaky(scene.folder, second_queue), **settings):
         await scene.passed(SETTLED_S / faster)
         started_ms = scene.now_ms()

@@ -48,7 +48,7 @@ def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(
 ) -> None:
     """Every event whose send returned has three runs that succeed, each called once: no lease was lost, so no cause."""
     scene = make_scene(appendonly=True, appendfsync="always")
-    workers = [scene.start_worker("load", lease_s=10, block_s=1, concurrency=200) for _ in range(2)]
+    workers = [scene.start_worker("load", lease=10, block=1, concurrency=200) for _ in range(2)]
     names = {worker_name(worker) for worker in workers}
     sender = Sender(scene, events)
     for kills in range(1, times + 1):
@@ -70,7 +70,7 @@ def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(
 async def test_a_server_that_goes_back_in_time_repeats_no_call(make_scene: Callable[..., Scene]) -> None:
     """Runs that had settled are in their queue again, one in the worker's hands and one not: both are settled again."""
     scene = make_scene(appendonly=True, appendfsync="always")
-    async with scene.working(scene.app("gates"), lease_s=5, block_s=0.5, concurrency=1) as worker:
+    async with scene.working(scene.app("gates"), lease=5, block=0.5, concurrency=1) as worker:
         held, queued = scene.send("hold", "held"), scene.send("quick")
         await await_until(lambda: scene.redis.xlen(scene.queue("gates")) == 2, what="one run in hand and one queued")
         await await_until(lambda: scene.calls.count() == 1, what="the call of the first")
@@ -87,7 +87,7 @@ async def test_a_server_that_goes_back_in_time_repeats_no_call(make_scene: Calla
 def test_a_server_that_goes_back_in_time_while_nobody_reads_repeats_no_call(make_scene: Callable[..., Scene]) -> None:
     """No call of the worker fails by it, as its only slot is taken: it looks at its hands for the new connection."""
     scene = make_scene(appendonly=True, appendfsync="always")
-    worker = scene.start_worker("gates", lease_s=30, block_s=0.5, concurrency=1)
+    worker = scene.start_worker("gates", lease=30, block=0.5, concurrency=1)
     worker_name(worker)
     held = scene.send("hold", "held")
     wait_for_calls(scene, 1)

@@ -12,7 +12,7 @@ from tests.faults.scene import Scene, worker_name
 from tests.support.processes import Process, Processes
 from tests.support.waiting import await_until, wait_until
 
-LEASE: dict[str, Any] = {"lease_s": 1.0, "block_s": 0.5}
+LEASE: dict[str, Any] = {"lease": 1.0, "block": 0.5}
 
 
 def kill(scene: Scene, process: Process, app: str) -> list[tuple[str, str]]:
@@ -31,7 +31,7 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_repeats_only_what_it_
     """Every run succeeds, and none is called more often than once and once more for each killed worker that held it."""
     ids = scene.send_many("load", events)
     in_killed_hands: Counter[tuple[str, str]] = Counter()
-    settings = {**LEASE, "lease_s": 1.5, "concurrency": 300, "max_lost": 1000}
+    settings = {**LEASE, "lease": 1.5, "concurrency": 300, "max_lost": 1000}
     living = [scene.start_worker("load", **settings), scene.start_worker("load", **settings)]
     kills = 0
     while scene.open_work("load"):

@@ -64,7 +64,7 @@ async def test_a_script_whose_reply_is_lost_has_its_effect_once(
     scene: Scene, proxy: Proxy, client: Client, verb: str
 ) -> None:
     """All runs succeed with one call an attempt, and the worker keeps its name."""
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=2, block_s=0.2) as worker:
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease=2, block=0.2) as worker:
         name = worker.name
         cut = proxy.cut_after_request(calls_script(verb), TIMES)
         ids = await work_in_waves(scene, client)
@@ -80,7 +80,7 @@ async def test_entries_whose_read_lost_its_reply_are_found_in_hand(
 ) -> None:
     """What the server handed out and nobody saw is dispatched or executed all the same, without a second call."""
     key = scene.keys.events if stream == "events" else scene.queue("flaky")
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=10, block_s=5):
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease=10, block=5):
         cut = proxy.cut_after_request(reads_new_of(key), TIMES, only=has_data)
         ids = await work_in_waves(scene, client)
         assert cut.done == TIMES
@@ -90,7 +90,7 @@ async def test_entries_whose_read_lost_its_reply_are_found_in_hand(
 async def test_entries_whose_take_lost_its_reply_are_found_in_hand(scene: Scene, proxy: Proxy, client: Client) -> None:
     """A worker with several queues finds in each of them what was handed to it unseen."""
     app = flaky(scene.folder, second_queue="other")
-    async with scene.working(app, url=proxy.url, lease_s=10, block_s=1):
+    async with scene.working(app, url=proxy.url, lease=10, block=1):
         cut = proxy.cut_after_request(calls_script("take"), TIMES, only=has_data)
         ids = await work_in_waves(scene, client)
         assert cut.done == TIMES
@@ -99,7 +99,7 @@ async def test_entries_whose_take_lost_its_reply_are_found_in_hand(scene: Scene,
 
 async def test_a_register_whose_reply_is_lost_has_its_effect_once(scene: Scene, proxy: Proxy, client: Client) -> None:
     """Groups that are gone are made again,  the worker goes on."""
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=10, block_s=0.2) as worker:
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease=10, block=0.2) as worker:
         cut = proxy.cut_after_request(calls_script("register"))
         scene.redis.xgroup_destroy(scene.queue("flaky"), "workers")
         ids = await work_in_waves(scene, client)
@@ -110,7 +110,7 @@ async def test_a_register_whose_reply_is_lost_has_its_effect_once(scene: Scene, 
 
 async def test_a_dispatch_that_failed_waits_for_no_new_event(scene: Scene, proxy: Proxy) -> None:
     """Events whose dispatch never reached the server are dispatched at once, though a read of events is open."""
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=10, block_s=100):
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease=10, block=100):
         cut = proxy.cut_before_request(calls_script("dispatch"))
         event = scene.send("work")
         await await_until(lambda: scene.calls.of(event), 30, what="the event's runs")

@@ -77,7 +77,7 @@ async def test_no_right_that_is_lost_loses_a_run(make_scene: Callable[..., Scene
     """Whichever is missing for a moment, every event has all its runs, and no ordering key is held."""
     scene = make_scene()
     with guarded(scene) as url:
-        async with scene.working(make_app(), url=url, lease_s=2.0, block_s=0.2, concurrency=20):
+        async with scene.working(make_app(), url=url, lease=2.0, block=0.2, concurrency=20):
             sent = [(right, event_id) for right in rights for event_id in await _lose(scene, right)]
             expected = {job: status for job, status in _STATUSES.items() if job != "follow-up"}
             for right, event_id in sent:

@@ -52,7 +52,7 @@ async def test_thousands_of_idle_readers_lose_nothing(make_scene: Callable[..., 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(readers + 1_000, hard)), hard))  # the server inherits it
     scene = make_scene(extra=("--maxclients", str(readers + 500)))
-    async with scene.working(scene.app("load"), lease_s=1.0, block_s=0.5, concurrency=50):
+    async with scene.working(scene.app("load"), lease=1.0, block=0.5, concurrency=50):
         async with idle_readers(scene, readers):
             ids = scene.send_many("load", 100)
             await await_until(lambda: has_delivered_all(scene), 120, what="runs in the hands of readers")

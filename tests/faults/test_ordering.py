@@ -14,7 +14,7 @@ from tests.faults.scene import Scene, worker_name
 from tests.faults.turns import TurnLog
 from tests.support.waiting import wait_until
 
-SETTINGS: dict[str, Any] = {"lease_s": 1.0, "block_s": 0.2}
+SETTINGS: dict[str, Any] = {"lease": 1.0, "block": 0.2}
 
 
 def send_in_order(scene: Scene, keys: int, each: int) -> dict[str, list[str]]:
@@ -169,7 +169,7 @@ def test_killed_workers_keep_the_order_of_each_key(scene: Scene) -> None:
 
 async def test_a_key_does_not_wait_for_the_next_leader(scene: Scene) -> None:
     """While a killed worker leads the runs of a key go on, one after the other: whoever settles one queues the next."""
-    settings: dict[str, Any] = {"lease_s": 60.0, "block_s": 0.2}
+    settings: dict[str, Any] = {"lease": 60.0, "block": 0.2}
     leader = scene.start_worker("gates", **settings)
     name = worker_name(leader)
     await asyncio.to_thread(wait_until, lambda: scene.leader() == name, 30, what="a leader")

@@ -19,7 +19,7 @@ from tests.scripts.source import SCRIPTS
 from tests.support.proxy import Proxy
 from tests.support.waiting import await_until
 
-SETTINGS: dict[str, Any] = {"lease_s": 3.0, "block_s": 0.5, "concurrency": 10}
+SETTINGS: dict[str, Any] = {"lease": 3.0, "block": 0.5, "concurrency": 10}
 State = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 
@@ -165,7 +165,7 @@ async def test_a_server_that_is_away_for_two_leases_costs_no_run(
 ) -> None:
     """Workers go on with what they have, and settle it after; they keep their names, and nothing is called twice."""
     scene = make_scene(appendonly=True, appendfsync="always")
-    settings = {**SETTINGS, "lease_s": lease_s, "concurrency": 2}
+    settings = {**SETTINGS, "lease": lease_s, "concurrency": 2}
     async with (
         scene.working(scene.app("gates"), **settings) as one,
         scene.working(scene.app("gates"), **settings) as two,

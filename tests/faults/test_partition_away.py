@@ -58,7 +58,7 @@ async def test_one_partition_away_stops_no_process_that_starts(node: Node, parti
     node.ask("CLUSTER", "DELSLOTS", slot)
     place = Place(url, _NAMESPACE, 4)
     with capture_logs() as lines, Client(url, namespace=_NAMESPACE, partitions=4) as client:
-        async with place.working(app, lease_s=2.0):
+        async with place.working(app, lease=2.0):
             sent = await asyncio.to_thread(_send_to_those_there, url)
             assert {_PARTITIONS.of(each).partition for each in sent} == {0, 1, 2, 3} - {partition}
             await await_until(lambda: all(_is_settled(client, each) for each in sent), 30, what="settled events")

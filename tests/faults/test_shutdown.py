@@ -9,7 +9,7 @@ from tests.faults.scene import Scene, worker_name
 from tests.support.proxy import Proxy
 from tests.support.waiting import await_until, wait_until
 
-SETTINGS: dict[str, Any] = {"block_s": 0.5, "concurrency": 10}
+SETTINGS: dict[str, Any] = {"block": 0.5, "concurrency": 10}
 LONG_LEASE_S = 60.0
 """No rescue comes into play: what comes back in time has been given back."""
 
@@ -22,11 +22,11 @@ def lives_lost(scene: Scene, event: str, job: str) -> int:
 
 def test_a_run_longer_than_the_grace_goes_to_another_worker_with_nothing_counted(scene: Scene) -> None:
     """It is called there at once, at the same attempt and with no life lost, and the stopped worker is forgotten."""
-    stopping = scene.start_worker("gates", **SETTINGS, lease_s=LONG_LEASE_S, grace_s=0.2)
+    stopping = scene.start_worker("gates", **SETTINGS, lease=LONG_LEASE_S, grace=0.2)
     name = worker_name(stopping)
     event = scene.send("hold", "held")
     wait_until(lambda: scene.calls.of(event), what="the first call")
-    heir = scene.start_worker("gates", **SETTINGS, lease_s=LONG_LEASE_S)
+    heir = scene.start_worker("gates", **SETTINGS, lease=LONG_LEASE_S)
     worker_name(heir)
     stopping.terminate()
     assert stopping.wait(30) == 0
@@ -42,11 +42,11 @@ def test_a_run_longer_than_the_grace_goes_to_another_worker_with_nothing_counted
 def test_a_drain_longer_than_the_lease_loses_nothing(scene: Scene) -> None:
     """The lease is renewed until the last run has ended, so nobody else takes it; what is sent meanwhile others do."""
     lease_s = 1.0
-    stopping = scene.start_worker("gates", **SETTINGS, lease_s=lease_s)
+    stopping = scene.start_worker("gates", **SETTINGS, lease=lease_s)
     name = worker_name(stopping)
     event = scene.send("hold", "held")
     wait_until(lambda: scene.calls.of(event), what="the first call")
-    heir = scene.start_worker("gates", **SETTINGS, lease_s=lease_s)
+    heir = scene.start_worker("gates", **SETTINGS, lease=lease_s)
     worker_name(heir)
     stopping.terminate()
     stopping.wait_for_line("worker stops")
@@ -66,7 +66,7 @@ def test_a_drain_longer_than_the_lease_loses_nothing(scene: Scene) -> None:
 
 async def test_a_lost_reply_on_the_way_out_costs_no_lease(scene: Scene, proxy: Proxy) -> None:
     """What the stopping worker asked last it asks again: its runs are given back, and it is forgotten, at once."""
-    settings = {**SETTINGS, "lease_s": LONG_LEASE_S, "grace_s": 0.0}
+    settings = {**SETTINGS, "lease": LONG_LEASE_S, "grace": 0.0}
     async with scene.working(scene.app("gates"), url=proxy.url, **settings) as worker:
         name = worker.name
         event = scene.send("hold", "held")

@@ -9,11 +9,11 @@ from tests.support.waiting import await_until
 
 async def test_a_worker_on_a_half_open_line_loses_its_runs_and_comes_back(scene: Scene, proxy: Proxy) -> None:
     """Another worker executes what it held; when the line flows again it drops its outcome and has a new name."""
-    async with scene.working(scene.app("gates"), url=proxy.url, lease_s=2, block_s=0.3) as silent:
+    async with scene.working(scene.app("gates"), url=proxy.url, lease=2, block=0.3) as silent:
         old = silent.name
         held = scene.send("hold", "held")
         await await_until(lambda: scene.calls.of(held), what="the first call")
-        async with scene.working(scene.app("gates"), lease_s=2, block_s=0.3) as heir:
+        async with scene.working(scene.app("gates"), lease=2, block=0.3) as heir:
             proxy.stall()
             await await_until(lambda: len(scene.calls.of(held)) == 2, 60, what="the second call")
             assert scene.is_fenced(old)
@@ -32,7 +32,7 @@ async def test_a_worker_on_a_half_open_line_loses_its_runs_and_comes_back(scene:
 
 async def test_a_worker_on_a_slow_line_is_only_slow(scene: Scene, proxy: Proxy) -> None:
     """Each call once, and it keeps its name, though a renewal takes long."""
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease_s=8, block_s=0.3) as worker:
+    async with scene.working(scene.app("flaky"), url=proxy.url, lease=8, block=0.3) as worker:
         name = worker.name
         proxy.slow(0.075)
         ids = scene.send_many("work", 30)

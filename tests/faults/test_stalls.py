@@ -27,7 +27,7 @@ def wait_leases(scene: Scene, leases: float) -> None:
 
 def test_a_job_that_blocks_the_event_loop_keeps_its_runs_and_gives_up_the_rest(scene: Scene) -> None:
     """Events that its worker had read, its seat and its leadership go to another worker; its runs stay."""
-    settings: dict[str, Any] = {"lease_s": LEASE_S, "block_s": 5.0, "concurrency": 10}
+    settings: dict[str, Any] = {"lease": LEASE_S, "block": 5.0, "concurrency": 10}
     blocked = scene.start_worker("gates", **settings)
     blocked_name = worker_name(blocked)
     held = scene.send("hold", "never mind")
@@ -68,7 +68,7 @@ def see_a_delayed_event_through(scene: Scene) -> None:
 
 def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(scene: Scene, proxy: Proxy) -> None:
     """Another worker executes both; when the stopped one goes on, it drops its outcome and takes a new name."""
-    settings: dict[str, Any] = {"lease_s": LEASE_S, "block_s": 1.0, "grace_s": 0.0}
+    settings: dict[str, Any] = {"lease": LEASE_S, "block": 1.0, "grace": 0.0}
     stopped = scene.start_worker("gates", url=proxy.url, **settings, concurrency=10)
     stopped_name = worker_name(stopped)
     held = scene.send("hold", "held")
@@ -123,7 +123,7 @@ async def test_a_server_stopped_for_longer_than_a_lease_costs_no_living_worker_i
 ) -> None:
     """All leases have run out when it goes on, and one worker comes back later than the other: it is not rescued."""
     scene = make_scene()
-    settings: dict[str, Any] = {"lease_s": lease_s, "block_s": 0.5, "concurrency": 3}
+    settings: dict[str, Any] = {"lease": lease_s, "block": 0.5, "concurrency": 3}
     with Proxy(scene.url) as slow_line, capture_logs() as lines:
         async with (
             scene.working(scene.app("gates"), **settings) as prompt,

@@ -19,7 +19,7 @@ async def test_two_workers_of_one_name_settle_each_run_once(scene: Scene, monkey
     noticed that it was gone.
     """
     monkeypatch.setattr(headrace_worker.worker, "new_name", lambda: "twin")
-    settings: dict[str, Any] = {"lease_s": 2, "block_s": 0.2, "grace_s": 0.0, "concurrency": 20}
+    settings: dict[str, Any] = {"lease": 2, "block": 0.2, "grace": 0.0, "concurrency": 20}
     async with scene.working(scene.app("load"), **settings) as staying:
         async with scene.working(scene.app("load"), **settings) as leaving:
             assert leaving.name == staying.name == "twin"

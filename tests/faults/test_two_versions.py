@@ -21,7 +21,7 @@ from tests.support.processes import Process, Processes
 from tests.support.release import Release
 from tests.support.waiting import WaitedInVain, wait_until
 
-LEASE: dict[str, Any] = {"lease_s": 2.0, "block_s": 0.5}
+LEASE: dict[str, Any] = {"lease": 2.0, "block": 0.5}
 _RESENT = 15
 _LOAD_S = 4.0
 

@@ -93,9 +93,9 @@ def test_a_full_disk_under_the_output_is_a_line(shell: Shell) -> None:
         ("HEADRACE_PARTITIONS", "0", "dead list", 2),
         ("HEADRACE_NAMESPACE", "a b", "runs list", 2),
         ("HEADRACE_JSON", "perhaps", "runs list", 2),
-        ("HEADRACE_RUNS_LIST_LIMIT", "0", "runs list", 2),
+        ("HEADRACE_LOG_LEVEL", "loud", "worker jobs:app", 2),
         ("HEADRACE_CODEC", "nothing", "runs list", 2),
-        ("HEADRACE_WORKER_CONCURRENCY", "x", "worker jobs:app", 2),
+        ("HEADRACE_METRICS_PORT", "x", "worker jobs:app", 2),
         ("HEADRACE_URL", "redis://h?socket_timeout=x", "worker jobs:app", 2),
     ],
 )

@@ -48,7 +48,7 @@ async def test_no_event_is_early(place: Place, client: Client, redis: redis_py.R
 async def test_an_earlier_time_wakes_the_promoter(place: Place, client: Client, redis: redis_py.Redis) -> None:
     """It had gone to sleep until a later one, or for as long as a read may wait."""
     seen: list[Any] = []
-    async with place.working(_app(seen, redis), block_s=60, lease_s=30):
+    async with place.working(_app(seen, redis), block=60, lease=30):
         later = client.send_event(Event("asked", payload="later"), deliver_after=3600)
         client.send_event(Event("asked", payload="sooner"), deliver_after=0.05)
         await await_until(lambda: seen)
@@ -67,7 +67,7 @@ async def test_what_nobody_was_woken_for_keeps_no_later_time_waiting(
         return any(each["cmd"] == "blpop" and "b" in each["flags"] for each in clients)
 
     seen: list[Any] = []
-    async with place.working(_app(seen, redis), block_s=60, lease_s=60):
+    async with place.working(_app(seen, redis), block=60, lease=60):
         client.send_event(Event("asked", payload="before"), deliver_after=0.05)
         await await_until(lambda: seen and promoter_listens())
         prefix = f"headrace:{{{place.namespace}:0}}:"
@@ -86,7 +86,7 @@ async def test_a_due_time_ends_the_promoters_read(place: Place, client: Client, 
         return sum(counts.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("client|unblock", "client"))
 
     seen: list[Any] = []
-    async with place.working(_app(seen, redis), block_s=60, lease_s=30):
+    async with place.working(_app(seen, redis), block=60, lease=30):
         client.send_event(Event("asked"), deliver_after=0.05)
         await await_until(lambda: len(seen) == 1)
         before = unblocked()

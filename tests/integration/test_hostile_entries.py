@@ -103,7 +103,7 @@ def test_no_entry_stops_its_neighbours(url: str, redis: redis_py.Redis, make_nam
                 redis.xadd(keys.queue("app", "default"), _encoded(fields))
             client.send_event(Event("asked", payload={"n": 1}, id="n1"))
             with structlog.testing.capture_logs() as lines:
-                asyncio.run(Place(url, namespace).settle(_app(seen), unknown_job_s=0))
+                asyncio.run(Place(url, namespace).settle(_app(seen), unknown_job=0))
             assert sorted(seen) == ["n0", "n1"]
             assert [client.get_event(each).runs[0].status for each in ("n0", "n1")] == ["succeeded"] * 2
             letters = client.list_dead(limit=100).entries

@@ -349,7 +349,7 @@ def test_a_server_that_is_away_fails_no_scrape(
 
 def counting(place: Place, app: App, registry: CollectorRegistry, **settings: Any) -> Worker:
     """Returns a worker on this event loop that counts."""
-    config = quick(grace_s=0.0, **settings)
+    config = quick(grace=0.0, **settings)
     return Worker(app, place.url, namespace=place.namespace, config=config, metrics=Metrics(registry))
 
 
@@ -366,7 +366,7 @@ async def test_what_is_put_back_or_set_aside_is_counted(
     redis.xreadgroup("workers", "dead", {queue: ">"}, count=1)
     redis.xadd(queue, {"e": "x", "j": "evil-job", "s": "no state", "b": "b"})
 
-    async with place.running(counting(place, app, registry, lease_s=1.0)):
+    async with place.running(counting(place, app, registry, lease=1.0)):
         await await_until(lambda: scrape_here(registry).sum("runs_in_hand") == 2, 30, what="both runs in hand")
     seen = scrape_here(registry)
     assert seen.sum("dead_letters_total", app="counted", job="(unknown)", reason="unreadable") == 1

@@ -104,7 +104,7 @@ async def test_a_worker_writes_the_number_again_on_a_server_that_lost_it(
 ) -> None:
     """After a flush of the server a process with another number is still refused."""
     seen: list[Any] = []
-    async with place.working(make_app(seen), lease_s=0.6):
+    async with place.working(make_app(seen), lease=0.6):
         redis.flushall()
         await await_until(lambda: redis.hget(partitions.first.meta, "partitions") == b"4", 20)
         with Client(place.url, namespace=place.namespace) as other, pytest.raises(ConfigurationError):
@@ -369,7 +369,7 @@ async def test_a_busy_partition_does_not_starve_the_others(
 async def test_an_idle_worker_hears_of_every_partition_at_once(place: Place, client: Client) -> None:
     """It is woken, and does not poll: its reads would last for minutes."""
     seen: list[Any] = []
-    async with place.working(make_app(seen), block_s=60, lease_s=60):
+    async with place.working(make_app(seen), block=60, lease=60):
         for number, event in enumerate(_events(12), 1):
             client.send_event(event)
             await await_until(lambda number=number: len(seen) == number, 20)  # type: ignore[misc]
@@ -405,7 +405,7 @@ async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
     line: Any = redis.hget(keys.event(poison.id), "r:app/busy")
     redis.hset(keys.event(poison.id), "r:app/busy", line.replace(entry, again))
     client.send_events(_events(80))
-    await place.settle(app, concurrency=8, lease_s=6)
+    await place.settle(app, concurrency=8, lease=6)
     assert beside == {poison.id}
 
 

@@ -182,7 +182,7 @@ async def test_a_run_waits_for_a_worker_with_the_codec(place: Place, client: Cli
 async def test_a_run_that_nobody_opens_is_dead_and_can_be_retried(place: Place, client: Client) -> None:
     """After the time for which a run waits for its job it is dead as `sealed`, and a retry with the codec runs it."""
     sent = client.send_event(Event("visit", {"name": SECRET}))
-    await place.settle(Seen(codec=None).app, unknown_job_s=0.0)
+    await place.settle(Seen(codec=None).app, unknown_job=0.0)
     (letter,) = client.list_dead().entries
     assert letter.reason == "sealed"
     client.retry_run(letter.run_id or "")

@@ -113,7 +113,7 @@ def test_queues_and_logs_are_as_they_are_asked_for(processes: Processes) -> None
 
 def test_quiet_and_for_people_is_as_it_is_asked_for(processes: Processes) -> None:
     """From the level that is named, and not as JSON."""
-    quiet = processes.worker(APP, "--log-level", "warning", env={"HEADRACE_WORKER_GRACE": "0"})
+    quiet = processes.worker(APP, "--grace", "0", env={"HEADRACE_LOG_LEVEL": "warning"})
     people = started(processes.worker(APP, "--log-format", "console"))
     people.terminate()
     assert people.wait() == 0

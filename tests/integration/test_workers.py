@@ -19,7 +19,7 @@ from headrace_worker.testing import NotSettled
 from tests.support.waiting import await_until
 from tests.support.workers import Place
 
-LONG = {"block_s": 60.0, "lease_s": 60.0}
+LONG = {"block": 60.0, "lease": 60.0}
 """With these nothing happens by itself within a test: whatever does was woken."""
 
 
@@ -262,7 +262,7 @@ async def test_a_job_that_no_worker_has_is_given_up_in_time(
     async with place.working(new, queues=("elsewhere",)):
         sent = client.send_event(Event("default"))
         await await_until(lambda: client.get_event(sent.id).is_dispatched)
-    async with place.working(old, unknown_job_s=0.01):
+    async with place.working(old, unknown_job=0.01):
         await await_until(lambda: redis.zcard(f"{prefix}due"))
         _hurry(redis, prefix)
         while not client.get_event(sent.id).is_settled:
@@ -284,7 +284,7 @@ async def test_a_job_that_a_live_worker_has_is_not_given_up(
     seen: list[Any] = []
     new, old = _queues_app(seen, "default"), App("app")
     old.job(id="other", trigger=event_trigger("other"))(lambda: None)
-    async with place.working(new, queues=("elsewhere",)), place.working(old, unknown_job_s=0, seats=0):
+    async with place.working(new, queues=("elsewhere",)), place.working(old, unknown_job=0, seats=0):
         sent = client.send_event(Event("default"))
         for _ in range(3):
             await await_until(lambda: redis.zcard(f"{prefix}due"))
@@ -306,7 +306,7 @@ async def test_of_nine_workers_eight_have_a_seat(
     seen: list[Any] = []
     app = _queues_app(seen, "default")
     async with AsyncExitStack() as stack:
-        workers = [await stack.enter_async_context(place.working(app, lease_s=3)) for _ in range(9)]
+        workers = [await stack.enter_async_context(place.working(app, lease=3)) for _ in range(9)]
         await await_until(lambda: redis.zcard(f"{prefix}seats") == 8)
         client.send_events([Event("default", payload=n) for n in range(50)])
         await await_until(lambda: len(seen) == 50)
@@ -421,7 +421,7 @@ async def test_runs_that_outlast_the_grace_are_released(place: Place, client: Cl
             await asyncio.sleep(600)
 
     sent = client.send_event(Event("asked"))
-    worker = place.make(app, grace_s=0.05 if way == "grace" else 600)
+    worker = place.make(app, grace=0.05 if way == "grace" else 600)
     running = asyncio.ensure_future(worker.run())
     await started.wait()
     if way == "cancel":
@@ -452,7 +452,7 @@ async def test_what_a_function_raises_when_it_is_released_does_not_count(place: 
                 raise ConnectionError("the connection was closed") from None
 
     sent = client.send_event(Event("asked"))
-    async with place.working(app, grace_s=0):
+    async with place.working(app, grace=0):
         await started.wait()
     assert client.get_event(sent.id).runs[0].status == "queued"
     await place.settle(app)
@@ -481,7 +481,7 @@ async def test_a_foreign_record_hinders_no_release(
         await asyncio.sleep(600)
 
     ids = [each.id for each in client.send_events([Event("asked") for _ in range(7)])]
-    async with place.working(app, grace_s=0, **LONG):
+    async with place.working(app, grace=0, **LONG):
         await await_until(lambda: started == set(ids))
         redis.set(f"{prefix}event:{ids[2]}", "something else", ex=60)
     queue = f"{prefix}queue:app/default"
@@ -542,7 +542,7 @@ async def test_a_fenced_worker_goes_on_under_a_new_name(
             finally:
                 ended.set()
 
-    async with place.working(app, lease_s=1) as worker:
+    async with place.working(app, lease=1) as worker:
         first = client.send_event(Event("asked"))
         await await_until(lambda: seen)
         old = str(worker.name)
@@ -595,7 +595,7 @@ async def test_a_worker_that_cant_evaluate_the_routes_dispatches_nothing(
     redis.sadd(f"{prefix}queues", "new/default")
     redis.incr(f"{prefix}routes:version")
     with capture_logs() as lines:
-        async with place.working(app, lease_s=0.6):
+        async with place.working(app, lease=0.6):
             sent = client.send_event(Event("default", payload="sent"))
             await await_until(lambda: seen)
             await await_until(lambda: redis.zcard(f"{prefix}seats") == 0)
@@ -683,7 +683,7 @@ async def test_a_stop_while_a_last_life_waits_for_the_others(
 
     long, poison = await _dispatched(place, app, client, [Event("asked", payload=each) for each in ("long", "poison")])
     last_life = _take_out(redis, prefix, poison, "default")
-    async with place.working(app, grace_s=0.05):
+    async with place.working(app, grace=0.05):
         await started.wait()
         _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: _in_hands(redis, f"{prefix}queue:app/default") == 2)
@@ -712,7 +712,7 @@ async def test_a_last_life_stops_no_worker_for_long(
 
     long, poison = await _dispatched(place, app, client, [Event("asked", payload=each) for each in ("long", "poison")])
     last_life = _take_out(redis, prefix, poison, "default")
-    async with place.working(app, lease_s=0.5):
+    async with place.working(app, lease=0.5):
         await await_until(lambda: seen == ["long"])
         _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: client.get_event(poison).runs[0].status == "waiting")
@@ -741,7 +741,7 @@ async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
         place, app, client, [Event("asked", payload=each) for each in ("stuck", "poison")]
     )
     last_life = _take_out(redis, prefix, poison, "default")
-    async with place.working(app, lease_s=30):
+    async with place.working(app, lease=30):
         await await_until(lambda: client.get_event(stuck).is_settled)
         _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: client.get_event(poison).is_settled)
@@ -784,7 +784,7 @@ async def test_what_has_not_settled_in_time_is_named(place: Place, client: Clien
 
     client.send_events([Event("stuck"), Event("stuck"), Event("waits")])
     with pytest.raises(NotSettled) as caught:
-        await place.settle(app, timeout=0.5, grace_s=600)
+        await place.settle(app, timeout=0.5, grace=600)
     assert str(caught.value) == f"not settled after 0.5 s: 1 in {prefix}due, 2 in {prefix}queue:app/slow"
 
 

@@ -164,7 +164,7 @@ def app() -> App:
 
 async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None:
     """A worker and a client run every kind of work to its end as the users of deploy/acl, and are denied nothing."""
-    worker = Worker(app, guarded.url("headrace-worker"), namespace=users.NAMESPACE, config=WorkerConfig(block_s=0.2))
+    worker = Worker(app, guarded.url("headrace-worker"), namespace=users.NAMESPACE, config=WorkerConfig(block=0.2))
     running = asyncio.ensure_future(worker.run())
     async with AsyncClient(guarded.url("headrace-producer"), namespace=users.NAMESPACE) as client:
         sent = await client.send_event(Event("work", "x" * 10_000))

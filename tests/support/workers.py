@@ -56,4 +56,4 @@ class Place:
 
 def quick(**settings: Any) -> WorkerConfig:
     """Returns settings under which nothing takes long."""
-    return WorkerConfig(**{"lease_s": 3.0, "block_s": 0.5, "grace_s": 10.0, **settings})
+    return WorkerConfig(**{"lease": 3.0, "block": 0.5, "grace": 10.0, **settings})

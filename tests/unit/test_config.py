@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,13 +23,13 @@ from headrace_worker import WorkerConfig
         ("seats", -1, "a whole number of 0 or more, not -1"),
         ("max_output_bytes", -1, "a whole number of 0 or more, not -1"),
         ("max_output_bytes", "64k", "a whole number of 0 or more, not '64k'"),
-        ("grace_s", -0.1, "0 seconds or more, not -0.1"),
-        ("lease_s", 0.1, "0.3 seconds or more, not 0.1"),
-        ("block_s", 0, "0.05 seconds or more, not 0"),
-        ("block_s", float("inf"), "0.05 seconds or more, not inf"),
-        ("unknown_job_s", float("nan"), "0 seconds or more, not nan"),
-        ("grace_s", "30", "0 seconds or more, not '30'"),
-        ("lease_s", True, "0.3 seconds or more, not True"),
+        ("grace", -0.1, "0 seconds or more, not -0.1"),
+        ("lease", 0.1, "0.3 seconds or more, not 0.1"),
+        ("block", 0, "0.05 seconds or more, not 0"),
+        ("block", float("inf"), "0.05 seconds or more, not inf"),
+        ("unknown_job", float("nan"), "0 seconds or more, not nan"),
+        ("grace", "30", "0 seconds or more, not '30'"),
+        ("lease", True, "0.3 seconds or more, not True"),
         ("queues", (), "queues is empty"),
         ("queues", "emails", "a tuple of names, or None for all of the app, not 'emails'"),
         ("queues", {"emails"}, "a tuple of names"),
@@ -47,7 +48,7 @@ def test_a_bad_setting_is_refused_by_name(field: str, value: Any, said: str) -> 
 def test_the_smallest_settings_are_taken() -> None:
     """Each bound is inclusive."""
     WorkerConfig(
-        concurrency=1, max_lost=1, seats=0, max_output_bytes=0, grace_s=0, lease_s=0.3, block_s=0.05, unknown_job_s=0,
+        concurrency=1, max_lost=1, seats=0, max_output_bytes=0, grace=0, lease=0.3, block=0.05, unknown_job=0,
         retention=Retention(0, 0, 0, 0),
     )  # fmt: skip
 
@@ -61,6 +62,13 @@ def test_queues_are_a_tuple_without_doubles() -> None:
 
 def test_times_reach_the_server_as_whole_milliseconds() -> None:
     """A dead worker is looked at again when its longest read and a lease have passed."""
-    config = WorkerConfig(lease_s=0.3335, block_s=1.2)
+    config = WorkerConfig(lease=0.3335, block=1.2)
     assert config.lease_ms == 334
     assert config.look_again_ms == 1534
+
+
+def test_durations_are_seconds_or_timedeltas() -> None:
+    """Both are the same settings."""
+    given = WorkerConfig(grace=timedelta(minutes=1), lease=timedelta(seconds=10), stall=timedelta(seconds=20))
+    assert given == WorkerConfig(grace=60, lease=10, stall=20)
+    assert (given.grace_s, given.lease_s, given.stall_limit_s) == (60, 10, 20)

@@ -92,7 +92,7 @@ class _Scene:
     """A fetcher of one queue, over a server and a reader that only answer."""
 
     def __init__(self, concurrency: int = 1_000) -> None:
-        config = WorkerConfig(concurrency=concurrency, lease_s=600)
+        config = WorkerConfig(concurrency=concurrency, lease=600)
         self.state = WorkerState(_app(), Partitions("test"), "redis://localhost:1", config)
         self.server, self.reader = _Server(), _Reader()
         self.state.commands = self.server  # type: ignore[assignment]

@@ -18,7 +18,8 @@ import msgspec
 import pytest
 
 from headrace import HeadraceError
-from headrace_worker.app.filters import MAX_DEPTH, FilterError, compile_filter
+from headrace_worker import FilterError
+from headrace_worker.app.filters import MAX_DEPTH, compile_filter
 from tests.properties.naive_filter import naive_passes
 
 MISSING = object()

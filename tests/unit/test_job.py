@@ -13,8 +13,7 @@ import msgspec
 import pydantic
 import pytest
 
-from headrace import ConfigurationError
-from headrace_worker import IO, App, Context, JobError, Retry, event_trigger
+from headrace_worker import IO, App, Context, DefinitionError, JobError, Retry, event_trigger
 from headrace_worker.app.job import Job
 from tests.support import elsewhere
 
@@ -236,7 +235,7 @@ def test_bad_names_are_refused(bad: Any) -> None:
         _define(_nothing, id=bad)
     with pytest.raises(JobError, match=r"queue .* is not a name: 1 to 64 of the characters"):
         _define(_nothing, queue=bad)
-    with pytest.raises(ConfigurationError, match=r"app .* is not a name"):
+    with pytest.raises(DefinitionError, match=r"app .* is not a name"):
         App(bad)
 
 
@@ -247,7 +246,6 @@ def test_bad_names_are_refused(bad: Any) -> None:
         ({"trigger": None}, "trigger must be made by event_trigger"),
         ({"retry": 3}, r"retry must be a Retry\(…\), not 3"),
         ({"retry": None}, "retry must be a Retry"),
-        ({"concurrency": 3}, "not in this release"),
     ],
 )
 def test_wrong_kinds_of_options_are_refused(options: dict[str, Any], said: str) -> None:

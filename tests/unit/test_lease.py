@@ -52,7 +52,7 @@ class _Scene:
     def __init__(self, server: _Server, lease_s: float = 600) -> None:
         self.server = server
         self.answers: list[tuple[str, Answer]] = []
-        config = WorkerConfig(lease_s=lease_s, stall_s=2 * lease_s + 60)
+        config = WorkerConfig(lease=lease_s, stall=2 * lease_s + 60)
         self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", config)
         self.state.is_registered.set()
         self.faults: list[str] = []

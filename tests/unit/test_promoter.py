@@ -19,7 +19,7 @@ NOW_MS = 1_000_000
 
 def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call[Any]]]:
     """Returns a promoter over a server that only answers, and what it is asked."""
-    state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(lease_s=10))
+    state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(lease=10))
     asked: list[Call[Any]] = []
 
     class Server:

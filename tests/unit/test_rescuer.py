@@ -57,7 +57,7 @@ class _Scene:
     """A rescuer that leads, over a server that only answers."""
 
     def __init__(self) -> None:
-        config = WorkerConfig(lease_s=10, block_s=5)
+        config = WorkerConfig(lease=10, block=5)
         self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", config)
         self.state.commands = self.server = _Server()  # type: ignore[assignment]
         self.state.is_leader.set()

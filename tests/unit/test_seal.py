@@ -23,7 +23,7 @@ from headrace.formats import codec as formats
 from headrace.formats.outgoing import SendOptions, prepare
 from headrace.formats.records import decode_run
 from headrace.formats.seal import Seal
-from headrace_worker import App
+from headrace_worker import App, DefinitionError
 from headrace_worker.process.loading import load_codec
 from tests.support.codecs import SCRAMBLER, Broken, Scrambler
 
@@ -165,7 +165,7 @@ def test_what_is_no_codec_is_refused(codec: Any) -> None:
     """A client and an app refuse at once what has not both methods, or is a class."""
     with pytest.raises(ConfigurationError, match="codec must be an object with encode"):
         Client("redis://localhost:1", codec=codec)
-    with pytest.raises(ConfigurationError, match="codec must be an object with encode"):
+    with pytest.raises(DefinitionError, match="codec must be an object with encode"):
         App("app", codec=codec)
 
 

@@ -39,7 +39,7 @@ class _Scene:
         self.clock = clock
         self.guard = Guard()
         self.hand = Hand(2)
-        self.watch = Watch(WorkerConfig(lease_s=LEASE_S, grace_s=GRACE_S), self.hand, self.guard)
+        self.watch = Watch(WorkerConfig(lease=LEASE_S, grace=GRACE_S), self.hand, self.guard)
         self.pulse, self.always = Pulse("fetcher"), Pulse("registration")
         self.always.rest()
         self.watch.start([self.pulse], self.always)

@@ -1,11 +1,10 @@
 """Headrace's worker: apps, their jobs, and what executes them."""
 
 from headrace_worker.app.app import App
-from headrace_worker.app.filters import FilterError
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger, event_trigger
 from headrace_worker.config import WorkerConfig
-from headrace_worker.errors import Abort, JobError, RetryAfter, StartRefused
+from headrace_worker.errors import Abort, DefinitionError, FilterError, JobError, RetryAfter, StartRefused
 from headrace_worker.run.context import IO, Context, PlainIO
 from headrace_worker.worker import Worker
 
@@ -14,6 +13,7 @@ __all__ = [
     "Abort",
     "App",
     "Context",
+    "DefinitionError",
     "FilterError",
     "JobError",
     "PlainIO",

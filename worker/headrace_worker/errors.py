@@ -5,8 +5,9 @@
     │   └── AppNotLoaded            MODULE:APP names no app that can be loaded (process.loading)
     ├── InvalidArgument
     │   └── BadLine                 a line of a file is no event that can be sent; nothing was sent (cli.event_file)
-    ├── JobError                    a job is defined in a way that can't work; its app can't be used
-    ├── FilterError                 a filter breaks a rule of the language; the path says where (app.filters)
+    ├── DefinitionError             an app, or a part of it, is defined in a way that can't work
+    │   ├── JobError                a job of it, or its trigger
+    │   └── FilterError             a filter breaks a rule of the language; the path says where
     ├── StartRefused                the worker can't start on this server; nothing was started
     ├── WorkerFailed                a part of the worker did not work any more; its runs go to others
     ├── RoutesTooNew                routes need a newer release; this worker dispatches nothing (app.routes)
@@ -25,17 +26,33 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from headrace import HeadraceError
+from headrace import HeadraceError, InvalidArgument
 from headrace.model.moments import seconds_of
 
 
-class JobError(HeadraceError, ValueError):
+class DefinitionError(HeadraceError, ValueError):
+    """An app, or a part of it, is defined in a way that can't work; the message says what to change."""
+
+
+class JobError(DefinitionError):
     """A job is defined in a way that can't work; the message names the job and what to change."""
 
     def __init__(self, job_id: object, reason: str) -> None:
         self.job_id = job_id
         self.reason = reason
         super().__init__(f"job {job_id!r}: {reason}")
+
+
+class FilterError(DefinitionError):
+    """A filter is wrong: `path` says where, as in `filter.address.city[1]`, and `reason` says why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 class StartRefused(HeadraceError):
@@ -59,7 +76,7 @@ class RetryAfter(RunControl):
     def __init__(self, seconds: float | timedelta, reason: str = "") -> None:
         delay_s = seconds_of(seconds)
         if delay_s is None or not 0 <= delay_s <= 366 * 86_400:
-            raise ValueError(f"RetryAfter takes 0 seconds to a year, or a timedelta, not {seconds!r}")
+            raise InvalidArgument("RetryAfter.seconds", f"must be 0 seconds to a year, or a timedelta, not {seconds!r}")
         self.delay_s = delay_s
         super().__init__(reason or f"asked for another attempt in {self.delay_s:g} s")
 

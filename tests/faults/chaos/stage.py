@@ -237,9 +237,9 @@ class Stage:
             url=post.proxy.url if post.proxy else None,
             runner="tests.faults.chaos.worker",
             env=env | (post.release.env if post.release else {}),
-            lease_s=LEASE_S,
-            block_s=BLOCK_S,
-            grace_s=GRACE_S,
+            lease=LEASE_S,
+            block=BLOCK_S,
+            grace=GRACE_S,
             concurrency=50,
             retention=RETENTION,
         )

@@ -29,7 +29,7 @@ from tests.support.waiting import WaitedInVain, wait_until
 
 NAMESPACE = "inside"
 LEASE_S = 1.0
-CONFIG = WorkerConfig(lease_s=LEASE_S, stall_s=2 * LEASE_S, block_s=0.5, grace_s=1.5, concurrency=20)
+CONFIG = WorkerConfig(lease=LEASE_S, stall=2 * LEASE_S, block=0.5, grace=1.5, concurrency=20)
 DELAY_S = 0.4
 """Of the delayed events."""
 _START_S, _RENAMED_S = 60.0, 3.0

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from headrace import PayloadCodec
+from headrace import ConfigurationError, PayloadCodec
 from headrace.formats.keys import check_name
 from headrace.formats.seal import check_codec
 from headrace_worker.app import job as jobs
 from headrace_worker.app.job import Job, JobFunction
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger
-from headrace_worker.errors import JobError
+from headrace_worker.errors import DefinitionError, JobError
 
 F = TypeVar("F", bound=JobFunction)
 
@@ -37,13 +37,21 @@ class App:
         codec: PayloadCodec | None = None,
         dispatch_only: bool = False,
     ) -> None:
-        self.name = check_name("app", name)
+        """Make an app without jobs.
+
+        Raises:
+            DefinitionError: a name that is none, or a codec that is none.
+        """
+        try:
+            self.name = check_name("app", name)
+            self.codec = None if codec is None else check_codec(codec)
+        except ConfigurationError as exc:
+            raise DefinitionError(str(exc)) from exc
         self.version = version
-        self.codec = None if codec is None else check_codec(codec)
         self.dispatch_only = dispatch_only
         self.jobs: dict[str, Job] = {}
 
-    def job(  # noqa: PLR0913 - the public interface
+    def job(
         self,
         *,
         id: str,  # noqa: A002 - the name in the public interface
@@ -51,7 +59,6 @@ class App:
         retry: Retry = Retry(),  # noqa: B008 - a frozen struct
         timeout: float | timedelta | None = None,
         queue: str = "default",
-        concurrency: int | None = None,
         schema: Any = None,
     ) -> Callable[[F], F]:
         """The decorated function is a job of this app: each event that its trigger matches becomes one run of it.
@@ -62,14 +69,11 @@ class App:
             retry: how often a run is attempted, and with what waits.
             timeout: seconds that an attempt may take; None for as long as it likes.
             queue: the queue that its runs wait in.
-            concurrency: reserved for a limit across workers; only None is accepted in this release.
             schema: what the payload is parsed into; by default the annotation of `payload`.
 
         Raises:
             JobError: it is defined in a way that can't work; the message says what to change.
         """
-        if concurrency is not None:
-            raise JobError(id, "concurrency, a limit across workers, is not in this release; leave it None")
 
         def define(function: F) -> F:
             if self.dispatch_only:

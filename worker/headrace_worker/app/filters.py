@@ -32,7 +32,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final, TypeGuard
 
-from headrace import HeadraceError
+from headrace_worker.errors import FilterError
 
 MAX_DEPTH: Final = 64
 """How many dicts of a filter may stand inside one another."""
@@ -43,18 +43,6 @@ _MISSING: Final = object()
 
 _LIST: Final = (list, tuple)
 _HALF_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-
-class FilterError(HeadraceError, ValueError):
-    """A filter is wrong: `path` says where, as in `filter.address.city[1]`, and `reason` says why."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 def compile_filter(definition: object, /, at: str = "filter") -> Callable[[object], bool]:

@@ -8,8 +8,8 @@ from math import inf
 
 import msgspec
 
-from headrace import ConfigurationError
 from headrace.model.moments import MAX_DURATION_S, seconds_of
+from headrace_worker.errors import DefinitionError
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,17 +34,17 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         attempts: object = self.max_attempts
         if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
-            raise ConfigurationError(f"Retry.max_attempts must be a whole number of 1 or more, not {attempts!r}")
+            raise DefinitionError(f"Retry.max_attempts must be a whole number of 1 or more, not {attempts!r}")
         for field in ("min_delay", "max_delay"):
             given = getattr(self, field)
             seconds = seconds_of(given)
             if seconds is None or not 0 <= seconds <= MAX_DURATION_S:
-                raise ConfigurationError(f"Retry.{field} must be 0 to 100 years of seconds, not {given!r}")
+                raise DefinitionError(f"Retry.{field} must be 0 to 100 years of seconds, not {given!r}")
             if isinstance(given, timedelta):
                 msgspec.structs.force_setattr(self, field, seconds)
         factor: object = self.factor
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= MAX_DURATION_S:
-            raise ConfigurationError(f"Retry.factor must be a number of 1 or more, not {factor!r}")
+            raise DefinitionError(f"Retry.factor must be a number of 1 or more, not {factor!r}")
 
     def delay_s(self, failures: int, draw: Callable[[], float]) -> float:
         """Returns the seconds to wait after so many failures; `draw` gives an even number from 0 to 1."""

@@ -11,8 +11,9 @@ from headrace import ConfigurationError, HeadraceError
 from headrace.formats.codec import StoredEvent, decode_value
 from headrace.formats.keys import check_name
 from headrace_worker.app.app import App
-from headrace_worker.app.filters import FilterError, compile_filter
+from headrace_worker.app.filters import compile_filter
 from headrace_worker.app.trigger import Trigger
+from headrace_worker.errors import FilterError
 
 ROUTES_FORMAT = 1
 """What a dispatcher must be able to evaluate; raised when triggers learn something that older ones do not know."""

@@ -17,7 +17,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
-    """A click option whose help names its environment variable."""
+    """Return a click option whose help names its environment variable, if it has one.
+
+    Only settings have one, which hold for all that is called in a shell or a container. An argument of one command must
+    not: as HEADRACE_SEND_ID it would make every later send a duplicate.
+    """
     return click.option(*names, **{"show_envvar": True, **settings})
 
 
@@ -30,13 +34,19 @@ def log_options(command: F) -> F:
     """The command takes `log_format` and `log_level`."""
     log_format = option(
         "--log-format",
+        envvar="HEADRACE_LOG_FORMAT",
         type=click.Choice(get_args(LogFormat)),
         default="auto",
         show_default=True,
         help="auto: lines for people on a terminal, JSON otherwise.",
     )
     log_level = option(
-        "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="The least that is logged."
+        "--log-level",
+        envvar="HEADRACE_LOG_LEVEL",
+        type=click.Choice(LEVELS),
+        default="info",
+        show_default=True,
+        help="The least that is logged.",
     )
     return log_format(log_level(command))
 

@@ -14,20 +14,19 @@ from click.core import ParameterSource
 
 from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
-from headrace_worker.app.filters import FilterError
 from headrace_worker.cli.dead import dead
 from headrace_worker.cli.dev import dev
 from headrace_worker.cli.events import events
 from headrace_worker.cli.runs import runs
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
-from headrace_worker.errors import JobError, StartRefused
+from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
 
 _LAST_LINE_S = 2.0
 _INTERRUPTED = 130
 """The exit code that shells expect of what Ctrl-C has ended: 128 and the number of SIGINT."""
-_WRONG_QUESTIONS = (ConfigurationError, InvalidArgument, JobError, FilterError, StartRefused)
+_WRONG_QUESTIONS = (ConfigurationError, InvalidArgument, DefinitionError, StartRefused)
 
 
 class NotSo(click.ClickException):
@@ -89,8 +88,7 @@ def _variable_of(exc: click.UsageError) -> str:
         return ""
     if exc.ctx.get_parameter_source(parameter.name) is not ParameterSource.ENVIRONMENT:
         return ""
-    default = f"{exc.ctx.auto_envvar_prefix}_{parameter.name.upper()}"
-    return f" (in the environment, as {parameter.envvar if isinstance(parameter.envvar, str) else default})"
+    return f" (in the environment, as {parameter.envvar})"
 
 
 def _own_failure(exc: Exception) -> NotSo:
@@ -114,11 +112,10 @@ def _has_current_folder() -> bool:
 @click.group(
     cls=Root,
     context_settings={
-        "auto_envvar_prefix": "HEADRACE",
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
-    epilog="Each option can be given in the environment too; help texts name the variables.",
+    epilog="Settings can be given in the environment too; help texts name the variables.",
 )
 @click.version_option(__version__, message="headrace %(version)s")
 def root() -> None:

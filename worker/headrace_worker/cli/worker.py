@@ -163,9 +163,9 @@ def _config(given: dict[str, Any]) -> WorkerConfig:
     return WorkerConfig(
         concurrency=given["concurrency"],
         queues=given["queue"] or None,
-        grace_s=given["grace"],
-        lease_s=given["lease"],
-        stall_s=given["stall"],
+        grace=given["grace"],
+        lease=given["lease"],
+        stall=given["stall"],
         max_lost=given["max_lost"],
         seats=given["seats"],
         retention=Retention(success_s=given["retention"], failure_s=given["failure_retention"]),

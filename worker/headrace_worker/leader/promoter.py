@@ -7,6 +7,7 @@ then is for what a leader before it may have heard of and not done.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError, OutOfMemory
@@ -17,7 +18,8 @@ from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import BadEntry, DueMember, Promoted
-from headrace_worker.streams.reader import Reader, has_foreign_record, is_refusal
+from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
+from headrace_worker.streams.reader import Reader
 
 log = get_logger("headrace.promoter")
 
@@ -120,17 +122,18 @@ class Promoter:
         keys = self._state.keys
         events = [member for member in members if member.startswith("e:")]
         runs = [member for member in members if not member.startswith("e:")]
-        calls = [protocol.promote(keys, events, 0, self._ordered)] if events else []
-        calls.append(protocol.promote(keys, runs, AHEAD))
+        parts, calls = [runs], [protocol.promote(keys, runs, AHEAD)]
+        if events:
+            parts, calls = [events, *parts], [protocol.promote(keys, events, 0, self._ordered), *calls]
         answers = await self._state.commands.run(calls, partial=True)
         self._is_full = isinstance(answers[0], OutOfMemory)
         if isinstance(answers[0], Promoted):  # ordering keys are known from records only; the next look has them
             self._ordered = answers[0].ordered
-        for answer in answers:
+        for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, Promoted):
                 self._note(answer)
             elif is_refusal(answer):
-                await self._promote_one_by_one(members, answer)
+                await self._promote_without_culprit(part, answer)
             elif isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
                 raise answer
         looked = answers[-1]
@@ -141,19 +144,24 @@ class Promoter:
         if answer.dropped:
             log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
 
-    async def _promote_one_by_one(self, members: Sequence[str], error: HeadraceError) -> None:
-        """One member that is refused for its record must not keep the others: it is set aside."""
-        if not members:
-            raise error
-        for member in members:
-            call = protocol.promote(self._state.keys, [member], 0, self._ordered)
+    async def _promote_without_culprit(self, members: Sequence[str], error: HeadraceError) -> None:
+        """Dead-letter the members that are refused for their records, and promote the rest."""
+        left = deque(await isolate(members, error, self._set_aside_foreign))
+        while left:
+            part = left.popleft()
+            call = protocol.promote(self._state.keys, part, 0, self._ordered)
             (answer,) = await self._state.commands.run([call], partial=True)
+            self.pulse.beat()
             if isinstance(answer, Promoted):
                 self._note(answer)
-            if is_refusal(answer):
-                if not await has_foreign_record(self._state, protocol.event_of(member)):
-                    raise error
-                await self._set_aside(member, str(answer))
+            elif is_refusal(answer):
+                left.extendleft(reversed(await isolate(part, answer, self._set_aside_foreign)))
+            elif not isinstance(answer, OutOfMemory):
+                raise answer
+
+    async def _set_aside_foreign(self, member: str, error: HeadraceError) -> None:
+        await require_foreign_record(self._state, protocol.event_of(member), error)
+        await self._set_aside(member, str(error))
 
     async def _set_aside(self, member: str | bytes, error: str) -> None:
         log.error("member of due can't be handled and is set aside in dead", member=repr(member), error=error)

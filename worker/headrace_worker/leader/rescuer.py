@@ -18,9 +18,10 @@ from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import BadEntry, HeldEntry
-from headrace_worker.protocol.delivery import Stream, decode_delivery, named_by
-from headrace_worker.streams.unhandled import bury, put_back
+from headrace_worker.protocol import HeldEntry
+from headrace_worker.protocol.delivery import Stream, decode_delivery
+from headrace_worker.streams.dead_letters import bad_entry, dead_letter
+from headrace_worker.streams.requeue import requeue
 
 log = get_logger("headrace.rescuer")
 
@@ -156,7 +157,7 @@ class Rescuer:
         def ask(part: Sequence[HeldEntry]) -> Call[int]:
             return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
-        moved = await put_back(self._state, stream, held, ask)
+        moved = await requeue(self._state, stream, held, ask)
         self._state.observer.rescued(stream, max(moved, 0))
         return moved
 
@@ -178,8 +179,7 @@ class Rescuer:
             try:
                 held.append(protocol.held_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
-                bad = BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry))
-                await bury(self._state, stream, bad)
+                await dead_letter(self._state, stream, bad_entry(entry, exc))
         return held
 
 

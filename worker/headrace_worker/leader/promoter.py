@@ -1,7 +1,7 @@
 """Moves what is due into its stream: delayed events into `events`, runs that waited into their queues.
 
-Only the leader does. It sleeps until the next due time or until an earlier one is set, and never polls: a look now and
-then is for what a leader before it may have heard of and not done.
+Only the leader does this. It sleeps until the next due time or until an earlier one is set, and does not poll: a look
+now and then is for what a former leader was woken for and did not move.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Promoter:
         self.reader = Reader(state, self.pulse, self._longest_read_s)
 
     async def tick(self) -> None:
-        """Moves what is due, once this worker leads, then sleeps until the next time or an earlier one."""
+        """Move what is due, once this worker leads, then sleep until the next due time or an earlier one."""
         state = self._state
         with self.pulse.waiting(state.is_leader.is_set):
             await wait_either(state.is_leader, state.stopping)
@@ -68,19 +68,19 @@ class Promoter:
             await asyncio.sleep(wait_s)
 
     async def recover(self, _error: HeadraceError | None) -> None:
-        """What was known of `due` may have changed during an outage."""
+        """Look at `due` anew: it may have changed during an outage."""
         self.forget()
 
     def forget(self) -> None:
-        """What was known of `due` is not relied on any more: it is looked at anew."""
+        """Look at `due` anew at the next tick."""
         self._ahead, self._look_at = None, 0.0
 
     def set_back(self) -> None:
-        """The server's clock has gone back: runs that wait are to be due as much earlier, before anything else."""
+        """Note that the server's clock has gone back: before anything else, make waiting runs due as much earlier."""
         self._went_back, self._look_at = True, 0.0
 
     async def _listen(self, wait_s: float) -> str | None:
-        """Waits for the time, or until an earlier due time is set; returns what was heard."""
+        """Wait for the time, or until an earlier due time is set; return what ended the wait."""
         longest_s = self._longest_read_s
         call = protocol.listen_wake(self._state.keys, min(wait_s, longest_s))
         heard = await (self.reader.read(call) if wait_s > longest_s else self.reader.read_until(wait_s, call))
@@ -89,7 +89,7 @@ class Promoter:
         return heard
 
     async def _look(self) -> None:
-        """Moves what is due; the next look is at the next due time."""
+        """Move what is due; set the next look to the next due time."""
         if self._went_back:
             await self._set_back()
         now_ms = await self._promote_due()
@@ -107,7 +107,7 @@ class Promoter:
         self._went_back, self._ahead = False, None
 
     async def _promote_due(self) -> int:
-        """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""
+        """Move what is due by now of what was looked at, and look again until nothing is; return the server's time."""
         while True:
             looked = await self._promote([due.member for due in self._ahead or ()])
             self.pulse.beat()
@@ -118,7 +118,7 @@ class Promoter:
                 return looked.now_ms
 
     async def _promote(self, members: Sequence[str]) -> Promoted:
-        """Runs and events go in calls of their own: a full server takes the runs, so that what was begun can end."""
+        """Promote runs and events in calls of their own: a full server takes the runs, so that they can end."""
         keys = self._state.keys
         events = [member for member in members if member.startswith("e:")]
         runs = [member for member in members if not member.startswith("e:")]

@@ -16,11 +16,11 @@ from headrace_worker import App, WorkerConfig, event_trigger
 from headrace_worker.membership.in_flight import Hand, Held
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import MAX_READ
-from headrace_worker.protocol.delivery import Delivery, Entry, decode_delivery
+from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
 from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import LastLife
 from headrace_worker.run.settler import Settler
-from headrace_worker.streams.reader import own_entries
+from headrace_worker.streams.pending import pending_entries
 
 
 async def _nothing() -> None:
@@ -297,5 +297,6 @@ async def test_all_of_a_hand_is_read_page_by_page(count: int) -> None:
     """However much it is, each entry once."""
     scene = _Scene()
     scene.server.hands["w"] = _entries(1, count)
-    found = [entry async for page in own_entries(scene.state, "workers", "queue", "w") for entry in page]
+    stream = Stream("queue", "workers", "bell")
+    found = [entry async for page in pending_entries(scene.state, stream, "w") for entry in page]
     assert found == scene.server.hands["w"]

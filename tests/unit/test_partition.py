@@ -13,6 +13,7 @@ from headrace.calls.commands import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.dispatch.dispatcher import Dispatcher
+from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.membership.in_flight import Hand
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.partition import Partition
@@ -76,7 +77,7 @@ class _Scene:
         self.state.commands = self.server = _Server()  # type: ignore[assignment]
         self.state.is_registered.set()
         hand, self.executor = Hand(10), _Executor()
-        self.dispatcher = Dispatcher(self.state)
+        self.dispatcher = Dispatcher(self.state, RouteTable(self.state))
         reader: Any = _Reader(self.server.asked)
         self.dispatcher.reader = reader
         executor: Any = self.executor

@@ -54,7 +54,7 @@ def test_every_module_of_a_worker_is_a_room() -> None:
         "membership.lease",
         "run.outcome",
         "app.schema",
-        "streams.unhandled",
+        "streams.requeue",
     } <= found
     assert not found & {"process.supervisor", "dev.embedded", "testing", "cli.worker"}
 

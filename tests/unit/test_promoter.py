@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headrace import OutOfMemory
+from headrace import OutOfMemory, ServerError
 from headrace.calls.commands import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
@@ -68,3 +68,24 @@ async def test_after_an_outage_it_looks_at_once() -> None:
     await promoter._look()
     await promoter.recover(None)
     assert promoter._look_at <= time.monotonic()
+
+
+async def test_a_member_with_a_foreign_record_keeps_no_other_from_its_stream() -> None:
+    """Runs that are refused are halved until the culprit is alone; that one is set aside, and events stay out of it."""
+    members = [f"r:default:e{number}:app/job" for number in range(8)]
+    due = [DueMember(member, NOW_MS - 5) for member in ("e:x", *members)]
+    promoted: list[str] = []
+
+    def answer(call: Call[Any]) -> Any:
+        if call.script is None:
+            return ServerError("WRONGTYPE") if str(call.args[0]) == "HGET" else 1
+        asked = [member for member in ("e:x", *members) if member in call.args]
+        if members[5] in asked:
+            return ServerError("WRONGTYPE")
+        promoted.extend(asked)
+        return Promoted(NOW_MS, len(asked), 0, due if not promoted else [])
+
+    promoter, asked = promoter_of(answer)
+    await promoter._look()
+    assert promoted == ["e:x", *members[:5], *members[6:]]
+    assert [str(call.args[2]) for call in asked if call.args[0] == "XADD"] == ["*"]

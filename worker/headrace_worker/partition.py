@@ -31,8 +31,8 @@ from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import LastLife
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
-from headrace_worker.streams.reader import own_entries
-from headrace_worker.streams.unhandled import release
+from headrace_worker.streams.pending import pending_entries
+from headrace_worker.streams.requeue import release
 from headrace_worker.tasks.guard import describe, is_end
 
 log = get_logger("headrace.worker")
@@ -177,7 +177,7 @@ class Partition:
                 right.clear()
         if not answer.is_leader:
             self._promoter.forget()
-        self._dispatcher.note_version(answer.version)
+        self._dispatcher.routes.note_version(answer.version)
         self._rescuer.tell(answer.dead, answer.lapsed)
         if answer.fades:
             self._forgetter.tell()
@@ -250,7 +250,7 @@ class Partition:
         self._registering.rest()
 
     def _wanted_seats(self) -> int:
-        return 0 if self._dispatcher.is_too_old or self._state.stopping.is_set() else self._state.config.seats
+        return 0 if self._dispatcher.routes.is_too_old or self._state.stopping.is_set() else self._state.config.seats
 
     async def _end_settling(self) -> None:
         deadline = asyncio.get_running_loop().time() + _LAST_WRITES_S
@@ -275,5 +275,5 @@ class Partition:
 
     async def _release(self, stream: Stream) -> None:
         state = self._state
-        async for page in own_entries(state, stream.group, stream.key, state.name):
+        async for page in pending_entries(state, stream, state.name):
             await release(state, stream, self._fetcher.described(stream, page))

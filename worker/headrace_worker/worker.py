@@ -16,6 +16,7 @@ from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.dispatch.dispatcher import Dispatcher
+from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.errors import WorkerFailed
 from headrace_worker.logs.logger import get_logger, write_directly
 from headrace_worker.membership.in_flight import Hand
@@ -201,8 +202,10 @@ class _Running:
             for each in states:
                 each.observer = metrics.watch(each, hand)
         settlers = [Settler(each, hand) for each in states]
-        dispatchers = [Dispatcher(each) for each in states]
-        self._executor = executor = Executor(state, hand, settlers, dispatchers[0].has_live)
+        tables = [RouteTable(each) for each in states]
+        dispatchers = [Dispatcher(each, table) for each, table in zip(states, tables, strict=True)]
+        # A live worker serves all partitions, so any partition's table tells whether it has a job.
+        self._executor = executor = Executor(state, hand, settlers, tables[0].has_live)
         self._partitions = [
             Partition(each, hand, settler, dispatcher, executor, self._fail, on_turn)
             for each, settler, dispatcher in zip(states, settlers, dispatchers, strict=True)

@@ -1,4 +1,4 @@
-"""Makes of entries of `events` the events with the routes that they match, and sets aside what can't be read.
+"""Makes of entries of `events` the events with the routes that they match, and dead-letters what can't be read.
 
 It must not look at payloads but through the routes' filters.
 """
@@ -16,9 +16,9 @@ from headrace_worker.app.routes import Route, Routes
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import BadEntry, Matched
-from headrace_worker.protocol.delivery import Entry, EventEntry, decode_event_entry, named_by
-from headrace_worker.streams.bodies import read_bodies
-from headrace_worker.streams.unhandled import bury
+from headrace_worker.protocol.delivery import Entry, EventEntry, decode_event_entry
+from headrace_worker.streams.dead_letters import bad_entry, bad_event, dead_letter
+from headrace_worker.streams.payloads import load_payloads
 
 log = get_logger("headrace.dispatcher")
 
@@ -30,29 +30,28 @@ class Matcher:
         self._state = state
 
     async def readable(self, entries: Sequence[Entry]) -> list[EventEntry]:
-        """Returns the events that can be read, with their bodies, in their order; the others are set aside."""
+        """Return the events that can be read, with their payloads, in their order; dead-letter the rest."""
         events: list[EventEntry] = []
         for entry in entries:
             try:
                 events.append(decode_event_entry(entry))
             except UndecodableEvent as exc:
-                event_id, _, ordering_key = named_by(entry)
-                await self.bury(EventEntry(entry[0].decode(), event_id, 0, None, ordering_key), str(exc))
+                await self._dead_letter(bad_entry(entry, exc))
         sizes = {event.event_id: event.size for event in events if event.event is None}
-        return await self._with_bodies(events, sizes) if sizes else events
+        return await self._with_payloads(events, sizes) if sizes else events
 
-    async def _with_bodies(self, events: Sequence[EventEntry], sizes: Mapping[str, int]) -> list[EventEntry]:
-        bodies = await read_bodies(self._state, sizes)
+    async def _with_payloads(self, events: Sequence[EventEntry], sizes: Mapping[str, int]) -> list[EventEntry]:
+        bodies = await load_payloads(self._state, sizes)
         whole = []
         for event in events:
             try:
                 whole.append(event if event.event is not None else _with_body(event, bodies[event.event_id]))
             except UndecodableEvent as exc:
-                await self.bury(event, str(exc))
+                await self.set_aside(event, str(exc))
         return whole
 
     async def match(self, events: Sequence[EventEntry], routes: Routes) -> list[Matched]:
-        """Returns the events with the routes that they match, in their order; damaged ones are set aside."""
+        """Return the events with the routes that they match, in their order; dead-letter damaged ones."""
         found = []
         for event in events:
             if event.event is None:  # pragma: no cover - only readable events come here
@@ -64,11 +63,11 @@ class Matcher:
                 else:
                     found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
-                await self.bury(event, str(exc))
+                await self.set_aside(event, str(exc))
         return found
 
     def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
-        """Returns the routes of a sealed event; where it can't be opened here, whatever their filters say.
+        """Return the routes of a sealed event; where it can't be opened here, whatever their filters say.
 
         A worker of another app has not the keys of this one, and should not need them to dispatch.
         """
@@ -78,11 +77,13 @@ class Matcher:
             return routes.match_unopened(event)
         return routes.match(opened)
 
-    async def bury(self, event: EventEntry, error: str) -> None:
-        """The event is set aside in `dead`, and stops no other."""
-        log.error("event can't be read and is set aside in dead", entry=event.entry, error=error)
-        bad = BadEntry(event.entry, "unreadable", error, event.event_id, ordering_key=event.ordering_key)
-        await bury(self._state, protocol.events_stream(self._state.keys), bad)
+    async def set_aside(self, event: EventEntry, error: str) -> None:
+        """Dead-letter an event, so that it stops no other."""
+        await self._dead_letter(bad_event(event, error))
+
+    async def _dead_letter(self, bad: BadEntry) -> None:
+        stream = protocol.events_stream(self._state.keys)
+        await dead_letter(self._state, stream, bad, log, "event can't be read and is set aside in dead")
 
 
 def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:

@@ -1,4 +1,4 @@
-"""Finds the events that have to be dispatched before others of their ordering key, in whose hands ever they are."""
+"""Finds undispatched events that precede a given one in its ordering key, whichever worker has read them."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from headrace_worker import protocol
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol.delivery import EventEntry
-from headrace_worker.streams.reader import is_refusal
+from headrace_worker.streams.isolation import is_refusal
 
 log = get_logger("headrace.dispatcher")
 
 _MOST = 500
 """How many events of an ordering key are read at once."""
 _NO_ENTRY = "0-0"
-"""Stands for the entry of an event that is in other hands; whoever has it will find it dispatched."""
+"""Stands for the entry of an event that another worker may have read; that worker will find the event dispatched."""
 
 
-async def read_ahead(state: WorkerState, behind: Sequence[EventEntry]) -> list[EventEntry]:
-    """Returns the undispatched events that are before these in the orders of their keys, read from their records.
+async def earlier_events(state: WorkerState, behind: Sequence[EventEntry]) -> list[EventEntry]:
+    """Return the undispatched events that are before these in the orders of their keys, read from their records.
 
-    One that can't be read leaves the order, as it will never be dispatched: whoever has its entry sets it aside.
+    An event that can't be read leaves the order, as it is never dispatched; the worker that has its entry dead-letters
+    it.
     """
     firsts: dict[str, str] = {}
     for entry in behind:
         firsts.setdefault(entry.ordering_key, entry.event_id)
     orders = await state.commands.run([protocol.read_order(state.keys, key, _MOST) for key in firsts])
-    ahead = [
+    earlier = [
         (key, event_id)
         for (key, first), order in zip(firsts.items(), orders, strict=True)
         for event_id in takewhile(first.__ne__, order)
     ]
-    calls = [protocol.read_body(state.keys, event_id) for _, event_id in ahead]
+    calls = [protocol.read_body(state.keys, event_id) for _, event_id in earlier]
     bodies = await state.commands.run(calls, partial=True)
     events: list[EventEntry] = []
-    for (key, event_id), body in zip(ahead, bodies, strict=True):
+    for (key, event_id), body in zip(earlier, bodies, strict=True):
         if isinstance(body, HeadraceError) and not is_refusal(body):
             raise body
         try:

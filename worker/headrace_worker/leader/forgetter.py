@@ -1,41 +1,30 @@
-"""Lets go of what was kept long enough: contents of events whose ids are remembered for longer, and dead letters.
+"""Deletes what was kept long enough: contents of events whose ids are remembered for longer, and dead letters.
 
-All else ends by itself, on the server. Only the leader does this; the lease's answers tell it when there is anything.
+All else ends by itself, on the server. Only the leader does this; the lease's answers tell when there is anything.
 """
 
 from __future__ import annotations
 
-import asyncio
-
 from headrace import HeadraceError
 from headrace_worker import protocol
+from headrace_worker.leader.duty import Duty
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.membership.watch import Pulse
 
 _PAGE = 200
 
 
-class Forgetter:
-    """Forgets in parts that hold nobody up."""
+class Forgetter(Duty):
+    """Forgets in parts that are short calls for the server."""
 
     def __init__(self, state: WorkerState) -> None:
-        self._state = state
-        self._wake = asyncio.Event()
-        self.pulse = Pulse("forgetter")
+        super().__init__(state, "forgetter")
 
     def tell(self) -> None:
-        """Something was kept long enough."""
+        """Note that something was kept long enough."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """The wait for work ends."""
-        self._wake.set()
-
-    async def tick(self) -> None:
-        """Forgets all that it is told of, while this worker leads."""
-        with self.pulse.waiting(self._wake.is_set):
-            await self._wake.wait()
-        self._wake.clear()
+    async def _work(self) -> None:
+        """Forget all that there is, while this worker leads."""
         state = self._state
         event_ids: list[str] = []
         while state.is_leader.is_set() and not state.stopping.is_set():
@@ -47,4 +36,4 @@ class Forgetter:
                 return
 
     async def recover(self, error: HeadraceError | None) -> None:
-        """The next answer of the lease tells again of what is left."""
+        """Do nothing: the next answer of the lease tells again of what is left."""

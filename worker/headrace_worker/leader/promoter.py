@@ -1,12 +1,13 @@
 """Moves what is due into its stream: delayed events into `events`, runs that waited into their queues.
 
-Only the leader does. It sleeps until the next due time or until an earlier one is set, and never polls: a look now and
-then is for what a leader before it may have heard of and not done.
+Only the leader does this. It sleeps until the next due time or until an earlier one is set, and does not poll: a look
+now and then is for what a former leader was woken for and did not move.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError, OutOfMemory
@@ -17,7 +18,8 @@ from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import BadEntry, DueMember, Promoted
-from headrace_worker.streams.reader import Reader, has_foreign_record, is_refusal
+from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
+from headrace_worker.streams.reader import Reader
 
 log = get_logger("headrace.promoter")
 
@@ -50,7 +52,7 @@ class Promoter:
         self.reader = Reader(state, self.pulse, self._longest_read_s)
 
     async def tick(self) -> None:
-        """Moves what is due, once this worker leads, then sleeps until the next time or an earlier one."""
+        """Move what is due, once this worker leads, then sleep until the next due time or an earlier one."""
         state = self._state
         with self.pulse.waiting(state.is_leader.is_set):
             await wait_either(state.is_leader, state.stopping)
@@ -66,19 +68,19 @@ class Promoter:
             await asyncio.sleep(wait_s)
 
     async def recover(self, _error: HeadraceError | None) -> None:
-        """What was known of `due` may have changed during an outage."""
+        """Look at `due` anew: it may have changed during an outage."""
         self.forget()
 
     def forget(self) -> None:
-        """What was known of `due` is not relied on any more: it is looked at anew."""
+        """Look at `due` anew at the next tick."""
         self._ahead, self._look_at = None, 0.0
 
     def set_back(self) -> None:
-        """The server's clock has gone back: runs that wait are to be due as much earlier, before anything else."""
+        """Note that the server's clock has gone back: before anything else, make waiting runs due as much earlier."""
         self._went_back, self._look_at = True, 0.0
 
     async def _listen(self, wait_s: float) -> str | None:
-        """Waits for the time, or until an earlier due time is set; returns what was heard."""
+        """Wait for the time, or until an earlier due time is set; return what ended the wait."""
         longest_s = self._longest_read_s
         call = protocol.listen_wake(self._state.keys, min(wait_s, longest_s))
         heard = await (self.reader.read(call) if wait_s > longest_s else self.reader.read_until(wait_s, call))
@@ -87,7 +89,7 @@ class Promoter:
         return heard
 
     async def _look(self) -> None:
-        """Moves what is due; the next look is at the next due time."""
+        """Move what is due; set the next look to the next due time."""
         if self._went_back:
             await self._set_back()
         now_ms = await self._promote_due()
@@ -105,7 +107,7 @@ class Promoter:
         self._went_back, self._ahead = False, None
 
     async def _promote_due(self) -> int:
-        """Moves what was seen ahead and is due by now, and looks again until nothing is; returns the server's time."""
+        """Move what is due by now of what was looked at, and look again until nothing is; return the server's time."""
         while True:
             looked = await self._promote([due.member for due in self._ahead or ()])
             self.pulse.beat()
@@ -116,21 +118,22 @@ class Promoter:
                 return looked.now_ms
 
     async def _promote(self, members: Sequence[str]) -> Promoted:
-        """Runs and events go in calls of their own: a full server takes the runs, so that what was begun can end."""
+        """Promote runs and events in calls of their own: a full server takes the runs, so that they can end."""
         keys = self._state.keys
         events = [member for member in members if member.startswith("e:")]
         runs = [member for member in members if not member.startswith("e:")]
-        calls = [protocol.promote(keys, events, 0, self._ordered)] if events else []
-        calls.append(protocol.promote(keys, runs, AHEAD))
+        parts, calls = [runs], [protocol.promote(keys, runs, AHEAD)]
+        if events:
+            parts, calls = [events, *parts], [protocol.promote(keys, events, 0, self._ordered), *calls]
         answers = await self._state.commands.run(calls, partial=True)
         self._is_full = isinstance(answers[0], OutOfMemory)
         if isinstance(answers[0], Promoted):  # ordering keys are known from records only; the next look has them
             self._ordered = answers[0].ordered
-        for answer in answers:
+        for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, Promoted):
                 self._note(answer)
             elif is_refusal(answer):
-                await self._promote_one_by_one(members, answer)
+                await self._promote_without_culprit(part, answer)
             elif isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
                 raise answer
         looked = answers[-1]
@@ -141,19 +144,24 @@ class Promoter:
         if answer.dropped:
             log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
 
-    async def _promote_one_by_one(self, members: Sequence[str], error: HeadraceError) -> None:
-        """One member that is refused for its record must not keep the others: it is set aside."""
-        if not members:
-            raise error
-        for member in members:
-            call = protocol.promote(self._state.keys, [member], 0, self._ordered)
+    async def _promote_without_culprit(self, members: Sequence[str], error: HeadraceError) -> None:
+        """Dead-letter the members that are refused for their records, and promote the rest."""
+        left = deque(await isolate(members, error, self._set_aside_foreign))
+        while left:
+            part = left.popleft()
+            call = protocol.promote(self._state.keys, part, 0, self._ordered)
             (answer,) = await self._state.commands.run([call], partial=True)
+            self.pulse.beat()
             if isinstance(answer, Promoted):
                 self._note(answer)
-            if is_refusal(answer):
-                if not await has_foreign_record(self._state, protocol.event_of(member)):
-                    raise error
-                await self._set_aside(member, str(answer))
+            elif is_refusal(answer):
+                left.extendleft(reversed(await isolate(part, answer, self._set_aside_foreign)))
+            elif not isinstance(answer, OutOfMemory):
+                raise answer
+
+    async def _set_aside_foreign(self, member: str, error: HeadraceError) -> None:
+        await require_foreign_record(self._state, protocol.event_of(member), error)
+        await self._set_aside(member, str(error))
 
     async def _set_aside(self, member: str | bytes, error: str) -> None:
         log.error("member of due can't be handled and is set aside in dead", member=repr(member), error=error)

@@ -1,11 +1,11 @@
-"""Gives what dead workers held to the living, and what a stuck event loop has read to others. Only the leader does.
+"""Re-queues the entries of dead workers, and the events that a worker with a stuck event loop has read.
 
-It is told of ended leases and seats by the lease's answers; every step looks first and is checked again by its script.
+Only the leader does this. The lease's answers tell which leases and dispatcher slots have expired; every step looks
+first and is checked again by its script.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,53 +15,45 @@ from headrace.errors import OUTAGE
 from headrace.formats.keys import Keys
 from headrace_worker import protocol
 from headrace_worker.clock import monotonic
+from headrace_worker.leader.duty import Duty
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import BadEntry, HeldEntry
-from headrace_worker.protocol.delivery import Stream, decode_delivery, named_by
-from headrace_worker.streams.unhandled import bury, put_back
+from headrace_worker.protocol import HeldEntry
+from headrace_worker.protocol.delivery import Stream, decode_delivery
+from headrace_worker.streams.dead_letters import bad_entry, dead_letter
+from headrace_worker.streams.requeue import requeue
 
 log = get_logger("headrace.rescuer")
 
 _PAGE = 100
 _HOLDS, _QUIET = -1, -2
 _SEARCH_LEASES = 8
-"""The leader looks for hands that nobody knows every so many leases."""
+"""The leader looks for names without a lease every so many leases."""
 
 
-class Rescuer:
-    """Rescues one dead worker or lapsed seat after the other."""
+class Rescuer(Duty):
+    """Rescues one dead worker or expired dispatcher slot after the other."""
 
     def __init__(self, state: WorkerState) -> None:
-        self._state = state
+        super().__init__(state, "rescuer")
         self._dead: list[str] = []
         self._lapsed: list[str] = []
         self._searched_at = 0.0
-        self._wake = asyncio.Event()
-        self.pulse = Pulse("rescuer")
 
     def tell(self, dead: Sequence[str], lapsed: Sequence[str]) -> None:
-        """These leases and seats have ended."""
+        """Note the workers whose leases, and those whose dispatcher slots, have expired."""
         self._dead, self._lapsed = list(dead), list(lapsed)
         if dead or lapsed or self._is_search_due:
             self._wake.set()
 
-    def stop(self) -> None:
-        """The wait for work ends."""
-        self._wake.set()
-
-    async def tick(self) -> None:
-        """Rescues what it was told of, and now and then what nobody tells of."""
-        with self.pulse.waiting(self._wake.is_set):
-            await self._wake.wait()
-        self._wake.clear()
+    async def _work(self) -> None:
+        """Rescue the names of the lease's last answer and, now and then, names without a lease."""
         strays = await self._strays() if self._is_search_due else []
         await self._for_each(self._lapsed, self._mind_seat)
         await self._for_each([*self._dead, *strays], self._rescue)
 
     async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - what a loop is told
-        """What is left of it is tried again without waiting for the next answer of the lease."""
+        """Retry what is left at once, without waiting for the next answer of the lease."""
         self._wake.set()
 
     @property
@@ -70,7 +62,7 @@ class Rescuer:
         return self._state.is_leader.is_set() and monotonic() - self._searched_at > every_s
 
     async def _for_each(self, names: Sequence[str], rescue: Callable[[str], Awaitable[None]]) -> None:
-        """Does it for each while this worker leads; one that fails keeps no other from its rescue."""
+        """Rescue each name while this worker leads; after a failure, go on with the next name."""
         failure: HeadraceError | None = None
         for name in names:
             if not self._state.is_leader.is_set():
@@ -86,10 +78,9 @@ class Rescuer:
             raise failure
 
     async def _strays(self) -> list[str]:
-        """Returns the names that groups know and that have no lease.
+        """Return the names that groups know and that have no lease.
 
-        A read that was still on its way when its worker was taken for dead and forgotten may yet be carried out,
-        and what it was handed would stay in those hands for ever.
+        A dead worker's blocked read can still complete later; its entries would stay pending for ever.
         """
         keys, config = self._state.keys, self._state.config
         self._searched_at = monotonic()
@@ -106,7 +97,7 @@ class Rescuer:
         return sorted(found - living)
 
     async def _mind_seat(self, name: str) -> None:
-        """Events that the worker has read go back to their stream; then the seat goes."""
+        """Re-queue the events that the worker has read, then free its dispatcher slot."""
         stream = protocol.events_stream(self._state.keys)
         moved = await self._move(name, stream, self._state.app.name, dead=False)
         if moved > 0:
@@ -115,7 +106,7 @@ class Rescuer:
         await self._state.commands.run([protocol.unseat(self._state.keys, name, config.look_again_ms)])
 
     async def _rescue(self, name: str) -> None:
-        """The name is fenced and its entries go back; after its last look the worker is forgotten."""
+        """Fence the name and re-queue its entries; forget the worker after the last look."""
         keys = self._state.keys
         (facts,) = await self._state.commands.run([protocol.read_worker(keys, name)])
         if facts is None:  # its hash is gone, so it may hold entries of any queue
@@ -136,12 +127,12 @@ class Rescuer:
             log.info("dead worker is forgotten", worker=name)
 
     async def _move(self, name: str, stream: Stream, app: str, *, dead: bool) -> int:
-        """Moves everything that is in the worker's hands there; returns how much, or why nothing."""
+        """Re-queue all that is pending there under the worker's name; return how much, or why nothing."""
         total, after = 0, ""
         while True:
             page = await self._held(name, stream, after)
             held = await self._describe(stream, page)
-            moved = await self._put_back(name, stream, held, app, dead=dead)
+            moved = await self._requeue(name, stream, held, app, dead=dead)
             self.pulse.beat()
             if moved in (_HOLDS, _QUIET):
                 return moved
@@ -150,25 +141,25 @@ class Rescuer:
                 return total
             after = page[-1]
 
-    async def _put_back(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
+    async def _requeue(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
         keys, after_ms = self._state.keys, self._state.config.look_again_ms
 
         def ask(part: Sequence[HeldEntry]) -> Call[int]:
             return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
-        moved = await put_back(self._state, stream, held, ask)
+        moved = await requeue(self._state, stream, held, ask)
         self._state.observer.rescued(stream, max(moved, 0))
         return moved
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
-        """Returns the ids of entries in the worker's hands; a stream whose group is gone holds nothing for anyone."""
+        """Return the ids of entries pending under the worker's name; none where the group is gone."""
         found: list[str] = []
         with _without_group():
             (found,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)])
         return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
-        """Returns the entries with their records' keys; those that can't be read are set aside."""
+        """Return the entries with their records' keys; dead-letter those that can't be read."""
         if not stream.name:
             return [HeldEntry(entry) for entry in page]
         entries = await self._state.commands.run([protocol.read_entry(stream, entry) for entry in page]) if page else []
@@ -178,14 +169,13 @@ class Rescuer:
             try:
                 held.append(protocol.held_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
-                bad = BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry))
-                await bury(self._state, stream, bad)
+                await dead_letter(self._state, stream, bad_entry(entry, exc))
         return held
 
 
 @contextmanager
 def _without_group() -> Iterator[None]:
-    """A stream whose group is gone, or that is gone itself, holds nothing for anyone."""
+    """Ignore that the group or the stream is gone: nothing is pending there."""
     try:
         yield
     except ServerNotReady as exc:

@@ -23,13 +23,14 @@ from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
-from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery, named_by
+from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.quarantine import LastLife
 from headrace_worker.run.settler import Settler
-from headrace_worker.streams.bodies import read_bodies
-from headrace_worker.streams.reader import Reader, own_entries
-from headrace_worker.streams.unhandled import bury
+from headrace_worker.streams.dead_letters import bad_delivery, bad_entry, dead_letter
+from headrace_worker.streams.payloads import load_payloads
+from headrace_worker.streams.pending import Pending
+from headrace_worker.streams.reader import Reader
 from headrace_worker.tasks.guard import own_task
 
 log = get_logger("headrace.fetcher")
@@ -49,8 +50,7 @@ class Fetcher:
         self._partition = state.keys.partition
         self._queues = list(state.queues)
         self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
-        self._may_hold_unseen = False
-        self._looked_at_connection = 0
+        self._pending = Pending(state)
         self._ahead: asyncio.Task[list[Entry]] | None = None
         self._ahead_name = ""
         self.pulse = Pulse("fetcher")
@@ -61,8 +61,7 @@ class Fetcher:
         ready = self._state.is_registered if self._queues else self._state.stopping  # an app may have no jobs
         with self.pulse.waiting(ready.is_set):
             await wait_either(ready, self._state.stopping)
-        if self._may_hold_unseen or self._looked_at_connection != self._state.connections:
-            self._looked_at_connection = self._state.connections
+        if self._pending.may_be_unseen:
             await self._look_for_unseen()
         if not self._may_take():
             with self.pulse.waiting(self._may_take):
@@ -90,7 +89,7 @@ class Fetcher:
 
     async def recover(self, error: HeadraceError | None) -> None:
         """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
-        self._may_hold_unseen = True
+        self._pending.doubt()
         self._hand.release(self._partition)  # what is still set aside, where its release has failed
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()
@@ -139,7 +138,7 @@ class Fetcher:
             try:
                 delivery = decode_delivery(queue, entry)
             except UndecodableEvent as exc:
-                await self._bury(queue, BadEntry(entry[0].decode(), "unreadable", str(exc), *named_by(entry)))
+                await self._bury(queue, bad_entry(entry, exc))
                 continue
             if not self._was_delivered_before(delivery):
                 whole.append(delivery)
@@ -174,7 +173,7 @@ class Fetcher:
         run on its last life.
         """
         free = min(self._hand.free - count, MAX_READ)
-        if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._may_hold_unseen:
+        if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._pending.is_doubted:
             return
         call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
         self._ahead_name, self._ahead = name, own_task(self.reader.read(call))
@@ -197,33 +196,27 @@ class Fetcher:
     async def _with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Large bodies are read from their records; a run whose body is not there is set aside."""
         sizes = {delivery.event_id: delivery.size for delivery in deliveries if delivery.body is None}
-        bodies = await read_bodies(self._state, sizes)
+        bodies = await load_payloads(self._state, sizes)
         whole = []
         for delivery in deliveries:
             body = delivery.body or bodies[delivery.event_id]
             if isinstance(body, bytes):
                 whole.append(delivery if body is delivery.body else msgspec.structs.replace(delivery, body=body))
                 continue
-            bad = BadEntry(
-                delivery.entry, "unreadable", body, delivery.event_id, delivery.job_id, delivery.ordering_key
-            )
-            await self._bury(delivery.queue, bad)
+            await self._bury(delivery.queue, bad_delivery(delivery, body))
         return whole
 
     async def _bury(self, queue: Stream, bad: BadEntry) -> None:
-        log.error("entry can't be read and is set aside in dead", queue=queue.name, entry=bad.entry, error=bad.error)
-        await bury(self._state, queue, bad)
+        line = "entry can't be read and is set aside in dead"
+        await dead_letter(self._state, queue, bad, log, line, queue=queue.name)
 
     async def _look_for_unseen(self) -> None:
         """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""
         await self.end()
-        name = self._state.name
-        for queue in self._state.queues:
-            known = set(self._hand.held)
-            async for page in own_entries(self._state, protocol.WORKERS_GROUP, queue.key, name):
-                unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
-                await self._receive_as_slots_are_free(name, queue, unseen)
-        self._may_hold_unseen = name != self._state.name
+        name, known = self._state.name, set(self._hand.held)
+        async for queue, page in self._pending.look(self._state.queues):
+            unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
+            await self._receive_as_slots_are_free(name, queue, unseen)
 
     async def _receive_as_slots_are_free(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """As `_receive`, but each waits for a slot: those for which it was read may be another partition's by now.

@@ -20,7 +20,7 @@ from headrace_worker.membership.in_flight import Hand
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import Retried
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.streams.unhandled import release
+from headrace_worker.streams.requeue import release
 
 log = get_logger("headrace.last_life")
 

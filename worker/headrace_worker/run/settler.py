@@ -38,7 +38,8 @@ from headrace_worker.run.outcome import (
     Unreadable,
     name_of,
 )
-from headrace_worker.streams.unhandled import bury
+from headrace_worker.streams.dead_letters import bad_delivery, dead_letter
+from headrace_worker.streams.isolation import isolate
 
 log = get_logger("headrace.settler")
 
@@ -260,11 +261,8 @@ class Settler:
             raise error
         if len(group) > 1:
             log.warning("batch of outcomes was refused and is halved", runs=len(group), error=str(error))
-            half = len(group) // 2
-            await self._settle(group[:half])
-            await self._settle(group[half:])
-        else:
-            await self._bury(group[0], "unsettled", str(error))
+        for half in await isolate(group, error, self._bury_unsettled):
+            await self._settle(list(half))
 
     async def _set_aside(self, foreign: list[_Item]) -> None:
         """Entries that other entries' runs were named in are in `dead`, but for those that others have put back."""
@@ -272,13 +270,15 @@ class Settler:
         for item in foreign:
             each = item.held.delivery
             bad = BadEntry(each.entry, "foreign", error, each.event_id, each.job_id)
-            await bury(self._state, each.queue, bad)
+            await dead_letter(self._state, each.queue, bad)
+
+    async def _bury_unsettled(self, item: _Item, error: HeadraceError) -> None:
+        await self._bury(item, "unsettled", str(error))
 
     async def _bury(self, item: _Item, reason: str, error: str) -> None:
         delivery = item.held.delivery
-        log.error("entry can't be handled and is set aside in dead", run=delivery.run_id, error=error)
-        bad = BadEntry(delivery.entry, reason, error, delivery.event_id, delivery.job_id, delivery.ordering_key)
-        await bury(self._state, delivery.queue, bad)
+        bad, line = bad_delivery(delivery, error, reason), "entry can't be handled and is set aside in dead"
+        await dead_letter(self._state, delivery.queue, bad, log, line, run=delivery.run_id)
         self._hand.settled(item.held)
 
     def _done(self, group: list[_Item], missed: list[int]) -> None:

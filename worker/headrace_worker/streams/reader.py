@@ -1,21 +1,19 @@
-"""Blocked reads that end on request, and the look at what is already in a worker's hands."""
+"""Blocked reads that end on request."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import redis.exceptions
 
-from headrace import HeadraceError, ServerError
+from headrace import HeadraceError
 from headrace.calls.commands import Call
 from headrace.connect import open_async_transport
 from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol.delivery import Entry
 
 T = TypeVar("T")
 
@@ -89,25 +87,3 @@ class Reader:
     async def close(self) -> None:
         """The connection is closed."""
         await self._transport.close()
-
-
-async def own_entries(state: WorkerState, group: str, stream: str, name: str) -> AsyncIterator[list[Entry]]:
-    """Yields, page by page, the entries of a stream that are in the hands of this worker's name."""
-    after = "0"
-    while True:
-        (page,) = await state.commands.run([protocol.read_own(group, name, stream, after, protocol.MAX_READ)])
-        if not page:
-            return
-        yield page
-        after = page[-1][0].decode()
-
-
-async def has_foreign_record(state: WorkerState, event_id: str) -> bool:
-    """The event's record is no hash: something else wrote there, and every script that touches it is refused."""
-    (answer,) = await state.commands.run([protocol.read_body(state.keys, event_id)], partial=True)
-    return is_refusal(answer)
-
-
-def is_refusal(answer: object) -> bool:
-    """The server refused what was asked for its content; that is no outage, and no missing right."""
-    return type(answer) is ServerError

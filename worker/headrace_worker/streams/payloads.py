@@ -1,4 +1,4 @@
-"""Reads bodies that are only in the records of their events: many in a round trip, never more than 8 MB in one."""
+"""Loads encoded events that are only in their records: many in a round trip, never more than 8 MB in one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from headrace import HeadraceError
 from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.streams.reader import is_refusal
+from headrace_worker.streams.isolation import is_refusal
 
-MAX_BODIES_BYTES = 8_388_608
+MAX_LOADED_BYTES = 8_388_608
 
 
-async def read_bodies(state: WorkerState, sizes: Mapping[str, int]) -> dict[str, bytes | str]:
-    """Returns the body of each event by its id; where it can't be had, why not, in words.
+async def load_payloads(state: WorkerState, sizes: Mapping[str, int]) -> dict[str, bytes | str]:
+    """Return each encoded event by its id; for one that can't be loaded, the reason in words.
 
     Args:
-        sizes: the bytes of each body, as its entry says.
+        sizes: the bytes of each encoded event, by its id, as its entry says.
     """
     found: dict[str, bytes | str] = {}
     for event_ids in _groups(sizes):
@@ -32,7 +32,7 @@ def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
     group: list[str] = []
     total = 0
     for event_id, size in sizes.items():
-        if group and total + size > MAX_BODIES_BYTES:
+        if group and total + size > MAX_LOADED_BYTES:
             yield group
             group, total = [], 0
         group.append(event_id)

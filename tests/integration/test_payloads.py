@@ -1,4 +1,4 @@
-"""Bodies that are only in their records are read many at once, and never too many bytes at once."""
+"""Payloads that are only in their records are loaded many at once, and never too many bytes at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.calls.commands import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.streams.bodies import MAX_BODIES_BYTES, read_bodies
+from headrace_worker.streams.payloads import MAX_LOADED_BYTES, load_payloads
 
 
 async def test_they_are_read_in_groups_of_at_most_8_mb(
@@ -35,12 +35,12 @@ async def test_they_are_read_in_groups_of_at_most_8_mb(
 
     monkeypatch.setattr(state.commands, "run", noted)
     try:
-        bodies = await read_bodies(state, wanted)
+        bodies = await load_payloads(state, wanted)
     finally:
         await state.commands.close()
         redis.delete(state.keys.event("foreign"))
     assert len(asked) == 2
-    assert max(asked) <= MAX_BODIES_BYTES + 10_000  # what is around the payloads
+    assert max(asked) <= MAX_LOADED_BYTES + 10_000  # what is around the payloads
     assert [len(bodies[each.id]) // 1_000 for each in sent] == [size // 1_000 for size in sizes]
     assert str(bodies["gone"]).endswith("and the record is gone")
     assert "which can't be read: a key of this namespace" in str(bodies["foreign"])

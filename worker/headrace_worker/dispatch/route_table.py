@@ -1,0 +1,66 @@
+"""The routes of one partition as this worker knows them, read anew when their version has changed."""
+
+from __future__ import annotations
+
+from headrace_worker import protocol
+from headrace_worker.app.routes import Routes, RoutesTooNew
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.state import WorkerState
+
+log = get_logger("headrace.dispatcher")
+
+
+class RouteTable:
+    """The cached routes of all apps.
+
+    Attributes:
+        is_too_old: this release can't evaluate the routes, so the worker must not dispatch.
+    """
+
+    def __init__(self, state: WorkerState) -> None:
+        """Nothing is read yet."""
+        self._state = state
+        self._routes: Routes | None = None
+        self._noted_version = ""
+        self.is_too_old = False
+
+    async def current(self) -> Routes:
+        """Return the routes; read them if they are not cached.
+
+        Raises:
+            RoutesTooNew: this release can't evaluate them.
+        """
+        if self._routes is None:
+            self._routes = await self._read()
+            self.is_too_old = False
+        return self._routes
+
+    async def _read(self) -> Routes:
+        keys, run = self._state.keys, self._state.commands.run
+        version, apps = await run([protocol.read_routes_version(keys), protocol.read_apps(keys)])
+        stored = await run([protocol.read_routes(keys, app) for app in apps])
+        try:
+            routes = Routes(version, dict(zip(apps, stored, strict=True)))
+        except RoutesTooNew:
+            self.is_too_old = True
+            raise
+        if routes.unreadable:
+            log.error("subscriptions can't be read and match nothing", subscriptions=routes.unreadable)
+        return routes
+
+    def forget(self, version: str | None = None) -> None:
+        """Read the routes anew when they are needed next, unless another version than this is cached by now."""
+        if self._routes is not None and version in (None, self._routes.version):
+            self._routes = None
+
+    def note_version(self, version: str) -> None:
+        """Note the version that the routes have now: another one is read anew, and may not be too new any more."""
+        if self._routes is not None and self._routes.version != version:
+            self._routes = None
+        if version != self._noted_version:
+            self._noted_version = version
+            self.is_too_old = False
+
+    async def has_live(self, job: str) -> bool:
+        """Return whether a live worker has subscribed with the job, `<app>/<id>`."""
+        return (await self.current()).has_live(job)

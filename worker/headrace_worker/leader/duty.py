@@ -1,0 +1,33 @@
+"""A duty that waits until the lease's answers tell of work."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.watch import Pulse
+
+
+class Duty(ABC):
+    """A loop that works when it is woken, and once more at the stop."""
+
+    def __init__(self, state: WorkerState, name: str) -> None:
+        self._state = state
+        self._wake = asyncio.Event()
+        self.pulse = Pulse(name)
+
+    def stop(self) -> None:
+        """End the wait for work."""
+        self._wake.set()
+
+    async def tick(self) -> None:
+        """Wait for work and do it."""
+        with self.pulse.waiting(self._wake.is_set):
+            await self._wake.wait()
+        self._wake.clear()
+        await self._work()
+
+    @abstractmethod
+    async def _work(self) -> None:
+        """Do what there is to do; after a stop, or while another worker leads, that is nothing."""

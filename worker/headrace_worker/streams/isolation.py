@@ -1,0 +1,50 @@
+"""Finds the one entry for whose content the server refuses a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeGuard, TypeVar
+
+from headrace import HeadraceError, ServerError
+from headrace_worker import protocol
+from headrace_worker.membership.state import WorkerState
+
+T = TypeVar("T")
+
+
+async def isolate(
+    batch: Sequence[T], error: HeadraceError, set_aside: Callable[[T, HeadraceError], Awaitable[None]]
+) -> list[Sequence[T]]:
+    """Return what is left to send of a batch that was refused: its halves, or nothing once the culprit is alone.
+
+    The caller sends the halves in their order, before anything else, and isolates each one that is refused again.
+
+    Args:
+        error: why the batch was refused; no outage, as that is no entry's fault.
+        set_aside: is given the culprit and why it was refused.
+
+    Raises:
+        HeadraceError: the error, if the batch is empty, so that no entry explains it.
+    """
+    if not batch:
+        raise error
+    if len(batch) > 1:
+        half = len(batch) // 2
+        return [batch[:half], batch[half:]]
+    await set_aside(batch[0], error)
+    return []
+
+
+def is_refusal(answer: object) -> TypeGuard[ServerError]:
+    """Return whether the server refused a call for its content: no outage, and no missing right."""
+    return type(answer) is ServerError
+
+
+async def require_foreign_record(state: WorkerState, event_id: str, error: HeadraceError) -> None:
+    """Raise the refusal of a call again, unless the event's record explains it.
+
+    Where something else has overwritten the record, every script that touches it is refused.
+    """
+    (answer,) = await state.commands.run([protocol.read_body(state.keys, event_id)], partial=True)
+    if not is_refusal(answer):
+        raise error

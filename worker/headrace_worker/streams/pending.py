@@ -1,0 +1,60 @@
+"""The entries that are pending under this worker's name, and whether the worker may not have seen some of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from headrace_worker import protocol
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol.delivery import Entry, Stream
+
+
+class Pending:
+    """What one loop knows of the entries that are pending under the worker's name.
+
+    Some may be unseen after a failed call, as its reply may have delivered entries and was lost; and after each new
+    connection, as the server may have been restarted with older data.
+    """
+
+    def __init__(self, state: WorkerState) -> None:
+        self._state = state
+        self._is_doubted = False
+        self._looked_at_connection = 0
+
+    def doubt(self) -> None:
+        """Note that a call has failed."""
+        self._is_doubted = True
+
+    @property
+    def is_doubted(self) -> bool:
+        """A call has failed since the last look."""
+        return self._is_doubted
+
+    @property
+    def may_be_unseen(self) -> bool:
+        """A call has failed, or a connection was made, since the last look."""
+        return self._is_doubted or self._looked_at_connection != self._state.connections
+
+    async def look(self, streams: Sequence[Stream]) -> AsyncIterator[tuple[Stream, list[Entry]]]:
+        """Yield what is pending in these streams, page by page; the doubt ends with the last page.
+
+        It lasts if the worker takes a new name meanwhile.
+        """
+        self._looked_at_connection = self._state.connections  # before: one that is made by the look counts as new
+        name = self._state.name
+        for stream in streams:
+            async for page in pending_entries(self._state, stream, name):
+                yield stream, page
+        self._is_doubted = name != self._state.name
+
+
+async def pending_entries(state: WorkerState, stream: Stream, name: str) -> AsyncIterator[list[Entry]]:
+    """Yield the entries of a stream that are pending under a name of this worker, page by page."""
+    after = "0"
+    while True:
+        call = protocol.read_own(stream.group, name, stream.key, after, protocol.MAX_READ)
+        (page,) = await state.commands.run([call])
+        if not page:
+            return
+        yield page
+        after = page[-1][0].decode()

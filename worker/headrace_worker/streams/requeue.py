@@ -1,0 +1,62 @@
+"""Moves pending entries back to their streams, where the server delivers them anew."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from headrace import HeadraceError
+from headrace.calls.commands import Call
+from headrace_worker import protocol
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import BadEntry, HeldEntry
+from headrace_worker.protocol.delivery import Stream
+from headrace_worker.streams.dead_letters import dead_letter
+from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
+
+log = get_logger("headrace.worker")
+
+
+async def requeue(
+    state: WorkerState, stream: Stream, held: Sequence[HeldEntry], ask: Callable[[Sequence[HeldEntry]], Call[int]]
+) -> int:
+    """Move entries back to their stream; dead-letter one whose record is not Headrace's.
+
+    Args:
+        ask: makes the call that moves entries.
+
+    Returns:
+        How many entries were moved; or the first answer below 0, with which the script refuses to move any.
+    """
+
+    async def set_aside(culprit: HeldEntry, error: HeadraceError) -> None:
+        bad = _bad_entry(culprit, error, state.keys.event_prefix)
+        await require_foreign_record(state, bad.event_id, error)
+        await dead_letter(state, stream, bad, log, "entry can't be put back and is set aside in dead")
+
+    moved, left = 0, deque([held])
+    answer: int | HeadraceError
+    while left:
+        part = left.popleft()
+        (answer,) = await state.commands.run([ask(part)], partial=True)
+        if is_refusal(answer):
+            left.extendleft(reversed(await isolate(part, answer, set_aside)))
+        elif isinstance(answer, HeadraceError):
+            raise answer
+        elif answer < 0:
+            return answer
+        else:
+            moved += answer
+    return moved
+
+
+async def release(state: WorkerState, stream: Stream, held: Sequence[HeldEntry]) -> None:
+    """Move this worker's own entries back to their stream, with nothing counted."""
+    moved = await requeue(state, stream, held, lambda part: protocol.release(stream, part))
+    state.observer.released(stream, moved)
+
+
+def _bad_entry(held: HeldEntry, error: HeadraceError, record_prefix: str) -> BadEntry:
+    event_id, job_id = held.record.removeprefix(record_prefix), held.job.partition("/")[2]
+    return BadEntry(held.entry, "unreadable", str(error), event_id, job_id, held.ordering_key)

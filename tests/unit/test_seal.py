@@ -137,6 +137,24 @@ def test_what_is_only_marked_as_sealed_is_damaged(value: Any) -> None:
         contents(body)
 
 
+@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\xc0\xc0", b"\x92\x01", b"\x91" * 700 + b"\xc0"])
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("part", ["payload", "context"])
+def test_an_unreadable_part_is_not_sealed(raw: bytes, before: int, part: str) -> None:
+    """The codec gets only what workers can read: the error names the part, of the first event and of a later one."""
+    events = [Event("n", 1, 2)] * before + [Event("n", **{part: msgspec.Raw(raw)})]
+    with pytest.raises(InvalidEvent, match=rf"^events\[{before}\]\.{part}: "):
+        prepare(events, SendOptions(), now=lambda: NOW, seal=SEAL)
+
+
+def test_a_sealed_event_with_an_ordering_key_has_the_format_of_sealed_ones() -> None:
+    """Both formats are refused by releases that know neither; the record has the ordering key."""
+    (plain,) = prepare([Event("n", 1)], SendOptions(ordering_key="k"), now=lambda: NOW)
+    (sealed,) = prepare([Event("n", 1)], SendOptions(ordering_key="k"), now=lambda: NOW, seal=SEAL)
+    assert formats.decode_event(plain.body).v == formats.ORDERED_FORMAT
+    assert formats.decode_event(sealed.body).v == formats.SEALED_FORMAT
+
+
 def test_a_codec_that_fails_stops_the_send() -> None:
     """Nothing of a call is sent whose payload the codec does not take; the error says what it raised."""
     with pytest.raises(InvalidEvent, match="payload: was not encoded by the codec: WrongKey"):

@@ -21,7 +21,7 @@ import msgspec
 from headrace.errors import SealedEvent, UndecodableEvent
 from headrace.formats.seal import NO_CODEC, Seal, Sealed
 from headrace.model.event import DEFAULT_SOURCE, RunError, RunStatus
-from headrace.model.values import check_depth
+from headrace.model.values import check_depth, may_be_deep
 from headrace.model.values import encoder as _encoder
 
 FORMAT: Final = 1
@@ -87,6 +87,7 @@ class _Outline(msgspec.Struct, gc=False):
 _event_decoder = msgspec.msgpack.Decoder(StoredEvent)
 _outlines_decoder = msgspec.msgpack.Decoder(list[_Outline])
 _any_decoder = msgspec.msgpack.Decoder()
+_raw_decoder = msgspec.msgpack.Decoder(msgspec.Raw)
 _outcome_decoder = msgspec.msgpack.Decoder(tuple[RunError | None, Any])
 _OUTPUT_AT: Final = len(msgspec.msgpack.encode((None, None))) - 1
 """Where the output begins in an outcome without an error."""
@@ -111,15 +112,37 @@ def from_millis(millis: int) -> datetime:
 
 
 def encode_event(name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None) -> bytes:
-    """Returns an event as it travels; raises whatever a value that can't be carried does."""
+    """Return a plain event as it is stored; raise whatever a value that can't be carried raises."""
     return _encoder.encode(_Outgoing(FORMAT, name, source, timestamp_us, payload, context, account))
 
 
-def check_event(body: bytes, *, whole: bool) -> None:
-    """Raises where an encoded event has what some worker could not read: by its depth, or as it was encoded before.
+def encode_ordered_event(
+    name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None
+) -> bytes:
+    """Return a plain event with an ordering key as it is stored; raise as `encode_event` does."""
+    return _encoder.encode(_Outgoing(ORDERED_FORMAT, name, source, timestamp_us, payload, context, account))
+
+
+def encode_part(value: Any, *, whole: bool) -> msgspec.Raw:
+    """Return a payload or a context as msgpack; raise where some worker could not read it.
 
     Args:
-        whole: every value is decoded, which takes longer than it took to encode them; otherwise they are passed over.
+        whole: decode every value of the result; otherwise pass over them, which is quicker.
+    """
+    if value is None:
+        return NIL
+    encoded = _encoder.encode(value)
+    (_any_decoder if whole else _raw_decoder).decode(encoded)
+    if whole or may_be_deep(encoded):
+        check_depth(encoded)
+    return msgspec.Raw(encoded)
+
+
+def check_event(body: bytes, *, whole: bool) -> None:
+    """Raise where an encoded event has what some worker could not read: by its depth, or as it was encoded before.
+
+    Args:
+        whole: decode every value, which takes longer than it took to encode them; otherwise pass over them.
     """
     event = _event_decoder.decode(body)
     for raw in (event.p, event.c):
@@ -129,9 +152,9 @@ def check_event(body: bytes, *, whole: bool) -> None:
 
 
 def are_whole(bodies: Sequence[bytes]) -> bool:
-    """Returns whether each encoded event is one whole value, as it is not where a Raw in it was none.
+    """Return whether each encoded event is one whole value; a broken Raw in an event makes it none.
 
-    All are passed over at once, in a fraction of the time that it took to encode them.
+    The decoder passes over all of them at once, in a fraction of the time that it took to encode them.
     """
     try:
         _outlines_decoder.decode(b"".join((b"\xdd", len(bodies).to_bytes(4, "big"), *bodies)))
@@ -143,11 +166,6 @@ def are_whole(bodies: Sequence[bytes]) -> bool:
 def identity_length(name: str, source: str) -> int:
     """Returns how many bytes at the start of an encoded event hold its format, name and source."""
     return len(_encoder.encode(_Outgoing(FORMAT, name, source, 0))) - len(b"\xa1t\x00")
-
-
-def mark_ordered(body: bytes) -> bytes:
-    """Returns a plain encoded event as one with an ordering key: it differs in its format, the fourth byte."""
-    return body[:3] + bytes((ORDERED_FORMAT,)) + body[4:]
 
 
 def encode_value(value: Any) -> bytes:
@@ -178,9 +196,8 @@ def decode_value(raw: msgspec.Raw | bytes) -> Any:
         raise UndecodableEvent(f"damaged msgpack: {exc}") from exc
 
 
-def seal_event(body: bytes, event_id: str, seal: Seal) -> bytes:
-    """Returns an encoded event with payload and context sealed; raises whatever the codec does."""
-    event = decode_event(body)
+def seal_event(event: StoredEvent, event_id: str, seal: Seal) -> bytes:
+    """Return an event as it is stored, with payload and context sealed; raise whatever the codec raises."""
     payload = _seal_part("payload", event.p, event_id, event, seal)
     context = _seal_part("context", event.c, event_id, event, seal)
     return _encoder.encode(_Outgoing(SEALED_FORMAT, event.n, event.s, event.t, payload, context, event.a))

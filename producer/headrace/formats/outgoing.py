@@ -192,36 +192,27 @@ def _check_head(event: Event, index: int | None) -> _Head:
     return _Head(name, source, identity, identity + MAX_DEPTH)
 
 
-def _marked(body: bytes, event_id: str, seal: Seal | None, index: int | None) -> bytes:
-    """Returns an encoded event sealed or, without a seal, as one with an ordering key."""
-    if seal is None:
-        return codec.mark_ordered(body)
-    try:
-        return codec.seal_event(body, event_id, seal)
-    except Exception as exc:
-        raise InvalidEvent("payload", f"was not encoded by the codec: {type(exc).__name__}: {exc}", index) from exc
+class _Encoder:
+    """Encodes the events of a call, each once and in its final format, and makes sure that workers can read them.
 
-
-class _Bodies:
-    """Encodes the events of a call, and sees to it that workers can read them.
-
-    The first of each name and source is decoded as a worker would, and tells of those like it. Each is looked through
-    for what is too deep, and all together for what is not whole.
+    The first event of each name and source is decoded as a worker would decode it, and stands for those like it. Each
+    event is looked through for what is too deep, and all of a call together for what is not whole.
     """
 
-    def __init__(self, account: str | None) -> None:
+    def __init__(self, account: str | None, *, is_ordered: bool) -> None:
         self._account = account
+        self._encode = codec.encode_ordered_event if is_ordered else codec.encode_event
         self._heads: dict[tuple[str, str], _Head] = {}
         self._head: _Head | None = None
         self._unread: list[bytes] = []
 
-    def encode(self, event: Event, micros: int, index: int | None) -> tuple[_Head, bytes]:
-        """Returns an event as it travels, and its head; raises InvalidEvent."""
+    def encode(self, event: Event, event_id: str, micros: int, index: int | None) -> tuple[_Head, bytes]:  # noqa: ARG002 - a seal needs the id
+        """Return the head of an event, and the event as it is stored; raise InvalidEvent."""
         head, is_first = self._head, False
         if head is None or event.name is not head.name or event.source is not head.source:  # most are as the one before
             head, is_first = self._head_of(event, index)
         try:
-            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, self._account)
+            body = self._encode(head.name, head.source, micros, event.payload, event.context, self._account)
             if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
                 codec.check_event(body, whole=is_first)
             else:
@@ -231,7 +222,7 @@ class _Bodies:
         return head, body
 
     def _head_of(self, event: Event, index: int | None) -> tuple[_Head, bool]:
-        """Returns the head of an event, checked, and whether it is the first of it."""
+        """Return the head of an event, checked, and whether the event is the first with this head."""
         try:
             head, is_first = self._heads[event.name, event.source], False
         except (KeyError, TypeError):  # not seen yet, or no texts
@@ -241,12 +232,34 @@ class _Bodies:
         return head, is_first
 
     def check(self, events: Iterable[Outgoing], *, numbered: bool) -> None:
-        """Raises InvalidEvent for the first of the events that were encoded here and is not whole."""
+        """Raise InvalidEvent for the first of the encoded events that is not whole."""
         if not self._unread or codec.are_whole(self._unread):
             return
         for place, each in enumerate(events):
             if not (is_carried(each.event.payload) and is_carried(each.event.context)):
                 raise _uncarried(each.event, place if numbered else None)
+
+
+class _SealingEncoder(_Encoder):
+    """Encodes the events of a call with payload and context sealed; each part is checked before the seal gets it."""
+
+    def __init__(self, account: str | None, seal: Seal) -> None:
+        super().__init__(account, is_ordered=False)
+        self._seal = seal
+
+    def encode(self, event: Event, event_id: str, micros: int, index: int | None) -> tuple[_Head, bytes]:
+        """See `_Encoder.encode`."""
+        head, is_first = self._head_of(event, index)
+        try:
+            payload = codec.encode_part(event.payload, whole=is_first)
+            context = codec.encode_part(event.context, whole=is_first)
+        except Exception as exc:  # what is given may have code of its own
+            raise _uncarried(event, index) from exc
+        plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, self._account)
+        try:
+            return head, codec.seal_event(plain, event_id, self._seal)
+        except Exception as exc:
+            raise InvalidEvent("payload", f"was not encoded by the codec: {type(exc).__name__}: {exc}", index) from exc
 
 
 def prepare(  # noqa: PLR0913 - by which rules
@@ -275,19 +288,20 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    bodies = _Bodies(account)
+    encoder = _SealingEncoder(account, seal) if seal else _Encoder(account, is_ordered=bool(ordering_key))
+    encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):
         index = place if numbered else None
         event = item if type(item) is Event else as_event(item, index)
         stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
-        head, body = bodies.encode(event, moment_us if stamp is moment else codec.to_micros(stamp), index)
-        event_id = next(new_ids) if event.id is None else _check_text("id", event.id, index)
-        if seal is not None or ordering_key:
-            body = _marked(body, event_id, seal, index)
+        if event.id is None:
+            event_id, kind = next(new_ids), "c"
+        else:
+            event_id, kind = _check_text("id", event.id, index), id_kind
+        head, body = encode(event, event_id, moment_us if stamp is moment else codec.to_micros(stamp), index)
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
-        kind = "c" if event.id is None else id_kind
         prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp, ordering_key))
-    bodies.check(prepared, numbered=numbered)
+    encoder.check(prepared, numbered=numbered)
     return prepared

@@ -142,7 +142,7 @@ def test_what_is_only_marked_as_sealed_is_damaged(value: Any) -> None:
 @pytest.mark.parametrize("part", ["payload", "context"])
 def test_an_unreadable_part_is_not_sealed(raw: bytes, before: int, part: str) -> None:
     """The codec gets only what workers can read: the error names the part, of the first event and of a later one."""
-    events = [Event("n", 1, 2)] * before + [Event("n", **{part: msgspec.Raw(raw)})]
+    events: list[Any] = [Event("n", 1, 2)] * before + [{"name": "n", part: msgspec.Raw(raw)}]
     with pytest.raises(InvalidEvent, match=rf"^events\[{before}\]\.{part}: "):
         prepare(events, SendOptions(), now=lambda: NOW, seal=SEAL)
 

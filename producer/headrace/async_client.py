@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from headrace.base import Settings
+from headrace.base import BaseClient
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.errors import HeadraceError, WaitTimeout
 from headrace.formats.outgoing import SendOptions
@@ -21,7 +21,7 @@ from headrace.plans.operations import Plan
 T = TypeVar("T")
 
 
-class AsyncClient(Settings):
+class AsyncClient(BaseClient):
     """The same operations as `Client`, awaited; for the tasks of one event loop."""
 
     _transport: AnyAsyncTransport

@@ -1,23 +1,20 @@
-"""What both clients are made of: what is given or stands in the environment, and what neither calls nor awaits."""
+"""What the two faces of the client have in common: settings, the plan of a send, and when a failed call is repeated."""
 
 from __future__ import annotations
 
 import os
-import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.calls.commands import Retention
-from headrace.errors import OUTAGE, ConfigurationError, InvalidEvent
+from headrace.config import check_count, check_retention, resolve, resolve_url
+from headrace.errors import OUTAGE, InvalidEvent
 from headrace.formats import outgoing
-from headrace.formats.keys import check_name
 from headrace.formats.outgoing import Replicas, SendOptions
-from headrace.formats.partitions import Partitions, check_partitions
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import Event, SentEvent
+from headrace.model.retention import Retention
 from headrace.plans import operations
 from headrace.plans.operations import Plan
 from headrace.transport.backoff import Backoff
@@ -25,54 +22,7 @@ from headrace.transport.faults import translate
 from headrace.transport.urls import read_url
 
 
-def resolve_url(url: str | None) -> str:
-    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set, or what is wrong."""
-    if url is not None and url != "":
-        read_url(url)
-        return url
-    found = os.environ.get("HEADRACE_URL", "").strip()
-    if not found:
-        raise ConfigurationError(
-            "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
-            "for one on this machine, `headrace dev` starts its own and prints its URL"
-        )
-    with _named("HEADRACE_URL"):
-        read_url(found)
-    return found
-
-
-def resolve_namespace(namespace: str | None) -> str:
-    """Returns the namespace given, or HEADRACE_NAMESPACE, or `default`."""
-    if namespace is not None and namespace != "":
-        return check_name("namespace", namespace)
-    with _named("HEADRACE_NAMESPACE"):
-        return check_name("namespace", os.environ.get("HEADRACE_NAMESPACE", "") or "default")
-
-
-def resolve_partitions(partitions: int | None) -> int:
-    """Returns the number given, or HEADRACE_PARTITIONS, or 1; raises ConfigurationError for what is no number."""
-    if partitions is not None:
-        return check_partitions(partitions)
-    found = os.environ.get("HEADRACE_PARTITIONS", "").strip() or "1"
-    with _named("HEADRACE_PARTITIONS"):
-        return check_partitions(int(found) if re.fullmatch("[0-9]{1,9}", found) else found)
-
-
-@contextmanager
-def _named(variable: str) -> Iterator[None]:
-    """Say of what is wrong with a setting that it stands in a variable of the environment."""
-    try:
-        yield
-    except ConfigurationError as exc:
-        raise ConfigurationError(f"{variable} in the environment: {exc}") from None
-
-
-def resolve(namespace: str | None, partitions: int | None) -> Partitions:
-    """Returns the partitions of the namespace that the arguments or the environment name."""
-    return Partitions(resolve_namespace(namespace), resolve_partitions(partitions))
-
-
-class Settings:
+class BaseClient:
     """What both clients are made of: where to, and by which rules."""
 
     _reread_s = 5.0
@@ -107,10 +57,10 @@ class Settings:
         """
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)
-        self._retention = _check_retention(retention)
-        self._max_event_bytes = _check_count("max_event_bytes", max_event_bytes)
+        self._retention = check_retention(retention)
+        self._max_event_bytes = check_count("max_event_bytes", max_event_bytes)
         self._seal = Seal.of(codec, self.partitions.namespace)
-        self._attempts = _check_count("attempts", attempts)
+        self._attempts = check_count("attempts", attempts)
         self._is_checked = False
         self._transport = self._open_transport()
 
@@ -149,18 +99,6 @@ class Settings:
         if failures >= self._attempts or not isinstance(error, OUTAGE):
             raise error from exc
         return Backoff(self._attempts).delay_s(failures)
-
-
-def _check_retention(retention: object) -> Retention:
-    if isinstance(retention, Retention):
-        return retention
-    raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
-
-
-def _check_count(name: str, count: object) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigurationError(f"{name} must be a whole number from 1 on, not {count!r}")
-    return count
 
 
 def _new_token() -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from headrace.base import Settings
+from headrace.base import BaseClient
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import HeadraceError, WaitTimeout
 from headrace.formats.outgoing import SendOptions
@@ -23,7 +23,7 @@ from headrace.plans.operations import Plan
 T = TypeVar("T")
 
 
-class Client(Settings):
+class Client(BaseClient):
     """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork."""
 
     _transport: AnyTransport

@@ -9,7 +9,8 @@ import pytest
 
 from headrace import ServerNotReady
 from headrace.calls import commands
-from headrace.calls.commands import Call, Retention
+from headrace.calls.commands import Call
+from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.protocol import Movement, Renewed, Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run

@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from headrace.errors import (
-    ConfigurationError,
     DamagedRecord,
     EventConflict,
     EventNotFound,
@@ -26,6 +25,7 @@ from headrace.formats.keys import Keys
 from headrace.formats.outgoing import Outgoing, Replicas
 from headrace.formats.seal import Seal
 from headrace.model.event import DamagedEntry, EventRecord, RunRecord, SentEvent
+from headrace.model.retention import Retention
 from headrace.scripts import Script, load
 
 T = TypeVar("T")
@@ -35,7 +35,6 @@ RECENT_ENTRIES = 10_000
 """How many entries, about, the listings of events and of runs keep."""
 MAX_BATCH_EVENTS = 500
 MAX_BATCH_BYTES = 4_194_304
-_MAX_RETENTION_S = 100 * 366 * 86_400
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):
@@ -44,39 +43,6 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
     args: tuple[Argument, ...]
     read: Callable[[Any], T]
     script: Script | None = None
-
-
-class Retention(msgspec.Struct, frozen=True):
-    """How long a record is kept once nothing of it is open.
-
-    Attributes:
-        success_s: seconds after all runs succeeded, or none matched; 0 drops the contents at once.
-        failure_s: seconds after a run failed, and how long dead letters stay.
-        dedupe_client_s: seconds for which an id that the client made is remembered at least.
-        dedupe_sender_s: seconds for which an id that the sender gave is remembered at least.
-    """
-
-    success_s: float = 3_600
-    failure_s: float = 7 * 86_400
-    dedupe_client_s: float = 900
-    dedupe_sender_s: float = 86_400
-
-    def __post_init__(self) -> None:
-        """Refuses, with ConfigurationError, what is no number of seconds."""
-        for name, value in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
-            if not isinstance(value, int | float) or not 0 <= value <= _MAX_RETENTION_S:
-                raise ConfigurationError(f"retention: {name} must be 0 to 100 years of seconds, not {value!r}")
-
-    def millis(self) -> tuple[int, int, int, int, int]:
-        """The policy as the scripts read it; derived ids are remembered as long as failures are kept."""
-        failure = round(self.failure_s * 1000)
-        return (
-            round(self.success_s * 1000),
-            failure,
-            round(self.dedupe_client_s * 1000),
-            round(self.dedupe_sender_s * 1000),
-            failure,
-        )
 
 
 def script_call(name: str, keys: Sequence[str], argv: Sequence[Argument], read: Callable[[Any], T]) -> Call[T]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from headrace.calls import commands
-from headrace.calls.commands import Call, FoundRun, Retention
+from headrace.calls.commands import Call, FoundRun
 from headrace.calls.listing import read_dead_entry
 from headrace.errors import (
     DamagedRecord,
@@ -35,6 +35,7 @@ from headrace.formats.seal import Seal
 from headrace.model.event import FAILED_STATUSES, DeadEntry, EventRecord, RunRecord, RunStatus, SentEvent
 from headrace.model.ids import split_run_id
 from headrace.model.moments import seconds_of
+from headrace.model.retention import Retention
 from headrace.plans.listing import Plan, list_dead, list_runs, named, read_place
 
 __all__ = [

@@ -22,7 +22,8 @@ from headrace import (
     ServerError,
     UnsupportedServer,
 )
-from headrace.calls.commands import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, FoundRun, batches
+from headrace.calls.records import FoundRun
+from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
 from headrace.formats import outgoing, records
 from headrace.formats.partitions import Partitions
 from headrace.plans import operations

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Call, as_text
+from headrace.calls.call import Call, as_text
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.formats.seal import Seal, Sealed

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Call, as_text
+from headrace.calls.call import Call, as_text
 from headrace.cluster.slots import ANY, slots_of
 from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
 from headrace.transport.backoff import Backoff

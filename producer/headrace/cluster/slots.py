@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.crc import key_slot
 
-from headrace.calls.commands import Argument, Call
+from headrace.calls.call import Argument, Call
 
 ANY = -1
 """The slot of calls that any node can answer."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.cluster.map import Answers, Batch, Cluster, Step, carry
 from headrace.cluster.slots import slot_of
 from headrace.errors import HeadraceError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.calls import commands
+from headrace.calls import checking
 from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, OutOfMemory, PermissionMissing, UnsupportedServer
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
@@ -22,8 +22,8 @@ def check_server(partitions: Partitions) -> Plan[bool]:
     who may not ask is not refused for it.
     """
     info, *counts = yield [
-        commands.server_info(),
-        *(commands.divide(keys, len(partitions)) for keys in _asked(partitions)),
+        checking.server_info(),
+        *(checking.divide(keys, len(partitions)) for keys in _asked(partitions)),
     ]
     known = [count for count in counts if not isinstance(count, OUTAGE)]
     if not known:

@@ -13,8 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from headrace.calls import commands
-from headrace.calls.commands import Call
+from headrace.calls import records
+from headrace.calls.call import Call
 from headrace.calls.listing import IndexEntry, read_dead, read_index
 from headrace.errors import HeadraceError, InvalidArgument, ServerError
 from headrace.formats.codec import STATUS_LETTER
@@ -169,7 +169,7 @@ def list_runs(
         indexed = [event for place, entry in entries for event in _events_of(place, entry, job, status)][skip:]
         for first in range(0, len(indexed), _PAGE_READS):
             chunk = indexed[first : first + _PAGE_READS]
-            answers = yield [commands.read_runs(partitions.all[event.partition], event.id, seal) for event in chunk]
+            answers = yield [records.read_runs(partitions.all[event.partition], event.id, seal) for event in chunk]
             for event, runs in zip(chunk, answers, strict=True):
                 listed.add(event.id, runs)
                 if listed.count >= limit:

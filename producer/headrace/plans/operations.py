@@ -12,9 +12,10 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from headrace.calls import commands
-from headrace.calls.commands import Call, FoundRun
+from headrace.calls import canceling, records, rerunning, sending
+from headrace.calls.call import Call
 from headrace.calls.listing import read_dead_entry
+from headrace.calls.records import FoundRun
 from headrace.errors import (
     DamagedRecord,
     DeadEntryNotFound,
@@ -91,11 +92,11 @@ def _send_to(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None, replicas: Replicas | None
 ) -> Plan[list[SentEvent | HeadraceError]]:
     """What became of each event; behind them the error of the look at the replicas, if it has one."""
-    batches = commands.batches(events)
-    asked: list[Call[Any]] = [commands.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
+    batches = sending.batches(events)
+    asked: list[Call[Any]] = [sending.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
     if replicas is None:
         return _results_of(batches, (yield asked))
-    *answers, count = yield [*asked, commands.wait_replicas(replicas)]
+    *answers, count = yield [*asked, sending.wait_replicas(replicas)]
     results = _results_of(batches, answers)
     if isinstance(count, HeadraceError):
         return [*results, count]
@@ -146,11 +147,11 @@ def find(partitions: Partitions, event_id: str) -> Plan[Keys]:
     home = partitions.of(_text("id", event_id))
     if len(partitions) == 1:
         return home
-    (is_home,) = yield [commands.is_known(home, event_id)]
+    (is_home,) = yield [records.is_known(home, event_id)]
     if is_home:
         return home
     others = partitions.but(home)
-    known = yield [commands.is_known(keys, event_id) for keys in others]
+    known = yield [records.is_known(keys, event_id) for keys in others]
     return next((keys for keys, is_there in zip(others, known, strict=True) if is_there), home)
 
 
@@ -163,7 +164,7 @@ def get_event(partitions: Partitions, event_id: str, seal: Seal | None = None) -
 
 
 def _read_record(partitions: Partitions, event_id: str, seal: Seal | None) -> Plan[EventRecord | None]:
-    _, found = yield from _look_for(partitions, event_id, lambda keys: commands.read_record(keys, event_id, seal))
+    _, found = yield from _look_for(partitions, event_id, lambda keys: records.read_record(keys, event_id, seal))
     return found
 
 
@@ -205,7 +206,7 @@ def _find_run(partitions: Partitions, run: str, seal: Seal | None) -> Plan[tuple
     if parts is None:
         raise RunNotFound(run)
     event_id, job = parts
-    keys, found = yield from _look_for(partitions, event_id, lambda keys: commands.read_run(keys, event_id, job, seal))
+    keys, found = yield from _look_for(partitions, event_id, lambda keys: records.read_run(keys, event_id, job, seal))
     if found is None:
         raise RunNotFound(run)
     return keys, found
@@ -218,8 +219,8 @@ def cancel_event(
     keys = yield from find(partitions, event_id)
     before: EventRecord | None
     after: EventRecord | None
-    look = commands.read_record(keys, event_id, seal)
-    answers = yield [look, commands.cancel(keys, event_id, retention), look]
+    look = records.read_record(keys, event_id, seal)
+    answers = yield [look, canceling.cancel(keys, event_id, retention), look]
     before, canceled_at, after = (_readable(keys, event_id, answer) for answer in answers)
     if after is not None:
         return after
@@ -231,7 +232,7 @@ def cancel_event(
 
 def watch(keys: Keys, event_id: str, seal: Seal | None = None) -> Plan[EventRecord]:
     """The settling of the event will be published, and this is its record now."""
-    _, record = yield [commands.watch(keys, _text("id", event_id)), commands.read_record(keys, event_id, seal)]
+    _, record = yield [records.watch(keys, _text("id", event_id)), records.read_record(keys, event_id, seal)]
     if record is None:
         raise EventNotFound(event_id)
     found: EventRecord = _readable(keys, event_id, record)
@@ -257,8 +258,8 @@ def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Pla
     if not is_open and known.status not in FAILED_STATUSES:
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
-    again = commands.rerun(keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms)
-    answers = yield [again, commands.read_run(keys, known.event_id, known.job, seal)]
+    again = rerunning.rerun(keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms)
+    answers = yield [again, records.read_run(keys, known.event_id, known.job, seal)]
     (answer, _), following = (_readable(keys, known.event_id, each) for each in answers)
     if answer == "missing":
         raise RunNotFound(run)

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.errors import OUTAGE, CallError, ServerNotReady
 from headrace.transport.backoff import Backoff
 from headrace.transport.faults import translate

@@ -7,7 +7,7 @@ from typing import Any
 
 from hiredis import pack_command
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.errors import CallError, HeadraceError, ServerNotReady
 from headrace.transport.faults import ScriptMissing
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from headrace import HeadraceError, OutOfMemory, ServerError, ServerNotReady
-from headrace.calls.commands import MAX_BATCH_BYTES
+from headrace.calls.sending import MAX_BATCH_BYTES
 from headrace.formats.codec import INLINE_BYTES
 from headrace_worker import protocol
 from headrace_worker.app.routes import Routes, RoutesTooNew

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.connect import open_transport
 from headrace.formats.partitions import Partitions
 from headrace_worker import protocol

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.calls.commands import Argument
+from headrace.calls.call import Argument
 from headrace.formats.keys import Keys
 from headrace.model.retention import Retention
 

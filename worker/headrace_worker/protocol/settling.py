@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace import RunError
-from headrace.calls.commands import RECENT_ENTRIES, Argument, Call, script_call
+from headrace.calls.call import Argument, Call, script_call
+from headrace.calls.sending import RECENT_ENTRIES
 from headrace.formats.codec import encode_outcome
 from headrace.formats.keys import Keys
 from headrace.model.ids import run_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace_worker import protocol
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState

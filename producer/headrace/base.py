@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.config import check_count, check_retention, resolve, resolve_url
+from headrace.config import check_positive, check_retention, resolve, resolve_url
 from headrace.errors import OUTAGE, InvalidEvent
 from headrace.formats import outgoing
 from headrace.formats.outgoing import Replicas, SendOptions
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import Event, SentEvent
 from headrace.model.retention import Retention
-from headrace.plans import operations
-from headrace.plans.operations import Plan
+from headrace.plans import send
+from headrace.plans.plan import Plan
 from headrace.transport.backoff import Backoff
 from headrace.transport.faults import translate
 from headrace.transport.urls import read_url
@@ -58,9 +58,9 @@ class BaseClient:
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)
         self._retention = check_retention(retention)
-        self._max_event_bytes = check_count("max_event_bytes", max_event_bytes)
+        self._max_event_bytes = check_positive("max_event_bytes", max_event_bytes)
         self._seal = Seal.of(codec, self.partitions.namespace)
-        self._attempts = check_count("attempts", attempts)
+        self._attempts = check_positive("attempts", attempts)
         self._is_checked = False
         self._transport = self._open_transport()
 
@@ -84,7 +84,7 @@ class BaseClient:
         replicas = outgoing.replicas(options)
         if replicas is not None:
             self._check_replies_take_less(replicas)
-        return operations.send(self.partitions, prepared, _new_token(), self._seal, replicas)
+        return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 
     def _check_replies_take_less(self, replicas: Replicas) -> None:
         """Refuse a wait for replicas that would be taken for a line that was cut."""

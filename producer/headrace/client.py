@@ -1,4 +1,4 @@
-"""The producer's face for threads: runs the plans of `operations`, and waits for each call.
+"""The producer's face for threads: runs the plans, and waits for each call.
 
 `async_client` has the same methods, awaited; a test holds the two equal.
 """
@@ -16,9 +16,9 @@ from headrace.connect import AnyTransport, open_transport
 from headrace.errors import HeadraceError, WaitTimeout
 from headrace.formats.outgoing import SendOptions
 from headrace.model.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
-from headrace.plans import operations
+from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server
-from headrace.plans.operations import Plan
+from headrace.plans.plan import Plan
 
 T = TypeVar("T")
 
@@ -86,11 +86,11 @@ class Client(BaseClient):
 
     def get_event(self, event_id: str) -> EventRecord:
         """Returns what is remembered of the event and of its runs; raises EventNotFound, DamagedRecord."""
-        return self._run(operations.get_event(self.partitions, event_id, self._seal), partial=True)
+        return self._run(read.get_event(self.partitions, event_id, self._seal), partial=True)
 
     def get_run(self, run_id: str) -> RunRecord:
         """Returns what is remembered of the run; raises RunNotFound, DamagedRecord."""
-        return self._run(operations.get_run(self.partitions, run_id, self._seal), partial=True)
+        return self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
 
     def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
@@ -103,16 +103,14 @@ class Client(BaseClient):
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
         """
-        return self._run(
-            operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True
-        )
+        return self._run(runs.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True)
 
     def cancel_event(self, event_id: str) -> EventRecord:
         """A delayed event is canceled and no job will see it; the record's `status` says whether it is.
 
         An event that was delivered before stays delivered. Raises EventNotFound.
         """
-        return self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True)
+        return self._run(cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True)
 
     def retry_run(self, run_id: str) -> RunRecord:
         """A run that ended without success is queued again from attempt 1, and its dead letter is gone.
@@ -123,15 +121,15 @@ class Client(BaseClient):
             RunNotFound: no such run is known.
             RunNotRetryable: it has not ended without success and is not lost, or its payload is not kept any more.
         """
-        return self._run(operations.retry_run(self.partitions, run_id, self._seal), partial=True)
+        return self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
 
     def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """Returns a page of dead letters, newest first."""
-        return self._run(operations.list_dead(self.partitions, cursor, limit, self._seal))
+        return self._run(dead_letters.list_dead(self.partitions, cursor, limit, self._seal))
 
     def get_dead(self, entry_id: str) -> DeadEntry:
         """Returns one dead letter; raises DeadEntryNotFound."""
-        return self._run(operations.get_dead(self.partitions, entry_id, self._seal))
+        return self._run(dead_letters.get_dead(self.partitions, entry_id, self._seal))
 
     def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """Returns the event's record once every run of it has ended, or it was canceled.
@@ -140,13 +138,13 @@ class Client(BaseClient):
             WaitTimeout: that is not so after `timeout` seconds; nothing is stopped by it.
             EventNotFound: no such event is known.
         """
-        timeout_s, failures = operations.seconds(timeout), 0
+        timeout_s, failures = wait.seconds(timeout), 0
         deadline = time.monotonic() + timeout_s
-        keys = self._run(operations.find(self.partitions, event_id))
+        keys = self._run(read.find_partition(self.partitions, event_id))
         listener = self._transport.listener(keys.events)
         try:
             while True:
-                record = self._run(operations.watch(keys, event_id, self._seal), partial=True)
+                record = self._run(wait.watch(keys, event_id, self._seal), partial=True)
                 left = deadline - time.monotonic()
                 if record.is_settled:
                     return record

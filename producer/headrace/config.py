@@ -68,7 +68,7 @@ def check_retention(retention: object) -> Retention:
     raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
 
 
-def check_count(name: str, count: object) -> int:
+def check_positive(name: str, count: object) -> int:
     """Return the number that a setting is, or raise ConfigurationError that says its rule."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ConfigurationError(f"{name} must be a whole number from 1 on, not {count!r}")

@@ -15,7 +15,7 @@ from bench.side import PAYLOAD
 from headrace import Client, Event
 from headrace.calls import sending
 from headrace.calls.call import Argument, Call
-from headrace.formats.outgoing import SendOptions, prepare
+from headrace.plans.prepare import SendOptions, prepare
 from headrace.scripts import Script
 from headrace.transport.single import Transport
 

@@ -12,11 +12,11 @@ from typing import Any, Self, TypeVar
 from headrace.base import BaseClient
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.errors import HeadraceError, WaitTimeout
-from headrace.formats.outgoing import SendOptions
 from headrace.model.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
+from headrace.plans.prepare import SendOptions
 
 T = TypeVar("T")
 

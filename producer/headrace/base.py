@@ -10,23 +10,22 @@ from typing import Any
 
 from headrace.config import check_positive, check_retention, resolve, resolve_url
 from headrace.errors import OUTAGE, InvalidEvent
-from headrace.formats import outgoing
-from headrace.formats.outgoing import Replicas, SendOptions
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import Event, SentEvent
 from headrace.model.retention import Retention
 from headrace.plans import send
 from headrace.plans.plan import Plan
+from headrace.plans.prepare import MAX_EVENT_BYTES, Replicas, SendOptions, prepare, replicas_of
 from headrace.transport.backoff import Backoff
 from headrace.transport.faults import translate
 from headrace.transport.urls import read_url
 
 
 class BaseClient:
-    """What both clients are made of: where to, and by which rules."""
+    """What both faces share: where the server is, and the rules by which it is used."""
 
     _reread_s = 5.0
-    """A waiter reads the record again after this time, in case what was published did not reach it."""
+    """After this time a wait reads the record again, in case what was published did not arrive."""
 
     def __init__(  # noqa: PLR0913 - each is a setting, and given by name
         self,
@@ -35,11 +34,11 @@ class BaseClient:
         namespace: str | None = None,
         partitions: int | None = None,
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
-        max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
+        max_event_bytes: int = MAX_EVENT_BYTES,
         attempts: int = 8,
         codec: PayloadCodec | None = None,
     ) -> None:
-        """The client is ready; it connects at its first call.
+        """Check the settings; the client connects at its first call.
 
         Args:
             url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
@@ -70,9 +69,8 @@ class BaseClient:
     def _plan_to_send(
         self, events: Iterable[Event | Mapping[str, Any]], options: SendOptions, *, numbered: bool, id_kind: str
     ) -> Plan[list[SentEvent]]:
-        if not isinstance(events, Iterable):
-            raise InvalidEvent("events", f"must be several Events or mappings, not {type(events).__name__}")
-        prepared = outgoing.prepare(
+        """Return the plan that sends the events; raise InvalidEvent where one of them, or an option, breaks a rule."""
+        prepared = prepare(
             events,
             options,
             now=lambda: datetime.now(UTC),
@@ -81,20 +79,21 @@ class BaseClient:
             id_kind=id_kind,
             seal=self._seal,
         )
-        replicas = outgoing.replicas(options)
-        if replicas is not None:
-            self._check_replies_take_less(replicas)
-        return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
+        return send.send(self.partitions, prepared, _new_token(), self._seal, self._replicas_of(options))
 
-    def _check_replies_take_less(self, replicas: Replicas) -> None:
-        """Refuse a wait for replicas that would be taken for a line that was cut."""
+    def _replicas_of(self, options: SendOptions) -> Replicas | None:
+        """Return the replicas to wait for; refuse a wait that would be taken for a lost line."""
+        asked_for = replicas_of(options)
+        if asked_for is None:
+            return None
         limit_s = read_url(self.url).options.get("socket_timeout")
-        if limit_s is not None and replicas.timeout_ms >= limit_s * 1000:
+        if limit_s is not None and asked_for.timeout_ms >= limit_s * 1000:
             reason = f"must be less than the {limit_s:g} s that socket_timeout of the URL lets a reply take"
             raise InvalidEvent("wait_replicas_timeout", reason)
+        return asked_for
 
     def _delay_s(self, exc: Exception, failures: int) -> float:
-        """Returns how long to wait after a failure, or raises it if it is the last."""
+        """Return how long to wait after a failure, or raise it if it is the last."""
         error = translate(exc)
         if failures >= self._attempts or not isinstance(error, OUTAGE):
             raise error from exc

@@ -12,8 +12,9 @@ import redis as redis_py
 from headrace import Client, Event, EventConflict, EventRecord, HeadraceError, SentEvent
 from headrace.calls import sending
 from headrace.calls.call import Call, script_call
-from headrace.formats import codec, outgoing
+from headrace.formats import codec
 from headrace.formats.keys import Keys
+from headrace.plans.prepare import SendOptions, prepare
 from headrace.scripts import load
 from headrace.transport.single import Transport
 from tests.support.clients import Kind, open_client
@@ -293,7 +294,7 @@ Answers = list[SentEvent | HeadraceError]
 
 
 def build(keys: Keys, *events: Event, token: str = "token0", **options: Any) -> Call[Any]:
-    prepared = outgoing.prepare(events, outgoing.SendOptions(**options), now=lambda: datetime(2024, 5, 1, tzinfo=UTC))
+    prepared = prepare(events, SendOptions(**options), now=lambda: datetime(2024, 5, 1, tzinfo=UTC))
     return sending.send(keys, prepared, token)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headrace import Event, Retention
 from headrace.calls import rerunning, sending
-from headrace.formats.outgoing import SendOptions, prepare
+from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.protocol import EventsBehind, HeldEntry, Matched, Registration, Retried, Settled

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from headrace import ConfigurationError, Event, PermissionMissing, ServerNotReady
-from headrace.formats import codec, outgoing
+from headrace.formats import codec
 from headrace.formats.partitions import Partitions
 from headrace.model.event import DeadEntry
 from headrace.plans import dead_letters, runs, send
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
+from headrace.plans.prepare import SendOptions, prepare
 
 FOUR = Partitions("prod", 4)
 
@@ -30,7 +31,7 @@ def test_a_partition_is_crc16_of_the_text() -> None:
 
 def test_partitions_are_used_alike() -> None:
     """Of ids such as the client makes."""
-    prepared = outgoing.prepare([Event("a")] * 4_000, outgoing.SendOptions(), now=lambda: codec.from_millis(1))
+    prepared = prepare([Event("a")] * 4_000, SendOptions(), now=lambda: codec.from_millis(1))
     counts = Counter(FOUR.of(event.event_id).partition for event in prepared)
     assert len(counts) == 4
     assert max(counts.values()) < 1.3 * min(counts.values())
@@ -150,8 +151,8 @@ def test_a_dead_letter_of_partition_0_keeps_its_id() -> None:
 def test_events_with_an_ordering_key_go_to_its_partition() -> None:
     """All of a call go there together, whatever their ids are."""
     partitions = Partitions("test", 8)
-    options = outgoing.SendOptions(ordering_key="user-1")
-    events = outgoing.prepare([Event("a")] * 20, options, now=lambda: datetime.now(UTC))
+    options = SendOptions(ordering_key="user-1")
+    events = prepare([Event("a")] * 20, options, now=lambda: datetime.now(UTC))
     (call,) = next(send.send(partitions, events, "token"))
     assert call.args[3] == partitions.of("user-1").events
     assert partitions.of("user-1").order("user-1") in call.args

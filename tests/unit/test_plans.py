@@ -24,20 +24,22 @@ from headrace import (
 )
 from headrace.calls.records import FoundRun
 from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
-from headrace.formats import outgoing, records
+from headrace.formats import records
+from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
 from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
+from headrace.plans.prepare import SendOptions, prepare
 
 PARTITIONS = Partitions("prod")
 KEYS = PARTITIONS.first
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def prepare(count: int, payload: object = None) -> list[outgoing.Outgoing]:
+def prepared(count: int, payload: object = None) -> list[Outgoing]:
     events = [Event("a", payload, id=f"e{n}") for n in range(count)]
-    return outgoing.prepare(events, outgoing.SendOptions(), now=lambda: NOW, max_event_bytes=10**8)
+    return prepare(events, SendOptions(), now=lambda: NOW, max_event_bytes=10**8)
 
 
 def run_plan(plan: Plan[Any], *answers: list[Any]) -> Any:
@@ -104,16 +106,16 @@ def test_sending_nothing_asks_nothing() -> None:
 
 def test_a_batch_ends_at_its_number_of_events() -> None:
     """The order is kept, and no batch is empty."""
-    events = prepare(2 * MAX_BATCH_EVENTS + 1)
+    events = prepared(2 * MAX_BATCH_EVENTS + 1)
     groups = batches(events)
     assert [len(group) for group in groups] == [MAX_BATCH_EVENTS, MAX_BATCH_EVENTS, 1]
     assert [event for group in groups for event in group] == events
-    assert [len(group) for group in batches(prepare(MAX_BATCH_EVENTS))] == [MAX_BATCH_EVENTS]
+    assert [len(group) for group in batches(prepared(MAX_BATCH_EVENTS))] == [MAX_BATCH_EVENTS]
 
 
 def test_a_batch_ends_at_its_number_of_bytes() -> None:
     """None is larger, unless one event alone is."""
-    events = prepare(5, "x" * (MAX_BATCH_BYTES // 2 - 100)) + prepare(2, "x" * (MAX_BATCH_BYTES + 1))
+    events = prepared(5, "x" * (MAX_BATCH_BYTES // 2 - 100)) + prepared(2, "x" * (MAX_BATCH_BYTES + 1))
     groups = batches(events)
     assert [len(group) for group in groups] == [2, 2, 1, 1, 1]
     assert all(sum(len(event.body) for event in group) <= MAX_BATCH_BYTES for group in groups[:3])
@@ -121,7 +123,7 @@ def test_a_batch_ends_at_its_number_of_bytes() -> None:
 
 def test_every_batch_of_a_call_has_its_own_token() -> None:
     """So that a place in one is not taken for the same place in another."""
-    asked = next(send.send(PARTITIONS, prepare(MAX_BATCH_EVENTS + 1), "token"))
+    asked = next(send.send(PARTITIONS, prepared(MAX_BATCH_EVENTS + 1), "token"))
     tokens = [call.args[3 + int(call.args[2])] for call in asked]
     assert len(set(tokens)) == len(asked) == 2
 
@@ -145,14 +147,14 @@ def test_an_error_of_one_batch_tells_what_the_others_became(answer: Any, kind: t
     """Its `sent` holds the events that are with the server all the same."""
     first = [sent(f"e{n}") for n in range(MAX_BATCH_EVENTS)]
     with pytest.raises(kind) as caught:
-        run_plan(send.send(PARTITIONS, prepare(MAX_BATCH_EVENTS + 1), "token"), [first, answer])
+        run_plan(send.send(PARTITIONS, prepared(MAX_BATCH_EVENTS + 1), "token"), [first, answer])
     assert caught.value.sent == first
 
 
 def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
     """Then the error is the server's own, and `sent` is empty."""
     with pytest.raises(OutOfMemory, match=r"^full$") as caught:
-        run_plan(send.send(PARTITIONS, prepare(1), "token"), [OutOfMemory("full")])
+        run_plan(send.send(PARTITIONS, prepared(1), "token"), [OutOfMemory("full")])
     assert not caught.value.sent
 
 

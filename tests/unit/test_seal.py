@@ -20,9 +20,9 @@ from headrace import (
     UndecodableEvent,
 )
 from headrace.formats import codec as formats
-from headrace.formats.outgoing import SendOptions, prepare
 from headrace.formats.records import decode_run
 from headrace.formats.seal import Seal
+from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import App
 from headrace_worker.process.loading import load_codec
 from tests.support.codecs import SCRAMBLER, Broken, Scrambler

@@ -25,16 +25,16 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
 
 
 def script_call(name: str, keys: Sequence[str], argv: Sequence[Argument], read: Callable[[Any], T]) -> Call[T]:
-    """Returns the call of a script."""
+    """Return the call of a script."""
     script = load(name)
     return Call(("EVALSHA", script.sha, len(keys), *keys, *argv), read, script)
 
 
 def as_text(value: bytes | str) -> str:
-    """Returns a reply's bytes as text; bytes that are no UTF-8 are kept visible."""
+    """Return a reply's bytes as text; bytes that are no UTF-8 are kept visible."""
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
 def as_fields(reply: Sequence[Any]) -> dict[Any, Any]:
-    """Returns a reply of names and values in turn by the names."""
+    """Return the values of a reply of names and values in turn, by their names."""
     return dict(zip(reply[::2], reply[1::2], strict=True))

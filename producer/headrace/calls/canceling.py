@@ -12,7 +12,7 @@ from headrace.model.retention import Retention
 
 
 def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[datetime | None]:
-    """Cancels a delayed event; the reader returns since when it is, None if it is not. Raises EventNotFound."""
+    """Cancel a delayed event; read when it was canceled, None if it is not. Raise EventNotFound."""
 
     def read(reply: list[bytes]) -> datetime | None:
         if reply[0] == b"missing":

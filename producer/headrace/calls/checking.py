@@ -7,7 +7,7 @@ from headrace.formats.keys import Keys
 
 
 def server_info() -> Call[dict[str, str]]:
-    """Reads what the server says of itself."""
+    """Read what the server says of itself."""
     return Call(("INFO",), _read_info)
 
 
@@ -17,5 +17,5 @@ def _read_info(reply: bytes | str) -> dict[str, str]:
 
 
 def divide(keys: Keys, partitions: int) -> Call[int]:
-    """Says how many partitions the namespace is to have, if it is used for the first time; reads how many it has."""
+    """Set the number of partitions of a namespace that is used for the first time; read how many it has."""
     return script_call("divide", (keys.meta,), (partitions,), int)

@@ -17,12 +17,12 @@ from headrace.model.event import DamagedEntry, EventRecord, RunRecord
 
 
 def is_known(keys: Keys, event_id: str) -> Call[bool]:
-    """Reads whether a partition remembers an event."""
+    """Read whether a partition remembers an event."""
     return Call(("HEXISTS", keys.event(event_id), "m"), bool)
 
 
 def read_record(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[EventRecord | None]:
-    """Reads what is remembered of an event; None when it is not known. Raises DamagedRecord."""
+    """Read the record of an event; None when it is not known. Raise DamagedRecord."""
 
     def read(reply: Any) -> EventRecord | None:
         fields = as_fields(reply)
@@ -40,7 +40,7 @@ class FoundRun(msgspec.Struct, frozen=True):
 
 
 def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> Call[FoundRun | None]:
-    """Reads what is remembered of a run; None when it is not known. Raises DamagedRecord."""
+    """Read the record of a run; None when it is not known. Raise DamagedRecord."""
     field = f"r:{job}".encode()
 
     def read(reply: list[bytes | None]) -> FoundRun | None:
@@ -55,12 +55,12 @@ def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> C
 
 
 def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[RunRecord | DamagedEntry]]:
-    """Reads what is remembered of an event's runs; none when it is not known."""
+    """Read the records of an event's runs; none when the event is not known."""
     return Call(("HGETALL", keys.event(event_id)), lambda reply: decode_runs(event_id, as_fields(reply), seal))
 
 
 def watch(keys: Keys, event_id: str) -> Call[None]:
-    """Asks that the settling of an event be published. Raises EventNotFound."""
+    """Ask that the settling of an event be published. Raise EventNotFound."""
 
     def read(reply: int) -> None:
         if not reply:

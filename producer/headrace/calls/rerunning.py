@@ -10,7 +10,11 @@ from headrace.formats.keys import Keys
 def rerun(
     keys: Keys, event_id: str, job: str, queue: str, ordering_key: str = "", ended_ms: int = 0
 ) -> Call[tuple[str, str]]:
-    """Queues a run again that ended without success, at that time if one is given, or is lost; the script's answer."""
+    """Queue a run again that is lost or ended without success; read the script's answer.
+
+    Args:
+        ended_ms: the run must have ended at this time; 0 for any.
+    """
     app = job.partition("/")[0]
     names = [keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead]
     if ordering_key:

@@ -10,7 +10,7 @@ from headrace.calls.records import naming_record
 from headrace.errors import DamagedRecord, EventConflict, HeadraceError
 from headrace.formats import codec
 from headrace.formats.keys import Keys
-from headrace.formats.outgoing import Outgoing, Replicas
+from headrace.formats.outgoing import Outgoing
 from headrace.formats.records import decode_header
 from headrace.formats.seal import Seal
 from headrace.model.event import SentEvent
@@ -22,7 +22,7 @@ MAX_BATCH_BYTES = 4_194_304
 
 
 def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
-    """Returns the events in groups of at most 500 and 4 MB, in order, so that no script holds the server up."""
+    """Return the events in groups of at most 500 and 4 MB, in order, so that no script holds the server up."""
     groups: list[Sequence[Outgoing]] = []
     start = size = 0
     for place, event in enumerate(events):
@@ -38,7 +38,7 @@ def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
 def send(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
 ) -> Call[list[SentEvent | HeadraceError]]:
-    """Sends one batch, of one ordering key or none; the reader returns what each became, or why nothing, in order."""
+    """Send one batch, of one ordering key or none; read what each event became, or why it was not sent, in order."""
     ordering_key = events[0].ordering_key
     argv: list[Argument] = [token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_key]
     for event in events:
@@ -50,9 +50,9 @@ def send(
     return script_call("send", names, argv, lambda reply: _read_sent(keys, events, reply, seal))
 
 
-def wait_replicas(replicas: Replicas) -> Call[int]:
-    """Returns how many replicas have all that its connection has written, once enough have or the time is up."""
-    return Call(("WAIT", replicas.count, replicas.timeout_ms), int)
+def wait_replicas(count: int, timeout_ms: int) -> Call[int]:
+    """Read how many replicas have all that its connection has written, once `count` have or the time is up."""
+    return Call(("WAIT", count, timeout_ms), int)
 
 
 def _read_sent(
@@ -88,7 +88,7 @@ def _due_ms(when: str, now_ms: int) -> int:
 def _read_duplicate(
     keys: Keys, event: Outgoing, header_text: bytes, body: bytes, seal: Seal | None
 ) -> SentEvent | EventConflict | DamagedRecord:
-    """Returns what was sent before, or says that it can't be read: another event of the call is none the worse."""
+    """Return the event that was sent before, or the error that its record can't be read, which fails no other event."""
     try:
         with naming_record(keys, event.event_id):
             return _decode_duplicate(event, header_text, body, seal)

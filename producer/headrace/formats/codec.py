@@ -67,7 +67,7 @@ class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class StoredEvent(msgspec.Struct, gc=False):
-    """An event as it was read: payload and context are still msgpack, decoded by whoever needs them."""
+    """An event as it was read: payload and context are still msgpack, decoded where they are needed."""
 
     v: int
     n: str
@@ -97,17 +97,17 @@ _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueEr
 
 
 def to_micros(moment: datetime) -> int:
-    """Returns an aware datetime as microseconds since 1970 UTC, exactly."""
+    """Return an aware datetime as microseconds since 1970 UTC, exactly."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """Returns microseconds since 1970 UTC as an aware datetime in UTC, exactly."""
+    """Return microseconds since 1970 UTC as an aware datetime in UTC, exactly."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 def from_millis(millis: int) -> datetime:
-    """Returns milliseconds since 1970 UTC as an aware datetime in UTC."""
+    """Return milliseconds since 1970 UTC as an aware datetime in UTC."""
     return _EPOCH + timedelta(milliseconds=millis)
 
 
@@ -164,17 +164,17 @@ def are_whole(bodies: Sequence[bytes]) -> bool:
 
 
 def identity_length(name: str, source: str) -> int:
-    """Returns how many bytes at the start of an encoded event hold its format, name and source."""
+    """Return how many bytes at the start of an encoded event hold its format, name and source."""
     return len(_encoder.encode(_Outgoing(FORMAT, name, source, 0))) - len(b"\xa1t\x00")
 
 
 def encode_value(value: Any) -> bytes:
-    """Returns any value as msgpack; raises as `encode_event` does."""
+    """Return any value as msgpack; raise as `encode_event` does."""
     return _encoder.encode(value)
 
 
 def decode_event(body: bytes) -> StoredEvent:
-    """Returns a travelled event; raises UndecodableEvent for bytes that are none of a format we read."""
+    """Return a stored event; raise UndecodableEvent for bytes in no format that this release reads."""
     try:
         event = _event_decoder.decode(body)
     except _UNREADABLE as exc:
@@ -189,7 +189,7 @@ def decode_event(body: bytes) -> StoredEvent:
 
 
 def decode_value(raw: msgspec.Raw | bytes) -> Any:
-    """Returns the value of msgpack bytes; raises UndecodableEvent where they are damaged."""
+    """Return the value of msgpack bytes; raise UndecodableEvent where they are damaged."""
     try:
         return _any_decoder.decode(raw)
     except _UNREADABLE as exc:
@@ -208,7 +208,7 @@ def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, s
 
 
 def open_event(event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEvent:
-    """Returns a sealed event with payload and context as they were sent, still msgpack.
+    """Return a sealed event with payload and context as they were sent, still msgpack.
 
     Raises:
         SealedEvent: there is no codec, or it could not open them.
@@ -239,7 +239,7 @@ def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
 
 
 def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tuple[Any, Any]:
-    """Returns payload and context; those that can't be opened here as Sealed."""
+    """Return payload and context; those that can't be opened here as Sealed."""
     if event.v != SEALED_FORMAT:
         return decode_value(event.p), decode_value(event.c)
     try:
@@ -251,7 +251,7 @@ def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tup
 
 
 def encode_outcome(error: RunError | None, output: Any) -> bytes:
-    """Returns what a run's field holds after its first line; raises as `encode_event` does."""
+    """Return what a run's field holds after its first line; raise as `encode_event` does."""
     if error is None and output is None:
         return b""
     blob = _encoder.encode((error, output))
@@ -262,12 +262,12 @@ def encode_outcome(error: RunError | None, output: Any) -> bytes:
 
 
 def seal_outcome(blob: bytes, run: str, seal: Seal) -> bytes:
-    """Returns an encoded outcome sealed; raises whatever the codec does."""
+    """Return an encoded outcome sealed; raise whatever the codec does."""
     return _encoder.encode(seal.close(blob, "outcome", run))
 
 
 def decode_outcome(blob: bytes, run: str = "", seal: Seal | None = None) -> tuple[RunError | None, Any]:
-    """Returns the error and the output of a run's field; what can't be opened here is a Sealed output."""
+    """Return the error and the output of a run's field; what can't be opened here is a Sealed output."""
     if not blob:
         return None, None
     try:
@@ -312,7 +312,7 @@ FIRST = RunState()
 
 
 def decode_entry_state(text: bytes) -> tuple[RunState, int]:
-    """Returns the state of a queue entry and the size of a body that is not inside it.
+    """Return the state of a queue entry and the size of a body that is not inside it.
 
     An empty text is a first delivery with its body inside. Raises UndecodableEvent.
     """

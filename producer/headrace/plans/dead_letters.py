@@ -17,7 +17,7 @@ from headrace.plans.read import as_id
 
 
 def list_dead(partitions: Partitions, cursor: str | None, limit: int, seal: Seal | None = None) -> Plan[DeadPage]:
-    """Returns a page of dead letters, newest first."""
+    """Return a page of dead letters, newest first."""
     check_limit(limit)
     behind = None if cursor is None else read_place(cursor, partitions)
     if cursor is not None and behind is None:
@@ -33,7 +33,7 @@ def list_dead(partitions: Partitions, cursor: str | None, limit: int, seal: Seal
 
 
 def get_dead(partitions: Partitions, entry_id: str, seal: Seal | None = None) -> Plan[DeadEntry]:
-    """Returns one dead letter, or raises DeadEntryNotFound."""
+    """Return one dead letter, or raise DeadEntryNotFound."""
     place = read_place(as_id(entry_id), partitions)
     if place is None:
         raise DeadEntryNotFound(entry_id)
@@ -44,5 +44,5 @@ def get_dead(partitions: Partitions, entry_id: str, seal: Seal | None = None) ->
 
 
 def _named(place: Place, letter: DeadEntry) -> DeadEntry:
-    """Returns the dead letter under the id by which the namespace knows it."""
+    """Return the dead letter under the id by which the namespace knows it."""
     return letter if not place.partition else msgspec.structs.replace(letter, id=place.text)

@@ -31,7 +31,7 @@ def list_runs(
     *,
     seal: Seal | None = None,
 ) -> Plan[RunPage]:
-    """Returns a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
+    """Return a page of runs, newest first: by when they settled for a final status, else by when they were sent."""
     _check_job(job)
     _check_status(status)
     check_limit(limit)
@@ -85,7 +85,7 @@ class _Listed:
 
 
 def _readable(event_id: str, answer: list[RunRecord | DamagedEntry] | HeadraceError) -> list[RunRecord | DamagedEntry]:
-    """Returns the runs of an event; a record that is no hash hides no other, and any other failure is raised."""
+    """Return the runs of an event; name a record that is no hash as damaged, and raise any other failure."""
     if not isinstance(answer, HeadraceError):
         return answer
     if type(answer) is ServerError:
@@ -116,7 +116,7 @@ def _events_of(place: Place, entry: IndexEntry, job: str | None, status: str | N
 
 
 def _split_cursor(cursor: str, partitions: Partitions) -> tuple[Place, int]:
-    """Returns the place of the entry that the page begins in, and how many of its events are listed already."""
+    """Return the place of the entry that the page begins in, and how many of its events are listed already."""
     given: object = cursor
     entry_id, _, rest = given.partition("~") if isinstance(given, str) else ("", "", "")
     skip, _, partition = rest.partition("~")

@@ -11,11 +11,12 @@ from headrace.calls import sending
 from headrace.calls.call import Call
 from headrace.errors import DamagedRecord, EventConflict, HeadraceError, OutOfMemory, ServerError
 from headrace.formats.keys import Keys
-from headrace.formats.outgoing import Outgoing, Replicas
+from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.model.event import SentEvent
 from headrace.plans.plan import Plan
+from headrace.plans.prepare import Replicas
 
 
 def send(
@@ -61,7 +62,7 @@ def _send_to(
     asked: list[Call[Any]] = [sending.send(keys, batch, f"{token}{n}", seal) for n, batch in enumerate(batches)]
     if replicas is None:
         return _results_of(batches, (yield asked))
-    *answers, count = yield [*asked, sending.wait_replicas(replicas)]
+    *answers, count = yield [*asked, sending.wait_replicas(replicas.count, replicas.timeout_ms)]
     results = _results_of(batches, answers)
     if isinstance(count, HeadraceError):
         return [*results, count]

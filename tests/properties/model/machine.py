@@ -19,10 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from headrace import Event as SentEvent
 from headrace import EventConflict, EventNotFound, Retention
 from headrace.calls import canceling, records, rerunning, sending
-from headrace.formats import outgoing
 from headrace.formats.codec import INLINE_BYTES, decode_event, decode_value
 from headrace.formats.keys import Keys
-from headrace.formats.outgoing import Outgoing, SendOptions
+from headrace.formats.outgoing import Outgoing
+from headrace.plans.prepare import SendOptions, prepare
 from headrace.transport.single import Transport
 from headrace_worker import App, event_trigger, protocol
 from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
@@ -228,7 +228,7 @@ class Machine(RuleBasedStateMachine):
         payload = [number, "x" * INLINE_BYTES if is_large else ""]
         given = [SentEvent(name, payload, id=event_id) for event_id in ids]
         options = SendOptions(deliver_after=hours * 3600 if hours else None)
-        events = outgoing.prepare(given, options, now=lambda: datetime.now(UTC), id_kind=kind)
+        events = prepare(given, options, now=lambda: datetime.now(UTC), id_kind=kind)
         token = f"call{number}"
 
         def send() -> None:

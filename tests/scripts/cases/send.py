@@ -7,7 +7,8 @@ from typing import Any
 
 from headrace import Event, EventConflict
 from headrace.calls import sending
-from headrace.formats.outgoing import Outgoing, SendOptions, prepare
+from headrace.formats.outgoing import Outgoing
+from headrace.plans.prepare import SendOptions, prepare
 from tests.scripts.cases.case import FUTURE, IN_60_S, IN_120_S, LARGE, PAST, Step, case, header, seed_line, seed_record
 from tests.scripts.state import NOW, World, moment_of
 

@@ -13,8 +13,8 @@ from headrace import Retention
 from headrace.calls import canceling, checking, records, rerunning, sending
 from headrace.calls.call import Call
 from headrace.formats.keys import Keys
-from headrace.formats.outgoing import SendOptions, prepare
 from headrace.model.event import Event
+from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.membership.state import WorkerState

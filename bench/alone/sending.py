@@ -13,9 +13,9 @@ from bench.alone.context import Context, at_least, at_most
 from bench.results import Scenario
 from bench.side import PAYLOAD
 from headrace import Client, Event
-from headrace.calls import commands
-from headrace.calls.commands import Call
-from headrace.formats.outgoing import SendOptions, prepare
+from headrace.calls import sending
+from headrace.calls.call import Argument, Call
+from headrace.plans.prepare import SendOptions, prepare
 from headrace.scripts import Script
 from headrace.transport.single import Transport
 
@@ -63,10 +63,10 @@ def _interleaved(functions: list[Callable[[], None]], count: int) -> list[float]
     return best
 
 
-def _send_arguments(client: Client) -> tuple[commands.Argument, ...]:
+def _send_arguments(client: Client) -> tuple[Argument, ...]:
     """Returns what one send_event sends behind the script's name."""
     events = prepare([Event("bench", PAYLOAD)], SendOptions(), now=lambda: datetime.now(UTC))
-    return commands.send(client.partitions.first, events, "token").args[2:]
+    return sending.send(client.partitions.first, events, "token").args[2:]
 
 
 def _trip_of_transport(context: Context, client: Client) -> Callable[[], None]:

@@ -1,7 +1,6 @@
 """Headrace's client: sends events to jobs over Redis or Valkey, and asks what became of them."""
 
 from headrace.async_client import AsyncClient
-from headrace.calls.commands import Retention
 from headrace.client import Client
 from headrace.errors import (
     CallBroken,
@@ -42,6 +41,7 @@ from headrace.model.event import (
     RunRecord,
     SentEvent,
 )
+from headrace.model.retention import Retention
 
 __all__ = [
     "AsyncClient",

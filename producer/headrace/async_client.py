@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from headrace.base import Settings
+from headrace.base import BaseClient
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.errors import HeadraceError, WaitTimeout
-from headrace.formats.outgoing import SendOptions
 from headrace.model.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
-from headrace.plans import operations
+from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server
-from headrace.plans.operations import Plan
+from headrace.plans.plan import Plan
+from headrace.plans.prepare import SendOptions
 
 T = TypeVar("T")
 
 
-class AsyncClient(Settings):
+class AsyncClient(BaseClient):
     """The same operations as `Client`, awaited; for the tasks of one event loop."""
 
     _transport: AnyAsyncTransport
@@ -58,47 +58,47 @@ class AsyncClient(Settings):
 
     async def get_event(self, event_id: str) -> EventRecord:
         """See `Client.get_event`."""
-        return await self._run(operations.get_event(self.partitions, event_id, self._seal), partial=True)
+        return await self._run(read.get_event(self.partitions, event_id, self._seal), partial=True)
 
     async def get_run(self, run_id: str) -> RunRecord:
         """See `Client.get_run`."""
-        return await self._run(operations.get_run(self.partitions, run_id, self._seal), partial=True)
+        return await self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
 
     async def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> RunPage:
         """See `Client.list_runs`."""
         return await self._run(
-            operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True
+            runs.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True
         )
 
     async def cancel_event(self, event_id: str) -> EventRecord:
         """See `Client.cancel_event`."""
         return await self._run(
-            operations.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True
+            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True
         )
 
     async def retry_run(self, run_id: str) -> RunRecord:
         """See `Client.retry_run`."""
-        return await self._run(operations.retry_run(self.partitions, run_id, self._seal), partial=True)
+        return await self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
 
     async def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
         """See `Client.list_dead`."""
-        return await self._run(operations.list_dead(self.partitions, cursor, limit, self._seal))
+        return await self._run(dead_letters.list_dead(self.partitions, cursor, limit, self._seal))
 
     async def get_dead(self, entry_id: str) -> DeadEntry:
         """See `Client.get_dead`."""
-        return await self._run(operations.get_dead(self.partitions, entry_id, self._seal))
+        return await self._run(dead_letters.get_dead(self.partitions, entry_id, self._seal))
 
     async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """See `Client.wait_for_event`."""
-        timeout_s, failures = operations.seconds(timeout), 0
+        timeout_s, failures = wait.seconds(timeout), 0
         deadline = time.monotonic() + timeout_s
-        keys = await self._run(operations.find(self.partitions, event_id))
+        keys = await self._run(read.find_partition(self.partitions, event_id))
         listener = self._transport.listener(keys.events)
         try:
             while True:
-                record = await self._run(operations.watch(keys, event_id, self._seal), partial=True)
+                record = await self._run(wait.watch(keys, event_id, self._seal), partial=True)
                 left = deadline - time.monotonic()
                 if record.is_settled:
                     return record

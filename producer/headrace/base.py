@@ -1,82 +1,31 @@
-"""What both clients are made of: what is given or stands in the environment, and what neither calls nor awaits."""
+"""What the two faces of the client have in common: settings, the plan of a send, and when a failed call is repeated."""
 
 from __future__ import annotations
 
 import os
-import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.calls.commands import Retention
-from headrace.errors import OUTAGE, ConfigurationError, InvalidEvent
-from headrace.formats import outgoing
-from headrace.formats.keys import check_name
-from headrace.formats.outgoing import Replicas, SendOptions
-from headrace.formats.partitions import Partitions, check_partitions
+from headrace.config import check_positive, check_retention, resolve, resolve_url
+from headrace.errors import OUTAGE, InvalidEvent
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import Event, SentEvent
-from headrace.plans import operations
-from headrace.plans.operations import Plan
+from headrace.model.retention import Retention
+from headrace.plans import send
+from headrace.plans.plan import Plan
+from headrace.plans.prepare import MAX_EVENT_BYTES, Replicas, SendOptions, prepare, replicas_of
 from headrace.transport.backoff import Backoff
 from headrace.transport.faults import translate
 from headrace.transport.urls import read_url
 
 
-def resolve_url(url: str | None) -> str:
-    """Returns the URL given, or HEADRACE_URL; raises ConfigurationError that says what to set, or what is wrong."""
-    if url is not None and url != "":
-        read_url(url)
-        return url
-    found = os.environ.get("HEADRACE_URL", "").strip()
-    if not found:
-        raise ConfigurationError(
-            "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
-            "for one on this machine, `headrace dev` starts its own and prints its URL"
-        )
-    with _named("HEADRACE_URL"):
-        read_url(found)
-    return found
-
-
-def resolve_namespace(namespace: str | None) -> str:
-    """Returns the namespace given, or HEADRACE_NAMESPACE, or `default`."""
-    if namespace is not None and namespace != "":
-        return check_name("namespace", namespace)
-    with _named("HEADRACE_NAMESPACE"):
-        return check_name("namespace", os.environ.get("HEADRACE_NAMESPACE", "") or "default")
-
-
-def resolve_partitions(partitions: int | None) -> int:
-    """Returns the number given, or HEADRACE_PARTITIONS, or 1; raises ConfigurationError for what is no number."""
-    if partitions is not None:
-        return check_partitions(partitions)
-    found = os.environ.get("HEADRACE_PARTITIONS", "").strip() or "1"
-    with _named("HEADRACE_PARTITIONS"):
-        return check_partitions(int(found) if re.fullmatch("[0-9]{1,9}", found) else found)
-
-
-@contextmanager
-def _named(variable: str) -> Iterator[None]:
-    """Say of what is wrong with a setting that it stands in a variable of the environment."""
-    try:
-        yield
-    except ConfigurationError as exc:
-        raise ConfigurationError(f"{variable} in the environment: {exc}") from None
-
-
-def resolve(namespace: str | None, partitions: int | None) -> Partitions:
-    """Returns the partitions of the namespace that the arguments or the environment name."""
-    return Partitions(resolve_namespace(namespace), resolve_partitions(partitions))
-
-
-class Settings:
-    """What both clients are made of: where to, and by which rules."""
+class BaseClient:
+    """What both faces share: where the server is, and the rules by which it is used."""
 
     _reread_s = 5.0
-    """A waiter reads the record again after this time, in case what was published did not reach it."""
+    """After this time a wait reads the record again, in case what was published did not arrive."""
 
     def __init__(  # noqa: PLR0913 - each is a setting, and given by name
         self,
@@ -85,11 +34,11 @@ class Settings:
         namespace: str | None = None,
         partitions: int | None = None,
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
-        max_event_bytes: int = outgoing.MAX_EVENT_BYTES,
+        max_event_bytes: int = MAX_EVENT_BYTES,
         attempts: int = 8,
         codec: PayloadCodec | None = None,
     ) -> None:
-        """The client is ready; it connects at its first call.
+        """Check the settings; the client connects at its first call.
 
         Args:
             url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
@@ -107,10 +56,10 @@ class Settings:
         """
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)
-        self._retention = _check_retention(retention)
-        self._max_event_bytes = _check_count("max_event_bytes", max_event_bytes)
+        self._retention = check_retention(retention)
+        self._max_event_bytes = check_positive("max_event_bytes", max_event_bytes)
         self._seal = Seal.of(codec, self.partitions.namespace)
-        self._attempts = _check_count("attempts", attempts)
+        self._attempts = check_positive("attempts", attempts)
         self._is_checked = False
         self._transport = self._open_transport()
 
@@ -120,9 +69,8 @@ class Settings:
     def _plan_to_send(
         self, events: Iterable[Event | Mapping[str, Any]], options: SendOptions, *, numbered: bool, id_kind: str
     ) -> Plan[list[SentEvent]]:
-        if not isinstance(events, Iterable):
-            raise InvalidEvent("events", f"must be several Events or mappings, not {type(events).__name__}")
-        prepared = outgoing.prepare(
+        """Return the plan that sends the events; raise InvalidEvent where one of them, or an option, breaks a rule."""
+        prepared = prepare(
             events,
             options,
             now=lambda: datetime.now(UTC),
@@ -131,36 +79,25 @@ class Settings:
             id_kind=id_kind,
             seal=self._seal,
         )
-        replicas = outgoing.replicas(options)
-        if replicas is not None:
-            self._check_replies_take_less(replicas)
-        return operations.send(self.partitions, prepared, _new_token(), self._seal, replicas)
+        return send.send(self.partitions, prepared, _new_token(), self._seal, self._replicas_of(options))
 
-    def _check_replies_take_less(self, replicas: Replicas) -> None:
-        """Refuse a wait for replicas that would be taken for a line that was cut."""
+    def _replicas_of(self, options: SendOptions) -> Replicas | None:
+        """Return the replicas to wait for; refuse a wait that would be taken for a lost line."""
+        asked_for = replicas_of(options)
+        if asked_for is None:
+            return None
         limit_s = read_url(self.url).options.get("socket_timeout")
-        if limit_s is not None and replicas.timeout_ms >= limit_s * 1000:
+        if limit_s is not None and asked_for.timeout_ms >= limit_s * 1000:
             reason = f"must be less than the {limit_s:g} s that socket_timeout of the URL lets a reply take"
             raise InvalidEvent("wait_replicas_timeout", reason)
+        return asked_for
 
     def _delay_s(self, exc: Exception, failures: int) -> float:
-        """Returns how long to wait after a failure, or raises it if it is the last."""
+        """Return how long to wait after a failure, or raise it if it is the last."""
         error = translate(exc)
         if failures >= self._attempts or not isinstance(error, OUTAGE):
             raise error from exc
         return Backoff(self._attempts).delay_s(failures)
-
-
-def _check_retention(retention: object) -> Retention:
-    if isinstance(retention, Retention):
-        return retention
-    raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
-
-
-def _check_count(name: str, count: object) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigurationError(f"{name} must be a whole number from 1 on, not {count!r}")
-    return count
 
 
 def _new_token() -> str:

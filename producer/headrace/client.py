@@ -1,4 +1,4 @@
-"""The producer's face for threads: runs the plans of `operations`, and waits for each call.
+"""The producer's face for threads: runs the plans, and waits for each call.
 
 `async_client` has the same methods, awaited; a test holds the two equal.
 """
@@ -11,19 +11,19 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from headrace.base import Settings
+from headrace.base import BaseClient
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import HeadraceError, WaitTimeout
-from headrace.formats.outgoing import SendOptions
 from headrace.model.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
-from headrace.plans import operations
+from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server
-from headrace.plans.operations import Plan
+from headrace.plans.plan import Plan
+from headrace.plans.prepare import SendOptions
 
 T = TypeVar("T")
 
 
-class Client(Settings):
+class Client(BaseClient):
     """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork."""
 
     _transport: AnyTransport
@@ -39,7 +39,7 @@ class Client(Settings):
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
     ) -> SentEvent:
-        """The event is with the server: on its way to every job that it matches, or waiting for its time.
+        """Send an event: to every job that it matches, at once or at its time. The server has it once this returns.
 
         Sending an id again while it is delayed replaces payload, context and due time; once it is delivered or
         canceled nothing happens, the answer's `duplicate` is true, and its `status` says which.
@@ -76,7 +76,7 @@ class Client(Settings):
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
-        """Every event is with the server; the answers are in the order of the events. See `send_event`.
+        """Send events; return the answers in the order of the events. See `send_event`.
 
         They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
         batches, the OutOfMemory error's `sent` holds what was sent.
@@ -85,17 +85,17 @@ class Client(Settings):
         return self._send(events, options, numbered=True)
 
     def get_event(self, event_id: str) -> EventRecord:
-        """Returns what is remembered of the event and of its runs; raises EventNotFound, DamagedRecord."""
-        return self._run(operations.get_event(self.partitions, event_id, self._seal), partial=True)
+        """Return the record of an event and of its runs; raise EventNotFound, DamagedRecord."""
+        return self._run(read.get_event(self.partitions, event_id, self._seal), partial=True)
 
     def get_run(self, run_id: str) -> RunRecord:
-        """Returns what is remembered of the run; raises RunNotFound, DamagedRecord."""
-        return self._run(operations.get_run(self.partitions, run_id, self._seal), partial=True)
+        """Return the record of a run; raise RunNotFound, DamagedRecord."""
+        return self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
 
     def list_runs(
         self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> RunPage:
-        """Returns a page of runs, newest first; the page's `damaged` names what can't be read.
+        """Return a page of runs, newest first; the page's `damaged` names what can't be read.
 
         Args:
             job: only runs of this job, `<app>/<job id>`.
@@ -103,50 +103,48 @@ class Client(Settings):
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
         """
-        return self._run(
-            operations.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True
-        )
+        return self._run(runs.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True)
 
     def cancel_event(self, event_id: str) -> EventRecord:
-        """A delayed event is canceled and no job will see it; the record's `status` says whether it is.
+        """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
 
-        An event that was delivered before stays delivered. Raises EventNotFound.
+        An event that was delivered before stays delivered. Raise EventNotFound.
         """
-        return self._run(operations.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True)
+        return self._run(cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True)
 
     def retry_run(self, run_id: str) -> RunRecord:
-        """A run that ended without success is queued again from attempt 1, and its dead letter is gone.
+        """Queue a run that ended without success again, from attempt 1, and delete its dead letter.
 
-        So is a run that is lost: queued or executing as its record says, and its entry was deleted by another program.
+        A lost run is queued again, too: its record says queued or executing, and another program has deleted its entry.
 
         Raises:
             RunNotFound: no such run is known.
             RunNotRetryable: it has not ended without success and is not lost, or its payload is not kept any more.
         """
-        return self._run(operations.retry_run(self.partitions, run_id, self._seal), partial=True)
+        return self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
 
     def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
-        """Returns a page of dead letters, newest first."""
-        return self._run(operations.list_dead(self.partitions, cursor, limit, self._seal))
+        """Return a page of dead letters, newest first."""
+        return self._run(dead_letters.list_dead(self.partitions, cursor, limit, self._seal))
 
     def get_dead(self, entry_id: str) -> DeadEntry:
-        """Returns one dead letter; raises DeadEntryNotFound."""
-        return self._run(operations.get_dead(self.partitions, entry_id, self._seal))
+        """Return one dead letter; raise DeadEntryNotFound."""
+        return self._run(dead_letters.get_dead(self.partitions, entry_id, self._seal))
 
     def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
-        """Returns the event's record once every run of it has ended, or it was canceled.
+        """Return the record of an event once every run of it has ended, or the event was canceled.
 
         Raises:
-            WaitTimeout: that is not so after `timeout` seconds; nothing is stopped by it.
+            WaitTimeout: the event is still open after `timeout` seconds; nothing is stopped.
             EventNotFound: no such event is known.
         """
-        timeout_s, failures = operations.seconds(timeout), 0
+        timeout_s, failures = wait.seconds(timeout), 0
         deadline = time.monotonic() + timeout_s
-        keys = self._run(operations.find(self.partitions, event_id))
+        keys = self._run(read.find_partition(self.partitions, event_id))
         listener = self._transport.listener(keys.events)
         try:
             while True:
-                record = self._run(operations.watch(keys, event_id, self._seal), partial=True)
+                record = self._run(wait.watch(keys, event_id, self._seal), partial=True)
                 left = deadline - time.monotonic()
                 if record.is_settled:
                     return record
@@ -167,7 +165,7 @@ class Client(Settings):
             listener.close()
 
     def close(self) -> None:
-        """The client's connections are closed; a later call opens new ones."""
+        """Close the connections of the client; a later call opens new ones."""
         self._transport.close()
 
     def __enter__(self) -> Self:

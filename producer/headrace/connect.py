@@ -16,7 +16,7 @@ AnyAsyncTransport = AsyncTransport | AsyncClusterTransport
 def open_transport(
     url: str, *, attempts: int = 8, reply_timeout_s: float | None = None, home: str | None = None
 ) -> AnyTransport:
-    """Returns a transport for threads; it connects at its first call.
+    """Return a transport for threads; it connects at its first call.
 
     Args:
         reply_timeout_s: how long a reply may take, whatever the URL says; as the URL says if None.
@@ -39,7 +39,7 @@ def open_async_transport(
     on_connect: Callable[[Any], Awaitable[None]] | None = None,
     home: str | None = None,
 ) -> AnyAsyncTransport:
-    """Returns a transport for the tasks of an event loop; see `open_transport`, and `on_connect` of AsyncTransport."""
+    """Return a transport for the tasks of an event loop; see `open_transport`, and `on_connect` of AsyncTransport."""
     target = read_url(url)
     if target.is_cluster:
         return AsyncClusterTransport(

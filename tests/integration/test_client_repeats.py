@@ -10,9 +10,11 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event, EventConflict, EventRecord, HeadraceError, SentEvent
-from headrace.calls import commands
-from headrace.formats import codec, outgoing
+from headrace.calls import sending
+from headrace.calls.call import Call, script_call
+from headrace.formats import codec
 from headrace.formats.keys import Keys
+from headrace.plans.prepare import SendOptions, prepare
 from headrace.scripts import load
 from headrace.transport.single import Transport
 from tests.support.clients import Kind, open_client
@@ -291,14 +293,14 @@ def test_a_lost_reply_to_a_retry_of_a_run_is_made_good(
 Answers = list[SentEvent | HeadraceError]
 
 
-def build(keys: Keys, *events: Event, token: str = "token0", **options: Any) -> commands.Call[Any]:
-    prepared = outgoing.prepare(events, outgoing.SendOptions(**options), now=lambda: datetime(2024, 5, 1, tzinfo=UTC))
-    return commands.send(keys, prepared, token)
+def build(keys: Keys, *events: Event, token: str = "token0", **options: Any) -> Call[Any]:
+    prepared = prepare(events, SendOptions(**options), now=lambda: datetime(2024, 5, 1, tzinfo=UTC))
+    return sending.send(keys, prepared, token)
 
 
 def promote(transport: Transport, redis: redis_py.Redis, keys: Keys, event_id: str) -> None:
     names = (keys.due, keys.events, keys.event(event_id), keys.events, keys.events)
-    call = commands.script_call("promote", names, (codec.INLINE_BYTES, 1, f"e:{event_id}", ""), bool)
+    call = script_call("promote", names, (codec.INLINE_BYTES, 1, f"e:{event_id}", ""), bool)
 
     def is_delivered() -> bool:
         transport.run([call])

@@ -13,7 +13,7 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from headrace import Client, Event, EventNotFound, EventRecord, InvalidArgument, PermissionMissing, WaitTimeout
-from headrace.base import Settings
+from headrace.base import BaseClient
 from headrace.formats.keys import Keys
 from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import Kind, open_client
@@ -45,7 +45,7 @@ def in_background() -> Iterator[Callable[..., Future[Any]]]:
 @pytest.fixture
 def _only_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record is not read again by itself, so that nothing but the message can wake."""
-    monkeypatch.setattr(Settings, "_reread_s", LONG_S)
+    monkeypatch.setattr(BaseClient, "_reread_s", LONG_S)
 
 
 only_what_is_published = pytest.mark.usefixtures("_only_what_is_published")
@@ -163,7 +163,7 @@ def test_a_lost_message_only_costs_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The record is read again every few seconds."""
-    monkeypatch.setattr(Settings, "_reread_s", 0.05)
+    monkeypatch.setattr(BaseClient, "_reread_s", 0.05)
     sent = sender.send_event(Event("a"))
     waiting = in_background(client.wait_for_event, sent.id, LONG_S)
     wait_until(lambda: listeners(redis, keys, sent.id) == 1)

@@ -11,7 +11,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.transport.single import AsyncTransport, Transport
 from headrace_worker import App, event_trigger
 from tests.support.waiting import await_until

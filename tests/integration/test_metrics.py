@@ -22,7 +22,7 @@ import redis as redis_py
 from prometheus_client import CollectorRegistry
 
 from headrace import Client, Event
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.transport.single import AsyncTransport

@@ -18,9 +18,9 @@ import redis as redis_py
 from click.testing import CliRunner
 
 from headrace import Client, ConfigurationError, DeadEntryNotFound, Event, EventNotFound, RunNotFound, SentEvent
-from headrace.calls import commands
-from headrace.formats import outgoing
+from headrace.calls import sending
 from headrace.formats.partitions import Partitions
+from headrace.plans.prepare import SendOptions, prepare
 from headrace.scripts import load
 from headrace.transport.single import Transport
 from headrace_worker import IO, App, Context, Retry, event_trigger
@@ -264,8 +264,8 @@ async def test_an_event_that_is_not_in_its_ids_partition_is_found(
     transport = Transport(place.url)
     for number, event in enumerate(_events(N)):
         elsewhere = partitions.all[(partitions.of(event.id or "").partition + 1 + number % (N - 1)) % N]
-        prepared = outgoing.prepare([event], outgoing.SendOptions(deliver_after=60), now=_now)
-        transport.run([commands.send(elsewhere, prepared, "token")])
+        prepared = prepare([event], SendOptions(deliver_after=60), now=_now)
+        transport.run([sending.send(elsewhere, prepared, "token")])
     transport.close()
     assert client.get_event("echo-0").payload == 0
     assert client.cancel_event("echo-1").status == "canceled"

@@ -9,7 +9,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.state import WorkerState

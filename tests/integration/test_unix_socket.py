@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from headrace import AsyncClient, ConnectionFailed, Event
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.transport.single import AsyncTransport
 
 PING: Call[bytes] = Call(("PING",), bytes)

@@ -26,8 +26,8 @@ from headrace.formats.codec import (
     identity_length,
     to_micros,
 )
-from headrace.formats.outgoing import SendOptions, prepare
 from headrace.formats.records import decode_header, decode_record, decode_run
+from headrace.plans.prepare import SendOptions, prepare
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
 INTEGERS = st.integers(-(2**63), 2**64 - 1)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace import Event, Retention
-from headrace.calls import commands
-from headrace.formats.outgoing import SendOptions, prepare
+from headrace.calls import rerunning, sending
+from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.protocol import EventsBehind, HeldEntry, Matched, Registration, Retried, Settled
@@ -68,7 +68,7 @@ class Model:
         event_id = f"e{next(self.ids)}"
         event = Event("step", id=event_id)
         options = SendOptions(ordering_key=key or None)
-        self.world.ask(commands.send(self.keys, prepare([event], options, now=lambda: datetime.now(UTC)), event_id))
+        self.world.ask(sending.send(self.keys, prepare([event], options, now=lambda: datetime.now(UTC)), event_id))
         self.sent[key].append(event_id)
 
     def read(self, name: str, most: int = 2) -> None:
@@ -131,7 +131,7 @@ class Model:
         self.lost.clear()
 
     def ask_again(self, event_id: str, key: str) -> str:
-        ((answer, _),) = self.world.ask(commands.rerun(self.keys, event_id, _ROUTE.job, _ROUTE.queue, key))
+        ((answer, _),) = self.world.ask(rerunning.rerun(self.keys, event_id, _ROUTE.job, _ROUTE.queue, key))
         return str(answer)
 
     def settle(self, place: int) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.transport.single import Transport
 from tests.scripts.cases import Case, Step, seed_bystanders
 from tests.scripts.state import Ran, World

@@ -30,7 +30,7 @@ from typing import Any
 import msgspec
 import redis
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.errors import HeadraceError
 from headrace.formats.codec import from_millis
 from headrace.formats.keys import Keys

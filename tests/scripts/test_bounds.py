@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from headrace import ServerNotReady
-from headrace.calls import commands
-from headrace.calls.commands import Call, Retention
+from headrace.calls import sending
+from headrace.calls.call import Call
+from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.protocol import Movement, Renewed, Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
@@ -114,7 +115,7 @@ def test_listings_are_bounded(world: World, stream: str) -> None:
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     run = seed_run(world, "5-0", "e1")
     world.seed_now()
-    sent = _with_argument(commands.send(world.keys, [outgoing("e2")], "tok"), 2, "100")
+    sent = _with_argument(sending.send(world.keys, [outgoing("e2")], "tok"), 2, "100")
     settled = protocol.settle(world.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
     world.ask(sent if stream == "recent" else _with_argument(settled, 8, "100"))
     assert 100 <= world.count(stream) < 250

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.calls import commands
+from headrace.calls import sending
 from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.protocol import BadEntry, Dispatched, HeldEntry, Matched, Promoted, Recorded, Retried, Settled
@@ -180,8 +180,8 @@ def test_a_foreign_event_of_many_fields(world: World) -> None:
 
 def test_the_largest_batch_of_a_send(world: World) -> None:
     """As many events as a client sends at once are sent."""
-    events = [outgoing(f"e{number}") for number in range(commands.MAX_BATCH_EVENTS)]
-    ran = world.run(commands.send(world.keys, events, "tok"))
+    events = [outgoing(f"e{number}") for number in range(sending.MAX_BATCH_EVENTS)]
+    ran = world.run(sending.send(world.keys, events, "tok"))
     assert len(ran.gave) == len(events)
     listed = [entry for line, entry in ran.changes.items() if line.startswith("recent ")]
     assert [len(entry or ()) for entry in listed] == [_LISTED] * (len(events) // _LISTED)

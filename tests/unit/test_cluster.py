@@ -8,7 +8,7 @@ import pytest
 from redis.crc import key_slot
 
 from headrace import ConfigurationError, ConnectionFailed, OutOfMemory, ServerError, ServerNotReady, UnsupportedServer
-from headrace.calls.commands import Call, script_call
+from headrace.calls.call import Call, script_call
 from headrace.cluster.map import Batch, Cluster, _read_map, carry
 from headrace.cluster.slots import slot_of, slots_of
 from headrace.transport.faults import Redirected, ScriptMissing

@@ -17,11 +17,11 @@ from headrace.formats.codec import (
     decode_outcome,
     decode_value,
     encode_event,
+    encode_ordered_event,
     encode_outcome,
     from_micros,
     from_millis,
     identity_length,
-    mark_ordered,
     to_micros,
 )
 from headrace.formats.records import Header, decode_header, decode_record, decode_run
@@ -65,7 +65,7 @@ def test_readers_ignore_what_they_do_not_know() -> None:
 
 def test_an_event_with_an_ordering_key_has_a_format_of_its_own() -> None:
     """A release without ordering keys refuses it; all else of it is as ever."""
-    ordered = mark_ordered(BODY)
+    ordered = encode_ordered_event("user.new", "trigger.dev", 1_700_000_000_000_000, {"a": 1}, None, None)
     assert msgspec.msgpack.decode(ordered) == {**msgspec.msgpack.decode(BODY), "v": 3}
     assert msgspec.structs.replace(decode_event(ordered), v=1) == decode_event(BODY)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from headrace.calls.commands import Argument
+from headrace.calls.call import Argument
 from headrace.formats.partitions import Partitions
 from headrace_worker.inspect.depths import Depths, read_depths
 from tests.support.house import read_package

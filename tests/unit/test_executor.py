@@ -11,10 +11,10 @@ import pytest
 
 import headrace_worker.run.executor
 from headrace import Event
-from headrace.formats import outgoing
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
+from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import App, WorkerConfig, event_trigger, protocol
 from headrace_worker.membership.in_flight import Hand, Held
 from headrace_worker.membership.state import WorkerState
@@ -66,7 +66,7 @@ class _Scene:
     def start(self, event: str, job: str, partition: int = 0) -> Held:
         """A run of the event begins."""
         queue = protocol.queue_stream(Keys("test", partition), "app", "default")
-        (body,) = outgoing.prepare([Event("x", id=event)], outgoing.SendOptions(), now=lambda: datetime.now(UTC))
+        (body,) = prepare([Event("x", id=event)], SendOptions(), now=lambda: datetime.now(UTC))
         return self.executor.start(Delivery(queue, f"{event}-0", event, job, RunState(), body.body, 0), "w")
 
 

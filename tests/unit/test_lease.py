@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headrace import ConnectionFailed
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.in_flight import Hand

@@ -17,7 +17,8 @@ from ulid import ULID
 
 from headrace import Event, EventTooLarge, InvalidEvent
 from headrace.formats import codec
-from headrace.formats.outgoing import MAX_EVENT_BYTES, Outgoing, SendOptions, as_event, prepare, when
+from headrace.formats.outgoing import Outgoing
+from headrace.plans.prepare import MAX_EVENT_BYTES, SendOptions, as_event, prepare, when
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NONE = SendOptions()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace import ConnectionFailed, ServerError
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.dispatch.dispatcher import Dispatcher

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from headrace import ConfigurationError, Event, PermissionMissing, ServerNotReady
-from headrace.formats import codec, outgoing
+from headrace.formats import codec
 from headrace.formats.partitions import Partitions
 from headrace.model.event import DeadEntry
-from headrace.plans import operations
+from headrace.plans import dead_letters, runs, send
 from headrace.plans.checks import check_server
+from headrace.plans.plan import Plan
+from headrace.plans.prepare import SendOptions, prepare
 
 FOUR = Partitions("prod", 4)
 
@@ -29,7 +31,7 @@ def test_a_partition_is_crc16_of_the_text() -> None:
 
 def test_partitions_are_used_alike() -> None:
     """Of ids such as the client makes."""
-    prepared = outgoing.prepare([Event("a")] * 4_000, outgoing.SendOptions(), now=lambda: codec.from_millis(1))
+    prepared = prepare([Event("a")] * 4_000, SendOptions(), now=lambda: codec.from_millis(1))
     counts = Counter(FOUR.of(event.event_id).partition for event in prepared)
     assert len(counts) == 4
     assert max(counts.values()) < 1.3 * min(counts.values())
@@ -87,7 +89,7 @@ def test_pages_of_dead_letters_are_the_whole_in_order(streams: Streams, limit: i
     listed: list[str] = []
     cursor: str | None = None
     while True:
-        page = _run(operations.list_dead(partitions, cursor, limit), partitions, streams)
+        page = _run(dead_letters.list_dead(partitions, cursor, limit), partitions, streams)
         listed += [entry.id for entry in page.entries]
         cursor = page.cursor
         if cursor is None:
@@ -102,7 +104,7 @@ def test_pages_of_runs_are_the_whole_in_order(streams: Streams, limit: int) -> N
     listed: list[str] = []
     cursor: str | None = None
     while True:
-        page = _run(operations.list_runs(partitions, None, None, cursor, limit), partitions, streams)
+        page = _run(runs.list_runs(partitions, None, None, cursor, limit), partitions, streams)
         listed += [run.event_id for run in page.runs]
         cursor = page.cursor
         if cursor is None:
@@ -113,7 +115,7 @@ def test_pages_of_runs_are_the_whole_in_order(streams: Streams, limit: int) -> N
     assert listed == [f"{-number}:{ms}-{n}:{nth}" for (ms, n), number in expected for nth in range(3)]
 
 
-def _run(plan: operations.Plan[Any], partitions: Partitions, streams: Streams) -> Any:
+def _run(plan: Plan[Any], partitions: Partitions, streams: Streams) -> Any:
     """Returns what a listing gives when each partition's stream has these entries, of three events each."""
     answers: list[Any] | None = None
     while True:
@@ -141,7 +143,7 @@ def _reply(args: tuple[Any, ...], partitions: Partitions, streams: Streams) -> A
 
 def test_a_dead_letter_of_partition_0_keeps_its_id() -> None:
     """So that nothing changes where there is one partition."""
-    (letter,) = _run(operations.list_dead(FOUR, None, 5), FOUR, [[(1, 2)], [], [], []]).entries
+    (letter,) = _run(dead_letters.list_dead(FOUR, None, 5), FOUR, [[(1, 2)], [], [], []]).entries
     assert isinstance(letter, DeadEntry)
     assert letter.id == "1-2"
 
@@ -149,8 +151,8 @@ def test_a_dead_letter_of_partition_0_keeps_its_id() -> None:
 def test_events_with_an_ordering_key_go_to_its_partition() -> None:
     """All of a call go there together, whatever their ids are."""
     partitions = Partitions("test", 8)
-    options = outgoing.SendOptions(ordering_key="user-1")
-    events = outgoing.prepare([Event("a")] * 20, options, now=lambda: datetime.now(UTC))
-    (call,) = next(operations.send(partitions, events, "token"))
+    options = SendOptions(ordering_key="user-1")
+    events = prepare([Event("a")] * 20, options, now=lambda: datetime.now(UTC))
+    (call,) = next(send.send(partitions, events, "token"))
     assert call.args[3] == partitions.of("user-1").events
     assert partitions.of("user-1").order("user-1") in call.args

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headrace import ConnectionFailed, HeadraceError, OutOfMemory, ServerError
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.codec import decode_event, encode_event
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger

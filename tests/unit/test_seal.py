@@ -20,9 +20,9 @@ from headrace import (
     UndecodableEvent,
 )
 from headrace.formats import codec as formats
-from headrace.formats.outgoing import SendOptions, prepare
 from headrace.formats.records import decode_run
 from headrace.formats.seal import Seal
+from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import App, DefinitionError
 from headrace_worker.process.loading import load_codec
 from tests.support.codecs import SCRAMBLER, Broken, Scrambler
@@ -135,6 +135,24 @@ def test_what_is_only_marked_as_sealed_is_damaged(value: Any) -> None:
     body = formats.encode_value({"v": 2, "n": "n", "s": "s", "t": 0, "p": value})
     with pytest.raises(UndecodableEvent, match="sealed"):
         contents(body)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\xc0\xc0", b"\x92\x01", b"\x91" * 700 + b"\xc0"])
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("part", ["payload", "context"])
+def test_an_unreadable_part_is_not_sealed(raw: bytes, before: int, part: str) -> None:
+    """The codec gets only what workers can read: the error names the part, of the first event and of a later one."""
+    events: list[Any] = [Event("n", 1, 2)] * before + [{"name": "n", part: msgspec.Raw(raw)}]
+    with pytest.raises(InvalidEvent, match=rf"^events\[{before}\]\.{part}: "):
+        prepare(events, SendOptions(), now=lambda: NOW, seal=SEAL)
+
+
+def test_a_sealed_event_with_an_ordering_key_has_the_format_of_sealed_ones() -> None:
+    """Both formats are refused by releases that know neither; the record has the ordering key."""
+    (plain,) = prepare([Event("n", 1)], SendOptions(ordering_key="k"), now=lambda: NOW)
+    (sealed,) = prepare([Event("n", 1)], SendOptions(ordering_key="k"), now=lambda: NOW, seal=SEAL)
+    assert formats.decode_event(plain.body).v == formats.ORDERED_FORMAT
+    assert formats.decode_event(sealed.body).v == formats.SEALED_FORMAT
 
 
 def test_a_codec_that_fails_stops_the_send() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import headrace_worker.run.settler
 from headrace import ConnectionFailed, HeadraceError, PermissionMissing, RunError, ServerError
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions

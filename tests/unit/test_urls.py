@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import AsyncClient, Client, ConfigurationError
-from headrace.base import resolve_partitions
+from headrace.config import resolve_partitions
 from headrace.formats.partitions import Partitions
 from headrace.transport.urls import SCHEMES, read_url, without_secrets
 from headrace_worker import App, WorkerConfig

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from headrace import HeadraceError
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.formats.partitions import Partitions
 from headrace_worker.app.app import App

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from headrace import ConfigurationError, HeadraceError
-from headrace.base import resolve, resolve_url
+from headrace.config import resolve, resolve_url
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import OUTAGE
 from headrace_worker import protocol

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Call, as_text
+from headrace.calls.call import Call, as_text
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.formats.seal import Seal, Sealed
@@ -22,7 +22,7 @@ class IndexEntry(msgspec.Struct, frozen=True):
 
 
 def read_index(stream: str, cursor: str | None, count: int) -> Call[list[IndexEntry]]:
-    """Reads entries of `recent` or `runs`, newest first, from the one before the cursor on."""
+    """Read entries of `recent` or `runs`, newest first, from the one before the cursor on."""
     end = f"({cursor}" if cursor else "+"
     return Call(("XREVRANGE", stream, end, "-", "COUNT", count), _read_index)
 
@@ -39,13 +39,13 @@ def _read_index(reply: list[Any]) -> list[IndexEntry]:
 
 
 def read_dead(keys: Keys, cursor: str | None, count: int, seal: Seal | None = None) -> Call[list[DeadEntry]]:
-    """Reads dead letters, newest first, from the one before the cursor on."""
+    """Read dead letters, newest first, from the one before the cursor on."""
     end = f"({cursor}" if cursor else "+"
     return Call(("XREVRANGE", keys.dead, end, "-", "COUNT", count), lambda reply: _read_dead(reply, seal))
 
 
 def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadEntry]]:
-    """Reads one dead letter; none when it is not known."""
+    """Read one dead letter; none when it is not known."""
     return Call(("XRANGE", keys.dead, entry_id, entry_id), lambda reply: _read_dead(reply, seal))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Call, as_text
+from headrace.calls.call import Call, as_text
 from headrace.cluster.slots import ANY, slots_of
 from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
 from headrace.transport.backoff import Backoff
@@ -62,7 +62,7 @@ class Cluster:
     """
 
     def __init__(self, target: Target) -> None:
-        """Nothing is asked yet."""
+        """Begin without a map; ask nothing yet."""
         self._target = target
         self.seeds = [_address(host, port, "") for host, port in target.hosts]
         self.doubts: dict[str, int] = {}
@@ -73,12 +73,12 @@ class Cluster:
         self._map: _Map | None = None
 
     def target_of(self, node: str) -> Target:
-        """Returns what there is to know of a connection to one node."""
+        """Return what there is to know of a connection to one node."""
         host, _, port = node.rpartition(":")
         return self._target.at((host.strip("[]"), int(port)))
 
     def node_of(self, slot: int) -> str | None:
-        """Returns the node that serves a slot; None where none is known to."""
+        """Return the node that serves a slot; None where none is known to."""
         if slot == ANY:
             return random.choice(self._ranges)[1] if self._ranges else None  # noqa: S311 - no secret
         if (moved := self._moved.get(slot)) is not None:
@@ -107,14 +107,14 @@ class Cluster:
         self.doubts[node] = self._doubted
 
     def note_moved(self, redirect: Redirected, asked: str) -> str:
-        """Returns the node that a redirection names; a MOVED is remembered."""
+        """Return the node that a redirection names; a MOVED is remembered."""
         node = _address(redirect.host, redirect.port, asked)
         if not redirect.is_ask:
             self._moved[redirect.slot] = node
         return node
 
     def look(self) -> Generator[Step, Answers, None]:
-        """The cluster has been asked who serves what, unless that is known; raises what the last node asked says."""
+        """Ask the cluster which node serves which slots, unless that is known; raise what the last node asked says."""
         if self._ranges:
             return
         last: HeadraceError | None = None
@@ -161,7 +161,7 @@ class Cluster:
 
 
 def _without_map(node: str, reply: HeadraceError) -> HeadraceError:
-    """Returns why a node has told nothing, or raises it where no other node need be asked."""
+    """Return why a node has told nothing, or raise it where no other node need be asked."""
     if isinstance(reply, OUTAGE):
         return reply
     if "cluster support disabled" in str(reply):
@@ -170,7 +170,7 @@ def _without_map(node: str, reply: HeadraceError) -> HeadraceError:
 
 
 def _read_map(reply: list[Any], teller: str) -> _Map:
-    """Returns what CLUSTER SLOTS has answered: for some slots each their master, then its replicas."""
+    """Return what CLUSTER SLOTS has answered: for some slots each their master, then its replicas."""
     masters = sorted(
         (int(row[0]), int(row[1]), _address(as_text(row[2][0] or b""), row[2][1], teller)) for row in reply
     )
@@ -180,7 +180,7 @@ def _read_map(reply: list[Any], teller: str) -> _Map:
 
 
 def _choose(told: list[_Map]) -> _Map:
-    """Returns the map of the cluster that the most nodes tell of or, of several, that has the most nodes.
+    """Return the map of the cluster that the most nodes tell of or, of several, that has the most nodes.
 
     Raises:
         ConfigurationError: there are several that are alike in that.
@@ -199,7 +199,7 @@ def _choose(told: list[_Map]) -> _Map:
 
 
 def _address(host: str, port: int, asked: str) -> str:
-    """Returns a node's address; one that does not know its own name is reached as the node that told of it."""
+    """Return a node's address; one that does not know its own name is reached as the node that told of it."""
     host = host if host not in ("", "?") else asked.rpartition(":")[0]
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
@@ -207,7 +207,7 @@ def _address(host: str, port: int, asked: str) -> str:
 def carry(
     cluster: Cluster, calls: Sequence[Call[Any]], *, home: int | None, partial: bool, attempts: int
 ) -> Generator[Step, Answers, list[Any]]:
-    """Returns the results of the calls, each from the node that it belongs to.
+    """Return the results of the calls, each from the node that it belongs to.
 
     To be sent, for each step, what the nodes answered. What a node that can't be reached, or can't at the moment, has
     not answered is tried again, together with what was to come after it in its slot.
@@ -246,7 +246,7 @@ def carry(
 
 
 def _to_repeat(slots: list[int], replies: list[Any]) -> list[int]:
-    """Returns the places of the calls to try again, which are those that came after them in their slots too."""
+    """Return the places of the calls to try again, which are those that came after them in their slots too."""
     broken: set[int] = set()
     found = []
     for place, (slot, reply) in enumerate(zip(slots, replies, strict=True)):
@@ -259,7 +259,7 @@ def _to_repeat(slots: list[int], replies: list[Any]) -> list[int]:
 def _attempt(
     cluster: Cluster, calls: Sequence[Call[Any]], slots: list[int], left: Sequence[int], replies: list[Any]
 ) -> Generator[Step, Answers, None]:
-    """The calls of these places have been tried once, and redirections followed; their replies are in their places."""
+    """Try the calls of these places once, following redirections; put their replies in their places."""
     try:
         yield from cluster.look()
     except OUTAGE as exc:
@@ -316,26 +316,26 @@ class _Lane:
         self._redirects = 0
 
     def skip_waits(self, calls: Sequence[Call[Any]]) -> None:
-        """A WAIT that does not go right behind its send would count replicas that lack the event: none are known."""
+        """Skip each WAIT that does not go right behind its send: it would count replicas that lack the event."""
         while self.places and calls[self.places[0]].args[0] == "WAIT":
             self._replies[self.places.pop(0)] = 0
 
     def node(self, cluster: Cluster) -> str | None:
-        """Returns the node to send to; None, with nothing left to send, where none is known."""
+        """Return the node to send to; None, with nothing left to send, where none is known."""
         node = self._asking or cluster.node_of(self._slot)
         if node is None:
             self._fail(ServerNotReady("CLUSTERDOWN", f"no node of the cluster is known to serve slot {self._slot}"))
         return node
 
     def commands(self, calls: Sequence[Call[Any]]) -> list[Call[Any]]:
-        """Returns the calls to send now; after a redirection they go one by one, as each may be redirected."""
+        """Return the calls to send now; after a redirection they go one by one, as each may be redirected."""
         if self._asking is not None:  # a lost script would cost the ASKING, so it goes whole
             call = calls[self.places[0]]
             return [Call(("ASKING",), _nothing), Call(whole(call), call.read)]
         return [calls[place] for place in self._sent]
 
     def take(self, cluster: Cluster, node: str, got: Iterator[Any] | HeadraceError) -> None:
-        """The replies of a node are in their places, up to one that redirects."""
+        """Put the replies of a node in their places, up to one that redirects."""
         if isinstance(got, HeadraceError):
             cluster.forget(node)
             self._fail(got)
@@ -373,4 +373,4 @@ class _Lane:
 
 
 def _nothing(_reply: object) -> None:
-    """What a command without a result gives."""
+    """Read the reply of a command without a result."""

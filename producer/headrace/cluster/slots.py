@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.crc import key_slot
 
-from headrace.calls.commands import Argument, Call
+from headrace.calls.call import Argument, Call
 
 ANY = -1
 """The slot of calls that any node can answer."""
@@ -15,7 +15,7 @@ _KEYLESS = frozenset({"INFO", "CLIENT", "TIME", "PING", "WAIT", "CONFIG", "CLUST
 
 
 def slot_of(args: Sequence[Argument]) -> int | None:
-    """Returns the slot of a command's first key; None for a command without one."""
+    """Return the slot of a command's first key; None for a command without one."""
     command = args[0]
     if command in _KEYLESS:
         return None
@@ -29,7 +29,7 @@ def slot_of(args: Sequence[Argument]) -> int | None:
 
 
 def slots_of(calls: Sequence[Call[Any]], home: int | None) -> list[int]:
-    """Returns the slot of each call; one without a key goes where the one before it, or else behind it, goes."""
+    """Return the slot of each call; one without a key has the slot of the previous call or, if first, of the next."""
     own = [slot_of(call.args) for call in calls]
     last = next((slot for slot in own if slot is not None), ANY if home is None else home)
     found = []

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.cluster.map import Answers, Batch, Cluster, Step, carry
 from headrace.cluster.slots import slot_of
 from headrace.errors import HeadraceError
@@ -35,7 +35,7 @@ class _Nodes(Generic[T]):
         return carry(self._cluster, calls, home=self._home, partial=partial, attempts=self._attempts)
 
     def at(self, node: str | None) -> T:
-        """Returns the transport of a node; of the first seed for None."""
+        """Return the transport of a node; of the first seed for None."""
         node = node or self._cluster.seeds[0]
         found = self._made.get(node)
         if found is None:  # of two threads that make one, both take the first
@@ -43,11 +43,11 @@ class _Nodes(Generic[T]):
         return found
 
     def of(self, key: str) -> T:
-        """Returns the transport of the node that serves a key."""
+        """Return the transport of the node that serves a key."""
         return self.at(self._cluster.node_of(_slot_of_key(key)))
 
     def all(self) -> list[T]:
-        """Returns the transports that were made."""
+        """Return the transports that were made."""
         return list(self._made.values())
 
 
@@ -61,7 +61,7 @@ class ClusterTransport:
     def __init__(
         self, target: Target, *, attempts: int = 8, reply_timeout_s: float | None = None, home: str | None = None
     ) -> None:
-        """Nothing is connected yet.
+        """Read the settings; connect at the first call.
 
         Args:
             home: a key whose node gets the calls without keys; any node if None.
@@ -70,7 +70,7 @@ class ClusterTransport:
         self._nodes = _Nodes(target, make, attempts=attempts, home=home)
 
     def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
-        """Returns the results of the calls, sent in one round trip to each node.
+        """Return the results of the calls, sent in one round trip to each node.
 
         Args:
             partial: an error of one call stands in the place of its result, unless none has one.
@@ -93,11 +93,11 @@ class ClusterTransport:
                 answers = [self._ask(batch) for batch in step]
 
     def listener(self, key: str) -> Any:
-        """Returns what can subscribe to a channel: every node hears what is published on any."""
+        """Return what can subscribe to a channel: every node hears what is published on any."""
         return self._nodes.of(key).listener(key)
 
     def close(self) -> None:
-        """The connections are closed; a later call opens new ones."""
+        """Close the connections; a later call opens new ones."""
         for node in self._nodes.all():
             node.close()
 
@@ -120,7 +120,7 @@ class AsyncClusterTransport:
         on_connect: Callable[[Any], Awaitable[None]] | None = None,
         home: str | None = None,
     ) -> None:
-        """Nothing is connected yet.
+        """Read the settings; connect at the first call.
 
         Args:
             on_connect: is awaited with each new connection once it is ready.
@@ -152,7 +152,7 @@ class AsyncClusterTransport:
         return self._nodes.of(key).listener(key)
 
     async def close(self) -> None:
-        """The connections are closed; a later call opens new ones."""
+        """Close the connections; a later call opens new ones."""
         for node in self._nodes.all():
             await node.close()
 

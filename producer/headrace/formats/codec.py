@@ -21,7 +21,7 @@ import msgspec
 from headrace.errors import SealedEvent, UndecodableEvent
 from headrace.formats.seal import NO_CODEC, Seal, Sealed
 from headrace.model.event import DEFAULT_SOURCE, RunError, RunStatus
-from headrace.model.values import check_depth
+from headrace.model.values import check_depth, may_be_deep
 from headrace.model.values import encoder as _encoder
 
 FORMAT: Final = 1
@@ -67,7 +67,7 @@ class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class StoredEvent(msgspec.Struct, gc=False):
-    """An event as it was read: payload and context are still msgpack, decoded by whoever needs them."""
+    """An event as it was read: payload and context are still msgpack, decoded where they are needed."""
 
     v: int
     n: str
@@ -87,6 +87,7 @@ class _Outline(msgspec.Struct, gc=False):
 _event_decoder = msgspec.msgpack.Decoder(StoredEvent)
 _outlines_decoder = msgspec.msgpack.Decoder(list[_Outline])
 _any_decoder = msgspec.msgpack.Decoder()
+_raw_decoder = msgspec.msgpack.Decoder(msgspec.Raw)
 _outcome_decoder = msgspec.msgpack.Decoder(tuple[RunError | None, Any])
 _OUTPUT_AT: Final = len(msgspec.msgpack.encode((None, None))) - 1
 """Where the output begins in an outcome without an error."""
@@ -96,30 +97,52 @@ _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueEr
 
 
 def to_micros(moment: datetime) -> int:
-    """Returns an aware datetime as microseconds since 1970 UTC, exactly."""
+    """Return an aware datetime as microseconds since 1970 UTC, exactly."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """Returns microseconds since 1970 UTC as an aware datetime in UTC, exactly."""
+    """Return microseconds since 1970 UTC as an aware datetime in UTC, exactly."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 def from_millis(millis: int) -> datetime:
-    """Returns milliseconds since 1970 UTC as an aware datetime in UTC."""
+    """Return milliseconds since 1970 UTC as an aware datetime in UTC."""
     return _EPOCH + timedelta(milliseconds=millis)
 
 
 def encode_event(name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None) -> bytes:
-    """Returns an event as it travels; raises whatever a value that can't be carried does."""
+    """Return a plain event as it is stored; raise whatever a value that can't be carried raises."""
     return _encoder.encode(_Outgoing(FORMAT, name, source, timestamp_us, payload, context, account))
 
 
-def check_event(body: bytes, *, whole: bool) -> None:
-    """Raises where an encoded event has what some worker could not read: by its depth, or as it was encoded before.
+def encode_ordered_event(
+    name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None
+) -> bytes:
+    """Return a plain event with an ordering key as it is stored; raise as `encode_event` does."""
+    return _encoder.encode(_Outgoing(ORDERED_FORMAT, name, source, timestamp_us, payload, context, account))
+
+
+def encode_part(value: Any, *, whole: bool) -> msgspec.Raw:
+    """Return a payload or a context as msgpack; raise where some worker could not read it.
 
     Args:
-        whole: every value is decoded, which takes longer than it took to encode them; otherwise they are passed over.
+        whole: decode every value of the result; otherwise pass over them, which is quicker.
+    """
+    if value is None:
+        return NIL
+    encoded = _encoder.encode(value)
+    (_any_decoder if whole else _raw_decoder).decode(encoded)
+    if whole or may_be_deep(encoded):
+        check_depth(encoded)
+    return msgspec.Raw(encoded)
+
+
+def check_event(body: bytes, *, whole: bool) -> None:
+    """Raise where an encoded event has what some worker could not read: by its depth, or as it was encoded before.
+
+    Args:
+        whole: decode every value, which takes longer than it took to encode them; otherwise pass over them.
     """
     event = _event_decoder.decode(body)
     for raw in (event.p, event.c):
@@ -129,9 +152,9 @@ def check_event(body: bytes, *, whole: bool) -> None:
 
 
 def are_whole(bodies: Sequence[bytes]) -> bool:
-    """Returns whether each encoded event is one whole value, as it is not where a Raw in it was none.
+    """Return whether each encoded event is one whole value; a broken Raw in an event makes it none.
 
-    All are passed over at once, in a fraction of the time that it took to encode them.
+    The decoder passes over all of them at once, in a fraction of the time that it took to encode them.
     """
     try:
         _outlines_decoder.decode(b"".join((b"\xdd", len(bodies).to_bytes(4, "big"), *bodies)))
@@ -141,22 +164,17 @@ def are_whole(bodies: Sequence[bytes]) -> bool:
 
 
 def identity_length(name: str, source: str) -> int:
-    """Returns how many bytes at the start of an encoded event hold its format, name and source."""
+    """Return how many bytes at the start of an encoded event hold its format, name and source."""
     return len(_encoder.encode(_Outgoing(FORMAT, name, source, 0))) - len(b"\xa1t\x00")
 
 
-def mark_ordered(body: bytes) -> bytes:
-    """Returns a plain encoded event as one with an ordering key: it differs in its format, the fourth byte."""
-    return body[:3] + bytes((ORDERED_FORMAT,)) + body[4:]
-
-
 def encode_value(value: Any) -> bytes:
-    """Returns any value as msgpack; raises as `encode_event` does."""
+    """Return any value as msgpack; raise as `encode_event` does."""
     return _encoder.encode(value)
 
 
 def decode_event(body: bytes) -> StoredEvent:
-    """Returns a travelled event; raises UndecodableEvent for bytes that are none of a format we read."""
+    """Return a stored event; raise UndecodableEvent for bytes in no format that this release reads."""
     try:
         event = _event_decoder.decode(body)
     except _UNREADABLE as exc:
@@ -171,16 +189,15 @@ def decode_event(body: bytes) -> StoredEvent:
 
 
 def decode_value(raw: msgspec.Raw | bytes) -> Any:
-    """Returns the value of msgpack bytes; raises UndecodableEvent where they are damaged."""
+    """Return the value of msgpack bytes; raise UndecodableEvent where they are damaged."""
     try:
         return _any_decoder.decode(raw)
     except _UNREADABLE as exc:
         raise UndecodableEvent(f"damaged msgpack: {exc}") from exc
 
 
-def seal_event(body: bytes, event_id: str, seal: Seal) -> bytes:
-    """Returns an encoded event with payload and context sealed; raises whatever the codec does."""
-    event = decode_event(body)
+def seal_event(event: StoredEvent, event_id: str, seal: Seal) -> bytes:
+    """Return an event as it is stored, with payload and context sealed; raise whatever the codec raises."""
     payload = _seal_part("payload", event.p, event_id, event, seal)
     context = _seal_part("context", event.c, event_id, event, seal)
     return _encoder.encode(_Outgoing(SEALED_FORMAT, event.n, event.s, event.t, payload, context, event.a))
@@ -191,7 +208,7 @@ def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, s
 
 
 def open_event(event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEvent:
-    """Returns a sealed event with payload and context as they were sent, still msgpack.
+    """Return a sealed event with payload and context as they were sent, still msgpack.
 
     Raises:
         SealedEvent: there is no codec, or it could not open them.
@@ -222,7 +239,7 @@ def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
 
 
 def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tuple[Any, Any]:
-    """Returns payload and context; those that can't be opened here as Sealed."""
+    """Return payload and context; those that can't be opened here as Sealed."""
     if event.v != SEALED_FORMAT:
         return decode_value(event.p), decode_value(event.c)
     try:
@@ -234,7 +251,7 @@ def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tup
 
 
 def encode_outcome(error: RunError | None, output: Any) -> bytes:
-    """Returns what a run's field holds after its first line; raises as `encode_event` does."""
+    """Return what a run's field holds after its first line; raise as `encode_event` does."""
     if error is None and output is None:
         return b""
     blob = _encoder.encode((error, output))
@@ -245,12 +262,12 @@ def encode_outcome(error: RunError | None, output: Any) -> bytes:
 
 
 def seal_outcome(blob: bytes, run: str, seal: Seal) -> bytes:
-    """Returns an encoded outcome sealed; raises whatever the codec does."""
+    """Return an encoded outcome sealed; raise whatever the codec does."""
     return _encoder.encode(seal.close(blob, "outcome", run))
 
 
 def decode_outcome(blob: bytes, run: str = "", seal: Seal | None = None) -> tuple[RunError | None, Any]:
-    """Returns the error and the output of a run's field; what can't be opened here is a Sealed output."""
+    """Return the error and the output of a run's field; what can't be opened here is a Sealed output."""
     if not blob:
         return None, None
     try:
@@ -295,7 +312,7 @@ FIRST = RunState()
 
 
 def decode_entry_state(text: bytes) -> tuple[RunState, int]:
-    """Returns the state of a queue entry and the size of a body that is not inside it.
+    """Return the state of a queue entry and the size of a body that is not inside it.
 
     An empty text is a first delivery with its body inside. Raises UndecodableEvent.
     """

@@ -10,12 +10,12 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
 def is_name(text: str) -> bool:
-    """Whether it can be the name of an app, job, queue or namespace."""
+    """Return whether a text can be the name of an app, job, queue or namespace."""
     return _NAME.match(text) is not None
 
 
 def check_name(kind: str, name: object) -> str:
-    """Returns the name of an app, job, queue or namespace, or raises ConfigurationError that says its rule."""
+    """Return the name of an app, job, queue or namespace, or raise ConfigurationError that says its rule."""
     if isinstance(name, str) and is_name(name):
         return name
     raise ConfigurationError(f"{kind} {name!r} is not a name: 1 to 64 of the characters A-Z a-z 0-9 _ . - are allowed")
@@ -87,5 +87,5 @@ class Keys:
         return f"{self.prefix}worker:{name}"
 
     def settled_channel(self, event_id: str) -> str:
-        """Channel: hears once that the event has settled, if someone waits."""
+        """Channel: one message once the event has settled, if a client waits for it."""
         return f"{self.prefix}settled:{event_id}"

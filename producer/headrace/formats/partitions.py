@@ -11,7 +11,7 @@ MAX_PARTITIONS = 1_024
 
 
 def check_partitions(count: object) -> int:
-    """Returns the number of partitions, or raises ConfigurationError that says its rule."""
+    """Return the number of partitions, or raise ConfigurationError that says its rule."""
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_PARTITIONS:
         raise ConfigurationError(f"partitions must be a whole number from 1 to {MAX_PARTITIONS:,}, not {count!r}")
     return count
@@ -34,11 +34,11 @@ class Partitions:
         return len(self.all)
 
     def of(self, text: str) -> Keys:
-        """Returns the keys of the partition of an ordering key or, for an event that has none, of its id."""
+        """Return the keys of the partition of an ordering key or, for an event that has none, of its id."""
         if len(self.all) == 1:
             return self.first
         return self.all[crc_hqx(text.encode("utf-8", "surrogatepass"), 0) % len(self.all)]
 
     def but(self, keys: Keys) -> list[Keys]:
-        """Returns the keys of all partitions but one."""
+        """Return the keys of all partitions but one."""
         return [each for each in self.all if each is not keys]

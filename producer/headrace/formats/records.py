@@ -49,7 +49,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def decode_header(text: bytes) -> Header:
-    """Returns a record's header; raises UndecodableEvent where it is damaged."""
+    """Return a record's header; raise UndecodableEvent where it is damaged."""
     try:
         token, kind, due, delivered, canceled, runs = text.decode("ascii").split(" ")
         count = None if runs == "-" else int(runs)
@@ -71,7 +71,7 @@ def _moment(millis: int) -> datetime | None:
 
 
 def decode_run(event_id: str, field: bytes, value: bytes, seal: Seal | None = None) -> RunRecord:
-    """Returns the record of a run from its field `r:<job>`; raises UndecodableEvent where it is damaged."""
+    """Return the record of a run from its field `r:<job>`; raise UndecodableEvent where it is damaged."""
     line, _, blob = value.partition(b"\n")
     try:
         job = field.removeprefix(b"r:").decode()
@@ -100,7 +100,7 @@ def decode_run(event_id: str, field: bytes, value: bytes, seal: Seal | None = No
 
 
 def decode_runs(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> list[RunRecord | DamagedEntry]:
-    """Returns the runs of an event from its hash, by job, and what is left of those that are damaged."""
+    """Return the runs of an event from its hash, by job, and what is left of those that are damaged."""
     runs: dict[bytes, RunRecord | DamagedEntry] = {}
     for field in sorted(field for field in fields if field.startswith(b"r:")):
         try:
@@ -112,7 +112,7 @@ def decode_runs(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = N
 
 
 def decode_ordering_key(value: bytes | None) -> str | None:
-    """Returns the ordering key of a record, None if it has none; raises UndecodableEvent where it is damaged."""
+    """Return the ordering key of a record, None if it has none; raise UndecodableEvent where it is damaged."""
     try:
         return value.decode() if value else None
     except UnicodeDecodeError as exc:
@@ -120,7 +120,7 @@ def decode_ordering_key(value: bytes | None) -> str | None:
 
 
 def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> EventRecord:
-    """Returns an event's record from its hash; raises UndecodableEvent where anything in it is damaged.
+    """Return an event's record from its hash; raise UndecodableEvent where anything in it is damaged.
 
     A record whose contents were dropped by `retention=0` has only its header: name and payload are gone.
     """

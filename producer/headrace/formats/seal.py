@@ -24,7 +24,7 @@ class PayloadCodec(Protocol):
     """
 
     def encode(self, data: bytes, bound_to: bytes, /) -> bytes:
-        """Returns the bytes that are stored for `data`.
+        """Return the bytes that are stored for `data`.
 
         Args:
             data: a payload, context or outcome as msgpack.
@@ -34,7 +34,7 @@ class PayloadCodec(Protocol):
         ...
 
     def decode(self, data: bytes, bound_to: bytes, /) -> bytes:
-        """Returns what `encode` was given, or raises where the bytes are not its own or are bound to something else."""
+        """Return what `encode` was given; raise for bytes that are not from `encode` or are bound to something else."""
         ...
 
 
@@ -50,7 +50,7 @@ class Sealed(msgspec.Struct, frozen=True):
     reason: str
 
     def as_error(self) -> RunError:
-        """It stands for the error of a run instead."""
+        """Return the error that stands for a sealed error of a run."""
         return RunError("Sealed", f"{len(self.sealed):,} bytes: {self.reason}")
 
 
@@ -63,11 +63,11 @@ class Seal:
 
     @classmethod
     def of(cls, codec: PayloadCodec | None, namespace: str) -> Self | None:
-        """Returns the seal of a codec; None where there is none."""
+        """Return the seal of a codec; None where there is none."""
         return None if codec is None else cls(codec, namespace)
 
     def close(self, data: bytes, *owner: str | None) -> bytes:
-        """Returns the data sealed; raises whatever the codec does.
+        """Return the data sealed; raise whatever the codec does.
 
         Args:
             owner: what it belongs to; the same must be given to open it.
@@ -80,7 +80,7 @@ class Seal:
         return sealed
 
     def open(self, sealed: bytes, *owner: str | None) -> bytes:
-        """Returns the data that was sealed; raises SealedEvent where the codec does not."""
+        """Return the data that was sealed; raise SealedEvent where the codec does not."""
         try:
             data: object = self._codec.decode(sealed, self._bond(owner))
         except BaseException as exc:  # the application's codec may raise anything, and loops of a worker call it
@@ -101,7 +101,7 @@ def _described(exc: BaseException) -> str:
 
 
 def check_codec(codec: Any) -> PayloadCodec:
-    """Returns the codec, or raises ConfigurationError where it is none."""
+    """Return the codec, or raise ConfigurationError where it is none."""
     methods = [getattr(codec, name, None) for name in ("encode", "decode")]
     if isinstance(codec, type) or not all(map(callable, methods)):
         raise ConfigurationError(

@@ -15,7 +15,7 @@ _TAILS = [first + second for first in base32.ENCODE for second in base32.ENCODE]
 
 
 def new_event_ids() -> Iterator[str]:
-    """Yields new ULIDs without end, each greater than the one before: sorted by time, then by place.
+    """Yield new ULIDs without end, each greater than the one before: sorted by time, then by place.
 
     python-ulid's own generator counts on from its last id within a millisecond, and a fork's two sides would count
     on from the same one; so the first id is drawn here, and only what follows is counted.
@@ -30,19 +30,19 @@ def new_event_ids() -> Iterator[str]:
 
 
 def derived_event_id(run_id: str, key: str) -> str:
-    """Returns the id of the event that a run sends under a key: the same for both, at every attempt."""
+    """Return the id of the event that a run sends under a key: the same for both, at every attempt."""
     both = f"{len(run_id)}:{run_id}:{key}".encode("utf-8", "surrogatepass")  # the length says where the key begins
     digest = hashlib.blake2b(both, digest_size=16).digest()
     return "d_" + base64.b32encode(digest).decode("ascii").rstrip("=").lower()
 
 
 def run_id(event_id: str, job: str) -> str:
-    """Returns the id of the run of a job (`<app>/<job id>`) for an event: always the same for both."""
+    """Return the id of the run of a job (`<app>/<job id>`) for an event: always the same for both."""
     return f"{event_id}:{job}"
 
 
 def split_run_id(run: str) -> tuple[str, str] | None:
-    """Returns the event's id and the job of a run's id, or None where it is no such id.
+    """Return the event's id and the job of a run's id, or None where it is no such id.
 
     An event's id may hold any character, a job's none of `:` and exactly one `/`.
     """

@@ -1,14 +1,14 @@
-"""What is checked of a server and of a namespace before they are used. Pure."""
+"""Checks a server and a namespace before they are used. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.calls import commands
+from headrace.calls import checking
 from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, OutOfMemory, PermissionMissing, UnsupportedServer
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
-from headrace.plans.listing import Plan
+from headrace.plans.plan import Plan
 
 _ASKED = 16
 
@@ -16,14 +16,14 @@ _LOWEST = {"redis": (6, 2), "valkey": (7, 2)}
 
 
 def check_server(partitions: Partitions) -> Plan[bool]:
-    """The server is one that Headrace runs on, and the namespace has as many partitions as are asked for.
+    """Check that Headrace runs on the server, and that the namespace has as many partitions as the client is set to.
 
-    To be run with `partial`. Returns whether all of that is known: a full server may not say of a new namespace. A user
-    who may not ask is not refused for it.
+    Return whether both are known: a full server can't say how many partitions a new namespace has. A user without the
+    right to ask is not refused. To be run with `partial`.
     """
     info, *counts = yield [
-        commands.server_info(),
-        *(commands.divide(keys, len(partitions)) for keys in _asked(partitions)),
+        checking.server_info(),
+        *(checking.divide(keys, len(partitions)) for keys in _asked(partitions)),
     ]
     known = [count for count in counts if not isinstance(count, OUTAGE)]
     if not known:
@@ -40,12 +40,12 @@ def check_server(partitions: Partitions) -> Plan[bool]:
 
 
 def _asked(partitions: Partitions) -> Sequence[Keys]:
-    """Returns the partitions to ask how many there are: any may be away, and one that answers is believed."""
+    """Return the partitions to ask for their number: any of them may be away, and each that answers is believed."""
     return partitions.all[:_ASKED]
 
 
 def check_count(partitions: Partitions, count: int) -> None:
-    """The namespace has as many partitions as are asked for, or ConfigurationError names both numbers."""
+    """Raise ConfigurationError, which names both numbers, unless the namespace has so many partitions."""
     if count != len(partitions):
         raise ConfigurationError(
             f"namespace {partitions.namespace!r} has had {count} partitions since it was first used, not the "
@@ -55,7 +55,7 @@ def check_count(partitions: Partitions, count: int) -> None:
 
 
 def check_version(info: dict[str, str]) -> None:
-    """The server is a Redis or Valkey that Headrace runs on, or UnsupportedServer says what it is."""
+    """Raise UnsupportedServer, which names the server, unless it is a Redis or Valkey that Headrace runs on."""
     is_valkey = "valkey_version" in info
     kind = "valkey" if is_valkey else "redis"
     version = info.get(f"{kind}_version", "")

@@ -30,7 +30,7 @@ def _source(name: str) -> str:
 
 @cache
 def load(name: str) -> Script:
-    """Returns the script of a verb, with its includes in their places and without the lines that are comments."""
+    """Return the script of a verb, with its includes in their places and without the lines that are comments."""
     text = _COMMENT.sub("", _INCLUDE.sub(lambda match: _source(match[1]), _source(name)))
     # SHA1 is how Redis names scripts; nothing is protected by it.
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -12,5 +12,5 @@ class Backoff:
         self.attempts = attempts
 
     def delay_s(self, failures: int) -> float:
-        """Returns how long to wait after so many failures in a row."""
+        """Return how long to wait after so many failures in a row."""
         return min(1.0, 0.05 * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - no secret

@@ -77,7 +77,7 @@ class Redirected(ServerError):
 
 
 def code_of(exc: BaseException) -> str:
-    """Returns the server's word for what went wrong, or an empty text."""
+    """Return the server's word for what went wrong, or an empty text."""
     exc = _cause_of(exc)
     for kind, code in _CODE_OF.items():
         if isinstance(exc, kind):
@@ -95,14 +95,14 @@ def code_of(exc: BaseException) -> str:
 
 
 def _cause_of(exc: BaseException) -> BaseException:
-    """Returns what went wrong: redis.asyncio raises a ConnectionError of whatever a connect raises."""
+    """Return what went wrong: redis.asyncio wraps what a connect raises in a ConnectionError."""
     if type(exc) is theirs.ConnectionError and isinstance(exc.__cause__, Exception):
         return exc.__cause__
     return exc
 
 
 def translate(exc: BaseException, *, is_sent: bool = False) -> HeadraceError:
-    """Returns our error for one of redis-py's, the system's or this process's; ours are returned as they are.
+    """Return our error for one of redis-py's, the system's or this process's; ours are returned as they are.
 
     Args:
         is_sent: the call was sent, as far as this process knows; what breaks then leaves open what became of it.
@@ -127,7 +127,7 @@ def _is_answer(exc: BaseException) -> bool:
 
 
 def _read_answer(exc: BaseException) -> HeadraceError:
-    """Returns our error for what the server has answered."""
+    """Return our error for what the server has answered."""
     if (exhausted := _EXHAUSTED.search(str(exc))) is not None:
         return StreamExhausted(
             f"the stream {exhausted[1] or 'that this writes to'} takes no entry any more: something else has "
@@ -176,7 +176,7 @@ def _unreached(exc: BaseException) -> ConnectionFailed:
 
 
 def _own_limit(exc: BaseException) -> OSError | None:
-    """Returns the system's word for a limit that this process has reached."""
+    """Return the system's word for a limit that this process has reached."""
     for each in (exc, exc.__cause__, exc.__context__):
         if isinstance(each, OSError) and each.errno in _LIMITS:
             return each
@@ -184,7 +184,7 @@ def _own_limit(exc: BaseException) -> OSError | None:
 
 
 def _broken(exc: BaseException) -> CallError:
-    """Returns our error for what is neither the server's answer nor a fault of the line."""
+    """Return our error for what is neither the server's answer nor a fault of the line."""
     if isinstance(exc, theirs.InvalidResponse):
         return UnsupportedServer(f"what answers there does not speak the protocol of Redis: {exc}")
     return CallBroken(f"the call broke off in this process, at {type(exc).__name__}: {exc}")

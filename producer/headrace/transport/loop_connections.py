@@ -41,7 +41,7 @@ class LoopConnections:
         await anext(self._ending)
 
     async def borrow(self) -> Any:
-        """Returns a connection that no other call has."""
+        """Return a connection that no other call has."""
         while self.idle:
             connection = self.idle.pop()
             if connection.is_connected and not await connection.can_read():
@@ -111,14 +111,14 @@ class ConnectionSets:
     """
 
     def __init__(self, make_pool: Callable[[], Any]) -> None:
-        """Nothing is connected yet; raises as `make_pool` does."""
+        """Begin without connections; raise as `make_pool` does."""
         self._make_pool = make_pool
         self._sets: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
         self._none = self.current = LoopConnections(None, make_pool())
         _all.add(self)
 
     async def enter(self) -> LoopConnections:
-        """Returns the connections of the event loop that runs here."""
+        """Return the connections of the event loop that runs here."""
         loop = asyncio.get_running_loop()
         found = self._sets.get(loop)
         if found is None:

@@ -23,7 +23,7 @@ _UNIX = {redis.ConnectionPool: redis.UnixDomainSocketConnection, redis.asyncio.C
 
 
 def reply_timeout_of(target: Target, given_s: float | None) -> float:
-    """Returns how long a reply may take: as given, else as the URL says, else REPLY_TIMEOUT_S."""
+    """Return how long a reply may take: as given, else as the URL says, else REPLY_TIMEOUT_S."""
     found: float = target.options.get("socket_timeout", REPLY_TIMEOUT_S)
     return found if given_s is None else given_s
 
@@ -32,7 +32,7 @@ class PoolMaker:
     """Makes pools of one kind, whose connections lead to what a URL names."""
 
     def __init__(self, kind: Any, target: Target, options: dict[str, Any]) -> None:
-        """Nothing is connected.
+        """Check the options; connect nothing.
 
         Args:
             kind: redis-py's class of pools, for threads or for an event loop.
@@ -54,12 +54,12 @@ class PoolMaker:
             raise ConfigurationError(f"the options of the URL can't be used: {exc}") from None
 
     def __call__(self) -> Any:
-        """Returns a new pool."""
+        """Return a new pool."""
         return self._kind(connection_class=self._class, max_connections=_MAX_CONNECTIONS, **self._options)
 
 
 def _options(target: Target) -> dict[str, Any]:
-    """Returns the options of a connection; replies are read as bytes of RESP 2, whatever the URL says."""
+    """Return the options of a connection; replies are read as bytes of RESP 2, whatever the URL says."""
     options = {
         "protocol": 2,
         "decode_responses": False,

@@ -45,7 +45,7 @@ class Sentinels:
     """
 
     def __init__(self, service: Service, options: dict[str, Any]) -> None:
-        """Nothing is connected.
+        """Begin without connections.
 
         Args:
             options: those of the connections to the service's servers, as redis-py names them.
@@ -63,7 +63,7 @@ class Sentinels:
         self._numbers = itertools.count(1)
 
     def master(self, kind: type[redis.Connection]) -> tuple[Address, Address]:
-        """Returns where the master is, and the sentinel that says so; raises as `_none_knows` says."""
+        """Return where the master is, and the sentinel that says so; raise as `_none_knows` says."""
         faults: dict[Address, Exception] = {}
         for address in self._in_turn():
             connection = self._connection(kind, address, SyncRetry(NoBackoff(), 0))
@@ -82,7 +82,7 @@ class Sentinels:
         raise self._none_knows(faults)
 
     async def master_async(self, kind: type[redis.asyncio.Connection]) -> tuple[Address, Address]:
-        """As `master`, awaited."""
+        """See `master`."""
         faults: dict[Address, Exception] = {}
         for address in self._in_turn():
             connection = self._connection(kind, address, AsyncRetry(NoBackoff(), 0))
@@ -119,7 +119,7 @@ class Sentinels:
         return sorted(self.service.sentinels, key=lambda address: self._doubts.get(address, 0))
 
     def _none_knows(self, faults: dict[Address, Exception]) -> Exception:
-        """Returns what to raise where no sentinel names a master.
+        """Return what to raise where no sentinel names a master.
 
         LoginRefused where every sentinel refuses the user, ConfigurationError where every one answers that it does not
         know the service, and otherwise an error of the connection.
@@ -148,7 +148,7 @@ _ROLE = ("ROLE",)
 
 
 def _check_role(reply: Any, sentinels: Sentinels, host: str, port: int) -> None:
-    """Raises as a replica would at the first write, where the server is none that takes writes."""
+    """Raise what a replica raises at its first write, if the server takes no writes."""
     role = bytes(reply[0]).decode()
     if role != "master":
         raise theirs.ReadOnlyError(f"{host}:{port} was named as master of {sentinels.service.name!r}, but is a {role}")

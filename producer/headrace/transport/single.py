@@ -1,6 +1,6 @@
 """Carries calls to a server over redis-py's connections and brings their replies back; knows no keys and no scripts.
 
-The connections have no retry of their own: a retry that nobody sees would hide a lost reply. A call whose script
+The connections have no retry of their own: a hidden retry would hide a lost reply. A call whose script
 the server has lost is sent whole.
 """
 
@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.errors import OUTAGE, CallError, ServerNotReady
 from headrace.transport.backoff import Backoff
 from headrace.transport.faults import translate
@@ -38,7 +38,7 @@ class Transport:
     """
 
     def __init__(self, url: str | Target, *, attempts: int = 8, reply_timeout_s: float | None = None) -> None:
-        """Nothing is connected yet.
+        """Read the settings; connect at the first call.
 
         Args:
             url: as a client takes it, or what was read of it.
@@ -53,7 +53,7 @@ class Transport:
         self._owner = os.getpid()
 
     def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
-        """Returns the results of the calls, sent in one round trip.
+        """Return the results of the calls, sent in one round trip.
 
         Args:
             partial: an error of one call stands in the place of its result instead of being raised.
@@ -90,7 +90,7 @@ class Transport:
             raise
 
     def _drop_idle(self) -> None:
-        """Connections that nobody uses are closed, and opened anew to where the server is then."""
+        """Close the connections that no call uses; later calls connect to where the server is then."""
         while self._idle:
             try:
                 connection = self._idle.pop()
@@ -100,7 +100,7 @@ class Transport:
             self.pool.release(connection)
 
     def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Returns the replies to the calls as they came, once tried; what the server refused is an error in its place.
+        """Return the replies to the calls as they came, once tried; what the server refused is an error in its place.
 
         Raises:
             ServerError: the replies did not come.
@@ -124,12 +124,12 @@ class Transport:
         return replies
 
     def listener(self, key: str) -> Any:  # noqa: ARG002 - in a cluster it says which node
-        """Returns what can subscribe to a channel."""
+        """Return what can subscribe to a channel."""
         self._leave_to_parent()
         return redis.Redis(connection_pool=self.pool).pubsub()
 
     def _borrow(self) -> Any:
-        """Returns a connection that nobody else has; those of an earlier call spare the pool's bookkeeping."""
+        """Return a connection that no other call has; one of an earlier call spares the pool's bookkeeping."""
         if self._owner != os.getpid():
             self._leave_to_parent()
         try:
@@ -161,7 +161,7 @@ class Transport:
         return replies
 
     def close(self) -> None:
-        """The connections are closed; a later call opens new ones."""
+        """Close the connections; a later call opens new ones."""
         self._leave_to_parent()
         while self._idle:
             self.pool.release(self._idle.pop())
@@ -189,7 +189,7 @@ class AsyncTransport:
         reply_timeout_s: float | None = None,
         on_connect: Callable[[Any], Awaitable[None]] | None = None,
     ) -> None:
-        """Nothing is connected yet.
+        """Read the settings; connect at the first call.
 
         Args:
             url: see `Transport`.
@@ -207,7 +207,7 @@ class AsyncTransport:
 
     @property
     def pool(self) -> Any:
-        """What makes the connections of the event loop that has called last."""
+        """The pool of the event loop that has called last."""
         return self._connections.current.pool
 
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
@@ -274,7 +274,7 @@ class AsyncTransport:
         return replies
 
     async def close(self) -> None:
-        """The connections are closed; a later call opens new ones."""
+        """Close the connections; a later call opens new ones."""
         await self._connections.close()
 
 

@@ -25,7 +25,7 @@ class PatientConnection(UnixDomainSocketConnection):
 
 
 async def _connected(path: str) -> socket.socket:
-    """Returns a socket that the server has taken into its backlog."""
+    """Return a socket that the server has taken into its backlog."""
     pause_s = _FIRST_PAUSE_S
     while True:
         sock = socket.socket(socket.AF_UNIX)

@@ -77,7 +77,7 @@ class Target(msgspec.Struct, frozen=True):
         return self.scheme.endswith("+sentinel")
 
     def at(self, host: Address) -> Target:
-        """Returns what is said of one node of the cluster."""
+        """Return what is said of one node of the cluster."""
         return msgspec.structs.replace(self, scheme="rediss" if self.is_tls else "redis", hosts=(host,))
 
 
@@ -90,7 +90,7 @@ class _Fault(ValueError):
 
 
 def read_url(url: object) -> Target:
-    """Returns what the URL says; raises ConfigurationError that says what is wrong with it."""
+    """Return what the URL says; raise ConfigurationError that says what is wrong with it."""
     if not isinstance(url, str):
         raise ConfigurationError(f"url must be a text such as 'redis://host:6379/0', not {type(url).__name__}")
     try:
@@ -102,12 +102,12 @@ def read_url(url: object) -> Target:
 
 
 def without_secrets(url: str) -> str:
-    """Returns the URL as it may be shown."""
+    """Return the URL as it may be shown."""
     return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//.*@", "//***@", url))
 
 
 def _reason(url: str, fault: _Fault) -> str:
-    """Returns what is wrong with a URL, without anything of its user and password."""
+    """Return what is wrong with a URL, without anything of its user and password."""
     secret = url.partition("//")[2].rpartition("@")[0] + "".join(re.findall(r"password=([^&]*)", url))
     words = re.split(r"[^A-Za-z0-9]+", secret)
     if any(word and word in part for word in words for part in fault.quoted):
@@ -144,7 +144,7 @@ def _read(url: str) -> Target:
 
 
 def _read_path(scheme: str, hosts: str, path: str, options: dict[str, Any]) -> tuple[str, str]:
-    """Returns the service and the number of the database; the path of a Unix socket is among the options then."""
+    """Return the service and the number of the database; the path of a Unix socket is among the options then."""
     if scheme == "unix":
         if hosts or not path:
             raise _Fault("a socket's path begins with the third slash, as in unix:///run/server.sock", hosts)
@@ -260,7 +260,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def _check_tls(options: dict[str, Any]) -> None:
-    """Files and ciphers can be used, or it is said at once: a connection would be tried again and again."""
+    """Try the files and ciphers out: with bad ones a connection would be tried again and again."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authorities = {"ssl_ca_certs": "cafile", "ssl_ca_path": "capath", "ssl_ca_data": "cadata"}
     for name, argument in authorities.items():

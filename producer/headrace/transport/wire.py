@@ -7,18 +7,18 @@ from typing import Any
 
 from hiredis import pack_command
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.errors import CallError, HeadraceError, ServerNotReady
 from headrace.transport.faults import ScriptMissing
 
 
 def pack(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
-    """Returns the commands as one piece, which is sent at once."""
+    """Return the commands as one piece, which is sent at once."""
     return [b"".join([pack_command(command) for command in commands])]
 
 
 def repeated(calls: Sequence[Call[Any]], replies: list[Any]) -> list[tuple[Any, ...]]:
-    """Returns the commands to send again, from the first lost script on to keep the order, with their scripts whole."""
+    """Return the commands to send again, from the first lost script on to keep the order, with their scripts whole."""
     for place, reply in enumerate(replies):
         if isinstance(reply, ScriptMissing):
             return [whole(call) for call in calls[place:]]
@@ -26,7 +26,7 @@ def repeated(calls: Sequence[Call[Any]], replies: list[Any]) -> list[tuple[Any, 
 
 
 def whole(call: Call[Any]) -> tuple[Any, ...]:
-    """Returns the command with its script, for a server that may not know it."""
+    """Return the command with its script, for a server that may not know it."""
     return call.args if call.script is None else ("EVAL", call.script.text, *call.args[2:])
 
 
@@ -43,7 +43,7 @@ def note_earlier(errors: Iterable[object]) -> None:
 
 
 def read_replies(calls: Sequence[Call[Any]], replies: list[Any], *, partial: bool) -> list[Any]:
-    """Returns the results of the calls; errors stand in their places if `partial`, but none that is waited through."""
+    """Return the results of the calls; errors stand in their places if `partial`, but none that is waited through."""
     for reply in replies:
         if isinstance(reply, ServerNotReady):
             if writes(calls) and not all(isinstance(each, ServerNotReady) for each in replies):

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from headrace import HeadraceError
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.codec import STATUS_LETTER
 from headrace.formats.keys import Keys
 from headrace.transport.single import Transport

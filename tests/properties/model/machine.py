@@ -18,11 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from headrace import Event as SentEvent
 from headrace import EventConflict, EventNotFound, Retention
-from headrace.calls import commands
-from headrace.formats import outgoing
+from headrace.calls import canceling, records, rerunning, sending
 from headrace.formats.codec import INLINE_BYTES, decode_event, decode_value
 from headrace.formats.keys import Keys
-from headrace.formats.outgoing import Outgoing, SendOptions
+from headrace.formats.outgoing import Outgoing
+from headrace.plans.prepare import SendOptions, prepare
 from headrace.transport.single import Transport
 from headrace_worker import App, event_trigger, protocol
 from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
@@ -228,7 +228,7 @@ class Machine(RuleBasedStateMachine):
         payload = [number, "x" * INLINE_BYTES if is_large else ""]
         given = [SentEvent(name, payload, id=event_id) for event_id in ids]
         options = SendOptions(deliver_after=hours * 3600 if hours else None)
-        events = outgoing.prepare(given, options, now=lambda: datetime.now(UTC), id_kind=kind)
+        events = prepare(given, options, now=lambda: datetime.now(UTC), id_kind=kind)
         token = f"call{number}"
 
         def send() -> None:
@@ -238,7 +238,7 @@ class Machine(RuleBasedStateMachine):
         send()
 
     def send_call(self, events: Sequence[Outgoing], token: str, hours: int) -> None:
-        answers = self.ask(commands.send(self.keys, events, token))
+        answers = self.ask(sending.send(self.keys, events, token))
         for place, (event, answer) in enumerate(zip(events, answers, strict=True), 1):
             record = Event(event.name, event.id_kind, event.event.payload, (token, place), "delivered")
             expected = self.namespace.send(token, place, event.event_id, record, hours)
@@ -262,7 +262,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(event_id=IDS)
     def cancel(self, event_id: str) -> None:
-        call = commands.cancel(self.keys, event_id, self.retention)
+        call = canceling.cancel(self.keys, event_id, self.retention)
         if self.namespace.cancel(event_id) != "missing":
             self.ask(call)
         else:
@@ -272,10 +272,10 @@ class Machine(RuleBasedStateMachine):
     @rule(event_id=IDS)
     def watch(self, event_id: str) -> None:
         if self.namespace.watch(event_id):
-            self.ask(commands.watch(self.keys, event_id))
+            self.ask(records.watch(self.keys, event_id))
         else:
             with pytest.raises(EventNotFound):
-                self.ask(commands.watch(self.keys, event_id))
+                self.ask(records.watch(self.keys, event_id))
 
     @precondition(_something_is_due)
     @rule(hours=st.integers(0, 3))
@@ -457,7 +457,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(event_id=IDS, job=st.sampled_from("ab"), queue=st.sampled_from(QUEUES))
     def rerun(self, event_id: str, job: str, queue: str) -> None:
-        answer = self.ask(commands.rerun(self.keys, event_id, f"app/{job}", queue))
+        answer = self.ask(rerunning.rerun(self.keys, event_id, f"app/{job}", queue))
         assert answer[0] == self.namespace.rerun(event_id, job, queue)
 
     # the end

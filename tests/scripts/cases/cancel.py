@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from headrace import EventNotFound, Retention
-from headrace.calls import commands
+from headrace.calls import canceling
 from headrace.formats.codec import from_millis
 from tests.scripts.cases.case import (
     FUTURE,
@@ -38,7 +38,7 @@ def _canceled(kind: str, ttl: str) -> Lines:
 
 
 def _cancel(world: World, changes: Changes, retention: Retention = RETENTION, since: datetime | None = NOW) -> Step:
-    return Step(commands.cancel(world.keys, "e1", retention), since, changes)
+    return Step(canceling.cancel(world.keys, "e1", retention), since, changes)
 
 
 @case
@@ -104,7 +104,7 @@ def a_delivered_event(world: World) -> Step:
 @case
 def an_unknown_event(world: World) -> Step:
     """An event that is not known is reported, and gets no record."""
-    return Step(commands.cancel(world.keys, "e1", RETENTION), EventNotFound("e1"), {})
+    return Step(canceling.cancel(world.keys, "e1", RETENTION), EventNotFound("e1"), {})
 
 
 @case

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.calls.commands import Call, Retention
+from headrace.calls.call import Call
+from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.protocol.delivery import Delivery, Stream, decode_delivery
 from tests.scripts.state import Changes, Fact, World

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from headrace.calls.commands import Retention
+from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.protocol import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale

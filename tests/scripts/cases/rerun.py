@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.calls import commands
+from headrace.calls import rerunning
 from tests.scripts.cases.case import (
     BODY,
     FUTURE,
@@ -45,7 +45,7 @@ def _queued(state: str = f"{_REPLAYED} 8", body: str = BODY) -> Changes:
 
 def _rerun(world: World, answer: tuple[str, str], changes: Changes, queue: str = "default") -> Step:
     return Step(
-        commands.rerun(world.keys, "e1", "app/job", queue), answer, changes, full="refused" if changes else "passes"
+        rerunning.rerun(world.keys, "e1", "app/job", queue), answer, changes, full="refused" if changes else "passes"
     )
 
 
@@ -217,7 +217,7 @@ def another_queue(world: World) -> Step:
 def the_end_that_was_seen(world: World) -> Step:
     """A run whose end is still the one that the caller read is queued."""
     seed_failed_run(world)
-    call = commands.rerun(world.keys, "e1", "app/job", "default", ended_ms=PAST)
+    call = rerunning.rerun(world.keys, "e1", "app/job", "default", ended_ms=PAST)
     return Step(call, ("queued", "new-1"), _queued(), full="refused")
 
 
@@ -225,7 +225,7 @@ def the_end_that_was_seen(world: World) -> Step:
 def another_end(world: World) -> Step:
     """A run that has been queued and failed again since the caller read it is left alone: a reply was lost, perhaps."""
     seed_failed_run(world)
-    return Step(commands.rerun(world.keys, "e1", "app/job", "default", ended_ms=PAST - 1), ("refused", "f"), {})
+    return Step(rerunning.rerun(world.keys, "e1", "app/job", "default", ended_ms=PAST - 1), ("refused", "f"), {})
 
 
 @case
@@ -256,7 +256,7 @@ def a_damaged_record(world: World) -> Step:
 
 
 def _rerun_in_order(world: World, ordering_key: str, answer: tuple[str, str], changes: Changes) -> Step:
-    call = commands.rerun(world.keys, "e1", "app/job", "default", ordering_key)
+    call = rerunning.rerun(world.keys, "e1", "app/job", "default", ordering_key)
     return Step(call, answer, changes, full="refused" if changes else "passes")
 
 

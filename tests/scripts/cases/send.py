@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headrace import Event, EventConflict
-from headrace.calls import commands
-from headrace.formats.outgoing import Outgoing, SendOptions, prepare
+from headrace.calls import sending
+from headrace.formats.outgoing import Outgoing
+from headrace.plans.prepare import SendOptions, prepare
 from tests.scripts.cases.case import FUTURE, IN_60_S, IN_120_S, LARGE, PAST, Step, case, header, seed_line, seed_record
 from tests.scripts.state import NOW, World, moment_of
 
@@ -52,7 +53,7 @@ def _seed_sent(world: World, event: Outgoing, head: str) -> None:
 
 
 def _send(world: World, *events: Outgoing) -> Any:
-    return commands.send(world.keys, events, "tok")
+    return sending.send(world.keys, events, "tok")
 
 
 @case

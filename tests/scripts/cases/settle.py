@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.calls.commands import Retention
+from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.protocol import Recorded, Settled
 from headrace_worker.protocol.delivery import Delivery

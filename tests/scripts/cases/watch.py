@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace import EventNotFound
-from headrace.calls import commands
+from headrace.calls import records
 from tests.scripts.cases.case import FUTURE, Step, case, run_line, seed_record
 from tests.scripts.state import World
 
@@ -12,7 +12,7 @@ from tests.scripts.state import World
 def an_event(world: World) -> Step:
     """The record says that someone waits."""
     seed_record(world, "e1")
-    return Step(commands.watch(world.keys, "e1"), None, {"event:e1 w": "1"}, full="refused")
+    return Step(records.watch(world.keys, "e1"), None, {"event:e1 w": "1"}, full="refused")
 
 
 @case
@@ -20,24 +20,24 @@ def an_event_that_ends(world: World) -> Step:
     """A record that ends goes on to end at its time."""
     seed_record(world, "e1", runs="0")
     world.seed("PEXPIREAT", "event:e1", FUTURE)
-    return Step(commands.watch(world.keys, "e1"), None, {"event:e1 w": "1"}, full="refused")
+    return Step(records.watch(world.keys, "e1"), None, {"event:e1 w": "1"}, full="refused")
 
 
 @case
 def a_watched_event(world: World) -> Step:
     """A second wait changes nothing."""
     seed_record(world, "e1", fields={"w": 1})
-    return Step(commands.watch(world.keys, "e1"), None, {}, full="refused")
+    return Step(records.watch(world.keys, "e1"), None, {}, full="refused")
 
 
 @case
 def an_unknown_event(world: World) -> Step:
     """An event that is not known is reported, and gets no record."""
-    return Step(commands.watch(world.keys, "e1"), EventNotFound("e1"), {})
+    return Step(records.watch(world.keys, "e1"), EventNotFound("e1"), {})
 
 
 @case
 def a_record_without_header(world: World) -> Step:
     """What a settle has left of a record that was lost is no event."""
     world.seed("HSET", "event:e1", "r:app/job", run_line("s", "5-0"))
-    return Step(commands.watch(world.keys, "e1"), EventNotFound("e1"), {})
+    return Step(records.watch(world.keys, "e1"), EventNotFound("e1"), {})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from headrace.base import resolve_namespace
+from headrace.config import resolve_namespace
 from headrace_worker.cli.options import log_options, option
 from headrace_worker.cli.server import namespace_option
 from headrace_worker.dev import development

@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, SentEvent
-from headrace.formats.outgoing import SendOptions, prepare
+from headrace.plans.prepare import SendOptions, prepare
 
 BATCH_EVENTS = 500
 

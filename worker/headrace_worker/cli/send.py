@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 import click
 
 from headrace import Client, Event, SentEvent
-from headrace.formats.outgoing import SendOptions
 from headrace.model.event import DEFAULT_SOURCE
+from headrace.plans.prepare import SendOptions
 from headrace_worker.cli.event_file import EventFile
 from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time
 from headrace_worker.cli.output import print_json, printable, progress, shown

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from headrace import Retention
-from headrace.base import resolve, resolve_url
+from headrace.config import resolve, resolve_url
 from headrace_worker.cli.options import log_options, option
 from headrace_worker.cli.server import Server, with_server
 from headrace_worker.config import WorkerConfig

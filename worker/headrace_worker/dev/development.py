@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headrace import ConfigurationError, HeadraceError
-from headrace.base import resolve
+from headrace.config import resolve
 from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.process.child import Child, describe_end

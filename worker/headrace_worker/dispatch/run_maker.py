@@ -15,7 +15,7 @@ from typing import assert_never
 import msgspec
 
 from headrace import HeadraceError, OutOfMemory, ServerError
-from headrace.calls.commands import MAX_BATCH_BYTES
+from headrace.calls.sending import MAX_BATCH_BYTES
 from headrace.formats.codec import INLINE_BYTES
 from headrace_worker import protocol
 from headrace_worker.dispatch.matcher import Matcher

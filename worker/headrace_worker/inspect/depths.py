@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker.protocol.measuring import count_due, count_entries, count_held
 from headrace_worker.protocol.reading import queue_stream

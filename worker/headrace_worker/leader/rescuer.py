@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from headrace import HeadraceError, ServerError, ServerNotReady, UndecodableEvent
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.errors import OUTAGE
 from headrace.formats.keys import Keys
 from headrace_worker import protocol

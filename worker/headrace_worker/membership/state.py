@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace import OutOfMemory, PermissionMissing
-from headrace.calls import commands
+from headrace.calls import checking
 from headrace.connect import open_async_transport
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
@@ -119,7 +119,7 @@ class WorkerState:
             self.is_registered.set()
 
     async def _check_partitions(self) -> None:
-        call = commands.divide(self.keys, len(self.partitions))
+        call = checking.divide(self.keys, len(self.partitions))
         try:
             (count,) = await self.commands.run([call])
         except (PermissionMissing, OutOfMemory) as exc:

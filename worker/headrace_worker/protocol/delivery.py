@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from headrace import UndecodableEvent
-from headrace.calls.commands import as_fields
+from headrace.calls.call import as_fields
 from headrace.formats.codec import RunState, StoredEvent, decode_entry_state, decode_event
 from headrace.formats.keys import is_name
 from headrace.model.ids import run_id

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Argument, Call, Retention, as_fields, as_text, script_call
+from headrace.calls.call import Argument, Call, as_fields, as_text, script_call
 from headrace.formats.codec import INLINE_BYTES
 from headrace.formats.keys import Keys
+from headrace.model.retention import Retention
 from headrace_worker.app.routes import Route
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.protocol.policy import before_id, policy

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.calls.commands import Argument, Call, as_fields, as_text, script_call
+from headrace.calls.call import Argument, Call, as_fields, as_text, script_call
 from headrace.formats.codec import INLINE_BYTES
 from headrace.formats.keys import Keys, is_name
 

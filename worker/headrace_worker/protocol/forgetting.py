@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Call, Retention, as_text, script_call
+from headrace.calls.call import Call, as_text, script_call
 from headrace.formats.keys import Keys
+from headrace.model.retention import Retention
 
 
 class Forgotten(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.calls.commands import Call, as_text, script_call
+from headrace.calls.call import Call, as_text, script_call
 from headrace.formats.keys import Keys
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Stream
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from headrace.calls.commands import Argument, Retention
+from headrace.calls.call import Argument
 from headrace.formats.keys import Keys
+from headrace.model.retention import Retention
 
 
 def policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:

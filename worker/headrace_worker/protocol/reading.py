@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace.calls.commands import Call, script_call
+from headrace.calls.call import Call, script_call
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Entry, Stream, entries_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.commands import Argument, Call, as_fields, as_text, script_call
+from headrace.calls.call import Argument, Call, as_fields, as_text, script_call
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace import RunError
-from headrace.calls.commands import RECENT_ENTRIES, Argument, Call, Retention, script_call
+from headrace.calls.call import Argument, Call, script_call
+from headrace.calls.sending import RECENT_ENTRIES
 from headrace.formats.codec import encode_outcome
 from headrace.formats.keys import Keys
 from headrace.model.ids import run_id
+from headrace.model.retention import Retention
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.protocol.due import member_of, name_of
 from headrace_worker.protocol.policy import before_id, policy

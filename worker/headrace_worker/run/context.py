@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from headrace import AsyncClient, Client, Event, InvalidEvent, PayloadCodec, SentEvent
-from headrace.formats.outgoing import SendOptions, as_event
 from headrace.model.event import DEFAULT_SOURCE
 from headrace.model.ids import derived_event_id
+from headrace.plans.prepare import SendOptions, as_event
 from headrace_worker.current_run import ids_here
 from headrace_worker.logs.guarded_logger import guarded_logger
 

@@ -13,7 +13,8 @@ from typing import assert_never
 import msgspec
 
 from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, RunError, ServerNotReady
-from headrace.calls.commands import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Call
+from headrace.calls.call import Call
+from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from headrace.connect import AnyTransport
 from headrace.formats.codec import encode_outcome, seal_outcome
 from headrace.formats.seal import Seal

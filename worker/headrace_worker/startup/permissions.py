@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.calls.commands import Argument, Call
+from headrace.calls.call import Argument, Call
 from headrace.formats.keys import Keys
 
 

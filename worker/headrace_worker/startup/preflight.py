@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Iterable
 
 from headrace import HeadraceError, LoginRefused, OutOfMemory, PermissionMissing, UnsupportedServer
-from headrace.calls import commands
-from headrace.calls.commands import Call
+from headrace.calls import checking
+from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.plans.checks import check_version
 from headrace_worker.errors import StartRefused
@@ -41,7 +41,7 @@ async def check(state: WorkerState) -> None:
 
 async def _check_server(state: WorkerState) -> None:
     try:
-        (info,) = await state.commands.run([commands.server_info()])
+        (info,) = await state.commands.run([checking.server_info()])
     except LoginRefused as exc:
         raise StartRefused(f"the worker can't log in: {exc}") from exc
     except PermissionMissing:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headrace import Retention
-from headrace.calls import commands
-from headrace.calls.commands import Call
+from headrace.calls import canceling, checking, records, rerunning, sending
+from headrace.calls.call import Call
 from headrace.formats.keys import Keys
-from headrace.formats.outgoing import SendOptions, prepare
 from headrace.model.event import Event
+from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.membership.state import WorkerState
@@ -67,9 +67,9 @@ class ScriptCheck:
         keys = self._keys
         event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
         await self._ask(
-            commands.divide(keys, 1),
+            checking.divide(keys, 1),
             protocol.renew(keys, _NAME, SCRATCH_MS, "moves", seats=1, keep_dead_ms=SCRATCH_MS),
-            commands.send(keys, event, "token"),
+            sending.send(keys, event, "token"),
         )
         (entry,) = await self._ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
         matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(_JOB, _APP, _QUEUE)])
@@ -77,7 +77,7 @@ class ScriptCheck:
             protocol.dispatch(keys, [matched], version, _SHORT),
             protocol.listen_bell(keys, _APP, 1),
             protocol.ring_bell(keys, _APP),
-            commands.watch(keys, _NAME),
+            records.watch(keys, _NAME),
         )
 
     async def _take(self) -> Delivery:
@@ -101,13 +101,13 @@ class ScriptCheck:
     async def _settle_and_rerun(self, delivery: Delivery) -> None:
         await self._ask(
             protocol.settle(self._keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
-            commands.rerun(self._keys, _NAME, _JOB, _QUEUE),
+            rerunning.rerun(self._keys, _NAME, _JOB, _QUEUE),
         )
 
     async def _bury(self, delivery: Delivery) -> None:
         await self._ask(
             protocol.bury(self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT),
-            commands.cancel(self._keys, _NAME, _SHORT),
+            canceling.cancel(self._keys, _NAME, _SHORT),
             protocol.end_lease(self._keys, _NAME),  # the last key that is made; it expires, too
         )
 

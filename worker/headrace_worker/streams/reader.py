@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import redis.exceptions
 
 from headrace import HeadraceError
-from headrace.calls.commands import Call
+from headrace.calls.call import Call
 from headrace.connect import open_async_transport
 from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState

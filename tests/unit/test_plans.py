@@ -22,23 +22,27 @@ from headrace import (
     ServerError,
     UnsupportedServer,
 )
-from headrace.calls.commands import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, FoundRun, batches
-from headrace.formats import outgoing, records
+from headrace.calls.records import FoundRun
+from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
+from headrace.formats import records
+from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
-from headrace.plans import operations
+from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
 from headrace.plans.checks import check_server
+from headrace.plans.plan import Plan
+from headrace.plans.prepare import SendOptions, prepare
 
 PARTITIONS = Partitions("prod")
 KEYS = PARTITIONS.first
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def prepare(count: int, payload: object = None) -> list[outgoing.Outgoing]:
+def prepared(count: int, payload: object = None) -> list[Outgoing]:
     events = [Event("a", payload, id=f"e{n}") for n in range(count)]
-    return outgoing.prepare(events, outgoing.SendOptions(), now=lambda: NOW, max_event_bytes=10**8)
+    return prepare(events, SendOptions(), now=lambda: NOW, max_event_bytes=10**8)
 
 
-def run_plan(plan: operations.Plan[Any], *answers: list[Any]) -> Any:
+def run_plan(plan: Plan[Any], *answers: list[Any]) -> Any:
     """Returns the plan's result, given the answers to what it asks, which must be as many as it asks for."""
     given = iter(answers)
     try:
@@ -97,21 +101,21 @@ def test_a_server_that_is_too_old_or_another_is_refused(info: dict[str, str], sa
 
 def test_sending_nothing_asks_nothing() -> None:
     """An empty list needs no server."""
-    assert run_plan(operations.send(PARTITIONS, [], "token")) == []
+    assert run_plan(send.send(PARTITIONS, [], "token")) == []
 
 
 def test_a_batch_ends_at_its_number_of_events() -> None:
     """The order is kept, and no batch is empty."""
-    events = prepare(2 * MAX_BATCH_EVENTS + 1)
+    events = prepared(2 * MAX_BATCH_EVENTS + 1)
     groups = batches(events)
     assert [len(group) for group in groups] == [MAX_BATCH_EVENTS, MAX_BATCH_EVENTS, 1]
     assert [event for group in groups for event in group] == events
-    assert [len(group) for group in batches(prepare(MAX_BATCH_EVENTS))] == [MAX_BATCH_EVENTS]
+    assert [len(group) for group in batches(prepared(MAX_BATCH_EVENTS))] == [MAX_BATCH_EVENTS]
 
 
 def test_a_batch_ends_at_its_number_of_bytes() -> None:
     """None is larger, unless one event alone is."""
-    events = prepare(5, "x" * (MAX_BATCH_BYTES // 2 - 100)) + prepare(2, "x" * (MAX_BATCH_BYTES + 1))
+    events = prepared(5, "x" * (MAX_BATCH_BYTES // 2 - 100)) + prepared(2, "x" * (MAX_BATCH_BYTES + 1))
     groups = batches(events)
     assert [len(group) for group in groups] == [2, 2, 1, 1, 1]
     assert all(sum(len(event.body) for event in group) <= MAX_BATCH_BYTES for group in groups[:3])
@@ -119,7 +123,7 @@ def test_a_batch_ends_at_its_number_of_bytes() -> None:
 
 def test_every_batch_of_a_call_has_its_own_token() -> None:
     """So that a place in one is not taken for the same place in another."""
-    asked = next(operations.send(PARTITIONS, prepare(MAX_BATCH_EVENTS + 1), "token"))
+    asked = next(send.send(PARTITIONS, prepared(MAX_BATCH_EVENTS + 1), "token"))
     tokens = [call.args[3 + int(call.args[2])] for call in asked]
     assert len(set(tokens)) == len(asked) == 2
 
@@ -143,14 +147,14 @@ def test_an_error_of_one_batch_tells_what_the_others_became(answer: Any, kind: t
     """Its `sent` holds the events that are with the server all the same."""
     first = [sent(f"e{n}") for n in range(MAX_BATCH_EVENTS)]
     with pytest.raises(kind) as caught:
-        run_plan(operations.send(PARTITIONS, prepare(MAX_BATCH_EVENTS + 1), "token"), [first, answer])
+        run_plan(send.send(PARTITIONS, prepared(MAX_BATCH_EVENTS + 1), "token"), [first, answer])
     assert caught.value.sent == first
 
 
 def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
     """Then the error is the server's own, and `sent` is empty."""
     with pytest.raises(OutOfMemory, match=r"^full$") as caught:
-        run_plan(operations.send(PARTITIONS, prepare(1), "token"), [OutOfMemory("full")])
+        run_plan(send.send(PARTITIONS, prepared(1), "token"), [OutOfMemory("full")])
     assert not caught.value.sent
 
 
@@ -161,15 +165,15 @@ def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
 @pytest.mark.parametrize(
     "plan",
     [
-        operations.get_event,
-        operations.get_run,
-        operations.retry_run,
-        operations.get_dead,
-        lambda partitions, event_id: operations.watch(partitions.first, event_id),
-        lambda partitions, event_id: operations.cancel_event(partitions, event_id, Retention()),
+        read.get_event,
+        read.get_run,
+        retry.retry_run,
+        dead_letters.get_dead,
+        lambda partitions, event_id: wait.watch(partitions.first, event_id),
+        lambda partitions, event_id: cancel.cancel_event(partitions, event_id, Retention()),
     ],
 )
-def test_an_id_is_a_text(plan: Callable[[Partitions, Any], operations.Plan[Any]], missing: object) -> None:
+def test_an_id_is_a_text(plan: Callable[[Partitions, Any], Plan[Any]], missing: object) -> None:
     """Anything else is refused before the server is asked."""
     with pytest.raises(InvalidArgument) as caught:
         next(plan(PARTITIONS, missing))
@@ -180,15 +184,15 @@ def test_an_id_is_a_text(plan: Callable[[Partitions, Any], operations.Plan[Any]]
 def test_what_is_no_run_id_is_not_found(run_id: str) -> None:
     """No server needs to be asked for it."""
     with pytest.raises(RunNotFound):
-        next(operations.get_run(PARTITIONS, run_id))
+        next(read.get_run(PARTITIONS, run_id))
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, True, 1.5, "5", None], ids=repr)
 def test_a_limit_is_1_to_1000(limit: Any) -> None:
     """In every listing."""
     for plan in (
-        operations.list_runs(PARTITIONS, None, None, None, limit),
-        operations.list_dead(PARTITIONS, None, limit),
+        runs.list_runs(PARTITIONS, None, None, None, limit),
+        dead_letters.list_dead(PARTITIONS, None, limit),
     ):
         with pytest.raises(InvalidArgument, match=r"^limit: must be 1 to 1000, not "):
             next(plan)
@@ -197,7 +201,7 @@ def test_a_limit_is_1_to_1000(limit: Any) -> None:
 def test_a_status_is_one_of_those_there_are() -> None:
     """The error names them."""
     with pytest.raises(InvalidArgument, match=r"^status: 'done' is none of queued, executing, .*invalid_payload"):
-        next(operations.list_runs(PARTITIONS, None, "done", None, 10))
+        next(runs.list_runs(PARTITIONS, None, "done", None, 10))
 
 
 CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073709551616", "$", "(1-1"]
@@ -207,21 +211,21 @@ CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073
 def test_a_cursor_of_runs_is_one_that_was_returned(cursor: str) -> None:
     """Anything else is refused here, and not by the server in its own words."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(operations.list_runs(PARTITIONS, None, None, cursor, 10))
+        next(runs.list_runs(PARTITIONS, None, None, cursor, 10))
 
 
 @pytest.mark.parametrize("cursor", [*CURSORS, "1-1~0"])
 def test_a_cursor_of_dead_letters_is_one_that_was_returned(cursor: str) -> None:
     """It is the id of an entry."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(operations.list_dead(PARTITIONS, cursor, 10))
+        next(dead_letters.list_dead(PARTITIONS, cursor, 10))
 
 
 @pytest.mark.parametrize("entry_id", [cursor for cursor in CURSORS if cursor])
 def test_what_is_no_id_of_a_dead_letter_is_not_found(entry_id: str) -> None:
     """No server needs to be asked for it."""
     with pytest.raises(DeadEntryNotFound):
-        next(operations.get_dead(PARTITIONS, entry_id))
+        next(dead_letters.get_dead(PARTITIONS, entry_id))
 
 
 @pytest.mark.parametrize(
@@ -229,14 +233,14 @@ def test_what_is_no_id_of_a_dead_letter_is_not_found(entry_id: str) -> None:
 )
 def test_a_timeout_is_seconds_or_a_timedelta(timeout: float | timedelta, expected: float) -> None:
     """Zero only looks, and one may wait without end."""
-    assert operations.seconds(timeout) == expected
+    assert wait.seconds(timeout) == expected
 
 
 @pytest.mark.parametrize("timeout", [-1, timedelta(seconds=-1), float("nan"), "5", None, True], ids=repr)
 def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
     """Waiting for NaN seconds would never end."""
     with pytest.raises(InvalidArgument, match=r"^timeout: must be seconds >= 0 or a timedelta"):
-        operations.seconds(timeout)
+        wait.seconds(timeout)
 
 
 # What happens between look and do.
@@ -244,27 +248,27 @@ def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
 
 def test_a_waiter_needs_the_record_and_not_the_mark() -> None:
     """A full server refuses the mark that asks for a message; the record is read again by itself anyway."""
-    assert run_plan(operations.watch(KEYS, "e"), [OutOfMemory("full"), "record"]) == "record"
+    assert run_plan(wait.watch(KEYS, "e"), [OutOfMemory("full"), "record"]) == "record"
     with pytest.raises(OutOfMemory):
-        run_plan(operations.watch(KEYS, "e"), [None, OutOfMemory("full")])
+        run_plan(wait.watch(KEYS, "e"), [None, OutOfMemory("full")])
 
 
 def test_a_record_that_goes_between_two_looks_is_not_found() -> None:
     """Retention may take it at any time."""
     with pytest.raises(EventNotFound):
-        run_plan(operations.watch(KEYS, "e"), [None, None])
+        run_plan(wait.watch(KEYS, "e"), [None, None])
     with pytest.raises(EventNotFound):
-        run_plan(operations.cancel_event(PARTITIONS, "e", Retention()), [None, None, None])
+        run_plan(cancel.cancel_event(PARTITIONS, "e", Retention()), [None, None, None])
     found = FoundRun(records.decode_run("e", b"r:app/job", b"f 1 0 0 0 default 1-0 host-1 1 2"))
     with pytest.raises(RunNotFound):
-        run_plan(operations.retry_run(PARTITIONS, "e:app/job"), [found], [("missing", ""), None])
+        run_plan(retry.retry_run(PARTITIONS, "e:app/job"), [found], [("missing", ""), None])
 
 
 @pytest.mark.parametrize(("answer", "status"), [("queued", "queued"), ("waits", "waiting")])
 def test_a_retried_run_that_has_settled_and_is_not_kept_was_queued(answer: str, status: str) -> None:
     """Where retention leaves nothing of it, the answer says what the retry did."""
     found = FoundRun(records.decode_run("e", b"r:app/job", b"f 3 1 0 0 default 1-0 host-1 1 2"))
-    run = run_plan(operations.retry_run(PARTITIONS, "e:app/job"), [found], [(answer, ""), None])
+    run = run_plan(retry.retry_run(PARTITIONS, "e:app/job"), [found], [(answer, ""), None])
     assert (run.id, run.status, run.attempt, run.queue) == ("e:app/job", status, 1, "default")
     assert (run.lost, run.worker, run.started_at, run.finished_at, run.error) == (0, None, None, None, None)
 

@@ -1,0 +1,40 @@
+"""A call: one command with its arguments, and the reader of its reply. Pure.
+
+The first three arguments of a call with a script are EVALSHA, the script's SHA1 and the number of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from headrace.scripts import Script, load
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+
+
+class Call(msgspec.Struct, Generic[T], frozen=True):
+    """One command to the server, and how its reply is read."""
+
+    args: tuple[Argument, ...]
+    read: Callable[[Any], T]
+    script: Script | None = None
+
+
+def script_call(name: str, keys: Sequence[str], argv: Sequence[Argument], read: Callable[[Any], T]) -> Call[T]:
+    """Return the call of a script."""
+    script = load(name)
+    return Call(("EVALSHA", script.sha, len(keys), *keys, *argv), read, script)
+
+
+def as_text(value: bytes | str) -> str:
+    """Return a reply's bytes as text; bytes that are no UTF-8 are kept visible."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
+def as_fields(reply: Sequence[Any]) -> dict[Any, Any]:
+    """Return the values of a reply of names and values in turn, by their names."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))

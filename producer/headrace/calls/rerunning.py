@@ -1,0 +1,27 @@
+"""Queues runs again that ended without success, or whose entry is gone. Pure."""
+
+from __future__ import annotations
+
+from headrace.calls.call import Call, as_text, script_call
+from headrace.formats.codec import INLINE_BYTES
+from headrace.formats.keys import Keys
+
+
+def rerun(
+    keys: Keys, event_id: str, job: str, queue: str, ordering_key: str = "", ended_ms: int = 0
+) -> Call[tuple[str, str]]:
+    """Queue a run again that is lost or ended without success; read the script's answer.
+
+    Args:
+        ended_ms: the run must have ended at this time; 0 for any.
+    """
+    app = job.partition("/")[0]
+    names = [keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead]
+    if ordering_key:
+        names.append(keys.turns(job, ordering_key))
+    return script_call(
+        "rerun",
+        names,
+        (event_id, job, queue, INLINE_BYTES, ordering_key, ended_ms),
+        lambda reply: (as_text(reply[0]), as_text(reply[1])),
+    )

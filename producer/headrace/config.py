@@ -1,0 +1,75 @@
+"""Checks the settings of a client, and reads from the environment those that were not given. Pure but for that."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from headrace.errors import ConfigurationError
+from headrace.formats.keys import check_name
+from headrace.formats.partitions import Partitions, check_partitions
+from headrace.model.retention import Retention
+from headrace.transport.urls import read_url
+
+
+def resolve_url(url: str | None) -> str:
+    """Return the URL given, or HEADRACE_URL; raise ConfigurationError that says what to set, or what is wrong."""
+    if url is not None and url != "":
+        read_url(url)
+        return url
+    found = os.environ.get("HEADRACE_URL", "").strip()
+    if not found:
+        raise ConfigurationError(
+            "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
+            "for one on this machine, `headrace dev` starts its own and prints its URL"
+        )
+    with _named("HEADRACE_URL"):
+        read_url(found)
+    return found
+
+
+def resolve_namespace(namespace: str | None) -> str:
+    """Return the namespace given, or HEADRACE_NAMESPACE, or `default`."""
+    if namespace is not None and namespace != "":
+        return check_name("namespace", namespace)
+    with _named("HEADRACE_NAMESPACE"):
+        return check_name("namespace", os.environ.get("HEADRACE_NAMESPACE", "") or "default")
+
+
+def resolve_partitions(partitions: int | None) -> int:
+    """Return the number given, or HEADRACE_PARTITIONS, or 1; raise ConfigurationError for what is no number."""
+    if partitions is not None:
+        return check_partitions(partitions)
+    found = os.environ.get("HEADRACE_PARTITIONS", "").strip() or "1"
+    with _named("HEADRACE_PARTITIONS"):
+        return check_partitions(int(found) if re.fullmatch("[0-9]{1,9}", found) else found)
+
+
+@contextmanager
+def _named(variable: str) -> Iterator[None]:
+    """Name the variable of the environment in the error about a setting that was read from it."""
+    try:
+        yield
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{variable} in the environment: {exc}") from None
+
+
+def resolve(namespace: str | None, partitions: int | None) -> Partitions:
+    """Return the partitions of the namespace that the arguments or the environment name."""
+    return Partitions(resolve_namespace(namespace), resolve_partitions(partitions))
+
+
+def check_retention(retention: object) -> Retention:
+    """Return the retention, or raise ConfigurationError where it is none."""
+    if isinstance(retention, Retention):
+        return retention
+    raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
+
+
+def check_positive(name: str, count: object) -> int:
+    """Return the number that a setting is, or raise ConfigurationError that says its rule."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1 on, not {count!r}")
+    return count

@@ -1,0 +1,45 @@
+"""Queues a run again by hand. Pure."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from headrace.calls import records, rerunning
+from headrace.calls.records import FoundRun
+from headrace.errors import RunNotFound, RunNotRetryable
+from headrace.formats.codec import to_micros
+from headrace.formats.partitions import Partitions
+from headrace.formats.seal import Seal
+from headrace.model.event import FAILED_STATUSES, RunRecord, RunStatus
+from headrace.plans.plan import Plan
+from headrace.plans.read import find_run, readable
+
+
+def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
+    """Queue a run that ended without success, or whose entry was deleted, again from its first attempt."""
+    keys, found = yield from find_run(partitions, run, seal)
+    known = found.run
+    is_open = known.status in ("queued", "executing")
+    if not is_open and known.status not in FAILED_STATUSES:
+        raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
+    ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
+    again = rerunning.rerun(keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms)
+    answers = yield [again, records.read_run(keys, known.event_id, known.job, seal)]
+    (answer, _), following = (readable(keys, known.event_id, each) for each in answers)
+    if answer == "missing":
+        raise RunNotFound(run)
+    if answer == "gone":
+        raise RunNotRetryable(run, known.status, "the event's payload is not kept any more (retention)")
+    if is_open and answer == "refused":
+        raise RunNotRetryable(
+            run, known.status, "only a run that ended without success, or whose entry is gone, can be"
+        )
+    # A refusal says that the run was queued since the read: by this call, whose reply was lost, or by another client.
+    if following is not None:
+        return cast("FoundRun", following).run
+    return _queued_again(known, "waiting" if answer == "waits" else "queued")
+
+
+def _queued_again(run: RunRecord, status: RunStatus) -> RunRecord:
+    """Return the record that a run had once it was queued again, where nothing of it is kept any more (retention)."""
+    return RunRecord(id=run.id, event_id=run.event_id, job=run.job, status=status, attempt=1, queue=run.queue)

@@ -19,7 +19,8 @@ from examples.demo.play import Progress, Report, Viewer
 from examples.demo.watch import Change, Tally, lateness_ms
 
 _STATUS_COLOURS = {
-    "succeeded": "green", "delivered": "green", "executing": "cyan", "waiting": "yellow", "delayed": "yellow",
+    "succeeded": "green", "settled": "green", "dispatched": "cyan", "pending": "yellow", "executing": "cyan",
+    "waiting": "yellow", "delayed": "yellow",
     "failed": "red", "timed_out": "red", "invalid_payload": "red", "lost": "red", "canceled": "magenta",
 }  # fmt: skip
 _LATEST = 7
@@ -132,7 +133,7 @@ def print_summary(report: Report) -> None:
 
 def _sentences(report: Report) -> Iterator[str]:
     runs = [run for record in report.records for run in record.runs]
-    unheard = sum(not record.runs and record.status == "delivered" for record in report.records)
+    unheard = sum(not record.runs and record.status == "settled" for record in report.records)
     yield (
         f"{len(report.records)} events, {report.webhooks} of them webhooks, became {len(runs)} runs; "
         f"{unheard} matched no job."

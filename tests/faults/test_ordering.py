@@ -14,6 +14,7 @@ from tests.faults.scene import Scene, worker_name
 from tests.faults.turns import TurnLog
 from tests.support.waiting import wait_until
 
+MATCHED = {"dispatched", "settled"}
 SETTINGS: dict[str, Any] = {"lease": 1.0, "block": 0.2}
 
 
@@ -101,7 +102,7 @@ async def test_a_run_that_was_buried_lets_its_key_go(scene: Scene) -> None:
     large = "x" * 9_000
     lost, bad, gone, good = (scene.send("picky", each, ordering_key="k") for each in (large, "bad", large, "good"))
     async with scene.working(app, queues=("idle",), **SETTINGS):
-        await asyncio.to_thread(wait_until, lambda: scene.client.get_event(good).is_dispatched, 30)
+        await asyncio.to_thread(wait_until, lambda: scene.client.get_event(good).status in MATCHED, 30)
     for event_id in (lost, gone):  # the one has its turn, the other has not
         scene.redis.hdel(scene.keys.event(event_id), "e")
     async with scene.working(app, **SETTINGS):
@@ -116,7 +117,7 @@ async def test_a_run_whose_entry_someone_deleted_holds_its_key_until_it_is_retri
     app = scene.app("ordered")
     async with scene.working(app, queues=("idle",), **SETTINGS):
         ids = [scene.send("quick", number, ordering_key="k") for number in range(4)]
-        await asyncio.to_thread(wait_until, lambda: all(record.is_dispatched for record in scene.records(ids)), 30)
+        await asyncio.to_thread(wait_until, lambda: all(record.status in MATCHED for record in scene.records(ids)), 30)
     assert scene.redis.xtrim(scene.queue("ordered"), maxlen=0, approximate=False) == 1
     async with scene.working(app, **SETTINGS):
         other = scene.send("quick", ordering_key="another")
@@ -176,7 +177,7 @@ async def test_a_key_does_not_wait_for_the_next_leader(scene: Scene) -> None:
     async with scene.working(scene.app("ordered"), seats=2, **settings):
         first = scene.send("held", "gate", ordering_key="k")
         ids = [first, *(scene.send("held", ordering_key="k") for _ in range(4))]
-        await asyncio.to_thread(wait_until, lambda: all(record.is_dispatched for record in scene.records(ids)), 30)
+        await asyncio.to_thread(wait_until, lambda: all(record.status in MATCHED for record in scene.records(ids)), 30)
         leader.kill()
         scene.open_gate("gate")
         await drained(scene)

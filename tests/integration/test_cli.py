@@ -224,7 +224,7 @@ async def test_events_show_prints_what_is_remembered(
     await settle()
     event = document(headrace("events", "show", "e1", "--json"))
     (run,) = event["runs"]
-    assert (event["id"], event["status"], run["job"], run["status"]) == ("e1", "delivered", "everyday/fail", "failed")
+    assert (event["id"], event["status"], run["job"], run["status"]) == ("e1", "settled", "everyday/fail", "failed")
     assert (run["error"]["type"], run["error"]["message"]) == ("ValueError", "no\x1b[31m luck")
     assert event["delivered_at"].endswith("Z")
     text = headrace("events", "show", "e1").stdout
@@ -267,7 +267,7 @@ async def test_events_cancel_says_that_it_came_too_late(
     client.send_event(Event("echo", id="e1"))
     await settle()
     result = headrace("events", "cancel", "e1")
-    assert (result.exit_code, result.stderr) == (1, "event 'e1' was delivered before, and is not canceled\n")
+    assert (result.exit_code, result.stderr) == (1, "event 'e1' is settled and can't be canceled any more\n")
 
 
 # Runs and dead letters.

@@ -170,7 +170,7 @@ def test_a_name_and_an_id_may_hold_any_character(client: Client, text: str) -> N
     record = client.get_event(text)
     assert (record.id, record.name, record.source, record.account_id) == (text,) * 4
     assert client.cancel_event(text[:255] + "~").status == "canceled"
-    assert client.get_event(text).status == "delivered"
+    assert client.get_event(text).status == "pending"
 
 
 # Asking.
@@ -184,8 +184,8 @@ def test_the_record_is_what_was_sent(client: Client) -> None:
     record = client.get_event("42")
     assert (record.name, record.payload, record.context, record.id) == ("user.new", {"a": [1]}, {"b": None}, "42")
     assert (record.timestamp, record.source, record.account_id) == (happened, "github.com", "acme")
-    assert (record.status, record.delivered_at, record.deliver_at) == ("delivered", sent.delivered_at, None)
-    assert (record.canceled_at, record.is_dispatched, record.runs, record.is_settled) == (None, False, [], False)
+    assert (record.status, record.delivered_at, record.deliver_at) == ("pending", sent.delivered_at, None)
+    assert (record.canceled_at, record.runs, record.is_settled) == (None, [], False)
 
 
 def test_the_record_of_a_delayed_event_says_when_it_is_due(client: Client) -> None:
@@ -237,7 +237,7 @@ def test_a_delivered_event_stays_delivered(client: Client, redis: redis_py.Redis
     """The record says so, and it is still in `events`."""
     sent = client.send_event(Event("user.new"))
     assert client.cancel_event(sent.id) == client.get_event(sent.id)
-    assert client.get_event(sent.id).status == "delivered"
+    assert client.get_event(sent.id).status == "pending"
     assert len(entries(redis, keys.events)) == 1
 
 
@@ -267,7 +267,7 @@ def test_of_a_canceled_event_that_is_not_remembered_the_answer_says_so(
             client.cancel_event("42")
     assert record.canceled_at is not None
     assert record == msgspec.structs.replace(
-        before, status="canceled", canceled_at=record.canceled_at, is_dispatched=True, deliver_at=sent.deliver_at
+        before, status="canceled", canceled_at=record.canceled_at, deliver_at=sent.deliver_at
     )
     assert record.is_settled
     assert redis.exists(Keys(namespace).event("42")) == 0

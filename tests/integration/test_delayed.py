@@ -119,7 +119,7 @@ async def test_a_canceled_event_is_never_seen(place: Place, client: Client, redi
     await place.settle(_app(seen, redis))
     assert [payload for payload, *_ in seen] == ["kept"]
     assert client.get_event(canceled.id).runs == []
-    assert client.cancel_event(kept.id).status == "delivered"
+    assert client.cancel_event(kept.id).status == "settled"
     assert client.get_event(kept.id).runs[0].status == "succeeded"
 
 

@@ -38,7 +38,7 @@ def test_a_replica_that_has_stopped_is_not_counted(two: tuple[ControlledServer, 
         sent = client.send_event(Event("work"), wait_replicas=1, wait_replicas_timeout=0.05)
         replica.resume()
         assert sent.replicas == 0
-        assert client.get_event(sent.id).status == "delivered"
+        assert client.get_event(sent.id).status == "pending"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,7 +51,7 @@ def test_a_user_who_may_not_wait_is_told(make_server: Callable[..., ControlledSe
         with pytest.raises(PermissionMissing, match="wait") as caught:
             client.send_event(Event("work", id="e1"), wait_replicas=1)
         assert [event.id for event in caught.value.sent] == ["e1"]  # type: ignore[attr-defined]
-        assert client.get_event("e1").status == "delivered"
+        assert client.get_event("e1").status == "pending"
 
 
 @pytest.mark.parametrize("option", [{"wait_replicas": 0}, {"wait_replicas": True}, {"wait_replicas": "1"}])

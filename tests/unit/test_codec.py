@@ -128,8 +128,8 @@ def test_times_are_exact() -> None:
     ("header", "status"),
     [
         (b"tok0.1 c 1700000000000 0 0 -", "delayed"),
-        (b"tok0.1 s 0 1700000000000 0 -", "delivered"),
-        (b"tok0.1 s 1700000000000 1700000000001 0 3", "delivered"),
+        (b"tok0.1 s 0 1700000000000 0 -", "pending"),
+        (b"tok0.1 s 1700000000000 1700000000001 0 3", "dispatched"),
         (b"tok0.1 d 1700000000000 0 1700000000001 0", "canceled"),
     ],
 )
@@ -215,13 +215,30 @@ def test_a_record_has_its_runs_in_the_order_of_their_jobs() -> None:
     }
     record = decode_record("e", fields)
     assert [run.job for run in record.runs] == ["a/job", "b/job"]
-    assert (record.name, record.payload, record.is_dispatched, record.is_settled) == ("user.new", {"a": 1}, True, False)
+    assert (record.name, record.payload, record.status, record.is_settled) == (
+        "user.new",
+        {"a": 1},
+        "dispatched",
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "status"),
+    [([], "settled"), (["s"], "settled"), (["s", "f"], "settled"), (["s", "w"], "dispatched"), (["q"], "dispatched")],
+    ids=str,
+)
+def test_an_event_is_settled_when_every_run_of_it_has_ended(runs: list[str], status: str) -> None:
+    """One open run keeps it open; an end without success is an end, and so is an event that matched no job."""
+    fields = {f"r:app/{n}".encode(): f"{letter} 1 0 0 0 default 17-0 - 0 0".encode() for n, letter in enumerate(runs)}
+    record = decode_record("e", {b"m": f"tok.1 c 0 1700000000000 0 {len(runs)}".encode(), b"e": BODY, **fields})
+    assert record.status == status
 
 
 def test_a_record_whose_contents_were_dropped_still_says_what_became_of_it() -> None:
     """With `retention=0` only the header stays, so that the id is known."""
     record = decode_record("e", {b"m": b"tok.1 c 0 1700000000000 0 2"})
-    assert (record.id, record.status, record.delivered_at) == ("e", "delivered", from_millis(1_700_000_000_000))
+    assert (record.id, record.status, record.delivered_at) == ("e", "settled", from_millis(1_700_000_000_000))
     assert (record.name, record.payload, record.runs, record.is_settled) == ("", None, [], True)
 
 

@@ -72,10 +72,10 @@ def run(job: str, event_id: str, **fields: Any) -> RunRecord:
 
 
 def record(name: str, event_id: str, payload: Any, *runs: RunRecord, **fields: Any) -> EventRecord:
-    given = {"source": "github.com", "status": "delivered", "deliver_at": None, "canceled_at": None, **fields}
+    given = {"source": "github.com", "status": "settled", "deliver_at": None, "canceled_at": None, **fields}
     return EventRecord(
         id=event_id, name=name, payload=payload, context=None, timestamp=NOW, account_id=None,
-        delivered_at=None if given["status"] != "delivered" else NOW, is_dispatched=True, runs=list(runs), **given,
+        delivered_at=None if given["status"] != "settled" else NOW, runs=list(runs), **given,
     )  # fmt: skip
 
 
@@ -131,16 +131,16 @@ def changed(event_id: str, **fields: Any) -> dict[str, EventRecord]:
     [
         (changed("pr", runs=[run("github/welcome-author", "pr")]), "should have a run of github/index-pull-request"),
         (changed("fork", runs=[run("github/build-docs", "fork")]), "should have no run of github/build-docs"),
-        (changed("push", runs=[run("github/build-docs", "push", status="executing")]), "has not settled"),
-        (changed("fork", is_dispatched=False), "has not settled: delivered"),
+        (changed("push", status="dispatched"), "has not settled: github/build-docs succeeded"),
+        (changed("fork", status="pending"), "has not settled: pending"),
         (
             changed("push", runs=[run("github/build-docs", "push", status="failed", error=RunError("E", "why"))]),
             "run push:github/build-docs is failed: E: why",
         ),
         (changed("push", runs=[run("github/build-docs", "push", attempt=2)]), "succeeded in attempt 2 and not in 1"),
         (changed("due", deliver_at=NOW + timedelta(milliseconds=1)), "before its time"),
-        (changed("due", status="delayed", delivered_at=None, is_dispatched=False), "was not delivered"),
-        (changed("canceled", status="delivered", delivered_at=NOW), "the canceled event is delivered"),
+        (changed("due", status="delayed", delivered_at=None), "was not delivered"),
+        (changed("canceled", status="settled", delivered_at=NOW), "the canceled event is settled"),
         ({key: each for key, each in good_records().items() if key != "due"}, "the delayed event was not delivered"),
         ({key: each for key, each in good_records().items() if key != "canceled"}, "the canceled event is not known"),
         ({key: each for key, each in good_records().items() if key != "release"}, "announce-release has no run at all"),

@@ -82,7 +82,7 @@ class Story:
         self.lines.append(Sending(**at(when), id=event, name="asked", jobs=(job,), delay_ms=delay_ms, key=key))
         delivered_ms = 0 if delay_ms else ms(when)
         self.lines.append(Acknowledged(**at(when + 0.01), id=event, due_ms=due_ms, delivered_ms=delivered_ms))
-        self.events[event] = FinalEvent(event, "delivered", (), due_ms, due_ms + 2 if due_ms else delivered_ms)
+        self.events[event] = FinalEvent(event, "settled", (), due_ms, due_ms + 2 if due_ms else delivered_ms)
 
     def call(self, event: str, when: float, *, pid: int = ONE, job: str = "app/job", until: float | None = 0.0) -> None:
         """A function was called, and returned 5 ms later unless something else is said."""
@@ -189,7 +189,7 @@ def call_canceled(story: Story) -> None:
 
 
 def deliver_canceled(story: Story) -> None:
-    story.change("dropped", status="delivered")
+    story.change("dropped", status="settled")
 
 
 def call_what_nobody_sent(story: Story) -> None:

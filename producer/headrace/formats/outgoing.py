@@ -54,7 +54,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
             deliver_at=deliver_at,
             delivered_at=delivered_at,
             duplicate=duplicate,
-            status=status or ("delivered" if deliver_at is None else "delayed"),
+            status=status or ("pending" if deliver_at is None else "delayed"),
         )
 
 

@@ -42,10 +42,12 @@ class Header(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> EventStatus:
-        """Where the event is in its life."""
+        """Where the event is in its life, as far as its header says: a settled event is `dispatched`."""
         if self.canceled_ms:
             return "canceled"
-        return "delivered" if self.delivered_ms else "delayed"
+        if not self.delivered_ms:
+            return "delayed"
+        return "pending" if self.runs is None else "dispatched"
 
 
 def decode_header(text: bytes) -> Header:
@@ -128,10 +130,12 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
     body = fields.get(b"e")
     event = decode_event(body) if body is not None else StoredEvent(v=FORMAT, n="", t=0)
     payload, context = decode_contents(event, event_id, seal)
-    runs = decode_runs(event_id, fields, seal)
-    damaged = [run.error for run in runs if isinstance(run, DamagedEntry)]
+    found = decode_runs(event_id, fields, seal)
+    damaged = [run.error for run in found if isinstance(run, DamagedEntry)]
     if damaged:
         raise UndecodableEvent(damaged[0])
+    runs = [run for run in found if isinstance(run, RunRecord)]
+    is_settled = header.status == "dispatched" and all(run.is_settled for run in runs)
     return EventRecord(
         id=event_id,
         name=event.n,
@@ -141,10 +145,9 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         source=event.s,
         account_id=event.a,
         ordering_key=decode_ordering_key(fields.get(b"k")),
-        status=header.status,
+        status="settled" if is_settled else header.status,
         deliver_at=_moment(header.due_ms),
         delivered_at=_moment(header.delivered_ms),
         canceled_at=_moment(header.canceled_ms),
-        is_dispatched=header.runs is not None,
-        runs=[run for run in runs if isinstance(run, RunRecord)],
+        runs=runs,
     )

@@ -9,7 +9,12 @@ import msgspec
 
 DEFAULT_SOURCE = "trigger.dev"
 
-EventStatus = Literal["delayed", "delivered", "canceled"]
+EventStatus = Literal["delayed", "pending", "dispatched", "settled", "canceled"]
+"""Where an event is in its life.
+
+delayed: it waits for its time. pending: it was accepted, and no worker has looked at it yet. dispatched: its runs are
+there. settled: every run of it has ended for good, or no job matched it. canceled: no job has seen it, and none will.
+"""
 RunStatus = Literal["queued", "executing", "waiting", "succeeded", "failed", "timed_out", "canceled", "invalid_payload"]
 
 FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "canceled", "invalid_payload"})
@@ -43,10 +48,11 @@ class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         deliver_at: when it is due, if it was sent for later; otherwise None.
         delivered_at: when it went on its way by the server's clock, if it was sent for now; otherwise None.
-        duplicate: the id was known and delivered or canceled: nothing happened, and the other fields are
+        duplicate: the id was known, and its event is not delayed any more: nothing happened, and the other fields are
             what is stored.
         replicas: how many replicas have it, if the send asked (`wait_replicas`); otherwise None.
-        status: where the event is in its life. A duplicate that is `canceled` will reach no job.
+        status: where the event is in its life; of a duplicate, `dispatched` also where its runs have ended. A duplicate
+            that is `canceled` will reach no job.
     """
 
     id: str
@@ -58,7 +64,7 @@ class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
     delivered_at: datetime | None
     duplicate: bool = False
     replicas: int | None = None
-    status: EventStatus = "delivered"
+    status: EventStatus = "pending"
 
 
 class RunError(msgspec.Struct, frozen=True, array_like=True):
@@ -103,7 +109,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of an event and of its runs.
 
     Attributes:
-        is_dispatched: the event has been matched against the jobs, so `runs` is complete.
+        status: once it is `dispatched`, `runs` is complete.
     """
 
     id: str
@@ -117,16 +123,13 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     deliver_at: datetime | None
     delivered_at: datetime | None
     canceled_at: datetime | None
-    is_dispatched: bool
     runs: list[RunRecord]
     ordering_key: str | None = None
 
     @property
     def is_settled(self) -> bool:
         """Nothing more will happen for this event: it was canceled, or every run of it has ended."""
-        if self.status == "canceled":
-            return True
-        return self.is_dispatched and all(run.is_settled for run in self.runs)
+        return self.status in {"settled", "canceled"}
 
 
 class DamagedEntry(msgspec.Struct, frozen=True):

@@ -29,4 +29,4 @@ def cancel_event(
     if before is None or canceled_at is None:
         raise EventNotFound(event_id)
     # Nothing is kept of the event (retention), so its record is what was read before, canceled.
-    return msgspec.structs.replace(before, status="canceled", canceled_at=canceled_at, is_dispatched=True)
+    return msgspec.structs.replace(before, status="canceled", canceled_at=canceled_at)

@@ -110,7 +110,7 @@ class Agreement:
         )
 
     def _dispatched(self) -> int:
-        return sum(event.status == "delivered" for event in self._remains.events.values())
+        return sum(event.status in {"dispatched", "settled"} for event in self._remains.events.values())
 
     def _undispatched(self) -> int:
         """Returns how many events processes may have dispatched and not counted: see `_uncounted`."""

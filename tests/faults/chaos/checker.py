@@ -173,7 +173,7 @@ class _Checker:
         for event in self._remains.events.values():
             if not event.is_settled:
                 yield Violation("not settled", event.id, f"{event.status}, {event.runs}")
-            elif event.status == "delivered":
+            elif event.status == "settled":
                 yield from self._runs_of(event)
 
     def _runs_of(self, event: FinalEvent) -> Iterator[Violation]:

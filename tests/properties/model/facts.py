@@ -172,11 +172,13 @@ def _record(fields: dict[bytes, bytes], left_ms: int, places: set[tuple[str, str
         where = queue if status in "qx" else "dead" if status in "fti" else None
         assert where is None or (where, entry) in places, f"{value!r} names an entry that is not in {where}"
         runs[field.removeprefix(b"r:app/").decode()] = (status, tuple(map(int, state)), queue)
+    is_open = int(fields[b"o"]) if b"o" in fields else None
     return {
         "status": header.status,
         "count": header.runs,
-        "open": int(fields[b"o"]) if b"o" in fields else None,
-        "failed": fields.get(b"f") == b"1",
+        "open": is_open,
+        # Once no run is open, it depends on the order in which a batch settled the last ones, and nothing reads it.
+        "failed": bool(is_open) and fields.get(b"f") == b"1",
         "left": None if left_ms == -1 else -(-left_ms // HOUR_MS),
         "has_body": b"e" in fields,
         "watched": b"w" in fields,

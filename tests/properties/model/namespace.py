@@ -67,6 +67,13 @@ class Run:
 class Event:
     """A record. `count` is how many runs it got, None until dispatch; `ends` when it goes."""
 
+    @property
+    def public_status(self) -> str:
+        """The status as users see it in a header."""
+        if self.status != "delivered":
+            return self.status
+        return "pending" if self.count is None else "dispatched"
+
     name: str
     kind: str
     payload: Any
@@ -355,10 +362,10 @@ class Namespace(Living):
             found[f"stream {name}"] = [(entry.event, entry.job, entry.state, entry.holder) for entry in entries]
         for event_id, event in self.events.items():
             found[f"event {event_id}"] = {
-                "status": event.status,
+                "status": event.public_status,
                 "count": event.count,
                 "open": event.open,
-                "failed": event.failed,
+                "failed": bool(event.open) and event.failed,
                 "left": None if event.ends is None else self._left(event.ends),
                 "has_body": event.has_body,
                 "watched": event.is_watched,

@@ -315,7 +315,7 @@ def a_delivered_id(world: World) -> Step:
     """The id of a delivered event triggers nothing again: the answer is what is stored."""
     stored = outgoing("e1", "stored")
     _seed_sent(world, stored, header("other.1", runs="1"))
-    answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True)
+    answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched")
     return Step(_send(world, outgoing("e1", "sent again")), [answer], {})
 
 
@@ -324,7 +324,7 @@ def a_delivered_id_for_later(world: World) -> Step:
     """The id of a delivered event is not delayed either."""
     stored = outgoing("e1", "stored")
     _seed_sent(world, stored, header("other.1", runs="1"))
-    answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True)
+    answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched")
     return Step(_send(world, _later("e1", after_s=60)), [answer], {})
 
 
@@ -341,7 +341,7 @@ def a_canceled_id(world: World) -> Step:
 def a_delivered_id_under_another_name(world: World) -> Step:
     """The id of a delivered event is not another event's."""
     _seed_sent(world, outgoing("e1"), header("other.1", runs="1"))
-    return Step(_send(world, outgoing("e1", name="user.gone")), [EventConflict("e1", status="delivered")], {})
+    return Step(_send(world, outgoing("e1", name="user.gone")), [EventConflict("e1", status="dispatched")], {})
 
 
 @case
@@ -356,7 +356,7 @@ def a_derived_id_under_another_name(world: World) -> Step:
     """What a run has sent under a key stays what it was, whatever a later attempt sends under that key."""
     stored = outgoing("e1", kind="d")
     _seed_sent(world, stored, header("other.1", runs="1"))
-    answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True)
+    answer = stored.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched")
     return Step(_send(world, outgoing("e1", kind="d", name="user.gone")), [answer], {})
 
 
@@ -365,7 +365,10 @@ def a_remembered_id_without_contents(world: World) -> Step:
     """An id of which only the header is left (retention 0) is known as well."""
     world.seed("HSET", "event:e1", "m", header("other.1", runs="1"))
     event = outgoing("e1", "sent again")
-    return Step(_send(world, event), [event.sent(delivered_at=moment_of(PAST), duplicate=True)], {})
+    answer = event.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched")
+    return Step(_send(world, event), [answer], {})
+        _send(world, event), [event.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched")], {}
+    )
 
 
 @case
@@ -502,7 +505,7 @@ def new_and_known_together(world: World) -> Step:
     return Step(
         _send(world, outgoing("known"), fresh, outgoing("foreign", name="user.gone"), last),
         [
-            known.sent(delivered_at=moment_of(PAST), duplicate=True),
+            known.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched"),
             fresh.sent(delivered_at=NOW),
             EventConflict("foreign"),
             last.sent(delivered_at=NOW),

@@ -70,7 +70,7 @@ def wait(ctx: click.Context, client: Client, event_id: str, timeout: float, as_j
 def cancel(ctx: click.Context, client: Client, event_id: str, as_json: bool) -> None:
     """Cancel an event that is delayed: no job will see it.
 
-    Exit code 1: it was delivered before, or no such event is known.
+    Exit code 1: it is not delayed any more, or no such event is known.
 
     \b
     Example:
@@ -79,7 +79,7 @@ def cancel(ctx: click.Context, client: Client, event_id: str, as_json: bool) -> 
     record = client.cancel_event(event_id)
     _print(record, as_json=as_json)
     if record.status != "canceled":
-        print_note(f"event {event_id!r} was {record.status} before, and is not canceled")
+        print_note(f"event {event_id!r} is {record.status} and can't be canceled any more")
         ctx.exit(1)
 
 
@@ -113,5 +113,5 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
                 for run in record.runs
             ),
         )
-    elif record.is_dispatched and record.status == "delivered":
+    elif record.status == "settled":
         click.echo("\nno job has a trigger that it matches")

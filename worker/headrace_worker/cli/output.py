@@ -17,7 +17,8 @@ import msgspec
 from headrace import RunError, Sealed
 
 STATUS_COLOURS = {
-    "succeeded": "green", "delivered": "green", "executing": "cyan", "waiting": "yellow", "delayed": "yellow",
+    "succeeded": "green", "settled": "green", "pending": "yellow", "dispatched": "cyan", "executing": "cyan",
+    "waiting": "yellow", "delayed": "yellow",
     "failed": "red", "timed_out": "red", "invalid_payload": "red", "lost": "red", "canceled": "magenta",
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from headrace.transport.pool import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.current_run import current_run
-from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
+from headrace_worker.membership.in_flight import RECORDED, TAKEN, InFlight, InFlightRun
 from headrace_worker.tasks.guard import Guard
 
 _LONGEST_CALL_S = CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S + 1
@@ -254,14 +254,14 @@ class Watch:
         self._lost = lost
         limit_s = max(_LONGEST_CALL_S, self._config.stall_limit_s)
         for run in runs:
-            if run.stage is Stage.TAKEN and now - max(run.started_at, since) > limit_s:
+            if run.stage is TAKEN and now - max(run.started_at, since) > limit_s:
                 fault = f"run {run.delivery.run_id} is in hand for {now - run.started_at:.1f} s and was not called"
                 return Verdict(fault, is_final=True)
         return self._judge_slots(runs, now)
 
     def _judge_slots(self, runs: list[InFlightRun], now: float) -> Verdict:
         """All slots are taken by functions that were told to end, whose runs are recorded: nothing can be taken."""
-        if len(runs) < self._in_flight.slots or any(run.stage < Stage.RECORDED for run in runs):
+        if len(runs) < self._in_flight.slots or any(run.stage < RECORDED for run in runs):
             return SOUND
         stood_s = now - max(run.recorded_at for run in runs)
         if stood_s <= self._config.lease_s:

@@ -24,7 +24,7 @@ from headrace_worker.app.schema import PayloadError
 from headrace_worker.clock import monotonic
 from headrace_worker.current_run import current_run
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import Cause, InFlight, InFlightRun, Stage
+from headrace_worker.membership.in_flight import ENDED, EXECUTING, OVER, REPORTED, TAKEN, Cause, InFlight, InFlightRun
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run import outcome as outcomes
@@ -97,7 +97,7 @@ class Executor:
         if not task.done():
             run.task = task
             self._settlers[delivery.queue.partition].started.add(run)
-        elif run.stage < Stage.REPORTED:
+        elif run.stage < REPORTED:
             self._finish(run, outcomes.UNDESCRIBED)
         return run
 
@@ -160,7 +160,7 @@ class Executor:
             self._note_failure(exc)
             log.error("run failed outside of its function", exc_info=exc, **_ids(run))
             error = outcomes.error_of(exc)
-            if run.stage is Stage.TAKEN:
+            if run.stage is TAKEN:
                 return outcomes.not_called(error, run.delivery.state, run.delivery.queued_ms)
             return Failed(error)
         except BaseException:  # noqa: BLE001 - not even that can be described
@@ -181,12 +181,12 @@ class Executor:
         if run.timer is not None:
             run.timer.cancel()
         run.task = None
-        if run.stage not in (Stage.ENDED, Stage.OVER) and not self._thread_goes_on(run):
+        if run.stage not in (ENDED, OVER) and not self._thread_goes_on(run):
             self._in_flight.mark_ended(run)
 
     def _report(self, run: InFlightRun, outcome: Outcome) -> None:
         """Give the settler the outcome, unless it has one of the run already."""
-        if run.stage < Stage.REPORTED:
+        if run.stage < REPORTED:
             self._settlers[run.delivery.queue.partition].put(run, outcome)
 
     async def _attempt(self, run: InFlightRun) -> Outcome:
@@ -281,7 +281,7 @@ class Executor:
         if job.timeout_s is not None:
             run.timeout_s = job.timeout_s
             run.timer = self._guard.later(job.timeout_s, self._end, run, "timed_out")
-        run.stage = Stage.EXECUTING
+        run.stage = EXECUTING
         if job.is_async:
             return await job.function(**arguments)
         run.thread = self._threads.call(functools.partial(_call_plain, job, arguments))
@@ -296,7 +296,7 @@ class Executor:
         run.task.cancel()
 
     def _give_up_on(self, run: InFlightRun) -> None:
-        if run.task is not None and run.stage < Stage.REPORTED:
+        if run.task is not None and run.stage < REPORTED:
             log.warning("run ignores that it was told to end; its slot is taken until it does", **_ids(run))
             job = self._jobs[run.delivery.job_id]
             self._report(run, self._after_end(job, run, None))

@@ -20,7 +20,7 @@ from headrace.connect import AnyTransport
 from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
+from headrace_worker.membership.in_flight import ENDED, RECORDED, REPORTED, InFlight, InFlightRun
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Settled
@@ -71,7 +71,7 @@ class Settler:
             return
         run.record = self._record_of(run, outcome)
         self._waiting.append(run)
-        run.stage = Stage.REPORTED
+        run.stage = REPORTED
         self._wake.set()
 
     def settle_again(self, run: InFlightRun) -> bool:
@@ -80,7 +80,7 @@ class Settler:
         if known is None:
             return False
         run.record = known
-        run.stage = Stage.ENDED
+        run.stage = ENDED
         self._waiting.append(run)
         self._in_flight.take(run)
         self._wake.set()
@@ -113,7 +113,7 @@ class Settler:
             self._fill(batch)
             await self._settle(batch)
         finally:
-            self._waiting.extendleft(reversed([run for run in batch if run.stage < Stage.RECORDED]))
+            self._waiting.extendleft(reversed([run for run in batch if run.stage < RECORDED]))
             self._under_way = []
             if self._waiting:
                 self._wake.set()

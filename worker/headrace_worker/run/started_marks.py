@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headrace_worker.clock import monotonic
-from headrace_worker.membership.in_flight import InFlightRun, Stage
+from headrace_worker.membership.in_flight import ENDED, InFlightRun
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.tasks.guard import Guard
 
@@ -34,7 +34,7 @@ class StartedMarks:
     def take(self) -> list[InFlightRun]:
         """Return the runs that still execute, and forget all."""
         runs, self._runs = self._runs, []
-        return [run for run in runs if run.stage < Stage.ENDED]
+        return [run for run in runs if run.stage < ENDED]
 
     def put_back(self, runs: list[InFlightRun]) -> None:
         """Mark runs with the next batch whose batch did not arrive."""

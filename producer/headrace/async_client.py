@@ -141,6 +141,7 @@ class AsyncClient(BaseClient):
         numbered: bool,
         id_kind: str = "s",
     ) -> list[SentEvent]:
+        """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
         plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
         return await self._run(plan, partial=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace_worker import IO, App, Retry, event_trigger
-from headrace_worker.run.context import PlainIO
+from headrace_worker.run.io import PlainIO
 
 app = App("chatty")
 once = Retry(max_attempts=1)

@@ -18,7 +18,7 @@ _FOUND = (
     Case("tasks.guard:Guard.part", BY_NAME["memory-once"]),
     Case("membership.watch:Watch.judge", BY_NAME["base-always"]),
     Case("dispatch.run_maker:RunMaker._ask", BY_NAME["error-always"]),
-    Case("membership.in_flight:Hand.release", BY_NAME["memory-once"], "troubled"),
+    Case("membership.in_flight:InFlight.release", BY_NAME["memory-once"], "troubled"),
 )
 """Faults that have broken the promise before."""
 

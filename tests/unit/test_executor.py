@@ -16,7 +16,7 @@ from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import App, WorkerConfig, event_trigger, protocol
-from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run.executor import Executor
@@ -29,12 +29,14 @@ class _Settler:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Outcome]] = []
+        self.started = self
 
-    def tell_started(self, held: Held) -> None:
+    def add(self, held: InFlightRun) -> None:
         """It is not of interest."""
 
-    def put(self, held: Held, outcome: Outcome) -> None:
+    def put(self, held: InFlightRun, outcome: Outcome) -> None:
         self.told.append((held.delivery.event_id, outcome))
+        held.stage = Stage.REPORTED
 
 
 class _Scene:
@@ -42,9 +44,11 @@ class _Scene:
 
     def __init__(self) -> None:
         app, self.end = App("app"), asyncio.Event()
+        self.called: list[str] = []
 
         @app.job(id="patient", trigger=event_trigger("x"))
         async def patient() -> None:
+            self.called.append("patient")
             await self.end.wait()
 
         @app.job(id="deaf", trigger=event_trigger("x"), timeout=0.01)
@@ -56,14 +60,14 @@ class _Scene:
                     continue
 
         state = WorkerState(app, Partitions("test", 2), "redis://localhost:1", WorkerConfig())
-        self.hand, self.settlers = Hand(10), [_Settler(), _Settler()]
+        self.in_flight, self.settlers = InFlight(10), [_Settler(), _Settler()]
         settlers: Any = self.settlers
-        self.executor = Executor(state, self.hand, settlers, self._has_live)
+        self.executor = Executor(state, self.in_flight, settlers, self._has_live)
 
     async def _has_live(self, _: str) -> bool:
         return True
 
-    def start(self, event: str, job: str, partition: int = 0) -> Held:
+    def start(self, event: str, job: str, partition: int = 0) -> InFlightRun:
         """A run of the event begins."""
         queue = protocol.queue_stream(Keys("test", partition), "app", "default")
         (body,) = prepare([Event("x", id=event)], SendOptions(), now=lambda: datetime.now(UTC))
@@ -103,7 +107,7 @@ async def test_a_run_that_ignores_its_end_is_told_once_and_for_its_first_cause(
     scene.executor.end_all("released")
     await await_until(lambda: scene.settlers[0].told)
     scene.end.set()
-    await await_until(lambda: held.has_ended)
+    await await_until(lambda: held.stage is Stage.ENDED)
     await asyncio.sleep(0)
     ((event, outcome),) = scene.settlers[0].told
     assert event == "e0"
@@ -119,13 +123,13 @@ async def test_a_run_that_is_cancelled_before_it_begins_has_an_outcome(scene: _S
     ((event, outcome),) = scene.settlers[0].told
     assert event == "e1"
     assert isinstance(outcome, RetryLater)
-    assert not scene.hand.held.get(held.key) or held.has_ended
+    assert not scene.in_flight.runs.get(held.key) or held.stage is Stage.ENDED
 
 
 async def test_a_run_that_is_released_before_it_begins_is_not_called(scene: _Scene) -> None:
     """Its function has not begun, and must not."""
-    held = scene.start("e1", "patient")
+    scene.start("e1", "patient")
     scene.executor.end_all("released")
     await await_until(lambda: scene.settlers[0].told)
     assert scene.settlers[0].told == [("e1", Released())]
-    assert not held.is_called
+    assert scene.called == []

@@ -13,12 +13,12 @@ from headrace import ConnectionFailed
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger
-from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.in_flight import InFlight, InFlightRun
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import MAX_READ
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
 from headrace_worker.run.fetcher import Fetcher
-from headrace_worker.run.quarantine import LastLife
+from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.streams.pending import pending_entries
 
@@ -79,13 +79,13 @@ class _Reader:
 class _Executor:
     """Takes what is to begin into the hand."""
 
-    def __init__(self, hand: Hand) -> None:
+    def __init__(self, in_flight: InFlight) -> None:
         self.began: list[tuple[str, str]] = []
-        self._hand = hand
+        self._in_flight = in_flight
 
     def start(self, delivery: Delivery, name: str) -> None:
         self.began.append((delivery.event_id, name))
-        self._hand.take(Held(delivery, name, 0.0))
+        self._in_flight.take(InFlightRun(delivery, name, 0.0))
 
 
 class _Scene:
@@ -96,12 +96,12 @@ class _Scene:
         self.state = WorkerState(_app(), Partitions("test"), "redis://localhost:1", config)
         self.server, self.reader = _Server(), _Reader()
         self.state.commands = self.server  # type: ignore[assignment]
-        self.hand = Hand(concurrency)
-        self.executor = _Executor(self.hand)
-        self.last_life = LastLife(self.state, self.hand)
-        settler = Settler(self.state, self.hand)
+        self.in_flight = InFlight(concurrency)
+        self.executor = _Executor(self.in_flight)
+        self.quarantine = Quarantine(self.in_flight)
+        settler = Settler(self.state, self.in_flight)
         executor: Any = self.executor
-        self.fetcher = Fetcher(self.state, self.hand, executor, settler, self.last_life)
+        self.fetcher = Fetcher(self.state, self.in_flight, executor, settler, self.quarantine)
         self.fetcher.reader = self.reader  # type: ignore[assignment]
         self.state.is_registered.set()
         self.hold_lease()
@@ -244,9 +244,9 @@ async def test_nothing_is_read_beside_a_run_on_its_last_life() -> None:
     tick = asyncio.ensure_future(scene.fetcher.tick())
     await settled(tick)
     assert scene.reader.asked == 1
-    (held,) = scene.hand.held.values()
-    scene.hand.ended(held)
-    scene.hand.settled(held)
+    (held,) = scene.in_flight.runs.values()
+    scene.in_flight.mark_ended(held)
+    scene.in_flight.mark_recorded(held)
     await asyncio.wait_for(tick, 20)
     assert scene.began == ["e1", "e2"]
 
@@ -259,17 +259,18 @@ def _delivery(scene: _Scene, number: int, *, lost: int = 0) -> Delivery:
 async def test_nothing_is_fetched_while_a_run_on_its_last_life_waits_for_empty_hands() -> None:
     """Not in another partition either; what came there already is given back."""
     scene = _Scene()
-    other = LastLife(scene.state, scene.hand)
-    held = Held(_delivery(scene, 1), scene.state.name, 0.0)
-    scene.hand.take(held)
+    held = InFlightRun(_delivery(scene, 1), scene.state.name, 0.0)
+    scene.in_flight.take(held)
     last = _delivery(scene, 2, lost=2)
-    waiting = asyncio.ensure_future(scene.last_life.set_apart([last], scene.state.name))
+    waiting = asyncio.ensure_future(scene.quarantine.admit(scene.state, [last], scene.state.name))
     await settled(waiting)
-    assert other.is_under_way
-    assert await other.set_apart([_delivery(scene, 3)], scene.state.name) == []
+    assert scene.quarantine.is_closed
+    elsewhere = WorkerState(_app(), Partitions("test", 2), "redis://localhost:1", WorkerConfig(), partition=1)
+    elsewhere.commands = scene.server  # type: ignore[assignment]
+    assert await scene.quarantine.admit(elsewhere, [_delivery(scene, 3)], scene.state.name) == []
     assert scene.server.asked == [("release", "")]
-    scene.hand.ended(held)
-    scene.hand.settled(held)
+    scene.in_flight.mark_ended(held)
+    scene.in_flight.mark_recorded(held)
     assert await asyncio.wait_for(waiting, 20) == [last]
 
 
@@ -279,17 +280,19 @@ async def test_a_run_on_its_last_life_that_was_handed_to_a_fenced_name_does_not_
 ) -> None:
     """Its wait for empty hands ends with the name, and keeps nobody from fetching."""
     scene = _Scene()
-    held = Held(_delivery(scene, 1), scene.state.name, 0.0)
-    scene.hand.take(held)
-    waiting = asyncio.ensure_future(scene.last_life.set_apart([_delivery(scene, 2, lost=2)], scene.state.name))
+    held = InFlightRun(_delivery(scene, 1), scene.state.name, 0.0)
+    scene.in_flight.take(held)
+    waiting = asyncio.ensure_future(
+        scene.quarantine.admit(scene.state, [_delivery(scene, 2, lost=2)], scene.state.name)
+    )
     await settled(waiting)
     scene.state.take_new_name()
     if is_alone:
-        scene.hand.ended(held)
-        scene.hand.settled(held)
-    scene.hand.poke()
+        scene.in_flight.mark_ended(held)
+        scene.in_flight.mark_recorded(held)
+    scene.in_flight.notify()
     assert await asyncio.wait_for(waiting, 20) == []
-    assert not scene.last_life.is_under_way
+    assert not scene.quarantine.is_closed
 
 
 @pytest.mark.parametrize("count", [0, 1, MAX_READ, MAX_READ + 1, 3 * MAX_READ])

@@ -14,7 +14,7 @@ from headrace import ConnectionFailed
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
-from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Watch
@@ -56,7 +56,7 @@ class _Scene:
         self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", config)
         self.state.is_registered.set()
         self.faults: list[str] = []
-        self.watch = Watch(self.state.config, Hand(10), self.state.guard)
+        self.watch = Watch(self.state.config, InFlight(10), self.state.guard)
         self.lease = Lease(
             self.state,
             self.watch,

@@ -21,8 +21,9 @@ from headrace_worker.current_run import current_run
 from headrace_worker.logs import logger
 from headrace_worker.process import log_setup
 from headrace_worker.protocol import queue_stream
-from headrace_worker.protocol.delivery import decode_delivery
-from headrace_worker.run.context import IO, Sender
+from headrace_worker.protocol.delivery import Delivery, decode_delivery
+from headrace_worker.run.io import IO
+from headrace_worker.run.port import RunPort
 
 HOSTILE = "line\n2026-01-01 [info] forged \x1b[31m\r\u2028\x85 \ud800 end"
 
@@ -145,10 +146,14 @@ def test_off_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(_lines(capsys)[0])["event"] == "hello"
 
 
+def _delivery() -> Delivery:
+    queue = queue_stream(Keys("default"), "app", "default")
+    return decode_delivery(queue, (b"1-0", [b"e", b"e", b"j", b"job", b"s", b"", b"b", b"."]))
+
+
 def _in_run(call: Any) -> None:
     context = contextvars.copy_context()
-    queue = queue_stream(Keys("default"), "app", "default")
-    context.run(current_run.set, decode_delivery(queue, (b"1-0", [b"e", b"e", b"j", b"job", b"s", b"", b"b", b"."])))
+    context.run(current_run.set, _delivery())
     context.run(call)
 
 
@@ -163,10 +168,10 @@ def test_every_line_of_a_run_has_its_ids(capsys: pytest.CaptureFixture[str], log
         started.start()
         started.join()
 
-    sender = Sender("redis://localhost:1", "test")
+    port = RunPort("redis://localhost:1")
     _in_run(lambda: structlog.get_logger().info("plain"))
     _in_run(lambda: structlog.get_logger("named").bind(run="another").info("bound"))
-    _in_run(lambda: IO("e:app/job", sender).logger.info("through io"))
+    _in_run(lambda: IO(_delivery(), port).logger.info("through io"))
     _in_run(thread)
     structlog.get_logger().info("outside")
     plain, bound, through_io, threaded, outside = _lines(capsys)

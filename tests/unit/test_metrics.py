@@ -10,11 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
 from headrace.formats.codec import RunState
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig, event_trigger, protocol
-from headrace_worker.membership.in_flight import Hand
+from headrace.formats.keys import Keys
+from headrace_worker import App, event_trigger, protocol
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer, guarded
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.metrics.prometheus import Metrics, _Counting
 from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery
@@ -31,12 +30,12 @@ class _Scene:
             @app.job(id=job, trigger=event_trigger("x"))
             async def function() -> None: ...
 
-        self.state = WorkerState(app, Partitions("prod"), "redis://localhost:1", WorkerConfig())
+        self.keys = Keys("prod")
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
-        self.observer = self.metrics.watch(self.state, Hand(7))
-        self.queue = protocol.queue_stream(self.state.keys, "app", "default")
-        self.events = protocol.events_stream(self.state.keys)
+        self.observer = self.metrics.watch(app, self.keys, InFlight(7))
+        self.queue = protocol.queue_stream(self.keys, "app", "default")
+        self.events = protocol.events_stream(self.keys)
 
     def delivery(self, job: str = "a", state: RunState | None = None, queued_ms: int = 1_000) -> Delivery:
         return Delivery(self.queue, f"{queued_ms}-0", "e", job, state or RunState(), b"", 0)
@@ -123,7 +122,7 @@ def test_a_wait_is_measured_by_the_servers_clock(scene: _Scene) -> None:
     run, early = scene.delivery(queued_ms=queued_ms), scene.delivery(queued_ms=queued_ms + 3_600_000)
     scene.observer.began([run])
     assert scene.seen.sum("run_wait_seconds_count") == 0
-    scene.state.server_ahead_s = server_ahead_s
+    scene.observer.renewed(server_ahead_s)
     scene.observer.began([run, early])
     assert scene.seen.sum("run_wait_seconds_count") == 2
     assert 60 <= scene.seen.sum("run_wait_seconds_sum") < 120

@@ -14,10 +14,11 @@ from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.dispatch.route_table import RouteTable
-from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.partition import Partition
 from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 
 LEADS = Renewed(is_leader=True, has_seat=True, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
@@ -76,14 +77,15 @@ class _Scene:
         self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig())
         self.state.commands = self.server = _Server()  # type: ignore[assignment]
         self.state.is_registered.set()
-        hand, self.executor = Hand(10), _Executor()
+        in_flight, self.executor = InFlight(10), _Executor()
         self.dispatcher = Dispatcher(self.state, RouteTable(self.state))
         reader: Any = _Reader(self.server.asked)
         self.dispatcher.reader = reader
         executor: Any = self.executor
         self.partition = Partition(
-            self.state, hand, Settler(self.state, hand), self.dispatcher, executor, lambda _verdict, _transport: None
-        )
+            self.state, in_flight, Settler(self.state, in_flight), self.dispatcher, executor, Quarantine(in_flight),
+            lambda _verdict, _transport: None,
+        )  # fmt: skip
         self.partition._readers = (reader,) * 3
 
     @property

@@ -39,7 +39,7 @@ def test_every_function_of_a_worker_is_a_place() -> None:
     known = {
         "tasks.guard:Guard._call", "run.settler:Settler.tick", "run.executor:_call_plain",
         "process.process:_Process._run_to_end.start",
-        "metrics.prometheus:_Counting.settled", "membership.in_flight:Held.is_lost",
+        "metrics.prometheus:_Counting.settled", "membership.in_flight:InFlightRun.is_lost",
     }  # fmt: skip
     assert known <= set(found)
     assert any(place.startswith("run.settler:Settler.tick.<lambda") for place in found)

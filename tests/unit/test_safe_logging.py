@@ -13,12 +13,17 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from headrace.formats.codec import RunState
+from headrace.formats.keys import Keys
 from headrace_worker.logs import logger
 from headrace_worker.logs.guarded_logger import guarded_logger
 from headrace_worker.logs.logger import get_logger, lost_lines
 from headrace_worker.logs.writer import LOST
 from headrace_worker.process import log_setup
-from headrace_worker.run.context import IO, Sender
+from headrace_worker.protocol import queue_stream
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.run.io import IO
+from headrace_worker.run.port import RunPort
 
 log = get_logger("headrace.test")
 
@@ -48,6 +53,11 @@ def recorder() -> Iterator[Recorder]:
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, recorder])
     yield recorder
     recorder.goes_on.set()
+
+
+def _io() -> IO:
+    delivery = Delivery(queue_stream(Keys("test"), "app", "default"), "1-0", "e", "job", RunState(), b"", 0)
+    return IO(delivery, RunPort("redis://localhost:1"))
 
 
 def _raise_for_warnings(_logger: Any, method: str, line: Any) -> Any:
@@ -216,11 +226,12 @@ def _raise(_logger: Any, _method: str, _line: Any) -> Any:
 def test_the_logger_of_a_job_stays_what_the_application_configured(recorder: Recorder, wrapper: Any) -> None:
     """An instance of its class, to bind to and to call with arguments by position."""
     structlog.configure(wrapper_class=wrapper)
-    logger = IO("e:app/job", Sender("redis://localhost:1", "test")).logger
+    logger = _io().logger
     assert isinstance(logger, wrapper)
-    assert structlog.get_context(logger) == {"run": "e:app/job"}
+    ids = {"run": "e:app/job", "job": "app/job", "event_id": "e"}
+    assert structlog.get_context(logger) == ids
     logger.bind(a=1).info("hello", b=2)
-    assert recorder.lines == [{"event": "hello", "run": "e:app/job", "a": 1, "b": 2, "method": "info"}]
+    assert recorder.lines == [{"event": "hello", **ids, "a": 1, "b": 2, "method": "info"}]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +241,7 @@ def test_the_logger_of_a_job_stays_what_the_application_configured(recorder: Rec
 def test_the_logger_of_a_job_raises_nothing(wrapper: Any) -> None:
     """Whatever the application's processors do; the lines are counted."""
     structlog.configure(processors=[_raise], wrapper_class=wrapper)
-    logger = IO("e:app/job", Sender("redis://localhost:1", "test")).logger
+    logger = _io().logger
     before = lost_lines()
     for each in (logger, logger.bind(a=1), logger.new(b=2), logger.try_unbind("a")):
         each.info("hello")

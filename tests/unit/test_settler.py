@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-import headrace_worker.run.settler
+import headrace_worker.run.outcome_memory
 from headrace import ConnectionFailed, HeadraceError, PermissionMissing, RunError, ServerError
 from headrace.calls.call import Call
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, protocol
-from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import Recorded
 from headrace_worker.protocol.delivery import Delivery
@@ -46,27 +46,27 @@ class _Server:
 
 
 class _Scene:
-    """A settler and its hand, over a server that only answers."""
+    """A settler and its in-flight runs, over a server that only answers."""
 
     def __init__(self, answer: Callable[[Call[Any]], Any] = lambda _: Recorded([]), **settings: Any) -> None:
-        self.hand = Hand(1_000)
+        self.in_flight = InFlight(1_000)
         state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(**settings))
         self.server = _Server(answer)
         state.commands = self.server  # type: ignore[assignment]
-        self.settler = Settler(state, self.hand)
+        self.settler = Settler(state, self.in_flight)
 
-    def start(self, number: int) -> Held:
-        """Run `number` is in hand."""
-        held = Held(Delivery(QUEUE, f"{number}-0", f"e{number}", "job", RunState(), b"", 0), "w", 0.0)
-        self.hand.take(held)
+    def start(self, number: int) -> InFlightRun:
+        """Run `number` is in flight."""
+        held = InFlightRun(Delivery(QUEUE, f"{number}-0", f"e{number}", "job", RunState(), b"", 0), "w", 0.0)
+        self.in_flight.take(held)
         return held
 
-    def put(self, *outcomes: Outcome) -> list[Held]:
+    def put(self, *outcomes: Outcome) -> list[InFlightRun]:
         """Runs have ended with these outcomes."""
         runs = [self.start(number) for number in range(1, len(outcomes) + 1)]
         for held, outcome in zip(runs, outcomes, strict=True):
-            self.hand.ended(held)
             self.settler.put(held, outcome)
+            self.in_flight.mark_ended(held)
         return runs
 
     async def tick(self) -> None:
@@ -82,7 +82,7 @@ async def test_a_batch_is_one_round_trip() -> None:
     await scene.tick()
     assert scene.server.rounds == [["settle", "retry"]]
     assert (before, scene.settler.is_idle) == (False, True)
-    assert scene.hand.held == {}
+    assert scene.in_flight.runs == {}
 
 
 async def test_a_released_run_is_not_recorded() -> None:
@@ -90,7 +90,7 @@ async def test_a_released_run_is_not_recorded() -> None:
     scene = _Scene()
     scene.put(Released())
     assert scene.settler.is_idle
-    assert scene.hand.held == {}
+    assert scene.in_flight.runs == {}
 
 
 async def test_a_batch_ends_at_its_bounds() -> None:
@@ -98,12 +98,12 @@ async def test_a_batch_ends_at_its_bounds() -> None:
     scene = _Scene(max_output_bytes=10_000_000)
     scene.put(*[Succeeded(None)] * 501)
     await scene.tick()
-    assert len(scene.hand.held) == 1
+    assert len(scene.in_flight.runs) == 1
     await scene.tick()
-    assert scene.hand.held == {}
+    assert scene.in_flight.runs == {}
     scene.put(*[Succeeded("x" * 1_500_000)] * 4)
     await scene.tick()
-    assert len(scene.hand.held) == 2
+    assert len(scene.in_flight.runs) == 2
 
 
 async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
@@ -113,31 +113,31 @@ async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
     scene.put(Succeeded(1), Succeeded(2))
     with pytest.raises(ConnectionFailed):
         await scene.tick()
-    assert len(scene.hand.held) == 2
+    assert len(scene.in_flight.runs) == 2
     later = scene.start(3)
-    scene.hand.ended(later)
     scene.settler.put(later, Succeeded(3))
-    assert [item.held.delivery.event_id for item in scene.settler._waiting] == ["e1", "e2", "e3"]
+    scene.in_flight.mark_ended(later)
+    assert [run.delivery.event_id for run in scene.settler._waiting] == ["e1", "e2", "e3"]
     await scene.tick()
-    assert scene.hand.held == {}
+    assert scene.in_flight.runs == {}
 
 
 async def test_an_outcome_is_remembered_beyond_those_that_came_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """For as many as are remembered at least; what turns up again is recorded again, and does not execute."""
-    monkeypatch.setattr(headrace_worker.run.settler, "REMEMBERED_RUNS", 4)
+    monkeypatch.setattr(headrace_worker.run.outcome_memory, "REMEMBERED_RUNS", 4)
     scene = _Scene(lambda _: Recorded([]))
     (first,) = scene.put(Succeeded(1))
     await scene.tick()
     for number in (2, 3, 4):
         held = scene.start(number)
-        scene.hand.ended(held)
         scene.settler.put(held, Succeeded(number))
+        scene.in_flight.mark_ended(held)
         await scene.tick()
-    again = Held(first.delivery, "w", 0.0)
-    assert scene.settler.remembers(again.key)
+    again = InFlightRun(first.delivery, "w", 0.0)
+    assert again.key in scene.settler.memory
     assert scene.settler.settle_again(again)
     await scene.tick()
-    assert scene.hand.held == {}
+    assert scene.in_flight.runs == {}
 
 
 async def test_it_is_not_idle_while_a_batch_is_under_way() -> None:
@@ -160,9 +160,9 @@ async def test_the_outcome_of_another_run_is_none_of_an_entry() -> None:
     (first,) = scene.put(Succeeded(1))
     await scene.tick()
     other = msgspec.structs.replace(first.delivery, event_id="other")
-    assert scene.settler.remembers(other.key)
-    assert not scene.settler.settle_again(Held(other, "w", 0.0))
-    assert scene.hand.held == {}
+    assert other.key in scene.settler.memory
+    assert not scene.settler.settle_again(InFlightRun(other, "w", 0.0))
+    assert scene.in_flight.runs == {}
 
 
 async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
@@ -176,7 +176,7 @@ async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
     scene = _Scene(answer)
     scene.put(*[Succeeded(None)] * 5)
     await scene.tick()
-    assert scene.hand.held == {}
+    assert scene.in_flight.runs == {}
     assert [name for names in scene.server.rounds for name in names].count("bury") == 1
 
 
@@ -190,8 +190,8 @@ async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> No
     settled, retried = scene.put(Succeeded(1), LATER)
     with pytest.raises(PermissionMissing):
         await scene.tick()
-    assert (settled.is_settled, retried.is_settled) == (False, True)
-    assert [item.held for item in scene.settler._waiting] == [settled]
+    assert (settled.stage, retried.stage) == (Stage.ENDED, Stage.OVER)
+    assert list(scene.settler._waiting) == [settled]
 
 
 async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_too() -> None:
@@ -199,23 +199,23 @@ async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_
     answers = iter([ConnectionFailed("gone"), ConnectionFailed("gone"), Recorded([]), 1])
     scene = _Scene(lambda _: next(answers))
     going, ended = scene.start(8), scene.start(9)
-    scene.settler.tell_started(going)
-    scene.settler.tell_started(ended)
-    scene.hand.ended(ended)
+    scene.settler.started.add(going)
+    scene.settler.started.add(ended)
+    scene.in_flight.mark_ended(ended)
     scene.put(Succeeded(1))
     with pytest.raises(ConnectionFailed):
         await scene.tick()
     await scene.settler.recover(None)
     await scene.tick()
     assert scene.server.rounds == [["settle", "started"], ["settle", "started"]]
-    assert scene.settler._fresh == []
+    assert scene.settler.started.take() == []
 
 
 async def test_what_started_before_an_outage_is_told_though_nothing_ends() -> None:
     """After the recovery there is a next batch, be it an empty one."""
     answers = iter([ConnectionFailed("gone"), 1])
     scene = _Scene(lambda _: next(answers))
-    scene.settler.tell_started(scene.start(8))
+    scene.settler.started.add(scene.start(8))
     scene.settler.stop()
     with pytest.raises(ConnectionFailed):
         await scene.tick()
@@ -238,7 +238,7 @@ async def test_an_entry_that_cant_be_read_is_buried() -> None:
     (call,) = calls
     assert "unreadable" in call.args
     assert "these bytes are not an event" in call.args
-    assert scene.hand.held == {}
+    assert scene.in_flight.runs == {}
 
 
 async def test_nothing_to_record_asks_nothing() -> None:
@@ -257,7 +257,7 @@ async def test_the_next_runs_of_ordering_keys_are_promoted_at_once() -> None:
     def answer(call: Call[Any]) -> Any:
         if call.script and call.script.name == "promote":
             promoted.extend(member for member in in_turn if member in call.args)
-            assert scene.hand.held == {}
+            assert scene.in_flight.runs == {}
             return ServerError("the server refused")
         return Recorded([], in_turn)
 

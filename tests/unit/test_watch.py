@@ -14,7 +14,7 @@ from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
 from headrace_worker import WorkerConfig, protocol
 from headrace_worker.membership import watch as watches
-from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
 from headrace_worker.membership.watch import Pulse, Verdict, Watch
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.tasks.guard import Guard
@@ -38,8 +38,8 @@ class _Scene:
     def __init__(self, clock: _Clock) -> None:
         self.clock = clock
         self.guard = Guard()
-        self.hand = Hand(2)
-        self.watch = Watch(WorkerConfig(lease=LEASE_S, grace=GRACE_S), self.hand, self.guard)
+        self.in_flight = InFlight(2)
+        self.watch = Watch(WorkerConfig(lease=LEASE_S, grace=GRACE_S), self.in_flight, self.guard)
         self.pulse, self.always = Pulse("fetcher"), Pulse("registration")
         self.always.rest()
         self.watch.start([self.pulse], self.always)
@@ -56,12 +56,14 @@ class _Scene:
     def judge(self) -> Verdict:
         return self.watch.judge(self.renewed_since)
 
-    def hold(self, **changes: Any) -> Held:
+    def hold(self, **changes: Any) -> InFlightRun:
         """A run is in hand since now."""
         queue = protocol.queue_stream(Keys("test"), "app", "default")
-        number = len(self.hand.held)
-        held = Held(Delivery(queue, f"{number}-0", f"e{number}", "job", RunState(), None, 0), "w", self.clock.now)
-        self.hand.take(held)
+        number = len(self.in_flight.runs)
+        held = InFlightRun(
+            Delivery(queue, f"{number}-0", f"e{number}", "job", RunState(), None, 0), "w", self.clock.now
+        )
+        self.in_flight.take(held)
         for name, value in changes.items():
             setattr(held, name, value)
         return held
@@ -139,12 +141,12 @@ def _reads_after_it_has_failed_for_a_while(scene: _Scene) -> None:
 
 def _executes_a_run_for_long(scene: _Scene) -> None:
     for _ in range(2):
-        scene.hold(is_called=True)
+        scene.hold(stage=Stage.EXECUTING)
     scene.pass_time(100_000, beating=True)
 
 
 def _has_recorded_a_run_that_goes_on(scene: _Scene) -> None:
-    scene.hold(is_called=True, is_told=True, is_settled=True, settled_at=scene.clock.now)
+    scene.hold(stage=Stage.RECORDED, recorded_at=scene.clock.now)
     scene.pass_time(100_000, beating=True)
 
 
@@ -213,7 +215,7 @@ async def test_a_run_that_blocks_has_its_timeout(
     is_final: bool,  # noqa: FBT001
 ) -> None:
     """It takes the bound's place; a run without one has the bound. Two leases pass at least."""
-    held = scene.hold(is_called=True, timeout_s=timeout_s, task=asyncio.current_task())
+    held = scene.hold(stage=Stage.EXECUTING, timeout_s=timeout_s, task=asyncio.current_task())
     scene.watch._blocking_run = lambda: held  # type: ignore[method-assign]
     scene.pass_time(seconds, turning=False)
     verdict = scene.judge()
@@ -223,8 +225,7 @@ async def test_a_run_that_blocks_has_its_timeout(
 
 async def test_the_run_that_blocks_is_found_by_its_task(scene: _Scene) -> None:
     """It is the task that the event loop is in."""
-    held = scene.hold(is_called=True, task=asyncio.current_task())
-    scene.watch._hand = scene.hand
+    held = scene.hold(stage=Stage.EXECUTING, task=asyncio.current_task())
     found = scene.watch._blocking_run()
     assert found in (held, None)  # by its context where Python tells of a task's
 
@@ -309,7 +310,7 @@ async def test_a_run_whose_task_is_gone_is_final_at_the_second_look(scene: _Scen
 
     task = asyncio.ensure_future(end())
     await task
-    scene.hold(is_called=True, task=task)
+    scene.hold(stage=Stage.EXECUTING, task=task)
     assert scene.judge() == Verdict()
     verdict = scene.judge()
     assert "has ended without an outcome" in verdict.fault
@@ -329,7 +330,7 @@ async def test_a_run_that_is_never_called_is_final(scene: _Scene) -> None:
 async def test_slots_that_are_all_taken_for_good(scene: _Scene, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
     """Their runs are recorded, and their functions go on: nothing can be taken any more."""
     for _ in range(2):
-        scene.hold(is_called=True, is_told=True, is_settled=True, settled_at=scene.clock.now)
+        scene.hold(stage=Stage.RECORDED, recorded_at=scene.clock.now)
     scene.pass_time(seconds, beating=True)
     verdict = scene.judge()
     assert (bool(verdict.fault), verdict.is_final) == (fault, is_final)

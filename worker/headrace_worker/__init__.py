@@ -5,7 +5,8 @@ from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger, event_trigger
 from headrace_worker.config import WorkerConfig
 from headrace_worker.errors import Abort, DefinitionError, FilterError, JobError, RetryAfter, StartRefused
-from headrace_worker.run.context import IO, Context, PlainIO
+from headrace_worker.run.context import Context
+from headrace_worker.run.io import IO, PlainIO
 from headrace_worker.worker import Worker
 
 __all__ = [

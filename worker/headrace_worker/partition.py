@@ -19,7 +19,7 @@ from headrace_worker.leader.forgetter import Forgetter
 from headrace_worker.leader.promoter import Promoter
 from headrace_worker.leader.rescuer import Rescuer
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.loops import Loop, run_loop
 from headrace_worker.membership.state import WorkerState
@@ -28,7 +28,7 @@ from headrace_worker.protocol import Fenced
 from headrace_worker.protocol.delivery import Stream
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.fetcher import Fetcher
-from headrace_worker.run.quarantine import LastLife
+from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
 from headrace_worker.streams.pending import pending_entries
@@ -50,10 +50,11 @@ class Partition:
     def __init__(  # noqa: PLR0913, PLR0917 - a partition has these parts
         self,
         state: WorkerState,
-        hand: Hand,
+        in_flight: InFlight,
         settler: Settler,
         dispatcher: Dispatcher,
         executor: Executor,
+        quarantine: Quarantine,
         on_fault: Callable[[Verdict, AnyTransport | None], None],
         on_turn: Callable[[], None] | None = None,
     ) -> None:
@@ -64,12 +65,12 @@ class Partition:
             on_turn: see `Worker.run`.
         """
         self._state = state
-        self._hand = hand
+        self._in_flight = in_flight
         self._settler = settler
         self._dispatcher = dispatcher
         self._executor = executor
-        self._fetcher = Fetcher(state, hand, executor, settler, LastLife(state, hand))
-        self.watch = Watch(state.config, hand, state.guard)
+        self._fetcher = Fetcher(state, in_flight, executor, settler, quarantine)
+        self.watch = Watch(state.config, in_flight, state.guard)
         self._lease = Lease(state, self.watch, self._on_lease_answer, self._wanted_seats, on_fault, on_turn)
         self._promoter = Promoter(state, self._lease.renew_now)
         self._rescuer = Rescuer(state)
@@ -111,7 +112,7 @@ class Partition:
     async def end_reads(self) -> None:
         """Nothing new is read: open reads are ended through the server, and what they gave is kept."""
         self._lease.renew_now()
-        self._hand.poke()
+        self._in_flight.notify()
         self._rescuer.stop()
         self._forgetter.stop()
         left = set(self._working)
@@ -123,7 +124,7 @@ class Partition:
             await self._renaming
 
     async def leave(self) -> None:
-        """The last outcomes are recorded; what is still in this worker's hands goes back, and its name is forgotten."""
+        """Record the last outcomes, release what is still pending, and let the server forget this worker's name."""
         if not self._state.is_registered.is_set() and self._is_new:
             await self._lease.stop()
             return
@@ -189,7 +190,7 @@ class Partition:
         """The name is fenced: its runs are others' now. They are dropped, and the worker goes on under a new name."""
         state = self._state
         number = state.keys.partition
-        in_hand = sum(held.delivery.queue.partition == number for held in self._hand.held.values())
+        in_hand = sum(run.delivery.queue.partition == number for run in self._in_flight.runs.values())
         log.warning("worker was taken for dead and drops its runs", worker=state.name, in_hand=in_hand)
         self._registering.succeed()  # from here on: a registration that never begins must be seen, too
         fenced = state.name

@@ -19,11 +19,12 @@ from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.errors import WorkerFailed
 from headrace_worker.logs.logger import get_logger, write_directly
-from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState, new_name
 from headrace_worker.membership.watch import Verdict
 from headrace_worker.partition import Partition
 from headrace_worker.run.executor import IGNORED_CANCEL_S, Executor
+from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
 from headrace_worker.tasks.guard import Guard, describe, own_task
@@ -85,7 +86,7 @@ class Worker:
     async def run(
         self, *, on_fault: Callable[[str], None] | None = None, on_turn: Callable[[], None] | None = None
     ) -> None:
-        """Returns after `stop`, once every run in hand has ended or is with another worker.
+        """Returns after `stop`, once every in-flight run has ended or is with another worker.
 
         Outages of the server are waited through. A worker runs once: another run takes another one.
 
@@ -103,25 +104,33 @@ class Worker:
         """
         if self._states:
             raise ConfigurationError("this worker has run already; make another Worker to run once more")
-        name, guard = new_name(), Guard()
-        self._states = [
-            WorkerState(self.app, self.partitions, self.url, self.config, self._on_name, partition=number, guard=guard)
-            for number in range(len(self.partitions))
-        ]
-        for state in self._states:
-            state.name = name
+        in_flight = InFlight(self.config.concurrency)
+        self._states = self._make_states(in_flight)
         self._hurry = asyncio.Event()
         if self._is_stopping:
             self.stop()
         try:
             await self._register()
-            self._running = _Running(self._states, self._hurry, self._metrics, on_fault, on_turn)
+            self._running = _Running(self._states, in_flight, self._hurry, on_fault, on_turn)
             if self._stop_noted:
                 self.note_stop()
             await self._running.run_until_stopped(self._on_started)
         finally:
             for state in self._states:
                 await asyncio.shield(state.commands.close())
+
+    def _make_states(self, in_flight: InFlight) -> list[WorkerState]:
+        """Return the state of each partition, under one name and with one guard."""
+        name, guard, metrics = new_name(), Guard(), self._metrics
+        states = []
+        for number, keys in enumerate(self.partitions.all):
+            state = WorkerState(
+                self.app, self.partitions, self.url, self.config, self._on_name, partition=number, guard=guard,
+                observer=None if metrics is None else metrics.watch(self.app, keys, in_flight),
+            )  # fmt: skip
+            state.name = name
+            states.append(state)
+        return states
 
     async def _register(self) -> None:
         """Each partition that can be reached has a lease; the others are taken on when they come.
@@ -147,7 +156,7 @@ class Worker:
             )  # fmt: skip
 
     def stop(self) -> None:
-        """No new runs are taken; those in hand have `grace_s` to end. To be called on the worker's event loop."""
+        """No new runs are taken; those in flight have `grace_s` to end. To be called on the worker's event loop."""
         self._is_stopping = True
         for state in self._states:
             state.stopping.set()
@@ -172,7 +181,7 @@ class Worker:
         return self._is_stopping
 
     def stop_now(self) -> None:
-        """Runs in hand are told to end and are released without further grace."""
+        """In-flight runs are told to end and are released without further grace."""
         self.stop()
         if self._hurry is not None:
             self._hurry.set()
@@ -189,25 +198,23 @@ class _Running:
     def __init__(
         self,
         states: Sequence[WorkerState],
+        in_flight: InFlight,
         hurry: asyncio.Event,
-        metrics: Metrics | None,
         on_fault: Callable[[str], None] | None,
         on_turn: Callable[[], None] | None,
     ) -> None:
         self._states = states
         self._state = state = states[0]
         self._hurry = hurry
-        self._hand = hand = Hand(state.config.concurrency)
-        if metrics is not None:
-            for each in states:
-                each.observer = metrics.watch(each, hand)
-        settlers = [Settler(each, hand) for each in states]
+        self._in_flight = in_flight
+        quarantine = Quarantine(in_flight)
+        settlers = [Settler(each, in_flight) for each in states]
         tables = [RouteTable(each) for each in states]
         dispatchers = [Dispatcher(each, table) for each, table in zip(states, tables, strict=True)]
         # A live worker serves all partitions, so any partition's table tells whether it has a job.
-        self._executor = executor = Executor(state, hand, settlers, tables[0].has_live)
+        self._executor = executor = Executor(state, in_flight, settlers, tables[0].has_live)
         self._partitions = [
-            Partition(each, hand, settler, dispatcher, executor, self._fail, on_turn)
+            Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_turn)
             for each, settler, dispatcher in zip(states, settlers, dispatchers, strict=True)
         ]
         state.guard.on_broken = self._look_at_once
@@ -305,7 +312,7 @@ class _Running:
             self._hurry.set()
             for each in self._states:
                 each.stopping.set()
-        log.info("worker stops", worker=state.name, in_hand=len(self._hand.held))
+        log.info("worker stops", worker=state.name, in_hand=len(self._in_flight.runs))
         await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
         await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))
@@ -328,16 +335,16 @@ class _Running:
             )
 
     async def _drain(self) -> None:
-        """Runs in hand end by themselves within the grace, or are told to."""
+        """Let in-flight runs end by themselves within the grace; then tell them to."""
         deadline = monotonic() + self._state.config.grace_s
-        await self._wait_empty_hand(lambda: monotonic() >= deadline or self._hurry.is_set())
-        if self._hand.held:
-            log.warning("grace is over: runs are released to other workers", runs=len(self._hand.held))
+        await self._wait_until_over(lambda: monotonic() >= deadline or self._hurry.is_set())
+        if self._in_flight.runs:
+            log.warning("grace is over: runs are released to other workers", runs=len(self._in_flight.runs))
             self._executor.end_all("released")
             deadline = monotonic() + IGNORED_CANCEL_S + 0.5
-            await self._wait_empty_hand(lambda: monotonic() >= deadline)
+            await self._wait_until_over(lambda: monotonic() >= deadline)
 
-    async def _wait_empty_hand(self, is_over: Callable[[], bool]) -> None:
-        while self._hand.held and not is_over():
+    async def _wait_until_over(self, is_over: Callable[[], bool]) -> None:
+        while self._in_flight.runs and not is_over():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hand.wait_change(), 0.1)
+                await asyncio.wait_for(self._in_flight.wait_change(), 0.1)

@@ -367,8 +367,6 @@ def a_remembered_id_without_contents(world: World) -> Step:
     event = outgoing("e1", "sent again")
     answer = event.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched")
     return Step(_send(world, event), [answer], {})
-        _send(world, event), [event.sent(delivered_at=moment_of(PAST), duplicate=True, status="dispatched")], {}
-    )
 
 
 @case

@@ -1,36 +1,63 @@
-"""What is in this worker's hands: the runs it has fetched, until each is settled and has ended. No I/O."""
+"""The in-flight runs of this worker: fetched, and not yet both recorded and ended. No I/O."""
 
 from __future__ import annotations
 
 import asyncio
+from enum import IntEnum
 from typing import Literal
 
 from headrace_worker.clock import monotonic
 from headrace_worker.protocol.delivery import Delivery, Key
+from headrace_worker.protocol.settling import Record
 from headrace_worker.tasks.job_threads import ThreadCall
 
 Cause = Literal["timed_out", "canceled", "released"]
 
 
-class Held:
-    """One run in hand.
+class Stage(IntEnum):
+    """How far an in-flight run has come.
+
+        TAKEN → EXECUTING → REPORTED → ENDED → OVER       the function ends first, as it should
+                                     → RECORDED → OVER    the function ignores that it was told to end
+
+    Attributes:
+        TAKEN: its function is not called yet.
+        EXECUTING: its function is called, or is about to be.
+        REPORTED: the settler has its outcome; a function that ignores its end may go on.
+        ENDED: its function has ended, and its outcome waits to be recorded.
+        RECORDED: its outcome is recorded, or another worker has the run; its function goes on and keeps the slot.
+        OVER: its slot is free.
+    """
+
+    TAKEN = 0
+    EXECUTING = 1
+    REPORTED = 2
+    ENDED = 3
+    RECORDED = 4
+    OVER = 5
+
+
+# On the path of each run: until Python 3.12 it costs as much as a call to look a member up in its class.
+TAKEN, EXECUTING, REPORTED, ENDED, RECORDED, OVER = Stage
+
+
+class InFlightRun:
+    """One run that this worker executes or settles.
 
     Attributes:
         key: the delivery's.
         name: the worker's name under which it was delivered.
         started_at: by the monotonic clock, in seconds.
+        stage: how far it has come.
+        record: what is written of it, from REPORTED on; None if nothing is.
         timeout_s: seconds that its function may take; None for as long as it likes.
         cause: why its function was told to end, if it was.
-        is_called: its function was called, or is about to be.
-        is_told: the settler has its outcome.
-        is_settled: its outcome is recorded, or it is not this worker's any more.
-        has_ended: its function does not execute any more.
-        settled_at: when it was settled while its function went on, by the monotonic clock.
+        recorded_at: when it came to RECORDED, by the monotonic clock.
     """
 
     __slots__ = (
-        "cause", "delivery", "has_ended", "is_called", "is_settled", "is_told", "key", "name", "settled_at",
-        "started_at", "task", "thread", "timeout_s", "timer",
+        "cause", "delivery", "key", "name", "record", "recorded_at", "stage", "started_at", "task", "thread",
+        "timeout_s", "timer",
     )  # fmt: skip
 
     def __init__(self, delivery: Delivery, name: str, started_at: float) -> None:
@@ -38,55 +65,41 @@ class Held:
         self.key = delivery.key
         self.name = name
         self.started_at = started_at
+        self.stage = TAKEN
+        self.record: Record | None = None
         self.task: asyncio.Task[None] | None = None
         self.thread: ThreadCall | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.timeout_s: float | None = None
         self.cause: Cause | None = None
-        self.is_called = False
-        self.is_told = False
-        self.is_settled = False
-        self.has_ended = False
-        self.settled_at = 0.0
+        self.recorded_at = 0.0
 
     @property
     def is_lost(self) -> bool:
-        """Its task has ended, and nobody was told of an outcome."""
-        return not self.is_told and self.task is not None and self.task.done()
+        """Whether its task has ended and the settler has no outcome of it."""
+        return self.stage < REPORTED and self.task is not None and self.task.done()
 
     def elapsed_ms(self, now: float) -> int:
-        """Milliseconds since it started."""
+        """Return the milliseconds since it started."""
         return round((now - self.started_at) * 1000)
 
 
-class Hand:
-    """The runs in hand and the slots that they take: one is free again when its run is settled and has ended.
-
-    Attributes:
-        is_clearing: nothing is fetched until what is in hand is settled, as one run is to have nothing beside it.
-        alone: the run that had nothing beside it, last.
-    """
+class InFlight:
+    """The in-flight runs and the slots that they take: a slot is free when its run is recorded and has ended."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self.held: dict[Key, Held] = {}
-        self.is_clearing = False
-        self.alone: Key | None = None
+        self.runs: dict[Key, InFlightRun] = {}
         self._reserved: dict[int, int] = {}
         self._changed = asyncio.Event()
 
     @property
     def free(self) -> int:
-        """How many more runs it can take."""
-        return self.slots - len(self.held) - sum(self._reserved.values())
-
-    @property
-    def is_closed(self) -> bool:
-        """Nothing is to be fetched: a run has nothing beside it, or waits for that."""
-        return self.is_clearing or (self.alone is not None and self.is_open(self.alone))
+        """The number of slots that are neither taken nor reserved."""
+        return self.slots - len(self.runs) - sum(self._reserved.values())
 
     def reserve(self, partition: int, sharers: int, most: int) -> int:
-        """Sets a part of the free slots aside for a read in a partition, at most so many, and returns how many.
+        """Reserve some of the free slots for a read in a partition, at most so many, and return how many.
 
         Args:
             sharers: how many share the slots; each gets its part, and one at least if one is free.
@@ -96,50 +109,53 @@ class Hand:
         return count
 
     def release(self, partition: int) -> None:
-        """Slots that are set aside in a partition, if any are, are free, but for what the read has brought."""
+        """End the reservation of a partition, if there is one: runs that the read has brought have slots by now."""
         self._reserved.pop(partition, None)
-        self.poke()
+        self.notify()
 
     @property
-    def has_open(self) -> bool:
-        """Outcomes of runs in hand are not recorded yet."""
-        return any(not held.is_settled for held in self.held.values())
+    def has_unrecorded(self) -> bool:
+        """Whether the outcome of any in-flight run is not recorded yet."""
+        return any(run.stage < RECORDED for run in self.runs.values())
 
-    def is_open(self, key: Key) -> bool:
-        """The run of this key is in hand and its outcome not recorded yet."""
-        held = self.held.get(key)
-        return held is not None and not held.is_settled
+    def is_unrecorded(self, key: Key) -> bool:
+        """Tell whether the run of this key is in flight and its outcome not recorded yet."""
+        run = self.runs.get(key)
+        return run is not None and run.stage < RECORDED
 
-    def take(self, held: Held) -> None:
-        """The run is in hand."""
-        self.held[held.key] = held
+    def take(self, run: InFlightRun) -> None:
+        """Let the run take a slot."""
+        self.runs[run.key] = run
 
-    def settled(self, held: Held) -> None:
-        """The run's outcome is recorded; its slot is free once its function has ended as well."""
-        held.is_settled = True
-        if held.has_ended:
-            self.drop(held)
+    def mark_recorded(self, run: InFlightRun) -> None:
+        """Note that the run's outcome is recorded, or is not this worker's to record; its function may go on."""
+        if run.stage in (ENDED, OVER):
+            run.stage = OVER
+            self.drop(run)
         else:
-            held.settled_at = monotonic()
-            self.poke()
+            run.recorded_at = monotonic()  # before the stage: the watch reads both from another thread
+            run.stage = RECORDED
+            self.notify()
 
-    def ended(self, held: Held) -> None:
-        """The run's function has ended; its slot is free once its outcome is recorded as well."""
-        held.has_ended = True
-        if held.is_settled:
-            self.drop(held)
+    def mark_ended(self, run: InFlightRun) -> None:
+        """Note that the run's function has ended; its outcome may wait to be recorded."""
+        if run.stage < RECORDED:
+            run.stage = ENDED
+        else:
+            run.stage = OVER
+            self.drop(run)
 
-    def drop(self, held: Held) -> None:
-        """The run is not in hand any more."""
-        if self.held.get(held.key) is held:
-            del self.held[held.key]
+    def drop(self, run: InFlightRun) -> None:
+        """Free the run's slot."""
+        if self.runs.get(run.key) is run:
+            del self.runs[run.key]
         self._changed.set()
 
-    def poke(self) -> None:
-        """Whoever waits looks again."""
+    def notify(self) -> None:
+        """Wake all that wait for a change."""
         self._changed.set()
 
     async def wait_change(self) -> None:
-        """Returns after the next change."""
+        """Return after the next change."""
         self._changed.clear()
         await self._changed.wait()

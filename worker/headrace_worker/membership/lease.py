@@ -192,12 +192,11 @@ class Lease:
         answer: Answer = self._transport.run([call])[0]
         if isinstance(answer, Renewed):
             self._state.lease_until = asked_at + config.lease_s
-            self._state.server_ahead_s = answer.now_ms / 1000 - asked_at
         if not self._over:
             self._state.guard.from_thread(self._loop, self._on_answer, name, answer)
         if isinstance(answer, Fenced):
             return self._interval_s
-        self._state.observer.renewed()
+        self._state.observer.renewed(answer.now_ms / 1000 - asked_at)
         return min(self._interval_s, max(answer.next_ms / 1000 + _SOONEST_S, _SOONEST_S))
 
     def _mind_thread(self) -> None:

@@ -21,8 +21,12 @@ class Observer:
     def polled(self) -> None:
         """A look for new runs is complete, whatever it gave."""
 
-    def renewed(self) -> None:
-        """The lease holds on; told from the lease's own thread."""
+    def renewed(self, server_ahead_s: float) -> None:
+        """The lease holds on; told from the lease's own thread.
+
+        Args:
+            server_ahead_s: the server's time less the monotonic clock's, off by at most the renewal's round trip.
+        """
 
     def dispatched(self, asked: int, done: Dispatched) -> None:
         """Events were dispatched; of those `asked` for, the others were not in this worker's hands, or done before."""
@@ -65,8 +69,8 @@ class _Guarded(Observer):
     def polled(self) -> None:
         self._tell(self._observer.polled)
 
-    def renewed(self) -> None:
-        self._tell(self._observer.renewed)
+    def renewed(self, server_ahead_s: float) -> None:
+        self._tell(self._observer.renewed, server_ahead_s)
 
     def dispatched(self, asked: int, done: Dispatched) -> None:
         self._tell(self._observer.dispatched, asked, done)

@@ -52,8 +52,6 @@ class WorkerState:
         is_leader: set while it promotes and rescues.
         stopping: set once it takes no new work.
         lease_until: until when the lease surely holds, by the monotonic clock in seconds; the lease's thread sets it.
-        server_ahead_s: the server's time less the monotonic clock's, as of the last renewal and off by at most its
-            round trip; None before the first.
         renewed: set at each renewal.
         connections: how many were made. After a new one the server may know less, or have put more into our hands,
             than it has told us: a lost connection that nobody was reading from fails no call.
@@ -69,6 +67,7 @@ class WorkerState:
         *,
         partition: int = 0,
         guard: Guard | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.app = app
         self.guard = guard or Guard()
@@ -79,7 +78,7 @@ class WorkerState:
         self.codec = None if app.codec is None else TimedCodec(app.codec)
         self.seal = Seal.of(self.codec, keys.namespace)
         self.name = new_name()
-        self.observer = Observer()
+        self.observer = observer or Observer()
         self._on_name = on_name
         names = config.queues if config.queues is not None else app.queues
         self.queues = tuple(protocol.queue_stream(keys, app.name, name) for name in names)
@@ -92,7 +91,6 @@ class WorkerState:
         self.is_leader = asyncio.Event()
         self.stopping = asyncio.Event()
         self.lease_until = 0.0
-        self.server_ahead_s: float | None = None
         self.renewed = asyncio.Event()
         self.connections = 0
 

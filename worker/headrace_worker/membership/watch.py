@@ -1,4 +1,4 @@
-"""Judges whether a worker works: its event loop turns, its loops make progress, and each run in hand is somebody's.
+"""Judges whether a worker works: its event loop turns, its loops make progress, and each in-flight run gets on.
 
 It is asked by the lease's thread, before each renewal: a lease vouches for work. It must not change anything.
 """
@@ -21,7 +21,7 @@ from headrace.transport.pool import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.current_run import current_run
-from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.in_flight import RECORDED, TAKEN, InFlight, InFlightRun
 from headrace_worker.tasks.guard import Guard
 
 _LONGEST_CALL_S = CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S + 1
@@ -137,7 +137,7 @@ class Verdict(msgspec.Struct, frozen=True):
     fault: str = ""
     is_final: bool = False
     stack: str = ""
-    timed_out: Held | None = None
+    timed_out: InFlightRun | None = None
 
 
 SOUND = Verdict()
@@ -146,10 +146,10 @@ SOUND = Verdict()
 class Watch:
     """Watches over a worker in one of its partitions."""
 
-    def __init__(self, config: WorkerConfig, hand: Hand, guard: Guard) -> None:
+    def __init__(self, config: WorkerConfig, in_flight: InFlight, guard: Guard) -> None:
         """Begin with the calling thread's running event loop."""
         self._config = config
-        self._hand = hand
+        self._in_flight = in_flight
         self._guard = guard
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -159,7 +159,7 @@ class Watch:
         self._moved_at = self._steady_since = monotonic()
         self._stood_s, self._stood_until = 0.0, -inf
         self._stop_at = inf
-        self._lost: Held | None = None
+        self._lost: InFlightRun | None = None
         self._is_over = False
 
     def start(self, pulses: Sequence[Pulse], always: Pulse) -> None:
@@ -227,16 +227,16 @@ class Watch:
         if stood_s < self._config.lease_s / 3:
             return SOUND
         fault = f"the event loop stands still for {stood_s:.1f} s"
-        held = self._blocking_run()
-        if held is None:
+        run = self._blocking_run()
+        if run is None:
             return Verdict(fault, stood_s > self._config.stall_limit_s, self._stack())
-        fault += f", in run {held.delivery.run_id} of job {held.delivery.job}"
-        if held.timeout_s is None:
+        fault += f", in run {run.delivery.run_id} of job {run.delivery.job}"
+        if run.timeout_s is None:
             return Verdict(fault, stood_s > self._config.stall_limit_s, self._stack())
-        is_over = now - held.started_at > held.timeout_s
+        is_over = now - run.started_at > run.timeout_s
         # Two leases, so that a run which merely blocks for a moment too long loses nothing to others.
         is_final = is_over and stood_s > 2 * self._config.lease_s
-        return Verdict(fault, is_final, self._stack(), held if is_over else None)
+        return Verdict(fault, is_final, self._stack(), run if is_over else None)
 
     def _judge_pulse(self, pulse: Pulse, now: float, since: float) -> Verdict:
         stood_s, may_s, must_end_s = pulse.stands_for_s(now, since)
@@ -246,24 +246,24 @@ class Watch:
         return Verdict(fault, stood_s > max(must_end_s, self._config.stall_limit_s))
 
     def _judge_runs(self, now: float, since: float) -> Verdict:
-        """A run that is in hand, is not called, and never will be, or whose task is gone."""
-        runs = list(self._hand.held.values())
-        lost = next((held for held in runs if held.is_lost), None)
+        """Find a run that takes a slot and is never called, or whose task is gone."""
+        runs = list(self._in_flight.runs.values())
+        lost = next((run for run in runs if run.is_lost), None)
         if lost is not None and lost is self._lost:
             return Verdict(f"the task of run {lost.delivery.run_id} has ended without an outcome", is_final=True)
         self._lost = lost
         limit_s = max(_LONGEST_CALL_S, self._config.stall_limit_s)
-        for held in runs:
-            if not held.is_called and not held.is_told and now - max(held.started_at, since) > limit_s:
-                fault = f"run {held.delivery.run_id} is in hand for {now - held.started_at:.1f} s and was not called"
+        for run in runs:
+            if run.stage is TAKEN and now - max(run.started_at, since) > limit_s:
+                fault = f"run {run.delivery.run_id} is in hand for {now - run.started_at:.1f} s and was not called"
                 return Verdict(fault, is_final=True)
         return self._judge_slots(runs, now)
 
-    def _judge_slots(self, runs: list[Held], now: float) -> Verdict:
+    def _judge_slots(self, runs: list[InFlightRun], now: float) -> Verdict:
         """All slots are taken by functions that were told to end, whose runs are recorded: nothing can be taken."""
-        if len(runs) < self._hand.slots or not all(held.is_settled for held in runs):
+        if len(runs) < self._in_flight.slots or any(run.stage < RECORDED for run in runs):
             return SOUND
-        stood_s = now - max(held.settled_at for held in runs)
+        stood_s = now - max(run.recorded_at for run in runs)
         if stood_s <= self._config.lease_s:
             return SOUND
         fault = f"every slot is taken by a function that does not end, for {stood_s:.1f} s after its run did"
@@ -281,7 +281,7 @@ class Watch:
         if not self._is_over:
             self._guard.later(self._mark_every_s, self._mark_movement)
 
-    def _blocking_run(self) -> Held | None:
+    def _blocking_run(self) -> InFlightRun | None:
         """Return the run whose code the event loop is in, as far as that is known."""
         task = asyncio.current_task(self._loop)
         if task is None:
@@ -289,8 +289,8 @@ class Watch:
         if sys.version_info >= (3, 12):  # a task that the job has started has the run's context too
             context: contextvars.Context = task.get_context()
             delivery = context.get(current_run)
-            return None if delivery is None else self._hand.held.get(delivery.key)
-        return next((held for held in list(self._hand.held.values()) if held.task is task), None)
+            return None if delivery is None else self._in_flight.runs.get(delivery.key)
+        return next((run for run in list(self._in_flight.runs.values()) if run.task is task), None)
 
     def _stack(self) -> str:
         """Return where the event loop's thread is: the end of its stack."""

@@ -2,5 +2,5 @@
 
 Here: what is counted, how it is served, and how much waits on the server.
 Not here: the steps that are counted.
-Imports: inspect, logs, membership, protocol, run, tasks.
+Imports: app, inspect, logs, membership, protocol, run, tasks.
 """

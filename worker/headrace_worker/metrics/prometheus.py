@@ -15,10 +15,11 @@ from typing import Literal
 
 from headrace import ConfigurationError
 from headrace.formats.codec import STATUS_OF
+from headrace.formats.keys import Keys
+from headrace_worker.app.app import App
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer, guarded
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.run.outcome import LOST, SEALED, UNKNOWN_JOB
@@ -114,29 +115,30 @@ class Metrics:
             "last_renewal_timestamp_seconds", "When the lease was last renewed.", "livemin", of_partition
         )
 
-    def watch(self, state: WorkerState, hand: Hand) -> Observer:
+    def watch(self, app: App, keys: Keys, in_flight: InFlight) -> Observer:
         """Return what counts the facts of a worker in one partition; no failure of it reaches the worker."""
         try:
-            return guarded(_Counting(self, state, hand))
+            return guarded(_Counting(self, app, keys, in_flight))
         except BaseException:  # a library's: the worker works without metrics
             log.exception("metrics can't be counted, the worker goes on without them")
             return Observer()
 
 
 class _Counting(Observer):
-    def __init__(self, metrics: Metrics, state: WorkerState, hand: Hand) -> None:
+    def __init__(self, metrics: Metrics, app: App, keys: Keys, in_flight: InFlight) -> None:
         self._metrics = metrics
-        self._state = state
-        self._hand = hand
-        self._namespace = state.keys.namespace
-        self._app = state.app.name
-        where = (self._namespace, self._app, str(state.keys.partition))
+        self._jobs = app.jobs
+        self._in_flight = in_flight
+        self._server_ahead_s: float | None = None
+        self._namespace = keys.namespace
+        self._app = app.name
+        where = (self._namespace, self._app, str(keys.partition))
         self._in_hand = metrics.in_hand.labels(*where[:2])
         self._last_poll, self._last_renewal = metrics.last_poll.labels(*where), metrics.last_renewal.labels(*where)
-        metrics.slots.labels(*where[:2]).set(hand.slots)
+        metrics.slots.labels(*where[:2]).set(in_flight.slots)
         self.polled()
-        self.renewed()
-        for job in state.app.jobs:  # a rate needs to know that there were none before the first
+        self._last_renewal.set(time.time())
+        for job in app.jobs:  # a rate needs to know that there were none before the first
             names: list[tuple[str, ...]] = [(job,)]
             for each in (metrics.begun, metrics.failed, metrics.retried, metrics.stale):
                 self._add(each, dict.fromkeys(names, 0))
@@ -144,11 +146,12 @@ class _Counting(Observer):
 
     def polled(self) -> None:
         self._last_poll.set(time.time())
-        self._in_hand.set(len(self._hand.held))
+        self._in_hand.set(len(self._in_flight.runs))
         if fault := metric_files.take_fault():
             log.warning("metrics can't be kept for now: those without room are in memory only", error=fault)
 
-    def renewed(self) -> None:
+    def renewed(self, server_ahead_s: float) -> None:
+        self._server_ahead_s = server_ahead_s
         self._last_renewal.set(time.time())
 
     def dispatched(self, asked: int, done: Dispatched) -> None:
@@ -160,7 +163,7 @@ class _Counting(Observer):
     def began(self, deliveries: Sequence[Delivery]) -> None:
         # Of a batch most came into their queue at once, so what follows is done for a few of them.
         alike = Tally((delivery.job_id, delivery.entry.partition("-")[0]) for delivery in deliveries)
-        ahead_s = self._state.server_ahead_s
+        ahead_s = self._server_ahead_s
         now_s = None if ahead_s is None else monotonic() + ahead_s
         begun: Tally[tuple[str, ...]] = Tally()
         waits: dict[str, Tally[float]] = defaultdict(Tally)
@@ -171,7 +174,7 @@ class _Counting(Observer):
                 waits[job][max(now_s - int(queued_ms) / 1000, 0.0)] += count
         self._add(self._metrics.begun, begun)
         self._observe(self._metrics.wait, waits)
-        self._in_hand.set(len(self._hand.held))
+        self._in_hand.set(len(self._in_flight.runs))
 
     def failed(self, delivery: Delivery) -> None:
         self._add(self._metrics.failed, {(self._job(delivery.job_id),): 1})
@@ -196,7 +199,7 @@ class _Counting(Observer):
         for counter, counts in added.items():
             self._add(counter, counts)
         self._observe(metrics.execution, called)
-        self._in_hand.set(len(self._hand.held))
+        self._in_hand.set(len(self._in_flight.runs))
 
     def buried(self, stream: Stream, bad: BadEntry) -> None:
         app = stream.app
@@ -216,7 +219,7 @@ class _Counting(Observer):
         self._metrics.promoted.labels(self._namespace).inc(members)
 
     def _job(self, job_id: str) -> str:
-        return job_id if job_id in self._state.app.jobs else _UNKNOWN
+        return job_id if job_id in self._jobs else _UNKNOWN
 
     def _add(self, counter: Counter, counts: Mapping[tuple[str, ...], int]) -> None:
         for labels, count in counts.items():

@@ -71,6 +71,9 @@ class BadEntry(msgspec.Struct, frozen=True):
     ordering_key: str = ""
 
 
+Record = Settled | Retried | BadEntry
+"""What may be written of a run: its end, its wait for the next delivery, or its entry as a dead letter."""
+
 _ERROR_OF = {"unreadable": "Unreadable", "unsettled": "Unsettled"}
 
 

@@ -1,8 +1,9 @@
-"""Executes runs: what a delivery goes through from a worker's hands to its outcome, step by step.
+"""Executes runs: the steps of an attempt, from a delivery to the run's outcome.
 
-    start → attempt: find the job → read the event → fit the payload → call the function → outcome → settler
+    start → attempt: find the job → read the event → fit the arguments → call the function → outcome → settler
 
-Every outcome is a value; the settler records it. It must not write to the server, and not decide when to fetch.
+A step that raises decides the outcome, by the tables at the end of the class. Every outcome is a value; the settler
+records it. It must not write to the server, and not decide when to fetch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import inspect
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from headrace import HeadraceError, SealedEvent, UndecodableEvent
 from headrace.connect import AnyTransport
@@ -23,13 +24,15 @@ from headrace_worker.app.schema import PayloadError
 from headrace_worker.clock import monotonic
 from headrace_worker.current_run import current_run
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import Cause, Hand, Held
+from headrace_worker.membership.in_flight import ENDED, EXECUTING, OVER, REPORTED, TAKEN, Cause, InFlight, InFlightRun
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run import outcome as outcomes
 from headrace_worker.run import unseal
-from headrace_worker.run.context import IO, Account, Context, EventInfo, JobInfo, PlainIO, RunInfo, Sender
-from headrace_worker.run.outcome import Canceled, Failed, Outcome, Released, Succeeded, Unreadable
+from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
+from headrace_worker.run.io import IO, PlainIO
+from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, Released, Succeeded, Unreadable
+from headrace_worker.run.port import RunPorts
 from headrace_worker.run.settler import Settler
 from headrace_worker.tasks.forks import fork
 from headrace_worker.tasks.guard import run_task
@@ -46,13 +49,18 @@ _TOLD_JOBS = 1_000
 """Of so many jobs that this worker has not it tells; names in entries may be anything."""
 
 
+_Become = Callable[["Executor", Job, InFlightRun, Any], Outcome]
+_Table = tuple[tuple[type[BaseException], _Become], ...]
+"""What an attempt comes to that an exception has ended: the first row counts whose class the exception has."""
+
+
 class Executor:
     """Runs the functions of an app's jobs: coroutines on this event loop, plain functions in threads."""
 
     def __init__(
         self,
         state: WorkerState,
-        hand: Hand,
+        in_flight: InFlight,
         settlers: Sequence[Settler],
         has_live: Callable[[str], Awaitable[bool]],
     ) -> None:
@@ -64,47 +72,47 @@ class Executor:
             has_live: whether a live worker has a job, `<app>/<id>`.
         """
         self._state = state
-        self._hand = hand
+        self._in_flight = in_flight
         self._settlers = settlers
         self._has_live = has_live
         self._jobs = state.app.jobs
         self._told_unknown: set[str] = set()
-        self._sender = Sender(state.url, state.keys.namespace, len(state.partitions), state.codec)
+        self._ports = RunPorts(state.url, state.keys.namespace, len(state.partitions), state.codec)
         self._guard = state.guard
         self._threads = JobThreads(state.guard)
         self._failures = 0
         self._failing_since = 0.0
 
-    def start(self, delivery: Delivery, name: str) -> Held:
-        """The run is in hand and executes."""
-        held = Held(delivery, name, monotonic())
-        self._hand.take(held)
-        work = self._run(held)
+    def start(self, delivery: Delivery, name: str) -> InFlightRun:
+        """Execute the run, which takes a slot."""
+        run = InFlightRun(delivery, name, monotonic())
+        self._in_flight.take(run)
+        work = self._run(run)
         try:
             task = run_task(work)
-        except BaseException:  # no memory for it: the run is found in this worker's hands, and started then
+        except BaseException:  # no memory for it: the run is found among the pending entries, and started then
             work.close()  # or a task that is there all the same would start it, too
-            self._hand.drop(held)
+            self._in_flight.drop(run)
             raise
         if not task.done():
-            held.task = task
-            self._settlers[delivery.queue.partition].tell_started(held)
-        elif not held.is_told:
-            self._finish(held, outcomes.UNDESCRIBED)
-        return held
+            run.task = task
+            self._settlers[delivery.queue.partition].started.add(run)
+        elif run.stage < REPORTED:
+            self._finish(run, outcomes.UNDESCRIBED)
+        return run
 
     def end_all(self, cause: Cause, partition: int | None = None, name: str | None = None) -> None:
-        """Every function in hand is told to end, and its outcome says why.
+        """Tell every function that executes to end; its outcome says why.
 
         Args:
             partition: only those of this partition.
             name: only those that were delivered under this name of the worker.
         """
-        for held in list(self._hand.held.values()):
-            if partition in (None, held.delivery.queue.partition) and name in (None, held.name):
-                self._end(held, cause)
+        for run in list(self._in_flight.runs.values()):
+            if partition in (None, run.delivery.queue.partition) and name in (None, run.name):
+                self._end(run, cause)
 
-    def time_out(self, held: Held, place: str, transport: AnyTransport) -> None:
+    def time_out(self, run: InFlightRun, place: str, transport: AnyTransport) -> None:
         """Record that an attempt ran out of time, from another thread: it blocks the event loop, and goes on.
 
         Args:
@@ -113,47 +121,47 @@ class Executor:
         Raises:
             ServerError: that is not recorded.
         """
-        held.cause = "timed_out"
-        job = self._jobs[held.delivery.job_id]
-        outcome = self._after_end(job, held, RuntimeError(f"it blocked the event loop at\n{place}"))
-        self._settlers[held.delivery.queue.partition].settle_at_once(held, outcome, transport)
+        run.cause = "timed_out"
+        job = self._jobs[run.delivery.job_id]
+        outcome = self._after_timeout(job, run, RuntimeError(f"it blocked the event loop at\n{place}"))
+        self._settlers[run.delivery.queue.partition].settle_at_once(run, outcome, transport)
 
     async def close(self) -> None:
-        """The clients that runs sent through are closed; threads that still execute are left alone."""
+        """Close the connections of runs; threads that still execute are left alone."""
         self._threads.close()
-        await self._sender.close()
+        await self._ports.close()
 
     @property
     def left_behind(self) -> int:
-        """How many plain functions execute."""
+        """The number of plain functions that execute."""
         return self._threads.busy
 
-    async def _run(self, held: Held) -> None:
-        current_run.set(held.delivery)
+    async def _run(self, run: InFlightRun) -> None:
+        current_run.set(run.delivery)
         try:
-            outcome = await self._attempt(held)
+            outcome = await self._attempt(run)
             self._failures = 0
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the run comes to an outcome
-            outcome = self._last_resort(held, exc)
+            outcome = self._last_resort(run, exc)
         try:
-            self._finish(held, outcome)
+            self._finish(run, outcome)
         except (MemoryError, RecursionError) as exc:  # there may be some again; the guard ends a worker that can't
-            self._guard.again(exc, self._finish, held, outcome)
+            self._guard.again(exc, self._finish, run, outcome)
         except BaseException as exc:  # noqa: BLE001 - this outcome can't be recorded, but one that describes nothing
-            self._guard.again(exc, self._finish, held, outcomes.UNDESCRIBED)
+            self._guard.again(exc, self._finish, run, outcomes.UNDESCRIBED)
 
-    def _last_resort(self, held: Held, exc: BaseException) -> Outcome:
+    def _last_resort(self, run: InFlightRun, exc: BaseException) -> Outcome:
         """Returns what a run comes to that ended outside of its function."""
         if fork.is_child:
             fork.end(exc)
-        if held.cause == "released":
+        if run.cause == "released":
             return Released()
         try:
             self._note_failure(exc)
-            log.error("run failed outside of its function", exc_info=exc, **_ids(held))
+            log.error("run failed outside of its function", exc_info=exc, **_ids(run))
             error = outcomes.error_of(exc)
-            if not held.is_called:
-                return outcomes.not_called(error, held.delivery.state, held.delivery.queued_ms)
+            if run.stage is TAKEN:
+                return outcomes.not_called(error, run.delivery.state, run.delivery.queued_ms)
             return Failed(error)
         except BaseException:  # noqa: BLE001 - not even that can be described
             return outcomes.UNDESCRIBED
@@ -167,60 +175,55 @@ class Executor:
         if self._failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s:
             self._guard.break_off("the executor", exc)
 
-    def _finish(self, held: Held, outcome: Outcome) -> None:
-        """The run's task is over: the settler has the outcome, and the slot is free once no thread goes on."""
-        self._report(held, outcome)
-        if held.timer is not None:
-            held.timer.cancel()
-        held.task = None
-        if not held.has_ended and not self._thread_goes_on(held):
-            self._hand.ended(held)
+    def _finish(self, run: InFlightRun, outcome: Outcome) -> None:
+        """Report the outcome, and free the run's slot once no thread goes on."""
+        self._report(run, outcome)
+        if run.timer is not None:
+            run.timer.cancel()
+        run.task = None
+        if run.stage not in (ENDED, OVER) and not self._thread_goes_on(run):
+            self._in_flight.mark_ended(run)
 
-    def _report(self, held: Held, outcome: Outcome) -> None:
-        """The settler has the outcome, unless the run was recorded before: then it is too late for another."""
-        if not held.is_told:
-            self._settlers[held.delivery.queue.partition].put(held, outcome)
-            held.is_told = True
+    def _report(self, run: InFlightRun, outcome: Outcome) -> None:
+        """Give the settler the outcome, unless it has one of the run already."""
+        if run.stage < REPORTED:
+            self._settlers[run.delivery.queue.partition].put(run, outcome)
 
-    async def _attempt(self, held: Held) -> Outcome:
-        delivery = held.delivery
-        if held.cause == "released":  # before it began
+    async def _attempt(self, run: InFlightRun) -> Outcome:
+        """Take the steps of an attempt: the first that does not go well decides what the run comes to."""
+        delivery = run.delivery
+        if run.cause == "released":  # before it began
             return Released()
-        job = self._jobs.get(delivery.job_id)
         if delivery.state.lost >= self._state.config.max_lost:
             return outcomes.lost(delivery.state)
+        job = self._jobs.get(delivery.job_id)
         if job is None:
             return await self._after_unknown_job(delivery)
         try:
-            event = codec.decode_event(delivery.body or b"")
-            if event.v == codec.SEALED_FORMAT:
-                event = unseal.open_for(job, event, delivery.event_id, self._state.seal)
-            arguments = self._arguments(job, held, event)
-        except unseal.NotMatched as exc:
-            return Canceled(exc.error)
-        except SealedEvent as exc:
-            return self._after_sealed_event(job, held, exc)
-        except UndecodableEvent as exc:
-            return Unreadable(str(exc))
-        except PayloadError as exc:
-            return outcomes.invalid(exc.error)
+            event = self._read_event(job, delivery)
+            arguments = self._fit_arguments(job, run, event)
         except BaseException as exc:  # noqa: BLE001 - a schema's own code may raise anything
-            return self._after_exception(job, held, exc)
-        return await self._outcome(job, held, arguments)
-
-    async def _outcome(self, job: Job, held: Held, arguments: dict[str, Any]) -> Outcome:
+            return self._outcome_of(exc, self._AFTER_PREPARING, job, run)
         try:
-            output = await self._call(job, held, arguments)
-        except NoThread as exc:
-            log.warning("no thread can be started for a plain function; its run waits", reason=str(exc), **_ids(held))
-            return outcomes.no_thread(str(exc), held.delivery.state)
+            output = await self._call(job, run, arguments)
         except BaseException as exc:  # noqa: BLE001 - whatever a job raises is an outcome, SystemExit too
             if fork.is_child:
                 fork.end(exc)
-            return self._after_exception(job, held, exc) if held.cause is None else self._after_end(job, held, exc)
+            return self._outcome_of(exc, self._AFTER_CALLING, job, run)
         if fork.is_child:
             fork.end(None)
-        return Succeeded(output) if held.cause is None else self._after_end(job, held, None)
+        return Succeeded(output) if run.cause is None else self._after_end(job, run, None)
+
+    def _outcome_of(self, exc: BaseException, table: _Table, job: Job, run: InFlightRun) -> Outcome:
+        """Return what the table says of an exception."""
+        kind = type(exc)  # isinstance would ask the exception's own code for its class
+        return next(become for row, become in table if issubclass(kind, row))(self, job, run, exc)
+
+    def _read_event(self, job: Job, delivery: Delivery) -> StoredEvent:
+        event = codec.decode_event(delivery.body or b"")
+        if event.v == codec.SEALED_FORMAT:
+            event = unseal.open_for(job, event, delivery.event_id, self._state.seal)
+        return event
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
         self._tell_unknown(delivery)
@@ -244,28 +247,23 @@ class Executor:
             app=self._state.app.name, job=delivery.job_id, run=delivery.run_id,
         )  # fmt: skip
 
-    def _after_sealed_event(self, job: Job, held: Held, exc: SealedEvent) -> Outcome:
-        """Without a codec the run is another worker's; where the codec fails, that is an attempt like any other."""
-        if self._state.seal is not None:
-            return self._after_exception(job, held, exc)
-        state, queued_ms = held.delivery.state, held.delivery.queued_ms
-        log.warning("this worker has no codec for a sealed event; its run waits for one that has", **_ids(held))
-        give_up = outcomes.unknown_for_ms(state, queued_ms) >= self._state.config.unknown_job_s * 1000
-        return outcomes.after_missing_codec(str(exc), state, queued_ms, give_up=give_up)
-
-    def _arguments(self, job: Job, held: Held, event: StoredEvent) -> dict[str, Any]:
+    def _fit_arguments(self, job: Job, run: InFlightRun, event: StoredEvent) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         payload = None if job.parse is None else job.parse(event.p)
         if "payload" in job.takes:
             arguments["payload"] = payload
         if "io" in job.takes:
-            arguments["io"] = (IO if job.is_async else PlainIO)(held.delivery.run_id, self._sender)
+            arguments["io"] = self._io(job, run.delivery)
         if "ctx" in job.takes:
-            arguments["ctx"] = self._context(job, held, event)
+            arguments["ctx"] = self._context(job, run, event)
         return arguments
 
-    def _context(self, job: Job, held: Held, event: StoredEvent) -> Context:
-        delivery, state = held.delivery, held.delivery.state
+    def _io(self, job: Job, delivery: Delivery) -> IO | PlainIO:
+        ports = self._ports
+        return IO(delivery, ports.asynchronous) if job.is_async else PlainIO(delivery, ports.threaded)
+
+    def _context(self, job: Job, run: InFlightRun, event: StoredEvent) -> Context:
+        delivery, state = run.delivery, run.delivery.state
         info = EventInfo(
             delivery.event_id, event.n, codec.decode_value(event.c), codec.from_micros(event.t), event.s,
             delivery.ordering_key or None,
@@ -276,61 +274,98 @@ class Executor:
             event=info,
             account=Account(event.a) if event.a is not None else None,
             namespace=self._state.keys.namespace,
-            worker_id=held.name,
+            worker_id=run.name,
         )
 
-    async def _call(self, job: Job, held: Held, arguments: dict[str, Any]) -> Any:
+    async def _call(self, job: Job, run: InFlightRun, arguments: dict[str, Any]) -> Any:
         if job.timeout_s is not None:
-            held.timeout_s = job.timeout_s
-            held.timer = self._guard.later(job.timeout_s, self._end, held, "timed_out")
-        held.is_called = True
+            run.timeout_s = job.timeout_s
+            run.timer = self._guard.later(job.timeout_s, self._end, run, "timed_out")
+        run.stage = EXECUTING
         if job.is_async:
             return await job.function(**arguments)
-        held.thread = self._threads.call(functools.partial(_call_plain, job, arguments))
-        return await held.thread.outcome
+        run.thread = self._threads.call(functools.partial(_call_plain, job, arguments))
+        return await run.thread.outcome
 
-    def _end(self, held: Held, cause: Cause) -> None:
-        """The function is told to end; if it has not a second later, the run is recorded without waiting for it."""
-        if held.task is None or held.cause is not None:
+    def _end(self, run: InFlightRun, cause: Cause) -> None:
+        """Tell the function to end; if it has not a second later, the run is recorded without waiting for it."""
+        if run.task is None or run.cause is not None:
             return
-        self._guard.later(IGNORED_CANCEL_S, self._give_up_on, held)
-        held.cause = cause
-        held.task.cancel()
+        self._guard.later(IGNORED_CANCEL_S, self._give_up_on, run)
+        run.cause = cause
+        run.task.cancel()
 
-    def _give_up_on(self, held: Held) -> None:
-        if held.task is not None and not held.is_told:
-            log.warning("run ignores that it was told to end; its slot is taken until it does", **_ids(held))
-            job = self._jobs[held.delivery.job_id]
-            self._report(held, self._after_end(job, held, None))
+    def _give_up_on(self, run: InFlightRun) -> None:
+        if run.task is not None and run.stage < REPORTED:
+            log.warning("run ignores that it was told to end; its slot is taken until it does", **_ids(run))
+            job = self._jobs[run.delivery.job_id]
+            self._report(run, self._after_end(job, run, None))
 
-    def _thread_goes_on(self, held: Held) -> bool:
+    def _thread_goes_on(self, run: InFlightRun) -> bool:
         """A thread can't be ended: it keeps the run's slot until it has."""
-        thread = held.thread
+        thread = run.thread
         if thread is None or thread.is_done:
             return False
-        log.warning("a plain function can't be ended; its thread keeps its slot until it returns", **_ids(held))
-        thread.on_done = functools.partial(self._hand.ended, held)
+        log.warning("a plain function can't be ended; its thread keeps its slot until it returns", **_ids(run))
+        thread.on_done = functools.partial(self._in_flight.mark_ended, run)
         return True
 
-    def _after_end(self, job: Job, held: Held, exc: BaseException | None) -> Outcome:
-        """Returns what a run comes to that was told to end, whatever its function has made of that."""
-        match held.cause:
+    def _after_end(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Outcome:
+        """Return what a run comes to that was told to end, whatever its function has made of that."""
+        match run.cause:
             case "released":
                 return Released()
             case "canceled":
                 return Canceled()
+        return self._after_timeout(job, run, exc)
+
+    def _after_timeout(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Recordable:
         fault = TimeoutError(f"the attempt took longer than the {job.timeout_s:g} s of its timeout")
         fault.__cause__ = exc  # it shows where the function was
-        return self._after_exception(job, held, fault, timed_out=True)
+        return self._after_exception(job, run, fault, timed_out=True)
 
-    def _after_exception(self, job: Job, held: Held, exc: BaseException, *, timed_out: bool = False) -> Outcome:
-        state = held.delivery.state
+    def _after_exception(
+        self, job: Job, run: InFlightRun, exc: BaseException, *, timed_out: bool = False
+    ) -> Recordable:
+        state = run.delivery.state
         outcome = outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
         error = outcome.error
-        self._state.observer.failed(held.delivery)
-        log.info("attempt failed", attempt=state.attempt, error=error.type, **_ids(held))
-        log.debug("why the attempt failed", error=error.message, **_ids(held))  # it may tell of the payload
+        self._state.observer.failed(run.delivery)
+        log.info("attempt failed", attempt=state.attempt, error=error.type, **_ids(run))
+        log.debug("why the attempt failed", error=error.message, **_ids(run))  # it may tell of the payload
         return outcome
+
+    def _after_failure(self, job: Job, run: InFlightRun, exc: BaseException) -> Outcome:
+        """Return what a run comes to whose function has raised, by itself or as it was told to end."""
+        return self._after_exception(job, run, exc) if run.cause is None else self._after_end(job, run, exc)
+
+    def _after_no_thread(self, _: Job, run: InFlightRun, exc: NoThread) -> Outcome:
+        log.warning("no thread can be started for a plain function; its run waits", reason=str(exc), **_ids(run))
+        return outcomes.no_thread(str(exc), run.delivery.state)
+
+    def _after_sealed_event(self, job: Job, run: InFlightRun, exc: SealedEvent) -> Outcome:
+        """Without a codec the run is another worker's; where the codec fails, that is an attempt like any other."""
+        if self._state.seal is not None:
+            return self._after_exception(job, run, exc)
+        state, queued_ms = run.delivery.state, run.delivery.queued_ms
+        log.warning("this worker has no codec for a sealed event; its run waits for one that has", **_ids(run))
+        give_up = outcomes.unknown_for_ms(state, queued_ms) >= self._state.config.unknown_job_s * 1000
+        return outcomes.after_missing_codec(str(exc), state, queued_ms, give_up=give_up)
+
+    _AFTER_PREPARING: ClassVar[_Table] = (
+        (unseal.NotMatched, lambda _self, _job, _run, exc: Canceled(exc.error)),
+        (SealedEvent, _after_sealed_event),
+        (UndecodableEvent, lambda _self, _job, _run, exc: Unreadable(str(exc))),
+        (PayloadError, lambda _self, _job, _run, exc: outcomes.invalid(exc.error)),
+        (BaseException, _after_exception),
+    )
+    """What a run comes to whose event can't be read, or whose arguments don't fit: by the exception's class."""
+
+    _AFTER_CALLING: ClassVar[_Table] = (
+        (NoThread, _after_no_thread),
+        (BaseException, _after_failure),
+    )
+    """What a run comes to whose function could not be called, or has raised: anything, classes of above too."""
 
 
 def _call_plain(job: Job, arguments: dict[str, Any]) -> Any:
@@ -345,5 +380,5 @@ def _call_plain(job: Job, arguments: dict[str, Any]) -> Any:
     return output
 
 
-def _ids(held: Held) -> dict[str, str]:
-    return {"run": held.delivery.run_id, "job": held.delivery.job}
+def _ids(run: InFlightRun) -> dict[str, str]:
+    return {"run": run.delivery.run_id, "job": run.delivery.job}

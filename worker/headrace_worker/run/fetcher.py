@@ -1,9 +1,9 @@
-"""Fetches runs from the worker's queues into its hands, never more than it has free slots.
+"""Fetches runs from the worker's queues, never more than it has free slots.
 
 A worker with one queue, in one partition, blocks on it; any other blocks on its app's bell and takes from all its
-queues in one call. The fetchers of several partitions share the slots: each sets its part aside before it takes.
-After every failure it reads what is already in its hands: a reply that was lost on the wire leaves entries there that
-nobody has seen. It must not execute or settle.
+queues in one call. The fetchers of several partitions share the slots: each reserves its part before it takes.
+After every failure it reads its pending entries: a lost reply leaves some that it has not seen.
+It must not execute or settle.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from headrace import HeadraceError, ServerNotReady, UndecodableEvent
 from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import Hand, Held
+from headrace_worker.membership.in_flight import InFlight, InFlightRun
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
 from headrace_worker.run.executor import Executor
-from headrace_worker.run.quarantine import LastLife
+from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.streams.dead_letters import bad_delivery, bad_entry, dead_letter
 from headrace_worker.streams.payloads import load_payloads
@@ -40,13 +40,13 @@ class Fetcher:
     """Keeps the worker's slots filled."""
 
     def __init__(
-        self, state: WorkerState, hand: Hand, executor: Executor, settler: Settler, last_life: LastLife
+        self, state: WorkerState, in_flight: InFlight, executor: Executor, settler: Settler, quarantine: Quarantine
     ) -> None:
         self._state = state
-        self._hand = hand
+        self._in_flight = in_flight
         self._executor = executor
         self._settler = settler
-        self._last_life = last_life
+        self._quarantine = quarantine
         self._partition = state.keys.partition
         self._queues = list(state.queues)
         self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
@@ -66,7 +66,7 @@ class Fetcher:
         if not self._may_take():
             with self.pulse.waiting(self._may_take):
                 while not self._may_take() and not self._state.stopping.is_set():
-                    await self._hand.wait_change()
+                    await self._in_flight.wait_change()
         await self._wait_for_lease()
         if self._state.stopping.is_set() or not self._state.is_registered.is_set():
             await self.end()
@@ -74,7 +74,7 @@ class Fetcher:
         name = self._state.name
         if self._blocks_on_queue:
             (queue,) = self._queues
-            await self._receive(name, queue, await self._read(name, queue, min(self._hand.free, MAX_READ)))
+            await self._receive(name, queue, await self._read(name, queue, min(self._in_flight.free, MAX_READ)))
         elif not await self._take(name):
             await self.reader.read(protocol.listen_bell(self._state.keys, self._state.app.name, self._state.block_ms))
         self._state.observer.polled()
@@ -85,12 +85,12 @@ class Fetcher:
                 await self._state.wait_for_lease()
 
     def _may_take(self) -> bool:
-        return self._ahead is not None or (self._hand.free > 0 and not self._last_life.is_under_way)
+        return self._ahead is not None or (self._in_flight.free > 0 and not self._quarantine.is_closed)
 
     async def recover(self, error: HeadraceError | None) -> None:
         """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
         self._pending.doubt()
-        self._hand.release(self._partition)  # what is still set aside, where its release has failed
+        self._in_flight.release(self._partition)  # what is still set aside, where its release has failed
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()
 
@@ -114,7 +114,7 @@ class Fetcher:
     async def _take(self, name: str) -> bool:
         """Takes from all queues, in turn the first; returns whether there was nothing to wait for."""
         state = self._state
-        free = self._hand.reserve(self._partition, len(state.partitions), MAX_READ)
+        free = self._in_flight.reserve(self._partition, len(state.partitions), MAX_READ)
         if free == 0:  # another partition was quicker
             return True
         try:
@@ -126,11 +126,11 @@ class Fetcher:
             for queue, entries in taken:
                 await self._receive(name, queue, entries)
         finally:
-            self._hand.release(self._partition)
+            self._in_flight.release(self._partition)
         return got > 0
 
     async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
-        """What was read executes, but for what can't be read, and what must not share this process with others."""
+        """Execute what was read, but for what can't be read, and what the quarantine does not admit."""
         if not self._is_ours(name, len(entries)):
             return
         whole = []
@@ -142,8 +142,8 @@ class Fetcher:
                 continue
             if not self._was_delivered_before(delivery):
                 whole.append(delivery)
-        self.pulse.allow(self._state.config.lease_s)  # for a run that is to be alone
-        deliveries = await self._last_life.set_apart(whole, name)
+        self.pulse.allow(self._state.config.lease_s)  # for a run that is to be quarantined
+        deliveries = await self._quarantine.admit(self._state, whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
         if monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
@@ -172,7 +172,7 @@ class Fetcher:
         It does not wait for anything to arrive, and is none of a worker's that has several queues or partitions, or a
         run on its last life.
         """
-        free = min(self._hand.free - count, MAX_READ)
+        free = min(self._in_flight.free - count, MAX_READ)
         if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._pending.is_doubted:
             return
         call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
@@ -213,7 +213,7 @@ class Fetcher:
     async def _look_for_unseen(self) -> None:
         """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""
         await self.end()
-        name, known = self._state.name, set(self._hand.held)
+        name, known = self._state.name, set(self._in_flight.runs)
         async for queue, page in self._pending.look(self._state.queues):
             unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
             await self._receive_as_slots_are_free(name, queue, unseen)
@@ -224,24 +224,21 @@ class Fetcher:
         At a stop those that have none yet are given back with all that is in hand.
         """
         while entries and not self._state.stopping.is_set():
-            free = self._hand.reserve(self._partition, 1, len(entries))
+            free = self._in_flight.reserve(self._partition, 1, len(entries))
             try:
                 await self._receive(name, queue, entries[:free])
             finally:
-                self._hand.release(self._partition)
+                self._in_flight.release(self._partition)
             entries = entries[free:]
-            if entries and self._hand.free <= 0:
-                with self.pulse.waiting(lambda: self._hand.free > 0):
-                    await self._hand.wait_change()
+            if entries and self._in_flight.free <= 0:
+                with self.pulse.waiting(lambda: self._in_flight.free > 0):
+                    await self._in_flight.wait_change()
 
     def _was_delivered_before(self, delivery: Delivery) -> bool:
-        """The run is in hand, or its outcome is remembered and will be recorded again; it must not be called again.
-
-        That happens when a group was made again, when the server has gone back to older data, or when a reply to a
-        settle was lost and the settle with it.
-        """
-        if delivery.key in self._hand.held:
+        """Tell whether the run must not be called again: it is in flight, or what it came to is recorded again."""
+        key = delivery.key
+        if key in self._in_flight.runs:
             return True
-        if not self._settler.remembers(delivery.key):
+        if key not in self._settler.memory:
             return False
-        return self._settler.settle_again(Held(delivery, self._state.name, monotonic()))
+        return self._settler.settle_again(InFlightRun(delivery, self._state.name, monotonic()))

@@ -1,10 +1,14 @@
-"""What an attempt can come to, as values; the executor makes one, the settler records it. Pure."""
+"""What an attempt can come to, as values; the executor makes one, the settler records it. Pure.
+
+An outcome that ends its run has the `letter` of its status and the `reason` for which the run is dead, as its record
+has them.
+"""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -24,12 +28,15 @@ _NO_THREAD_WAIT_S = 0.5
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
     """The function returned."""
 
+    letter: ClassVar[str] = "s"
+    reason: ClassVar[str] = ""
     output: Any = None
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The run ends without success; `reason` is why it is dead: `failed`, `lost`, `unknown_job` or `sealed`."""
+    """The run ends without success; `reason` is `failed`, `lost`, `unknown_job` or `sealed`."""
 
+    letter: ClassVar[str] = "f"
     error: RunError
     reason: str = "failed"
 
@@ -37,18 +44,24 @@ class Failed(msgspec.Struct, frozen=True):
 class TimedOut(msgspec.Struct, frozen=True):
     """The last attempt ran out of time."""
 
+    letter: ClassVar[str] = "t"
+    reason: ClassVar[str] = "timed_out"
     error: RunError
 
 
 class Invalid(msgspec.Struct, frozen=True):
     """The payload does not fit the job's schema; it never will, so there is no retry."""
 
+    letter: ClassVar[str] = "i"
+    reason: ClassVar[str] = "invalid_payload"
     error: RunError
 
 
 class Canceled(msgspec.Struct, frozen=True):
     """The run was canceled while it executed, or is for an event that its trigger does not match: `error` says so."""
 
+    letter: ClassVar[str] = "c"
+    reason: ClassVar[str] = ""
     error: RunError | None = None
 
 
@@ -70,7 +83,8 @@ class Unreadable(msgspec.Struct, frozen=True):
     message: str
 
 
-Outcome = Succeeded | Failed | TimedOut | Invalid | Canceled | RetryLater | Released | Unreadable
+Recordable = Succeeded | Failed | TimedOut | Invalid | Canceled | RetryLater | Unreadable
+Outcome = Recordable | Released
 
 
 def error_of(exc: BaseException) -> RunError:

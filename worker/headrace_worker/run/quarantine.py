@@ -1,8 +1,8 @@
-"""Lets a run that has cost several workers their lives execute with nothing beside it, so that it buries only itself.
+"""Lets a run that has cost several workers their lives execute alone, so that it dead-letters only itself.
 
-A run on its last life is alone in this worker's hands: what came with it goes back to its queue, and nothing is
-fetched until it is settled. If the worker's hands do not get empty for it within a lease, it waits elsewhere for a
-lease, so that it stops this worker no longer than that.
+A run with one life left is quarantined: what came with it goes back to its queue, and nothing is fetched until it is
+settled. If other runs have not finished within one lease, it is delayed by one lease, so that it stops this worker no
+longer than that.
 """
 
 from __future__ import annotations
@@ -16,81 +16,89 @@ from headrace.formats.codec import encode_outcome
 from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import Hand
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import Retried
-from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.delivery import Delivery, Key
 from headrace_worker.streams.requeue import release
 
 log = get_logger("headrace.last_life")
 
 
-class LastLife:
-    """Sets runs on their last life apart from the others."""
+class Quarantine:
+    """Quarantines runs of a worker, one at a time in all of its partitions."""
 
-    def __init__(self, state: WorkerState, hand: Hand) -> None:
-        self._state = state
-        self._hand = hand
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self._is_clearing = False
+        self._alone: Key | None = None
 
     @property
-    def is_under_way(self) -> bool:
-        """A run on its last life is in hand, in any partition, or waits for empty hands; nothing is beside it."""
-        return self._hand.is_closed
+    def is_closed(self) -> bool:
+        """Whether nothing may be fetched: a quarantined run is in flight, or waits for the others to be recorded."""
+        return self._is_clearing or (self._alone is not None and self._in_flight.is_unrecorded(self._alone))
 
-    async def set_apart(self, deliveries: list[Delivery], name: str) -> list[Delivery]:
-        """Returns what may start now: all or, if one is on its last life, that one once nothing else is in hand."""
-        if self.is_under_way:  # of another queue, or page, of the same read
-            await self.release(deliveries)
+    async def admit(self, state: WorkerState, deliveries: list[Delivery], name: str) -> list[Delivery]:
+        """Return what may start now: all or, if one is to be quarantined, that one once nothing else is in flight.
+
+        Args:
+            state: that of the partition in which these were delivered.
+            name: the worker's name under which they were.
+        """
+        if self.is_closed:  # by a run of another queue, or page, of the same read
+            await _release(state, deliveries)
             return []
-        last = [delivery for delivery in deliveries if self._is_last(delivery)]
-        if not last:
+        chosen = next((delivery for delivery in deliveries if _is_last_life(state, delivery)), None)
+        if chosen is None:
             return deliveries
-        chosen = last[0]
-        await self.release([delivery for delivery in deliveries if delivery is not chosen])
+        await _release(state, [delivery for delivery in deliveries if delivery is not chosen])
         log.warning("run on its last life executes alone", run=chosen.run_id, lost=chosen.state.lost)
-        is_alone = await self._wait_until_alone(name)
-        if self._state.stopping.is_set() or name != self._state.name:
-            await self.release([chosen])
+        is_alone = await self._wait_until_alone(state, name)
+        if state.stopping.is_set() or name != state.name:
+            await _release(state, [chosen])
         elif not is_alone:
-            await self._postpone(chosen)
+            await _delay(state, chosen)
         else:
-            self._hand.alone = chosen.key
+            self._alone = chosen.key
             return [chosen]
         return []
 
-    async def _wait_until_alone(self, name: str) -> bool:
-        """Returns whether nothing is in hand that this process could take with it; waits for that for a lease."""
-        deadline = monotonic() + self._state.config.lease_s
-        self._hand.is_clearing = True
+    async def _wait_until_alone(self, state: WorkerState, name: str) -> bool:
+        """Wait until every run in flight is recorded, for a lease at most; return whether that is so."""
+        deadline = monotonic() + state.config.lease_s
+        self._is_clearing = True
         try:
-            while self._hand.has_open and name == self._state.name and not self._state.stopping.is_set():
+            while self._in_flight.has_unrecorded and name == state.name and not state.stopping.is_set():
                 left_s = deadline - monotonic()
                 if left_s <= 0:
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hand.wait_change(), left_s)
+                    await asyncio.wait_for(self._in_flight.wait_change(), left_s)
         finally:
-            self._hand.is_clearing = False
-            self._hand.poke()
-        return not self._hand.has_open
+            self._is_clearing = False
+            self._in_flight.notify()
+        return not self._in_flight.has_unrecorded
 
-    async def _postpone(self, delivery: Delivery) -> None:
-        """The run waits for a lease, with nothing counted; another worker may have its hands free then."""
-        log.info("run on its last life is put off: other runs take long", run=delivery.run_id)
-        blob = encode_outcome(RunError("LastLife", "waits for a worker with nothing else in its hands"), None)
-        wait = Retried(delivery, delivery.state.text(), 0, self._state.config.lease_ms, blob)
-        await self._state.commands.run([protocol.retry(self._state.keys, self._state.name, [wait])])
 
-    async def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Deliveries that have not started are back in their queues, with nothing counted."""
-        by_queue: dict[str, list[Delivery]] = {}
-        for delivery in deliveries:
-            by_queue.setdefault(delivery.queue.name, []).append(delivery)
-        keys = self._state.keys
-        for name, group in by_queue.items():
-            held = [protocol.held_entry(keys, each) for each in group]
-            await release(self._state, protocol.queue_stream(keys, self._state.app.name, name), held)
+def _is_last_life(state: WorkerState, delivery: Delivery) -> bool:
+    lost = delivery.state.lost
+    return lost > 0 and lost == state.config.max_lost - 1
 
-    def _is_last(self, delivery: Delivery) -> bool:
-        lost = delivery.state.lost
-        return lost > 0 and lost == self._state.config.max_lost - 1
+
+async def _delay(state: WorkerState, delivery: Delivery) -> None:
+    """Let the run wait for a lease, with nothing counted; another worker may have no other run in flight then."""
+    log.info("run on its last life is put off: other runs take long", run=delivery.run_id)
+    blob = encode_outcome(RunError("LastLife", "waits for a worker with nothing else in its hands"), None)
+    wait = Retried(delivery, delivery.state.text(), 0, state.config.lease_ms, blob)
+    await state.commands.run([protocol.retry(state.keys, state.name, [wait])])
+
+
+async def _release(state: WorkerState, deliveries: Sequence[Delivery]) -> None:
+    """Re-queue deliveries that have not started, with nothing counted."""
+    by_queue: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        by_queue.setdefault(delivery.queue.name, []).append(delivery)
+    keys = state.keys
+    for name, group in by_queue.items():
+        held = [protocol.held_entry(keys, each) for each in group]
+        await release(state, protocol.queue_stream(keys, state.app.name, name), held)

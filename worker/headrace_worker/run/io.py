@@ -1,0 +1,115 @@
+"""What a job's function gets as `io`, through which it acts: it knows its run, and a port to the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from headrace import Event, InvalidEvent, SentEvent
+from headrace.model.ids import derived_event_id
+from headrace.plans.prepare import SendOptions, as_event
+from headrace_worker.logs.guarded_logger import guarded_logger
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.run.port import RunPort, ThreadedRunPort
+
+
+class _RunIO:
+    """What both kinds know: the run, as it was delivered, and how its events get their ids."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    @cached_property
+    def logger(self) -> Any:
+        """A structlog logger whose lines carry the ids of run, job and event, and whose log calls raise nothing."""
+        return guarded_logger("headrace.job", self._delivery.ids)
+
+    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+        """Return the events with ids that are derived from the run and the key, but for those that bring their own."""
+        if not isinstance(key, str) or not key or "\0" in key:
+            raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
+        keyed = []
+        for place, given in enumerate(events):
+            event = as_event(given, place)
+            own = key if place == 0 else f"{key}\0{place}"
+            event_id = derived_event_id(self._delivery.run_id, own) if event.id is None else event.id
+            keyed.append(Event(event.name, event.payload, event.context, event_id, event.timestamp, event.source))
+        return keyed
+
+
+class IO(_RunIO):
+    """What an `async def` job acts through. Each send has a key, so that a retried run sends its events once."""
+
+    def __init__(self, delivery: Delivery, port: RunPort) -> None:
+        super().__init__(delivery)
+        self._port = port
+
+    async def send_event(
+        self,
+        key: str,
+        event: Event | Mapping[str, Any],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+        ordering_key: str | None = None,
+    ) -> SentEvent:
+        """The event is with the server, once for this run and key, whatever number of attempts the run takes.
+
+        Its id is derived from the run's id and the key, unless the event brings one. Raises as
+        `Client.send_event` does.
+        """
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        return await self._port.send_one(self._keyed(key, [event]), options)
+
+    async def send_events(
+        self,
+        key: str,
+        events: Sequence[Event | Mapping[str, Any]],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+        ordering_key: str | None = None,
+    ) -> list[SentEvent]:
+        """The events are with the server, each once for this run, key and place in the list. See `send_event`."""
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        return await self._port.send_all(self._keyed(key, events), options)
+
+
+class PlainIO(_RunIO):
+    """What a plain `def` job acts through: the methods of `IO`, called without await."""
+
+    def __init__(self, delivery: Delivery, port: ThreadedRunPort) -> None:
+        super().__init__(delivery)
+        self._port = port
+
+    def send_event(
+        self,
+        key: str,
+        event: Event | Mapping[str, Any],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+        ordering_key: str | None = None,
+    ) -> SentEvent:
+        """See `IO.send_event`."""
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        return self._port.send_one(self._keyed(key, [event]), options)
+
+    def send_events(
+        self,
+        key: str,
+        events: Sequence[Event | Mapping[str, Any]],
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        account_id: str | None = None,
+        ordering_key: str | None = None,
+    ) -> list[SentEvent]:
+        """See `IO.send_events`."""
+        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        return self._port.send_all(self._keyed(key, events), options)

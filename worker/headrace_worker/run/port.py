@@ -1,0 +1,51 @@
+"""What the functions of runs act on the server through: from the event loop, or from their threads.
+
+All runs of a worker share both sides, which connect when first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from headrace import AsyncClient, Client, Event, PayloadCodec, SentEvent
+from headrace.plans.prepare import SendOptions
+
+_DERIVED = "d"
+"""The kind of an event's id that comes of a run and a key: see `Outgoing.id_kind`."""
+
+
+class RunPort(AsyncClient):
+    """The side of the worker's event loop, for coroutines."""
+
+    async def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+        """Send the one event; errors name no place."""
+        return (await self._send(events, options, numbered=False, id_kind=_DERIVED))[0]
+
+    async def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+        """Send the events; errors name an event's place."""
+        return await self._send(events, options, numbered=True, id_kind=_DERIVED)
+
+
+class ThreadedRunPort(Client):
+    """The side of threads, for plain functions."""
+
+    def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+        """See `RunPort.send_one`."""
+        return self._send(events, options, numbered=False, id_kind=_DERIVED)[0]
+
+    def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+        """See `RunPort.send_all`."""
+        return self._send(events, options, numbered=True, id_kind=_DERIVED)
+
+
+class RunPorts:
+    """Both sides of a worker's port."""
+
+    def __init__(self, url: str, namespace: str, partitions: int = 1, codec: PayloadCodec | None = None) -> None:
+        self.asynchronous = RunPort(url, namespace=namespace, partitions=partitions, codec=codec)
+        self.threaded = ThreadedRunPort(url, namespace=namespace, partitions=partitions, codec=codec)
+
+    async def close(self) -> None:
+        """Close the connections of both sides."""
+        await self.asynchronous.close()
+        self.threaded.close()  # here: the threads of jobs may all be busy

@@ -1,0 +1,84 @@
+"""Turns an outcome into what is written of its run: encoded, bounded and sealed. Pure, as far as the codec is."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from headrace import RunError
+from headrace.formats.codec import encode_outcome, seal_outcome
+from headrace.formats.seal import Seal
+from headrace.model.values import note_of_uncarried
+from headrace_worker.logs.logger import get_logger
+from headrace_worker.protocol import BadEntry, Retried, Settled
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Record
+from headrace_worker.run.outcome import (
+    Canceled,
+    Failed,
+    Invalid,
+    Recordable,
+    RetryLater,
+    Succeeded,
+    TimedOut,
+    Unreadable,
+    name_of,
+)
+from headrace_worker.streams.dead_letters import bad_delivery
+
+log = get_logger("headrace.settler")
+
+
+def record_of(
+    delivery: Delivery, outcome: Recordable, elapsed_ms: int, *, max_output_bytes: int, seal: Seal | None
+) -> Record:
+    """Return what is written of a run that came to this outcome.
+
+    Args:
+        max_output_bytes: a longer output is replaced by a note.
+        seal: seals error and output; None stores them as they are.
+    """
+    record = _encoded(delivery, outcome, elapsed_ms, max_output_bytes)
+    return record if seal is None else _sealed(record, seal)
+
+
+def _encoded(delivery: Delivery, outcome: Recordable, elapsed_ms: int, max_output_bytes: int) -> Record:
+    match outcome:
+        case Succeeded(output):
+            blob = _encode_output(output, max_output_bytes)
+            return Settled(delivery, outcome.letter, elapsed_ms, outcome.reason, blob)
+        case Failed(error) | TimedOut(error) | Invalid(error) | Canceled(error):
+            return Settled(delivery, outcome.letter, elapsed_ms, outcome.reason, encode_outcome(error, None))
+        case RetryLater(error, delay_s, state):
+            blob = encode_outcome(error, None)
+            return Retried(delivery, state.text(), elapsed_ms, round(delay_s * 1000), blob)
+        case Unreadable(message):
+            return bad_delivery(delivery, message)
+        case _:
+            assert_never(outcome)
+
+
+def _encode_output(output: object, max_bytes: int) -> bytes:
+    try:
+        blob = encode_outcome(None, output)
+    except BaseException as exc:  # noqa: BLE001 - an output's own code may raise anything, and the run has succeeded
+        return encode_outcome(None, note_of_uncarried(output, exc))
+    if len(blob) > max_bytes:
+        return encode_outcome(None, f"<an output of {len(blob):,} bytes was not kept: the limit is {max_bytes:,}>")
+    return blob
+
+
+def _sealed(record: Record, seal: Seal) -> Record:
+    """Return the record with error and output sealed; what the codec can't seal is left out."""
+    if isinstance(record, BadEntry) or not record.outcome:
+        return record
+    run = record.delivery.run_id
+    try:
+        outcome = seal_outcome(record.outcome, run, seal)
+    except BaseException as exc:  # noqa: BLE001 - the application's codec may raise anything
+        fault = name_of(exc)  # without its message or traceback, which may show what was to be sealed
+        log.error("the codec can't seal what a run came to; it is not kept", run=run, fault=fault)  # noqa: TRY400
+        error = RunError("NotSealed", f"not kept: the codec raised {fault}")
+        outcome = encode_outcome(error, None)
+    return msgspec.structs.replace(record, outcome=outcome)

@@ -61,7 +61,7 @@ def _retention() -> Retention:
     seconds = os.environ.get("BENCH_RETENTION_S")
     if seconds is None:
         return Retention()
-    return Retention(success_s=float(seconds), dedupe_client_s=float(seconds))
+    return Retention(success=float(seconds), dedupe_client=float(seconds))
 
 
 def _wait_for_gate() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace import Event
-from headrace_worker import IO, App, Context, Retry, event_trigger
+from headrace_worker import App, Context, JobIO, Retry, event_trigger
 
 app = App("github", version="1.0")
 
@@ -74,7 +74,7 @@ def index_pull_request(payload: dict[str, Any]) -> dict[str, Any]:
     id="report-failed-check",
     trigger=event_trigger("github.check_run.completed", filter={"check_run": {"conclusion": ["failure", "timed_out"]}}),
 )
-async def report_failed_check(payload: dict[str, Any], io: IO) -> str:
+async def report_failed_check(payload: dict[str, Any], io: JobIO) -> str:
     """Sends a further event: once, however many attempts this run takes, as its id is made of the run and the key."""
     check = payload["check_run"]
     await asyncio.sleep(0.3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,11 +12,21 @@ from typing import Any, Self, TypeVar
 from headrace.base import BaseClient
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.errors import HeadraceError, WaitTimeout
-from headrace.model.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
+from headrace.model.event import (
+    DeadLetter,
+    DeadLetterPage,
+    Event,
+    EventRecord,
+    RunPage,
+    RunRecord,
+    RunStatus,
+    SentEvent,
+)
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions
+from headrace.plans.runs import RunFilter
 
 T = TypeVar("T")
 
@@ -64,13 +74,51 @@ class AsyncClient(BaseClient):
         """See `Client.get_run`."""
         return await self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
 
-    async def list_runs(
-        self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    async def list_runs(  # noqa: PLR0913 - each narrows the listing, given by name
+        self,
+        *,
+        job: str | None = None,
+        status: RunStatus | Collection[RunStatus] | None = None,
+        event_id: str | None = None,
+        event_name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> RunPage:
         """See `Client.list_runs`."""
-        return await self._run(
-            runs.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True
-        )
+        asked = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
+        return await self._run(runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), partial=True)
+
+    async def iter_runs(
+        self,
+        *,
+        job: str | None = None,
+        status: RunStatus | Collection[RunStatus] | None = None,
+        event_id: str | None = None,
+        event_name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[RunRecord]:
+        """See `Client.iter_runs`."""
+        cursor: str | None = None
+        given = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
+        while True:
+            page = await self._run(runs.list_runs(self.partitions, given, cursor, 100, seal=self._seal), partial=True)
+            for run in page.runs:
+                yield run
+            if (cursor := page.cursor) is None:
+                return
+
+    async def iter_dead_letters(self) -> AsyncIterator[DeadLetter]:
+        """See `Client.iter_dead_letters`."""
+        cursor: str | None = None
+        while True:
+            page = await self.list_dead_letters(cursor=cursor)
+            for letter in page.entries:
+                yield letter
+            if (cursor := page.cursor) is None:
+                return
 
     async def cancel_event(self, event_id: str) -> EventRecord:
         """See `Client.cancel_event`."""
@@ -82,13 +130,13 @@ class AsyncClient(BaseClient):
         """See `Client.retry_run`."""
         return await self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
 
-    async def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
-        """See `Client.list_dead`."""
-        return await self._run(dead_letters.list_dead(self.partitions, cursor, limit, self._seal))
+    async def list_dead_letters(self, *, cursor: str | None = None, limit: int = 100) -> DeadLetterPage:
+        """See `Client.list_dead_letters`."""
+        return await self._run(dead_letters.list_dead_letters(self.partitions, cursor, limit, self._seal))
 
-    async def get_dead(self, entry_id: str) -> DeadEntry:
-        """See `Client.get_dead`."""
-        return await self._run(dead_letters.get_dead(self.partitions, entry_id, self._seal))
+    async def get_dead_letter(self, entry_id: str) -> DeadLetter:
+        """See `Client.get_dead_letter`."""
+        return await self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal))
 
     async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """See `Client.wait_for_event`."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,11 +14,21 @@ from typing import Any, Self, TypeVar
 from headrace.base import BaseClient
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import HeadraceError, WaitTimeout
-from headrace.model.event import DeadEntry, DeadPage, Event, EventRecord, RunPage, RunRecord, SentEvent
+from headrace.model.event import (
+    DeadLetter,
+    DeadLetterPage,
+    Event,
+    EventRecord,
+    RunPage,
+    RunRecord,
+    RunStatus,
+    SentEvent,
+)
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions
+from headrace.plans.runs import RunFilter
 
 T = TypeVar("T")
 
@@ -58,8 +68,8 @@ class Client(BaseClient):
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
             EventConflict: the id is known under another name or source; nothing changed.
-            OutOfMemory: the server is full; nothing was sent.
-            ConnectionFailed: the server was not reached in all attempts; whether the event arrived is not
+            ServerFull: the server is full; nothing was sent.
+            ServerUnreachable: the server was not reached in all attempts; whether the event arrived is not
                 known, and sending it again with the same id can't deliver it twice.
         """
         options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
@@ -79,7 +89,7 @@ class Client(BaseClient):
         """Send events; return the answers in the order of the events. See `send_event`.
 
         They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
-        batches, the OutOfMemory error's `sent` holds what was sent.
+        batches, the ServerFull error's `sent` holds what was sent.
         """
         options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
         return self._send(events, options, numbered=True)
@@ -92,18 +102,67 @@ class Client(BaseClient):
         """Return the record of a run; raise RunNotFound, DamagedRecord."""
         return self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
 
-    def list_runs(
-        self, *, job: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    def list_runs(  # noqa: PLR0913 - each narrows the listing, given by name
+        self,
+        *,
+        job: str | None = None,
+        status: RunStatus | Collection[RunStatus] | None = None,
+        event_id: str | None = None,
+        event_name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> RunPage:
         """Return a page of runs, newest first; the page's `damaged` names what can't be read.
 
+        Runs are listed by when they settled if only final statuses are asked for, without an event's name; otherwise by
+        when their events were sent. About 10,000 of each are remembered in a partition.
+
         Args:
             job: only runs of this job, `<app>/<job id>`.
-            status: only runs in this state, such as `failed`.
+            status: only runs in this state, such as `failed`, or in one of several.
+            event_id: only the runs of this event, which are one page.
+            event_name: only runs of events with this name.
+            since: only runs that settled, or whose events were sent, at this time or later; an aware datetime.
+            until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
+
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+            EventNotFound: no event is known under `event_id`.
         """
-        return self._run(runs.list_runs(self.partitions, job, status, cursor, limit, seal=self._seal), partial=True)
+        asked = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
+        return self._run(runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), partial=True)
+
+    def iter_runs(
+        self,
+        *,
+        job: str | None = None,
+        status: RunStatus | Collection[RunStatus] | None = None,
+        event_id: str | None = None,
+        event_name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[RunRecord]:
+        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out."""
+        cursor: str | None = None
+        given = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
+        while True:
+            page = self._run(runs.list_runs(self.partitions, given, cursor, 100, seal=self._seal), partial=True)
+            yield from page.runs
+            if (cursor := page.cursor) is None:
+                return
+
+    def iter_dead_letters(self) -> Iterator[DeadLetter]:
+        """Yield all dead letters, newest first, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.list_dead_letters(cursor=cursor)
+            yield from page.entries
+            if (cursor := page.cursor) is None:
+                return
 
     def cancel_event(self, event_id: str) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
@@ -123,13 +182,13 @@ class Client(BaseClient):
         """
         return self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
 
-    def list_dead(self, *, cursor: str | None = None, limit: int = 100) -> DeadPage:
+    def list_dead_letters(self, *, cursor: str | None = None, limit: int = 100) -> DeadLetterPage:
         """Return a page of dead letters, newest first."""
-        return self._run(dead_letters.list_dead(self.partitions, cursor, limit, self._seal))
+        return self._run(dead_letters.list_dead_letters(self.partitions, cursor, limit, self._seal))
 
-    def get_dead(self, entry_id: str) -> DeadEntry:
-        """Return one dead letter; raise DeadEntryNotFound."""
-        return self._run(dead_letters.get_dead(self.partitions, entry_id, self._seal))
+    def get_dead_letter(self, entry_id: str) -> DeadLetter:
+        """Return one dead letter; raise DeadLetterNotFound."""
+        return self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal))
 
     def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """Return the record of an event once every run of it has ended, or the event was canceled.

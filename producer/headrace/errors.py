@@ -9,7 +9,7 @@
     ├── NotFound
     │   ├── EventNotFound
     │   ├── RunNotFound
-    │   └── DeadEntryNotFound
+    │   └── DeadLetterNotFound
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
     ├── WaitTimeout             the event has not settled in the time given
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
@@ -18,13 +18,13 @@
     └── CallError               a call has failed; `may_be_done` says whether the server may have carried it out
         ├── CallBroken          this process could not carry it out (no memory, no thread, …)
         └── ServerError         the server did not do what was asked
-            ├── ConnectionFailed    it was not reached, or not long enough, after all retries
-            ├── ServerNotReady      it answered that it can't at the moment (loading, read-only, failing over)
-            ├── OutOfMemory         it is full and took nothing
-            ├── PermissionMissing   this user may not
-            │   └── LoginRefused    it does not take the user and password
-            ├── StreamExhausted     a stream has had the last entry id there is, and takes none any more
-            └── UnsupportedServer   it is no Redis or Valkey that Headrace runs on
+            ├── ServerUnreachable       it was not reached, or not long enough, after all retries
+            ├── ServerNotReady          it answered that it can't at the moment (loading, read-only, failing over)
+            ├── ServerFull              it is full and took nothing
+            ├── AuthenticationFailed    it, or a sentinel, does not take the user and password
+            ├── PermissionMissing       this user may not
+            ├── StreamExhausted         a stream has had the last entry id there is, and takes none any more
+            └── UnsupportedServer       it is no Redis or Valkey that Headrace runs on
 
 Each writes its own message, holds the facts as attributes and says what to do.
 """
@@ -128,7 +128,7 @@ class RunNotFound(NotFound):
     noun = "run"
 
 
-class DeadEntryNotFound(NotFound):
+class DeadLetterNotFound(NotFound):
     """No dead letter is known under that id."""
 
     noun = "dead letter"
@@ -207,7 +207,7 @@ class ServerError(CallError):
     """The server did not do what was asked."""
 
 
-class ConnectionFailed(ServerError):
+class ServerUnreachable(ServerError):
     """The server was not reached, or the line was cut, after all retries."""
 
 
@@ -219,11 +219,11 @@ class ServerNotReady(ServerError):
         super().__init__(message)
 
 
-OUTAGE = (ConnectionFailed, ServerNotReady)
+OUTAGE = (ServerUnreachable, ServerNotReady)
 """What is waited through: the server is away, or says that it can't at the moment."""
 
 
-class OutOfMemory(ServerError):
+class ServerFull(ServerError):
     """The server is at its `maxmemory` and took nothing of the call, except what `sent` holds."""
 
 
@@ -231,7 +231,7 @@ class PermissionMissing(ServerError):
     """The server's user has no right to a command, key or channel that Headrace needs."""
 
 
-class LoginRefused(PermissionMissing):
+class AuthenticationFailed(ServerError):
     """The server, or a sentinel, does not take the user and password."""
 
 

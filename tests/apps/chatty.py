@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace_worker import IO, App, Retry, event_trigger
-from headrace_worker.run.io import PlainIO
+from headrace_worker import App, JobIO, Retry, event_trigger
+from headrace_worker.run.io import SyncJobIO
 
 app = App("chatty")
 once = Retry(max_attempts=1)
 
 
 @app.job(id="log", trigger=event_trigger("log"), retry=once)
-async def log(io: IO, payload: int) -> int:
+async def log(io: JobIO, payload: int) -> int:
     """Write `payload` lines."""
     for number in range(payload):
         io.logger.info("x" * 2000, number=number)
@@ -20,7 +20,7 @@ async def log(io: IO, payload: int) -> int:
 
 
 @app.job(id="show", trigger=event_trigger("show"), retry=once)
-def show(io: PlainIO) -> str:
+def show(io: SyncJobIO) -> str:
     """Log what JSON has no form for."""
     circle: list[Any] = []
     circle.append(circle)

@@ -14,7 +14,7 @@ import pytest
 from headrace import AsyncClient, Client, Event, ServerError, UnsupportedServer
 from headrace.cluster.slots import slot_of
 from headrace.formats.partitions import Partitions
-from headrace_worker import IO, App, Context, Retry, event_trigger
+from headrace_worker import App, Context, JobIO, Retry, event_trigger
 from tests.support.cluster import Cluster, Node
 from tests.support.servers import ControlledServer
 from tests.support.tls import Authority
@@ -63,7 +63,7 @@ def make_app(seen: Counter[Any]) -> App:
         return payload
 
     @app.job(id="fan", trigger=event_trigger("fan"), retry=Retry(max_attempts=2, min_delay=0.05))
-    async def fan(io: IO, ctx: Context) -> None:
+    async def fan(io: JobIO, ctx: Context) -> None:
         await io.send_events("all", [Event("echo", payload=f"fan-{n}") for n in range(12)])
         if not ctx.run.is_retry:
             raise RuntimeError("again")

@@ -13,7 +13,7 @@ import pytest
 
 from headrace import AsyncClient, Client, Event, ServerError
 from headrace.model.ids import derived_event_id
-from headrace_worker import IO, Abort, App, Context, PlainIO, Retry, Worker, WorkerConfig, event_trigger
+from headrace_worker import Abort, App, Context, JobIO, Retry, SyncJobIO, Worker, WorkerConfig, event_trigger
 from tests.faults.apps import wait_at_gate
 from tests.faults.cuts import PLACES, ChosenCut, Place, each_nth, once_a_kind
 from tests.faults.scene import Scene
@@ -73,12 +73,12 @@ def _add_patient_jobs(app: App, scene: Scene) -> None:
 
 def _add_parents(app: App, scene: Scene, queue: str) -> None:
     @app.job(id="parent", trigger=event_trigger("parent"))
-    async def parent(io: IO, ctx: Context) -> None:
+    async def parent(io: JobIO, ctx: Context) -> None:
         scene.calls.add(ctx.event.id, "parent", ctx.run.attempt)
         await io.send_event("key", Event("child"))
 
     @app.job(id="plain", trigger=event_trigger("parent"), queue=queue)
-    def plain(io: PlainIO, ctx: Context) -> None:
+    def plain(io: SyncJobIO, ctx: Context) -> None:
         scene.calls.add(ctx.event.id, "plain", ctx.run.attempt)
         io.send_event("key", Event("child"))
 
@@ -150,7 +150,7 @@ class Errand:
         self.expect(event, {"bad": 1}, "failed")
         await self.ask("wait_for_event", event, 30)
         assert (await self.ask("get_run", f"{event}:errands/bad")).status == "failed"
-        assert [entry.run_id for entry in (await self.ask("list_dead")).entries] == [f"{event}:errands/bad"]
+        assert [entry.run_id for entry in (await self.ask("list_dead_letters")).entries] == [f"{event}:errands/bad"]
         await self.ask("retry_run", f"{event}:errands/bad")
         self.expected[event, "bad", 1] += 1
         await self.ask("wait_for_event", event, 30)

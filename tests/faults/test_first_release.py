@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Client, DeadEntry, Event, SentEvent
+from headrace import Client, DeadLetter, Event, SentEvent
 from headrace_worker import App
 from tests.faults.scene import Scene, worker_name
 from tests.support.codecs import SCRAMBLER
@@ -25,10 +25,10 @@ def send(scene: Scene, kind: str, name: str = "quick") -> SentEvent:
         return client.send_event(Event(name, payload="gate"), ordering_key="user" if kind == "ordered" else None)
 
 
-def letter(scene: Scene) -> DeadEntry:
+def letter(scene: Scene) -> DeadLetter:
     """Returns the only dead letter, once it is there."""
-    wait_until(lambda: scene.client.list_dead().entries, 20, what="a dead letter")
-    (entry,) = scene.client.list_dead().entries
+    wait_until(lambda: scene.client.list_dead_letters().entries, 20, what="a dead letter")
+    (entry,) = scene.client.list_dead_letters().entries
     return entry
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Event, OutOfMemory, Retention
+from headrace import Event, Retention, ServerFull
 from tests.faults.scene import Scene
 from tests.support.waiting import await_until
 
@@ -23,14 +23,14 @@ async def test_a_full_server_drains_with_every_worker_restarted(
 ) -> None:
     """Workers register, dispatch, retry, promote and settle where a send is refused, until there is room again."""
     scene = make_scene(partitions)
-    settings: dict[str, Any] = {"lease": 5.0, "block": 0.2, "retention": Retention(success_s=0)}
+    settings: dict[str, Any] = {"lease": 5.0, "block": 0.2, "retention": Retention(success=0)}
     async with scene.working(scene.app("flaky"), **settings):
         pass  # so that its routes are known
     # More than the workers' connections take, of which there are some for each partition.
     events = [Event("work", payload="x" * 6000) for _ in range(100 * partitions)]
     ids = [sent.id for sent in scene.client.send_events(events)]
     scene.redis.config_set("maxmemory", used(scene) - 100_000)
-    with pytest.raises(OutOfMemory, match="nothing of this call"):
+    with pytest.raises(ServerFull, match="nothing of this call"):
         scene.client.send_event(Event("work"))
 
     async with scene.working(scene.app("flaky"), **settings), scene.working(scene.app("flaky"), **settings):
@@ -51,7 +51,7 @@ async def test_events_of_an_app_without_workers_hold_up_no_others_on_a_full_serv
 ) -> None:
     """Their queue is not empty and will not be, so they wait; those behind them are dispatched all the same."""
     scene = make_scene()
-    settings: dict[str, Any] = {"lease": 5.0, "block": 0.2, "retention": Retention(success_s=0)}
+    settings: dict[str, Any] = {"lease": 5.0, "block": 0.2, "retention": Retention(success=0)}
     async with scene.working(scene.app("gates"), **settings):
         pass
     async with scene.working(scene.app("flaky"), **settings):

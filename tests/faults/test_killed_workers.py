@@ -87,7 +87,7 @@ def test_a_poison_run_buries_only_itself(scene: Scene, processes: Processes) -> 
     assert supervisor.output.count("worker process ended and is replaced") == 3
     (run,) = scene.client.get_event(poison).runs
     assert (run.status, run.error and run.error.type) == ("failed", "LostWorker")
-    assert [(entry.run_id, entry.reason) for entry in scene.client.list_dead().entries] == [(run.id, "lost")]
+    assert [(entry.run_id, entry.reason) for entry in scene.client.list_dead_letters().entries] == [(run.id, "lost")]
     assert [call.attempt for call in scene.calls.of(poison)] == [1, 1, 1]
     assert {scene.statuses(event)["innocent"] for event in innocents} == {"succeeded"}
     assert max(len(scene.calls.of(event)) for event in innocents) > 1, "no innocent run shared a process with it"

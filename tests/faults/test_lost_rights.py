@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from headrace import Event, EventRecord
-from headrace_worker import IO, App, Context, Retry, event_trigger
+from headrace_worker import App, Context, JobIO, Retry, event_trigger
 from tests.faults.scene import Scene
 from tests.scripts import users
 from tests.support.waiting import await_until
@@ -33,7 +33,7 @@ def make_app() -> App:
             raise ValueError("not yet")
 
     @app.job(id="hopeless", trigger=event_trigger("work"), retry=Retry(max_attempts=1))
-    async def hopeless(io: IO) -> None:
+    async def hopeless(io: JobIO) -> None:
         await io.send_event("more", Event("more"), deliver_after=0.01)
         raise ValueError("never")
 

@@ -10,7 +10,7 @@ from tests.faults.scene import Scene
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
-NOTHING_KEPT = Retention(success_s=0, failure_s=0, dedupe_client_s=0, dedupe_sender_s=0)
+NOTHING_KEPT = Retention(success=0, failure=0, dedupe_client=0, dedupe_sender=0)
 EVENTS = 4_000
 """A round of them has more runs than a worker remembers outcomes."""
 ROUNDS = 3

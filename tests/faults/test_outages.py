@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 from structlog.testing import capture_logs
 
-from headrace import ConnectionFailed
+from headrace import ServerUnreachable
 from headrace.scripts import load
 from headrace_worker import Worker, WorkerConfig
 from tests.faults.scene import Scene
@@ -222,12 +222,12 @@ async def test_a_group_that_can_not_be_made_again_is_asked_for_without_haste(mak
 
 
 async def test_a_worker_started_while_the_server_is_away_says_so_and_ends(make_scene: Callable[..., Scene]) -> None:
-    """Its run raises ConnectionFailed at once: who starts it hears of it, and may start it again."""
+    """Its run raises ServerUnreachable at once: who starts it hears of it, and may start it again."""
     scene = make_scene()
     url = scene.url
     scene.server.stop()
     worker = Worker(scene.app("gates"), url, namespace=scene.namespace, config=WorkerConfig(**SETTINGS))
-    with pytest.raises(ConnectionFailed, match="can't be reached"):
+    with pytest.raises(ServerUnreachable, match="can't be reached"):
         await asyncio.wait_for(worker.run(), 30)
 
 
@@ -239,7 +239,7 @@ async def test_a_start_that_is_broken_off_leaves_nothing_for_ever(scene: Scene, 
     cut = proxy.cut_before_request(load(verb).sha.encode())
     proxy.cut_before_request(lambda _: cut.done > 0, times=1_000)
     worker = Worker(scene.app("gates"), proxy.url, namespace=scene.namespace, config=WorkerConfig(**SETTINGS))
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         await asyncio.wait_for(worker.run(), 30)
     assert cut.done == 1
     left = list(scene.redis.scan_iter(f"{scene.keys.prefix}scratch:*"))

@@ -148,7 +148,11 @@ def test_what_one_version_has_written_the_other_reads(scene: Scene, release: Rel
     calls: list[Call] = [("get_event", [event_id], {}) for event_id in ids]
     runs = [run.id for event_id in ids for run in scene.client.get_event(event_id).runs]
     calls += [("get_run", [run], {}) for run in runs]
-    calls += [("list_runs", [], {}), ("list_runs", [], {"job": "outcomes/wrong", "limit": 3}), ("list_dead", [], {})]
+    calls += [
+        ("list_runs", [], {}),
+        ("list_runs", [], {"job": "outcomes/wrong", "limit": 3}),
+        ("list_dead_letters", [], {}),
+    ]
     old, new = versions.ask_old(*calls), versions.ask_new(*calls)
     assert known_to(old, new) == old
     assert len(old[-1]["entries"]) == 2 * 6

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import Client, DeadEntry, Event
+from headrace import Client, DeadLetter, Event
 from headrace.formats.codec import encode_event
 from headrace_worker import Abort, App, Retry, event_trigger
 from tests.support.waiting import await_until
@@ -31,7 +31,7 @@ def _app(seen: list[Any]) -> App:
     return app
 
 
-async def _outlives(place: Place, client: Client, plant: Any) -> list[DeadEntry]:
+async def _outlives(place: Place, client: Client, plant: Any) -> list[DeadLetter]:
     """Returns the dead letters after a plant of bad entries among good events, all of which have run."""
     seen: list[Any] = []
     async with place.working(_app(seen)):
@@ -40,8 +40,8 @@ async def _outlives(place: Place, client: Client, plant: Any) -> list[DeadEntry]
         sent = client.send_events([Event("asked", payload=n) for n in range(3, 6)])
         await await_until(lambda: sorted(seen) == list(range(6)))
         await await_until(lambda: all(client.get_event(each.id).is_settled for each in sent))
-        await await_until(lambda: client.list_dead().entries)
-    return client.list_dead().entries
+        await await_until(lambda: client.list_dead_letters().entries)
+    return client.list_dead_letters().entries
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ async def test_a_member_of_due_that_is_none_of_ours_is_set_aside(
     seen: list[Any] = []
     await place.settle(_app(seen))
     assert seen == ["delayed"]
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.raw) == (
         "unreadable",
         {"member": member if isinstance(member, bytes) else member.encode()},
@@ -131,10 +131,10 @@ async def test_an_event_whose_record_was_deleted(
     if size < 8_192:
         assert seen == ["x" * size]
         assert client.get_event(sent.id).runs[0].status == "succeeded"
-        assert client.list_dead().entries == []
+        assert client.list_dead_letters().entries == []
     else:
         assert seen == []
-        (dead,) = client.list_dead().entries
+        (dead,) = client.list_dead_letters().entries
         assert dead.raw["i"] == sent.id.encode()
         assert "the record is gone" in dead.error
 
@@ -164,7 +164,7 @@ async def test_an_entry_that_is_none_of_the_run_it_names_settles_nothing(
     assert sorted(seen) == ["forged", "forged", "sent"]
     run = client.get_run(f"{sent.id}:app/job")
     assert (run.status, run.attempt, run.output, run.error) == ("succeeded", 1, "sent", None)
-    letters = client.list_dead().entries
+    letters = client.list_dead_letters().entries
     assert [(letter.reason, letter.run_id, letter.raw["b"]) for letter in letters] == [("foreign", None, forged)] * 2
     assert "the run's record names another entry" in letters[0].error
     assert (redis.xlen(queue), redis.zcard(f"{prefix}due")) == (0, 0)
@@ -214,6 +214,6 @@ async def test_a_foreign_record_hinders_no_other_event(
         plant()
         client.send_events([Event("asked", payload=n) for n in range(4, 8)])
         await await_until(lambda: sorted(seen) == list(range(8)))
-        await await_until(lambda: len(client.list_dead().entries) == 5)
-    assert {entry.reason for entry in client.list_dead().entries} == {"unreadable"}
+        await await_until(lambda: len(client.list_dead_letters().entries) == 5)
+    assert {entry.reason for entry in client.list_dead_letters().entries} == {"unreadable"}
     assert redis.get(f"{prefix}event:foreign") == b"something else"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 import redis as redis_py
 
 from headrace import (
+    AsyncClient,
     Client,
     ConfigurationError,
-    DeadEntryNotFound,
+    DeadLetterNotFound,
     Event,
     EventNotFound,
     EventTooLarge,
@@ -214,8 +216,8 @@ def test_what_is_not_known_is_not_found(client: Client) -> None:
         with pytest.raises(RunNotFound) as run:
             client.get_run(run_id)
         assert run.value.missing_id == run_id
-    with pytest.raises(DeadEntryNotFound) as dead:
-        client.get_dead("1-0")
+    with pytest.raises(DeadLetterNotFound) as dead:
+        client.get_dead_letter("1-0")
     assert (event.value.missing_id, dead.value.missing_id) == ("nobody", "1-0")
 
 
@@ -245,7 +247,7 @@ def test_without_retention_only_the_id_of_a_canceled_event_is_remembered(
     kind: Kind, url: str, namespace: str, redis: redis_py.Redis
 ) -> None:
     """The contents are gone at once, and a send of the id is still a duplicate."""
-    with open_client(kind, url, namespace=namespace, retention=Retention(success_s=0)) as client:
+    with open_client(kind, url, namespace=namespace, retention=Retention(success=0)) as client:
         sent = client.send_event(Event("user.new", "secret", id="42"), deliver_after=60)
         record = client.cancel_event(sent.id)
         again = client.send_event(Event("user.new", "other", id="42"))
@@ -386,7 +388,7 @@ def runs(client: Client, redis: redis_py.Redis, keys: Keys) -> list[str]:
     return [run for pair in zip(made[-2::-2], made[::-2], strict=True) for run in pair]
 
 
-def pages(client: Client, limit: int, **filters: str) -> list[str]:
+def pages(client: Client, limit: int, **filters: Any) -> list[str]:
     """The ids of all runs that a listing returns, page by page."""
     found: list[str] = []
     cursor = None
@@ -415,12 +417,16 @@ def test_a_listing_has_every_run_once_newest_first(client: Client, runs: list[st
         ({"status": "failed", "job": "app/one"}, "app/one", "f"),
         ({"status": "failed", "job": "app/two"}, "nothing", ""),
         ({"status": "waiting"}, "nothing", ""),
+        ({"status": ["succeeded", "failed"]}, "app/one", "sf"),
+        ({"status": {"succeeded"}, "event_name": "a"}, "app/one", "s"),
+        ({"status": ("queued", "waiting"), "event_name": "a"}, "app/two", "q"),
+        ({"event_name": "b"}, "nothing", ""),
         ({"job": "app/three"}, "nothing", ""),
     ],
     ids=str,
 )
 def test_a_listing_can_be_narrowed(
-    client: Client, runs: list[str], filters: dict[str, str], ending: str, letters: str
+    client: Client, runs: list[str], filters: dict[str, Any], ending: str, letters: str
 ) -> None:
     """To a job, to a state or to both; every such run is there, once, and no other."""
     place = {run: int(run[1:3]) for run in runs}
@@ -431,6 +437,47 @@ def test_a_listing_can_be_narrowed(
         found = pages(client, limit, **filters)
         assert len(found) == len(set(found))
         assert set(found) == expected
+
+
+def test_the_runs_of_one_event_are_one_page(client: Client, runs: list[str]) -> None:
+    """Narrowed as any listing; an event that is not known is an error, and not a page without runs."""
+    assert [run.id for run in client.list_runs(event_id="e07").runs] == ["e07:app/one", "e07:app/two"]
+    assert [run.id for run in client.list_runs(event_id="e07", status="queued").runs] == ["e07:app/two"]
+    assert "e07:app/one" in runs
+    with pytest.raises(EventNotFound):
+        client.list_runs(event_id="nobody")
+
+
+@pytest.mark.parametrize("status", [None, "queued", "succeeded"])
+def test_a_listing_can_be_bounded_in_time(
+    client: Client, redis: redis_py.Redis, keys: Keys, runs: list[str], status: Any
+) -> None:
+    """Both bounds are included, to the millisecond."""
+    every = pages(client, 50, status=status)
+    assert set(every) <= set(runs)
+    stream = keys.runs if status == "succeeded" else keys.recent
+    index: Any = redis.xrange(stream)
+    moments = [int(entry.partition(b"-")[0]) for entry, _ in index]
+    first, last = codec.from_millis(min(moments)), codec.from_millis(max(moments))
+    second = timedelta(seconds=1)
+    assert pages(client, 50, status=status, since=first, until=last) == every
+    assert pages(client, 50, status=status, since=last + second) == []
+    assert pages(client, 50, status=status, until=first - second) == []
+
+
+def test_all_runs_are_iterated_over(url: str, namespace: str, runs: list[str]) -> None:
+    """Page by page, with either client; and all dead letters."""
+    with Client(url, namespace=namespace) as client:
+        assert [run.id for run in client.iter_runs()] == runs
+        assert [run.id for run in client.iter_runs(event_id="e07", job="app/two")] == ["e07:app/two"]
+        assert list(client.iter_dead_letters()) == []
+
+    async def iterate() -> list[str]:
+        async with AsyncClient(url, namespace=namespace) as client:
+            assert [letter async for letter in client.iter_dead_letters()] == []
+            return [run.id async for run in client.iter_runs()]
+
+    assert asyncio.run(iterate()) == runs
 
 
 @pytest.mark.usefixtures("runs")
@@ -472,7 +519,7 @@ def test_nothing_is_listed_where_nothing_is(client: Client) -> None:
     """Not even a cursor."""
     assert client.list_runs().runs == []
     assert client.list_runs(status="failed").cursor is None
-    assert client.list_dead().entries == []
+    assert client.list_dead_letters().entries == []
 
 
 # Dead letters.
@@ -487,11 +534,11 @@ def test_a_dead_letter_says_which_run_it_was_and_why(client: Client, redis: redi
     """By its id it is found alone."""
     error = codec.encode_outcome(RunError("ValueError", "no such user"), None)
     entry_id = bury(redis, keys, "e:1", error=error)
-    (entry,) = client.list_dead().entries
+    (entry,) = client.list_dead_letters().entries
     assert (entry.id, entry.run_id, entry.job) == (entry_id, "e:1:app/job", "app/job")
     assert (entry.reason, entry.error, entry.raw) == ("failed", "ValueError: no such user", {})
-    assert abs(entry.buried_at - server_time(redis)) < timedelta(minutes=1)
-    assert client.get_dead(entry_id) == entry
+    assert abs(entry.dead_at - server_time(redis)) < timedelta(minutes=1)
+    assert client.get_dead_letter(entry_id) == entry
 
 
 def test_what_could_not_be_read_is_kept_as_it_was(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
@@ -500,7 +547,7 @@ def test_what_could_not_be_read_is_kept_as_it_was(client: Client, redis: redis_p
         keys.dead,
         {"reason": "unreadable", "error": "these 2 bytes are not an event", "raw.b": b"\xff\x00", b"raw.\xfe": b""},
     )
-    (entry,) = client.list_dead().entries
+    (entry,) = client.list_dead_letters().entries
     assert (entry.run_id, entry.job, entry.reason) == (None, None, "unreadable")
     assert entry.error == "these 2 bytes are not an event"
     assert entry.raw == {"b": b"\xff\x00", "\\xfe": b""}
@@ -513,7 +560,7 @@ def test_dead_letters_are_listed_newest_first(client: Client, redis: redis_py.Re
     found: list[str] = []
     cursor = None
     while True:
-        page = client.list_dead(cursor=cursor, limit=limit)
+        page = client.list_dead_letters(cursor=cursor, limit=limit)
         found += [entry.id for entry in page.entries]
         cursor = page.cursor
         assert (cursor is None) == (len(page.entries) < limit)
@@ -541,7 +588,7 @@ def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, key
         b"job",
         {"x": 1},
     )
-    assert client.list_dead().entries == []
+    assert client.list_dead_letters().entries == []
     assert redis.pttl(keys.event(sent.id)) == -1
 
 

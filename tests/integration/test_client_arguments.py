@@ -32,12 +32,12 @@ def is_odd_wait(value: object) -> bool:
 def calls(client: Any, odd: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield a call for each argument of each method, with an odd value in its place."""
     event = Event("x")
-    for name in ("get_event", "get_run", "cancel_event", "retry_run", "get_dead", "send_event", "send_events"):
+    for name in ("get_event", "get_run", "cancel_event", "retry_run", "get_dead_letter", "send_event", "send_events"):
         yield name, partial(getattr(client, name), odd)
     for name in ("job", "status", "cursor", "limit"):
         yield f"list_runs {name}", partial(client.list_runs, **{name: odd})
     for name in ("cursor", "limit"):
-        yield f"list_dead {name}", partial(client.list_dead, **{name: odd})
+        yield f"list_dead_letters {name}", partial(client.list_dead_letters, **{name: odd})
     for name in Event.__struct_fields__:
         yield f"event {name}", partial(client.send_event, {"name": "x", name: odd})
     for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key"):
@@ -99,8 +99,8 @@ def test_what_is_wrong_is_named(kind: Kind, url: str, namespace: str) -> None:
         ("job", lambda client: client.list_runs(job="welcome")),
         ("status", lambda client: client.list_runs(status=["failed"])),
         ("cursor", lambda client: client.list_runs(cursor=7)),
-        ("cursor", lambda client: client.list_dead(cursor=b"1-1")),
-        ("limit", lambda client: client.list_dead(limit="1")),
+        ("cursor", lambda client: client.list_dead_letters(cursor=b"1-1")),
+        ("limit", lambda client: client.list_dead_letters(limit="1")),
         ("timeout", lambda client: client.wait_for_event("e", None)),
         ("events", lambda client: client.send_events(None)),
     ]

@@ -19,13 +19,13 @@ import headrace.transport.single
 from headrace import (
     AsyncClient,
     Client,
-    ConnectionFailed,
     Event,
     HeadraceError,
-    OutOfMemory,
     PermissionMissing,
     ServerError,
+    ServerFull,
     ServerNotReady,
+    ServerUnreachable,
 )
 from headrace.formats.keys import Keys
 from headrace.transport.backoff import Backoff
@@ -84,10 +84,10 @@ def test_a_server_that_is_not_there_is_an_error_after_all_attempts(
     """It is tried as often as the client was told, and then the error says that it can't be reached."""
     with (
         open_client(kind, address.format(folder=tmp_path), attempts=3) as client,
-        pytest.raises(ConnectionFailed, match="can't be reached"),
+        pytest.raises(ServerUnreachable, match="can't be reached"),
     ):
         client.send_event(Event("a"))
-    assert [type(error) for error in failures.errors] == [ConnectionFailed, ConnectionFailed]
+    assert [type(error) for error in failures.errors] == [ServerUnreachable, ServerUnreachable]
 
 
 def test_an_outage_that_is_shorter_than_the_attempts_is_survived(
@@ -112,7 +112,7 @@ def test_a_server_that_says_nothing_is_given_up(kind: Kind, proxy: Proxy, namesp
         client.send_event(Event("a"))
         proxy.stall()
         assert not client.send_event(Event("b")).duplicate
-    assert {type(error) for error in failures.errors} == {ConnectionFailed}
+    assert {type(error) for error in failures.errors} == {ServerUnreachable}
 
 
 def test_a_connection_that_the_server_has_closed_costs_no_attempt(
@@ -262,7 +262,7 @@ def test_a_full_server_takes_nothing(kind: Kind, own: ControlledServer, admin: r
     admin.config_set("maxmemory", 1)
     with open_client(kind, own.url, namespace="prod") as client:
         for options in ({}, {"deliver_after": 60}):
-            with pytest.raises(OutOfMemory, match="took nothing of this call; let workers drain it") as caught:
+            with pytest.raises(ServerFull, match="took nothing of this call; let workers drain it") as caught:
                 client.send_events([Event("a", id="1"), Event("b", id="2")], **options)  # type: ignore[arg-type]
             assert not caught.value.sent
             assert admin.dbsize() == 0
@@ -288,7 +288,7 @@ def test_a_server_that_fills_up_within_a_call_tells_what_it_took(
     with open_client(kind, own.url, namespace="prod") as client:
         client.send_event(Event("warm", id="warm"))
         admin.config_set("maxmemory", int(admin.info("memory")["used_memory"]) + 20_000_000)
-        with pytest.raises(OutOfMemory, match=r"after \d+ of 600 events; `sent` of this error holds those") as caught:
+        with pytest.raises(ServerFull, match=r"after \d+ of 600 events; `sent` of this error holds those") as caught:
             client.send_events(events)
         admin.config_set("maxmemory", 0)
         keys: Any = admin.keys(Keys("prod").event("*"))
@@ -491,7 +491,7 @@ def test_a_timeout_does_not_leave_a_connection_out_of_step(kind: Kind, proxy: Pr
     with open_client(kind, f"{proxy.url}?socket_timeout=1.5", namespace=namespace, attempts=1) as client:
         sent = [client.send_event(Event("a", n)) for n in range(2)]
         proxy.stall()
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(ServerUnreachable):
             client.get_event(sent[0].id)
         proxy.restore()
         assert client.get_event(sent[1].id).payload == 1

@@ -169,8 +169,8 @@ def test_a_damaged_dead_letter_hides_no_other(client: Client, redis: redis_py.Re
     def hold(letters: list[dict[bytes, bytes]]) -> None:
         redis.delete(keys.dead)
         ids = [redis.xadd(keys.dead, letter).decode() for letter in letters]  # type: ignore[arg-type, union-attr]
-        assert [each.id for each in client.list_dead().entries] == ids[::-1]
-        assert [client.get_dead(each).id for each in ids] == ids
+        assert [each.id for each in client.list_dead_letters().entries] == ids[::-1]
+        assert [client.get_dead_letter(each).id for each in ids] == ids
         redis.delete(keys.dead)
 
     hold()

@@ -186,7 +186,7 @@ async def test_a_record_stays_for_its_retention_and_its_id_for_its_dedupe(
             raise raised
 
     sent = client.send_event(event)
-    await place.settle(app, retention=Retention(success_s=0 if event.id is None else 60))
+    await place.settle(app, retention=Retention(success=0 if event.id is None else 60))
     assert least - 60 < _ttl(redis, place, sent.id) <= least
 
 
@@ -196,11 +196,11 @@ async def test_without_retention_only_the_id_is_remembered(place: Place, client:
     app, seen = App("app"), []
     app.job(id="job", trigger=event_trigger("asked"))(lambda payload: seen.append(payload))  # noqa: PLW0108 - its name
     sent = client.send_event(Event("asked", id=own_id, payload=1))
-    await place.settle(app, retention=Retention(success_s=0))
+    await place.settle(app, retention=Retention(success=0))
     record = client.get_event(sent.id)
     assert (record.name, record.payload, record.runs, record.is_settled) == ("", None, [], True)
     assert client.send_event(Event("asked", id=sent.id, payload=2)).duplicate
-    await place.settle(app, retention=Retention(success_s=0))
+    await place.settle(app, retention=Retention(success=0))
     assert seen == [1]
 
 

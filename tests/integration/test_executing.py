@@ -17,7 +17,7 @@ import redis as redis_py
 from structlog.testing import capture_logs
 
 from headrace import Client, Event, RunRecord
-from headrace_worker import IO, Abort, App, Context, PlainIO, Retry, RetryAfter, event_trigger
+from headrace_worker import Abort, App, Context, JobIO, Retry, RetryAfter, SyncJobIO, event_trigger
 from headrace_worker.current_run import current_run, ids_here
 from headrace_worker.run.context import Account
 from tests.support.waiting import await_until
@@ -144,16 +144,16 @@ async def test_plain_functions_run_in_threads_with_an_io_of_their_own(place: Pla
     app = App("app")
 
     @app.job(id="plain", trigger=TRIGGER)
-    def plain(io: PlainIO) -> None:
+    def plain(io: SyncJobIO) -> None:
         seen["plain"] = (threading.current_thread() is threading.main_thread(), type(io))
 
     @app.job(id="async", trigger=TRIGGER)
-    async def coroutine(io: IO) -> None:
+    async def coroutine(io: JobIO) -> None:
         seen["async"] = (threading.current_thread() is threading.main_thread(), type(io))
 
     client.send_event(Event("asked"))
     await place.settle(app)
-    assert seen == {"plain": (False, PlainIO), "async": (True, IO)}
+    assert seen == {"plain": (False, SyncJobIO), "async": (True, JobIO)}
 
 
 async def test_each_run_has_a_context_of_its_own(place: Place, client: Client) -> None:
@@ -307,7 +307,7 @@ async def test_an_async_function_is_cancelled_at_its_timeout(place: Place, clien
         "TimeoutError",
         "the attempt took longer than the 0.05 s of its timeout",
     )
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.run_id, dead.reason) == (run.id, "timed_out")
 
 
@@ -437,7 +437,7 @@ async def test_a_payload_that_does_not_fit_is_not_tried_again(
     assert (run.status, run.attempt) == ("invalid_payload", 1)
     assert run.error is not None
     assert (run.error.type, run.error.message) == ("InvalidPayload", message)
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.run_id, dead.reason, dead.job) == (run.id, "invalid_payload", "app/job")
     assert message in dead.error
 
@@ -477,7 +477,7 @@ async def test_attempts_wait_in_due_and_then_go_on(place: Place, client: Client,
     assert (run.status, run.attempt, seen) == ("failed", 2, [1, 2])
     assert run.error is not None
     assert run.error.message == "attempt 2"
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.run_id, dead.reason, dead.error) == (run.id, "failed", "ValueError: attempt 2")
 
 
@@ -534,7 +534,7 @@ async def test_a_failed_run_runs_again_from_its_first_attempt(place: Place, clie
     mended = True
     again = client.retry_run(f"{sent.id}:app/job")
     assert (again.status, again.attempt) == ("queued", 1)
-    assert client.list_dead().entries == []
+    assert client.list_dead_letters().entries == []
     assert not client.get_event(sent.id).is_settled
     await place.settle(app)
     run = run_of(client, sent.id)
@@ -603,7 +603,7 @@ async def test_an_output_that_cant_be_carried_is_a_note(place: Place, client: Cl
     run = run_of(client, sent.id)
     assert (run.status, run.attempt, run.error) == ("succeeded", 1, None)
     assert run.output.startswith(f"<an output of type {type(output).__name__} could not be carried: ")
-    assert client.list_dead().entries == []
+    assert client.list_dead_letters().entries == []
     assert run_of(client, sent.id, "other").output == "fine"
 
 

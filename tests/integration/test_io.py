@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from headrace import Client, Event, SentEvent
-from headrace_worker import IO, App, Context, PlainIO, Retry, event_trigger
+from headrace_worker import App, Context, JobIO, Retry, SyncJobIO, event_trigger
 from tests.support.workers import Place
 
 TWICE = Retry(max_attempts=2, min_delay=0.01, jitter=False)
@@ -43,11 +43,11 @@ async def test_an_event_is_sent_once_though_its_run_is_tried_twice(place: Place,
             raise ValueError("after the send")
 
     @app.job(id="async", trigger=event_trigger("asked.async"), retry=TWICE)
-    async def coroutine(io: IO, ctx: Context) -> None:
+    async def coroutine(io: JobIO, ctx: Context) -> None:
         after(await io.send_event("key", Event("told", payload=ctx.run.attempt)), ctx)
 
     @app.job(id="plain", trigger=event_trigger("asked.plain"), retry=TWICE)
-    def plain(io: PlainIO, ctx: Context) -> None:
+    def plain(io: SyncJobIO, ctx: Context) -> None:
         after(io.send_event("key", {"name": "told", "payload": ctx.run.attempt}), ctx)
 
     sent = client.send_event(Event(f"asked.{job}"))
@@ -70,7 +70,7 @@ async def test_each_event_of_a_call_is_sent_once(place: Place, client: Client, j
     events = [Event("told", payload=0), Event("told.too", payload=1), Event("told", payload=2, id="own")]
 
     @app.job(id="async", trigger=event_trigger("asked.async"), retry=TWICE)
-    async def coroutine(io: IO, ctx: Context) -> list[str]:
+    async def coroutine(io: JobIO, ctx: Context) -> list[str]:
         sent = await io.send_events("many", events)
         assert await io.send_events("none", []) == []
         if ctx.run.attempt == 1:
@@ -78,7 +78,7 @@ async def test_each_event_of_a_call_is_sent_once(place: Place, client: Client, j
         return [each.id for each in sent]
 
     @app.job(id="plain", trigger=event_trigger("asked.plain"), retry=TWICE)
-    def plain(io: PlainIO, ctx: Context) -> list[str]:
+    def plain(io: SyncJobIO, ctx: Context) -> list[str]:
         sent = io.send_events("many", events)
         assert io.send_events("none", []) == []
         if ctx.run.attempt == 1:
@@ -100,7 +100,7 @@ async def test_different_runs_and_keys_send_different_events(place: Place, clien
     for job in ("one", "two"):
 
         @app.job(id=job, trigger=event_trigger("asked"))
-        async def send(io: IO, payload: int) -> None:
+        async def send(io: JobIO, payload: int) -> None:
             await io.send_event("a", Event("told", payload=payload))
             await io.send_event("b", Event("told", payload=payload))
 
@@ -115,7 +115,7 @@ async def test_a_chain_of_events_never_grows_in_its_ids(place: Place, client: Cl
     app, ids = App("app"), []
 
     @app.job(id="next", trigger=event_trigger("step"))
-    async def step(payload: int, io: IO, ctx: Context) -> None:
+    async def step(payload: int, io: JobIO, ctx: Context) -> None:
         ids.append(ctx.event.id)
         if payload:
             await io.send_event("next", Event("step", payload=payload - 1))
@@ -131,7 +131,7 @@ async def test_options_of_a_send_reach_the_event(place: Place, client: Client) -
     app, seen, answers = App("app"), [], []
 
     @app.job(id="sender", trigger=event_trigger("asked"), retry=TWICE)
-    async def send(io: IO, ctx: Context) -> None:
+    async def send(io: JobIO, ctx: Context) -> None:
         at = datetime.now(UTC) + timedelta(milliseconds=500)
         answers.append(await io.send_event("at", Event("told"), deliver_at=at, account_id="acme"))
         answers.extend(await io.send_events("after", [Event("told")], deliver_after=timedelta(milliseconds=500)))
@@ -154,7 +154,7 @@ async def test_a_key_is_a_text(place: Place, client: Client, key: Any) -> None:
     app = App("app")
 
     @app.job(id="job", trigger=event_trigger("asked"), retry=Retry(max_attempts=1))
-    async def job(io: IO) -> None:
+    async def job(io: JobIO) -> None:
         await io.send_event(key, Event("told"))
 
     sent = client.send_event(Event("asked"))
@@ -171,7 +171,7 @@ async def test_the_logger_names_run_job_and_event(place: Place, client: Client) 
     app.job(id="plain", trigger=event_trigger("asked"))(lambda io: io.logger.info("from a thread", more=1))
 
     @app.job(id="async", trigger=event_trigger("asked"))
-    async def job(io: IO) -> None:
+    async def job(io: JobIO) -> None:
         io.logger.warning("from the loop")
 
     sent = client.send_event(Event("asked"))
@@ -212,7 +212,7 @@ async def test_io_sends_from_another_event_loop_too(place: Place, client: Client
     app = App("app")
 
     @app.job(id="job", trigger=event_trigger("asked"))
-    async def job(io: IO) -> list[bool]:
+    async def job(io: JobIO) -> list[bool]:
         first = await io.send_event("a", Event("told"))
         second = await asyncio.to_thread(lambda: asyncio.run(io.send_event("a", Event("told"))))
         third = await io.send_event("a", Event("told"))

@@ -17,13 +17,13 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner
 
-from headrace import Client, ConfigurationError, DeadEntryNotFound, Event, EventNotFound, RunNotFound, SentEvent
+from headrace import Client, ConfigurationError, DeadLetterNotFound, Event, EventNotFound, RunNotFound, SentEvent
 from headrace.calls import sending
 from headrace.formats.partitions import Partitions
 from headrace.plans.prepare import SendOptions, prepare
 from headrace.scripts import load
 from headrace.transport.single import Transport
-from headrace_worker import IO, App, Context, Retry, event_trigger
+from headrace_worker import App, Context, JobIO, Retry, event_trigger
 from headrace_worker.cli.root import root as main
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.processes import Processes
@@ -77,7 +77,7 @@ def make_app(seen: list[Any]) -> App:
 def test_the_first_to_use_a_namespace_fixes_its_number(kind: Kind, url: str, namespace: str) -> None:
     """A client with another one is refused with both numbers and the way out, whatever it asks for first."""
     with open_client(kind, url, namespace=namespace, partitions=3) as first:
-        first.list_dead()
+        first.list_dead_letters()
     with open_client(kind, url, namespace=namespace) as second:
         for _ in range(2):
             with pytest.raises(ConfigurationError) as caught:
@@ -196,24 +196,24 @@ async def test_dead_letters_of_all_partitions_are_listed_shown_and_taken_up_agai
     letters = []
     cursor: str | None = None
     while True:
-        page = client.list_dead(cursor=cursor, limit=5)
+        page = client.list_dead_letters(cursor=cursor, limit=5)
         letters += page.entries
         cursor = page.cursor
         if cursor is None:
             break
     assert {letter.run_id for letter in letters} == {f"fail-{n}:app/fail" for n in range(24)}
     assert len({letter.id for letter in letters}) == len(letters) == 24
-    assert [letter.buried_at for letter in letters] == sorted((each.buried_at for each in letters), reverse=True)
+    assert [letter.dead_at for letter in letters] == sorted((each.dead_at for each in letters), reverse=True)
     for letter in letters:
-        assert client.get_dead(letter.id) == letter
-    with pytest.raises(DeadEntryNotFound):
-        client.get_dead("5-5~3")
+        assert client.get_dead_letter(letter.id) == letter
+    with pytest.raises(DeadLetterNotFound):
+        client.get_dead_letter("5-5~3")
     for letter in letters[:10]:
         assert client.retry_run(letter.run_id or "").status == "queued"
-        with pytest.raises(DeadEntryNotFound):
-            client.get_dead(letter.id)
+        with pytest.raises(DeadLetterNotFound):
+            client.get_dead_letter(letter.id)
     await place.settle(make_app([]))
-    assert len(client.list_dead().entries) == 24
+    assert len(client.list_dead_letters().entries) == 24
 
 
 async def test_delayed_events_of_all_partitions_are_delivered_or_canceled(place: Place, client: Client) -> None:
@@ -247,7 +247,7 @@ async def test_a_run_sends_to_every_partition_once(place: Place, client: Client)
     app = make_app(seen)
 
     @app.job(id="fan", trigger=event_trigger("fan"), retry=Retry(max_attempts=2, min_delay=0.01))
-    async def fan(io: IO, ctx: Context) -> None:
+    async def fan(io: JobIO, ctx: Context) -> None:
         await io.send_events("all", [Event("echo", payload=n) for n in range(20)])
         if not ctx.run.is_retry:
             raise RuntimeError("again")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import Client, DeadEntryNotFound, Event, Retention, RunNotRetryable
+from headrace import Client, DeadLetterNotFound, Event, Retention, RunNotRetryable
 from headrace.formats.keys import Keys
 from headrace_worker import App, Retry, event_trigger
 from headrace_worker.dev.embedded import EmbeddedServer
@@ -44,7 +44,7 @@ async def test_contents_go_with_their_retention(
     place: Place, client: Client, redis: redis_py.Redis, keys: Keys, app: App, event_id: str | None
 ) -> None:
     """Payload and output go; the header stays, so that the same id triggers nothing again."""
-    retention = Retention(success_s=0.3, failure_s=0.3)
+    retention = Retention(success=0.3, failure=0.3)
     async with place.working(app, retention=retention, lease=1.0):
         ids: dict[str, Any] = {} if event_id is None else {"id": event_id}
         sent = client.send_event(Event("echo", _PAYLOAD, **ids))
@@ -61,13 +61,13 @@ async def test_contents_go_with_their_retention(
 
 async def test_errors_go_with_theirs(place: Place, client: Client, redis: redis_py.Redis, keys: Keys, app: App) -> None:
     """The dead letter too, though no other comes after it."""
-    async with place.working(app, retention=Retention(success_s=0.2, failure_s=0.4), lease=1.0):
+    async with place.working(app, retention=Retention(success=0.2, failure=0.4), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="once"))
-        await await_until(lambda: len(client.list_dead().entries) == 1, what="a dead letter")
-        (letter,) = client.list_dead().entries
-        await await_until(lambda: client.list_dead().entries == [], 20, what="no dead letter")
-        with pytest.raises(DeadEntryNotFound):
-            client.get_dead(letter.id)
+        await await_until(lambda: len(client.list_dead_letters().entries) == 1, what="a dead letter")
+        (letter,) = client.list_dead_letters().entries
+        await await_until(lambda: client.list_dead_letters().entries == [], 20, what="no dead letter")
+        with pytest.raises(DeadLetterNotFound):
+            client.get_dead_letter(letter.id)
         await await_until(lambda: 0 < _size(redis, keys, sent.id) < 500, 20, what="a bare header")
 
 
@@ -75,7 +75,7 @@ async def test_a_run_again_keeps_its_payload(
     place: Place, client: Client, redis: redis_py.Redis, keys: Keys, app: App
 ) -> None:
     """What was run again by hand needs its payload, however long ago it settled."""
-    async with place.working(app, retention=Retention(failure_s=30, dedupe_sender_s=60), lease=1.0):
+    async with place.working(app, retention=Retention(failure=30, dedupe_sender=60), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="again"))
         await await_until(lambda: client.get_event(sent.id).is_settled, what="a settled event")
     client.retry_run(f"{sent.id}:app/fail")
@@ -84,7 +84,7 @@ async def test_a_run_again_keeps_its_payload(
     async with place.working(other, lease=1.0):
         await await_until(lambda: redis.zcard(keys.fading) == 0, 20, what="a look of the leader")
     assert client.get_event(sent.id).payload == _PAYLOAD
-    async with place.working(app, retention=Retention(failure_s=30, dedupe_sender_s=60), lease=1.0):
+    async with place.working(app, retention=Retention(failure=30, dedupe_sender=60), lease=1.0):
         await await_until(lambda: client.get_event(sent.id).is_settled, what="a settled event")
     redis.hdel(keys.event(sent.id), "e")
     with pytest.raises(RunNotRetryable):
@@ -100,7 +100,7 @@ async def test_memory_is_back_soon_after_the_retention(
     place = Place(server.url, namespace)
     redis: Any = redis_py.Redis.from_url(server.url)
     with Client(server.url, namespace=namespace) as client:
-        async with place.working(app, retention=Retention(success_s=1), concurrency=500, lease=2.0):
+        async with place.working(app, retention=Retention(success=1), concurrency=500, lease=2.0):
             before = redis.info("memory")["used_memory"]
             for first in range(0, count, 1_000):
                 events = [Event("echo", "x" * 1_000, id=f"{number}") for number in range(first, first + 1_000)]

@@ -12,8 +12,8 @@ import pytest
 import redis as redis_py
 from structlog.testing import capture_logs
 
-from headrace import AsyncClient, Client, DeadEntry, Event, EventRecord, RunRecord, Sealed, SentEvent
-from headrace_worker import IO, App, Context, PlainIO, Retry, event_trigger
+from headrace import AsyncClient, Client, DeadLetter, Event, EventRecord, RunRecord, Sealed, SentEvent
+from headrace_worker import App, Context, JobIO, Retry, SyncJobIO, event_trigger
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.codecs import Broken, Scrambler
 from tests.support.waiting import await_until
@@ -91,12 +91,12 @@ def make_leaky_app() -> App:
     app = App("app", codec=CODEC)
 
     @app.job(id="good", trigger=event_trigger("visit"))
-    async def good(payload: Any, ctx: Context, io: IO) -> Any:
+    async def good(payload: Any, ctx: Context, io: JobIO) -> Any:
         await io.send_event("more", Event("more", ctx.event.context))
         return payload[0]
 
     @app.job(id="plain", trigger=event_trigger("more"))
-    def plain(payload: Any, io: PlainIO) -> None:
+    def plain(payload: Any, io: SyncJobIO) -> None:
         io.send_event("most", Event("most", payload))
 
     @app.job(id="bad", trigger=event_trigger("visit"), retry=Retry(max_attempts=2, min_delay=0))
@@ -110,7 +110,7 @@ class _Found(msgspec.Struct):
     """What a client says of an event and its runs."""
 
     event: EventRecord
-    letters: list[DeadEntry]
+    letters: list[DeadLetter]
     listed: list[RunRecord]
     duplicate: SentEvent
 
@@ -118,7 +118,7 @@ class _Found(msgspec.Struct):
 def ask(client: Client, event_id: str) -> _Found:
     return _Found(
         client.get_event(event_id),
-        client.list_dead().entries,
+        client.list_dead_letters().entries,
         client.list_runs(status="succeeded").runs,
         client.send_event(Event("visit", "again", id=event_id)),
     )
@@ -183,7 +183,7 @@ async def test_a_run_that_nobody_opens_is_dead_and_can_be_retried(place: Place, 
     """After the time for which a run waits for its job it is dead as `sealed`, and a retry with the codec runs it."""
     sent = client.send_event(Event("visit", {"name": SECRET}))
     await place.settle(Seen(codec=None).app, unknown_job=0.0)
-    (letter,) = client.list_dead().entries
+    (letter,) = client.list_dead_letters().entries
     assert letter.reason == "sealed"
     client.retry_run(letter.run_id or "")
     having = Seen()
@@ -197,7 +197,7 @@ async def test_a_wrong_key_is_a_failed_attempt(place: Place, client: Client) -> 
     sent = client.send_event(Event("visit", {"name": SECRET}))
     wrong = Seen(Scrambler(b"other key"))
     await place.settle(wrong.app)
-    (letter,) = client.list_dead().entries
+    (letter,) = client.list_dead_letters().entries
     assert letter.reason == "failed"
     having = Seen()
     client.retry_run(letter.run_id or "")
@@ -244,7 +244,7 @@ async def test_filters_are_judged_where_the_key_is(place: Place, client: Client)
     assert "`filter`" in str(errors[0])
     assert "`context_filter`" in str(errors[1])
     assert seen.calls == [(SECRET, {"ward": "3"})]
-    assert client.list_dead().entries == []
+    assert client.list_dead_letters().entries == []
 
 
 async def test_a_source_is_matched_whoever_dispatches(place: Place, client: Client) -> None:

@@ -11,7 +11,7 @@ import pytest
 import redis as redis_py
 
 import headrace.transport.sentinel
-from headrace import AsyncClient, ConfigurationError, ConnectionFailed, Event, LoginRefused, ServerNotReady
+from headrace import AsyncClient, AuthenticationFailed, ConfigurationError, Event, ServerNotReady, ServerUnreachable
 from headrace_worker import App, event_trigger
 from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
@@ -70,7 +70,7 @@ def test_a_sentinel_that_is_away_is_passed_over(watched: Watched, kind: Kind) ->
         assert client.send_event(Event("work")).delivered_at
     with (
         open_client(kind, f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{NAME}", attempts=2) as client,
-        pytest.raises(ConnectionFailed, match=rf"no sentinel says where the master of '{NAME}' is .*:1: .*:2: "),
+        pytest.raises(ServerUnreachable, match=rf"no sentinel says where the master of '{NAME}' is .*:1: .*:2: "),
     ):
         client.send_event(Event("work"))
 
@@ -81,9 +81,9 @@ def test_a_server_that_is_no_master_is_not_spoken_to(two: tuple[EmbeddedServer, 
     master, replica = two
     with Liar(replica.port) as liar, open_client(kind, liar.url, namespace="role", attempts=1) as client:
         with pytest.raises(ServerNotReady, match="is a slave"):
-            client.list_dead()
+            client.list_dead_letters()
         liar.port_of_master = master.port
-        assert client.list_dead().entries == []
+        assert client.list_dead_letters().entries == []
         assert liar.asked == 2
 
 
@@ -120,13 +120,13 @@ def test_sentinels_that_are_all_wrong_are_asked_in_turn(two: tuple[EmbeddedServe
         with open_client(kind, url, namespace="turns", attempts=1) as client:
             for _ in range(6):
                 with pytest.raises(ServerNotReady, match="is a slave"):
-                    client.list_dead()
+                    client.list_dead_letters()
             assert [liar.asked for liar in liars] == [2, 2, 2]
             liars[2].port_of_master = master.port
             for _ in range(2):
                 with pytest.raises(ServerNotReady):
-                    client.list_dead()
-            assert client.list_dead().entries == []
+                    client.list_dead_letters()
+            assert client.list_dead_letters().entries == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -172,6 +172,6 @@ def test_users_of_sentinels_and_servers_are_apart(watched: Watched, kind: Kind) 
     options = "?sentinel_username=finder&sentinel_password=wrong"
     with (
         open_client(kind, watched.url(userinfo="web:p%40ss@", options=options), attempts=1) as client,
-        pytest.raises(LoginRefused, match="do not take the sentinel_username and sentinel_password"),
+        pytest.raises(AuthenticationFailed, match="do not take the sentinel_username and sentinel_password"),
     ):
         client.send_event(Event("work"))

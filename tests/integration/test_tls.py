@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace import AsyncClient, ConnectionFailed, Event
+from headrace import AsyncClient, Event, ServerUnreachable
 from headrace_worker import App, event_trigger
 from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.clients import KINDS, Kind, open_client
@@ -84,7 +84,7 @@ def test_a_certificate_of_another_authority_is_refused(front: TlsFront, tmp_path
     """The error says that it is the certificate, why, and which setting names the authority."""
     refused = r"certificate is not accepted: .*(unable to get|self.signed).*ssl_ca_certs="
     for url in (url_of(front, Authority(tmp_path, "other")), f"rediss://127.0.0.1:{front.port}/0"):
-        with open_client(kind, url, attempts=1) as client, pytest.raises(ConnectionFailed, match=refused):
+        with open_client(kind, url, attempts=1) as client, pytest.raises(ServerUnreachable, match=refused):
             client.send_event(Event("work"))
 
 
@@ -95,7 +95,7 @@ def test_a_certificate_that_has_expired_is_refused(plain: EmbeddedServer, author
     with (
         TlsFront(plain.port or 0, certificate) as front,
         open_client(kind, url_of(front, authority), attempts=1) as client,
-        pytest.raises(ConnectionFailed, match="certificate is not accepted: certificate has expired"),
+        pytest.raises(ServerUnreachable, match="certificate is not accepted: certificate has expired"),
     ):
         client.send_event(Event("work"))
 
@@ -105,7 +105,7 @@ def test_a_certificate_for_another_host_is_refused(front: TlsFront, authority: A
     """The name in the URL must be in it."""
     url = url_of(front, authority).replace("127.0.0.1", "localhost")
     refused = "certificate is not accepted: Hostname mismatch, certificate is not valid for 'localhost'"
-    with open_client(kind, url, attempts=1) as client, pytest.raises(ConnectionFailed, match=refused):
+    with open_client(kind, url, attempts=1) as client, pytest.raises(ServerUnreachable, match=refused):
         client.send_event(Event("work"))
 
 
@@ -116,7 +116,7 @@ def test_a_client_shows_its_own_certificate(plain: EmbeddedServer, authority: Au
     with TlsFront(plain.port or 0, authority.issue("server"), clients_of=authority) as front:
         with open_client(kind, url_of(front, authority, f"&ssl_certfile={own}&ssl_keyfile={own}")) as client:
             assert client.send_event(Event("work")).delivered_at
-        with open_client(kind, url_of(front, authority), attempts=1) as client, pytest.raises(ConnectionFailed):
+        with open_client(kind, url_of(front, authority), attempts=1) as client, pytest.raises(ServerUnreachable):
             client.send_event(Event("work"))
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from headrace import AsyncClient, ConnectionFailed, Event
+from headrace import AsyncClient, Event, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.transport.single import AsyncTransport
 
@@ -84,7 +84,7 @@ async def test_a_connect_does_not_wait_for_ever(full: Full, monkeypatch: pytest.
     """It takes as long as any connect may, then the server counts as one that can't be reached."""
     monkeypatch.setattr("headrace.transport.pool.CONNECT_TIMEOUT_S", 0.05)
     transport = AsyncTransport(f"unix://{full.path}", attempts=1)
-    with pytest.raises(ConnectionFailed, match="can't be reached"):
+    with pytest.raises(ServerUnreachable, match="can't be reached"):
         await transport.run([PING])
     await transport.close()
 
@@ -92,6 +92,6 @@ async def test_a_connect_does_not_wait_for_ever(full: Full, monkeypatch: pytest.
 async def test_where_nobody_listens_a_connect_fails_at_once(tmp_path: Path) -> None:
     """Only a full backlog is waited for."""
     transport = AsyncTransport(f"unix://{tmp_path / 'nobody.sock'}", attempts=1)
-    with pytest.raises(ConnectionFailed, match="can't be reached"):
+    with pytest.raises(ServerUnreachable, match="can't be reached"):
         await asyncio.wait_for(transport.run([PING]), 4)
     await transport.close()

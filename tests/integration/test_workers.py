@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 from structlog.testing import capture_logs
 
-from headrace import Client, ConfigurationError, ConnectionFailed, Event
+from headrace import Client, ConfigurationError, Event, ServerUnreachable
 from headrace_worker import App, Context, Retry, RetryAfter, Worker, event_trigger
 from headrace_worker.errors import WorkerFailed
 from headrace_worker.testing import NotSettled
@@ -270,7 +270,7 @@ async def test_a_job_that_no_worker_has_is_given_up_in_time(
             await asyncio.sleep(0.01)
     (run,) = client.get_event(sent.id).runs
     assert run.status == "failed"
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.job, dead.run_id) == ("unknown_job", "app/default", run.id)
     client.retry_run(run.id)
     await place.settle(new)
@@ -488,7 +488,7 @@ async def test_a_foreign_record_hinders_no_release(
     assert (redis.xlen(queue), _in_hands(redis, queue, "workers")) == (6, 0)
     assert redis.zcard(f"{prefix}workers") == 0
     assert {client.get_event(each).runs[0].status for each in ids if each != ids[2]} == {"queued"}
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.raw["e"]) == ("unreadable", ids[2].encode())
     for each in ids:
         redis.delete(f"{prefix}event:{each}")
@@ -572,11 +572,11 @@ async def test_a_dead_workers_foreign_record_hinders_no_rescue(
     redis.set(f"{prefix}event:{ids[2]}", "something else", ex=60)
     async with place.working(app):
         await await_until(lambda: len(seen) == 4)
-        await await_until(lambda: client.list_dead().entries)
+        await await_until(lambda: client.list_dead_letters().entries)
         redis.zadd(f"{prefix}workers", {"dead": 1})
         await await_until(lambda: redis.zscore(f"{prefix}workers", "dead") is None)
     assert sorted(payload for _, payload in seen) == [0, 1, 3, 4]
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.raw["e"]) == ("unreadable", ids[2].encode())
 
 
@@ -760,7 +760,7 @@ async def test_a_run_whose_lives_are_used_up_is_not_called(
     _put_in(redis, prefix, "default", _take_out(redis, prefix, event_id, "default"))
     await place.settle(app, max_lost=2)
     assert seen == []
-    (dead,) = client.list_dead().entries
+    (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.run_id) == ("lost", f"{event_id}:app/default")
     assert client.retry_run(f"{event_id}:app/default").lost == 0
     await place.settle(app, max_lost=2)
@@ -790,7 +790,7 @@ async def test_what_has_not_settled_in_time_is_named(place: Place, client: Clien
 
 async def test_a_worker_that_cant_start_says_so(place: Place) -> None:
     """And not that nothing was left to do."""
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         await Place("unix:///nowhere.sock", place.namespace).settle(App("app"))
     with pytest.raises(ConfigurationError):
         await Place("nowhere", place.namespace).settle(App("app"))

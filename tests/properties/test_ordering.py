@@ -19,7 +19,7 @@ from headrace_worker.protocol.delivery import Delivery, decode_delivery, decode_
 from tests.scripts.state import World
 
 _ROUTE = Route("app/job", "app", "default")
-_RETENTION = Retention(success_s=60, failure_s=60, dedupe_client_s=60, dedupe_sender_s=60)
+_RETENTION = Retention(success=60, failure=60, dedupe_client=60, dedupe_sender=60)
 _DISPATCHERS = ("d1", "d2")
 
 _keys = st.sampled_from(["a", "b", ""])

@@ -20,7 +20,7 @@ from headrace import AsyncClient, Event, PermissionMissing, Retention, WaitTimeo
 from headrace.formats.codec import encode_event
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
-from headrace_worker import IO, App, Context, Retry, Worker, WorkerConfig, event_trigger, protocol
+from headrace_worker import App, Context, JobIO, Retry, Worker, WorkerConfig, event_trigger, protocol
 from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.errors import StartRefused
 from headrace_worker.membership.state import WorkerState
@@ -96,7 +96,7 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
     limits.world.seed_now()
     limits.world.admin.script_flush()
     with limits.counting() as used:
-        async with AsyncClient(limits.url, namespace="limited", retention=Retention(success_s=0)) as client:
+        async with AsyncClient(limits.url, namespace="limited", retention=Retention(success=0)) as client:
             await client.send_event(Event("work", id="e2"), deliver_after=3_600)
             await client.send_event(Event("work", id="e2"))
             await client.send_event(Event("work"), ordering_key="key")
@@ -104,8 +104,8 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             with pytest.raises(WaitTimeout):
                 await client.wait_for_event("e3", 0.05)
             await client.cancel_event("e3")
-            (letter, *_) = (await client.list_dead()).entries
-            await client.get_dead(letter.id)
+            (letter, *_) = (await client.list_dead_letters()).entries
+            await client.get_dead_letter(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"
             limits.world.admin.delete(limits.world.keys.queue("app", "default"))
             assert (await client.retry_run("e1:app/job")).status == "queued"
@@ -150,7 +150,7 @@ def app() -> App:
     app = App("app")
 
     @app.job(id="first", trigger=event_trigger("work"), queue="one", retry=Retry(max_attempts=2, min_delay=0))
-    async def first(ctx: Context, io: IO) -> None:
+    async def first(ctx: Context, io: JobIO) -> None:
         if ctx.run.attempt == 1:
             raise ValueError("not yet")
         await io.send_event("more", Event("more"), deliver_after=0.01)
@@ -173,8 +173,8 @@ async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None
         record = await client.wait_for_event(sent.id, 30)
         assert [run.status for run in record.runs] == ["succeeded", "failed"]
         assert (await client.list_runs()).runs
-        (letter,) = (await client.list_dead()).entries
-        assert await client.get_dead(letter.id) == letter
+        (letter,) = (await client.list_dead_letters()).entries
+        assert await client.get_dead_letter(letter.id) == letter
         await client.retry_run(f"{sent.id}:app/second")
         assert (await client.wait_for_event(sent.id, 30)).is_settled
     worker.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace import OutOfMemory
+from headrace import ServerFull
 from tests.scripts.cases import CASES, Case
 from tests.scripts.limits import Limits
 from tests.scripts.source import header_of
@@ -22,6 +22,6 @@ def test_full_server(case: Case, limits: Limits) -> None:
         assert ran.changes == step.changes
         assert "frees first" in header or case.script == "take" or not step.changes
     else:
-        assert ran.gave[0] is OutOfMemory
+        assert ran.gave[0] is ServerFull
         assert ran.changes == {}
         assert "adds first" in header

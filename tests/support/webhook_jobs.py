@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from headrace_worker import IO, App, Context, PlainIO, Trigger, event_trigger
+from headrace_worker import App, Context, JobIO, SyncJobIO, Trigger, event_trigger
 
 DATA = Path(__file__).parents[1] / "data" / "github-webhooks.ndjson"
 EVENTS: list[dict[str, Any]] = [json.loads(line) for line in DATA.read_text("utf-8").splitlines()]
@@ -59,13 +59,13 @@ def _note(ctx: Context) -> None:
         os.close(file)
 
 
-async def _asynchronous(payload: dict[str, Any], io: IO, ctx: Context) -> int:  # noqa: ARG001 - as real ones do
+async def _asynchronous(payload: dict[str, Any], io: JobIO, ctx: Context) -> int:  # noqa: ARG001 - as real ones do
     _note(ctx)
     await asyncio.sleep(0)
     return len(payload)
 
 
-def _plain(payload: dict[str, Any], io: PlainIO, ctx: Context) -> int:  # noqa: ARG001 - as real ones do
+def _plain(payload: dict[str, Any], io: SyncJobIO, ctx: Context) -> int:  # noqa: ARG001 - as real ones do
     _note(ctx)
     return len(payload)
 

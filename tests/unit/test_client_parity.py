@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from headrace import AsyncClient, Client
 
+ITERATORS = {"iter_dead_letters", "iter_runs"}
+"""They return what is iterated over, with `for` or `async for`."""
+
 
 def methods(kind: type) -> dict[str, inspect.Signature]:
     members = inspect.getmembers(kind, inspect.isfunction)
-    return {name: inspect.signature(member) for name, member in members if not name.startswith("__")}
+    return {name: _signature(name, member) for name, member in members if not name.startswith("__")}
+
+
+def _signature(name: str, member: Callable[..., Any]) -> inspect.Signature:
+    found = inspect.signature(member)
+    if name not in ITERATORS:
+        return found
+    return found.replace(return_annotation=found.return_annotation.removeprefix("Async"))
 
 
 def test_both_have_the_same_methods_with_the_same_signatures() -> None:
@@ -30,7 +42,7 @@ def test_each_public_method_is_called_in_one_and_awaited_in_the_other(name: str)
     """And both say what is true afterwards."""
     plain, awaited = getattr(Client, name), getattr(AsyncClient, name)
     assert not inspect.iscoroutinefunction(plain)
-    assert inspect.iscoroutinefunction(awaited)
+    assert inspect.isasyncgenfunction(awaited) if name in ITERATORS else inspect.iscoroutinefunction(awaited)
     assert plain.__doc__
     assert awaited.__doc__
 
@@ -40,10 +52,12 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
     assert {name for name in methods(Client) if not name.startswith("_")} == {
         "cancel_event",
         "close",
-        "get_dead",
+        "get_dead_letter",
         "get_event",
         "get_run",
-        "list_dead",
+        "iter_dead_letters",
+        "iter_runs",
+        "list_dead_letters",
         "list_runs",
         "retry_run",
         "send_event",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from headrace import ConfigurationError, ConnectionFailed, OutOfMemory, ServerError, ServerNotReady, UnsupportedServer
+from headrace import ConfigurationError, ServerError, ServerFull, ServerNotReady, ServerUnreachable, UnsupportedServer
 from headrace.calls.call import Call, script_call
 from headrace.cluster.map import Batch, Cluster, _read_map, carry
 from headrace.cluster.slots import slot_of, slots_of
@@ -69,7 +69,7 @@ class Nodes:
 
     def _ask(self, batch: Batch) -> Any:
         if batch.node in self.away:
-            return ConnectionFailed("away")
+            return ServerUnreachable("away")
         return [self._answer(batch.node, call.args) for call in batch.calls]
 
     @property
@@ -163,7 +163,7 @@ def test_a_node_that_is_away_is_waited_for_or_replaced() -> None:
     nodes.away, nodes.owner = {A}, B
     assert nodes.run([get(n=1)], cluster) == [(B, "GET", KEY, 1)]
     nodes.away = {A, B, C}
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         nodes.run([get(n=1)], cluster)
     nodes.away = set()
     assert nodes.run([get(n=1)], cluster) == [(B, "GET", KEY, 1)]
@@ -174,7 +174,7 @@ def test_one_attempt_ends_with_the_first_failure() -> None:
     nodes, cluster = Nodes(), cluster_of(f"redis+cluster://{A},{B}")
     nodes.run([get()], cluster)
     nodes.away, nodes.owner = {A}, B
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         nodes.run([get()], cluster, attempts=1)
     assert nodes.run([get()], cluster, attempts=1) == [(B, "GET", KEY, 0)]
     assert nodes.waits == []
@@ -183,14 +183,14 @@ def test_one_attempt_ends_with_the_first_failure() -> None:
 def test_errors_stand_in_their_places_where_that_is_asked_for() -> None:
     """But one that has nothing beside it is raised."""
     nodes = Nodes()
-    nodes.answers[A] = [OutOfMemory("full"), "fine"]
+    nodes.answers[A] = [ServerFull("full"), "fine"]
     first, second = nodes.run([get(), get("x")], partial=True)
-    assert (type(first), second) == (OutOfMemory, "fine")
-    nodes.answers[A] = [OutOfMemory("full"), "fine"]
-    with pytest.raises(OutOfMemory):
+    assert (type(first), second) == (ServerFull, "fine")
+    nodes.answers[A] = [ServerFull("full"), "fine"]
+    with pytest.raises(ServerFull):
         nodes.run([get(), get("x")])
     nodes.away = {A, B, C}
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         nodes.run([get()], partial=True)
 
 
@@ -314,7 +314,7 @@ def test_a_node_whose_map_does_not_work_is_asked_last(_: int) -> None:
     nodes, cluster = Nodes(), cluster_of(f"redis+cluster://{A},{B},{C}")
     stale, fresh = slots_by("gone:4", "a", "b", "c"), slots_by(A, "a", "b", "c")
     nodes.maps, nodes.away = {A: stale, B: stale, C: stale, "r:9": stale}, {"gone:4"}
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         nodes.run([get()], cluster, attempts=1)
     teller = [node for node, command in nodes.asked if command[0] == "CLUSTER"][-1]
     nodes.maps |= {node: fresh for node in (A, B, C, "r:9") if node != teller}
@@ -325,10 +325,10 @@ def test_a_node_whose_map_does_not_work_is_asked_last(_: int) -> None:
 
 def test_a_call_that_may_have_been_carried_out_before_says_so() -> None:
     """Also where the last attempt was refused."""
-    lost = ConnectionFailed("cut")
+    lost = ServerUnreachable("cut")
     lost.mark_may_be_done("the call was sent, and nothing is known")
     nodes, cluster = Nodes(), cluster_of(f"redis+cluster://{A}")
-    nodes.answers[A] = [lost, OutOfMemory("full")]
-    with pytest.raises(OutOfMemory, match="an attempt before was sent") as caught:
+    nodes.answers[A] = [lost, ServerFull("full")]
+    with pytest.raises(ServerFull, match="an attempt before was sent") as caught:
         nodes.run([get()], cluster)
     assert caught.value.may_be_done

@@ -29,7 +29,7 @@ SAMPLES: list[HeadraceError] = [
     errors.NotFound("x"),
     errors.EventNotFound("e1"),
     errors.RunNotFound("e1:app/job"),
-    errors.DeadEntryNotFound("1-0"),
+    errors.DeadLetterNotFound("1-0"),
     errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
     errors.WaitTimeout("e1", 1.5),
     errors.UndecodableEvent("x"),
@@ -38,11 +38,11 @@ SAMPLES: list[HeadraceError] = [
     errors.CallError("x", [1]),
     errors.CallBroken("x", [1]),
     errors.ServerError("x", [1]),
-    errors.ConnectionFailed("x"),
+    errors.ServerUnreachable("x"),
     errors.ServerNotReady("LOADING", "x"),
-    errors.OutOfMemory("x", [1]),
+    errors.ServerFull("x", [1]),
     errors.PermissionMissing("x"),
-    errors.LoginRefused("x"),
+    errors.AuthenticationFailed("x"),
     errors.StreamExhausted("x"),
     errors.UnsupportedServer("x"),
 ]
@@ -146,7 +146,7 @@ def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, c
         ),
         (errors.RunNotFound("r"), "no run 'r' in this namespace: it was never here, or its retention has passed"),
         (
-            errors.DeadEntryNotFound("1-0"),
+            errors.DeadLetterNotFound("1-0"),
             (
                 "no dead letter '1-0' in this namespace: it was never here, or its retention has passed; "
                 "its id is one of its own, as in 1764000000000-0, and not that of its run"
@@ -165,13 +165,13 @@ def test_an_error_writes_its_own_message(error: HeadraceError, message: str) -> 
 @pytest.mark.parametrize(
     ("raised", "kind", "says"),
     [
-        (theirs.ConnectionError("Error 111"), errors.ConnectionFailed, "Error 111"),
-        (theirs.TimeoutError("Timeout reading"), errors.ConnectionFailed, "Timeout reading"),
-        (ConnectionResetError("reset"), errors.ConnectionFailed, "reset"),
-        (theirs.OutOfMemoryError("command not allowed"), errors.OutOfMemory, "raise maxmemory"),
+        (theirs.ConnectionError("Error 111"), errors.ServerUnreachable, "Error 111"),
+        (theirs.TimeoutError("Timeout reading"), errors.ServerUnreachable, "Timeout reading"),
+        (ConnectionResetError("reset"), errors.ServerUnreachable, "reset"),
+        (theirs.OutOfMemoryError("command not allowed"), errors.ServerFull, "raise maxmemory"),
         (
             theirs.ResponseError("Error running script (call to f_1): @user_script:1: -OOM command not allowed"),
-            errors.OutOfMemory,
+            errors.ServerFull,
             "took nothing",
         ),
         (theirs.NoPermissionError("no permissions"), errors.PermissionMissing, "deploy/acl"),
@@ -185,7 +185,7 @@ def test_an_error_writes_its_own_message(error: HeadraceError, message: str) -> 
             errors.PermissionMissing,
             "deploy/acl",
         ),
-        (theirs.AuthenticationError("invalid username-password pair"), errors.LoginRefused, "of the URL"),
+        (theirs.AuthenticationError("invalid username-password pair"), errors.AuthenticationFailed, "of the URL"),
         (theirs.ResponseError("WRONGTYPE Operation against a key"), errors.ServerError, "another namespace"),
         (theirs.ResponseError("unknown command 'XADD'"), errors.UnsupportedServer, "Redis >= 6.2 or Valkey >= 7.2"),
         (theirs.ResponseError("something new"), errors.ServerError, "something new"),
@@ -239,8 +239,8 @@ OURS: list[tuple[Exception, type[HeadraceError], str]] = [
     (RuntimeError("BUSY, OOM, READONLY"), errors.CallBroken, "at RuntimeError: BUSY"),
     (theirs.DataError("Invalid input"), errors.CallBroken, "at DataError"),
     (theirs.InvalidResponse("Protocol error, got 'H'"), errors.UnsupportedServer, "does not speak the protocol"),
-    (OSError(24, "Too many open files"), errors.ConnectionFailed, "this process can't open another connection"),
-    (theirs.ConnectionError("Error 1 connecting to BUSY:1."), errors.ConnectionFailed, "can't be reached"),
+    (OSError(24, "Too many open files"), errors.ServerUnreachable, "this process can't open another connection"),
+    (theirs.ConnectionError("Error 1 connecting to BUSY:1."), errors.ServerUnreachable, "can't be reached"),
     (UnicodeError("label too long"), errors.CallBroken, "label too long"),
 ]
 

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from headrace import DeadEntry, DeadPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
+from headrace import DeadLetter, DeadLetterPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
 from headrace.model.event import FAILED_STATUSES, FINAL_STATUSES, EventStatus, RunStatus
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -50,7 +50,9 @@ def test_an_unknown_field_is_refused_where_the_event_is_made() -> None:
         msgspec.convert({"name": "user.created", "paylod": {}}, Event)
 
 
-@pytest.mark.parametrize("kind", [Event, SentEvent, RunError, RunRecord, EventRecord, RunPage, DeadEntry, DeadPage])
+@pytest.mark.parametrize(
+    "kind", [Event, SentEvent, RunError, RunRecord, EventRecord, RunPage, DeadLetter, DeadLetterPage]
+)
 def test_nothing_can_be_changed(kind: type[msgspec.Struct]) -> None:
     """All of them are frozen."""
     assert kind.__struct_config__.frozen

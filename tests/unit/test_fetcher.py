@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headrace import ConnectionFailed
+from headrace import ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger
@@ -212,7 +212,7 @@ async def test_after_a_failure_all_pages_of_what_is_in_hand_begin_once() -> None
     scene.reader.reads = [lambda: _entries(1), lambda: _entries(1_000)]
     await scene.tick()
     scene.server.hands[scene.state.name] = _entries(1, 2 * MAX_READ + 1)
-    await scene.fetcher.recover(ConnectionFailed("gone"))
+    await scene.fetcher.recover(ServerUnreachable("gone"))
     await scene.tick()
     assert scene.began == [f"e{number}" for number in (*range(1, 2 * MAX_READ + 2), 1_000)]
 
@@ -220,7 +220,7 @@ async def test_after_a_failure_all_pages_of_what_is_in_hand_begin_once() -> None
 async def test_a_look_that_ends_under_another_name_is_repeated() -> None:
     """The new name's hands are looked at too: a read of its own may have failed before."""
     scene = _Scene()
-    await scene.fetcher.recover(ConnectionFailed("gone"))
+    await scene.fetcher.recover(ServerUnreachable("gone"))
     old = scene.state.name
 
     def be_fenced() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, ServerError, ServerNotReady
+from headrace import HeadraceError, PermissionMissing, ServerError, ServerFull, ServerNotReady, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
@@ -70,7 +70,7 @@ async def test_a_refusal_without_entries_is_raised() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ConnectionFailed("no"), ServerNotReady("LOADING", "no"), OutOfMemory("no"), PermissionMissing("no")],
+    [ServerUnreachable("no"), ServerNotReady("LOADING", "no"), ServerFull("no"), PermissionMissing("no")],
     ids=type,
 )
 def test_outages_and_missing_rights_are_no_refusals(error: ServerError) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pydantic
 import pytest
 
-from headrace_worker import IO, App, Context, DefinitionError, JobError, Retry, event_trigger
+from headrace_worker import App, Context, DefinitionError, JobError, JobIO, Retry, event_trigger
 from headrace_worker.app.job import Job
 from tests.support import elsewhere
 
@@ -41,7 +41,7 @@ def _parsed(job: Job, payload: object) -> Any:
 # What a function may take.
 
 
-async def _all(payload: NewUser, io: IO, ctx: Context) -> None: ...
+async def _all(payload: NewUser, io: JobIO, ctx: Context) -> None: ...
 async def _keyword_only(*, ctx: Any, payload: Any) -> None: ...
 def _plain(io: Any) -> None: ...
 def _nothing() -> None: ...

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headrace import ConnectionFailed
+from headrace import ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
@@ -121,7 +121,7 @@ async def test_a_name_is_renewed_only_while_it_is_registered() -> None:
     assert old != scene.state.name
 
 
-@pytest.mark.parametrize("fault", [ConnectionFailed("gone"), RuntimeError("what")], ids=repr)
+@pytest.mark.parametrize("fault", [ServerUnreachable("gone"), RuntimeError("what")], ids=repr)
 async def test_no_failure_ends_the_thread(fault: Exception) -> None:
     """The next renewal is tried all the same."""
     scene = _Scene(_Server(fault, fault, HELD), lease_s=3)

@@ -22,7 +22,7 @@ from headrace_worker.logs import logger
 from headrace_worker.process import log_setup
 from headrace_worker.protocol import queue_stream
 from headrace_worker.protocol.delivery import Delivery, decode_delivery
-from headrace_worker.run.io import IO
+from headrace_worker.run.io import JobIO
 from headrace_worker.run.port import RunPort
 
 HOSTILE = "line\n2026-01-01 [info] forged \x1b[31m\r\u2028\x85 \ud800 end"
@@ -171,7 +171,7 @@ def test_every_line_of_a_run_has_its_ids(capsys: pytest.CaptureFixture[str], log
     port = RunPort("redis://localhost:1")
     _in_run(lambda: structlog.get_logger().info("plain"))
     _in_run(lambda: structlog.get_logger("named").bind(run="another").info("bound"))
-    _in_run(lambda: IO(_delivery(), port).logger.info("through io"))
+    _in_run(lambda: JobIO(_delivery(), port).logger.info("through io"))
     _in_run(thread)
     structlog.get_logger().info("outside")
     plain, bound, through_io, threaded, outside = _lines(capsys)

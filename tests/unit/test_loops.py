@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from headrace import ConnectionFailed, HeadraceError, ServerError, ServerNotReady
+from headrace import HeadraceError, ServerError, ServerNotReady, ServerUnreachable
 from headrace_worker.membership.loops import run_loop, wait_either
 from headrace_worker.membership.watch import Pulse
 
@@ -61,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[_Scripted], Any]:
 
 async def test_an_outage_is_told_once_and_so_is_its_end(run: Any) -> None:
     """Its errors may differ from one attempt to the next."""
-    faults = [ConnectionFailed("gone"), ConnectionFailed("still gone"), ServerNotReady("LOADING", "loading")]
+    faults = [ServerUnreachable("gone"), ServerUnreachable("still gone"), ServerNotReady("LOADING", "loading")]
     loop = _Scripted(None, *faults, None)
     assert await run(loop) == [("warning", "server can't be used, waiting"), ("info", "loop goes on")]
     assert loop.recovered == faults
@@ -69,7 +69,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(run: Any) -> None:
 
 async def test_the_server_is_not_blamed_where_the_event_loop_stood_still() -> None:
     """What the server itself has answered is its own."""
-    loop = _Scripted(ConnectionFailed("timed out"), ServerNotReady("LOADING", "loading"), None)
+    loop = _Scripted(ServerUnreachable("timed out"), ServerNotReady("LOADING", "loading"), None)
     with capture_logs() as lines:
         await run_loop("scripted", loop, loop.over.is_set, loop.over, lambda: 9.04)
     assert lines[0]["event"] == "event loop stood still, so a call to the server ran out of time; trying again"
@@ -96,10 +96,10 @@ async def test_no_failure_ends_a_loop(run: Any) -> None:
     assert loop.recovered == [None, None]
 
 
-@pytest.mark.parametrize("recovery", [ConnectionFailed("gone"), RuntimeError("worse")], ids=repr)
+@pytest.mark.parametrize("recovery", [ServerUnreachable("gone"), RuntimeError("worse")], ids=repr)
 async def test_a_recovery_that_fails_ends_no_loop_either(run: Any, recovery: Exception) -> None:
     """It is tried again after the next failure."""
-    loop = _Scripted(ConnectionFailed("gone"), ConnectionFailed("gone"), None, recovery=recovery)
+    loop = _Scripted(ServerUnreachable("gone"), ServerUnreachable("gone"), None, recovery=recovery)
     await run(loop)
     assert len(loop.recovered) == 2
     assert loop.over.is_set()
@@ -107,7 +107,7 @@ async def test_a_recovery_that_fails_ends_no_loop_either(run: Any, recovery: Exc
 
 async def test_pauses_double_up_to_two_seconds_with_jitter(run: Any) -> None:
     """After a tick that went well they begin anew."""
-    loop = _Scripted(*[ConnectionFailed("gone")] * 10, None, ConnectionFailed("gone"), None)
+    loop = _Scripted(*[ServerUnreachable("gone")] * 10, None, ServerUnreachable("gone"), None)
     await run(loop)
     longest = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2, 2, 2, 0.05]
     assert len(loop.pauses) == len(longest)
@@ -117,7 +117,7 @@ async def test_pauses_double_up_to_two_seconds_with_jitter(run: Any) -> None:
 
 async def test_a_pause_ends_when_the_loop_is_over() -> None:
     """A stop does not wait for it."""
-    loop = _Scripted(*[ConnectionFailed("gone")] * 1000)
+    loop = _Scripted(*[ServerUnreachable("gone")] * 1000)
     running = asyncio.ensure_future(run_loop("scripted", loop, loop.over.is_set, loop.over))
     await asyncio.sleep(0)
     loop.over.set()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headrace import ConnectionFailed, ServerError
+from headrace import ServerError, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
@@ -180,7 +180,7 @@ async def test_a_dispatcher_looks_at_its_hands_before_it_reads_on(why: str) -> N
     scene.state.has_seat.set()
     await scene.dispatcher.tick()
     if why == "failed":
-        await scene.dispatcher.recover(ConnectionFailed("gone"))
+        await scene.dispatcher.recover(ServerUnreachable("gone"))
     else:
         scene.state.connections += 1
     await scene.dispatcher.tick()

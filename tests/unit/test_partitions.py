@@ -14,11 +14,12 @@ from redis.crc import key_slot
 from headrace import ConfigurationError, Event, PermissionMissing, ServerNotReady
 from headrace.formats import codec
 from headrace.formats.partitions import Partitions
-from headrace.model.event import DeadEntry
+from headrace.model.event import DeadLetter
 from headrace.plans import dead_letters, runs, send
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions, prepare
+from headrace.plans.runs import RunFilter
 
 FOUR = Partitions("prod", 4)
 
@@ -89,7 +90,7 @@ def test_pages_of_dead_letters_are_the_whole_in_order(streams: Streams, limit: i
     listed: list[str] = []
     cursor: str | None = None
     while True:
-        page = _run(dead_letters.list_dead(partitions, cursor, limit), partitions, streams)
+        page = _run(dead_letters.list_dead_letters(partitions, cursor, limit), partitions, streams)
         listed += [entry.id for entry in page.entries]
         cursor = page.cursor
         if cursor is None:
@@ -104,7 +105,7 @@ def test_pages_of_runs_are_the_whole_in_order(streams: Streams, limit: int) -> N
     listed: list[str] = []
     cursor: str | None = None
     while True:
-        page = _run(runs.list_runs(partitions, None, None, cursor, limit), partitions, streams)
+        page = _run(runs.list_runs(partitions, RunFilter(), cursor, limit), partitions, streams)
         listed += [run.event_id for run in page.runs]
         cursor = page.cursor
         if cursor is None:
@@ -143,8 +144,8 @@ def _reply(args: tuple[Any, ...], partitions: Partitions, streams: Streams) -> A
 
 def test_a_dead_letter_of_partition_0_keeps_its_id() -> None:
     """So that nothing changes where there is one partition."""
-    (letter,) = _run(dead_letters.list_dead(FOUR, None, 5), FOUR, [[(1, 2)], [], [], []]).entries
-    assert isinstance(letter, DeadEntry)
+    (letter,) = _run(dead_letters.list_dead_letters(FOUR, None, 5), FOUR, [[(1, 2)], [], [], []]).entries
+    assert isinstance(letter, DeadLetter)
     assert letter.id == "1-2"
 
 

@@ -10,16 +10,16 @@ import pytest
 
 from headrace import (
     ConfigurationError,
-    DeadEntryNotFound,
+    DeadLetterNotFound,
     Event,
     EventConflict,
     EventNotFound,
     InvalidArgument,
-    OutOfMemory,
     Retention,
     RunNotFound,
     SentEvent,
     ServerError,
+    ServerFull,
     UnsupportedServer,
 )
 from headrace.calls.records import FoundRun
@@ -31,6 +31,7 @@ from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions, prepare
+from headrace.plans.runs import RunFilter
 
 PARTITIONS = Partitions("prod")
 KEYS = PARTITIONS.first
@@ -137,7 +138,7 @@ def sent(event_id: str) -> SentEvent:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (OutOfMemory("full"), OutOfMemory),
+        (ServerFull("full"), ServerFull),
         (ServerError("other"), ServerError),
         ([EventConflict("e500")], EventConflict),
     ],
@@ -153,8 +154,8 @@ def test_an_error_of_one_batch_tells_what_the_others_became(answer: Any, kind: t
 
 def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
     """Then the error is the server's own, and `sent` is empty."""
-    with pytest.raises(OutOfMemory, match=r"^full$") as caught:
-        run_plan(send.send(PARTITIONS, prepared(1), "token"), [OutOfMemory("full")])
+    with pytest.raises(ServerFull, match=r"^full$") as caught:
+        run_plan(send.send(PARTITIONS, prepared(1), "token"), [ServerFull("full")])
     assert not caught.value.sent
 
 
@@ -168,7 +169,7 @@ def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
         read.get_event,
         read.get_run,
         retry.retry_run,
-        dead_letters.get_dead,
+        dead_letters.get_dead_letter,
         lambda partitions, event_id: wait.watch(partitions.first, event_id),
         lambda partitions, event_id: cancel.cancel_event(partitions, event_id, Retention()),
     ],
@@ -191,8 +192,8 @@ def test_what_is_no_run_id_is_not_found(run_id: str) -> None:
 def test_a_limit_is_1_to_1000(limit: Any) -> None:
     """In every listing."""
     for plan in (
-        runs.list_runs(PARTITIONS, None, None, None, limit),
-        dead_letters.list_dead(PARTITIONS, None, limit),
+        runs.list_runs(PARTITIONS, RunFilter(), None, limit),
+        dead_letters.list_dead_letters(PARTITIONS, None, limit),
     ):
         with pytest.raises(InvalidArgument, match=r"^limit: must be 1 to 1000, not "):
             next(plan)
@@ -200,8 +201,30 @@ def test_a_limit_is_1_to_1000(limit: Any) -> None:
 
 def test_a_status_is_one_of_those_there_are() -> None:
     """The error names them."""
-    with pytest.raises(InvalidArgument, match=r"^status: 'done' is none of queued, executing, .*invalid_payload"):
-        next(runs.list_runs(PARTITIONS, None, "done", None, 10))
+    for status in ("done", ["queued", "done"]):
+        asked = RunFilter(status=status)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match=r"^status: 'done' is none of queued, executing, .*invalid_payload"):
+            next(runs.list_runs(PARTITIONS, asked, None, 10))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"status": 7}, "^status: must be one of queued, .* or several of them, not 7"),
+        ({"status": []}, "^status: must be one of"),
+        ({"job": "one"}, "^job: must be <app>/<job id>"),
+        ({"event_name": 7}, "^event_name: must be a string"),
+        ({"since": datetime(2026, 1, 1)}, "^since: is a naive datetime"),  # noqa: DTZ001 - that is what is refused
+        ({"until": "yesterday"}, "^until: must be a datetime"),
+        ({"event_id": "e", "event_name": "n"}, "^event_name: was given together with event_id"),
+        ({"event_id": "e", "since": datetime(2026, 1, 1, tzinfo=UTC)}, "^since: was given together with event_id"),
+    ],
+    ids=str,
+)
+def test_what_narrows_a_listing_is_checked(asked: dict[str, Any], said: str) -> None:
+    """The error names the argument."""
+    with pytest.raises(InvalidArgument, match=said):
+        next(runs.list_runs(PARTITIONS, RunFilter(**asked), None, 10))
 
 
 CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073709551616", "$", "(1-1"]
@@ -211,21 +234,21 @@ CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073
 def test_a_cursor_of_runs_is_one_that_was_returned(cursor: str) -> None:
     """Anything else is refused here, and not by the server in its own words."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(runs.list_runs(PARTITIONS, None, None, cursor, 10))
+        next(runs.list_runs(PARTITIONS, RunFilter(), cursor, 10))
 
 
 @pytest.mark.parametrize("cursor", [*CURSORS, "1-1~0"])
 def test_a_cursor_of_dead_letters_is_one_that_was_returned(cursor: str) -> None:
     """It is the id of an entry."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(dead_letters.list_dead(PARTITIONS, cursor, 10))
+        next(dead_letters.list_dead_letters(PARTITIONS, cursor, 10))
 
 
 @pytest.mark.parametrize("entry_id", [cursor for cursor in CURSORS if cursor])
 def test_what_is_no_id_of_a_dead_letter_is_not_found(entry_id: str) -> None:
     """No server needs to be asked for it."""
-    with pytest.raises(DeadEntryNotFound):
-        next(dead_letters.get_dead(PARTITIONS, entry_id))
+    with pytest.raises(DeadLetterNotFound):
+        next(dead_letters.get_dead_letter(PARTITIONS, entry_id))
 
 
 @pytest.mark.parametrize(
@@ -248,9 +271,9 @@ def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
 
 def test_a_waiter_needs_the_record_and_not_the_mark() -> None:
     """A full server refuses the mark that asks for a message; the record is read again by itself anyway."""
-    assert run_plan(wait.watch(KEYS, "e"), [OutOfMemory("full"), "record"]) == "record"
-    with pytest.raises(OutOfMemory):
-        run_plan(wait.watch(KEYS, "e"), [None, OutOfMemory("full")])
+    assert run_plan(wait.watch(KEYS, "e"), [ServerFull("full"), "record"]) == "record"
+    with pytest.raises(ServerFull):
+        run_plan(wait.watch(KEYS, "e"), [None, ServerFull("full")])
 
 
 def test_a_record_that_goes_between_two_looks_is_not_found() -> None:

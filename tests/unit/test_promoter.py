@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headrace import OutOfMemory, ServerError
+from headrace import ServerError, ServerFull
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
@@ -53,7 +53,7 @@ async def test_a_full_server_is_asked_again_only_after_a_while() -> None:
     due = [DueMember("e:1", NOW_MS - 5)]
 
     def answer(call: Call[Any]) -> Any:
-        return OutOfMemory("OOM") if "e:1" in call.args else Promoted(NOW_MS, 0, 0, due)
+        return ServerFull("OOM") if "e:1" in call.args else Promoted(NOW_MS, 0, 0, due)
 
     promoter, asked = promoter_of(answer)
     before = time.monotonic()

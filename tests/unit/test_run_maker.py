@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headrace import ConnectionFailed, HeadraceError, OutOfMemory, ServerError
+from headrace import HeadraceError, ServerError, ServerFull, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.codec import decode_event, encode_event
 from headrace.formats.partitions import Partitions
@@ -179,8 +179,8 @@ async def test_a_refusal_that_no_record_explains_is_raised() -> None:
 async def test_an_outage_is_raised_at_once() -> None:
     """The loop waits for the server and looks at what is pending."""
     scene = _Scene()
-    scene.server.answer = lambda _ids, _first: ConnectionFailed("gone")
-    with pytest.raises(ConnectionFailed):
+    scene.server.answer = lambda _ids, _first: ServerUnreachable("gone")
+    with pytest.raises(ServerUnreachable):
         await scene.dispatch("a", "b")
     assert len(scene.server.asked) == 1
 
@@ -193,7 +193,7 @@ async def test_a_full_server_takes_single_events_into_empty_queues(monkeypatch: 
 
     def answer(ids: list[str], first: str) -> Any:
         if first == "add":
-            return OutOfMemory("OOM")
+            return ServerFull("OOM")
         if ids == ["c"]:
             return REFUSAL
         full[0] -= 1
@@ -213,7 +213,7 @@ async def test_routes_that_change_at_a_full_server_are_read_anew() -> None:
     def answer(ids: list[str], first: str) -> Any:
         if first == "free" and ids == ["a"] and scene.server.version == 1:
             scene.server.version = 2
-        return None if first == "free" else OutOfMemory("OOM")
+        return None if first == "free" else ServerFull("OOM")
 
     scene.server.answer = answer
     asked = await scene.dispatch("a", "b")

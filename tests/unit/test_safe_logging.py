@@ -22,7 +22,7 @@ from headrace_worker.logs.writer import LOST
 from headrace_worker.process import log_setup
 from headrace_worker.protocol import queue_stream
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.run.io import IO
+from headrace_worker.run.io import JobIO
 from headrace_worker.run.port import RunPort
 
 log = get_logger("headrace.test")
@@ -55,9 +55,9 @@ def recorder() -> Iterator[Recorder]:
     recorder.goes_on.set()
 
 
-def _io() -> IO:
+def _io() -> JobIO:
     delivery = Delivery(queue_stream(Keys("test"), "app", "default"), "1-0", "e", "job", RunState(), b"", 0)
-    return IO(delivery, RunPort("redis://localhost:1"))
+    return JobIO(delivery, RunPort("redis://localhost:1"))
 
 
 def _raise_for_warnings(_logger: Any, method: str, line: Any) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import headrace_worker.run.outcome_memory
-from headrace import ConnectionFailed, HeadraceError, PermissionMissing, RunError, ServerError
+from headrace import HeadraceError, PermissionMissing, RunError, ServerError, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
@@ -40,7 +40,7 @@ class _Server:
         self.rounds.append([call.script.name for call in calls if call.script])
         answers = [self._answer(call) for call in calls]
         for answer in answers:
-            if isinstance(answer, HeadraceError) and (isinstance(answer, ConnectionFailed) or not partial):
+            if isinstance(answer, HeadraceError) and (isinstance(answer, ServerUnreachable) or not partial):
                 raise answer
         return answers
 
@@ -108,10 +108,10 @@ async def test_a_batch_ends_at_its_bounds() -> None:
 
 async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
     """In its order, with what came meanwhile behind it; no slot is free before."""
-    answers = iter([ConnectionFailed("gone"), Recorded([]), Recorded([])])
+    answers = iter([ServerUnreachable("gone"), Recorded([]), Recorded([])])
     scene = _Scene(lambda _: next(answers))
     scene.put(Succeeded(1), Succeeded(2))
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         await scene.tick()
     assert len(scene.in_flight.runs) == 2
     later = scene.start(3)
@@ -196,14 +196,14 @@ async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> No
 
 async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_too() -> None:
     """If it still executes then."""
-    answers = iter([ConnectionFailed("gone"), ConnectionFailed("gone"), Recorded([]), 1])
+    answers = iter([ServerUnreachable("gone"), ServerUnreachable("gone"), Recorded([]), 1])
     scene = _Scene(lambda _: next(answers))
     going, ended = scene.start(8), scene.start(9)
     scene.settler.started.add(going)
     scene.settler.started.add(ended)
     scene.in_flight.mark_ended(ended)
     scene.put(Succeeded(1))
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         await scene.tick()
     await scene.settler.recover(None)
     await scene.tick()
@@ -213,11 +213,11 @@ async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_
 
 async def test_what_started_before_an_outage_is_told_though_nothing_ends() -> None:
     """After the recovery there is a next batch, be it an empty one."""
-    answers = iter([ConnectionFailed("gone"), 1])
+    answers = iter([ServerUnreachable("gone"), 1])
     scene = _Scene(lambda _: next(answers))
     scene.settler.started.add(scene.start(8))
     scene.settler.stop()
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ServerUnreachable):
         await scene.tick()
     await scene.settler.recover(None)
     await scene.tick()

@@ -6,21 +6,21 @@ from headrace_worker.app.trigger import Trigger, event_trigger
 from headrace_worker.config import WorkerConfig
 from headrace_worker.errors import Abort, DefinitionError, FilterError, JobError, RetryAfter, StartRefused
 from headrace_worker.run.context import Context
-from headrace_worker.run.io import IO, PlainIO
+from headrace_worker.run.io import JobIO, SyncJobIO
 from headrace_worker.worker import Worker
 
 __all__ = [
-    "IO",
     "Abort",
     "App",
     "Context",
     "DefinitionError",
     "FilterError",
     "JobError",
-    "PlainIO",
+    "JobIO",
     "Retry",
     "RetryAfter",
     "StartRefused",
+    "SyncJobIO",
     "Trigger",
     "Worker",
     "WorkerConfig",

@@ -10,7 +10,7 @@ from headrace.calls.call import Call, as_text
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.formats.seal import Seal, Sealed
-from headrace.model.event import DeadEntry
+from headrace.model.event import DeadLetter
 from headrace.model.ids import split_run_id
 
 
@@ -21,10 +21,14 @@ class IndexEntry(msgspec.Struct, frozen=True):
     pairs: list[tuple[str, str]]
 
 
-def read_index(stream: str, cursor: str | None, count: int) -> Call[list[IndexEntry]]:
-    """Read entries of `recent` or `runs`, newest first, from the one before the cursor on."""
+def read_index(stream: str, cursor: str | None, count: int, since: str = "-") -> Call[list[IndexEntry]]:
+    """Read entries of `recent` or `runs`, newest first, from the one before the cursor on.
+
+    Args:
+        since: the id of the oldest entry that is read.
+    """
     end = f"({cursor}" if cursor else "+"
-    return Call(("XREVRANGE", stream, end, "-", "COUNT", count), _read_index)
+    return Call(("XREVRANGE", stream, end, since, "COUNT", count), _read_index)
 
 
 def _read_index(reply: list[Any]) -> list[IndexEntry]:
@@ -38,22 +42,22 @@ def _read_index(reply: list[Any]) -> list[IndexEntry]:
     ]
 
 
-def read_dead(keys: Keys, cursor: str | None, count: int, seal: Seal | None = None) -> Call[list[DeadEntry]]:
+def read_dead(keys: Keys, cursor: str | None, count: int, seal: Seal | None = None) -> Call[list[DeadLetter]]:
     """Read dead letters, newest first, from the one before the cursor on."""
     end = f"({cursor}" if cursor else "+"
     return Call(("XREVRANGE", keys.dead, end, "-", "COUNT", count), lambda reply: _read_dead(reply, seal))
 
 
-def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadEntry]]:
+def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadLetter]]:
     """Read one dead letter; none when it is not known."""
     return Call(("XRANGE", keys.dead, entry_id, entry_id), lambda reply: _read_dead(reply, seal))
 
 
-def _read_dead(reply: list[Any], seal: Seal | None) -> list[DeadEntry]:
+def _read_dead(reply: list[Any], seal: Seal | None) -> list[DeadLetter]:
     return [_read_dead_entry(as_text(entry_id), fields, seal) for entry_id, fields in reply if fields is not None]
 
 
-def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> DeadEntry:
+def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> DeadLetter:
     values = {as_text(fields[i]): fields[i + 1] for i in range(len(fields) - 2, -1, -2)}
     run = as_text(values["run"]) if "run" in values else None
     parts = split_run_id(run) if run else None
@@ -64,12 +68,12 @@ def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> D
         error_text = f"{outcome.type}: {outcome.message}" if outcome else ""
     else:
         error_text = as_text(error)
-    return DeadEntry(
+    return DeadLetter(
         id=entry_id,
         run_id=run,
         job=parts[1] if parts else None,
         reason=as_text(values.get("reason", b"unknown")),
         error=error_text,
-        buried_at=codec.from_millis(min(int(entry_id.partition("-")[0]), codec.MAX_MICROS // 1000)),
+        dead_at=codec.from_millis(min(int(entry_id.partition("-")[0]), codec.MAX_MICROS // 1000)),
         raw={name[4:]: value for name, value in values.items() if name.startswith("raw.")},
     )

@@ -151,7 +151,7 @@ class RunPage(msgspec.Struct, frozen=True):
     damaged: list[DamagedEntry] = []
 
 
-class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """One dead letter: a run that ended for good without success, or an entry that could not be read.
 
     Attributes:
@@ -167,12 +167,12 @@ class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None
     reason: str
     error: str
-    buried_at: datetime
+    dead_at: datetime
     raw: dict[str, bytes] = {}
 
 
-class DeadPage(msgspec.Struct, frozen=True):
+class DeadLetterPage(msgspec.Struct, frozen=True):
     """One page of dead letters, newest first; `cursor` asks for the next one and is None on the last."""
 
-    entries: list[DeadEntry]
+    entries: list[DeadLetter]
     cursor: str | None

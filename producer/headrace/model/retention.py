@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 
 from headrace.errors import ConfigurationError
-from headrace.model.moments import MAX_DURATION_S
+from headrace.model.moments import MAX_DURATION_S, seconds_of
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """How long a record is kept once nothing of it is open.
+    """How long a record is kept once nothing of it is open. Durations are seconds or a timedelta.
 
     Attributes:
-        success_s: seconds after all runs succeeded, or none matched; 0 drops the contents at once.
-        failure_s: seconds after a run failed, and how long dead letters stay.
-        dedupe_client_s: seconds for which an id that the client made is remembered at least.
-        dedupe_sender_s: seconds for which an id that the sender gave is remembered at least.
+        success: how long after all runs succeeded, or none matched; 0 drops the contents at once.
+        failure: how long after a run failed, and how long dead letters stay.
+        dedupe_client: how long at least an id that the client made is remembered.
+        dedupe_sender: how long at least an id that the sender gave is remembered.
     """
 
-    success_s: float = 3_600
-    failure_s: float = 7 * 86_400
-    dedupe_client_s: float = 900
-    dedupe_sender_s: float = 86_400
+    success: float | timedelta = 3_600
+    failure: float | timedelta = 7 * 86_400
+    dedupe_client: float | timedelta = 900
+    dedupe_sender: float | timedelta = 86_400
 
     def __post_init__(self) -> None:
-        """Refuse, with ConfigurationError, what is no number of seconds."""
+        """Refuse, with ConfigurationError, what is no duration."""
         for name, value in zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True):
-            if not isinstance(value, int | float) or not 0 <= value <= MAX_DURATION_S:
+            seconds = seconds_of(value)
+            if seconds is None or not 0 <= seconds <= MAX_DURATION_S:
                 raise ConfigurationError(f"retention: {name} must be 0 to 100 years of seconds, not {value!r}")
+            msgspec.structs.force_setattr(self, name, seconds)
 
     def millis(self) -> tuple[int, int, int, int, int]:
         """Return the policy as the scripts read it; derived ids are remembered as long as failures are kept."""
-        failure = round(self.failure_s * 1000)
-        return (
-            round(self.success_s * 1000),
-            failure,
-            round(self.dedupe_client_s * 1000),
-            round(self.dedupe_sender_s * 1000),
-            failure,
-        )
+        success, failure, client, sender = (round(seconds * 1000) for seconds in msgspec.structs.astuple(self))
+        return success, failure, client, sender, failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.calls import checking
-from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, OutOfMemory, PermissionMissing, UnsupportedServer
+from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, PermissionMissing, ServerFull, UnsupportedServer
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.plans.plan import Plan
@@ -29,14 +29,14 @@ def check_server(partitions: Partitions) -> Plan[bool]:
     if not known:
         raise counts[0]
     for answer in (info, *known):
-        if isinstance(answer, HeadraceError) and not isinstance(answer, (PermissionMissing, OutOfMemory, *OUTAGE)):
+        if isinstance(answer, HeadraceError) and not isinstance(answer, (PermissionMissing, ServerFull, *OUTAGE)):
             raise answer
     if not isinstance(info, HeadraceError):
         check_version(info)
     for count in known:
         if not isinstance(count, HeadraceError):
             check_count(partitions, count)
-    return not isinstance(known[0], OutOfMemory)
+    return not isinstance(known[0], ServerFull)
 
 
 def _asked(partitions: Partitions) -> Sequence[Keys]:

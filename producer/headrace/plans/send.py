@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.calls import sending
 from headrace.calls.call import Call
-from headrace.errors import DamagedRecord, EventConflict, HeadraceError, OutOfMemory, ServerError
+from headrace.errors import DamagedRecord, EventConflict, HeadraceError, ServerError, ServerFull
 from headrace.formats.keys import Keys
 from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
@@ -29,7 +29,7 @@ def send(
     """Send every event, in one round trip; return the answers in the order of the events.
 
     Raises:
-        EventConflict, DamagedRecord, OutOfMemory, ServerError: `sent` of the error holds the answers of what was sent.
+        EventConflict, DamagedRecord, ServerFull, ServerError: `sent` of the error holds the answers of what was sent.
     """
     if not events:
         return []
@@ -42,8 +42,8 @@ def send(
         if isinstance(result, EventConflict | DamagedRecord):
             result.sent = sent
             raise result
-        if isinstance(result, OutOfMemory) and sent:
-            raise OutOfMemory(
+        if isinstance(result, ServerFull) and sent:
+            raise ServerFull(
                 f"the server reached its maxmemory after {len(sent)} of {len(results)} events; "
                 "`sent` of this error holds those; send the others again once it has drained",
                 sent,

@@ -11,15 +11,15 @@ import re
 import redis.exceptions as theirs
 
 from headrace.errors import (
+    AuthenticationFailed,
     CallBroken,
     CallError,
-    ConnectionFailed,
     HeadraceError,
-    LoginRefused,
-    OutOfMemory,
     PermissionMissing,
     ServerError,
+    ServerFull,
     ServerNotReady,
+    ServerUnreachable,
     StreamExhausted,
     UnsupportedServer,
 )
@@ -139,13 +139,13 @@ def _read_answer(exc: BaseException) -> HeadraceError:
     if code in _WAITS:
         return ServerNotReady(code, f"the server can't do this at the moment ({code}): {exc}{_HINTS.get(code, '')}")
     if code == "OOM":
-        return OutOfMemory(
+        return ServerFull(
             "the server is at its maxmemory and took nothing of this call; let workers drain it, or raise maxmemory"
         )
     if code == "NOPERM":
         return PermissionMissing(f"the server's user may not do this: {exc}; deploy/acl lists the rights it needs")
     if code == "WRONGPASS":
-        return LoginRefused(f"the server does not take the user and password of the URL: {exc}")
+        return AuthenticationFailed(f"the server does not take the user and password of the URL: {exc}")
     if code == "WRONGTYPE":
         return ServerError(
             f"a key of this namespace has a type that Headrace did not give it: {exc}; "
@@ -162,14 +162,14 @@ def _refusal(exc: BaseException) -> ServerError:
     return ServerError(f"the server refused: {exc}")
 
 
-def _unreached(exc: BaseException) -> ConnectionFailed:
+def _unreached(exc: BaseException) -> ServerUnreachable:
     limit = _own_limit(exc)
     if limit is not None:
-        return ConnectionFailed(f"this process can't open another connection: {limit.strerror}")
+        return ServerUnreachable(f"this process can't open another connection: {limit.strerror}")
     refused = _CERTIFICATE.search(str(exc))
     if refused is None:
-        return ConnectionFailed(f"the server can't be reached, or the line was cut: {exc}")
-    return ConnectionFailed(
+        return ServerUnreachable(f"the server can't be reached, or the line was cut: {exc}")
+    return ServerUnreachable(
         f"the server's certificate is not accepted: {refused[1]}; "
         "ssl_ca_certs= in the URL names the file of the authority that has signed it"
     )

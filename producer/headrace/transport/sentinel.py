@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
-from headrace.errors import ConfigurationError, LoginRefused
+from headrace.errors import AuthenticationFailed, ConfigurationError
 from headrace.transport.faults import code_of
 from headrace.transport.urls import Address
 
@@ -121,8 +121,8 @@ class Sentinels:
     def _none_knows(self, faults: dict[Address, Exception]) -> Exception:
         """Return what to raise where no sentinel names a master.
 
-        LoginRefused where every sentinel refuses the user, ConfigurationError where every one answers that it does not
-        know the service, and otherwise an error of the connection.
+        AuthenticationFailed where every sentinel refuses the user, ConfigurationError where every one answers that it
+        does not know the service, and otherwise an error of the connection.
         """
         name = self.service.name
         asked = ", ".join(f"{host}:{port}" for host, port in self.service.sentinels)
@@ -134,7 +134,7 @@ class Sentinels:
         if len(faults) == len(set(self.service.sentinels)) and all(
             code_of(fault) in _REFUSALS for fault in faults.values()
         ):
-            return LoginRefused(
+            return AuthenticationFailed(
                 f"the sentinels do not take the sentinel_username and sentinel_password of the URL ({told})"
             )
         return theirs.ConnectionError(f"no sentinel says where the master of {name!r} is ({told})")

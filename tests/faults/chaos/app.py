@@ -15,7 +15,7 @@ from typing import Any
 
 from headrace import Event, Retention
 from headrace.model.ids import derived_event_id
-from headrace_worker import IO, App, Context, Retry, event_trigger
+from headrace_worker import App, Context, JobIO, Retry, event_trigger
 from tests.faults.chaos.history import Acknowledged, Began, Diary, Ended, Sending, now
 
 LEASE_S = 2.0
@@ -23,7 +23,7 @@ GRACE_S = 3.0
 BLOCK_S = 0.5
 NAME = "chaos"
 RETENTION_S = 7_200.0
-RETENTION = Retention(success_s=RETENTION_S, failure_s=RETENTION_S, dedupe_sender_s=RETENTION_S)
+RETENTION = Retention(success=RETENTION_S, failure=RETENTION_S, dedupe_sender=RETENTION_S)
 
 BLOCKADE, POISON, QUITTER = "chaos/blockade", "chaos/poison", "chaos/quitter"
 ENDS = {
@@ -171,7 +171,7 @@ def _add_failing(app: App, writer: _Writer) -> None:
 
 def _add_family(app: App, writer: _Writer) -> None:
     @app.job(id="parent", trigger=event_trigger("parent"))
-    async def parent(payload: dict[str, Any], io: IO, ctx: Context) -> None:
+    async def parent(payload: dict[str, Any], io: JobIO, ctx: Context) -> None:
         with writer.call(ctx):
             child = derived_event_id(ctx.run.id, "key")
             jobs = jobs_of(_CHILD, payload)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace import Event
-from headrace_worker import IO, App, Context, PlainIO, Retry, event_trigger
+from headrace_worker import App, Context, JobIO, Retry, SyncJobIO, event_trigger
 from tests.faults.calls import CallLog
 from tests.support.codecs import SCRAMBLER
 
@@ -64,12 +64,12 @@ def _add_workers(app: App, calls: CallLog) -> None:
 
 def _add_senders(app: App, calls: CallLog) -> None:
     @app.job(id="sender", trigger=event_trigger("ask"), retry=_RETRY, timeout=TIMEOUT_S)
-    async def sender(io: IO, ctx: Context) -> str:
+    async def sender(io: JobIO, ctx: Context) -> str:
         calls.add(ctx.event.id, "sender", ctx.run.attempt)
         return (await io.send_event("answer", Event("answer"))).id
 
     @app.job(id="plain-sender", trigger=event_trigger("ask"), retry=_RETRY, timeout=TIMEOUT_S)
-    def plain_sender(io: PlainIO, ctx: Context) -> str:
+    def plain_sender(io: SyncJobIO, ctx: Context) -> str:
         calls.add(ctx.event.id, "plain-sender", ctx.run.attempt)
         return io.send_event("answer", Event("answer")).id
 

@@ -221,7 +221,7 @@ def retention_beyond_1970(world: World) -> Step:
     seed_run(world, "5-0", "e1")
     world.seed("XDEL", "queue:app/default", "5-0")
     changes: Changes = {"queue:app/default workers w1": "", "dead new-1": _WHY}
-    return _bury(world, queue(world), 1, changes, retention=Retention(failure_s=100 * 366 * 86_400))
+    return _bury(world, queue(world), 1, changes, retention=Retention(failure=100 * 366 * 86_400))
 
 
 @case

@@ -82,7 +82,7 @@ def without_retention(world: World) -> Step:
 def without_retention_and_dedupe(world: World) -> Step:
     """With retention 0 and dedupe 0 nothing stays."""
     _seed_delayed(world)
-    nothing = Retention(success_s=0, failure_s=0, dedupe_client_s=0, dedupe_sender_s=0)
+    nothing = Retention(success=0, failure=0, dedupe_client=0, dedupe_sender=0)
     return _cancel(world, {"due e:e1": None, "event:e1 m": None, "event:e1 e": None}, nothing)
 
 

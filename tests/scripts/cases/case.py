@@ -19,9 +19,9 @@ PAST, LONG_PAST, FUTURE = 1_000_000_000_000, 900_000_000_000, 4_000_000_000_000
 IN_60_S: Any = "<now+60s>"
 IN_120_S: Any = "<now+120s>"
 
-RETENTION = Retention(success_s=1_000, failure_s=5_000, dedupe_client_s=100, dedupe_sender_s=2_000)
+RETENTION = Retention(success=1_000, failure=5_000, dedupe_client=100, dedupe_sender=2_000)
 """Ids by the client end with success (1,000 s), those of senders with their dedupe, derived ones as failures do."""
-NO_RETENTION = Retention(success_s=0, failure_s=0, dedupe_client_s=100, dedupe_sender_s=2_000)
+NO_RETENTION = Retention(success=0, failure=0, dedupe_client=100, dedupe_sender=2_000)
 
 BODY = "an event"
 LARGEST_INLINE, LARGE = "x" * 8_192, "x" * 8_193

@@ -241,7 +241,7 @@ def retention_beyond_1970(world: World) -> Step:
         "runs new-1": {"e1:app/job": "f"},
         "dead new-1": _dead("failed"),
     }
-    return _settle(world, [_ends(run, "f")], [], changes, Retention(failure_s=100 * 366 * 86_400))
+    return _settle(world, [_ends(run, "f")], [], changes, Retention(failure=100 * 366 * 86_400))
 
 
 @case

@@ -28,13 +28,13 @@ def list_(client: Client, limit: int, cursor: str | None, as_json: bool) -> None
     Example:
       headrace dead list --limit 50
     """
-    page = client.list_dead(cursor=cursor, limit=limit)
+    page = client.list_dead_letters(cursor=cursor, limit=limit)
     if as_json:
         print_json(page)
         return
     print_table(
         ("id", "buried", "reason", "run", "error"),
-        ((each.id, each.buried_at, each.reason, each.run_id, each.error) for each in page.entries),
+        ((each.id, each.dead_at, each.reason, each.run_id, each.error) for each in page.entries),
     )
     if page.cursor is not None:
         print_note(f"more: --cursor {page.cursor}")
@@ -53,14 +53,14 @@ def show(client: Client, entry_id: str, as_json: bool) -> None:
     Example:
       headrace dead show 1764000000000-0
     """
-    letter = client.get_dead(entry_id)
+    letter = client.get_dead_letter(entry_id)
     if as_json:
         print_json(letter)
         return
     print_fields(
         [
             ("dead letter", letter.id),
-            ("buried", letter.buried_at),
+            ("buried", letter.dead_at),
             ("reason", letter.reason),
             ("run", letter.run_id),
             ("job", letter.job),

@@ -44,7 +44,7 @@ def all_letters(client: Client, job: str | None = None) -> Sequence[Letter]:
     letters: list[Letter] = []
     cursor: str | None = None
     while True:
-        page = client.list_dead(cursor=cursor, limit=_PAGE)
+        page = client.list_dead_letters(cursor=cursor, limit=_PAGE)
         letters += [Letter(each.id, each.run_id, each.reason) for each in page.entries if job in (None, each.job)]
         cursor = page.cursor
         if cursor is None:
@@ -72,7 +72,7 @@ def retry_letters(client: Client, letters: Iterable[Letter]) -> Iterator[Retried
 
 
 def _letter(client: Client, entry_id: str) -> Letter:
-    found = client.get_dead(entry_id)
+    found = client.get_dead_letter(entry_id)
     return Letter(found.id, found.run_id, found.reason)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from headrace import Client, RunRecord
 from headrace.model.event import RunStatus
-from headrace_worker.cli.options import job_option, json_option, option
+from headrace_worker.cli.options import job_option, json_option, option, parse_time
 from headrace_worker.cli.output import print_fields, print_json, print_note, print_table, printable
 from headrace_worker.cli.server import with_client
 
@@ -44,20 +44,25 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
     "--status",
     metavar="STATUS",
     type=click.Choice(get_args(RunStatus)),
-    help=f"Only runs in this state: {', '.join(get_args(RunStatus))}.",
+    multiple=True,
+    help=f"Only runs in this state: {', '.join(get_args(RunStatus))}. May be repeated.",
 )
+@option("--event", "event_id", metavar="ID", help="Only the runs of this event.")
+@option("--event-name", metavar="NAME", help="Only runs of events with this name.")
+@option("--since", metavar="TIME", type=parse_time, help="Only what settled, or was sent, then or later.")
+@option("--until", metavar="TIME", type=parse_time, help="Only what settled, or was sent, then or before.")
 @option("--limit", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, about.")
 @option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor.")
 @with_client
 @json_option
-def list_(client: Client, job: str | None, status: str | None, limit: int, cursor: str | None, as_json: bool) -> None:
-    """List runs, newest first.
+def list_(client: Client, /, status: tuple[RunStatus, ...], limit: int, as_json: bool, **given: Any) -> None:
+    """List runs, newest first: by when they settled if only final states are asked for, else by when they were sent.
 
     \b
     Example:
       headrace runs list --job billing/welcome --status failed
     """
-    page = client.list_runs(job=job, status=status, cursor=cursor, limit=limit)
+    page = client.list_runs(status=status or None, limit=limit, **given)
     if as_json:
         print_json(page)
         return

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -39,7 +40,7 @@ def _count(name: str, default: int, text: str) -> Callable[[F], F]:
     return option(name, metavar="N", type=int, default=default, show_default=True, help=text)
 
 
-def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
+def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], F]:
     return option(name, metavar="SECONDS", type=float, default=default, show_default=True, help=text)
 
 
@@ -59,8 +60,8 @@ def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
 )
 @_count("--max-lost", _DEFAULTS.max_lost, "Workers that may die with a run in hand before it is buried.")
 @_count("--seats", _DEFAULTS.seats, "Workers that dispatch at once; 0: never this one.")
-@_seconds("--retention", _RETENTION.success_s, "How long records are kept after success.")
-@_seconds("--failure-retention", _RETENTION.failure_s, "How long records are kept after failure.")
+@_seconds("--retention", _RETENTION.success, "How long records are kept after success.")
+@_seconds("--failure-retention", _RETENTION.failure, "How long records are kept after failure.")
 @option("--allow-eviction", is_flag=True, help="Work on a server that may evict keys.")
 @option(
     "--metrics-port",
@@ -168,6 +169,6 @@ def _config(given: dict[str, Any]) -> WorkerConfig:
         stall=given["stall"],
         max_lost=given["max_lost"],
         seats=given["seats"],
-        retention=Retention(success_s=given["retention"], failure_s=given["failure_retention"]),
+        retention=Retention(success=given["retention"], failure=given["failure_retention"]),
         allow_eviction=given["allow_eviction"],
     )

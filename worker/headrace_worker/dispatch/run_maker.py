@@ -14,7 +14,7 @@ from typing import assert_never
 
 import msgspec
 
-from headrace import HeadraceError, OutOfMemory, ServerError
+from headrace import HeadraceError, ServerError, ServerFull
 from headrace.calls.sending import MAX_BATCH_BYTES
 from headrace.formats.codec import INLINE_BYTES
 from headrace_worker import protocol
@@ -35,7 +35,7 @@ MAX_BATCH_RUNS = 2_000
 _FIRST_FULL_PAUSE_S, _LONGEST_FULL_PAUSE_S = 0.01, 1.0
 
 
-class ServerFull(msgspec.Struct, frozen=True):
+class NoRoom(msgspec.Struct, frozen=True):
     """Nothing was dispatched: the server is at its `maxmemory`."""
 
 
@@ -45,7 +45,7 @@ class Refused(msgspec.Struct, frozen=True):
     error: ServerError
 
 
-Answer = protocol.Answer | ServerFull | Refused
+Answer = protocol.Answer | NoRoom | Refused
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ class RunMaker:
                 return await self._earlier_first(batch, places)
             case EventsBehind(places):
                 return await self._put_off(batch, places)
-            case ServerFull() | QueuesFull():
+            case NoRoom() | QueuesFull():
                 return await self._into_empty_queues(batch)
             case Refused(error):
                 return await self._without_culprit(batch, error)
@@ -115,8 +115,8 @@ class RunMaker:
         answer: protocol.Answer
         try:
             (answer,) = await state.commands.run([call])
-        except OutOfMemory:
-            return ServerFull()
+        except ServerFull:
+            return NoRoom()
         except ServerError as exc:
             if not is_refusal(exc):
                 raise
@@ -189,7 +189,7 @@ class RunMaker:
                 case QueuesFull():
                     full.add(jobs)
                     waiting.append(matched)
-                case EventsBehind() | ServerFull():
+                case EventsBehind() | NoRoom():
                     waiting.append(matched)
                 case Refused(error):
                     await self._set_aside(matched, error)

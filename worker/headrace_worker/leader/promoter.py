@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from headrace import HeadraceError, OutOfMemory
+from headrace import HeadraceError, ServerFull
 from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
@@ -126,7 +126,7 @@ class Promoter:
         if events:
             parts, calls = [events, *parts], [protocol.promote(keys, events, 0, self._ordered), *calls]
         answers = await self._state.commands.run(calls, partial=True)
-        self._is_full = isinstance(answers[0], OutOfMemory)
+        self._is_full = isinstance(answers[0], ServerFull)
         if isinstance(answers[0], Promoted):  # ordering keys are known from records only; the next look has them
             self._ordered = answers[0].ordered
         for part, answer in zip(parts, answers, strict=True):
@@ -134,7 +134,7 @@ class Promoter:
                 self._note(answer)
             elif is_refusal(answer):
                 await self._promote_without_culprit(part, answer)
-            elif isinstance(answer, HeadraceError) and not isinstance(answer, OutOfMemory):
+            elif isinstance(answer, HeadraceError) and not isinstance(answer, ServerFull):
                 raise answer
         looked = answers[-1]
         return looked if isinstance(looked, Promoted) else await self._promote([])
@@ -156,7 +156,7 @@ class Promoter:
                 self._note(answer)
             elif is_refusal(answer):
                 left.extendleft(reversed(await isolate(part, answer, self._set_aside_foreign)))
-            elif not isinstance(answer, OutOfMemory):
+            elif not isinstance(answer, ServerFull):
                 raise answer
 
     async def _set_aside_foreign(self, member: str, error: HeadraceError) -> None:

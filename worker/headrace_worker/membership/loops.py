@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-from headrace import ConnectionFailed, HeadraceError
+from headrace import HeadraceError, ServerUnreachable
 from headrace.errors import OUTAGE
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.watch import Pulse
@@ -111,7 +111,7 @@ class _Failures:
             self._log(exc)
 
     def _log(self, exc: BaseException) -> None:
-        if isinstance(exc, ConnectionFailed) and (stood_s := self._stood_s()):
+        if isinstance(exc, ServerUnreachable) and (stood_s := self._stood_s()):
             log.warning(
                 "event loop stood still, so a call to the server ran out of time; trying again",
                 loop=self._name, stood_s=round(stood_s, 1), error=str(exc),

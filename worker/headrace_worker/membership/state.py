@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from headrace import OutOfMemory, PermissionMissing
+from headrace import PermissionMissing, ServerFull
 from headrace.calls import checking
 from headrace.connect import open_async_transport
 from headrace.formats.partitions import Partitions
@@ -120,7 +120,7 @@ class WorkerState:
         call = checking.divide(self.keys, len(self.partitions))
         try:
             (count,) = await self.commands.run([call])
-        except (PermissionMissing, OutOfMemory) as exc:
+        except (PermissionMissing, ServerFull) as exc:
             log.warning("the namespace's number of partitions is not checked", error=str(exc))
         else:
             check_count(self.partitions, count)

@@ -16,7 +16,7 @@ from math import inf
 
 import msgspec
 
-from headrace import ConnectionFailed, ServerError
+from headrace import ServerError, ServerUnreachable
 from headrace.transport.pool import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
@@ -64,7 +64,7 @@ class Pulse:
     def fail(self, exc: BaseException) -> None:
         """Note that the loop has failed and tries again."""
         # What the server has answered is for an operator to mend, and no other worker would fare better.
-        self._is_refused = isinstance(exc, ServerError) and not isinstance(exc, ConnectionFailed)
+        self._is_refused = isinstance(exc, ServerError) and not isinstance(exc, ServerUnreachable)
         self._has_failed = True
         self._since = self._failed_at = monotonic()
         self._may_take_s = _LONGEST_CALL_S

@@ -31,4 +31,4 @@ def forget(keys: Keys, event_ids: Sequence[str], retention: Retention, count: in
         return Forgotten(int(reply[0]), [as_text(each) for each in reply[1:]])
 
     names = [keys.fading, keys.dead, *map(keys.event, event_ids)]
-    return script_call("forget", names, (round(retention.failure_s * 1000), count, *event_ids), read)
+    return script_call("forget", names, (retention.millis()[1], count, *event_ids), read)

@@ -30,7 +30,7 @@ from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run import outcome as outcomes
 from headrace_worker.run import unseal
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
-from headrace_worker.run.io import IO, PlainIO
+from headrace_worker.run.io import JobIO, SyncJobIO
 from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, Released, Succeeded, Unreadable
 from headrace_worker.run.port import RunPorts
 from headrace_worker.run.settler import Settler
@@ -258,9 +258,9 @@ class Executor:
             arguments["ctx"] = self._context(job, run, event)
         return arguments
 
-    def _io(self, job: Job, delivery: Delivery) -> IO | PlainIO:
+    def _io(self, job: Job, delivery: Delivery) -> JobIO | SyncJobIO:
         ports = self._ports
-        return IO(delivery, ports.asynchronous) if job.is_async else PlainIO(delivery, ports.threaded)
+        return JobIO(delivery, ports.asynchronous) if job.is_async else SyncJobIO(delivery, ports.threaded)
 
     def _context(self, job: Job, run: InFlightRun, event: StoredEvent) -> Context:
         delivery, state = run.delivery, run.delivery.state

@@ -39,7 +39,7 @@ class _RunIO:
         return keyed
 
 
-class IO(_RunIO):
+class JobIO(_RunIO):
     """What an `async def` job acts through. Each send has a key, so that a retried run sends its events once."""
 
     def __init__(self, delivery: Delivery, port: RunPort) -> None:
@@ -79,8 +79,8 @@ class IO(_RunIO):
         return await self._port.send_all(self._keyed(key, events), options)
 
 
-class PlainIO(_RunIO):
-    """What a plain `def` job acts through: the methods of `IO`, called without await."""
+class SyncJobIO(_RunIO):
+    """What a plain `def` job acts through: the methods of `JobIO`, called without await."""
 
     def __init__(self, delivery: Delivery, port: ThreadedRunPort) -> None:
         super().__init__(delivery)
@@ -96,7 +96,7 @@ class PlainIO(_RunIO):
         account_id: str | None = None,
         ordering_key: str | None = None,
     ) -> SentEvent:
-        """See `IO.send_event`."""
+        """See `JobIO.send_event`."""
         options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         return self._port.send_one(self._keyed(key, [event]), options)
 
@@ -110,6 +110,6 @@ class PlainIO(_RunIO):
         account_id: str | None = None,
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
-        """See `IO.send_events`."""
+        """See `JobIO.send_events`."""
         options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         return self._port.send_all(self._keyed(key, events), options)

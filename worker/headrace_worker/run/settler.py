@@ -14,10 +14,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headrace import ConnectionFailed, HeadraceError, OutOfMemory, PermissionMissing, ServerNotReady
+from headrace import AuthenticationFailed, HeadraceError, PermissionMissing, ServerFull
 from headrace.calls.call import Call
 from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from headrace.connect import AnyTransport
+from headrace.errors import OUTAGE
 from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
@@ -208,7 +209,7 @@ class Settler:
                 self._state.observer.promoted(answer.moved)
 
     async def _after_refusal(self, runs: Sequence[InFlightRun], error: HeadraceError) -> None:
-        if isinstance(error, ConnectionFailed | ServerNotReady | OutOfMemory | PermissionMissing):
+        if isinstance(error, (*OUTAGE, ServerFull, PermissionMissing, AuthenticationFailed)):
             raise error
         if len(runs) > 1:
             log.warning("batch of outcomes was refused and is halved", runs=len(runs), error=str(error))

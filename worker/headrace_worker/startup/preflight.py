@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections.abc import Iterable
 
-from headrace import HeadraceError, LoginRefused, OutOfMemory, PermissionMissing, UnsupportedServer
+from headrace import AuthenticationFailed, HeadraceError, PermissionMissing, ServerFull, UnsupportedServer
 from headrace.calls import checking
 from headrace.calls.call import Call
 from headrace.formats.keys import Keys
@@ -35,14 +35,14 @@ async def check(state: WorkerState) -> None:
         raise StartRefused(str(exc)) from exc
     except PermissionMissing as exc:
         raise StartRefused(f"the worker's user lacks a right: {exc}") from exc
-    except OutOfMemory:
+    except ServerFull:
         log.warning("server is full: the scripts were not tried out, and nothing new is taken until it drains")
 
 
 async def _check_server(state: WorkerState) -> None:
     try:
         (info,) = await state.commands.run([checking.server_info()])
-    except LoginRefused as exc:
+    except AuthenticationFailed as exc:
         raise StartRefused(f"the worker can't log in: {exc}") from exc
     except PermissionMissing:
         log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")

@@ -25,7 +25,7 @@ from headrace_worker.startup import permissions
 SCRATCH_MS = 60_000
 _APP, _QUEUE, _NAME = "scratch", "scratch", "scratch"
 _JOB = f"{_APP}/{_NAME}"
-_SHORT = Retention(success_s=60, failure_s=60, dedupe_client_s=60, dedupe_sender_s=60)
+_SHORT = Retention(success=60, failure=60, dedupe_client=60, dedupe_sender=60)
 _EXPIRE_ALL = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1]) end"
 
 

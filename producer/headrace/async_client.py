@@ -23,7 +23,7 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
-from headrace.plans.checks import check_server
+from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions
 from headrace.plans.runs import RunFilter
@@ -119,6 +119,10 @@ class AsyncClient(BaseClient):
                 yield letter
             if (cursor := page.cursor) is None:
                 return
+
+    async def has_workers(self) -> bool | None:
+        """See `Client.has_workers`."""
+        return await self._run(has_workers(self.partitions), partial=True)
 
     async def cancel_event(self, event_id: str) -> EventRecord:
         """See `Client.cancel_event`."""

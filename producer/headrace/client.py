@@ -25,7 +25,7 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
-from headrace.plans.checks import check_server
+from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions
 from headrace.plans.runs import RunFilter
@@ -163,6 +163,10 @@ class Client(BaseClient):
             yield from page.entries
             if (cursor := page.cursor) is None:
                 return
+
+    def has_workers(self) -> bool | None:
+        """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
+        return self._run(has_workers(self.partitions), partial=True)
 
     def cancel_event(self, event_id: str) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.

@@ -16,6 +16,7 @@ import redis as redis_py
 from click.testing import CliRunner, Result
 
 from headrace import Client, Event
+from headrace.formats.keys import Keys
 from headrace_worker import __version__
 from headrace_worker.cli.root import root as main
 from headrace_worker.testing import run_until_settled
@@ -98,6 +99,19 @@ def test_send_reads_a_payload_from_standard_input(headrace: Headrace, client: Cl
     """`-` stands for what is read."""
     sent = document(headrace("send", "x", "-", "--json", stdin='{"from": "stdin ✓"}'))
     assert client.get_event(sent["id"]).payload == {"from": "stdin ✓"}
+
+
+@pytest.mark.leaves_records
+def test_send_says_that_no_worker_is_alive(headrace: Headrace, redis: redis_py.Redis, keys: Keys) -> None:
+    """What was sent waits; once a worker has a lease nothing is said, and a lease that is over does not count."""
+    waits = "no worker of this namespace is alive: what was sent waits until one starts\n"
+    assert headrace("send", "x").stderr == waits
+    seconds, micros = redis.time()
+    redis.zadd(keys.workers, {"dead": seconds * 1000 - 1})
+    assert headrace("send", "x").stderr == waits
+    redis.zadd(keys.workers, {"alive": (seconds + 60) * 1000 + micros // 1000})
+    assert headrace("send", "x").stderr == ""
+    redis.delete(keys.workers)
 
 
 @pytest.mark.leaves_records

@@ -46,7 +46,7 @@ def test_a_file_that_is_sent_shows_its_progress(processes: Processes, env: dict[
     output = on_a_terminal(processes, "send", "--file", str(WEBHOOKS), **env).output
     assert "Sending" in output
     assert "100%" in output
-    assert output.endswith("327 events sent\n")
+    assert "\n327 events sent\n" in output.replace("\x1b[2K", "\n")
 
 
 def test_colours_are_for_terminals_that_have_them(processes: Processes, client: Client) -> None:

@@ -104,6 +104,7 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             with pytest.raises(WaitTimeout):
                 await client.wait_for_event("e3", 0.05)
             await client.cancel_event("e3")
+            assert await client.has_workers()
             (letter, *_) = (await client.list_dead_letters()).entries
             await client.get_dead_letter(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"

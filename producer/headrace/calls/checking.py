@@ -19,3 +19,14 @@ def _read_info(reply: bytes | str) -> dict[str, str]:
 def divide(keys: Keys, partitions: int) -> Call[int]:
     """Set the number of partitions of a namespace that is used for the first time; read how many it has."""
     return script_call("divide", (keys.meta,), (partitions,), int)
+
+
+def server_time() -> Call[int]:
+    """Read the server's time in milliseconds."""
+    return Call(("TIME",), lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
+
+
+def last_lease_end(keys: Keys) -> Call[int]:
+    """Read when the last lease of a worker ends, in milliseconds by the server's clock; 0 where there is none."""
+    last = ("ZRANGE", keys.workers, -1, -1, "WITHSCORES")
+    return Call(last, lambda reply: int(float(reply[1])) if reply else 0)

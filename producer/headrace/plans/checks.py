@@ -68,3 +68,17 @@ def check_version(info: dict[str, str]) -> None:
     if numbers < _LOWEST[kind]:
         lowest = ".".join(map(str, _LOWEST[kind]))
         raise UnsupportedServer(f"the server is {kind} {version}; Headrace needs {kind} {lowest} or newer")
+
+
+def has_workers(partitions: Partitions) -> Plan[bool | None]:
+    """Return whether a worker of the namespace is alive, or None if this user may not ask. To be run with `partial`.
+
+    A worker serves all partitions, so any of them tells.
+    """
+    now_ms, end_ms = yield [checking.server_time(), checking.last_lease_end(partitions.all[0])]
+    for answer in (now_ms, end_ms):
+        if isinstance(answer, PermissionMissing):
+            return None
+        if isinstance(answer, HeadraceError):
+            raise answer
+    return bool(end_ms > now_ms)

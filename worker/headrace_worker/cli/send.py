@@ -11,7 +11,7 @@ from headrace.model.event import DEFAULT_SOURCE
 from headrace.plans.prepare import SendOptions
 from headrace_worker.cli.event_file import EventFile
 from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time
-from headrace_worker.cli.output import print_json, printable, progress, shown
+from headrace_worker.cli.output import print_json, print_note, printable, progress, shown
 from headrace_worker.cli.server import with_client
 
 
@@ -78,6 +78,7 @@ def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bo
         print_json(sent)
     else:
         click.echo(_sentence(sent))
+    _note_missing_workers(client)
 
 
 def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json: bool) -> None:
@@ -92,6 +93,12 @@ def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json:
     if not as_json:
         noun = "event" if len(events) == 1 else "events"
         click.echo(f"{len(events)} {noun} sent" + (f", {duplicates} known before" if duplicates else ""))
+    _note_missing_workers(client)
+
+
+def _note_missing_workers(client: Client) -> None:
+    if client.has_workers() is False:
+        print_note("no worker of this namespace is alive: what was sent waits until one starts")
 
 
 def _sentence(sent: SentEvent) -> str:
@@ -100,5 +107,5 @@ def _sentence(sent: SentEvent) -> str:
     elif sent.deliver_at is not None:
         what = f"delayed until {shown(sent.deliver_at)}"
     else:
-        what = f"delivered {shown(sent.delivered_at)}"
+        what = f"accepted {shown(sent.delivered_at)}"
     return f"{printable(sent.id)} {printable(sent.name)} {what}"

@@ -26,7 +26,7 @@ def main() -> None:
         transport.run([protocol.register(keys, name, LEASE_MS, registration)])
     while True:
         for name in names:
-            transport.run([protocol.renew(keys, name, LEASE_MS, "stuck", seats=0, keep_dead_ms=604_800_000)])
+            transport.run([protocol.renew(keys, name, LEASE_MS, "stuck", dispatchers=0, keep_dead_ms=604_800_000)])
             time.sleep(LEASE_MS / 3000 / len(names) * 0.8)
 
 

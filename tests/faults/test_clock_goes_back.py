@@ -17,7 +17,7 @@ _SETTINGS: dict[str, Any] = {"lease": 2.0, "block": 0.2}
 def stood_ahead(scene: Scene) -> None:
     """Every moment that the server keeps is an hour ahead of its clock, as if that had gone back just now."""
     keys, redis = scene.keys, scene.redis
-    for zset in (keys.workers, keys.seats, keys.due):
+    for zset in (keys.workers, keys.dispatchers, keys.due):
         for member, score in redis.zrange(zset, 0, -1, withscores=True):
             redis.zadd(zset, {member: score + _HOUR_MS})
     name, until = redis.get(keys.leader).decode().split()

@@ -155,7 +155,7 @@ def test_killed_workers_keep_the_order_of_each_key(scene: Scene) -> None:
     sent = send_in_order(scene, 20, 20)
     count = len(sent) * 20
     for kill in range(1, 5):
-        workers = [scene.start_worker("ordered", seats=2, **settings) for _ in range(2)]
+        workers = [scene.start_worker("ordered", dispatchers=2, **settings) for _ in range(2)]
         for worker in workers:
             worker_name(worker)
         until = count * kill // 5
@@ -174,7 +174,7 @@ async def test_a_key_does_not_wait_for_the_next_leader(scene: Scene) -> None:
     leader = scene.start_worker("gates", **settings)
     name = worker_name(leader)
     await asyncio.to_thread(wait_until, lambda: scene.leader() == name, 30, what="a leader")
-    async with scene.working(scene.app("ordered"), seats=2, **settings):
+    async with scene.working(scene.app("ordered"), dispatchers=2, **settings):
         first = scene.send("held", "gate", ordering_key="k")
         ids = [first, *(scene.send("held", ordering_key="k") for _ in range(4))]
         await asyncio.to_thread(wait_until, lambda: all(record.status in MATCHED for record in scene.records(ids)), 30)

@@ -26,7 +26,7 @@ def wait_leases(scene: Scene, leases: float) -> None:
 
 
 def test_a_job_that_blocks_the_event_loop_keeps_its_runs_and_gives_up_the_rest(scene: Scene) -> None:
-    """Events that its worker had read, its seat and its leadership go to another worker; its runs stay."""
+    """Events that its worker had read, its dispatcher slot and its leadership go to another worker; its runs stay."""
     settings: dict[str, Any] = {"lease": LEASE_S, "block": 5.0, "concurrency": 10}
     blocked = scene.start_worker("gates", **settings)
     blocked_name = worker_name(blocked)

@@ -15,11 +15,11 @@ def prefix(namespace: str) -> str:
 
 def test_what_lasts_by_design_is_no_leak(redis: redis_py.Redis, namespace: str, prefix: str) -> None:
     """The streams, routes and leases of a namespace may stay."""
-    for name in ("events", "queue:app/default", "bell:app", "recent", "runs", "dead"):
+    for name in ("events", "queue:app/default", "wake-up:app", "recent", "runs", "dead"):
         redis.xadd(prefix + name, {"x": "y"})
     for name in ("routes:app", "worker:host-1", "meta"):
         redis.hset(prefix + name, "x", "y")
-    for name in ("due", "workers", "seats"):
+    for name in ("due", "workers", "dispatchers"):
         redis.zadd(prefix + name, {"x": 1})
     for name in ("routes:version", "leader"):
         redis.set(prefix + name, "1")
@@ -43,14 +43,14 @@ def test_a_record_may_last_only_while_something_holds_it(redis: redis_py.Redis, 
 
 @pytest.mark.leaves_records
 def test_unknown_keys_and_crowded_bells_are_leaks(redis: redis_py.Redis, namespace: str, prefix: str) -> None:
-    """A key that is none of the lasting ones is a leak, and so is a second element in a bell."""
+    """A key that is none of the lasting ones is a leak, and so is a second element in a wake-up stream."""
     redis.set(prefix + "lock", "1")
     redis.set(prefix + "scratch", "1", ex=60)
     for _ in range(2):
-        redis.xadd(prefix + "bell:app", {"r": ""})
+        redis.xadd(prefix + "wake-up:app", {"r": ""})
         redis.lpush(prefix + "wake", "1")
     assert find_leaks(redis, namespace) == [
-        f"{prefix}bell:app: a bell with more than one element",
+        f"{prefix}wake-up:app: a wake-up stream with more than one element",
         f"{prefix}lock: a key without TTL that is none of those that last",
         f"{prefix}wake: a list with more than one element",
     ]

@@ -233,7 +233,7 @@ async def test_filters_are_judged_where_the_key_is(place: Place, client: Client)
         ]
     )
     async with (
-        place.working(seen.app, seats=0),
+        place.working(seen.app, dispatchers=0),
         place.working(App("other")),
         AsyncClient(place.url, namespace=place.namespace, partitions=place.partitions, codec=CODEC) as asker,
     ):
@@ -253,7 +253,7 @@ async def test_a_source_is_matched_whoever_dispatches(place: Place, client: Clie
     app.job(id="job", trigger=event_trigger("visit", source="lab", filter={"name": ["x"]}))(lambda: None)
     sent = client.send_event(Event("visit", {"name": "x"}, source="shop"))
     async with (
-        place.working(app, seats=0),
+        place.working(app, dispatchers=0),
         place.working(App("other")),
         AsyncClient(place.url, namespace=place.namespace) as asker,
     ):

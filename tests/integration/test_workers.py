@@ -135,7 +135,7 @@ async def test_a_released_run_wakes_an_idle_worker(
 
 
 async def test_a_full_worker_rings_on_for_the_next(place: Place, client: Client, redis: redis_py.Redis) -> None:
-    """One bell for many runs: whoever takes as much as it can lets the next one take the rest."""
+    """One wake-up stream for many runs: whoever takes as much as it can lets the next one take the rest."""
     app, seen, end = App("app"), [], asyncio.Event()
     for queue in ("a", "b"):
 
@@ -184,13 +184,13 @@ async def test_two_apps_of_a_namespace_both_get_their_runs(place: Place, client:
     async with place.working(shop):
         await await_until(lambda: seen)
         assert {run.job: run.status for run in client.get_event(sent.id).runs}["mail/both"] == "queued"
-    await place.settle(mail, seats=0)
+    await place.settle(mail, dispatchers=0)
     assert seen == [("both", None)] * 2
     assert client.get_event(sent.id).is_settled
     other = client.send_event(Event("shop"))
     async with place.working(mail):
         await await_until(lambda: client.get_event(other.id).status in {"dispatched", "settled"})
-    await place.settle(shop, seats=0)
+    await place.settle(shop, dispatchers=0)
     assert seen[-1] == ("shop", None)
 
 
@@ -284,7 +284,7 @@ async def test_a_job_that_a_live_worker_has_is_not_given_up(
     seen: list[Any] = []
     new, old = _queues_app(seen, "default"), App("app")
     old.job(id="other", trigger=event_trigger("other"))(lambda: None)
-    async with place.working(new, queues=("elsewhere",)), place.working(old, unknown_job=0, seats=0):
+    async with place.working(new, queues=("elsewhere",)), place.working(old, unknown_job=0, dispatchers=0):
         sent = client.send_event(Event("default"))
         for _ in range(3):
             await await_until(lambda: redis.zcard(f"{prefix}due"))
@@ -296,7 +296,7 @@ async def test_a_job_that_a_live_worker_has_is_not_given_up(
     assert seen == [("default", None)]
 
 
-# Seats and leadership.
+# Dispatcher slots and leadership.
 
 
 async def test_of_nine_workers_eight_have_a_seat(
@@ -307,15 +307,15 @@ async def test_of_nine_workers_eight_have_a_seat(
     app = _queues_app(seen, "default")
     async with AsyncExitStack() as stack:
         workers = [await stack.enter_async_context(place.working(app, lease=3)) for _ in range(9)]
-        await await_until(lambda: redis.zcard(f"{prefix}seats") == 8)
+        await await_until(lambda: redis.zcard(f"{prefix}dispatchers") == 8)
         client.send_events([Event("default", payload=n) for n in range(50)])
         await await_until(lambda: len(seen) == 50)
-        (without,) = {worker.name for worker in workers} - _names(redis, f"{prefix}seats")
+        (without,) = {worker.name for worker in workers} - _names(redis, f"{prefix}dispatchers")
         with_seat = next(worker for worker in workers if worker.name != without)
         name = with_seat.name
         with_seat.stop()
-        await await_until(lambda: without in _names(redis, f"{prefix}seats"))
-        assert len(_names(redis, f"{prefix}seats") - {name}) <= 8
+        await await_until(lambda: without in _names(redis, f"{prefix}dispatchers"))
+        assert len(_names(redis, f"{prefix}dispatchers") - {name}) <= 8
         client.send_events([Event("default", payload=n) for n in range(50, 100)])
         await await_until(lambda: len(seen) == 100)
     assert sorted(payload for _, payload in seen) == list(range(100))
@@ -361,7 +361,7 @@ async def test_a_stopped_worker_leaves_nothing_of_itself(
         assert redis.zscore(f"{prefix}workers", str(name)) is not None
     keys = {key.decode().removeprefix(prefix) for key in redis.scan_iter(f"{prefix}*")}
     assert {key for key in keys if not key.startswith("event:")} == {
-        "events", "queue:app/a", "queue:app/b", "queues", "bell:app", "recent", "runs",
+        "events", "queue:app/a", "queue:app/b", "queues", "wake-up:app", "recent", "runs",
         "routes:app", "routes:version", "meta",
     }  # fmt: skip
     for stream, group in (("events", "dispatch"), ("queue:app/a", "workers"), ("queue:app/b", "workers")):
@@ -586,7 +586,7 @@ async def test_a_dead_workers_foreign_record_hinders_no_rescue(
 async def test_a_worker_that_cant_evaluate_the_routes_dispatches_nothing(
     place: Place, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """It says so, gives its seat up, and executes on; it dispatches again when those routes have gone."""
+    """It says so, gives its dispatcher slot up, and executes on; it dispatches again when those routes have gone."""
     seen: list[Any] = []
     app = _queues_app(seen, "default")
     (queued,) = await _dispatched(place, app, client, [Event("default", payload="queued")])
@@ -598,7 +598,7 @@ async def test_a_worker_that_cant_evaluate_the_routes_dispatches_nothing(
         async with place.working(app, lease=0.6):
             sent = client.send_event(Event("default", payload="sent"))
             await await_until(lambda: seen)
-            await await_until(lambda: redis.zcard(f"{prefix}seats") == 0)
+            await await_until(lambda: redis.zcard(f"{prefix}dispatchers") == 0)
             await await_until(lambda: _in_hands(redis, f"{prefix}events", "dispatch") == 0)
             assert client.get_event(queued).is_settled
             assert client.get_event(sent.id).status == "pending"

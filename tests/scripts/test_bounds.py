@@ -38,14 +38,15 @@ def _seed_worker(world: World, leader: str = f"w1 {FUTURE}") -> None:
 
 def _renew(world: World, movement: Movement = "moves") -> Renewed:
     world.seed_now()
-    (renewed,) = world.ask(protocol.renew(world.keys, "w1", _LEASE_MS, movement, seats=8, keep_dead_ms=_KEEP_DEAD_MS))
+    call = protocol.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
+    (renewed,) = world.ask(call)
     assert isinstance(renewed, Renewed)
     return renewed
 
 
-@pytest.mark.parametrize("key", ["workers", "seats"])
+@pytest.mark.parametrize("key", ["workers", "dispatchers"])
 def test_the_leader_hears_when_the_next_one_ends(world: World, key: str) -> None:
-    """The leader is told how long the next lease or seat of another lasts."""
+    """The leader is told how long the next lease or dispatcher slot of another lasts."""
     _seed_worker(world)
     world.seed("ZADD", key, world.now_ms() + 20_000, "w9")
     assert 10_000 < _renew(world).next_ms <= 20_000
@@ -69,12 +70,12 @@ def test_ones_own_end_is_not_ahead(world: World) -> None:
     """What a stuck worker itself is about to lose is no reason to look sooner, nor to be told of."""
     _seed_worker(world)
     world.seed("ZADD", "workers", world.now_ms() + 5_000, "w1")
-    world.seed("ZADD", "seats", world.now_ms() + 5_000, "w1")
+    world.seed("ZADD", "dispatchers", world.now_ms() + 5_000, "w1")
     assert _renew(world, "stuck").next_ms == _LEASE_MS
-    world.seed("ZADD", "seats", PAST, "w1")
+    world.seed("ZADD", "dispatchers", PAST, "w1")
     renewed = _renew(world, "stuck")
     assert renewed.lapsed == []
-    assert not renewed.has_seat
+    assert not renewed.may_dispatch
 
 
 def test_many_ends_are_told_in_parts(world: World) -> None:

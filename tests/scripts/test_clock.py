@@ -19,7 +19,7 @@ _SLACK_MS = 2_000
 def stood(world: World) -> int:
     """Where the clock stood when it went back an hour: another led, and eight dead workers sat. Returns it."""
     stood = world.now_ms() + _HOUR_MS
-    for command in ("workers", "seats"):
+    for command in ("workers", "dispatchers"):
         world.seed("DEL", command)
         for place in range(8):
             world.seed("ZADD", command, stood + 30_000, f"v{place}")
@@ -33,7 +33,7 @@ def stood(world: World) -> int:
 
 
 def _renew(world: World, movement: Movement = "moves") -> Renewed:
-    call = protocol.renew(world.keys, "w1", _LEASE_MS, movement, seats=8, keep_dead_ms=_HOUR_MS)
+    call = protocol.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_HOUR_MS)
     (answer,) = world.ask(call)
     assert isinstance(answer, Renewed)
     return answer
@@ -48,7 +48,7 @@ def test_ends_are_set_back_with_the_clock(world: World, stood: int) -> None:
     """Leases, seats and the leadership end when they would have, had no time passed since the last renewal."""
     assert stood
     answer = _renew(world)
-    for key in ("workers", "seats"):
+    for key in ("workers", "dispatchers"):
         ends = _ends(world, key)
         assert all(30_000 - _SLACK_MS <= ends[f"v{place}"] <= 30_000 + _SLACK_MS for place in range(8)), ends
     assert -120_000 - _SLACK_MS <= _ends(world, "workers")["v8"] <= 0
@@ -71,9 +71,9 @@ def test_runs_are_told_to_be_set_back(world: World, stood: int) -> None:
     by, start = (world.admin.hget(world.keys.meta, "back") or b"").split()
     assert _HOUR_MS - _SLACK_MS <= int(by) <= _HOUR_MS
     assert int(start) == stood - _LEASE_MS
-    before = _ends(world, "seats")
+    before = _ends(world, "dispatchers")
     _renew(world)
-    after = _ends(world, "seats")
+    after = _ends(world, "dispatchers")
     assert all(abs(before[name] - after[name]) <= _SLACK_MS for name in before if name != "w1")
 
 

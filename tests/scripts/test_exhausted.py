@@ -14,8 +14,8 @@ from tests.scripts.state import Changes, World, expected
 pytestmark = pytest.mark.leaves_records
 
 _LAST = "18446744073709551615-18446744073709551615"
-_STREAM = re.compile(r"events|recent|runs|dead|queue:.*|bell:.*")
-_LISTS = re.compile(r"(recent|runs|dead|bell:\S+)( .*)?|wake 0")
+_STREAM = re.compile(r"events|recent|runs|dead|queue:.*|wake-up:.*")
+_LISTS = re.compile(r"(recent|runs|dead|wake-up:\S+)( .*)?|wake 0")
 """What tells of something and is no part of it."""
 
 
@@ -26,7 +26,7 @@ def _exhaust(world: World, stream: str) -> None:
 
 
 def _is_told(line: str, fact: object) -> bool:
-    """A listing or a bell, or the field of a run that failed and whose dead letter could not be written."""
+    """A listing or a wake-up stream, or the field of a run that failed and whose dead letter could not be written."""
     return bool(_LISTS.fullmatch(line)) or " 0-0 " in str(fact)
 
 

@@ -9,8 +9,8 @@ from tests.scripts.cases import CASES, Case
 from tests.scripts.limits import Limits, keys_of
 from tests.scripts.state import expected
 
-_OPTIONAL = ("bell:", "wake")
-"""What rings a bell may fail: everyone looks after a while anyway."""
+_OPTIONAL = ("wake-up:", "wake")
+"""What rings a wake-up stream may fail: everyone looks after a while anyway."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -61,7 +61,7 @@ def test_one_event_for_many_jobs(world: World) -> None:
         "events dispatch w1": "",
         "event:e1 m": header(runs=str(_MANY)),
         "event:e1 o": str(_MANY),
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     for number, job in enumerate(_JOBS, 1):
         changes[f"queue:app/default new-{number}"] = {"e": "e1", "j": job, "s": "", "b": BODY}
@@ -120,7 +120,7 @@ def test_many_runs_put_back(world: World, lost: int) -> None:
     rescue = protocol.rescue(world.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
     ran = world.run(rescue if lost else protocol.release(back, held))
     assert ran.gave == _MANY
-    changes = _emptied() | {"bell:app new-1": {"r": ""}}
+    changes = _emptied() | {"wake-up:app new-1": {"r": ""}}
     if lost:
         changes |= {"worker:w1 fenced": NOW, "workers w1": "<now+20s>"}
     for number, job in enumerate(_JOBS, 1):
@@ -140,7 +140,7 @@ def test_many_due_runs(world: World) -> None:
     ran = world.run(protocol.promote(world.keys, members, 0))
     assert ran.gave == expected(Promoted(NOW, _MANY, 0, [], []))
     changes: Lines = {f"due {member}": None for member in members}
-    changes["bell:app new-1"] = {"r": ""}
+    changes["wake-up:app new-1"] = {"r": ""}
     for number, job in enumerate(_JOBS, 1):
         changes[f"queue:app/default new-{number}"] = {"e": "e1", "j": job, "s": "2 0 0 0 8", "b": BODY}
         changes[f"event:e1 r:app/{job}"] = run_line("q", f"new-{number}", state="2 0 0 0")

@@ -14,11 +14,11 @@ does the next."""
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.script not in _BY_DESIGN], ids=str)
 def test_repeat(case: Case, limits: Limits) -> None:
-    """The same call again changes nothing more, though it may ring a bell."""
+    """The same call again changes nothing more, though it may ring a wake-up stream."""
     step = limits.arrange(case)
     limits.world.run(step.call)
     again = limits.world.run(step.call).changes
-    assert {line: fact for line, fact in again.items() if not line.startswith("bell:")} == {}
+    assert {line: fact for line, fact in again.items() if not line.startswith("wake-up:")} == {}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.script == "register"], ids=str)

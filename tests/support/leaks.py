@@ -9,8 +9,8 @@ from typing import Any
 import redis
 
 _LASTING = re.compile(
-    rb"(events|due|queue:[^/]+/[^/]+|queues|bell:[^/]+|wake|recent|runs|dead"
-    rb"|fading|routes:[^/]+|workers|worker:.+|leader|seats|meta)\Z"
+    rb"(events|due|queue:[^/]+/[^/]+|queues|wake-up:[^/]+|wake|recent|runs|dead"
+    rb"|fading|routes:[^/]+|workers|worker:.+|leader|dispatchers|meta)\Z"
 )
 """The keys that stay as long as the namespace is used."""
 
@@ -20,7 +20,7 @@ def find_leaks(server: redis.Redis, namespace: str) -> list[str]:
 
     A key either has a TTL, or is one of those that last, or is the record of an event that something still
     holds: `events` until it is dispatched, `due` while it or a run of it waits, a queue while a run of it is
-    open. A record that nothing holds would never be closed. A bell, and `wake`, have one element at most.
+    open. A record that nothing holds would never be closed. A wake-up stream, and `wake`, have one element at most.
     """
     prefix = _prefix(namespace)
     keys = {name: _after_partition(name, prefix) for name in _scan(server, prefix + b"*")}
@@ -43,8 +43,8 @@ def _fault(server: redis.Redis, name: bytes, rest: bytes, held: set[bytes]) -> s
         return None if is_held else "a record without TTL that nothing holds any more"
     if not _LASTING.match(rest):
         return "a key without TTL that is none of those that last"
-    if rest.startswith(b"bell:") and _rows(server.xlen(name)) > 1:
-        return "a bell with more than one element"
+    if rest.startswith(b"wake-up:") and _rows(server.xlen(name)) > 1:
+        return "a wake-up stream with more than one element"
     if rest == b"wake" and _rows(server.llen(name)) > 1:
         return "a list with more than one element"
     return None

@@ -20,7 +20,7 @@ from headrace_worker import WorkerConfig
         ("concurrency", True, "a whole number of 1 or more, not True"),
         ("concurrency", None, "a whole number of 1 or more, not None"),
         ("max_lost", 0, "a whole number of 1 or more, not 0"),
-        ("seats", -1, "a whole number of 0 or more, not -1"),
+        ("dispatchers", -1, "a whole number of 0 or more, not -1"),
         ("max_output_bytes", -1, "a whole number of 0 or more, not -1"),
         ("max_output_bytes", "64k", "a whole number of 0 or more, not '64k'"),
         ("grace", -0.1, "0 seconds or more, not -0.1"),
@@ -48,7 +48,7 @@ def test_a_bad_setting_is_refused_by_name(field: str, value: Any, said: str) -> 
 def test_the_smallest_settings_are_taken() -> None:
     """Each bound is inclusive."""
     WorkerConfig(
-        concurrency=1, max_lost=1, seats=0, max_output_bytes=0, grace=0, lease=0.3, block=0.05, unknown_job=0,
+        concurrency=1, max_lost=1, dispatchers=0, max_output_bytes=0, grace=0, lease=0.3, block=0.05, unknown_job=0,
         retention=Retention(0, 0, 0, 0),
     )  # fmt: skip
 

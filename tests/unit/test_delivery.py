@@ -8,7 +8,7 @@ from headrace import UndecodableEvent
 from headrace.formats.codec import RunState, encode_event
 from headrace_worker.protocol.delivery import Stream, decode_delivery, decode_event_entry, entries_of
 
-QUEUE = Stream("queue:app/default", "workers", "bell:app", "app", "default")
+QUEUE = Stream("queue:app/default", "workers", "wake-up:app", "app", "default")
 BODY = encode_event("user.new", "trigger.dev", 0, {"a": 1}, None, None)
 
 

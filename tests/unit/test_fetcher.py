@@ -300,6 +300,6 @@ async def test_all_of_a_hand_is_read_page_by_page(count: int) -> None:
     """However much it is, each entry once."""
     scene = _Scene()
     scene.server.hands["w"] = _entries(1, count)
-    stream = Stream("queue", "workers", "bell")
+    stream = Stream("queue", "workers", "wake-up")
     found = [entry async for page in pending_entries(scene.state, stream, "w") for entry in page]
     assert found == scene.server.hands["w"]

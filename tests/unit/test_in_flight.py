@@ -8,7 +8,7 @@ from headrace.formats.codec import RunState
 from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
 from headrace_worker.protocol.delivery import Delivery, Stream
 
-QUEUE = Stream("queue:app/default", "workers", "bell:app", "app", "default")
+QUEUE = Stream("queue:app/default", "workers", "wake-up:app", "app", "default")
 
 
 def _held(entry: str, in_flight: InFlight) -> InFlightRun:

@@ -18,7 +18,7 @@ def all_keys(keys: Keys) -> dict[str, str]:
     made = {
         "event": keys.event("id"),
         "queue": keys.queue("app", "default"),
-        "bell": keys.bell("app"),
+        "wake-up": keys.wake_up("app"),
         "routes": keys.routes("app"),
         "worker": keys.worker("host-1"),
     }

@@ -21,8 +21,8 @@ from headrace_worker.protocol import Fenced, Renewed
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 
-LEADS = Renewed(is_leader=True, has_seat=True, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
-FOLLOWS = Renewed(is_leader=False, has_seat=False, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
+LEADS = Renewed(is_leader=True, may_dispatch=True, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
+FOLLOWS = Renewed(is_leader=False, may_dispatch=False, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
 
 
 class _Server:
@@ -90,8 +90,8 @@ class _Scene:
 
     @property
     def rights(self) -> tuple[bool, bool]:
-        """Whether it leads, and has a seat."""
-        return self.state.is_leader.is_set(), self.state.has_seat.is_set()
+        """Whether it leads, and has a dispatcher slot."""
+        return self.state.is_leader.is_set(), self.state.may_dispatch.is_set()
 
 
 async def test_rights_are_what_the_last_answer_says() -> None:
@@ -148,7 +148,7 @@ async def fail() -> None:
 async def test_a_batch_that_failed_is_told_to_its_loop() -> None:
     """So that it looks at what is in hand, whatever came of the next read."""
     scene = _Scene()
-    scene.state.has_seat.set()
+    scene.state.may_dispatch.set()
     scene.dispatcher._under_way = asyncio.ensure_future(fail())
     with pytest.raises(ServerError):
         await scene.dispatcher.tick()
@@ -177,7 +177,7 @@ async def test_a_batch_under_way_is_broken_off_with_the_lease() -> None:
 async def test_a_dispatcher_looks_at_its_hands_before_it_reads_on(why: str) -> None:
     """The server may have put more into them than it has told, or may be back with older data."""
     scene = _Scene()
-    scene.state.has_seat.set()
+    scene.state.may_dispatch.set()
     await scene.dispatcher.tick()
     if why == "failed":
         await scene.dispatcher.recover(ServerUnreachable("gone"))

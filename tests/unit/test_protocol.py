@@ -16,19 +16,19 @@ P = KEYS.prefix
 
 
 @pytest.mark.parametrize(
-    ("member", "event_id", "stream", "bell"),
+    ("member", "event_id", "stream", "wake_up"),
     [
         ("e:x", "x", "events", "events"),
         ("e:x:y/z é", "x:y/z é", "events", "events"),
         ("e::", ":", "events", "events"),
-        ("r:default:x:app/job", "x", "queue:app/default", "bell:app"),
-        ("r:q.1:a:b:app/c:shop/job-2", "a:b:app/c", "queue:shop/q.1", "bell:shop"),
+        ("r:default:x:app/job", "x", "queue:app/default", "wake-up:app"),
+        ("r:q.1:a:b:app/c:shop/job-2", "a:b:app/c", "queue:shop/q.1", "wake-up:shop"),
     ],
 )
-def test_a_member_of_due_says_where_it_belongs(member: str, event_id: str, stream: str, bell: str) -> None:
-    """Its record, its stream and its bell; an event's id may hold any character."""
+def test_a_member_of_due_says_where_it_belongs(member: str, event_id: str, stream: str, wake_up: str) -> None:
+    """Its record, its stream and its wake-up stream; an event's id may hold any character."""
     call = protocol.promote(KEYS, [member], 5)
-    names = ["due", "events", f"event:{event_id}", stream, bell]
+    names = ["due", "events", f"event:{event_id}", stream, wake_up]
     assert list(call.args[2:8]) == [5, *(P + name for name in names)]
     assert call.args[-3:] == (5, member, "")
     assert protocol.event_of(member) == event_id
@@ -39,17 +39,17 @@ def test_a_member_of_a_run_with_an_ordering_key_names_it(key: str) -> None:
     """Whatever characters are in key and event id: record, queue, bell and turns are known from the member alone."""
     member = protocol.member_of("q.1", "a:b/c:app/job", key)
     call = protocol.promote(KEYS, [member], 5)
-    names = ["due", "events", "event:a:b/c", "queue:app/q.1", "bell:app", f"turns:app/job:{key}"]
+    names = ["due", "events", "event:a:b/c", "queue:app/q.1", "wake-up:app", f"line:app/job:{key}"]
     assert list(call.args[2:9]) == [6, *(P + name for name in names)]
-    assert protocol.turns_of(KEYS, member) == f"{P}turns:app/job:{key}"
+    assert protocol.line_of(KEYS, member) == f"{P}line:app/job:{key}"
     assert protocol.event_of(member) == "a:b/c"
 
 
 def test_a_member_without_an_ordering_key_stands_in_no_turns() -> None:
     """Neither a run's nor an event's."""
-    assert protocol.turns_of(KEYS, protocol.member_of("q", "x:app/job")) is None
-    assert protocol.turns_of(KEYS, "e:x") is None
-    assert protocol.turns_of(KEYS, "hello") is None
+    assert protocol.line_of(KEYS, protocol.member_of("q", "x:app/job")) is None
+    assert protocol.line_of(KEYS, "e:x") is None
+    assert protocol.line_of(KEYS, "hello") is None
 
 
 _FOREIGN: list[bytes] = [
@@ -85,7 +85,7 @@ def test_any_score_is_a_time(score: bytes, due_ms: int) -> None:
 
 def test_a_renewal_says_what_the_worker_may_do() -> None:
     """Or that its name is fenced."""
-    call = protocol.renew(KEYS, "w", 15_000, "moves", seats=8, keep_dead_ms=9_000)
+    call = protocol.renew(KEYS, "w", 15_000, "moves", dispatchers=8, keep_dead_ms=9_000)
     reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"], 1_700_000_000_000, 1, 0]
     gives = Renewed(True, False, "7", 4_000, ["a"], ["b", "c"], 1_700_000_000_000, True)  # noqa: FBT003 - the struct's order
     assert call.read(reply) == gives

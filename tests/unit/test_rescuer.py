@@ -21,7 +21,7 @@ class _Server:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
-        self.answers: dict[str, Any] = {"rescue": 0, "leave": 1, "unseat": 1}
+        self.answers: dict[str, Any] = {"rescue": 0, "leave": 1, "drop_dispatcher": 1}
         self.refused: set[str] = set()
         self.workers: list[bytes] = []
         self.consumers: list[tuple[bytes, int, int]] = []
@@ -41,7 +41,7 @@ class _Server:
         argv = call.args[3 + int(call.args[2]) :]
         name, verb = str(argv[0]), call.script.name
         self.asked.append((verb, name))
-        if verb == "unseat":
+        if verb == "drop_dispatcher":
             self.unseat_ms.append(int(argv[1]))
         if verb == "rescue" and self.on_rescue is not None:
             self.on_rescue()
@@ -74,7 +74,7 @@ async def test_what_has_ended_is_rescued_and_forgotten() -> None:
     scene = _Scene()
     await scene.tick(["dead"], ["stuck"])
     assert scene.server.asked == [
-        ("rescue", "stuck"), ("unseat", "stuck"), ("rescue", "dead"), ("leave", "dead"),
+        ("rescue", "stuck"), ("drop_dispatcher", "stuck"), ("rescue", "dead"), ("leave", "dead"),
     ]  # fmt: skip
     assert scene.server.unseat_ms == [15_000]
 

@@ -194,7 +194,7 @@ async def test_a_part_that_is_gone_is_final_at_once(scene: _Scene) -> None:
     [(LEASE_S / 3 - 0.1, False, False), (11.0, True, False), (STALL_S + 1, True, True)],
 )
 async def test_an_event_loop_that_stands_still(scene: _Scene, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
-    """For a third of a lease it costs the seat, and for longer than the bound the lease; the place is told."""
+    """For a third of a lease it costs the dispatcher slot, for longer than the bound the lease; the place is told."""
     scene.pass_time(seconds, turning=False)
     verdict = scene.judge()
     assert (bool(verdict.fault), verdict.is_final, bool(verdict.stack)) == (fault, is_final, fault)
@@ -264,7 +264,7 @@ async def test_a_loop_that_fails_for_as_long_as_the_bound(scene: _Scene) -> None
 
 
 async def test_a_loop_whose_calls_are_refused_costs_no_life(scene: _Scene) -> None:
-    """That is for an operator to mend: the worker gives up its seat, and lives."""
+    """That is for an operator to mend: the worker gives up its dispatcher slot, and lives."""
     for _ in range(60):
         scene.pulse.fail(ServerError("NOPERM"))
         scene.pass_time(1)

@@ -24,7 +24,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
             that blocks it; a run's timeout takes its place. Four leases if None.
         block: how long a read waits at most for something to arrive.
         max_lost: workers that may die with a run in their hands before it is buried; its last life is alone.
-        seats: workers of a partition that dispatch at once; 0: this one never does.
+        dispatchers: workers of a partition that dispatch at once; 0: this one never does.
         retention: how long records are kept.
         unknown_job: how long a run waits for a worker that has its job.
         max_output_bytes: an output over this size is replaced by a note.
@@ -38,14 +38,14 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     stall: float | timedelta | None = None
     block: float | timedelta = 5
     max_lost: int = 3
-    seats: int = 8
+    dispatchers: int = 8
     retention: Retention = Retention()
     unknown_job: float | timedelta = 86_400
     max_output_bytes: int = 65_536
     allow_eviction: bool = False
 
     def __post_init__(self) -> None:
-        for field, lowest in (("concurrency", 1), ("max_lost", 1), ("seats", 0), ("max_output_bytes", 0)):
+        for field, lowest in (("concurrency", 1), ("max_lost", 1), ("dispatchers", 0), ("max_output_bytes", 0)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise ConfigurationError(f"{field} must be a whole number of {lowest} or more, not {value!r}")

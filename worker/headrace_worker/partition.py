@@ -71,7 +71,7 @@ class Partition:
         self._executor = executor
         self._fetcher = Fetcher(state, in_flight, executor, settler, quarantine)
         self.watch = Watch(state.config, in_flight, state.guard)
-        self._lease = Lease(state, self.watch, self._on_lease_answer, self._wanted_seats, on_fault, on_turn)
+        self._lease = Lease(state, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, on_turn)
         self._promoter = Promoter(state, self._lease.renew_now)
         self._rescuer = Rescuer(state)
         self._forgetter = Forgetter(state)
@@ -171,7 +171,7 @@ class Partition:
         if isinstance(answer, Fenced):
             self._drop_everything()
             return
-        for right, is_held in ((state.is_leader, answer.is_leader), (state.has_seat, answer.has_seat)):
+        for right, is_held in ((state.is_leader, answer.is_leader), (state.may_dispatch, answer.may_dispatch)):
             if is_held:
                 right.set()
             else:
@@ -250,8 +250,9 @@ class Partition:
             break
         self._registering.rest()
 
-    def _wanted_seats(self) -> int:
-        return 0 if self._dispatcher.routes.is_too_old or self._state.stopping.is_set() else self._state.config.seats
+    def _wanted_dispatchers(self) -> int:
+        wants_none = self._dispatcher.routes.is_too_old or self._state.stopping.is_set()
+        return 0 if wants_none else self._state.config.dispatchers
 
     async def _end_settling(self) -> None:
         deadline = asyncio.get_running_loop().time() + _LAST_WRITES_S

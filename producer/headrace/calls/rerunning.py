@@ -16,9 +16,9 @@ def rerun(
         ended_ms: the run must have ended at this time; 0 for any.
     """
     app = job.partition("/")[0]
-    names = [keys.event(event_id), keys.queue(app, queue), keys.bell(app), keys.dead]
+    names = [keys.event(event_id), keys.queue(app, queue), keys.wake_up(app), keys.dead]
     if ordering_key:
-        names.append(keys.turns(job, ordering_key))
+        names.append(keys.line(job, ordering_key))
     return script_call(
         "rerun",
         names,

@@ -49,7 +49,7 @@ class Keys:
         """zset: the end of each worker's lease in ms."""
         self.leader = f"{self.prefix}leader"
         """string: the worker that promotes and rescues, and until when in ms."""
-        self.seats = f"{self.prefix}seats"
+        self.dispatchers = f"{self.prefix}dispatchers"
         """zset: the workers that dispatch, and until when in ms."""
         self.meta = f"{self.prefix}meta"
         """hash: when anyone last renewed, and until when nobody is rescued after a gap, and how far
@@ -66,17 +66,17 @@ class Keys:
         """Stream: one entry a run; group `workers`."""
         return f"{self.prefix}queue:{app}/{queue}"
 
-    def bell(self, app: str) -> str:
+    def wake_up(self, app: str) -> str:
         """Stream: wakes one idle worker of the app; at most one element."""
-        return f"{self.prefix}bell:{app}"
+        return f"{self.prefix}wake-up:{app}"
 
     def order(self, ordering_key: str) -> str:
         """List: ids of the events with this ordering key that are not dispatched yet, in their order."""
         return f"{self.prefix}order:{ordering_key}"
 
-    def turns(self, job: str, ordering_key: str) -> str:
+    def line(self, job: str, ordering_key: str) -> str:
         """List: the open runs of a job (`<app>/<job id>`) with this ordering key; the first has its turn."""
-        return f"{self.prefix}turns:{job}:{ordering_key}"
+        return f"{self.prefix}line:{job}:{ordering_key}"
 
     def routes(self, app: str) -> str:
         """Hash: the app's subscriptions by fingerprint, and which worker has which."""

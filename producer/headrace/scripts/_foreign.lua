@@ -1,6 +1,6 @@
 -- Whether an entry that names a run is none of the run's: its record knows another one, or says that the run waits or
 -- has ended, or knows no such run. Where the record is gone, or can't be read, the entry is taken at its word.
--- `place` is where the entry stands in the run's field if its state is as long as that of the entry; that spares the rest.
+-- `place` is where the entry gives_up in the run's field if its state is as long as that of the entry; that spares the rest.
 local find, byte = string.find, string.byte
 local function is_foreign(header, field, entry, place)
   if not field then

@@ -5,7 +5,7 @@
 -- KEYS[3]     stream  runs
 -- KEYS[4]     zset    fading
 -- KEYS[5..]   hash    the record of the event that the entry names; none where it names none
--- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), the turns (list) of its key and job;
+-- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), the line (list) of its key and job;
 --                     for an event with one the order (list) of the key
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
@@ -17,7 +17,7 @@
 -- ARGV[12]    bytes   the error as the outcome of a run
 -- ARGV[13]    text    the event's id
 -- ARGV[14]    text    `<app>/<job id>`; empty in `events`
--- ARGV[15]    text    its member of the turns, or the event's id, if it has an ordering key; else empty
+-- ARGV[15]    text    its member of the line, or the event's id, if it has an ordering key; else empty
 --
 -- Returns  1  when it is in `dead` now
 -- Returns  0  when it was not in the group's hands any more; nothing happened
@@ -32,19 +32,19 @@
 --@ include _list
 --@ include _run
 --@ include _close
---@ include _turn
-local stream, dead, entry, id, job, turn = KEYS[1], KEYS[2], ARGV[9], ARGV[13], ARGV[14], ARGV[15]
-local nkeys = #KEYS - (turn == '' and 0 or job == '' and 1 or 3)
-local record, due, wake, turns = nkeys > 4 and KEYS[5], KEYS[nkeys + 1], KEYS[nkeys + 2], KEYS[nkeys + 3]
-local order = turn ~= '' and job == '' and KEYS[nkeys + 1]
+--@ include _line
+local stream, dead, entry, id, job, member = KEYS[1], KEYS[2], ARGV[9], ARGV[13], ARGV[14], ARGV[15]
+local nkeys = #KEYS - (member == '' and 0 or job == '' and 1 or 3)
+local record, due, wake, line = nkeys > 4 and KEYS[5], KEYS[nkeys + 1], KEYS[nkeys + 2], KEYS[nkeys + 3]
+local order = member ~= '' and job == '' and KEYS[nkeys + 1]
 local now, reason, outcome = now_ms(), ARGV[10], ARGV[12]
 redis.call('XLEN', dead)
 redis.call('XLEN', KEYS[3])
 redis.call('ZCARD', KEYS[4])
-if turns then
+if line then
   redis.call('ZCARD', due)
   redis.call('LLEN', wake)
-  redis.call('LINDEX', turns, 0)
+  redis.call('LINDEX', line, 0)
 elseif order then
   redis.call('LLEN', order)
 end
@@ -83,7 +83,7 @@ if redis.call('XACK', stream, ARGV[8], entry) == 0 then
 end
 redis.call('XDEL', stream, entry)
 if order then
-  redis.call('LREM', order, 1, turn)
+  redis.call('LREM', order, 1, member)
 end
 local fields = { 'reason', reason, 'error', is_run and outcome or ARGV[11] }
 if is_run then
@@ -115,7 +115,7 @@ end
 if is_run then
   list(KEYS[3], ARGV[7], { id .. ':' .. job, 'f' })
 end
-if turns and pass_turn(turns, turn, due, now) and redis.call('LLEN', wake) == 0 then
+if line and pass_on_line(line, member, due, now) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end
 return 1

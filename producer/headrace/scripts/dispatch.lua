@@ -3,9 +3,9 @@
 -- KEYS[1]     stream  events
 -- KEYS[2]     int     routes:version
 -- KEYS[3]     zset    fading
--- KEYS[4..]           two a job: its queue (stream), its app's bell (stream)
+-- KEYS[4..]           two a job: its queue (stream), its app's wake-up stream
 -- KEYS[..]    hash    then the record of each event
--- KEYS[..]    list    then, for each event with an ordering key: the key's order, and the turns of each of its jobs
+-- KEYS[..]    list    then, for each event with an ordering key: the key's order, and the line of each of its jobs
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
 -- ARGV[7]     int     the version of the routes that was matched against
@@ -35,7 +35,7 @@
 --@ include _chunks
 --@ include _exhausted
 --@ include _room
---@ include _ring
+--@ include _wake_workers
 --@ include _close
 --@ include _member
 -- A record that is gone is made again from the entry, if the body was in it: a lost record loses no event.
@@ -60,7 +60,7 @@ for j = 1, njobs do
   local name, queue_name = ARGV[12 + j * 2], ARGV[13 + j * 2]
   jobs[j] = {
     queue = KEYS[2 + j * 2],
-    bell = KEYS[3 + j * 2],
+    wake_up = KEYS[3 + j * 2],
     field = 'r:' .. name,
     id = string.match(name, '/(.*)$'),
     prefix = 'q 1 0 0 0 ' .. queue_name .. ' ',
@@ -107,7 +107,7 @@ local lines, behind, ahead, known, k = {}, { 'behind' }, {}, {}, first_record + 
 for at = events_end + 1, #ARGV, 2 do
   local i, order = tonumber(ARGV[at]), KEYS[k + 1]
   local id, header = string.sub(KEYS[first_record + i], before_id + 1), stored[i][1]
-  lines[i] = { order = order, key = ARGV[at + 1], turns = k + 1 }
+  lines[i] = { order = order, key = ARGV[at + 1], line = k + 1 }
   for j = 1, #jobs_of[i] do
     redis.call('LLEN', KEYS[k + 1 + j])
   end
@@ -130,16 +130,16 @@ end
 if free_first then
   redis.call('XACK', events, 'dispatch', '0-0')
 end
-local bells = {}
+local wake_ups = {}
 for j = 1, njobs do
   local refused = refusal(jobs[j].queue)
   if refused then
     return refused
   end
-  bells[jobs[j].bell] = true
+  wake_ups[jobs[j].wake_up] = true
 end
 if not free_first then
-  ring(bells)
+  wake_workers(wake_ups)
 end
 
 -- One acknowledgement for all. Where an entry is not in the group's hands any more, the record tells whether its event
@@ -169,7 +169,7 @@ for i = 1, nevents do
       if not line then
         local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', inlined)
         fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
-      elseif redis.call('RPUSH', KEYS[line.turns + j], member_of(line.key, job.queue_name, id, job.name)) == 1 then
+      elseif redis.call('RPUSH', KEYS[line.line + j], member_of(line.key, job.queue_name, id, job.name)) == 1 then
         local run = redis.call('XADD', job.queue, '*', 'e', id, 'j', job.id, 's', state, 'b', inlined, 'k', line.key)
         fields[#fields + 1] = job.prefix .. run .. ' - 0 0'
       else
@@ -198,6 +198,6 @@ end
 let_fade(KEYS[3])
 call_in_chunks('XDEL', events, entries)
 if free_first and runs > 0 then
-  ring(bells)
+  wake_workers(wake_ups)
 end
 return { 'done', dispatched, runs, lost }

@@ -1,8 +1,8 @@
--- A worker that is known to be dead has no lease, seat or leadership any more, and the leader is woken to rescue.
+-- A worker that is known to be dead has no lease, slot or leadership any more, and the leader is woken to rescue.
 --
 -- KEYS[1]  zset    workers
 -- KEYS[2]  hash    worker:<name>
--- KEYS[3]  zset    seats
+-- KEYS[3]  zset    dispatchers
 -- KEYS[4]  string  leader
 -- KEYS[5]  list    wake
 -- ARGV[1]  text    the worker's name

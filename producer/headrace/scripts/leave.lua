@@ -1,8 +1,8 @@
--- A worker that holds nothing is forgotten: its lease, seat, leadership, consumers and its part in its app's routes.
+-- A worker that holds nothing is forgotten: its lease, slot, leadership, consumers and its part in its app's routes.
 --
 -- KEYS[1]   zset    workers
 -- KEYS[2]   hash    worker:<name>
--- KEYS[3]   zset    seats
+-- KEYS[3]   zset    dispatchers
 -- KEYS[4]   string  leader
 -- KEYS[5]   hash    routes:<app>
 -- KEYS[6]   int     routes:version

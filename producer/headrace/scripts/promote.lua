@@ -2,9 +2,9 @@
 --
 -- KEYS[1]    zset    due
 -- KEYS[2]    stream  events
--- KEYS[3..]          three a member: its record (hash); its stream, `events` or a queue; its app's bell or, for an event,
+-- KEYS[3..]          three a member: its record (hash); its stream, `events` or a queue; its app's wake-up stream or, for an event,
 --                    the order (list) of its ordering key, or `events` again; for a run with an ordering key, in
---                    fourth place the turns (list) of its key and job
+--                    fourth place the line (list) of its key and job
 -- ARGV[1]    bytes   bodies up to this size travel in the entry
 -- ARGV[2]    count   how many members to tell of
 -- ARGV[3..]          two a member: `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the same behind `o`, length
@@ -21,8 +21,8 @@
 --@ include _rights
 --@ include _exhausted
 --@ include _room
---@ include _ring
---@ include _turn
+--@ include _wake_workers
+--@ include _line
 -- Takes a run's member of `due` apart: the event's id, `<app>/<job id>`, its ordering key if it has one.
 local function split(member)
   local length = string.match(member, '^o:(%d+):')
@@ -48,13 +48,13 @@ for i = 3, #ARGV, 2 do
       id, run, run_key = split(member)
     end
     local header, body, field, key = unpack(redis.call('HMGET', KEYS[k], 'm', 'e', run and 'r:' .. run or 'm', 'k'), 1, 4)
-    local item = { member = member, record = KEYS[k], stream = KEYS[k + 1], bell = KEYS[k + 2], body = body, run = run }
+    local item = { member = member, record = KEYS[k], stream = KEYS[k + 1], wake_up = KEYS[k + 2], body = body, run = run }
     item.key = run_key or (is_event and key and key ~= '' and key) or nil
     if run then
       item.id = id
-      item.turns = run_key and KEYS[k + 3]
-      if item.turns then
-        redis.call('LINDEX', item.turns, 0)
+      item.line = run_key and KEYS[k + 3]
+      if item.line then
+        redis.call('LINDEX', item.line, 0)
       end
       item.kept, item.queue, item.rest = string.match(field or '', '^w (%d+ %d+ %d+ %d+) (%S+) %S+ (.*)$')
     else
@@ -65,7 +65,7 @@ for i = 3, #ARGV, 2 do
     item.is_headless = not header
     if run or item.is_lost or (item.key or '') == ARGV[i + 1] then
       if item.key and not (run or item.is_lost) then
-        redis.call('LLEN', item.bell)
+        redis.call('LLEN', item.wake_up)
       end
       work[#work + 1] = item
     else
@@ -81,7 +81,7 @@ if denied then
   return denied
 end
 
-local dropped, bells, looked, refusals, put_off = 0, {}, {}, {}, 0
+local dropped, wake_ups, looked, refusals, put_off = 0, {}, {}, {}, 0
 for _, item in ipairs(work) do
   if item.run or item.is_lost then
     redis.call('ZREM', due, '')
@@ -100,8 +100,8 @@ for _, item in ipairs(work) do
     if item.is_headless then -- what an end or a retry has written since the record went would never go
       redis.call('DEL', item.record)
     end
-    if item.turns then
-      pass_turn(item.turns, item.member, due, now)
+    if item.line then
+      pass_on_line(item.line, item.member, due, now)
     end
     dropped = dropped + 1
   elseif refusals[item.stream] then
@@ -116,10 +116,10 @@ for _, item in ipairs(work) do
     local entry = redis.call('XADD', item.stream, '*', unpack(fields))
     local line = 'q ' .. item.kept .. ' ' .. item.queue .. ' ' .. entry .. ' ' .. item.rest
     redis.call('HSET', item.record, 'r:' .. item.run, line)
-    bells[item.bell] = true
+    wake_ups[item.wake_up] = true
   else
     if item.key then
-      redis.call('RPUSH', item.bell, item.id)
+      redis.call('RPUSH', item.wake_up, item.id)
       redis.call('XADD', item.stream, '*', 'i', item.id, 'z', #body, 'b', whole, 'k', item.key)
     else
       redis.call('XADD', item.stream, '*', 'i', item.id, 'z', #body, 'b', whole)
@@ -129,7 +129,7 @@ for _, item in ipairs(work) do
   end
 end
 
-ring(bells)
+wake_workers(wake_ups)
 local reply = { now, #work - dropped - put_off, dropped, unordered }
 for _, value in ipairs(ahead > 0 and redis.call('ZRANGE', due, 0, ahead - 1, 'WITHSCORES') or {}) do
   reply[#reply + 1] = value

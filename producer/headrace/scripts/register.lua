@@ -6,7 +6,7 @@
 -- KEYS[4]   int     routes:version
 -- KEYS[5]   set     queues
 -- KEYS[6]   stream  events
--- KEYS[7]   stream  bell:<app>
+-- KEYS[7]   stream  wake-up:<app>
 -- KEYS[8..] stream  the queues of the app
 -- ARGV[1]   text    the worker's name
 -- ARGV[2]   ms      lease
@@ -60,7 +60,7 @@ local function group(stream, group_name)
     return made
   end
 end
-local refused = group(KEYS[6], 'dispatch') or group(KEYS[7], 'bell')
+local refused = group(KEYS[6], 'dispatch') or group(KEYS[7], 'wake-up')
 for i = 8, #KEYS do
   refused = refused or group(KEYS[i], 'workers')
 end

@@ -1,7 +1,7 @@
 -- Those of the named entries that are still in the group's hands are back in their stream, and nothing is counted.
 --
 -- KEYS[1]   stream  where the entries are
--- KEYS[2]   stream  bell:<app>, or the same stream again
+-- KEYS[2]   stream  wake-up:<app>, or the same stream again
 -- KEYS[3..] hash    the record of each entry's event; none for entries of `events`
 -- ARGV[1]   text    the stream's group
 -- ARGV[2]   text    the queue's name, without its app
@@ -17,12 +17,12 @@
 --@ include _exhausted
 --@ include _room
 --@ include _requeue
---@ include _ring
+--@ include _wake_workers
 local moved = put_back(KEYS[1], ARGV[1], ARGV[2], 0, 3, 3)
 if type(moved) == 'table' then
   return moved
 end
 if moved > 0 and KEYS[2] ~= KEYS[1] then
-  ring({ [KEYS[2]] = true })
+  wake_workers({ [KEYS[2]] = true })
 end
 return moved

@@ -1,23 +1,23 @@
--- The worker's lease holds on from now; so do its seat and the leadership, if it moves and may have them.
+-- The worker's lease holds on from now; so do its dispatcher slot and the leadership, if it moves and may have them.
 --
 -- KEYS[1]  zset    workers
 -- KEYS[2]  hash    worker:<name>
 -- KEYS[3]  string  leader
--- KEYS[4]  zset    seats
+-- KEYS[4]  zset    dispatchers
 -- KEYS[5]  hash    meta
 -- KEYS[6]  int     routes:version
 -- KEYS[7]  zset    fading
 -- KEYS[8]  stream  dead
 -- ARGV[1]  text    the worker's name
 -- ARGV[2]  ms      lease
--- ARGV[3]  -1 to 1 1: its event loop moves; 0: it does not; -1: it stops, and gives up seat and leadership at once
--- ARGV[4]  count   seats there are; 0: this worker wants none, and gives up the one it has
+-- ARGV[3]  -1 to 1 1: its event loop moves; 0: it does not; -1: it stops, and gives up slot and leadership at once
+-- ARGV[4]  count   slots there are; 0: this worker wants none, and gives up the one it has
 -- ARGV[5]  ms      how long dead letters stay
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
--- Returns  {'held', leader, seat, version, next_ms, lapsed, dead, now, fades, back}
---          leader, seat: 1 when this worker has it; version of the routes; next_ms: until the next lease, seat or
---          leadership ends that is not this worker's, or the quiet time after a gap; lapsed: workers whose seat has
+-- Returns  {'held', leader, slot, version, next_ms, lapsed, dead, now, fades, back}
+--          leader, slot: 1 when this worker has it; version of the routes; next_ms: until the next lease, slot or
+--          leadership ends that is not this worker's, or the quiet time after a gap; lapsed: workers whose slot has
 --          ended, dead: whose lease has (both only for the leader, and none in the quiet time); the server's time in ms;
 --          fades: 1 when contents or dead letters were kept long enough (only for the leader); back: 1 when runs are to
 --          be set back, as the clock has gone back
@@ -28,7 +28,7 @@
 --@ include _time
 --@ include _rights
 --@ include _chunks
-local name, lease, moves, seats, now = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), now_ms()
+local name, lease, moves, dispatchers, now = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), now_ms()
 local denied = lacking(KEYS[8], 'HSET', 'ZADD', 'SET', 'DEL')
 if denied then
   return denied
@@ -64,11 +64,11 @@ end
 
 local may_lead = moves == '1' and (leader == name or leads_until <= now)
 local leads = may_lead or (moves == '0' and leader == name and leads_until > now)
-local seat = tonumber(redis.call('ZSCORE', KEYS[4], name) or 0)
-local has_room = seat > now or redis.call('ZCOUNT', KEYS[4], '(' .. text(now), '+inf') < seats
-local may_sit = moves == '1' and seats > 0 and has_room
-local stands = moves == '-1' or seats == 0
-local sits = may_sit or (not stands and seat > now)
+local slot = tonumber(redis.call('ZSCORE', KEYS[4], name) or 0)
+local has_room = slot > now or redis.call('ZCOUNT', KEYS[4], '(' .. text(now), '+inf') < dispatchers
+local may_have_slot = moves == '1' and dispatchers > 0 and has_room
+local gives_up = moves == '-1' or dispatchers == 0
+local has_slot = may_have_slot or (not gives_up and slot > now)
 local version = redis.call('GET', KEYS[6]) or '0'
 
 local next_at, lapsed, dead, fades = now + lease, {}, {}, false
@@ -113,9 +113,9 @@ if may_lead then
 elseif moves == '-1' and leader == name then
   redis.call('DEL', KEYS[3])
 end
-if may_sit then
+if may_have_slot then
   redis.call('ZADD', KEYS[4], text(now + lease), name)
-elseif stands then
+elseif gives_up then
   redis.call('ZREM', KEYS[4], name)
 end
-return { 'held', leads and 1 or 0, sits and 1 or 0, version, next_at - now, lapsed, dead, now, fades and 1 or 0, back and 1 or 0 }
+return { 'held', leads and 1 or 0, has_slot and 1 or 0, version, next_at - now, lapsed, dead, now, fades and 1 or 0, back and 1 or 0 }

@@ -2,9 +2,9 @@
 --
 -- KEYS[1]  hash    the event's record
 -- KEYS[2]  stream  the run's queue
--- KEYS[3]  stream  bell:<app>
+-- KEYS[3]  stream  wake-up:<app>
 -- KEYS[4]  stream  dead
--- KEYS[5..] list   the turns of its ordering key and job, if it has a key
+-- KEYS[5..] list   the line of its ordering key and job, if it has a key
 -- ARGV[1]  text    the event's id
 -- ARGV[2]  text    `<app>/<job id>`
 -- ARGV[3]  text    the queue's name, without its app, as the record said it
@@ -25,7 +25,7 @@
 --@ include _run
 --@ include _member
 --@ include _exhausted
---@ include _ring
+--@ include _wake_workers
 local record, field = KEYS[1], 'r:' .. ARGV[2]
 local stored, body, open, ordering_key = unpack(redis.call('HMGET', record, field, 'e', 'o', 'k'), 1, 4)
 local status, _, _, _, _, queue, old_entry = run_of(stored or '')
@@ -95,5 +95,5 @@ end
 if waits then
   return { 'waits', '' }
 end
-ring({ [KEYS[3]] = true })
+wake_workers({ [KEYS[3]] = true })
 return { 'queued', entry }

@@ -1,22 +1,22 @@
--- If and only if a worker's lease (or seat) has run out, it is fenced (or unseated), and those of the named entries that are still its own are back in their stream.
+-- If and only if a worker's lease (or slot) has run out, it is fenced (or out of its slot), and those of the named entries that are still its own are back in their stream.
 --
--- KEYS[1]   zset    workers, or seats
+-- KEYS[1]   zset    workers, or dispatchers
 -- KEYS[2]   hash    worker:<name>
 -- KEYS[3]   hash    meta
 -- KEYS[4]   stream  where the entries are
--- KEYS[5]   stream  bell:<app>, or the same stream again
+-- KEYS[5]   stream  wake-up:<app>, or the same stream again
 -- KEYS[6]   hash    routes:<app>
 -- KEYS[7]   int     routes:version
 -- KEYS[8..] hash    the record of each entry's event; none for entries of `events`
 -- ARGV[1]   text    the worker's name
 -- ARGV[2]   text    the stream's group
--- ARGV[3]   0 or 1  1: the worker is dead, its name is fenced; 0: only its seat has run out
+-- ARGV[3]   0 or 1  1: the worker is dead, its name is fenced; 0: only its slot has run out
 -- ARGV[4]   ms      how long until the name is looked at again
 -- ARGV[5]   text    the queue's name, without its app
 -- ARGV[6..]         two an entry: its id, `<app>/<job id>` (empty in `events`)
 --
 -- Returns  moved  the number of entries that were put back, each with one more lost worker if the worker is dead
--- Returns  -1     when its lease or seat holds; nothing happened
+-- Returns  -1     when its lease or slot holds; nothing happened
 -- Returns  -2     when the time is quiet after a gap; nothing happened
 --
 -- The subscriptions of a worker that is fenced count no more, unless nobody of its app lives.
@@ -28,7 +28,7 @@
 --@ include _exhausted
 --@ include _room
 --@ include _requeue
---@ include _ring
+--@ include _wake_workers
 local name, now, dies = ARGV[1], now_ms(), ARGV[3] == '1'
 local fenced, known = unpack(redis.call('HMGET', KEYS[2], 'fenced', 'app'), 1, 2)
 local ends = redis.call('ZSCORE', KEYS[1], name)
@@ -73,6 +73,6 @@ if dies and (moved > 0 or (not fenced and (ends or known))) then
   end
 end
 if moved > 0 and KEYS[5] ~= KEYS[4] then
-  ring({ [KEYS[5]] = true })
+  wake_workers({ [KEYS[5]] = true })
 end
 return moved

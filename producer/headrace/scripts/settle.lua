@@ -5,7 +5,7 @@
 -- KEYS[3]     zset    fading
 -- KEYS[4..]   stream  the queues of the runs
 -- KEYS[..]    hash    then the record of each run's event
--- KEYS[..]            then, if there are runs with an ordering key: due (zset), wake (list), and the turns (list) of
+-- KEYS[..]            then, if there are runs with an ordering key: due (zset), wake (list), and the line (list) of
 --                     the key and job of each of them
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
 -- ARGV[6]     text    the prefix of the channels that hear of settled events
@@ -35,7 +35,7 @@
 --@ include _run
 --@ include _foreign
 --@ include _close
---@ include _turn
+--@ include _line
 --@ include _member
 local runs, dead, now = KEYS[1], KEYS[2], now_ms()
 redis.call('XLEN', runs)
@@ -50,7 +50,7 @@ for j = 1, njobs do
   local a = 10 + j * 3
   jobs[j] = { name = ARGV[a], queue_name = ARGV[a + 1], queue = KEYS[3 + tonumber(ARGV[a + 2])] }
 end
-local nruns, ends_end, turns, due, wake = #KEYS - first_record, #ARGV - nordered * 2, {}, nil, nil
+local nruns, ends_end, lines, due, wake = #KEYS - first_record, #ARGV - nordered * 2, {}, nil, nil
 if nordered > 0 then
   nruns = nruns - 2 - nordered
   due, wake = KEYS[first_record + nruns + 1], KEYS[first_record + nruns + 2]
@@ -59,7 +59,7 @@ if nordered > 0 then
   for o = 1, nordered do
     local line = KEYS[first_record + nruns + 2 + o]
     redis.call('LINDEX', line, 0)
-    turns[tonumber(ARGV[ends_end + o * 2 - 1])] = { line = line, key = ARGV[ends_end + o * 2] }
+    lines[tonumber(ARGV[ends_end + o * 2 - 1])] = { line = line, key = ARGV[ends_end + o * 2] }
   end
 end
 
@@ -115,7 +115,7 @@ local function is_held(record, field, entry)
 end
 
 local all_held = held == named
-local gone, index, in_turn = all_held and entries or {}, {}, {}
+local gone, index, next_in_line = all_held and entries or {}, {}, {}
 for i = 1, nruns do
   local record, alike, entry = KEYS[first_record + i], end_of[i], entry_of[i]
   if alike and (all_held or is_held(record, alike.field, entry)) then
@@ -136,10 +136,10 @@ for i = 1, nruns do
     end
     redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after)
 
-    local turn = turns[i]
-    if turn then
-      local member = member_of(turn.key, alike.job.queue_name, id, alike.job.name)
-      in_turn[#in_turn + 1] = pass_turn(turn.line, member, due, now) or nil
+    local in_line = lines[i]
+    if in_line then
+      local member = member_of(in_line.key, alike.job.queue_name, id, alike.job.name)
+      next_in_line[#next_in_line + 1] = pass_on_line(in_line.line, member, due, now) or nil
     end
     index[#index + 1] = run
     index[#index + 1] = alike.status
@@ -165,10 +165,10 @@ for queue, of_queue in pairs(gone) do
   call_in_chunks('XDEL', queue, of_queue)
 end
 list(runs, ARGV[8], index)
-if #in_turn > 0 and redis.call('LLEN', wake) == 0 then
+if #next_in_line > 0 and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end
-for _, member in ipairs(in_turn) do
+for _, member in ipairs(next_in_line) do
   missed[#missed + 1] = member
 end
 return missed

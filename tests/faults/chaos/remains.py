@@ -100,7 +100,7 @@ def leftovers(redis: Any, scene: Scene, retention_ms: int, memory_before: int) -
     keys = scene.keys
     found = {
         "workers": redis.zcard(keys.workers),
-        "seats": redis.zcard(keys.seats),
+        "dispatchers": redis.zcard(keys.dispatchers),
         "leader": redis.exists(keys.leader),
     }
     found |= {f"leak {leak}": 1 for leak in find_leaks(redis, scene.namespace)}

@@ -55,7 +55,7 @@ class Seen:
     def pass_time(self, hours: int) -> None:
         """So many hours have passed for everything that is stored."""
         keys = self._keys
-        moments = (keys.due, keys.workers, keys.seats, keys.leader, keys.meta)
+        moments = (keys.due, keys.workers, keys.dispatchers, keys.leader, keys.meta)
         records = self._redis.keys(f"{keys.event_prefix}*")
         self._redis.eval(_PASS_TIME, len(moments) + len(records), *moments, *records, hours * HOUR_MS)
 
@@ -64,7 +64,7 @@ class Seen:
         told = self._read(workers, queues)
         seconds, micros = told["time"]
         now_ms = seconds * 1000 + micros // 1000
-        due, leases, seats = (_moments(told[name], now_ms) for name in ("due", "workers", "seats"))
+        due, leases, seats = (_moments(told[name], now_ms) for name in ("due", "workers", "dispatchers"))
         dead = {entry.decode(): _fields(raw) for entry, raw in told["dead"]}
         found: Facts = {
             "due": {_due_name(member): left for member, left in due.items()},
@@ -72,7 +72,7 @@ class Seen:
             "sent": sorted(event_id for event_id, _ in _listed(told["recent"])),
             "settled": sorted(_listed(told["runs"])),
             "leases": leases,
-            "seats": seats,
+            "dispatchers": seats,
             "leader": _leader(told["leader"], now_ms),
             "quiet": _left(told["quiet"] or 0, now_ms),
             "version": int(told["version"] or 0),
@@ -95,7 +95,7 @@ class Seen:
 
         note("time", read.time())
         note("keys", read.keys(f"{keys.event_prefix}*"))
-        for name, key in (("due", keys.due), ("workers", keys.workers), ("seats", keys.seats)):
+        for name, key in (("due", keys.due), ("workers", keys.workers), ("dispatchers", keys.dispatchers)):
             note(name, read.zrange(key, 0, -1, withscores=True))
         note("leader", read.get(keys.leader))
         note("quiet", read.hget(keys.meta, "quiet"))

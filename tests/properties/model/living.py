@@ -38,7 +38,7 @@ class Living:
         self.now = 0
         self.leases: dict[str, int] = {}
         self.known: dict[str, Known] = {}
-        self.seats: dict[str, int] = {}
+        self.dispatchers: dict[str, int] = {}
         self.leader: tuple[str, int] | None = None
         self.renewed: int | None = None
         self.quiet = 0
@@ -70,7 +70,7 @@ class Living:
                 jobs.setdefault(job, subscription)
         return [(job, queue) for job, (queue, names) in jobs.items() if name in names]
 
-    def renew(self, worker: str, movement: str, seats: int) -> Answer | None:
+    def renew(self, worker: str, movement: str, dispatchers: int) -> Answer | None:
         """Returns what the worker is told; None if it is fenced or unknown."""
         if self.renewed is not None and self.now - self.renewed > LEASE / 2:
             self.quiet = self.now + LEASE
@@ -84,7 +84,7 @@ class Living:
             self.leader = (worker, self.now + LEASE)
         elif movement == "resigns" and self.leads(worker):
             self.leader = None
-        return Answer(leads, self._sit(worker, movement, seats), *ended)
+        return Answer(leads, self._sit(worker, movement, dispatchers), *ended)
 
     def is_known(self, worker: str) -> bool:
         """Returns whether the worker has a name that it may use."""
@@ -100,7 +100,7 @@ class Living:
         return self.leader is not None and self.leader[0] == worker
 
     def _ends(self) -> tuple[dict[str, int], dict[str, int]]:
-        return self.seats, self.leases
+        return self.dispatchers, self.leases
 
     def _ended(self, ends: dict[str, int], worker: str) -> set[str]:
         return {name for name, end in ends.items() if end <= self.now and name != worker}
@@ -111,15 +111,15 @@ class Living:
             return self.leads(worker) or not holds
         return movement == "stuck" and self.leads(worker) and holds
 
-    def _sit(self, worker: str, movement: str, seats: int) -> bool:
-        """Returns whether the worker has a seat now."""
-        holds = self.seats.get(worker, 0) > self.now
-        taken = sum(end > self.now for end in self.seats.values())
-        if movement == "moves" and seats > 0 and (holds or taken < seats):
-            self.seats[worker] = self.now + LEASE
+    def _sit(self, worker: str, movement: str, dispatchers: int) -> bool:
+        """Returns whether the worker has a dispatcher slot now."""
+        holds = self.dispatchers.get(worker, 0) > self.now
+        taken = sum(end > self.now for end in self.dispatchers.values())
+        if movement == "moves" and dispatchers > 0 and (holds or taken < dispatchers):
+            self.dispatchers[worker] = self.now + LEASE
             return True
-        if movement == "resigns" or seats == 0:
-            self.seats.pop(worker, None)
+        if movement == "resigns" or dispatchers == 0:
+            self.dispatchers.pop(worker, None)
             return False
         return holds
 
@@ -128,7 +128,7 @@ class Living:
         if worker not in self.leases or self.is_fenced(worker):
             return False
         self.leases[worker] = self.now
-        self.seats.pop(worker, None)
+        self.dispatchers.pop(worker, None)
         if self.leads(worker):
             self.leader = None
         return True

@@ -141,17 +141,21 @@ class Machine(RuleBasedStateMachine):
         answer = self.ask(protocol.register(self.keys, name, LEASE * HOUR_MS, self.registrations[version]))
         assert int(answer) == self.namespace.register(name, version)
 
-    @rule(worker=WORKERS, movement=st.sampled_from(["moves", "moves", "stuck", "resigns"]), seats=st.integers(0, 2))
-    def renew(self, worker: int, movement: Any, seats: int) -> None:
+    @rule(
+        worker=WORKERS,
+        movement=st.sampled_from(["moves", "moves", "stuck", "resigns"]),
+        dispatchers=st.integers(0, 2),
+    )
+    def renew(self, worker: int, movement: Any, dispatchers: int) -> None:
         name = self.name(worker)
-        answer = self.ask(
-            protocol.renew(self.keys, name, LEASE * HOUR_MS, movement, seats=seats, keep_dead_ms=_KEEP_DEAD_MS)
-        )
-        expected = self.namespace.renew(name, movement, seats)
+        lease_ms = LEASE * HOUR_MS
+        call = protocol.renew(self.keys, name, lease_ms, movement, dispatchers=dispatchers, keep_dead_ms=_KEEP_DEAD_MS)
+        answer = self.ask(call)
+        expected = self.namespace.renew(name, movement, dispatchers)
         if isinstance(answer, Fenced):
             assert expected is None
         else:
-            assert Answer(answer.is_leader, answer.has_seat, set(answer.lapsed), set(answer.dead)) == expected
+            assert Answer(answer.is_leader, answer.may_dispatch, set(answer.lapsed), set(answer.dead)) == expected
             assert int(answer.version) == self.namespace.version
 
     @rule(worker=WORKERS)

@@ -311,7 +311,7 @@ class Namespace(Living):
         """Returns how many entries were put back, or why none was."""
         was_fenced = self.is_fenced(worker)
         if not (dead and was_fenced):
-            if (self.leases if dead else self.seats).get(worker, 0) > self.now:
+            if (self.leases if dead else self.dispatchers).get(worker, 0) > self.now:
                 return -1
             if self.now < self.quiet:
                 return -2
@@ -353,7 +353,7 @@ class Namespace(Living):
             "sent": sorted(self.sent),
             "leases": {name: self._left(hour) for name, hour in self.leases.items()},
             "workers": {name: (known.has_app, known.is_fenced) for name, known in self.known.items()},
-            "seats": {name: self._left(hour) for name, hour in self.seats.items()},
+            "dispatchers": {name: self._left(hour) for name, hour in self.dispatchers.items()},
             "leader": (self.leader[0], self._left(self.leader[1])) if self.leader else None,
             "quiet": self._left(self.quiet),
             "version": self.version,

@@ -71,7 +71,7 @@ def case(arrange: Callable[[World], Step]) -> Callable[[World], Step]:
 
 def seed_bystanders(world: World) -> None:
     """Another event is being dispatched, another run executed, others wait; a live worker leads and sits."""
-    for stream, group in (("events", "dispatch"), ("queue:app/default", "workers"), ("bell:app", "bell")):
+    for stream, group in (("events", "dispatch"), ("queue:app/default", "workers"), ("wake-up:app", "wake-up")):
         world.seed("XGROUP CREATE", stream, group, "0", "MKSTREAM")
     world.entry("events", "1-0", {"i": "dispatching", "z": 8, "b": BODY})
     world.hold("events", "dispatch", "w0", "1-0")
@@ -91,7 +91,7 @@ def seed_bystanders(world: World) -> None:
     world.seed("HSET", "routes:app", "n:f0", 1, "s:f0", "subscriptions", "w:w0", "f0")
     world.seed("SET", "routes:version", 1)
     world.seed("SET", "leader", f"w0 {FUTURE}")
-    world.seed("ZADD", "seats", FUTURE, "w0")
+    world.seed("ZADD", "dispatchers", FUTURE, "w0")
 
 
 # what cases are made of
@@ -215,7 +215,7 @@ def seed_line(world: World, key: str, *elements: str) -> None:
     world.seed("RPUSH", key, *elements)
 
 
-TURNS = "turns:app/job:user:1"
+TURNS = "line:app/job:user:1"
 """The turns of the ordering key `user:1` for `app/job`."""
 
 

@@ -78,13 +78,13 @@ def _acknowledged(entry: str = "5-0", left: str = "") -> Lines:
 
 @case
 def one_job(world: World) -> Step:
-    """An event's entry is gone, and its one run is queued with its body and in the record; the app's bell is rung."""
+    """An event's entry is gone, and its one run is queued with its body and in the record; an idle worker is woken."""
     event = _seed_event(world)
     changes = _acknowledged() | {
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "", "b": BODY},
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
 
@@ -106,9 +106,9 @@ def several_jobs(world: World) -> Step:
         "event:e1 r:app/two": run_line("q", "new-2"),
         "event:e1 r:app/mailer": run_line("q", "new-1", queue="mail"),
         "event:e1 r:shop/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
-        "bell:shop": "stream",
-        "bell:shop new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
+        "wake-up:shop": "stream",
+        "wake-up:shop new-1": _RUNG,
     }
     batch = [Matched(event, [_JOB, _TWO, _MAIL, _SHOP])]
     return _dispatch(world, batch, Dispatched(1, 4, 0), changes, full="refused")
@@ -116,8 +116,8 @@ def several_jobs(world: World) -> Step:
 
 @case
 def several_events(world: World) -> Step:
-    """Each event of a batch goes to its own jobs; a bell that was rung has one element still."""
-    world.entry("bell:app", "1-0", _RUNG)
+    """Each event of a batch goes to its own jobs; a wake-up stream that was rung has one element still."""
+    world.entry("wake-up:app", "1-0", _RUNG)
     both, one, none = _seed_event(world, "both"), _seed_event(world, "one", "6-0"), _seed_event(world, "none", "7-0")
     changes = {
         "events 5-0": None,
@@ -136,8 +136,8 @@ def several_events(world: World) -> Step:
         "event:none m": header(runs="0"),
         "event:none ttl": "<now+2000s>",
         "fading none": "<now+1000s>",
-        "bell:app 1-0": None,
-        "bell:app new-1": _RUNG,
+        "wake-up:app 1-0": None,
+        "wake-up:app new-1": _RUNG,
     }
     batch = [Matched(both, [_TWO, _JOB]), Matched(one, [_JOB]), Matched(none, [])]
     return _dispatch(world, batch, Dispatched(3, 3, 0), changes, full="refused")
@@ -155,7 +155,7 @@ def a_large_body(world: World) -> Step:
         "event:e1 o": "2",
         "event:e1 r:app/job": run_line("q", "new-1"),
         "event:e1 r:app/two": run_line("q", "new-2"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB, _TWO])], Dispatched(1, 2, 0), changes, full="refused")
 
@@ -168,7 +168,7 @@ def the_largest_body_inside(world: World) -> Step:
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "", "b": LARGEST_INLINE},
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
 
@@ -257,7 +257,7 @@ def an_entry_that_is_not_ours(world: World) -> Step:
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "", "b": BODY},
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, batch, Dispatched(1, 1, 0), changes, full="refused")
 
@@ -266,7 +266,7 @@ def an_entry_that_is_not_ours(world: World) -> Step:
 def a_dispatched_event(world: World) -> Step:
     """An event that was dispatched before is only acknowledged: its record says how many runs it has."""
     event = _seed_event(world, runs="1")
-    changes = _acknowledged() | {"bell:app new-1": _RUNG}
+    changes = _acknowledged() | {"wake-up:app new-1": _RUNG}
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(0, 0, 0), changes, full="refused")
 
 
@@ -275,7 +275,7 @@ def a_dispatched_event_without_contents(world: World) -> Step:
     """An event of which only the header is left, as it was dispatched and has settled, is only acknowledged."""
     event = _seed_event(world, has_record=False)
     world.seed("HSET", "event:e1", "m", header(runs="1"))
-    changes = _acknowledged() | {"bell:app new-1": _RUNG}
+    changes = _acknowledged() | {"wake-up:app new-1": _RUNG}
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(0, 0, 0), changes, full="refused")
 
 
@@ -288,7 +288,7 @@ def a_lost_record(world: World) -> Step:
         "event:e1 m": header("-", delivered=5, runs="1"),
         "event:e1 e": BODY,
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
 
@@ -303,7 +303,7 @@ def a_lost_body(world: World) -> Step:
         "event:e1 m": header("-", delivered=5, runs="1"),
         "event:e1 e": BODY,
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
 
@@ -312,14 +312,14 @@ def a_lost_body(world: World) -> Step:
 def a_lost_record_of_a_large_event(world: World) -> Step:
     """Where record and body are gone, the entry is acknowledged and told of as lost."""
     event = _seed_event(world, has_record=False, inline=False)
-    changes = _acknowledged() | {"bell:app new-1": _RUNG}
+    changes = _acknowledged() | {"wake-up:app new-1": _RUNG}
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(0, 0, 1), changes, full="refused")
 
 
 @case
 def an_expired_record_of_an_entry_that_is_not_ours(world: World) -> Step:
     """An event that another worker has dispatched, and whose record has gone since, is not told of as lost."""
-    changes = {"bell:app new-1": _RUNG}
+    changes = {"wake-up:app new-1": _RUNG}
     batch = [Matched(EventEntry("5-0", "e1", 8, None), [_JOB])]
     return _dispatch(world, batch, Dispatched(0, 0, 0), changes, full="refused")
 
@@ -334,7 +334,7 @@ def a_lost_entry(world: World) -> Step:
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "", "b": BODY},
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
 
@@ -348,7 +348,7 @@ def free_first_into_an_empty_queue(world: World) -> Step:
         "queue:app/mail new-1": {"e": "e1", "j": "mailer", "s": "", "b": BODY},
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/mailer": run_line("q", "new-1", queue="mail"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     batch = [Matched(event, [_MAIL])]
     return _dispatch(world, batch, Dispatched(1, 1, 0), changes, free_first=True)
@@ -384,7 +384,7 @@ def free_first_with_a_lost_record(world: World) -> Step:
         "event:e1 m": header("-", delivered=5, runs="1"),
         "event:e1 e": BODY,
         "event:e1 r:app/mailer": run_line("q", "new-1", queue="mail"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_MAIL])], Dispatched(1, 1, 0), changes, free_first=True)
 
@@ -398,8 +398,8 @@ def a_queue_without_a_group(world: World) -> Step:
         "queue:shop/default new-1": {"e": "e1", "j": "job", "s": "", "b": BODY},
         "event:e1 m": header(runs="1"),
         "event:e1 r:shop/job": run_line("q", "new-1"),
-        "bell:shop": "stream",
-        "bell:shop new-1": _RUNG,
+        "wake-up:shop": "stream",
+        "wake-up:shop new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_SHOP])], Dispatched(1, 1, 0), changes, full="refused")
 
@@ -420,14 +420,14 @@ def the_first_of_an_ordering_key(world: World) -> Step:
         "order:user:1 0": "e9",
         "order:user:1 1": None,
         f"{TURNS} 0": turn("e1"),
-        "turns:app/two:user:1 0": "o:6:user:1:default:e1:app/two",
+        "line:app/two:user:1 0": "o:6:user:1:default:e1:app/two",
         "queue:app/default new-1": _entry("e1"),
         "queue:app/default new-2": _entry("e1") | {"j": "two"},
         "event:e1 m": header(runs="2"),
         "event:e1 o": "2",
         "event:e1 r:app/job": run_line("q", "new-1"),
         "event:e1 r:app/two": run_line("q", "new-2"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB, _TWO])], Dispatched(1, 2, 0), changes, full="refused")
 
@@ -450,7 +450,7 @@ def several_of_an_ordering_key(world: World) -> Step:
         "order:b 0": None,
         f"{TURNS} 0": turn("e1"),
         f"{TURNS} 1": turn("e2"),
-        "turns:app/job:b 0": "o:1:b:default:e3:app/job",
+        "line:app/job:b 0": "o:1:b:default:e3:app/job",
         "queue:app/default new-1": _entry("e1"),
         "queue:app/default new-2": _entry("e3", "b"),
         "queue:app/default new-3": {"e": "e4", "j": "job", "s": "", "b": BODY},
@@ -458,7 +458,7 @@ def several_of_an_ordering_key(world: World) -> Step:
         "event:e2 r:app/job": run_line("w", "-"),
         "event:e3 r:app/job": run_line("q", "new-2"),
         "event:e4 r:app/job": run_line("q", "new-3"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     changes |= {f"event:e{number} m": header(runs="1") for number in (1, 2, 3, 4)}
     batch = [Matched(event, [_JOB]) for event in events]
@@ -469,15 +469,15 @@ def several_of_an_ordering_key(world: World) -> Step:
 def behind_a_run_of_the_ordering_key(world: World) -> Step:
     """While a run of the key is open the next one waits for its turn, also on a full server."""
     seed_queue(world, "mail")
-    seed_line(world, "turns:app/mailer:user:1", "o:6:user:1:mail:e0:app/mailer")
+    seed_line(world, "line:app/mailer:user:1", "o:6:user:1:mail:e0:app/mailer")
     seed_line(world, "order:user:1", "e1")
     event = _seed_event(world, ordering_key="user:1")
     changes = _acknowledged() | {
         "order:user:1 0": None,
-        "turns:app/mailer:user:1 1": "o:6:user:1:mail:e1:app/mailer",
+        "line:app/mailer:user:1 1": "o:6:user:1:mail:e1:app/mailer",
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/mailer": run_line("w", "-", queue="mail"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_MAIL])], Dispatched(1, 1, 0), changes, free_first=True)
 
@@ -515,7 +515,7 @@ def an_event_out_of_other_hands(world: World) -> Step:
         "event:e2 m": header(runs="0"),
         "event:e2 ttl": "<now+2000s>",
         "fading e2": "<now+1000s>",
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, batch, Dispatched(2, 1, 0), changes, full="refused")
 
@@ -531,7 +531,7 @@ def an_event_of_an_ordering_key_twice(world: World) -> Step:
         "queue:app/default new-1": _entry("e1"),
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     batch = [Matched(EventEntry("0-0", "e1", 8, None, "user:1"), [_JOB]), Matched(event, [_JOB])]
     return _dispatch(world, batch, Dispatched(1, 1, 0), changes, full="refused")
@@ -542,7 +542,7 @@ def a_dispatched_event_with_an_ordering_key(world: World) -> Step:
     """An event that was dispatched out of our hands is only acknowledged."""
     seed_line(world, "order:user:1", "e2")
     event = _seed_event(world, runs="1", ordering_key="user:1")
-    changes = _acknowledged() | {"bell:app new-1": _RUNG}
+    changes = _acknowledged() | {"wake-up:app new-1": _RUNG}
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(0, 0, 0), changes, full="refused")
 
 
@@ -559,7 +559,7 @@ def a_dispatched_event_that_its_order_lists(world: World) -> Step:
         "queue:app/default new-1": _entry("e2"),
         "event:e2 m": header(runs="1"),
         "event:e2 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     batch = [Matched(EventEntry("0-0", "e1", 8, None, "user:1"), [_JOB]), Matched(event, [_JOB])]
     return _dispatch(world, batch, Dispatched(1, 1, 0), changes, full="refused")
@@ -575,7 +575,7 @@ def an_event_that_its_order_does_not_list(world: World) -> Step:
         f"{TURNS} 1": turn("e1"),
         "event:e1 m": header(runs="1"),
         "event:e1 r:app/job": run_line("w", "-"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")
 
@@ -594,7 +594,7 @@ def a_lost_event_with_an_ordering_key(world: World) -> Step:
         "queue:app/default new-1": _entry("e2"),
         "event:e2 m": header(runs="1"),
         "event:e2 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(
         world, [Matched(lost, [_JOB]), Matched(event, [_JOB])], Dispatched(1, 1, 1), changes, full="refused"
@@ -614,6 +614,6 @@ def a_lost_record_with_an_ordering_key(world: World) -> Step:
         "event:e1 e": BODY,
         "event:e1 k": "user:1",
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": _RUNG,
+        "wake-up:app new-1": _RUNG,
     }
     return _dispatch(world, [Matched(event, [_JOB])], Dispatched(1, 1, 0), changes, full="refused")

@@ -31,11 +31,11 @@ def a_lease(world: World) -> Step:
 
 @case
 def seat_and_leadership(world: World) -> Step:
-    """Its seat and its leadership are free at once."""
+    """Its dispatcher slot and its leadership are free at once."""
     _seed_worker(world)
-    world.seed("ZADD", "seats", FUTURE, "w1")
+    world.seed("ZADD", "dispatchers", FUTURE, "w1")
     world.seed("SET", "leader", f"w1 {FUTURE}")
-    return _ends(world, {"seats w1": None, "leader": None})
+    return _ends(world, {"dispatchers w1": None, "leader": None})
 
 
 @case

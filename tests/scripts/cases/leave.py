@@ -47,18 +47,18 @@ def _keeps(world: World, queues: Sequence[str] = ("default",), *, dead: bool = F
 
 @case
 def one_of_several(world: World) -> Step:
-    """A worker is forgotten; while another has its subscriptions the routes stay, and so do leader and seats."""
+    """A worker is forgotten; while another has its subscriptions the routes stay, as do leader and dispatchers."""
     _seed_worker(world)
     return _forgets(world, _FORGOTTEN)
 
 
 @case
 def seat_and_leadership(world: World) -> Step:
-    """Its seat and its leadership are free at once."""
+    """Its dispatcher slot and its leadership are free at once."""
     _seed_worker(world)
-    world.seed("ZADD", "seats", FUTURE, "w1")
+    world.seed("ZADD", "dispatchers", FUTURE, "w1")
     world.seed("SET", "leader", f"w1 {FUTURE}")
-    return _forgets(world, _FORGOTTEN | {"seats w1": None, "leader": None})
+    return _forgets(world, _FORGOTTEN | {"dispatchers w1": None, "leader": None})
 
 
 @case

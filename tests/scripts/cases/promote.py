@@ -122,7 +122,7 @@ def the_largest_body_of_a_run_inside(world: World) -> Step:
         f"due {_RUN}": None,
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "2 1 0 0 8192", "b": LARGEST_INLINE},
         "event:e1 r:app/job": line,
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     return _promote(world, [_RUN], changes)
 
@@ -165,7 +165,7 @@ def a_due_run(world: World) -> Step:
         f"due {_RUN}": None,
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "2 1 0 0 8", "b": BODY},
         "event:e1 r:app/job": line,
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     return _promote(world, [_RUN], changes)
 
@@ -174,21 +174,21 @@ def a_due_run(world: World) -> Step:
 def a_due_run_with_a_large_body(world: World) -> Step:
     """A body over 8 kB stays in the record; the entry's state has its size."""
     _seed_waiting(world, body=LARGE)
-    world.entry("bell:app", "1-0", {"r": ""})
+    world.entry("wake-up:app", "1-0", {"r": ""})
     line = run_line("q", "new-1", state="2 1 0 0", worker="w1", started=LONG_PAST, outcome="error")
     changes: Changes = {
         f"due {_RUN}": None,
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": f"2 1 0 0 {len(LARGE)}", "b": ""},
         "event:e1 r:app/job": line,
-        "bell:app 1-0": None,
-        "bell:app new-1": {"r": ""},
+        "wake-up:app 1-0": None,
+        "wake-up:app new-1": {"r": ""},
     }
     return _promote(world, [_RUN], changes)
 
 
 @case
 def runs_of_several_apps(world: World) -> Step:
-    """Each run goes to the queue that its member names, and each app's bell is rung once."""
+    """Each run goes to the queue that its member names, and each app's wake-up stream is rung once."""
     seed_queue(world, "mail")
     seed_queue(world, "default", "shop")
     fields: dict[str, str | int] = {
@@ -209,9 +209,9 @@ def runs_of_several_apps(world: World) -> Step:
         "event:a:b r:app/job": run_line("q", "new-1", state="2 0 0 0", queue="mail"),
         "event:a:b r:app/two": run_line("q", "new-1", state="4 0 0 0"),
         "event:a:b r:shop/job": run_line("q", "new-1", state="3 0 0 0"),
-        "bell:app new-1": {"r": ""},
-        "bell:shop": "stream",
-        "bell:shop new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
+        "wake-up:shop": "stream",
+        "wake-up:shop new-1": {"r": ""},
     }
     return _promote(world, members, changes)
 
@@ -315,7 +315,7 @@ def a_drop_among_others(world: World) -> Step:
         f"due {_RUN}": None,
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "2 1 0 0 8", "b": BODY},
         "event:e1 r:app/job": line,
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     return _promote(world, ["r:default:gone:app/job", _RUN], changes, dropped=1)
 
@@ -384,7 +384,7 @@ def a_run_whose_turn_has_come(world: World) -> Step:
         f"due {member}": None,
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "1 0 0 0 8", "b": BODY, "k": "user:1"},
         "event:e1 r:app/job": run_line("q", "new-1"),
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     return _promote(world, [member], changes)
 
@@ -420,6 +420,6 @@ def members_of_all_kinds(world: World) -> Step:
         "event:e3 r:app/job": run_line("q", "new-2", state="2 0 0 0"),
         "events new-1": {"i": "e2", "z": "8", "b": BODY},
         "event:e2 m": header(due=PAST, delivered=NOW),
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     return _promote(world, [ordered, "e:e2", "r:default:e3:app/job"], changes)

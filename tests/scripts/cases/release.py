@@ -37,13 +37,13 @@ def _back(state: str, body: str = BODY, name: str = "default") -> Lines:
         f"queue:app/{name} workers w1": "",
         f"queue:app/{name} new-1": {"e": "e1", "j": "job", "s": state, "b": body},
         "event:e1 r:app/job": run_line("q", "new-1", state=state.rpartition(" ")[0], queue=name),
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
 
 
 @case
 def a_first_delivery(world: World) -> Step:
-    """A run is back in its queue under a new id, its record says queued, nothing is counted, the bell is rung."""
+    """A run is back in its queue under a new id, its record says queued, nothing is counted, a worker is woken."""
     fields: dict[str, str | int] = {"r:app/job": run_line("x", "5-0", worker="w1", started=PAST)}
     seed_record(world, "e1", runs="1", fields=fields)
     seed_run(world, "5-0", "e1")
@@ -70,7 +70,7 @@ def a_large_body(world: World) -> Step:
 
 @case
 def several(world: World) -> Step:
-    """Several are back in their order; those that are not ours any more are left alone; the bell is rung once."""
+    """Several are back in their order; those that are not ours any more are left alone; one worker is woken."""
     fields: dict[str, str | int] = {"o": 2, "r:app/job": run_line("q", "5-0"), "r:app/two": run_line("q", "6-0")}
     seed_record(world, "e1", runs="2", fields=fields)
     seed_record(world, "e2", runs="1", fields={"r:app/job": run_line("q", "7-0")})
@@ -89,7 +89,7 @@ def several(world: World) -> Step:
 
 @case
 def entries_that_are_not_ours(world: World) -> Step:
-    """Where nothing is ours any more nothing happens, and no bell is rung."""
+    """Where nothing is ours any more nothing happens, and no wake-up stream is rung."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0")})
     seed_run(world, "6-0", "e1", worker="w2")
     return _release(world, [_held(world)], 0, {})
@@ -129,14 +129,14 @@ def a_damaged_state(world: World) -> Step:
         "queue:app/default 5-0": None,
         "queue:app/default workers w1": "",
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": "1  0 0 0 8", "b": BODY},
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     return _release(world, [_held(world)], 1, changes)
 
 
 @case
 def events(world: World) -> Step:
-    """Events are back in `events` as they were; there is no record to write and no bell to ring."""
+    """Events are back in `events` as they were; there is no record to write and no wake-up stream to ring."""
     for entry in ("5-0", "6-0"):
         world.entry("events", entry, {"i": f"e{entry[0]}", "z": 8, "b": BODY})
     world.hold("events", "dispatch", "w1", "5-0", "6-0")

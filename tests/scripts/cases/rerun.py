@@ -39,7 +39,7 @@ def _queued(state: str = f"{_REPLAYED} 8", body: str = BODY) -> Changes:
         "event:e1 ttl": None,
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": state, "b": body},
         "dead 5-0": None,
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
 
 
@@ -110,8 +110,8 @@ def a_trimmed_dead_letter(world: World) -> Step:
 def a_rung_bell(world: World) -> Step:
     """A bell that was rung already has one element afterwards."""
     seed_failed_run(world)
-    world.entry("bell:app", "1-0", {"r": ""})
-    return _rerun(world, ("queued", "new-1"), {**_queued(), "bell:app 1-0": None})
+    world.entry("wake-up:app", "1-0", {"r": ""})
+    return _rerun(world, ("queued", "new-1"), {**_queued(), "wake-up:app 1-0": None})
 
 
 def _refused(world: World, status: str) -> Step:
@@ -153,7 +153,7 @@ def _requeued(**fields: str) -> Changes:
     return {
         "event:e1 r:app/job": run_line("q", "new-1", state=_REPLAYED),
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": f"{_REPLAYED} 8", "b": BODY, **fields},
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
 
 
@@ -183,7 +183,7 @@ def a_lost_run_whose_queue_was_deleted(world: World) -> Step:
         "event:e1 r:app/job": run_line("q", "new-1", state=_REPLAYED, queue="gone"),
         "queue:app/gone": "stream",
         "queue:app/gone new-1": _requeued()["queue:app/default new-1"],
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
     return _rerun(world, ("queued", "new-1"), changes, queue="gone")
 

@@ -47,7 +47,7 @@ def _back(state: str = "1 1 0 0 0") -> Lines:
         "queue:app/default workers w1": "",
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": state, "b": BODY},
         "event:e1 r:app/job": run_line("q", "new-1", state=state.rpartition(" ")[0]),
-        "bell:app new-1": {"r": ""},
+        "wake-up:app new-1": {"r": ""},
     }
 
 
@@ -227,16 +227,16 @@ def _mind_seat(world: World, held: Sequence[HeldEntry], gives: int, changes: Cha
 
 @case
 def a_seat_that_has_run_out(world: World) -> Step:
-    """The events of a worker whose seat has run out are back; its seat stays until unseat, its name is not fenced."""
+    """The events of a worker whose slot has expired are back; the slot stays, and its name is not fenced."""
     _seed_worker(world, FUTURE)
-    world.seed("ZADD", "seats", PAST, "w1")
+    world.seed("ZADD", "dispatchers", PAST, "w1")
     held, changes = _seed_events(world)
     return _mind_seat(world, held, 2, changes)
 
 
 @case
 def a_seat_that_is_gone(world: World) -> Step:
-    """The events of a worker without a seat are back as well."""
+    """The events of a worker without a dispatcher slot are back as well."""
     _seed_worker(world, FUTURE)
     held, changes = _seed_events(world)
     return _mind_seat(world, held, 2, changes)
@@ -244,17 +244,17 @@ def a_seat_that_is_gone(world: World) -> Step:
 
 @case
 def a_seat_that_holds(world: World) -> Step:
-    """A worker whose seat holds keeps its events."""
+    """A worker whose dispatcher slot holds keeps its events."""
     _seed_worker(world, FUTURE)
-    world.seed("ZADD", "seats", FUTURE, "w1")
+    world.seed("ZADD", "dispatchers", FUTURE, "w1")
     return _mind_seat(world, _seed_events(world)[0], _HOLDS, {})
 
 
 @case
 def a_seat_in_a_quiet_time(world: World) -> Step:
-    """In the quiet time after a gap no seat is minded, not even that of a fenced worker."""
+    """In the quiet time after a gap no dispatcher slot is minded, not even that of a fenced worker."""
     _seed_worker(world, FUTURE, fenced=True)
-    world.seed("ZADD", "seats", PAST, "w1")
+    world.seed("ZADD", "dispatchers", PAST, "w1")
     world.seed("HSET", "meta", "quiet", FUTURE)
     return _mind_seat(world, _seed_events(world)[0], _QUIET, {})
 
@@ -263,7 +263,7 @@ def a_seat_in_a_quiet_time(world: World) -> Step:
 def a_seat_without_events(world: World) -> Step:
     """A seat that has run out with nothing in its worker's hands changes nothing."""
     _seed_worker(world, FUTURE)
-    world.seed("ZADD", "seats", PAST, "w1")
+    world.seed("ZADD", "dispatchers", PAST, "w1")
     return _mind_seat(world, [], 0, {})
 
 

@@ -461,7 +461,7 @@ def several_of_several_ordering_keys(world: World) -> Step:
     """Each key's next run is due, that of the same key only once its own turn has come; others have no turns."""
     runs = [_seed_turn(world, "e2"), seed_run(world, "6-0", "e4"), seed_run(world, "7-0", "e5", ordering_key="b")]
     following = "o:1:b:default:e6:app/job"
-    seed_line(world, "turns:app/job:b", "o:1:b:default:e5:app/job", following)
+    seed_line(world, "line:app/job:b", "o:1:b:default:e5:app/job", following)
     for event_id, entry in (("e4", "6-0"), ("e5", "7-0")):
         seed_record(world, event_id, kind="c", runs="1", fields={"r:app/job": run_line("q", entry)})
     changes = _succeeded("<now+1000s>") | {
@@ -475,8 +475,8 @@ def several_of_several_ordering_keys(world: World) -> Step:
         f"{TURNS} 0": turn("e2"),
         f"{TURNS} 1": None,
         f"due {turn('e2')}": NOW,
-        "turns:app/job:b 0": following,
-        "turns:app/job:b 1": None,
+        "line:app/job:b 0": following,
+        "line:app/job:b 1": None,
         f"due {following}": NOW,
         "wake 0": "1",
     }

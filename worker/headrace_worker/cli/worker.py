@@ -59,7 +59,7 @@ def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], 
     "[default: four leases]",
 )
 @_count("--max-lost", _DEFAULTS.max_lost, "Workers that may die with a run in hand before it is buried.")
-@_count("--seats", _DEFAULTS.seats, "Workers that dispatch at once; 0: never this one.")
+@_count("--dispatchers", _DEFAULTS.dispatchers, "Workers that dispatch at once; 0: never this one.")
 @_seconds("--retention", _RETENTION.success, "How long records are kept after success.")
 @_seconds("--failure-retention", _RETENTION.failure, "How long records are kept after failure.")
 @option("--allow-eviction", is_flag=True, help="Work on a server that may evict keys.")
@@ -168,7 +168,7 @@ def _config(given: dict[str, Any]) -> WorkerConfig:
         lease=given["lease"],
         stall=given["stall"],
         max_lost=given["max_lost"],
-        seats=given["seats"],
+        dispatchers=given["dispatchers"],
         retention=Retention(success=given["retention"], failure=given["failure_retention"]),
         allow_eviction=given["allow_eviction"],
     )

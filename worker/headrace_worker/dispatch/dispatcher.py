@@ -52,8 +52,8 @@ class Dispatcher:
     async def tick(self) -> None:
         """Read one batch of events, once this worker has a dispatcher slot, and begin to dispatch it."""
         state = self._state
-        with self.pulse.waiting(state.has_seat.is_set):
-            await wait_either(state.has_seat, state.stopping)
+        with self.pulse.waiting(state.may_dispatch.is_set):
+            await wait_either(state.may_dispatch, state.stopping)
         if state.stopping.is_set():
             return
         if self._pending.may_be_unseen:
@@ -87,7 +87,7 @@ class Dispatcher:
             await asyncio.wait([self._under_way])
             self._under_way = None
         if isinstance(error, RoutesTooNew):
-            self._state.has_seat.clear()  # the lease's next renewal gives it up; others dispatch what we have read
+            self._state.may_dispatch.clear()  # the lease's next renewal gives it up; others dispatch what we have read
             await self._release_pending()
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()

@@ -168,7 +168,7 @@ class Promoter:
         keys, run = self._state.keys, self._state.commands.run
         await run(protocol.set_aside_due(keys, member, error), partial=True)
         self._state.observer.buried(protocol.events_stream(keys), BadEntry("", "unreadable", error))
-        if isinstance(member, str) and (turns := protocol.turns_of(keys, member)):
-            _, following = await run(protocol.leave_turns(turns, member))
+        if isinstance(member, str) and (turns := protocol.line_of(keys, member)):
+            _, following = await run(protocol.leave_line(turns, member))
             if following is not None:
                 await run([protocol.make_due(keys, following)])

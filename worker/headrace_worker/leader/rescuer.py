@@ -103,7 +103,7 @@ class Rescuer(Duty):
         if moved > 0:
             log.warning("events taken from a worker whose event loop does not move", worker=name, events=moved)
         config = self._state.config
-        await self._state.commands.run([protocol.unseat(self._state.keys, name, config.look_again_ms)])
+        await self._state.commands.run([protocol.drop_dispatcher(self._state.keys, name, config.look_again_ms)])
 
     async def _rescue(self, name: str) -> None:
         """Fence the name and re-queue its entries; forget the worker after the last look."""

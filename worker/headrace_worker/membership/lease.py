@@ -43,7 +43,7 @@ class Lease:
         state: WorkerState,
         watch: Watch,
         on_answer: Callable[[str, Answer], None],
-        seats: Callable[[], int],
+        dispatchers: Callable[[], int],
         on_fault: Callable[[Verdict, AnyTransport | None], None],
         on_turn: Callable[[], None] | None = None,
     ) -> None:
@@ -52,7 +52,7 @@ class Lease:
         Args:
             watch: judges whether the worker works.
             on_answer: is called on the event loop with the name that was renewed and the answer.
-            seats: how many seats there are; 0 while this worker wants none.
+            dispatchers: how many dispatcher slots there are; 0 while this worker wants none.
             on_fault: is called when the worker has to end, with what is wrong and the connection of the lease's thread,
                 which may be used then; None in another thread.
             on_turn: is called whenever the thread has a look.
@@ -60,7 +60,7 @@ class Lease:
         self._state = state
         self._watch = watch
         self._on_answer = on_answer
-        self._seats = seats
+        self._dispatchers = dispatchers
         self._on_fault = on_fault
         self._on_turn = on_turn
         self._loop = asyncio.get_running_loop()
@@ -186,7 +186,7 @@ class Lease:
             movement = "resigns"
         call = protocol.renew(
             self._state.keys, name, config.lease_ms, movement,
-            seats=self._seats(), keep_dead_ms=config.retention.millis()[1],
+            dispatchers=self._dispatchers(), keep_dead_ms=config.retention.millis()[1],
         )  # fmt: skip
         asked_at = monotonic()
         answer: Answer = self._transport.run([call])[0]

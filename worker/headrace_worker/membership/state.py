@@ -48,7 +48,7 @@ class WorkerState:
         seal: that codec at work here.
         observer: hears what happens.
         is_registered: set while the name has a lease, so that what is read under it can be rescued.
-        has_seat: set while this worker may dispatch.
+        may_dispatch: set while this worker may dispatch.
         is_leader: set while it promotes and rescues.
         stopping: set once it takes no new work.
         lease_until: until when the lease surely holds, by the monotonic clock in seconds; the lease's thread sets it.
@@ -87,7 +87,7 @@ class WorkerState:
         self.registration = Registration(app.name, fingerprint_of(blob), blob, every_queue)
         self.commands = open_async_transport(url, attempts=1, on_connect=self.note_connection, home=keys.events)
         self.is_registered = asyncio.Event()
-        self.has_seat = asyncio.Event()
+        self.may_dispatch = asyncio.Event()
         self.is_leader = asyncio.Event()
         self.stopping = asyncio.Event()
         self.lease_until = 0.0
@@ -141,7 +141,7 @@ class WorkerState:
 
     def take_new_name(self) -> None:
         """The old name is not used any more; the new one has no lease and no rights yet."""
-        for right in (self.is_registered, self.has_seat, self.is_leader):
+        for right in (self.is_registered, self.may_dispatch, self.is_leader):
             right.clear()  # before the name: the lease's thread must not renew one that is not registered
         self.name = new_name()
 

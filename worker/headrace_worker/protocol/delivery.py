@@ -21,7 +21,7 @@ class Stream(msgspec.Struct, frozen=True):
     """A stream of work: `events`, or an app's queue.
 
     Attributes:
-        bell: the bell of its app; the stream itself for `events`.
+        wake_up: the wake-up stream of its app; the stream itself for `events`.
         app: whose queue it is; empty for `events`.
         name: the queue's name, without its app; empty for `events`.
         partition: the number of the partition that it is in.
@@ -29,7 +29,7 @@ class Stream(msgspec.Struct, frozen=True):
 
     key: str
     group: str
-    bell: str
+    wake_up: str
     app: str = ""
     name: str = ""
     partition: int = 0

@@ -67,7 +67,7 @@ def dispatch(
             place = places.get(route.job)
             if place is None:
                 place = places[route.job] = len(places) + 1
-                names += (keys.queue(route.app, route.queue), keys.bell(route.app))
+                names += (keys.queue(route.app, route.queue), keys.wake_up(route.app))
                 jobs += (route.job, route.queue)
             where += f"{place},"
         match = matches.setdefault(where, len(matches) + 1)
@@ -90,7 +90,7 @@ def _ordered(keys: Keys, batch: Sequence[Matched]) -> tuple[list[str], list[Argu
     argv: list[Argument] = []
     for place, matched in enumerate(batch, 1):
         if key := matched.entry.ordering_key:
-            names += (keys.order(key), *(keys.turns(route.job, key) for route in matched.routes))
+            names += (keys.order(key), *(keys.line(route.job, key) for route in matched.routes))
             argv += (place, key)
     return names, argv
 

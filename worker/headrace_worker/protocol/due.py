@@ -96,10 +96,10 @@ def name_of(member: bytes) -> str | None:
     return name if name.encode() == member and _split_member(name) is not None else None
 
 
-def turns_of(keys: Keys, member: str) -> str | None:
+def line_of(keys: Keys, member: str) -> str | None:
     """Returns the key of the turns in which a member of `due` stands; None for one without an ordering key."""
     found = _split_member(member)
-    return keys.turns(found.job, found.ordering_key) if found is not None and found.ordering_key else None
+    return keys.line(found.job, found.ordering_key) if found is not None and found.ordering_key else None
 
 
 def event_of(member: str) -> str:
@@ -125,8 +125,8 @@ def promote(
         names.append(keys.event(found.event_id))
         key = ordered.get(member, "") if ordered else ""
         if found.app:
-            names += (keys.queue(found.app, found.queue), keys.bell(found.app))
-            names += [keys.turns(found.job, found.ordering_key)] if found.ordering_key else []
+            names += (keys.queue(found.app, found.queue), keys.wake_up(found.app))
+            names += [keys.line(found.job, found.ordering_key)] if found.ordering_key else []
         else:
             names += (keys.events, keys.order(key) if key else keys.events)
         argv += (member, key)
@@ -161,10 +161,10 @@ def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
     return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.002):.3f}"), read)
 
 
-def leave_turns(turns: str, member: str) -> tuple[Call[int], Call[str | None]]:
-    """Takes a run that can't be handled out of its turns; the second call says which one is first then."""
-    first = Call(("LINDEX", turns, 0), lambda reply: None if reply is None else as_text(reply))
-    return Call(("LREM", turns, 1, member), int), first
+def leave_line(line: str, member: str) -> tuple[Call[int], Call[str | None]]:
+    """Take a run that can't be handled out of its line; the second call says which one is first then."""
+    first = Call(("LINDEX", line, 0), lambda reply: None if reply is None else as_text(reply))
+    return Call(("LREM", line, 1, member), int), first
 
 
 def make_due(keys: Keys, member: str) -> Call[int]:

@@ -15,8 +15,8 @@ class Renewed(msgspec.Struct, frozen=True):
     """The lease holds on.
 
     Attributes:
-        next_ms: until something may have to be done by this worker: a lease or seat that may end.
-        lapsed: workers whose seat has ended; only told to the leader.
+        next_ms: until something may have to be done by this worker: a lease or dispatcher slot that may end.
+        lapsed: workers whose dispatcher slot has ended; only told to the leader.
         dead: workers whose lease has ended; only told to the leader.
         now_ms: the server's time.
         fades: contents or dead letters were kept long enough; only told to the leader.
@@ -24,7 +24,7 @@ class Renewed(msgspec.Struct, frozen=True):
     """
 
     is_leader: bool
-    has_seat: bool
+    may_dispatch: bool
     version: str
     next_ms: int
     lapsed: list[str]
@@ -43,28 +43,28 @@ _MOVEMENT: dict[Movement, int] = {"moves": 1, "stuck": 0, "resigns": -1}
 
 
 def renew(
-    keys: Keys, worker: str, lease_ms: int, movement: Movement, *, seats: int, keep_dead_ms: int
+    keys: Keys, worker: str, lease_ms: int, movement: Movement, *, dispatchers: int, keep_dead_ms: int
 ) -> Call[Renewed | Fenced]:  # fmt: skip
-    """Holds the worker's lease on; its seat and the leadership too while its event loop moves.
+    """Holds the worker's lease on; its dispatcher slot and the leadership too while its event loop moves.
 
     Args:
-        movement: `stuck` lets seat and leadership run out, `resigns` gives them up at once.
-        seats: how many seats there are; 0: this worker wants none.
+        movement: `stuck` lets dispatcher slot and leadership run out, `resigns` gives them up at once.
+        dispatchers: how many dispatcher slots there are; 0: this worker wants none.
         keep_dead_ms: how long dead letters stay.
     """
-    names = [keys.workers, keys.worker(worker), keys.leader, keys.seats, keys.meta, keys.routes_version]
+    names = [keys.workers, keys.worker(worker), keys.leader, keys.dispatchers, keys.meta, keys.routes_version]
     names += [keys.fading, keys.dead]
-    argv = (worker, lease_ms, _MOVEMENT[movement], seats, keep_dead_ms)
+    argv = (worker, lease_ms, _MOVEMENT[movement], dispatchers, keep_dead_ms)
     return script_call("renew", names, argv, _read_renewed)
 
 
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, seat, version, next_ms, lapsed, dead, now_ms, fades, back = reply
+    _, leader, slot, version, next_ms, lapsed, dead, now_ms, fades, back = reply
     return Renewed(
         leader == 1,
-        seat == 1,
+        slot == 1,
         as_text(version),
         int(next_ms),
         [as_text(name) for name in lapsed],
@@ -88,7 +88,7 @@ def register(keys: Keys, worker: str, lease_ms: int, registration: Registration)
     """Gives the worker a lease, stores its subscriptions and makes every group that it reads."""
     app = registration.app
     names = [keys.workers, keys.worker(worker), keys.routes(app), keys.routes_version, keys.queues, keys.events]
-    names += [keys.bell(app), *(keys.queue(app, queue) for queue in registration.queues)]
+    names += [keys.wake_up(app), *(keys.queue(app, queue) for queue in registration.queues)]
     argv = (worker, lease_ms, app, registration.fingerprint, registration.subscriptions)
     full_names = (f"{app}/{queue}" for queue in registration.queues)
     return script_call("register", names, (*argv, *full_names), as_text)
@@ -96,17 +96,17 @@ def register(keys: Keys, worker: str, lease_ms: int, registration: Registration)
 
 def leave(keys: Keys, worker: str, app: str, queues: Sequence[str], *, dead: bool) -> Call[bool]:
     """Forgets a worker that holds nothing."""
-    names = [keys.workers, keys.worker(worker), keys.seats, keys.leader, keys.routes(app), keys.routes_version]
+    names = [keys.workers, keys.worker(worker), keys.dispatchers, keys.leader, keys.routes(app), keys.routes_version]
     names += [keys.events, *queues]
     return script_call("leave", names, (worker, int(dead)), bool)
 
 
 def end_lease(keys: Keys, worker: str) -> Call[bool]:
     """Ends the lease of a worker that is known to be dead, so that its runs need not wait for it."""
-    names = (keys.workers, keys.worker(worker), keys.seats, keys.leader, keys.wake)
+    names = (keys.workers, keys.worker(worker), keys.dispatchers, keys.leader, keys.wake)
     return script_call("end_lease", names, (worker,), bool)
 
 
-def unseat(keys: Keys, worker: str, still_open_ms: int) -> Call[bool]:
-    """Takes a seat away that has run out."""
-    return script_call("unseat", (keys.seats, keys.events), (worker, still_open_ms), bool)
+def drop_dispatcher(keys: Keys, worker: str, still_open_ms: int) -> Call[bool]:
+    """Takes a dispatcher slot away that has run out."""
+    return script_call("drop_dispatcher", (keys.dispatchers, keys.events), (worker, still_open_ms), bool)

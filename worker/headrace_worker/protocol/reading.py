@@ -14,7 +14,7 @@ MAX_READ = 128
 others for a millisecond at most, and leave the worker something to do in the meantime."""
 DISPATCH_GROUP = "dispatch"
 WORKERS_GROUP = "workers"
-BELL_GROUP = "bell"
+WAKE_UP_GROUP = "wake-up"
 
 
 def events_stream(keys: Keys) -> Stream:
@@ -24,7 +24,7 @@ def events_stream(keys: Keys) -> Stream:
 
 def queue_stream(keys: Keys, app: str, queue: str) -> Stream:
     """Returns a queue as a stream of work."""
-    return Stream(keys.queue(app, queue), WORKERS_GROUP, keys.bell(app), app, queue, keys.partition)
+    return Stream(keys.queue(app, queue), WORKERS_GROUP, keys.wake_up(app), app, queue, keys.partition)
 
 
 def read_group(group: str, worker: str, stream: str, count: int, block_ms: int | None) -> Call[list[Entry]]:
@@ -38,15 +38,15 @@ def read_own(group: str, worker: str, stream: str, after: str, count: int) -> Ca
     return Call(("XREADGROUP", "GROUP", group, worker, "COUNT", count, "STREAMS", stream, after), entries_of)
 
 
-def listen_bell(keys: Keys, app: str, block_ms: int) -> Call[bool]:
-    """Waits for the app's bell; one of those who wait gets it. Its readers share a name, as nothing is kept of it."""
-    command = ("XREADGROUP", "GROUP", BELL_GROUP, "any", "COUNT", 1, "BLOCK", block_ms, "NOACK", "STREAMS")
-    return Call((*command, keys.bell(app), ">"), bool)
+def listen_wake_up(keys: Keys, app: str, block_ms: int) -> Call[bool]:
+    """Wait for the app's wake-up stream; one worker gets each entry. All read under one name, as none is pending."""
+    command = ("XREADGROUP", "GROUP", WAKE_UP_GROUP, "any", "COUNT", 1, "BLOCK", block_ms, "NOACK", "STREAMS")
+    return Call((*command, keys.wake_up(app), ">"), bool)
 
 
-def ring_bell(keys: Keys, app: str) -> Call[None]:
+def wake_worker(keys: Keys, app: str) -> Call[None]:
     """Wakes one idle worker of the app."""
-    return Call(("XADD", keys.bell(app), "MAXLEN", 1, "*", "r", ""), lambda _: None)
+    return Call(("XADD", keys.wake_up(app), "MAXLEN", 1, "*", "r", ""), lambda _: None)
 
 
 def take(worker: str, queues: Sequence[Stream], free: int) -> Call[list[tuple[Stream, list[Entry]]]]:

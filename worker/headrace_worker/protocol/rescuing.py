@@ -99,13 +99,13 @@ def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument
 def rescue(  # noqa: PLR0913 - whose, where, what and how
     keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int, app: str
 ) -> Call[int]:  # fmt: skip
-    """Fences a dead worker (or, if not `dead`, minds a lapsed seat) and puts its entries back; see the script.
+    """Fence a dead worker, or mind an expired dispatcher slot, and re-queue its entries; see the script.
 
     Args:
         app: the worker's, whose routes a dead worker leaves.
     """
     records, entries = _held_arguments(held)
-    names = [keys.workers if dead else keys.seats, keys.worker(worker), keys.meta, stream.key, stream.bell]
+    names = [keys.workers if dead else keys.dispatchers, keys.worker(worker), keys.meta, stream.key, stream.wake_up]
     names += [keys.routes(app), keys.routes_version, *records]
     argv = (worker, stream.group, int(dead), look_again_ms, stream.name, *entries)
     return script_call("rescue", names, argv, int)
@@ -114,4 +114,4 @@ def rescue(  # noqa: PLR0913 - whose, where, what and how
 def release(stream: Stream, held: Sequence[HeldEntry]) -> Call[int]:
     """Puts this worker's own entries back, with nothing counted."""
     records, entries = _held_arguments(held)
-    return script_call("release", [stream.key, stream.bell, *records], (stream.group, stream.name, *entries), int)
+    return script_call("release", [stream.key, stream.wake_up, *records], (stream.group, stream.name, *entries), int)

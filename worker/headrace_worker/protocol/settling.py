@@ -103,7 +103,7 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
     names = [keys.runs, keys.dead, keys.fading, *queues, *records]
     if ordered:
         in_turn = [runs[order[place - 1]].delivery for place in ordered]
-        names += (keys.due, keys.wake, *(keys.turns(each.job, each.ordering_key) for each in in_turn))
+        names += (keys.due, keys.wake, *(keys.line(each.job, each.ordering_key) for each in in_turn))
         for place, each in zip(ordered, in_turn, strict=True):
             ends += (place, each.ordering_key)
     return script_call("settle", names, (*head, *jobs, *ends), lambda reply: _read_settled(reply, order))
@@ -149,7 +149,7 @@ def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Cal
     if stream.app and bad.ordering_key:
         run = run_id(bad.event_id, f"{stream.app}/{bad.job_id}")
         turn = member_of(stream.name, run, bad.ordering_key)
-        names += (keys.due, keys.wake, keys.turns(f"{stream.app}/{bad.job_id}", bad.ordering_key))
+        names += (keys.due, keys.wake, keys.line(f"{stream.app}/{bad.job_id}", bad.ordering_key))
     elif bad.event_id and bad.ordering_key:
         turn = bad.event_id
         names.append(keys.order(bad.ordering_key))

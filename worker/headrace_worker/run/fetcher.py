@@ -1,7 +1,7 @@
 """Fetches runs from the worker's queues, never more than it has free slots.
 
-A worker with one queue, in one partition, blocks on it; any other blocks on its app's bell and takes from all its
-queues in one call. The fetchers of several partitions share the slots: each reserves its part before it takes.
+A worker with one queue, in one partition, blocks on it; any other blocks on its app's wake-up stream and takes from all
+its queues in one call. The fetchers of several partitions share the slots: each reserves its part before it takes.
 After every failure it reads its pending entries: a lost reply leaves some that it has not seen.
 It must not execute or settle.
 """
@@ -76,7 +76,9 @@ class Fetcher:
             (queue,) = self._queues
             await self._receive(name, queue, await self._read(name, queue, min(self._in_flight.free, MAX_READ)))
         elif not await self._take(name):
-            await self.reader.read(protocol.listen_bell(self._state.keys, self._state.app.name, self._state.block_ms))
+            await self.reader.read(
+                protocol.listen_wake_up(self._state.keys, self._state.app.name, self._state.block_ms)
+            )
         self._state.observer.polled()
 
     async def _wait_for_lease(self) -> None:
@@ -122,7 +124,7 @@ class Fetcher:
             (taken,) = await state.commands.run([protocol.take(name, self._queues, free)])
             got = sum(len(entries) for _, entries in taken)
             if got == free:
-                await state.commands.run([protocol.ring_bell(state.keys, state.app.name)])
+                await state.commands.run([protocol.wake_worker(state.keys, state.app.name)])
             for queue, entries in taken:
                 await self._receive(name, queue, entries)
         finally:

@@ -50,8 +50,8 @@ def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[st
     """Return all keys of a worker of that name: those of its app, its queues and an event that is named like it."""
     return [
         keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
-        keys.workers, keys.leader, keys.seats, keys.meta, keys.fading, keys.event(name), keys.worker(name),
-        keys.bell(app), keys.routes(app), keys.order(name), keys.turns(f"{app}/{name}", name),
+        keys.workers, keys.leader, keys.dispatchers, keys.meta, keys.fading, keys.event(name), keys.worker(name),
+        keys.wake_up(app), keys.routes(app), keys.order(name), keys.line(f"{app}/{name}", name),
         *(keys.queue(app, queue) for queue in queues),
     ]  # fmt: skip
 

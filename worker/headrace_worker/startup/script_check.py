@@ -68,15 +68,15 @@ class ScriptCheck:
         event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
         await self._ask(
             checking.divide(keys, 1),
-            protocol.renew(keys, _NAME, SCRATCH_MS, "moves", seats=1, keep_dead_ms=SCRATCH_MS),
+            protocol.renew(keys, _NAME, SCRATCH_MS, "moves", dispatchers=1, keep_dead_ms=SCRATCH_MS),
             sending.send(keys, event, "token"),
         )
         (entry,) = await self._ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
         matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(_JOB, _APP, _QUEUE)])
         await self._ask(
             protocol.dispatch(keys, [matched], version, _SHORT),
-            protocol.listen_bell(keys, _APP, 1),
-            protocol.ring_bell(keys, _APP),
+            protocol.listen_wake_up(keys, _APP, 1),
+            protocol.wake_worker(keys, _APP),
             records.watch(keys, _NAME),
         )
 
@@ -115,7 +115,7 @@ class ScriptCheck:
         keys, queue = self._keys, self._queue
         await self._ask(
             protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
-            protocol.unseat(keys, _NAME, 0),
+            protocol.drop_dispatcher(keys, _NAME, 0),
             protocol.read_held(queue, _NAME, "", 1),
             protocol.read_consumers(queue),
             protocol.read_workers(keys),

@@ -1,4 +1,4 @@
-"""What `unseat` must give and change."""
+"""What `drop_dispatcher` must give and change."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ _OPEN_MS = 20_000
 
 
 def _unseats(world: World) -> Step:
-    return Step(protocol.unseat(world.keys, "w1", _OPEN_MS), gives=True, changes={"seats w1": None})
+    return Step(protocol.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=True, changes={"dispatchers w1": None})
 
 
 def _keeps(world: World) -> Step:
-    return Step(protocol.unseat(world.keys, "w1", _OPEN_MS), gives=False, changes={})
+    return Step(protocol.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=False, changes={})
 
 
 @case
 def a_seat_that_has_run_out(world: World) -> Step:
     """A seat is gone once nothing that its worker read can still turn up."""
-    world.seed("ZADD", "seats", PAST, "w1")
+    world.seed("ZADD", "dispatchers", PAST, "w1")
     return _unseats(world)
 
 
 @case
 def a_seat_that_holds(world: World) -> Step:
     """A seat that holds stays."""
-    world.seed("ZADD", "seats", FUTURE, "w1")
+    world.seed("ZADD", "dispatchers", FUTURE, "w1")
     return _keeps(world)
 
 
 @case
 def a_seat_that_has_just_run_out(world: World) -> Step:
-    """While a read of its worker may still be open the seat stays, so that its end is looked at again."""
-    world.seed("ZADD", "seats", world.now_ms() - 1, "w1")
+    """While a read of its worker may still be open the dispatcher slot stays, so that its end is looked at again."""
+    world.seed("ZADD", "dispatchers", world.now_ms() - 1, "w1")
     return _keeps(world)
 
 
 @case
 def events_in_hand(world: World) -> Step:
-    """While an event is in its worker's hands the seat stays."""
-    world.seed("ZADD", "seats", PAST, "w1")
+    """While an event is in its worker's hands the dispatcher slot stays."""
+    world.seed("ZADD", "dispatchers", PAST, "w1")
     world.entry("events", "5-0", {"i": "e5", "z": 8, "b": BODY})
     world.hold("events", "dispatch", "w1", "5-0")
     return _keeps(world)
@@ -49,7 +49,7 @@ def events_in_hand(world: World) -> Step:
 
 @case
 def an_unknown_worker(world: World) -> Step:
-    """A worker without a seat has none to lose."""
+    """A worker without a dispatcher slot has none to lose."""
     return _keeps(world)
 
 
@@ -57,5 +57,5 @@ def an_unknown_worker(world: World) -> Step:
 def without_events(world: World) -> Step:
     """Where `events` is gone nothing is in anybody's hands."""
     world.seed("DEL", "events")
-    world.seed("ZADD", "seats", PAST, "w1")
+    world.seed("ZADD", "dispatchers", PAST, "w1")
     return _unseats(world)

@@ -1,11 +1,11 @@
--- A seat that has run out is taken away, once nothing that its worker read can still turn up.
+-- A slot that has run out is taken away, once nothing that its worker read can still turn up.
 --
--- KEYS[1]  zset    seats
+-- KEYS[1]  zset    dispatchers
 -- KEYS[2]  stream  events
 -- ARGV[1]  text    the worker's name
 -- ARGV[2]  ms      how long after its end a read of that worker may still be open
 --
--- Returns  1  when the seat is gone
+-- Returns  1  when the slot is gone
 -- Returns  0  when it holds, or is too fresh, or entries are in its worker's hands; nothing happened
 --
 -- It frees first, so a full server lets it pass.

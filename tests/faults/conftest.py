@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.scene import Scene
 from tests.support.processes import Processes
-from tests.support.release import FIRST_RELEASE, Release, unpack_last_release, unpack_release
+from tests.support.release import Release, unpack_last_release
 from tests.support.servers import ControlledServer
 
 
@@ -47,9 +47,3 @@ def make_scene(
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """The last release, unpacked; with xdist each worker has a copy."""
     return unpack_last_release(tmp_path_factory.mktemp("release"))
-
-
-@pytest.fixture(scope="session")
-def first_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """Version 0.1.0, unpacked, which knows neither ordering keys nor sealed payloads."""
-    return unpack_release(FIRST_RELEASE, tmp_path_factory.mktemp("first-release"))

@@ -47,7 +47,7 @@ def test_a_person_sees_what_happens(processes: Processes) -> None:
     assert "103/103 events sent" in on_a_terminal.output
     assert "\x1b" not in beside.output
     for line in (
-        r"  delivered  event review\.due: \d+ ms after its time$",
+        r"  (?:pending|dispatched|settled) +event review\.due: \d+ ms after its time$",
         r"  canceled   event review\.due$",
         r"  waiting    page-on-call for alert\.raised: jobs\.PagerUnavailable: .* attempt 2$",
         r"  succeeded  page-on-call for alert\.raised: in attempt 3$",

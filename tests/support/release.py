@@ -14,9 +14,7 @@ from typing import Any
 
 from tests.support.processes import ROOT
 
-FIRST_RELEASE = "93adcfab62adfa6edc4a08e8571a2e6773afa945"
-"""The commit of 0.1.0."""
-LAST_RELEASE = FIRST_RELEASE
+LAST_RELEASE = "93adcfab62adfa6edc4a08e8571a2e6773afa945"
 """The commit of the last release, for a clone without tags; changed with each release."""
 _PACKAGES = {"headrace": "producer", "headrace_worker": "worker"}
 _WAYS_OUT = "fetch the history (`git fetch --tags --unshallow`), or run these tests in a clone that has it"

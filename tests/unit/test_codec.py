@@ -17,7 +17,6 @@ from headrace.formats.codec import (
     decode_outcome,
     decode_value,
     encode_event,
-    encode_ordered_event,
     encode_outcome,
     from_micros,
     from_millis,
@@ -63,17 +62,10 @@ def test_readers_ignore_what_they_do_not_know() -> None:
     assert (decode_value(event.p), decode_value(event.c)) == (None, None)
 
 
-def test_an_event_with_an_ordering_key_has_a_format_of_its_own() -> None:
-    """A release without ordering keys refuses it; all else of it is as ever."""
-    ordered = encode_ordered_event("user.new", "trigger.dev", 1_700_000_000_000_000, {"a": 1}, None, None)
-    assert msgspec.msgpack.decode(ordered) == {**msgspec.msgpack.decode(BODY), "v": 3}
-    assert msgspec.structs.replace(decode_event(ordered), v=1) == decode_event(BODY)
-
-
-@pytest.mark.parametrize("version", [0, 4, -1, 2**63])
+@pytest.mark.parametrize("version", [0, 3, -1, 2**63])
 def test_another_format_is_refused(version: int) -> None:
     """The error says which one it is, and what to do."""
-    with pytest.raises(UndecodableEvent, match=f"format {version}, this release reads up to 3; upgrade the workers"):
+    with pytest.raises(UndecodableEvent, match=f"format {version}, this release reads up to 2; upgrade the workers"):
         decode_event(pack({"v": version, "n": "a", "t": 5}))
 
 

@@ -147,11 +147,11 @@ def test_an_unreadable_part_is_not_sealed(raw: bytes, before: int, part: str) ->
         prepare(events, SendOptions(), now=lambda: NOW, seal=SEAL)
 
 
-def test_a_sealed_event_with_an_ordering_key_has_the_format_of_sealed_ones() -> None:
-    """Both formats are refused by releases that know neither; the record has the ordering key."""
+def test_only_sealed_events_have_the_format_of_sealed_ones() -> None:
+    """An ordering key changes nothing of the event: its record has the key."""
     (plain,) = prepare([Event("n", 1)], SendOptions(ordering_key="k"), now=lambda: NOW)
     (sealed,) = prepare([Event("n", 1)], SendOptions(ordering_key="k"), now=lambda: NOW, seal=SEAL)
-    assert formats.decode_event(plain.body).v == formats.ORDERED_FORMAT
+    assert formats.decode_event(plain.body).v == formats.FORMAT
     assert formats.decode_event(sealed.body).v == formats.SEALED_FORMAT
 
 

@@ -2,9 +2,8 @@
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
 `c` context, `a` account. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the
-stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read;
-format 3 is plain, of an event with an ordering key. A release that knows no codecs or no ordering keys refuses these,
-instead of taking the bytes for the payload or making runs without their order.
+stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read. A
+release refuses the formats that it does not know, instead of taking such an event for another.
 
 An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
 """
@@ -26,7 +25,6 @@ from headrace.model.values import encoder as _encoder
 
 FORMAT: Final = 1
 SEALED_FORMAT: Final = 2
-ORDERED_FORMAT: Final = 3
 NIL: Final = msgspec.Raw(b"\xc0")
 INLINE_BYTES: Final = 8_192
 """Bodies up to this many bytes travel inside the stream entries; larger ones stay in the record."""
@@ -116,13 +114,6 @@ def encode_event(name: str, source: str, timestamp_us: int, payload: Any, contex
     return _encoder.encode(_Outgoing(FORMAT, name, source, timestamp_us, payload, context, account))
 
 
-def encode_ordered_event(
-    name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None
-) -> bytes:
-    """Return a plain event with an ordering key as it is stored; raise as `encode_event` does."""
-    return _encoder.encode(_Outgoing(ORDERED_FORMAT, name, source, timestamp_us, payload, context, account))
-
-
 def encode_part(value: Any, *, whole: bool) -> msgspec.Raw:
     """Return a payload or a context as msgpack; raise where some worker could not read it.
 
@@ -179,9 +170,9 @@ def decode_event(body: bytes) -> StoredEvent:
         event = _event_decoder.decode(body)
     except _UNREADABLE as exc:
         raise UndecodableEvent(f"these {len(body):,} bytes are not an event: {exc}") from exc
-    if event.v != FORMAT and not FORMAT < event.v <= ORDERED_FORMAT:  # most have the first: one comparison
+    if not FORMAT <= event.v <= SEALED_FORMAT:
         raise UndecodableEvent(
-            f"the event has format {event.v}, this release reads up to {ORDERED_FORMAT}; upgrade the workers first"
+            f"the event has format {event.v}, this release reads up to {SEALED_FORMAT}; upgrade the workers first"
         )
     if not MIN_MICROS <= event.t <= MAX_MICROS:
         raise UndecodableEvent(f"the event's timestamp, {event.t} µs, is outside the years 1 to 9999")

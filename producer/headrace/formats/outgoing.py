@@ -58,15 +58,14 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def make_encoder(account: str | None, *, is_ordered: bool, seal: Seal | None) -> EventEncoder:
+def make_encoder(account: str | None, seal: Seal | None) -> EventEncoder:
     """Return the encoder for the events of one call.
 
     Args:
         account: the account of all events.
-        is_ordered: the events have an ordering key.
         seal: seals payloads and contexts; None leaves them as they are.
     """
-    return _SealingEncoder(account, seal) if seal else EventEncoder(account, is_ordered=is_ordered)
+    return _SealingEncoder(account, seal) if seal else EventEncoder(account)
 
 
 class EventEncoder:
@@ -76,9 +75,8 @@ class EventEncoder:
     event is looked through for what is too deep, and all of a call together for what is not whole.
     """
 
-    def __init__(self, account: str | None, *, is_ordered: bool) -> None:
+    def __init__(self, account: str | None) -> None:
         self._account = account
-        self._encode = codec.encode_ordered_event if is_ordered else codec.encode_event
         self._heads: dict[tuple[str, str], _Head] = {}
         self._head: _Head | None = None
         self._unread: list[bytes] = []
@@ -89,7 +87,7 @@ class EventEncoder:
         if head is None or event.name is not head.name or event.source is not head.source:  # most are as the one before
             head, is_first = self._head_of(event, index)
         try:
-            body = self._encode(head.name, head.source, micros, event.payload, event.context, self._account)
+            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, self._account)
             if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
                 codec.check_event(body, whole=is_first)
             else:
@@ -121,7 +119,7 @@ class _SealingEncoder(EventEncoder):
     """Encodes the events of a call with payload and context sealed; each part is checked before the seal gets it."""
 
     def __init__(self, account: str | None, seal: Seal) -> None:
-        super().__init__(account, is_ordered=False)
+        super().__init__(account)
         self._seal = seal
 
     def encode(self, event: Event, event_id: str, micros: int, index: int | None) -> tuple[_Head, bytes]:

@@ -74,7 +74,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    encoder = make_encoder(account, is_ordered=bool(ordering_key), seal=seal)
+    encoder = make_encoder(account, seal)
     encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):

@@ -19,9 +19,7 @@ def shift(offset_s: float) -> None:
         def now(cls, tz: tzinfo | None = None) -> Any:
             return datetime.now(tz) + timedelta(seconds=offset_s)
 
-    of_clients = "headrace.base" if "headrace.base" in sys.modules else "headrace.client"  # in 0.1.0
-    of_runs = "headrace_worker.run.executor" if of_clients == "headrace.base" else "headrace_worker.executor"
-    for name in (of_clients, of_runs):
+    for name in ("headrace.base", "headrace_worker.run.executor"):
         module: Any = sys.modules[name]
         assert module.datetime is datetime, f"{name} reads the time in another way now"
         module.datetime = Shifted

@@ -121,10 +121,7 @@ def start_surplus_worker(stage: Stage, _: random.Random) -> Iterator[Pids]:
 
 @_fault(LAST_RELEASE, 3.0, 6.0)
 def start_worker_of_the_last_release(stage: Stage, _: random.Random) -> Iterator[Pids]:
-    """It dispatches, promotes, executes and rescues beside the others, and is stopped again.
-
-    Where it plays nothing can be sent but what it knows: version 0.1.0 sets aside what has an ordering key.
-    """
+    """It dispatches, promotes, executes and rescues beside the others, and is stopped again."""
     yield from _add_for_a_while(stage, Post(stage.posts[0].app, release=stage.last_release))
 
 
@@ -329,6 +326,6 @@ def _hiccup() -> Iterator[None]:
         yield
 
 
-def faults_of(stage: Stage) -> dict[str, Kind]:
-    """Returns the kinds of faults that can happen on a stage."""
-    return {name: kind for name, (kind, _) in FAULTS.items() if name != LAST_RELEASE or not stage.has_ordering_keys}
+def all_kinds() -> dict[str, Kind]:
+    """Return the kinds of faults by their names."""
+    return {name: kind for name, (kind, _) in FAULTS.items()}

@@ -13,7 +13,7 @@ import msgspec
 from tests.faults.chaos import remains
 from tests.faults.chaos.app import BLOCK_S, BLOCKADE, ENDS, GRACE_S, LEASE_S, NAME, RETENTION_S
 from tests.faults.chaos.checker import Report, Rules, check
-from tests.faults.chaos.faults import FAULTS, Pids, faults_of
+from tests.faults.chaos.faults import FAULTS, Pids, all_kinds
 from tests.faults.chaos.history import AnyLine, Began, History, Injected, Moment, Remains, Sending, now
 from tests.faults.chaos.report import Played
 from tests.faults.chaos.schedule import Step, schedule
@@ -41,7 +41,7 @@ class Player:
     def __init__(self, stage: Stage, seed: int, duration_s: float) -> None:
         self._stage = stage
         self._duration_s = duration_s
-        self._steps = list(schedule(seed, duration_s, faults_of(stage), _LAST))
+        self._steps = list(schedule(seed, duration_s, all_kinds(), _LAST))
         self._active: list[_Active] = []
 
     def play(self) -> None:

@@ -214,11 +214,6 @@ class Stage:
 
     # workers and producers
 
-    @property
-    def has_ordering_keys(self) -> bool:
-        """Events have ordering keys, with even seeds; the last release knows none, and plays with the odd ones."""
-        return self._seed % 2 == 0
-
     @cached_property
     def last_release(self) -> Release:
         """The last release, unpacked."""
@@ -316,7 +311,7 @@ class Stage:
 
     def start_producers(self) -> None:
         """Two producers send, one of them over a line that can be cut."""
-        rate, keys = str(self._rate / 2), str(_KEYS if self.has_ordering_keys else 0)
+        rate, keys = str(self._rate / 2), str(_KEYS)
         for number, url in enumerate((self.server.url, self.producer_line.url)):
             release = self.producer_releases[number]
             env = {"HEADRACE_URL": url, "HEADRACE_CHAOS_DIARY": str(self.folder / "diaries")}

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.processes import ROOT
 
-LAST_RELEASE = "93adcfab62adfa6edc4a08e8571a2e6773afa945"
+LAST_RELEASE = "89218dc07e46f40ed98db807976cc786fcd164a3"
 """The commit of the last release, for a clone without tags; changed with each release."""
 _PACKAGES = {"headrace": "producer", "headrace_worker": "worker"}
 _WAYS_OUT = "fetch the history (`git fetch --tags --unshallow`), or run these tests in a clone that has it"

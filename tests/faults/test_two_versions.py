@@ -204,7 +204,7 @@ def test_a_delayed_event_of_one_version_the_other_changes(
     wait_until(lambda: scene.statuses("moved") == {"quick": "succeeded"}, 20, what="the event that was moved")
     for version in ("old", "new"):
         (record,) = versions.ask(version, ("get_event", ["moved"], {}))
-        assert (record["payload"], record["status"]) == (2, "pending")
+        assert (record["payload"], record["status"]) == (2, "settled")
     assert not scene.calls.of("ended")
     process.terminate()
     assert process.wait() == 0

@@ -1,4 +1,4 @@
-"""For tests of jobs: runs a worker in this process until everything that was sent has settled."""
+"""For tests of jobs: a real server, and a worker that runs in this process until all that was sent has settled."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from headrace.formats.partitions import Partitions
 from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
+from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
 from headrace_worker.logs.logger import flush
 from headrace_worker.tasks.guard import own_task
 from headrace_worker.worker import Worker
+
+__all__ = ["EmbeddedServer", "EmbeddedServerFailed", "NotSettled", "run_until_settled"]
 
 _LOOK_S = 0.02
 _LAST_LINES_S = 0.5

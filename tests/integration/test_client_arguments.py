@@ -97,7 +97,7 @@ def test_what_is_wrong_is_named(kind: Kind, url: str, namespace: str) -> None:
     wrong: list[tuple[str, Callable[[Any], object]]] = [
         ("job", lambda client: client.list_runs(job=7)),
         ("job", lambda client: client.list_runs(job="welcome")),
-        ("status", lambda client: client.list_runs(status=["failed"])),
+        ("status", lambda client: client.list_runs(status=["failed", "done"])),
         ("cursor", lambda client: client.list_runs(cursor=7)),
         ("cursor", lambda client: client.list_dead_letters(cursor=b"1-1")),
         ("limit", lambda client: client.list_dead_letters(limit="1")),

@@ -97,7 +97,7 @@ def env_of(release: Release, version: str) -> dict[str, str]:
 @contextmanager
 def staged(folder: Path, binary: Path | None, release: Release) -> Iterator[tuple[Stage, Side, Side]]:
     """A stage without workers yet, whose producers are one of each version, and the two sides, the old one first."""
-    stage = Stage(folder, 7, 40.0, binary)  # odd, as the old version knows no ordering keys
+    stage = Stage(folder, 7, 60.0, binary)
     sides = Side(stage, release), Side(stage, None)
     stage.producer_releases = (release, None)
     try:

@@ -132,7 +132,7 @@ class Partition:
         backoff = Backoff(_LAST_ATTEMPTS)
         for failures in range(1, backoff.attempts + 1):
             try:
-                await self._give_everything_back()
+                await self._release_everything()
                 break
             except HeadraceError as exc:
                 if failures == backoff.attempts:
@@ -179,9 +179,9 @@ class Partition:
         if not answer.is_leader:
             self._promoter.forget()
         self._dispatcher.routes.note_version(answer.version)
-        self._rescuer.tell(answer.dead, answer.lapsed)
+        self._rescuer.notify(answer.dead, answer.expired)
         if answer.fades:
-            self._forgetter.tell()
+            self._forgetter.notify()
         if answer.went_back and answer.is_leader:
             self._promoter.set_back()
         state.renewed.set()
@@ -207,7 +207,7 @@ class Partition:
     async def _arrive(self) -> None:
         """A partition that could not be reached at the start is taken on when it comes."""
         state, backoff = self._state, Backoff(1)
-        failures, told = 0, ""
+        failures, logged = 0, ""
         while not (state.stopping.is_set() or state.is_registered.is_set()):
             self._registering.beat()
             try:
@@ -217,8 +217,8 @@ class Partition:
                 if is_end(exc):
                     raise
                 failures += 1
-                if not isinstance(exc, OUTAGE) and str(exc) != told:
-                    told = str(exc)
+                if not isinstance(exc, OUTAGE) and str(exc) != logged:
+                    logged = str(exc)
                     log.error(  # noqa: TRY400 - said without a traceback, once
                         "partition can't be taken on yet", partition=state.keys.partition, error=describe(exc)
                     )
@@ -265,7 +265,7 @@ class Partition:
         if self._settling is not None:
             await asyncio.wait([self._settling], timeout=_LAST_WRITES_S)
 
-    async def _give_everything_back(self) -> None:
+    async def _release_everything(self) -> None:
         state = self._state
         await self._fetcher.end()
         await self._dispatcher.end()

@@ -47,7 +47,7 @@ class Matcher:
             try:
                 whole.append(event if event.event is not None else _with_body(event, bodies[event.event_id]))
             except UndecodableEvent as exc:
-                await self.set_aside(event, str(exc))
+                await self.dead_letter(event, str(exc))
         return whole
 
     async def match(self, events: Sequence[EventEntry], routes: Routes) -> list[Matched]:
@@ -63,7 +63,7 @@ class Matcher:
                 else:
                     found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
-                await self.set_aside(event, str(exc))
+                await self.dead_letter(event, str(exc))
         return found
 
     def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
@@ -77,13 +77,13 @@ class Matcher:
             return routes.match_unopened(event)
         return routes.match(opened)
 
-    async def set_aside(self, event: EventEntry, error: str) -> None:
+    async def dead_letter(self, event: EventEntry, error: str) -> None:
         """Dead-letter an event, so that it stops no other."""
         await self._dead_letter(bad_event(event, error))
 
     async def _dead_letter(self, bad: BadEntry) -> None:
         stream = protocol.events_stream(self._state.keys)
-        await dead_letter(self._state, stream, bad, log, "event can't be read and is set aside in dead")
+        await dead_letter(self._state, stream, bad, log, "event can't be read and is moved to dead")
 
 
 def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:

@@ -122,10 +122,10 @@ class RunMaker:
                 raise
             return Refused(exc)
         if isinstance(answer, Dispatched):
-            self._note(answer, len(batch.matched))
+            self._report(answer, len(batch.matched))
         return answer
 
-    def _note(self, answer: Dispatched, asked: int) -> None:
+    def _report(self, answer: Dispatched, asked: int) -> None:
         self._state.observer.dispatched(asked, answer)
         if answer.lost:
             log.error("events had neither a record nor a body and are gone", events=answer.lost)
@@ -149,12 +149,12 @@ class RunMaker:
 
     async def _without_culprit(self, batch: Batch, error: ServerError) -> list[Batch]:
         """Halve a batch until the event whose record is not Headrace's is alone, and dead-letter that one."""
-        halves = await isolate(batch.matched, error, self._set_aside)
+        halves = await isolate(batch.matched, error, self._dead_letter)
         return [Batch(half, batch.version) for half in halves]
 
-    async def _set_aside(self, culprit: Matched, error: HeadraceError) -> None:
+    async def _dead_letter(self, culprit: Matched, error: HeadraceError) -> None:
         await require_foreign_record(self._state, culprit.entry.event_id, error)
-        await self._matcher.set_aside(culprit.entry, str(error))
+        await self._matcher.dead_letter(culprit.entry, str(error))
 
     async def _into_empty_queues(self, batch: Batch) -> list[Batch]:
         """Dispatch events one by one into empty queues; move those that find none for long to the end of `events`."""
@@ -192,7 +192,7 @@ class RunMaker:
                 case EventsBehind() | NoRoom():
                     waiting.append(matched)
                 case Refused(error):
-                    await self._set_aside(matched, error)
+                    await self._dead_letter(matched, error)
                 case answer:
                     assert_never(answer)
         return waiting

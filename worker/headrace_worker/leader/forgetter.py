@@ -19,7 +19,7 @@ class Forgetter(Duty):
     def __init__(self, state: WorkerState) -> None:
         super().__init__(state, "forgetter")
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Note that something was kept long enough."""
         self._wake.set()
 

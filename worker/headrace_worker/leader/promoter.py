@@ -41,7 +41,7 @@ class Promoter:
         """
         self._state = state
         self._on_lease_ended = on_lease_ended
-        self._ahead: list[DueMember] | None = None
+        self._upcoming: list[DueMember] | None = None
         self._ordered: dict[str, str] = {}
         self._is_full = False
         self._look_at = 0.0
@@ -73,7 +73,7 @@ class Promoter:
 
     def forget(self) -> None:
         """Look at `due` anew at the next tick."""
-        self._ahead, self._look_at = None, 0.0
+        self._upcoming, self._look_at = None, 0.0
 
     def set_back(self) -> None:
         """Note that the server's clock has gone back: before anything else, make waiting runs due as much earlier."""
@@ -94,8 +94,8 @@ class Promoter:
             await self._set_back()
         now_ms = await self._promote_due()
         wait_s = _SEARCH_LEASES * self._state.config.lease_s
-        if self._ahead:
-            wait_s = min(wait_s, max(self._ahead[0].due_ms - now_ms, 0) / 1000)
+        if self._upcoming:
+            wait_s = min(wait_s, max(self._upcoming[0].due_ms - now_ms, 0) / 1000)
         if self._is_full:
             wait_s = max(wait_s, 0.5)
         self._look_at = monotonic() + wait_s
@@ -104,16 +104,16 @@ class Promoter:
         log.warning("the server's clock has gone back; leases and retries are set back with it")
         while (await self._state.commands.run([protocol.set_back(self._state.keys, AHEAD)]))[0]:
             self.pulse.beat()
-        self._went_back, self._ahead = False, None
+        self._went_back, self._upcoming = False, None
 
     async def _promote_due(self) -> int:
         """Move what is due by now of what was looked at, and look again until nothing is; return the server's time."""
         while True:
-            looked = await self._promote([due.member for due in self._ahead or ()])
+            looked = await self._promote([due.member for due in self._upcoming or ()])
             self.pulse.beat()
             for member in looked.foreign:
-                await self._set_aside(member, "Headrace did not write this member of due")
-            self._ahead = looked.ahead
+                await self._dead_letter(member, "Headrace did not write this member of due")
+            self._upcoming = looked.ahead
             if self._is_full or not (looked.foreign or (looked.ahead and looked.ahead[0].due_ms <= looked.now_ms)):
                 return looked.now_ms
 
@@ -131,7 +131,7 @@ class Promoter:
             self._ordered = answers[0].ordered
         for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, Promoted):
-                self._note(answer)
+                self._report(answer)
             elif is_refusal(answer):
                 await self._promote_without_culprit(part, answer)
             elif isinstance(answer, HeadraceError) and not isinstance(answer, ServerFull):
@@ -139,35 +139,35 @@ class Promoter:
         looked = answers[-1]
         return looked if isinstance(looked, Promoted) else await self._promote([])
 
-    def _note(self, answer: Promoted) -> None:
+    def _report(self, answer: Promoted) -> None:
         self._state.observer.promoted(answer.moved)
         if answer.dropped:
             log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
 
     async def _promote_without_culprit(self, members: Sequence[str], error: HeadraceError) -> None:
         """Dead-letter the members that are refused for their records, and promote the rest."""
-        left = deque(await isolate(members, error, self._set_aside_foreign))
+        left = deque(await isolate(members, error, self._dead_letter_foreign))
         while left:
             part = left.popleft()
             call = protocol.promote(self._state.keys, part, 0, self._ordered)
             (answer,) = await self._state.commands.run([call], partial=True)
             self.pulse.beat()
             if isinstance(answer, Promoted):
-                self._note(answer)
+                self._report(answer)
             elif is_refusal(answer):
-                left.extendleft(reversed(await isolate(part, answer, self._set_aside_foreign)))
+                left.extendleft(reversed(await isolate(part, answer, self._dead_letter_foreign)))
             elif not isinstance(answer, ServerFull):
                 raise answer
 
-    async def _set_aside_foreign(self, member: str, error: HeadraceError) -> None:
+    async def _dead_letter_foreign(self, member: str, error: HeadraceError) -> None:
         await require_foreign_record(self._state, protocol.event_of(member), error)
-        await self._set_aside(member, str(error))
+        await self._dead_letter(member, str(error))
 
-    async def _set_aside(self, member: str | bytes, error: str) -> None:
-        log.error("member of due can't be handled and is set aside in dead", member=repr(member), error=error)
+    async def _dead_letter(self, member: str | bytes, error: str) -> None:
+        log.error("member of due can't be handled and is moved to dead", member=repr(member), error=error)
         keys, run = self._state.keys, self._state.commands.run
-        await run(protocol.set_aside_due(keys, member, error), partial=True)
-        self._state.observer.buried(protocol.events_stream(keys), BadEntry("", "unreadable", error))
+        await run(protocol.dead_letter_due(keys, member, error), partial=True)
+        self._state.observer.dead_lettered(protocol.events_stream(keys), BadEntry("", "unreadable", error))
         if isinstance(member, str) and (turns := protocol.line_of(keys, member)):
             _, following = await run(protocol.leave_line(turns, member))
             if following is not None:

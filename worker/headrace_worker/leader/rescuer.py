@@ -37,19 +37,19 @@ class Rescuer(Duty):
     def __init__(self, state: WorkerState) -> None:
         super().__init__(state, "rescuer")
         self._dead: list[str] = []
-        self._lapsed: list[str] = []
+        self._expired: list[str] = []
         self._searched_at = 0.0
 
-    def tell(self, dead: Sequence[str], lapsed: Sequence[str]) -> None:
+    def notify(self, dead: Sequence[str], expired: Sequence[str]) -> None:
         """Note the workers whose leases, and those whose dispatcher slots, have expired."""
-        self._dead, self._lapsed = list(dead), list(lapsed)
-        if dead or lapsed or self._is_search_due:
+        self._dead, self._expired = list(dead), list(expired)
+        if dead or expired or self._is_search_due:
             self._wake.set()
 
     async def _work(self) -> None:
         """Rescue the names of the lease's last answer and, now and then, names without a lease."""
         strays = await self._strays() if self._is_search_due else []
-        await self._for_each(self._lapsed, self._mind_seat)
+        await self._for_each(self._expired, self._free_dispatcher_slot)
         await self._for_each([*self._dead, *strays], self._rescue)
 
     async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - what a loop is told
@@ -96,7 +96,7 @@ class Rescuer(Duty):
         (living,) = await self._state.commands.run([protocol.read_workers(keys)])
         return sorted(found - living)
 
-    async def _mind_seat(self, name: str) -> None:
+    async def _free_dispatcher_slot(self, name: str) -> None:
         """Re-queue the events that the worker has read, then free its dispatcher slot."""
         stream = protocol.events_stream(self._state.keys)
         moved = await self._move(name, stream, self._state.app.name, dead=False)
@@ -144,10 +144,10 @@ class Rescuer(Duty):
     async def _requeue(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
         keys, after_ms = self._state.keys, self._state.config.look_again_ms
 
-        def ask(part: Sequence[HeldEntry]) -> Call[int]:
+        def call_for(part: Sequence[HeldEntry]) -> Call[int]:
             return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
-        moved = await requeue(self._state, stream, held, ask)
+        moved = await requeue(self._state, stream, held, call_for)
         self._state.observer.rescued(stream, max(moved, 0))
         return moved
 

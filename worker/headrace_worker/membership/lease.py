@@ -74,7 +74,7 @@ class Lease:
         self._failing_since: float | None = None
         self._fault = ""
         self._thread: threading.Thread | None = None
-        self._turned_at = self._minded_at = monotonic()
+        self._turned_at = self._watched_at = monotonic()
 
     def start(self) -> None:
         """The lease is renewed from now on, first at once.
@@ -83,7 +83,7 @@ class Lease:
             RuntimeError: no thread can be started.
         """
         self._thread = self._state.guard.thread("lease", self._run)
-        self._mind_thread()
+        self._watch_thread()
 
     def renew_now(self) -> None:
         """The next renewal does not wait for its time."""
@@ -115,11 +115,11 @@ class Lease:
         """Look, renew, and wait; returns how many renewals have failed in a row."""
         self._turned_at = asked_at = monotonic()
         failures, wait_s = self._try_to_renew(failures)
-        self._mind_stillness(asked_at, CONNECT_TIMEOUT_S + self._reply_timeout_s)
+        self._note_stillness(asked_at, CONNECT_TIMEOUT_S + self._reply_timeout_s)
         asked_at = monotonic()
         self._wake.wait(wait_s)
         self._wake.clear()
-        self._mind_stillness(asked_at, wait_s)
+        self._note_stillness(asked_at, wait_s)
         return failures
 
     def _try_to_renew(self, failures: int) -> tuple[int, float]:
@@ -146,10 +146,10 @@ class Lease:
         except BaseException as exc:  # none of the server's: the loops are judged on
             failures += 1
             log.exception("lease failed in an unforeseen way, trying again", error=describe(exc))
-            self._mind_failure(exc, failures)
+            self._end_if_failing(exc, failures)
         return failures, wait_s
 
-    def _mind_failure(self, exc: BaseException, failures: int) -> None:
+    def _end_if_failing(self, exc: BaseException, failures: int) -> None:
         """End a worker that can't be judged, or whose lease can't be renewed, for a fault that is not the server's."""
         now = monotonic()
         self._failing_since = self._failing_since or now
@@ -158,7 +158,7 @@ class Lease:
             self._on_fault(Verdict(f"the lease can't be renewed: {describe(exc)}", is_final=True), self._transport)
             self._over = True
 
-    def _mind_stillness(self, since: float, longest_s: float) -> None:
+    def _note_stillness(self, since: float, longest_s: float) -> None:
         """A process that was stopped for a while is not to be judged by that while."""
         if monotonic() - since > longest_s + _STILL_S:
             self._watch.note_stillness()
@@ -199,18 +199,20 @@ class Lease:
         self._state.observer.renewed(answer.now_ms / 1000 - asked_at)
         return min(self._interval_s, max(answer.next_ms / 1000 + _SOONEST_S, _SOONEST_S))
 
-    def _mind_thread(self) -> None:
+    def _watch_thread(self) -> None:
         """Watch over the thread that watches over everything else: it stands still if it does not turn for long."""
         if self._over:
             return
         now = monotonic()
         stood_s = now - self._turned_at
-        is_late = now - self._minded_at > self._interval_s + _STILL_S  # the process stood still, and the thread with it
-        self._minded_at = now
+        is_late = (
+            now - self._watched_at > self._interval_s + _STILL_S
+        )  # the process stood still, and the thread with it
+        self._watched_at = now
         limit_s = self._state.config.stall_limit_s + CONNECT_TIMEOUT_S + self._reply_timeout_s + self._interval_s
         if stood_s > limit_s and not is_late:
             self._over = True
             fault = f"the thread that renews the lease has stood still for {stood_s:.1f} s"
             self._on_fault(Verdict(fault, is_final=True), None)
             return
-        self._state.guard.later(self._interval_s, self._mind_thread)
+        self._state.guard.later(self._interval_s, self._watch_thread)

@@ -90,7 +90,7 @@ class _Failures:
         """Log a failure of a new kind, wait, and let the loop recover."""
         self._count += 1
         try:
-            self._note(exc)
+            self._report(exc)
         except BaseException as fault:
             self._known = ""
             with contextlib.suppress(BaseException):  # the pause and the recovery come all the same
@@ -104,7 +104,7 @@ class _Failures:
             # No memory, or no stack, even for that: the next tick may find some.
             await _NEXT_TURN
 
-    def _note(self, exc: BaseException) -> None:
+    def _report(self, exc: BaseException) -> None:
         self._loop.pulse.fail(exc)
         if (kind := _kind_of(exc)) != self._known:
             self._known = kind

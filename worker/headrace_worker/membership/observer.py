@@ -40,7 +40,7 @@ class Observer:
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
         """What runs came to is recorded, but for those in the places `missed`, which are not this worker's any more."""
 
-    def buried(self, stream: Stream, bad: BadEntry) -> None:
+    def dead_lettered(self, stream: Stream, bad: BadEntry) -> None:
         """An entry that can't be handled is set aside in `dead`."""
 
     def released(self, stream: Stream, entries: int) -> None:
@@ -67,40 +67,40 @@ class _Guarded(Observer):
         self._reported: set[tuple[str, type[BaseException]]] = set()
 
     def polled(self) -> None:
-        self._tell(self._observer.polled)
+        self._notify(self._observer.polled)
 
     def renewed(self, server_ahead_s: float) -> None:
-        self._tell(self._observer.renewed, server_ahead_s)
+        self._notify(self._observer.renewed, server_ahead_s)
 
     def dispatched(self, asked: int, done: Dispatched) -> None:
-        self._tell(self._observer.dispatched, asked, done)
+        self._notify(self._observer.dispatched, asked, done)
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
-        self._tell(self._observer.began, deliveries)
+        self._notify(self._observer.began, deliveries)
 
     def failed(self, delivery: Delivery) -> None:
-        self._tell(self._observer.failed, delivery)
+        self._notify(self._observer.failed, delivery)
 
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
-        self._tell(self._observer.settled, records, missed)
+        self._notify(self._observer.settled, records, missed)
 
-    def buried(self, stream: Stream, bad: BadEntry) -> None:
-        self._tell(self._observer.buried, stream, bad)
+    def dead_lettered(self, stream: Stream, bad: BadEntry) -> None:
+        self._notify(self._observer.dead_lettered, stream, bad)
 
     def released(self, stream: Stream, entries: int) -> None:
-        self._tell(self._observer.released, stream, entries)
+        self._notify(self._observer.released, stream, entries)
 
     def rescued(self, stream: Stream, entries: int) -> None:
-        self._tell(self._observer.rescued, stream, entries)
+        self._notify(self._observer.rescued, stream, entries)
 
     def promoted(self, members: int) -> None:
-        self._tell(self._observer.promoted, members)
+        self._notify(self._observer.promoted, members)
 
-    def _tell(self, hear: Callable[..., None], *facts: object) -> None:
+    def _notify(self, receive: Callable[..., None], *facts: object) -> None:
         try:
-            hear(*facts)
+            receive(*facts)
         except BaseException as exc:
-            kind = hear.__name__, type(exc)
+            kind = receive.__name__, type(exc)
             if kind not in self._reported:
                 self._reported.add(kind)
-                log.exception("what a worker does could not be counted", fact=hear.__name__)
+                log.exception("what a worker does could not be counted", fact=receive.__name__)

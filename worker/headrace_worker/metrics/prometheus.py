@@ -201,7 +201,7 @@ class _Counting(Observer):
         self._observe(metrics.execution, called)
         self._in_hand.set(len(self._in_flight.runs))
 
-    def buried(self, stream: Stream, bad: BadEntry) -> None:
+    def dead_lettered(self, stream: Stream, bad: BadEntry) -> None:
         app = stream.app
         self._metrics.dead.labels(self._namespace, app, self._job(bad.job_id) if app else "", bad.reason).inc()
 

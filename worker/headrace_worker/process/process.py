@@ -111,13 +111,13 @@ class _Process:
             except BaseException as exc:  # noqa: BLE001 - of a task or a callback of a job, as ours let none out
                 if fork.is_child:
                     fork.end(exc)
-                self._tell("a task of a job ended with what ends a program; the worker goes on", error=describe(exc))
+                self._report("a task of a job ended with what ends a program; the worker goes on", error=describe(exc))
             else:
                 if not running.done():
-                    self._tell("a job stopped the event loop; it goes on")
+                    self._report("a job stopped the event loop; it goes on")
         return running
 
-    def _tell(self, what: str, **fields: str) -> None:
+    def _report(self, what: str, **fields: str) -> None:
         """Log what a job has done to the event loop: at most once a second, as it may do that at every turn."""
         if monotonic() - self._told_at.get(what, 0.0) > _SAME_LINE_S:
             self._told_at[what] = monotonic()

@@ -172,7 +172,7 @@ def make_due(keys: Keys, member: str) -> Call[int]:
     return Call(("ZADD", keys.due, "NX", 0, member), int)
 
 
-def set_aside_due(keys: Keys, member: str | bytes, error: str) -> tuple[Call[str], Call[int]]:
+def dead_letter_due(keys: Keys, member: str | bytes, error: str) -> tuple[Call[str], Call[int]]:
     """Moves a member of `due` that can't be handled into `dead`, as it is."""
     letter = ("reason", "unreadable", "error", error, "raw.member", member)
     return Call(("XADD", keys.dead, "*", *letter), as_text), Call(("ZREM", keys.due, member), int)

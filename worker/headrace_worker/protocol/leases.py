@@ -16,7 +16,7 @@ class Renewed(msgspec.Struct, frozen=True):
 
     Attributes:
         next_ms: until something may have to be done by this worker: a lease or dispatcher slot that may end.
-        lapsed: workers whose dispatcher slot has ended; only told to the leader.
+        expired: workers whose dispatcher slot has ended; only told to the leader.
         dead: workers whose lease has ended; only told to the leader.
         now_ms: the server's time.
         fades: contents or dead letters were kept long enough; only told to the leader.
@@ -27,7 +27,7 @@ class Renewed(msgspec.Struct, frozen=True):
     may_dispatch: bool
     version: str
     next_ms: int
-    lapsed: list[str]
+    expired: list[str]
     dead: list[str]
     now_ms: int
     fades: bool = False
@@ -61,13 +61,13 @@ def renew(
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, slot, version, next_ms, lapsed, dead, now_ms, fades, back = reply
+    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back = reply
     return Renewed(
         leader == 1,
         slot == 1,
         as_text(version),
         int(next_ms),
-        [as_text(name) for name in lapsed],
+        [as_text(name) for name in expired],
         [as_text(name) for name in dead],
         int(now_ms),
         fades == 1,

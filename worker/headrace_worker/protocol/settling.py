@@ -140,7 +140,7 @@ def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Ca
     return script_call("started", names, argv, int)
 
 
-def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Call[int]:
+def dead_letter(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Call[int]:
     """Sets an entry that can't be handled aside in `dead`, as it is; the run or event that it was for ends with it."""
     names = [keys.dead, keys.runs, keys.fading]
     if bad.event_id:
@@ -156,4 +156,4 @@ def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Cal
     job = f"{stream.app}/{bad.job_id}" if stream.app else ""
     outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
     argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, turn)
-    return script_call("bury", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)
+    return script_call("dead_letter", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)

@@ -45,7 +45,7 @@ IGNORED_CANCEL_S = 1.0
 
 _FEWEST_FAILURES = 3
 """So many runs, one after the other, tell a worker that can't execute any from one that has met trouble."""
-_TOLD_JOBS = 1_000
+_REPORTED_JOBS = 1_000
 """Of so many jobs that this worker has not it tells; names in entries may be anything."""
 
 
@@ -76,7 +76,7 @@ class Executor:
         self._settlers = settlers
         self._has_live = has_live
         self._jobs = state.app.jobs
-        self._told_unknown: set[str] = set()
+        self._reported_unknown: set[str] = set()
         self._ports = RunPorts(state.url, state.keys.namespace, len(state.partitions), state.codec)
         self._guard = state.guard
         self._threads = JobThreads(state.guard)
@@ -157,7 +157,7 @@ class Executor:
         if run.cause == "released":
             return Released()
         try:
-            self._note_failure(exc)
+            self._count_failure(exc)
             log.error("run failed outside of its function", exc_info=exc, **_ids(run))
             error = outcomes.error_of(exc)
             if run.stage is TAKEN:
@@ -166,7 +166,7 @@ class Executor:
         except BaseException:  # noqa: BLE001 - not even that can be described
             return outcomes.UNDESCRIBED
 
-    def _note_failure(self, exc: BaseException) -> None:
+    def _count_failure(self, exc: BaseException) -> None:
         """A worker that fails each run outside of its function, for as long as a part may stand still, has to end."""
         now = monotonic()
         if self._failures == 0:
@@ -226,7 +226,7 @@ class Executor:
         return event
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
-        self._tell_unknown(delivery)
+        self._warn_of_unknown_job(delivery)
         waited_ms = outcomes.unknown_for_ms(delivery.state, delivery.queued_ms)
         give_up = False
         if waited_ms >= self._state.config.unknown_job_s * 1000:
@@ -236,11 +236,11 @@ class Executor:
                 log.warning("can't tell whether a live worker has the job; the run waits on", error=str(exc))
         return outcomes.after_unknown_job(delivery.job, delivery.state, delivery.queued_ms, give_up=give_up)
 
-    def _tell_unknown(self, delivery: Delivery) -> None:
+    def _warn_of_unknown_job(self, delivery: Delivery) -> None:
         """Warn once for each job: two code bases may have called their apps by one name."""
-        if delivery.job_id in self._told_unknown or len(self._told_unknown) >= _TOLD_JOBS:
+        if delivery.job_id in self._reported_unknown or len(self._reported_unknown) >= _REPORTED_JOBS:
             return
-        self._told_unknown.add(delivery.job_id)
+        self._reported_unknown.add(delivery.job_id)
         told = f"this worker has no job {delivery.job_id!r}; its run waits for one that has"
         log.warning(
             told,

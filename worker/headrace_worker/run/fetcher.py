@@ -51,8 +51,8 @@ class Fetcher:
         self._queues = list(state.queues)
         self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
         self._pending = Pending(state)
-        self._ahead: asyncio.Task[list[Entry]] | None = None
-        self._ahead_name = ""
+        self._prefetched: asyncio.Task[list[Entry]] | None = None
+        self._prefetched_name = ""
         self.pulse = Pulse("fetcher")
         self.reader = Reader(state, self.pulse)
 
@@ -87,7 +87,7 @@ class Fetcher:
                 await self._state.wait_for_lease()
 
     def _may_take(self) -> bool:
-        return self._ahead is not None or (self._in_flight.free > 0 and not self._quarantine.is_closed)
+        return self._prefetched is not None or (self._in_flight.free > 0 and not self._quarantine.is_closed)
 
     async def recover(self, error: HeadraceError | None) -> None:
         """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
@@ -105,10 +105,10 @@ class Fetcher:
         return held
 
     async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:
-        if self._ahead_name != name:
+        if self._prefetched_name != name:
             await self.end()
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and (entries := await ahead):
+        prefetched, self._prefetched = self._prefetched, None
+        if prefetched is not None and (entries := await prefetched):
             return entries
         call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
         return await self.reader.read(call)
@@ -133,14 +133,14 @@ class Fetcher:
 
     async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """Execute what was read, but for what can't be read, and what the quarantine does not admit."""
-        if not self._is_ours(name, len(entries)):
+        if not self._is_current_name(name, len(entries)):
             return
         whole = []
         for entry in entries:
             try:
                 delivery = decode_delivery(queue, entry)
             except UndecodableEvent as exc:
-                await self._bury(queue, bad_entry(entry, exc))
+                await self._dead_letter(queue, bad_entry(entry, exc))
                 continue
             if not self._was_delivered_before(delivery):
                 whole.append(delivery)
@@ -150,9 +150,9 @@ class Fetcher:
             deliveries = await self._with_bodies(deliveries)
         if monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
             await self._wait_for_lease()
-        if self._is_ours(name, len(deliveries)):
+        if self._is_current_name(name, len(deliveries)):
             if deliveries is whole:
-                await self._read_ahead(name, queue, len(deliveries))
+                await self._prefetch(name, queue, len(deliveries))
             await self._start(name, deliveries)
             self._state.observer.began(deliveries)
             # Functions begin before the next read is open: one that blocks the event loop is not handed more runs.
@@ -168,7 +168,7 @@ class Fetcher:
                 if name != self._state.name:  # fenced meanwhile: the others are others' to run
                     return
 
-    async def _read_ahead(self, name: str, queue: Stream, count: int) -> None:
+    async def _prefetch(self, name: str, queue: Stream, count: int) -> None:
         """After a full read the next is sent before these begin: the server works on it while their functions do.
 
         It does not wait for anything to arrive, and is none of a worker's that has several queues or partitions, or a
@@ -178,18 +178,18 @@ class Fetcher:
         if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._pending.is_doubted:
             return
         call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
-        self._ahead_name, self._ahead = name, own_task(self.reader.read(call))
+        self._prefetched_name, self._prefetched = name, own_task(self.reader.read(call))
         await asyncio.sleep(0)  # so that it is sent
 
     async def end(self) -> None:
-        """What was read ahead is forgotten here: it is found again in our hands, or given back at the stop."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            await asyncio.wait([ahead])
-            if not ahead.cancelled():
-                ahead.exception()  # or asyncio would complain that nobody has looked
+        """Forget prefetched entries: they stay pending, and are found there again or released at the stop."""
+        prefetched, self._prefetched = self._prefetched, None
+        if prefetched is not None:
+            await asyncio.wait([prefetched])
+            if not prefetched.cancelled():
+                prefetched.exception()  # or asyncio would complain that nobody has looked
 
-    def _is_ours(self, name: str, count: int) -> bool:
+    def _is_current_name(self, name: str, count: int) -> bool:
         """What was handed to a name that has been fenced since is rescued by others, and must not start here."""
         if name != self._state.name and count:
             log.warning("runs dropped: they were handed to a name that is fenced now", runs=count)
@@ -205,11 +205,11 @@ class Fetcher:
             if isinstance(body, bytes):
                 whole.append(delivery if body is delivery.body else msgspec.structs.replace(delivery, body=body))
                 continue
-            await self._bury(delivery.queue, bad_delivery(delivery, body))
+            await self._dead_letter(delivery.queue, bad_delivery(delivery, body))
         return whole
 
-    async def _bury(self, queue: Stream, bad: BadEntry) -> None:
-        line = "entry can't be read and is set aside in dead"
+    async def _dead_letter(self, queue: Stream, bad: BadEntry) -> None:
+        line = "entry can't be read and is moved to dead"
         await dead_letter(self._state, queue, bad, log, line, queue=queue.name)
 
     async def _look_for_unseen(self) -> None:

@@ -48,7 +48,7 @@ class Quarantine:
         if self.is_closed:  # by a run of another queue, or page, of the same read
             await _release(state, deliveries)
             return []
-        chosen = next((delivery for delivery in deliveries if _is_last_life(state, delivery)), None)
+        chosen = next((delivery for delivery in deliveries if _has_one_life_left(state, delivery)), None)
         if chosen is None:
             return deliveries
         await _release(state, [delivery for delivery in deliveries if delivery is not chosen])
@@ -80,7 +80,7 @@ class Quarantine:
         return not self._in_flight.has_unrecorded
 
 
-def _is_last_life(state: WorkerState, delivery: Delivery) -> bool:
+def _has_one_life_left(state: WorkerState, delivery: Delivery) -> bool:
     lost = delivery.state.lost
     return lost > 0 and lost == state.config.max_lost - 1
 

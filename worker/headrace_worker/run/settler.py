@@ -37,7 +37,7 @@ from headrace_worker.streams.isolation import isolate
 log = get_logger("headrace.settler")
 
 _RUN_BYTES = 200
-_TOLD_RUNS = 10
+_LOGGED_RUNS = 10
 _FOREIGN = "the run's record names another entry; this one was not written by Headrace, and settles nothing"
 
 
@@ -192,7 +192,7 @@ class Settler:
             self._in_flight.mark_recorded(run)
         self.memory.remember(group.runs, group.records)
         if recorded.missed:
-            runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_TOLD_RUNS]]
+            runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_LOGGED_RUNS]]
             count = len(recorded.missed)
             log.warning("outcomes dropped: their entries were not in our hands any more", count=count, runs=runs)
         self._state.observer.settled(group.records, recorded.missed)
@@ -220,7 +220,7 @@ class Settler:
         await self._dead_letter(run, bad_delivery(run.delivery, error, "unsettled"))
 
     async def _dead_letter(self, run: InFlightRun, bad: BadEntry) -> None:
-        line = "entry can't be handled and is set aside in dead"
+        line = "entry can't be handled and is moved to dead"
         await dead_letter(self._state, run.delivery.queue, bad, log, line, run=run.delivery.run_id)
         self._in_flight.mark_recorded(run)
 

@@ -1,4 +1,4 @@
-"""Runs every script once on scratch keys, along the life of an event: sent, dispatched, retried, settled, buried.
+"""Runs every script once on scratch keys, along an event's life: sent, dispatched, retried, settled, dead-lettered.
 
 Each step is one round trip, which also lets all scratch keys expire, so that an interrupted check leaves none for ever.
 The caller deletes the keys.
@@ -50,7 +50,7 @@ class ScriptCheck:
         await self._retry_and_promote(await self._take())
         await self._release(await self._take())
         await self._settle_and_rerun(await self._take())
-        await self._bury(await self._take())
+        await self._dead_letter(await self._take())
         await self._rescue_and_leave()
 
     async def _ask(self, *asked: Call[Any]) -> Any:
@@ -104,9 +104,11 @@ class ScriptCheck:
             rerunning.rerun(self._keys, _NAME, _JOB, _QUEUE),
         )
 
-    async def _bury(self, delivery: Delivery) -> None:
+    async def _dead_letter(self, delivery: Delivery) -> None:
         await self._ask(
-            protocol.bury(self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT),
+            protocol.dead_letter(
+                self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT
+            ),
             canceling.cancel(self._keys, _NAME, _SHORT),
             protocol.end_lease(self._keys, _NAME),  # the last key that is made; it expires, too
         )

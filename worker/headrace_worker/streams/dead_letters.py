@@ -19,9 +19,9 @@ async def dead_letter(
     """
     if log is not None:
         log.error(line, **facts, entry=bad.entry, error=bad.error)
-    (is_moved,) = await state.commands.run([protocol.bury(state.keys, stream, bad, state.config.retention)])
+    (is_moved,) = await state.commands.run([protocol.dead_letter(state.keys, stream, bad, state.config.retention)])
     if is_moved:
-        state.observer.buried(stream, bad)
+        state.observer.dead_lettered(stream, bad)
 
 
 def bad_entry(entry: Entry, error: object) -> BadEntry:

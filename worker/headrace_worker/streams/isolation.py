@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def isolate(
-    batch: Sequence[T], error: HeadraceError, set_aside: Callable[[T, HeadraceError], Awaitable[None]]
+    batch: Sequence[T], error: HeadraceError, dead_letter: Callable[[T, HeadraceError], Awaitable[None]]
 ) -> list[Sequence[T]]:
     """Return what is left to send of a batch that was refused: its halves, or nothing once the culprit is alone.
 
@@ -21,7 +21,7 @@ async def isolate(
 
     Args:
         error: why the batch was refused; no outage, as that is no entry's fault.
-        set_aside: is given the culprit and why it was refused.
+        dead_letter: is given the culprit and why it was refused.
 
     Raises:
         HeadraceError: the error, if the batch is empty, so that no entry explains it.
@@ -31,7 +31,7 @@ async def isolate(
     if len(batch) > 1:
         half = len(batch) // 2
         return [batch[:half], batch[half:]]
-    await set_aside(batch[0], error)
+    await dead_letter(batch[0], error)
     return []
 
 

@@ -1,4 +1,4 @@
-"""Times the calls of an app's codec, which hold up the event loop, and tells of those that take long."""
+"""Times the calls of an app's codec, which hold up the event loop, and warns of slow ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TimedCodec:
     """An app's codec, and whether it is slow.
 
     Attributes:
-        is_slow: its last call took long, so that no two calls should follow each other without a turn of the loop.
+        is_slow: the last call was slow, so the event loop should turn before the next one.
     """
 
     def __init__(self, codec: PayloadCodec) -> None:
@@ -47,8 +47,8 @@ class TimedCodec:
             return
         self._warned_at = now
         name = type(self._codec).__name__
-        told = f"the codec is slow, and nothing else goes on meanwhile: {name}.{call} took {took_s:.1f} s"
+        line = f"the codec is slow, and nothing else goes on meanwhile: {name}.{call} took {took_s:.1f} s"
         log.warning(
-            told,
+            line,
             codec=name, call=call, seconds=round(took_s, 3),
         )  # fmt: skip

@@ -25,7 +25,7 @@ async def dead_letter(
 
 
 def bad_entry(entry: Entry, error: object) -> BadEntry:
-    """Return the dead letter of an entry that can't be decoded, with what it names as far as that can be read."""
+    """Return the dead letter of an entry that can't be decoded, with the names in it that can be read."""
     return BadEntry(entry[0].decode(), "unreadable", str(error), *named_by(entry))
 
 

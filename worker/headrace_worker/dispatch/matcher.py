@@ -1,6 +1,6 @@
-"""Makes of entries of `events` the events with the routes that they match, and dead-letters what can't be read.
+"""Turns entries of `events` into events with the routes that they match, and dead-letters unreadable entries.
 
-It must not look at payloads but through the routes' filters.
+The matcher must look at payloads only through the routes' filters.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Matcher:
         return found
 
     def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
-        """Return the routes of a sealed event; where it can't be opened here, whatever their filters say.
+        """Return the routes of a sealed event; ignore their filters if the event can't be opened here.
 
-        A worker of another app has not the keys of this one, and should not need them to dispatch.
+        A worker of another app does not have this app's keys, and should not need them to dispatch.
         """
         try:
             opened = open_event(event, event_id, self._state.seal)
@@ -78,7 +78,7 @@ class Matcher:
         return routes.match(opened)
 
     async def dead_letter(self, event: EventEntry, error: str) -> None:
-        """Dead-letter an event, so that it stops no other."""
+        """Dead-letter an event, so that it stops no other event."""
         await self._dead_letter(bad_event(event, error))
 
     async def _dead_letter(self, bad: BadEntry) -> None:

@@ -1,7 +1,7 @@
-"""What a worker asks of the server, and what entries and answers mean. Pure.
+"""The calls of a worker to the server, and the meaning of entries and answers. Pure.
 
 Here: one module for each duty: its calls, and the readers of their replies.
-Not here: when to ask.
+Not here: when to call.
 Imports: app.
 """
 

@@ -1,7 +1,7 @@
 """Runs every script once on scratch keys, along an event's life: sent, dispatched, retried, settled, dead-lettered.
 
-Each step is one round trip, which also lets all scratch keys expire, so that an interrupted check leaves none for ever.
-The caller deletes the keys.
+Each step is one round trip, which also gives all scratch keys a time to live, so that an interrupted check leaves none
+for ever. The caller deletes the keys.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _EXPIRE_ALL = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1])
 
 
 def scratch_keys(keys: Keys) -> list[str]:
-    """Return the scratch keys that there may be."""
+    """Return all scratch keys that the check may make."""
     return [*permissions.every_key(keys, _APP, [_QUEUE], _NAME), keys.event("e")]
 
 
 class ScriptCheck:
-    """Takes one event through its life, a step a method."""
+    """Takes one event through its life; each method is one step."""
 
     def __init__(self, state: WorkerState, keys: Keys) -> None:
         self._state = state
@@ -45,7 +45,7 @@ class ScriptCheck:
         self._expire_all = Call(("EVAL", _EXPIRE_ALL, len(names), *names, SCRATCH_MS), _nothing)
 
     async def run(self) -> None:
-        """Run every script once, or raise the error of the first that the user may not run."""
+        """Run every script once, or raise the error of the first script that the user may not run."""
         await self._send(await self._register())
         await self._retry_and_promote(await self._take())
         await self._release(await self._take())
@@ -110,7 +110,7 @@ class ScriptCheck:
                 self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT
             ),
             canceling.cancel(self._keys, _NAME, _SHORT),
-            protocol.end_lease(self._keys, _NAME),  # the last key that is made; it expires, too
+            protocol.end_lease(self._keys, _NAME),  # makes the last key, which expires, too
         )
 
     async def _rescue_and_leave(self) -> None:

@@ -190,8 +190,8 @@ class Partition:
         """Drop the runs of a fenced name, which other workers have now, and go on under a new name."""
         state = self._state
         number = state.keys.partition
-        in_hand = sum(run.delivery.queue.partition == number for run in self._in_flight.runs.values())
-        log.warning("worker's lease has expired, so it drops its runs", worker=state.name, in_hand=in_hand)
+        in_flight = sum(run.delivery.queue.partition == number for run in self._in_flight.runs.values())
+        log.warning("worker's lease has expired, so it drops its runs", worker=state.name, in_flight=in_flight)
         self._registering.succeed()  # from now on: the watch must see a registration that never begins, too
         fenced = state.name
         state.take_new_name()

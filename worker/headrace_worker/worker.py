@@ -312,7 +312,7 @@ class _Running:
             self._hurry.set()
             for each in self._states:
                 each.stopping.set()
-        log.info("worker stops", worker=state.name, in_hand=len(self._in_flight.runs))
+        log.info("worker stops", worker=state.name, in_flight=len(self._in_flight.runs))
         await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
         await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))

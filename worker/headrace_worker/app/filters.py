@@ -9,7 +9,7 @@ The language is Trigger.dev v2's `EventFilter`, with its holes closed:
 
 Differences from v2:
 
-* Several operators in one object all count; v2 kept one of them and dropped the others.
+* Several operators in one object all count; v2 kept one of them and dropped the rest.
 * `{}` passes whatever the value is; v2 made an exception of an empty list.
 * A list inside a list is searched like the outer one; v2 took it for an object without keys.
 * `$ignoreCaseEquals` folds as Unicode says, in every locale: "STRASSE" equals "straße", "e" is not "é".

@@ -89,7 +89,7 @@ def retry(
 
     With --all and --job the oldest come first, so that runs of an ordering key keep their order.
 
-    Exit code 1: one of them could not be queued; the others are.
+    Exit code 1: one of them could not be queued; the rest are.
 
     \b
     Examples:

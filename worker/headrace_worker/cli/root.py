@@ -1,6 +1,6 @@
 """The command `headrace` itself: its commands by noun; it turns their errors into a line and an exit code.
 
-0: done. 1: what was asked for is not so: not found, failed, not settled, not canceled, no server. 2: asked wrongly.
+0: done. 1: the command failed: not found, failed, not settled, not canceled, no server. 2: wrong usage.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], 
 @_count("--processes", 1, "Processes; one that dies is replaced.")
 @option("--queue", metavar="NAME", multiple=True, help="Take runs of this queue only; may be repeated.")
 @_seconds("--grace", _DEFAULTS.grace_s, "How long runs may go on after a stop.")
-@_seconds("--lease", _DEFAULTS.lease_s, "Silence after which a worker's runs go to others.")
+@_seconds("--lease", _DEFAULTS.lease_s, "Silence after which other workers get a worker's runs.")
 @option(
     "--stall",
     metavar="SECONDS",
@@ -96,8 +96,8 @@ def worker(
     """Run the jobs of an app: MODULE is found in the current folder or installed, APP is its App in there.
 
     SIGTERM, SIGINT or SIGHUP: no new runs, those that execute may go on for --grace; a second one: none may; a third
-    ends the process. Signals that come within half a second are one. With --processes, one that dies is replaced and
-    its runs go to others at once, and one address serves the metrics of all.
+    ends the process. Signals that come within half a second are one. With --processes, one that dies is replaced, other
+    workers get its runs at once, and one address serves the metrics of all.
 
     Exit code 1: the server can't be reached at the start, or worker processes die as they start and none ever has. 2:
     the app can't be loaded, a setting is wrong, or the server is one that can't be worked with.

@@ -107,7 +107,7 @@ class Reloader:
                 await child.end_leases(self._url, resolve(self._namespace, None))
 
     async def _report_end(self, child: Child) -> None:
-        """Log that the worker has ended, unless it was asked to stop."""
+        """Log that the worker has ended, unless a stop was requested."""
         code = await child.wait()
         if not self._reason.is_set():
             log.warning("worker ended, and starts again when a file changes", ended=describe_end(code))

@@ -71,7 +71,7 @@ class Dispatcher:
     def _end_read_if_failed(self, task: asyncio.Task[None]) -> None:
         """Handle a failed batch at once, not when the next events come."""
         if not task.cancelled() and task.exception() is not None:
-            self._ending = self._state.guard.aside("the end of a read", self.reader.end())
+            self._ending = self._state.guard.detached("the end of a read", self.reader.end())
 
     async def finish(self) -> None:
         """Wait until the batch under way is dispatched; raise its failure."""

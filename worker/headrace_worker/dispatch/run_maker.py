@@ -126,8 +126,8 @@ class RunMaker:
             self._report(answer, len(batch.matched))
         return answer
 
-    def _report(self, answer: Dispatched, asked: int) -> None:
-        self._state.observer.dispatched(asked, answer)
+    def _report(self, answer: Dispatched, requested: int) -> None:
+        self._state.observer.dispatched(requested, answer)
         if answer.lost:
             log.error("events had neither a record nor a body and are gone", events=answer.lost)
 

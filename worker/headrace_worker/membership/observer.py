@@ -28,8 +28,8 @@ class Observer:
             server_ahead_s: the server's time less the monotonic clock's, off by at most the renewal's round trip.
         """
 
-    def dispatched(self, asked: int, done: Dispatched) -> None:
-        """Note dispatched events; the rest of the `asked` were not pending here any more, or dispatched before."""
+    def dispatched(self, requested: int, done: Dispatched) -> None:
+        """Note dispatched events; the rest of the `requested` were not pending here any more, or dispatched before."""
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
         """Note runs that are in flight and execute."""
@@ -72,8 +72,8 @@ class _Guarded(Observer):
     def renewed(self, server_ahead_s: float) -> None:
         self._notify(self._observer.renewed, server_ahead_s)
 
-    def dispatched(self, asked: int, done: Dispatched) -> None:
-        self._notify(self._observer.dispatched, asked, done)
+    def dispatched(self, requested: int, done: Dispatched) -> None:
+        self._notify(self._observer.dispatched, requested, done)
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
         self._notify(self._observer.began, deliveries)

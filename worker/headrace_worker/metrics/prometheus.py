@@ -159,11 +159,11 @@ class _Counting(Observer):
         self._server_ahead_s = server_ahead_s
         self._last_renewal.set(time.time())
 
-    def dispatched(self, asked: int, done: Dispatched) -> None:
+    def dispatched(self, requested: int, done: Dispatched) -> None:
         metrics, namespace = self._metrics, self._namespace
         metrics.dispatched.labels(namespace).inc(done.events)
         metrics.queued.labels(namespace).inc(done.runs)
-        metrics.stale_dispatches.labels(namespace).inc(asked - done.events - done.lost)
+        metrics.stale_dispatches.labels(namespace).inc(requested - done.events - done.lost)
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
         # Most runs of a batch came into their queue at once, so the loop has few turns.

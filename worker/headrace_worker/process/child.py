@@ -101,12 +101,12 @@ class Child:
         return self._process.returncode
 
     def request_stop(self) -> None:
-        """Tell the process to end in order: over the channel, and by SIGTERM, as it may not listen yet."""
+        """Let the process end in order: send "stop" over the channel, and SIGTERM, as it may not listen yet."""
         self._say(STOP)
         self._send_signal(signal.SIGTERM)
 
     def hurry(self) -> None:
-        """Tell the process to end without further grace."""
+        """Let the process end without further grace."""
         self._say(HURRY)
 
     def kill(self) -> None:

@@ -144,15 +144,15 @@ def dead_letter(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention)
     names = [keys.dead, keys.runs, keys.fading]
     if bad.event_id:
         names.append(keys.event(bad.event_id))
-    turn = ""
+    place = ""
     if stream.app and bad.ordering_key:
         run = run_id(bad.event_id, f"{stream.app}/{bad.job_id}")
-        turn = member_of(stream.name, run, bad.ordering_key)
+        place = member_of(stream.name, run, bad.ordering_key)
         names += (keys.due, keys.wake, keys.line(f"{stream.app}/{bad.job_id}", bad.ordering_key))
     elif bad.event_id and bad.ordering_key:
-        turn = bad.event_id
+        place = bad.event_id
         names.append(keys.order(bad.ordering_key))
     job = f"{stream.app}/{bad.job_id}" if stream.app else ""
     outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
-    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, turn)
+    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, place)
     return script_call("dead_letter", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)

@@ -45,7 +45,7 @@ async def _check_server(state: WorkerState) -> None:
     except AuthenticationFailed as exc:
         raise StartRefused(f"the worker can't log in: {exc}") from exc
     except PermissionMissing:
-        log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")
+        log.warning("server's version and eviction policy are not checked: the user may not call INFO")
         return
     check_version(info)
     policy = info.get("maxmemory_policy", "noeviction")

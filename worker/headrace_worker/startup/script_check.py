@@ -53,27 +53,27 @@ class ScriptCheck:
         await self._dead_letter(await self._take())
         await self._rescue_and_leave()
 
-    async def _ask(self, *asked: Call[Any]) -> Any:
+    async def _call(self, *calls: Call[Any]) -> Any:
         """Return the result of the last call."""
-        return (await self._state.commands.run([*asked, self._expire_all]))[-2]
+        return (await self._state.commands.run([*calls, self._expire_all]))[-2]
 
     async def _register(self) -> str:
         registration = Registration(_APP, "f", b"", (_QUEUE,))
-        version: str = await self._ask(protocol.register(self._keys, _NAME, SCRATCH_MS, registration))
+        version: str = await self._call(protocol.register(self._keys, _NAME, SCRATCH_MS, registration))
         return version
 
     async def _send(self, version: str) -> None:
         """Send the event and dispatch it to one job."""
         keys = self._keys
         event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
-        await self._ask(
+        await self._call(
             checking.divide(keys, 1),
             protocol.renew(keys, _NAME, SCRATCH_MS, "moves", dispatchers=1, keep_dead_ms=SCRATCH_MS),
             sending.send(keys, event, "token"),
         )
-        (entry,) = await self._ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
+        (entry,) = await self._call(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
         matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(_JOB, _APP, _QUEUE)])
-        await self._ask(
+        await self._call(
             protocol.dispatch(keys, [matched], version, _SHORT),
             protocol.listen_wake_up(keys, _APP, 1),
             protocol.wake_worker(keys, _APP),
@@ -81,12 +81,12 @@ class ScriptCheck:
         )
 
     async def _take(self) -> Delivery:
-        ((_, entries),) = await self._ask(protocol.take(_NAME, [self._queue], 10))
+        ((_, entries),) = await self._call(protocol.take(_NAME, [self._queue], 10))
         return decode_delivery(self._queue, entries[0])
 
     async def _retry_and_promote(self, delivery: Delivery) -> None:
         keys = self._keys
-        await self._ask(
+        await self._call(
             protocol.started(keys, _NAME, [(delivery, 0)]),
             protocol.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]),
             protocol.listen_wake(keys, 0.001),
@@ -96,16 +96,16 @@ class ScriptCheck:
         )
 
     async def _release(self, delivery: Delivery) -> None:
-        await self._ask(protocol.release(self._queue, [protocol.held_entry(self._keys, delivery)]))
+        await self._call(protocol.release(self._queue, [protocol.held_entry(self._keys, delivery)]))
 
     async def _settle_and_rerun(self, delivery: Delivery) -> None:
-        await self._ask(
+        await self._call(
             protocol.settle(self._keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
             rerunning.rerun(self._keys, _NAME, _JOB, _QUEUE),
         )
 
     async def _dead_letter(self, delivery: Delivery) -> None:
-        await self._ask(
+        await self._call(
             protocol.dead_letter(
                 self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT
             ),
@@ -115,7 +115,7 @@ class ScriptCheck:
 
     async def _rescue_and_leave(self) -> None:
         keys, queue = self._keys, self._queue
-        await self._ask(
+        await self._call(
             protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
             protocol.drop_dispatcher(keys, _NAME, 0),
             protocol.read_held(queue, _NAME, "", 1),

@@ -76,7 +76,7 @@ class Reader:
             timer.cancel()
 
     def _end_soon(self) -> None:
-        self._ending = self._state.guard.aside("the end of a read", self.end())
+        self._ending = self._state.guard.detached("the end of a read", self.end())
 
     async def end(self) -> None:
         """End the open read soon, if there is one; without the right to that, the read ends at its own time."""

@@ -135,7 +135,7 @@ class Guard:
         if not may_end():
             self.break_off(name)
 
-    def aside(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def detached(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start work that nothing awaits and nothing depends on; log its failure."""
         return own_task(_log_failure(name, work))
 
@@ -226,4 +226,4 @@ async def _log_failure(name: str, work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except Exception:
-        log.exception("work aside has failed", work=name)
+        log.exception("detached work has failed", work=name)

@@ -134,10 +134,10 @@ class JobThreads:
 
 
 class _Thread:
-    """One thread: waits for a call, executes it, and tells of its end.
+    """One thread: waits for a call, executes it, and reports its end.
 
-    Time limits for threads raise an exception inside one from outside, and may come when the function has ended. So an
-    exception at any place in here must neither end the thread nor lose a call.
+    Time limits for threads raise an exception inside a thread from outside, perhaps after the function's end. So an
+    exception at any place in this class must neither end the thread nor lose a call.
     """
 
     def __init__(self, on_done: Callable[[_Thread, ThreadCall], None]) -> None:
@@ -156,11 +156,11 @@ class _Thread:
         self._wake.put(None)
 
     def run(self) -> None:
-        """Execute calls until the thread is told to end."""
+        """Execute calls until `hand_over` passes None."""
         while not self._is_over:
             try:
                 self._run()
-            except BaseException:  # noqa: BLE001, S112 - it came between two steps, and was meant for none of them
+            except BaseException:  # noqa: BLE001, S112 - came between two steps, and was meant for neither
                 continue
 
     def _run(self) -> None:

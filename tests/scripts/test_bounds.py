@@ -74,7 +74,7 @@ def test_ones_own_end_is_not_ahead(world: World) -> None:
     assert _renew(world, "stuck").next_ms == _LEASE_MS
     world.seed("ZADD", "dispatchers", PAST, "w1")
     renewed = _renew(world, "stuck")
-    assert renewed.lapsed == []
+    assert renewed.expired == []
     assert not renewed.may_dispatch
 
 

@@ -160,7 +160,9 @@ def test_an_entry_of_many_fields(world: World) -> None:
     """Of a foreign entry with thousands of fields as many are set aside as a script can."""
     world.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
     world.hold("queue:app/default", "workers", "w1", "5-0")
-    ran = world.run(protocol.bury(world.keys, queue(world), BadEntry("5-0", "unreadable", "no entry"), RETENTION))
+    ran = world.run(
+        protocol.dead_letter(world.keys, queue(world), BadEntry("5-0", "unreadable", "no entry"), RETENTION)
+    )
     assert ran.gave == 1
     letter = ran.changes["dead new-1"]
     assert isinstance(letter, dict)

@@ -109,7 +109,7 @@ def test_jobs_that_the_app_does_not_have_share_one_name(scene: _Scene) -> None:
     scene.observer.began([scene.delivery(f"evil-{number}") for number in range(5)])
     scene.observer.failed(scene.delivery("evil-5"))
     scene.observer.settled([Settled(scene.delivery("evil-6"), "f", 0, "unknown_job", b"")], [])
-    scene.observer.buried(scene.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
+    scene.observer.dead_lettered(scene.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
     seen = scene.seen
     assert "evil" not in seen.text
     assert seen.sum("attempts_begun_total", job="(unknown)") == 5

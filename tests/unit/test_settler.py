@@ -177,7 +177,7 @@ async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
     scene.put(*[Succeeded(None)] * 5)
     await scene.tick()
     assert scene.in_flight.runs == {}
-    assert [name for names in scene.server.rounds for name in names].count("bury") == 1
+    assert [name for names in scene.server.rounds for name in names].count("dead_letter") == 1
 
 
 async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> None:

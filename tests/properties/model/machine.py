@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
         if isinstance(answer, Fenced):
             assert expected is None
         else:
-            assert Answer(answer.is_leader, answer.may_dispatch, set(answer.lapsed), set(answer.dead)) == expected
+            assert Answer(answer.is_leader, answer.may_dispatch, set(answer.expired), set(answer.dead)) == expected
             assert int(answer.version) == self.namespace.version
 
     @rule(worker=WORKERS)
@@ -372,7 +372,7 @@ class Machine(RuleBasedStateMachine):
                 left.append((event, entry))
             else:
                 bad = BadEntry(event.entry, "unreadable", "no body", event.event_id)
-                answer = self.ask(protocol.bury(self.keys, self.events_stream, bad, self.retention))
+                answer = self.ask(protocol.dead_letter(self.keys, self.events_stream, bad, self.retention))
                 assert answer == self.namespace.bury(entry)
         self.unsent[name][:count] = left
         return batch
@@ -446,7 +446,7 @@ class Machine(RuleBasedStateMachine):
     def bury(self, worker: int) -> None:
         delivery, entry = self.hands[self.holder(worker, self.hands)].pop(0)
         bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
-        answer = self.ask(protocol.bury(self.keys, delivery.queue, bad, self.retention))
+        answer = self.ask(protocol.dead_letter(self.keys, delivery.queue, bad, self.retention))
         assert answer == self.namespace.bury(entry)
 
     @precondition(lambda self: bool(self.namespace.dead))

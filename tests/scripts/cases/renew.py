@@ -28,9 +28,9 @@ def _renew(
 
 
 def _held(
-    *, leads: bool = False, sits: bool = True, dead: list[str] | None = None, lapsed: list[str] | None = None
+    *, leads: bool = False, sits: bool = True, dead: list[str] | None = None, expired: list[str] | None = None
 ) -> Renewed:
-    return Renewed(leads, sits, "1", _LEASE_MS, lapsed or [], dead or [], NOW)
+    return Renewed(leads, sits, "1", _LEASE_MS, expired or [], dead or [], NOW)
 
 
 @case
@@ -94,7 +94,7 @@ def a_leader(world: World) -> Step:
     for ends, name in ((PAST, "w8"), (PAST + 1, "w9")):
         world.seed("ZADD", "workers", ends, name)
         world.seed("ZADD", "dispatchers", ends, name)
-    gives = _held(leads=True, dead=["w8", "w9"], lapsed=["w8", "w9"])
+    gives = _held(leads=True, dead=["w8", "w9"], expired=["w8", "w9"])
     return _renew(world, gives, {**_RENEWED, "dispatchers w1": _HELD, "leader": f"w1 {_HELD}"})
 
 

@@ -1,9 +1,9 @@
-"""Dispatches events: reads them, while this worker has a dispatcher slot, and has their runs made.
+"""Dispatches events: reads events while this worker has a dispatcher slot, and makes their runs.
 
     read → decode and load payloads (matcher) → match against the routes → make runs (run_maker)
 
-The next read is open while a batch is dispatched. It must not look at payloads: the matcher does, through the routes'
-filters.
+The next read is open while a batch is dispatched. The dispatcher must not look at payloads: the matcher does, through
+the routes' filters.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ class Dispatcher:
         entries = await self.reader.read(call)
         await self.finish()
         if entries and name == state.name:
-            # Now, so that it is sent before the next read.
+            # Now, so that its call is sent before the next read.
             self._under_way = own_task(self._dispatch(entries), eagerly=True)
             self._state.guard.on_done(self._under_way, self._end_read_if_failed)
 
     def _end_read_if_failed(self, task: asyncio.Task[None]) -> None:
         """Handle a failed batch at once, not when the next events come."""
         if not task.cancelled() and task.exception() is not None:
-            self._ending = self._state.guard.aside("the end of a read", self.reader.end())
+            self._ending = self._state.guard.detached("the end of a read", self.reader.end())
 
     async def finish(self) -> None:
         """Wait until the batch under way is dispatched; raise its failure."""
@@ -87,7 +87,7 @@ class Dispatcher:
             await asyncio.wait([self._under_way])
             self._under_way = None
         if isinstance(error, RoutesTooNew):
-            self._state.may_dispatch.clear()  # the lease's next renewal gives it up; others dispatch what we have read
+            self._state.may_dispatch.clear()  # the lease's next renewal frees the slot; other workers dispatch
             await self._release_pending()
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()

@@ -18,14 +18,13 @@ log = get_logger("headrace.dispatcher")
 _MOST = 500
 """How many events of an ordering key are read at once."""
 _NO_ENTRY = "0-0"
-"""Stands for the entry of an event that another worker may have read; that worker will find the event dispatched."""
+"""Stands for the entry of an event that another worker may have read; that worker then finds the event dispatched."""
 
 
 async def earlier_events(state: WorkerState, behind: Sequence[EventEntry]) -> list[EventEntry]:
-    """Return the undispatched events that are before these in the orders of their keys, read from their records.
+    """Return the undispatched events that precede these in the orders of their keys, read from their records.
 
-    An event that can't be read leaves the order, as it is never dispatched; the worker that has its entry dead-letters
-    it.
+    An unreadable event leaves the order, as it is never dispatched; the worker that has the entry dead-letters it.
     """
     firsts: dict[str, str] = {}
     for entry in behind:

@@ -1,7 +1,7 @@
 """Re-queues the entries of dead workers, and the events that a worker with a stuck event loop has read.
 
-Only the leader does this. The lease's answers tell which leases and dispatcher slots have expired; every step looks
-first and is checked again by its script.
+Only the leader does this. The lease's answers say which leases and dispatcher slots have expired; every step looks
+first, and its script checks again.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ _SEARCH_LEASES = 8
 
 
 class Rescuer(Duty):
-    """Rescues one dead worker or expired dispatcher slot after the other."""
+    """Rescues dead workers and expired dispatcher slots, one after the other."""
 
     def __init__(self, state: WorkerState) -> None:
         super().__init__(state, "rescuer")
         self._dead: list[str] = []
-        self._lapsed: list[str] = []
+        self._expired: list[str] = []
         self._searched_at = 0.0
 
-    def tell(self, dead: Sequence[str], lapsed: Sequence[str]) -> None:
-        """Note the workers whose leases, and those whose dispatcher slots, have expired."""
-        self._dead, self._lapsed = list(dead), list(lapsed)
-        if dead or lapsed or self._is_search_due:
+    def notify(self, dead: Sequence[str], expired: Sequence[str]) -> None:
+        """Note the workers whose leases, and the workers whose dispatcher slots, have expired; wake the loop."""
+        self._dead, self._expired = list(dead), list(expired)
+        if dead or expired or self._is_search_due:
             self._wake.set()
 
     async def _work(self) -> None:
         """Rescue the names of the lease's last answer and, now and then, names without a lease."""
         strays = await self._strays() if self._is_search_due else []
-        await self._for_each(self._lapsed, self._mind_seat)
+        await self._for_each(self._expired, self._free_dispatcher_slot)
         await self._for_each([*self._dead, *strays], self._rescue)
 
-    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - what a loop is told
+    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - the signature of a loop
         """Retry what is left at once, without waiting for the next answer of the lease."""
         self._wake.set()
 
@@ -92,11 +92,11 @@ class Rescuer(Duty):
             with _without_group():
                 (consumers,) = await self._state.commands.run([protocol.read_consumers(stream)])
                 found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}
-        # Read last: who reads from a stream had its lease before.
+        # Read last: a worker has its lease before it reads from a stream.
         (living,) = await self._state.commands.run([protocol.read_workers(keys)])
         return sorted(found - living)
 
-    async def _mind_seat(self, name: str) -> None:
+    async def _free_dispatcher_slot(self, name: str) -> None:
         """Re-queue the events that the worker has read, then free its dispatcher slot."""
         stream = protocol.events_stream(self._state.keys)
         moved = await self._move(name, stream, self._state.app.name, dead=False)
@@ -127,7 +127,7 @@ class Rescuer(Duty):
             log.info("dead worker is forgotten", worker=name)
 
     async def _move(self, name: str, stream: Stream, app: str, *, dead: bool) -> int:
-        """Re-queue all that is pending there under the worker's name; return how much, or why nothing."""
+        """Re-queue the stream's entries pending under the worker's name; return how many, or why none."""
         total, after = 0, ""
         while True:
             page = await self._held(name, stream, after)
@@ -144,22 +144,22 @@ class Rescuer(Duty):
     async def _requeue(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
         keys, after_ms = self._state.keys, self._state.config.look_again_ms
 
-        def ask(part: Sequence[HeldEntry]) -> Call[int]:
+        def call_for(part: Sequence[HeldEntry]) -> Call[int]:
             return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
-        moved = await requeue(self._state, stream, held, ask)
+        moved = await requeue(self._state, stream, held, call_for)
         self._state.observer.rescued(stream, max(moved, 0))
         return moved
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
-        """Return the ids of entries pending under the worker's name; none where the group is gone."""
+        """Return the ids of entries pending under the worker's name; none if the group is gone."""
         found: list[str] = []
         with _without_group():
             (found,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)])
         return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
-        """Return the entries with their records' keys; dead-letter those that can't be read."""
+        """Return the entries with their records' keys; dead-letter unreadable ones."""
         if not stream.name:
             return [HeldEntry(entry) for entry in page]
         entries = await self._state.commands.run([protocol.read_entry(stream, entry) for entry in page]) if page else []

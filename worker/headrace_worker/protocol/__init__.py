@@ -1,7 +1,7 @@
-"""What a worker asks of the server, and what entries and answers mean. Pure.
+"""The calls of a worker to the server, and the meaning of entries and answers. Pure.
 
 Here: one module for each duty: its calls, and the readers of their replies.
-Not here: when to ask.
+Not here: when to call.
 Imports: app.
 """
 
@@ -23,6 +23,7 @@ from headrace_worker.protocol.due import (
     DueMember,
     Promoted,
     Wake,
+    dead_letter_due,
     event_of,
     leave_line,
     line_of,
@@ -30,7 +31,6 @@ from headrace_worker.protocol.due import (
     make_due,
     member_of,
     promote,
-    set_aside_due,
     set_back,
 )
 from headrace_worker.protocol.forgetting import Forgotten, forget
@@ -75,7 +75,7 @@ from headrace_worker.protocol.rescuing import (
     release,
     rescue,
 )
-from headrace_worker.protocol.settling import BadEntry, Recorded, Retried, Settled, bury, retry, settle, started
+from headrace_worker.protocol.settling import BadEntry, Recorded, Retried, Settled, dead_letter, retry, settle, started
 
 __all__ = [
     "DISPATCH_GROUP",
@@ -103,10 +103,11 @@ __all__ = [
     "Settled",
     "Wake",
     "WorkerFacts",
-    "bury",
     "count_due",
     "count_entries",
     "count_held",
+    "dead_letter",
+    "dead_letter_due",
     "dispatch",
     "drop_dispatcher",
     "end_lease",
@@ -142,7 +143,6 @@ __all__ = [
     "renew",
     "rescue",
     "retry",
-    "set_aside_due",
     "set_back",
     "settle",
     "started",

@@ -1,4 +1,4 @@
-"""Loads encoded events that are only in their records: many in a round trip, never more than 8 MB in one."""
+"""Loads encoded events that are only in their records: many in one round trip, but at most 8 MB."""
 
 from __future__ import annotations
 

@@ -19,29 +19,29 @@ log = get_logger("headrace.worker")
 
 
 async def requeue(
-    state: WorkerState, stream: Stream, held: Sequence[HeldEntry], ask: Callable[[Sequence[HeldEntry]], Call[int]]
+    state: WorkerState, stream: Stream, held: Sequence[HeldEntry], call_for: Callable[[Sequence[HeldEntry]], Call[int]]
 ) -> int:
     """Move entries back to their stream; dead-letter one whose record is not Headrace's.
 
     Args:
-        ask: makes the call that moves entries.
+        call_for: makes the call that moves entries.
 
     Returns:
         How many entries were moved; or the first answer below 0, with which the script refuses to move any.
     """
 
-    async def set_aside(culprit: HeldEntry, error: HeadraceError) -> None:
+    async def move_to_dead(culprit: HeldEntry, error: HeadraceError) -> None:
         bad = _bad_entry(culprit, error, state.keys.event_prefix)
         await require_foreign_record(state, bad.event_id, error)
-        await dead_letter(state, stream, bad, log, "entry can't be put back and is set aside in dead")
+        await dead_letter(state, stream, bad, log, "entry can't be re-queued and is moved to dead")
 
     moved, left = 0, deque([held])
     answer: int | HeadraceError
     while left:
         part = left.popleft()
-        (answer,) = await state.commands.run([ask(part)], partial=True)
+        (answer,) = await state.commands.run([call_for(part)], partial=True)
         if is_refusal(answer):
-            left.extendleft(reversed(await isolate(part, answer, set_aside)))
+            left.extendleft(reversed(await isolate(part, answer, move_to_dead)))
         elif isinstance(answer, HeadraceError):
             raise answer
         elif answer < 0:

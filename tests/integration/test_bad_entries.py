@@ -16,11 +16,6 @@ from tests.support.workers import Place
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
 
 
-@pytest.fixture
-def prefix(namespace: str) -> str:
-    return f"headrace:{{{namespace}:0}}:"
-
-
 def _app(seen: list[Any]) -> App:
     app = App("app")
 

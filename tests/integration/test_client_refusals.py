@@ -11,6 +11,7 @@ import pytest
 import redis as redis_py
 
 from headrace import (
+    AuthenticationFailed,
     Client,
     Event,
     HeadraceError,
@@ -126,7 +127,7 @@ def test_a_wrong_password_is_said_at_once(kind: Kind, own: ControlledServer, fai
     url = own.url.replace("unix://", "unix://web:wrong@")
     with (
         open_client(kind, url, namespace="prod") as client,
-        pytest.raises(PermissionMissing, match="does not take the user and password of the URL"),
+        pytest.raises(AuthenticationFailed, match="does not take the user and password of the URL"),
     ):
         client.send_event(Event("a"))
     assert failures.errors == []

@@ -37,7 +37,7 @@ def test_a_record_may_last_only_while_something_holds_it(redis: redis_py.Redis, 
 
 
 @pytest.mark.leaves_records
-def test_unknown_keys_and_crowded_bells_are_leaks(redis: redis_py.Redis, namespace: str, prefix: str) -> None:
+def test_unknown_keys_and_crowded_wake_ups_are_leaks(redis: redis_py.Redis, namespace: str, prefix: str) -> None:
     """A key that is none of the lasting ones is a leak, and so is a second element in a wake-up stream."""
     redis.set(prefix + "lock", "1")
     redis.set(prefix + "scratch", "1", ex=60)
@@ -45,9 +45,9 @@ def test_unknown_keys_and_crowded_bells_are_leaks(redis: redis_py.Redis, namespa
         redis.xadd(prefix + "wake-up:app", {"r": ""})
         redis.lpush(prefix + "wake", "1")
     assert find_leaks(redis, namespace) == [
-        f"{prefix}wake-up:app: a wake-up stream with more than one element",
         f"{prefix}lock: a key without TTL that is none of those that last",
         f"{prefix}wake: a list with more than one element",
+        f"{prefix}wake-up:app: a wake-up stream with more than one element",
     ]
 
 

@@ -13,12 +13,7 @@ import pytest
 import redis as redis_py
 
 import headrace.transport.single
-from headrace import (
-    AsyncClient,
-    Client,
-    Event,
-    ServerUnreachable,
-)
+from headrace import AsyncClient, Client, Event, ServerUnreachable
 from headrace.formats.keys import Keys
 from tests.support.clients import Kind, open_client
 from tests.support.processes import Processes

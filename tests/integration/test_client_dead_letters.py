@@ -9,13 +9,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import (
-    Client,
-    Event,
-    RunError,
-    RunNotFound,
-    RunNotRetryable,
-)
+from headrace import Client, Event, RunError, RunNotFound, RunNotRetryable
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from tests.support.clients import Kind, open_client

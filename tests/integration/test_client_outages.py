@@ -12,13 +12,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import (
-    AsyncClient,
-    Client,
-    Event,
-    ServerNotReady,
-    ServerUnreachable,
-)
+from headrace import AsyncClient, Client, Event, ServerNotReady, ServerUnreachable
 from headrace.formats.keys import Keys
 from headrace.transport.backoff import Backoff
 from tests.support.backoffs import Failures

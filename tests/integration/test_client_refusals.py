@@ -10,15 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import (
-    AuthenticationFailed,
-    Client,
-    Event,
-    HeadraceError,
-    PermissionMissing,
-    ServerError,
-    ServerFull,
-)
+from headrace import AuthenticationFailed, Client, Event, HeadraceError, PermissionMissing, ServerError, ServerFull
 from headrace.formats.keys import Keys
 from headrace.transport.backoff import Backoff
 from tests.support.backoffs import Failures

@@ -10,13 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import (
-    AsyncClient,
-    Client,
-    Event,
-    EventNotFound,
-    RunError,
-)
+from headrace import AsyncClient, Client, Event, EventNotFound, RunError
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from tests.support.clients import Kind, open_client

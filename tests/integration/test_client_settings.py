@@ -8,12 +8,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import (
-    Client,
-    ConfigurationError,
-    Event,
-    EventNotFound,
-)
+from headrace import Client, ConfigurationError, Event, EventNotFound
 from tests.support.clients import Kind, open_client
 from tests.support.waiting import wait_until
 

@@ -14,7 +14,7 @@ from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.protocol import Movement, Renewed, Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
-from tests.scripts.cases.send import outgoing
+from tests.scripts.cases.send.events import outgoing
 from tests.scripts.state import World
 
 pytestmark = pytest.mark.leaves_records

@@ -21,7 +21,7 @@ from tests.scripts.cases.case import (
     seed_entry,
     seed_record,
 )
-from tests.scripts.cases.send import outgoing
+from tests.scripts.cases.send.events import outgoing
 from tests.scripts.state import NOW, World, expected
 
 pytestmark = pytest.mark.leaves_records

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.chaos.history import (
-    Counted,
-    Died,
-    FinalRun,
-    Named,
-    RolledBack,
-)
+from tests.faults.chaos.history import Counted, Died, FinalRun, Named, RolledBack
 from tests.support.story import ONE, TWO, Story, at, ms
 
 

@@ -61,8 +61,9 @@ CASES: list[Case] = []
 
 
 def case(arrange: Callable[[World], Step]) -> Callable[[World], Step]:
-    """The function is a case of the script that its module is named for."""
-    CASES.append(Case(arrange.__module__.rpartition(".")[2], arrange.__name__, arrange))
+    """Add a case of the script that the module, or its folder, is named for."""
+    script = arrange.__module__.removeprefix(f"{__package__}.").partition(".")[0]
+    CASES.append(Case(script, arrange.__name__, arrange))
     return arrange
 
 

@@ -34,7 +34,7 @@ test-slow: $(VENV)/.dev  ## Run the tests that `make test` leaves out: longer ou
 	@$(BIN)/python -m pytest -m slow --timeout 600 $(ARGS)
 
 .PHONY: chaos
-chaos: $(VENV)/.dev  ## Play faults of every kind under load and check what came of it; SEED=4 DURATION=60 RATE=60 DOCS=1
+chaos: $(VENV)/.dev  ## Inject faults of every kind under load and check the history; SEED=4 DURATION=60 RATE=60 DOCS=1
 	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(DOCS),--docs)
 

@@ -16,13 +16,13 @@ from tests.apps.everyday import app
 from tests.support.clients import KINDS, Kind
 from tests.support.commands import Headrace
 from tests.support.servers import ControlledServer
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 @pytest.fixture
-def place(url: str, namespace: str) -> Place:
-    """The session's server and the test's namespace."""
-    return Place(url, namespace)
+def host(url: str, namespace: str) -> WorkerHost:
+    """Runs workers of the test's namespace, in the test's process."""
+    return WorkerHost(url, namespace)
 
 
 @pytest.fixture

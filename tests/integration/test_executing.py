@@ -14,14 +14,14 @@ from headrace import Client, Event
 from headrace_worker import App, Context, event_trigger
 from tests.support.single_run import SOON, TRIGGER
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 # Bodies.
 
 
 @pytest.mark.parametrize("size", [8_000, 9_000, 1_048_000])
 async def test_a_large_payload_reaches_every_job_whole(
-    place: Place, client: Client, redis: redis_py.Redis, size: int
+    host: WorkerHost, client: Client, redis: redis_py.Redis, size: int
 ) -> None:
     """Large ones are stored once, in the record; a retry and a replay get them as well."""
     app, seen = App("app"), []
@@ -35,14 +35,14 @@ async def test_a_large_payload_reaches_every_job_whole(
                 raise ValueError
 
     client.send_event(Event("asked", payload=payload))
-    prefix = f"headrace:{{{place.namespace}:0}}:"
-    await place.settle(app)
+    prefix = f"headrace:{{{host.namespace}:0}}:"
+    await host.settle(app)
     assert len(seen) == 6
     assert all(each == payload for each in seen)
     assert redis.xlen(f"{prefix}queue:app/default") == 0
 
 
-async def test_many_large_payloads_are_read_in_groups(place: Place, client: Client) -> None:
+async def test_many_large_payloads_are_read_in_groups(host: WorkerHost, client: Client) -> None:
     """More than 8 MB in one read, each to its own run."""
     app, seen = App("app"), []
 
@@ -52,7 +52,7 @@ async def test_many_large_payloads_are_read_in_groups(place: Place, client: Clie
 
     sizes = [900_000] * 12 + [10] * 3
     client.send_events([Event("asked", payload=[n, "x" * size]) for n, size in enumerate(sizes)])
-    await place.settle(app)
+    await host.settle(app)
     assert sorted(seen) == list(enumerate(sizes))
 
 
@@ -60,7 +60,7 @@ async def test_many_large_payloads_are_read_in_groups(place: Place, client: Clie
 
 
 @pytest.mark.parametrize("queues", [1, 3])
-async def test_never_more_functions_execute_than_there_are_slots(place: Place, client: Client, queues: int) -> None:
+async def test_never_more_functions_execute_than_there_are_slots(host: WorkerHost, client: Client, queues: int) -> None:
     """And all slots are used while there is work; async and plain functions share them."""
     app = App("app")
     lock, executing, most = threading.Lock(), 0, []
@@ -85,36 +85,36 @@ async def test_never_more_functions_execute_than_there_are_slots(place: Place, c
         app.job(id=f"async-{place_}", trigger=TRIGGER, queue=f"q{place_}")(coroutine)
         app.job(id=f"plain-{place_}", trigger=TRIGGER, queue=f"q{place_}")(plain)
     client.send_events([Event("asked") for _ in range(60 // queues)])
-    await place.settle(app, concurrency=5)
+    await host.settle(app, concurrency=5)
     assert len(most) == 240
     assert max(most) == 5
 
 
-async def test_an_app_without_jobs_still_dispatches(place: Place, client: Client) -> None:
+async def test_an_app_without_jobs_still_dispatches(host: WorkerHost, client: Client) -> None:
     """Its worker takes its turn for the others, and stops as any."""
     sent = client.send_event(Event("asked"))
-    async with place.working(App("empty")):
+    async with host.working(App("empty")):
         await await_until(lambda: client.get_event(sent.id).is_settled)
 
 
-def test_a_worker_is_named_anew_at_every_start(place: Place) -> None:
+def test_a_worker_is_named_anew_at_every_start(host: WorkerHost) -> None:
     """None of its names is known before it runs."""
-    assert place.make(App("app")).name is None
+    assert host.make(App("app")).name is None
 
 
-async def test_a_worker_says_once_which_job_it_has_not(place: Place, client: Client) -> None:
+async def test_a_worker_says_once_which_job_it_has_not(host: WorkerHost, client: Client) -> None:
     """Where two code bases call their apps by one name, runs wait for who has their job, and the log says so."""
     one, two = App("app"), App("app")
     one.job(id="one", trigger=TRIGGER, queue="shared")(lambda: None)
     one.job(id="idle", trigger=event_trigger("idle"), queue="idle")(lambda: None)
     two.job(id="two", trigger=event_trigger("two"), queue="shared")(lambda: None)
     with capture_logs() as lines:
-        async with place.working(one, queues=("idle",)), place.working(two):
+        async with host.working(one, queues=("idle",)), host.working(two):
             ids = [client.send_event(Event("asked")).id for _ in range(3)]
             await await_until(lambda: all(_waits(client, each) for each in ids), 20, what="runs that wait")
     told = [line for line in lines if line["event"] == "this worker has no job 'one'; its run waits for one that has"]
     assert [(line["log_level"], line["app"], line["job"]) for line in told] == [("warning", "app", "one")]
-    async with place.working(one):
+    async with host.working(one):
         await await_until(lambda: all(client.get_event(each).is_settled for each in ids), 30, what="settled events")
 
 

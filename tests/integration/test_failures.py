@@ -13,7 +13,7 @@ from headrace import Client, Event
 from headrace_worker import Abort, App, event_trigger
 from tests.support.single_run import ONCE, SOON, TRIGGER, never, run_of, run_one
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 def _raises(exc: BaseException) -> Callable[[], None]:
@@ -48,14 +48,14 @@ class _Own(BaseException):
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
 async def test_whatever_a_function_raises_ends_its_run_and_nothing_else(
-    place: Place, client: Client, make: Any, exc: BaseException, kind: str
+    host: WorkerHost, client: Client, make: Any, exc: BaseException, kind: str
 ) -> None:
     """The run is failed with the exception's type, and the worker goes on."""
     app = App("app")
     app.job(id="job", trigger=TRIGGER, retry=ONCE)(make(exc))
     app.job(id="other", trigger=event_trigger("other"))(lambda: "fine")
     sent = client.send_event(Event("asked"))
-    async with place.working(app):
+    async with host.working(app):
         run = await await_until(lambda: (found := client.get_event(sent.id)).is_settled and found.runs[0])
         assert run
         assert (run.status, run.error and run.error.type) == ("failed", kind)
@@ -64,30 +64,30 @@ async def test_whatever_a_function_raises_ends_its_run_and_nothing_else(
     assert run_of(client, other.id, "other").status == "succeeded"
 
 
-async def test_a_thread_may_not_end_the_worker_as_a_signal_would(place: Place, client: Client) -> None:
+async def test_a_thread_may_not_end_the_worker_as_a_signal_would(host: WorkerHost, client: Client) -> None:
     """A KeyboardInterrupt in a thread is the function's own."""
-    run = await run_one(place, client, _raises(KeyboardInterrupt()))
+    run = await run_one(host, client, _raises(KeyboardInterrupt()))
     assert run.error is not None
     assert run.error.message == "the function raised KeyboardInterrupt"
 
 
-async def test_an_error_of_ours_in_a_function_is_its_failure(place: Place, client: Client) -> None:
+async def test_an_error_of_ours_in_a_function_is_its_failure(host: WorkerHost, client: Client) -> None:
     """A function that reads a damaged event elsewhere has failed; its own entry is not taken for damaged."""
     from headrace import UndecodableEvent
 
     async def job() -> None:
         raise UndecodableEvent("another event")
 
-    run = await run_one(place, client, job)
+    run = await run_one(host, client, job)
     assert run.status == "failed"
 
 
-async def test_a_coroutine_from_a_plain_function_says_what_to_do(place: Place, client: Client) -> None:
+async def test_a_coroutine_from_a_plain_function_says_what_to_do(host: WorkerHost, client: Client) -> None:
     """A decorator hid that the function is async: it has not run, and the run must not count as succeeded."""
 
     async def inner() -> None: ...
 
-    run = await run_one(place, client, lambda: inner())  # noqa: PLW0108 - it is not async
+    run = await run_one(host, client, lambda: inner())  # noqa: PLW0108 - it is not async
     assert run.status == "failed"
     assert run.error is not None
     assert (
@@ -96,7 +96,7 @@ async def test_a_coroutine_from_a_plain_function_says_what_to_do(place: Place, c
     )
 
 
-async def test_a_schema_that_raises_is_a_failed_attempt(place: Place, client: Client) -> None:
+async def test_a_schema_that_raises_is_a_failed_attempt(host: WorkerHost, client: Client) -> None:
     """An error in a type's own code is not the payload's fault, and is tried again."""
 
     class Moody(msgspec.Struct):
@@ -105,13 +105,13 @@ async def test_a_schema_that_raises_is_a_failed_attempt(place: Place, client: Cl
         def __post_init__(self) -> None:
             raise KeyError("moody")
 
-    run = await run_one(place, client, never, {"x": 1}, schema=Moody, retry=SOON)
+    run = await run_one(host, client, never, {"x": 1}, schema=Moody, retry=SOON)
     assert (run.status, run.attempt) == ("failed", 3)
     assert run.error is not None
     assert run.error.type == "KeyError"
 
 
-async def test_an_abort_in_a_task_group_ends_the_run(place: Place, client: Client) -> None:
+async def test_an_abort_in_a_task_group_ends_the_run(host: WorkerHost, client: Client) -> None:
     """Python's own way to run things beside each other hides nothing."""
 
     async def part() -> None:
@@ -121,5 +121,5 @@ async def test_an_abort_in_a_task_group_ends_the_run(place: Place, client: Clien
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(part())
 
-    run = await run_one(place, client, job)
+    run = await run_one(host, client, job)
     assert (run.status, run.attempt) == ("failed", 1)

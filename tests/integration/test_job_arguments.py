@@ -17,7 +17,7 @@ from headrace_worker import App, Context, JobIO, SyncJobIO, event_trigger
 from headrace_worker.current_run import current_run, ids_here
 from headrace_worker.run.context import Account
 from tests.support.single_run import SOON, TRIGGER, run_one
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 class _User(msgspec.Struct):
@@ -32,7 +32,7 @@ class _Point:
 @pytest.mark.parametrize(
     "payload", [0, "", [], {}, None, False, 0.0, b"", -1, "ü\U0001f600", [None], {"a": {"b": [1.5]}}]
 )
-async def test_a_payload_stays_what_it_is(place: Place, client: Client, payload: Any) -> None:
+async def test_a_payload_stays_what_it_is(host: WorkerHost, client: Client, payload: Any) -> None:
     """Falsy ones too; and so does an output."""
     seen: list[Any] = []
 
@@ -40,7 +40,7 @@ async def test_a_payload_stays_what_it_is(place: Place, client: Client, payload:
         seen.append(payload)
         return payload
 
-    run = await run_one(place, client, job, payload)
+    run = await run_one(host, client, job, payload)
     assert seen == [payload]
     assert type(seen[0]) is type(payload)
     assert (run.status, run.output, run.error, run.attempt) == ("succeeded", payload, None, 1)
@@ -54,15 +54,15 @@ async def test_a_payload_stays_what_it_is(place: Place, client: Client, payload:
     [(_User, {"name": "Ada"}, _User("Ada")), (_Point, {"x": 1}, _Point(1)), (list[int], [1], [1])],
 )
 async def test_a_payload_is_parsed_by_the_schema(
-    place: Place, client: Client, schema: Any, payload: Any, value: Any
+    host: WorkerHost, client: Client, schema: Any, payload: Any, value: Any
 ) -> None:
     """The function gets the parsed value."""
     seen: list[Any] = []
-    await run_one(place, client, lambda payload: seen.append(payload), payload, schema=schema)  # noqa: PLW0108 - its name counts
+    await run_one(host, client, lambda payload: seen.append(payload), payload, schema=schema)  # noqa: PLW0108 - its name counts
     assert seen == [value]
 
 
-async def test_the_context_says_where_a_run_is(place: Place, client: Client) -> None:
+async def test_the_context_says_where_a_run_is(host: WorkerHost, client: Client) -> None:
     """Run, job, event, account, namespace and worker, at each attempt."""
     seen: list[Context] = []
     app = App("shop", version="1.2.3")
@@ -76,7 +76,7 @@ async def test_the_context_says_where_a_run_is(place: Place, client: Client) -> 
     timestamp = datetime(2020, 2, 3, 4, 5, 6, 789, tzinfo=timezone(timedelta(hours=5)))
     event = Event("looked", id="e:1", context={"plan": "pro"}, timestamp=timestamp, source="web")
     client.send_event(event, account_id="acme")
-    await place.settle(app)
+    await host.settle(app)
     first, second = seen
     assert (first.run.attempt, second.run.attempt) == (1, 2)
     assert (first.run.is_retry, second.run.is_retry) == (False, True)
@@ -88,15 +88,15 @@ async def test_the_context_says_where_a_run_is(place: Place, client: Client) -> 
         assert ctx.event.context == {"plan": "pro"}
         assert ctx.event.timestamp == timestamp
         assert ctx.account == Account("acme")
-        assert ctx.namespace == place.namespace
+        assert ctx.namespace == host.namespace
         assert ctx.worker_id == client.get_run("e:1:shop/look").worker
 
 
-async def test_what_was_not_sent_has_its_default_in_the_context(place: Place, client: Client) -> None:
+async def test_what_was_not_sent_has_its_default_in_the_context(host: WorkerHost, client: Client) -> None:
     """No account, no context, the default source, and now."""
     seen: list[Context] = []
     before = datetime.now(UTC)
-    await run_one(place, client, lambda ctx: seen.append(ctx))  # noqa: PLW0108 - its name counts
+    await run_one(host, client, lambda ctx: seen.append(ctx))  # noqa: PLW0108 - its name counts
     (ctx,) = seen
     assert ctx.account is None
     assert ctx.event.context is None
@@ -105,7 +105,7 @@ async def test_what_was_not_sent_has_its_default_in_the_context(place: Place, cl
     assert ctx.job.version is None
 
 
-async def test_plain_functions_run_in_threads_with_an_io_of_their_own(place: Place, client: Client) -> None:
+async def test_plain_functions_run_in_threads_with_an_io_of_their_own(host: WorkerHost, client: Client) -> None:
     """An async one runs on the event loop."""
     seen: dict[str, Any] = {}
     app = App("app")
@@ -119,11 +119,11 @@ async def test_plain_functions_run_in_threads_with_an_io_of_their_own(place: Pla
         seen["async"] = (threading.current_thread() is threading.main_thread(), type(io))
 
     client.send_event(Event("asked"))
-    await place.settle(app)
+    await host.settle(app)
     assert seen == {"plain": (False, SyncJobIO), "async": (True, JobIO)}
 
 
-async def test_each_run_has_a_context_of_its_own(place: Place, client: Client) -> None:
+async def test_each_run_has_a_context_of_its_own(host: WorkerHost, client: Client) -> None:
     """What one sets in a context variable no other sees, nor does the worker; each sees its own ids."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     app, seen, ids = App("app"), [], []
@@ -148,7 +148,7 @@ async def test_each_run_has_a_context_of_its_own(place: Place, client: Client) -
         note(payload, ctx)
 
     client.send_events([Event("asked", payload=n) for n in range(20)])
-    await place.settle(app)
+    await host.settle(app)
     assert seen == ["unset"] * 60
     assert all(ids)
     assert variable.get() == "unset"

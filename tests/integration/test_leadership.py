@@ -14,19 +14,19 @@ from headrace import Client, Event
 from headrace_worker import App, Context, event_trigger
 from tests.support.queues import members_of, pending_count, queues_app, send_and_dispatch
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 # Dispatcher slots and leadership.
 
 
 async def test_of_nine_workers_eight_have_a_seat(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """The ninth gets one when one is given up, and events are dispatched all the time."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
     async with AsyncExitStack() as stack:
-        workers = [await stack.enter_async_context(place.working(app, lease=3)) for _ in range(9)]
+        workers = [await stack.enter_async_context(host.working(app, lease=3)) for _ in range(9)]
         await await_until(lambda: redis.zcard(f"{prefix}dispatchers") == 8)
         client.send_events([Event("default", payload=n) for n in range(50)])
         await await_until(lambda: len(seen) == 50)
@@ -46,14 +46,14 @@ def _leader(redis: redis_py.Redis, prefix: str) -> str:
 
 
 async def test_when_the_leader_stops_another_one_leads(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """What is due then is promoted by it."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
-    async with place.working(app) as first:
+    async with host.working(app) as first:
         await await_until(lambda: _leader(redis, prefix) == first.name)
-        async with place.working(app) as second:
+        async with host.working(app) as second:
             client.send_event(Event("default"), deliver_after=0.3)
             first.stop()
             await await_until(lambda: _leader(redis, prefix) == second.name)
@@ -61,7 +61,7 @@ async def test_when_the_leader_stops_another_one_leads(
 
 
 async def test_a_fenced_worker_goes_on_under_a_new_name(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It was taken for dead: what it executes is told to end and is another's, and what comes next is its own."""
     app, seen, ended = App("app"), [], asyncio.Event()
@@ -75,7 +75,7 @@ async def test_a_fenced_worker_goes_on_under_a_new_name(
             finally:
                 ended.set()
 
-    async with place.working(app, lease=1) as worker:
+    async with host.working(app, lease=1) as worker:
         first = client.send_event(Event("asked"))
         await await_until(lambda: seen)
         old = str(worker.name)
@@ -93,17 +93,17 @@ async def test_a_fenced_worker_goes_on_under_a_new_name(
 
 
 async def test_a_dead_workers_foreign_record_hinders_no_rescue(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It is set aside, and what else the dead worker held runs."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
-    ids = await send_and_dispatch(place, app, client, [Event("default", payload=n) for n in range(5)])
+    ids = await send_and_dispatch(host, app, client, [Event("default", payload=n) for n in range(5)])
     redis.xreadgroup("workers", "dead", {f"{prefix}queue:app/default": ">"})
     redis.hset(f"{prefix}worker:dead", mapping={"app": "app", "queues": "app/default"})
     redis.zadd(f"{prefix}workers", {"dead": 1})
     redis.set(f"{prefix}event:{ids[2]}", "something else", ex=60)
-    async with place.working(app):
+    async with host.working(app):
         await await_until(lambda: len(seen) == 4)
         await await_until(lambda: client.list_dead_letters().entries)
         redis.zadd(f"{prefix}workers", {"dead": 1})
@@ -117,18 +117,18 @@ async def test_a_dead_workers_foreign_record_hinders_no_rescue(
 
 
 async def test_a_worker_that_cant_evaluate_the_routes_dispatches_nothing(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It says so, gives its dispatcher slot up, and executes on; it dispatches again when those routes have gone."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
-    (queued,) = await send_and_dispatch(place, app, client, [Event("default", payload="queued")])
+    (queued,) = await send_and_dispatch(host, app, client, [Event("default", payload="queued")])
     blob = msgspec.msgpack.encode({"format": 2, "jobs": []})
     redis.hset(f"{prefix}routes:new", mapping={"s:f": blob, "n:f": "9", "w:w": "f"})
     redis.sadd(f"{prefix}queues", "new/default")
     redis.incr(f"{prefix}routes:version")
     with capture_logs() as lines:
-        async with place.working(app, lease=0.6):
+        async with host.working(app, lease=0.6):
             sent = client.send_event(Event("default", payload="sent"))
             await await_until(lambda: seen)
             await await_until(lambda: redis.zcard(f"{prefix}dispatchers") == 0)

@@ -14,19 +14,19 @@ from headrace import Client, Event
 from headrace_worker import App, Context, Retry, event_trigger
 from tests.support.queues import pending_count, queues_app
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 LONG = {"block": 60.0, "lease": 60.0}
 """With these nothing happens by itself within a test: whatever does was woken."""
 
 
 async def test_a_stopped_worker_leaves_nothing_of_itself(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """No lease, seat, leadership, hash or consumer; only its app's routes stay."""
     seen: list[Any] = []
     app = queues_app(seen, "a", "b")
-    async with place.working(app) as worker:
+    async with host.working(app) as worker:
         client.send_events([Event("a"), Event("b"), Event("nobody")])
         client.send_event(Event("a"), deliver_after=0.05)
         await await_until(lambda: len(seen) == 3)
@@ -42,22 +42,22 @@ async def test_a_stopped_worker_leaves_nothing_of_itself(
         assert redis.xlen(f"{prefix}{stream}") == 0
 
 
-async def test_a_worker_may_come_and_go_under_load(place: Place, client: Client) -> None:
+async def test_a_worker_may_come_and_go_under_load(host: WorkerHost, client: Client) -> None:
     """Every event runs once, though the workers are restarted all the time; each start has another name."""
     seen: list[Any] = []
     names: set[str | None] = set()
     app = queues_app(seen, "a", "b")
     for round_ in range(5):
-        async with place.working(app, concurrency=5) as worker:
+        async with host.working(app, concurrency=5) as worker:
             names.add(worker.name)
             client.send_events([Event("ab"[n % 2], payload=(round_, n)) for n in range(100)])
             await await_until(lambda round_=round_: len(seen) > round_ * 100 + 20)  # type: ignore[misc]
-    await place.settle(app)
+    await host.settle(app)
     assert len(seen) == len({tuple(payload) for _, payload in seen}) == 500
     assert len(names) == 5
 
 
-async def test_runs_have_their_grace_to_end_in(place: Place, client: Client) -> None:
+async def test_runs_have_their_grace_to_end_in(host: WorkerHost, client: Client) -> None:
     """A stop takes nothing new, and waits for what executes."""
     app, started, let_go, seen = App("app"), asyncio.Event(), asyncio.Event(), []
 
@@ -69,7 +69,7 @@ async def test_runs_have_their_grace_to_end_in(place: Place, client: Client) -> 
         return "ended"
 
     first, second = client.send_events([Event("asked", payload=n) for n in range(2)])
-    async with place.working(app, concurrency=1) as worker:
+    async with host.working(app, concurrency=1) as worker:
         await started.wait()
         worker.stop()
         await asyncio.sleep(0)
@@ -77,12 +77,12 @@ async def test_runs_have_their_grace_to_end_in(place: Place, client: Client) -> 
     assert seen == [0]
     assert client.get_event(first.id).runs[0].output == "ended"
     assert client.get_event(second.id).runs[0].status == "queued"
-    await place.settle(app)
+    await host.settle(app)
     assert seen == [0, 1]
 
 
 @pytest.mark.parametrize("way", ["grace", "stop_now", "cancel"])
-async def test_runs_that_outlast_the_grace_are_released(place: Place, client: Client, way: str) -> None:
+async def test_runs_that_outlast_the_grace_are_released(host: WorkerHost, client: Client, way: str) -> None:
     """With nothing counted; also where the worker is stopped at once, or whoever runs it gives up on it."""
     app, started, seen = App("app"), asyncio.Event(), []
 
@@ -94,7 +94,7 @@ async def test_runs_that_outlast_the_grace_are_released(place: Place, client: Cl
             await asyncio.sleep(600)
 
     sent = client.send_event(Event("asked"))
-    worker = place.make(app, grace=0.05 if way == "grace" else 600)
+    worker = host.make(app, grace=0.05 if way == "grace" else 600)
     running = asyncio.ensure_future(worker.run())
     await started.wait()
     if way == "cancel":
@@ -106,11 +106,11 @@ async def test_runs_that_outlast_the_grace_are_released(place: Place, client: Cl
     assert running.cancelled() is (way == "cancel")
     (run,) = client.get_event(sent.id).runs
     assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)
-    await place.settle(app)
+    await host.settle(app)
     assert seen == [1, 1]
 
 
-async def test_what_a_function_raises_when_it_is_released_does_not_count(place: Place, client: Client) -> None:
+async def test_what_a_function_raises_when_it_is_released_does_not_count(host: WorkerHost, client: Client) -> None:
     """A driver that turns the cancellation into an error of its own costs the run no attempt."""
     app, started, seen = App("app"), asyncio.Event(), []
 
@@ -125,17 +125,17 @@ async def test_what_a_function_raises_when_it_is_released_does_not_count(place: 
                 raise ConnectionError("the connection was closed") from None
 
     sent = client.send_event(Event("asked"))
-    async with place.working(app, grace=0):
+    async with host.working(app, grace=0):
         await started.wait()
     assert client.get_event(sent.id).runs[0].status == "queued"
-    await place.settle(app)
+    await host.settle(app)
     assert client.get_event(sent.id).runs[0].status == "succeeded"
 
 
-async def test_a_stop_before_the_start_starts_nothing(place: Place, client: Client) -> None:
+async def test_a_stop_before_the_start_starts_nothing(host: WorkerHost, client: Client) -> None:
     """It registers and leaves."""
     seen: list[Any] = []
-    worker = place.make(queues_app(seen, "default"))
+    worker = host.make(queues_app(seen, "default"))
     worker.stop()
     client.send_event(Event("default"))
     await asyncio.wait_for(worker.run(), 20)
@@ -143,7 +143,7 @@ async def test_a_stop_before_the_start_starts_nothing(place: Place, client: Clie
 
 
 async def test_a_foreign_record_hinders_no_release(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """A stopping worker sets that one run aside and gives the others back at once; it leaves in order."""
     app, started = App("app"), set[str]()
@@ -154,7 +154,7 @@ async def test_a_foreign_record_hinders_no_release(
         await asyncio.sleep(600)
 
     ids = [each.id for each in client.send_events([Event("asked") for _ in range(7)])]
-    async with place.working(app, grace=0, **LONG):
+    async with host.working(app, grace=0, **LONG):
         await await_until(lambda: started == set(ids))
         redis.set(f"{prefix}event:{ids[2]}", "something else", ex=60)
     queue = f"{prefix}queue:app/default"
@@ -168,7 +168,7 @@ async def test_a_foreign_record_hinders_no_release(
 
 
 async def test_a_stop_that_is_broken_off_holds_no_lease(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """Whoever cancels a second time does not wait for the stop: the runs go to others when the lease ends."""
     app, started, may_end = App("app"), asyncio.Event(), asyncio.Event()
@@ -181,7 +181,7 @@ async def test_a_stop_that_is_broken_off_holds_no_lease(
                 await may_end.wait()
 
     sent = client.send_event(Event("asked"))
-    worker = place.make(app)
+    worker = host.make(app)
     running = asyncio.ensure_future(worker.run())
     await started.wait()
     name = str(worker.name)
@@ -192,7 +192,7 @@ async def test_a_stop_that_is_broken_off_holds_no_lease(
     redis.zadd(f"{prefix}workers", {name: 1})
     redis.delete(f"{prefix}leader")
     may_end.set()
-    async with place.working(app):
+    async with host.working(app):
         await await_until(lambda: client.get_event(sent.id).is_settled)
         redis.zadd(f"{prefix}workers", {name: 1})
         await await_until(lambda: redis.zscore(f"{prefix}workers", name) is None)

@@ -21,7 +21,7 @@ from headrace.formats.keys import Keys
 from tests.apps.chatty import app
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 APP = "tests.apps.chatty:app"
 
@@ -218,7 +218,7 @@ def test_a_fenced_worker_whose_log_has_no_reader_takes_a_new_name(
     assert stop(worker) == 0
 
 
-async def test_a_settled_run_has_logged_its_lines(place: Place) -> None:
+async def test_a_settled_run_has_logged_its_lines(host: WorkerHost) -> None:
     """What a thread logs does not come into what the test of an application does next."""
     lines: list[str] = []
 
@@ -227,5 +227,5 @@ async def test_a_settled_run_has_logged_its_lines(place: Place) -> None:
         raise structlog.DropEvent
 
     structlog.configure(processors=[keep])
-    await place.settle(app)
+    await host.settle(app)
     assert lines[-1] == "worker stopped"

@@ -13,7 +13,7 @@ import pytest
 from headrace import Client, Event
 from headrace_worker import App
 from tests.support.single_run import SOON, TRIGGER, run_of, run_one
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 # What a function gets.
 
@@ -30,11 +30,11 @@ class _Point:
 # Outputs.
 
 
-async def test_an_output_that_is_too_large_is_replaced_by_a_note(place: Place, client: Client) -> None:
+async def test_an_output_that_is_too_large_is_replaced_by_a_note(host: WorkerHost, client: Client) -> None:
     """The run has succeeded all the same; one that just fits is kept."""
-    kept = await run_one(place, client, lambda: "x" * 65_530)
+    kept = await run_one(host, client, lambda: "x" * 65_530)
     assert kept.output == "x" * 65_530
-    replaced = await run_one(place, client, lambda: "x" * 65_536)
+    replaced = await run_one(host, client, lambda: "x" * 65_536)
     assert replaced.status == "succeeded"
     assert replaced.output == "<an output of 65,543 bytes was not kept: the limit is 65,536>"
 
@@ -78,13 +78,13 @@ def _nested(depth: int) -> Any:
     ],
     ids=lambda output: type(output).__name__,
 )
-async def test_an_output_that_cant_be_carried_is_a_note(place: Place, client: Client, output: Any) -> None:
+async def test_an_output_that_cant_be_carried_is_a_note(host: WorkerHost, client: Client, output: Any) -> None:
     """The run has succeeded, leaves no dead letter, says why there is no output, and hinders no other outcome."""
     app = App("app")
     app.job(id="job", trigger=TRIGGER, retry=SOON)(lambda: output)
     app.job(id="other", trigger=TRIGGER)(lambda: "fine")
     sent = client.send_event(Event("asked"))
-    await place.settle(app)
+    await host.settle(app)
     run = run_of(client, sent.id)
     assert (run.status, run.attempt, run.error) == ("succeeded", 1, None)
     assert run.output.startswith(f"<an output of type {type(output).__name__} could not be carried: ")
@@ -111,6 +111,8 @@ class _Model(pydantic.BaseModel):
         ({"of": [_Model(name="Ada"), _Markup("x")]}, {"of": [{"name": "Ada"}, "x"]}),
     ],
 )
-async def test_an_output_is_what_msgpack_makes_of_it(place: Place, client: Client, output: Any, stored: Any) -> None:
+async def test_an_output_is_what_msgpack_makes_of_it(
+    host: WorkerHost, client: Client, output: Any, stored: Any
+) -> None:
     """Structs and dataclasses become maps, tuples and sets lists."""
-    assert (await run_one(place, client, lambda: output)).output == stored
+    assert (await run_one(host, client, lambda: output)).output == stored

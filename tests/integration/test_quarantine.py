@@ -13,7 +13,7 @@ from headrace import Client, Event
 from headrace_worker import App, Retry, event_trigger
 from tests.support.queues import pending_count, queues_app, send_and_dispatch
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 def _take_out(redis: redis_py.Redis, prefix: str, event_id: str, queue: str) -> Any:
@@ -39,7 +39,7 @@ def _put_in(redis: redis_py.Redis, prefix: str, queue: str, fields: dict[bytes, 
 
 @pytest.mark.parametrize(("one", "other"), ["ab", "ba"])
 async def test_a_run_on_its_last_life_executes_alone(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str, one: str, other: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, one: str, other: str
 ) -> None:
     """Nothing of its own queue or of another one executes beside it, and all run in the end."""
     app, executing, beside, seen = App("app"), set(), [], []
@@ -56,15 +56,15 @@ async def test_a_run_on_its_last_life_executes_alone(
 
     events = [Event(one, payload=f"{one}{n}") for n in range(5)] + [Event(one, payload="poison")]
     events += [Event(other, payload=f"{other}{n}") for n in range(5)]
-    ids = await send_and_dispatch(place, app, client, events)
+    ids = await send_and_dispatch(host, app, client, events)
     _put_in(redis, prefix, one, _take_out(redis, prefix, ids[5], one))
-    await place.settle(app)
+    await host.settle(app)
     assert beside == [{"poison"}]
     assert sorted(seen) == sorted(each.payload for each in events)
 
 
 async def test_a_stop_while_a_last_life_waits_for_the_others(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It goes back to its queue, as what executes does when its grace is over; nothing more is counted."""
     app, started = App("app"), asyncio.Event()
@@ -75,9 +75,9 @@ async def test_a_stop_while_a_last_life_waits_for_the_others(
         started.set()
         await asyncio.sleep(600)
 
-    long, poison = await send_and_dispatch(place, app, client, [Event("asked", each) for each in ("long", "poison")])
+    long, poison = await send_and_dispatch(host, app, client, [Event("asked", each) for each in ("long", "poison")])
     last_life = _take_out(redis, prefix, poison, "default")
-    async with place.working(app, grace=0.05):
+    async with host.working(app, grace=0.05):
         await started.wait()
         _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: pending_count(redis, f"{prefix}queue:app/default") == 2)
@@ -88,7 +88,7 @@ async def test_a_stop_while_a_last_life_waits_for_the_others(
 
 
 async def test_a_last_life_stops_no_worker_for_long(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """While another run takes long it is put off, with nothing counted; then it executes alone all the same."""
     app, end, seen = App("app"), asyncio.Event(), []
@@ -99,9 +99,9 @@ async def test_a_last_life_stops_no_worker_for_long(
         if payload == "long":
             await end.wait()
 
-    long, poison = await send_and_dispatch(place, app, client, [Event("asked", each) for each in ("long", "poison")])
+    long, poison = await send_and_dispatch(host, app, client, [Event("asked", each) for each in ("long", "poison")])
     last_life = _take_out(redis, prefix, poison, "default")
-    async with place.working(app, lease=0.5):
+    async with host.working(app, lease=0.5):
         await await_until(lambda: seen == ["long"])
         _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: client.get_event(poison).runs[0].status == "waiting")
@@ -115,7 +115,7 @@ async def test_a_last_life_stops_no_worker_for_long(
 
 
 async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """Its run is recorded, so nothing is lost if the process dies; and of a last life itself no more is awaited."""
     app, end, seen = App("app"), threading.Event(), []
@@ -127,10 +127,10 @@ async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
             end.wait(30)
 
     stuck, poison = await send_and_dispatch(
-        place, app, client, [Event("asked", payload=each) for each in ("stuck", "poison")]
+        host, app, client, [Event("asked", payload=each) for each in ("stuck", "poison")]
     )
     last_life = _take_out(redis, prefix, poison, "default")
-    async with place.working(app, lease=30):
+    async with host.working(app, lease=30):
         await await_until(lambda: client.get_event(stuck).is_settled)
         _put_in(redis, prefix, "default", last_life)
         await await_until(lambda: client.get_event(poison).is_settled)
@@ -140,17 +140,17 @@ async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
 
 
 async def test_a_run_whose_lives_are_used_up_is_not_called(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It is failed and dead, with the reason, and can be run again with all its lives."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
-    (event_id,) = await send_and_dispatch(place, app, client, [Event("default")])
+    (event_id,) = await send_and_dispatch(host, app, client, [Event("default")])
     _put_in(redis, prefix, "default", _take_out(redis, prefix, event_id, "default"))
-    await place.settle(app, max_lost=2)
+    await host.settle(app, max_lost=2)
     assert seen == []
     (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.run_id) == ("lost", f"{event_id}:app/default")
     assert client.retry_run(f"{event_id}:app/default").lost == 0
-    await place.settle(app, max_lost=2)
+    await host.settle(app, max_lost=2)
     assert seen == [("default", None)]

@@ -12,10 +12,10 @@ from headrace import Client, Event
 from headrace_worker import App, Context, event_trigger
 from tests.support.single_run import ONCE, SOON, TRIGGER, run_of, run_one
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
-async def test_an_async_function_is_cancelled_at_its_timeout(place: Place, client: Client) -> None:
+async def test_an_async_function_is_cancelled_at_its_timeout(host: WorkerHost, client: Client) -> None:
     """It may clean up; the run is timed out, with how long it was allowed."""
     cleaned: list[bool] = []
 
@@ -26,7 +26,7 @@ async def test_an_async_function_is_cancelled_at_its_timeout(place: Place, clien
             await asyncio.sleep(0)
             cleaned.append(True)
 
-    run = await run_one(place, client, job, timeout=0.05)
+    run = await run_one(host, client, job, timeout=0.05)
     assert (run.status, cleaned) == ("timed_out", [True])
     assert run.error is not None
     assert (run.error.type, run.error.message) == (
@@ -37,7 +37,7 @@ async def test_an_async_function_is_cancelled_at_its_timeout(place: Place, clien
     assert (dead.run_id, dead.reason) == (run.id, "timed_out")
 
 
-async def test_a_timeout_counts_as_an_attempt(place: Place, client: Client) -> None:
+async def test_a_timeout_counts_as_an_attempt(host: WorkerHost, client: Client) -> None:
     """The next one may be faster."""
     attempts: list[int] = []
 
@@ -46,11 +46,11 @@ async def test_a_timeout_counts_as_an_attempt(place: Place, client: Client) -> N
         if ctx.run.attempt < 3:
             await asyncio.sleep(60)
 
-    run = await run_one(place, client, job, timeout=0.05, retry=SOON)
+    run = await run_one(host, client, job, timeout=0.05, retry=SOON)
     assert (run.status, attempts) == ("succeeded", [1, 2, 3])
 
 
-async def test_a_function_that_returns_in_time_leaves_no_timer(place: Place, client: Client) -> None:
+async def test_a_function_that_returns_in_time_leaves_no_timer(host: WorkerHost, client: Client) -> None:
     """Its timeout does not hit whoever comes after it."""
     app = App("app")
 
@@ -65,11 +65,13 @@ async def test_a_function_that_returns_in_time_leaves_no_timer(place: Place, cli
 
     client.send_events([Event("asked", payload=n) for n in range(50)])
     sent = client.send_event(Event("long"))
-    await place.settle(app)
+    await host.settle(app)
     assert run_of(client, sent.id, "long").output == "done"
 
 
-async def test_a_function_that_ignores_its_timeout_is_recorded_without_waiting(place: Place, client: Client) -> None:
+async def test_a_function_that_ignores_its_timeout_is_recorded_without_waiting(
+    host: WorkerHost, client: Client
+) -> None:
     """Its run is timed out a second later and goes no further, and its slot is free only when it returns."""
     app, going, end, ran = App("app"), asyncio.Event(), asyncio.Event(), []
 
@@ -86,7 +88,7 @@ async def test_a_function_that_ignores_its_timeout_is_recorded_without_waiting(p
     app.job(id="other", trigger=event_trigger("other"))(lambda: ran.append(True))
     sent = client.send_event(Event("asked"))
     with capture_logs() as lines:
-        async with place.working(app, concurrency=1):
+        async with host.working(app, concurrency=1):
             await await_until(lambda: client.get_event(sent.id).is_settled)
             client.send_event(Event("other"))
             assert run_of(client, sent.id).status == "timed_out"
@@ -98,7 +100,7 @@ async def test_a_function_that_ignores_its_timeout_is_recorded_without_waiting(p
     assert any(line["event"].startswith("run ignores that it was told to end") for line in lines)
 
 
-async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_ends(place: Place, client: Client) -> None:
+async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_ends(host: WorkerHost, client: Client) -> None:
     """Its run is timed out at once, and a warning says that a thread can't be ended."""
     app, end, ran = App("app"), threading.Event(), []
 
@@ -110,7 +112,7 @@ async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_ends(pl
     app.job(id="other", trigger=event_trigger("other"))(lambda: ran.append(True))
     sent = client.send_event(Event("asked"))
     with capture_logs() as lines:
-        async with place.working(app, concurrency=1):
+        async with host.working(app, concurrency=1):
             await await_until(lambda: client.get_event(sent.id).is_settled)
             client.send_event(Event("other"))
             with pytest.raises(AssertionError):
@@ -122,7 +124,7 @@ async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_ends(pl
     assert (warning["log_level"], warning["run"]) == ("warning", f"{sent.id}:app/job")
 
 
-async def test_an_outcome_after_the_cancellation_is_still_a_timeout(place: Place, client: Client) -> None:
+async def test_an_outcome_after_the_cancellation_is_still_a_timeout(host: WorkerHost, client: Client) -> None:
     """Whether a function returns or raises when it is told to end, it took too long."""
 
     async def returns() -> str:
@@ -138,8 +140,8 @@ async def test_an_outcome_after_the_cancellation_is_still_a_timeout(place: Place
         except asyncio.CancelledError:
             raise ValueError("instead") from None
 
-    assert (await run_one(place, client, returns, timeout=0.05)).status == "timed_out"
-    run = await run_one(place, client, raises, timeout=0.05)
+    assert (await run_one(host, client, returns, timeout=0.05)).status == "timed_out"
+    run = await run_one(host, client, raises, timeout=0.05)
     assert run.status == "timed_out"
     assert run.error is not None
     assert run.error.traceback.index("ValueError: instead") < run.error.traceback.index("TimeoutError: the attempt")

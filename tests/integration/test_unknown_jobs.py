@@ -11,7 +11,7 @@ from headrace import Client, Event
 from headrace_worker import App, event_trigger
 from tests.support.queues import queues_app
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 def _hurry(redis: redis_py.Redis, prefix: str) -> None:
@@ -23,18 +23,18 @@ def _hurry(redis: redis_py.Redis, prefix: str) -> None:
 
 
 async def test_a_run_of_an_unknown_job_waits_for_a_worker_that_has_it(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """Its waits count as nothing, and then it succeeds at its first attempt."""
     seen: list[Any] = []
     new, old = queues_app(seen, "default"), App("app")
     old.job(id="other", trigger=event_trigger("other"))(lambda: None)
-    async with place.working(new):
+    async with host.working(new):
         pass  # its routes are known
     sent = client.send_event(Event("default", payload=7))
-    async with place.working(new, queues=("elsewhere",)):
+    async with host.working(new, queues=("elsewhere",)):
         await await_until(lambda: client.get_event(sent.id).status in {"dispatched", "settled"})
-    async with place.working(old):
+    async with host.working(old):
         for _ in range(2):
             run = await await_until(lambda: (found := client.get_event(sent.id).runs[0]).status == "waiting" and found)
             assert run
@@ -42,23 +42,23 @@ async def test_a_run_of_an_unknown_job_waits_for_a_worker_that_has_it(
             assert (run.error.type, run.attempt) == ("UnknownJob", 1)
             _hurry(redis, prefix)
     _hurry(redis, prefix)
-    await place.settle(new)
+    await host.settle(new)
     (run,) = client.get_event(sent.id).runs
     assert (run.status, run.attempt, run.lost, run.error) == ("succeeded", 1, 0, None)
     assert seen == [("default", 7)]
 
 
 async def test_a_job_that_no_worker_has_is_given_up_in_time(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It is dead with its reason, and can be run again when there is one."""
     seen: list[Any] = []
     new, old = queues_app(seen, "default"), App("app")
     old.job(id="other", trigger=event_trigger("other"))(lambda: None)
-    async with place.working(new, queues=("elsewhere",)):
+    async with host.working(new, queues=("elsewhere",)):
         sent = client.send_event(Event("default"))
         await await_until(lambda: client.get_event(sent.id).status in {"dispatched", "settled"})
-    async with place.working(old, unknown_job=0.01):
+    async with host.working(old, unknown_job=0.01):
         await await_until(lambda: redis.zcard(f"{prefix}due"))
         _hurry(redis, prefix)
         while not client.get_event(sent.id).is_settled:
@@ -69,18 +69,18 @@ async def test_a_job_that_no_worker_has_is_given_up_in_time(
     (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.job, dead.run_id) == ("unknown_job", "app/default", run.id)
     client.retry_run(run.id)
-    await place.settle(new)
+    await host.settle(new)
     assert seen == [("default", None)]
 
 
 async def test_a_job_that_a_live_worker_has_is_not_given_up(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """However long its runs have waited: that worker is only busy, or takes from another queue."""
     seen: list[Any] = []
     new, old = queues_app(seen, "default"), App("app")
     old.job(id="other", trigger=event_trigger("other"))(lambda: None)
-    async with place.working(new, queues=("elsewhere",)), place.working(old, unknown_job=0, dispatchers=0):
+    async with host.working(new, queues=("elsewhere",)), host.working(old, unknown_job=0, dispatchers=0):
         sent = client.send_event(Event("default"))
         for _ in range(3):
             await await_until(lambda: redis.zcard(f"{prefix}due"))
@@ -88,5 +88,5 @@ async def test_a_job_that_a_live_worker_has_is_not_given_up(
         await await_until(lambda: redis.zcard(f"{prefix}due"))
         assert client.get_event(sent.id).runs[0].status == "waiting"
     _hurry(redis, prefix)
-    await place.settle(new)
+    await host.settle(new)
     assert seen == [("default", None)]

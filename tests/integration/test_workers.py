@@ -13,10 +13,10 @@ from headrace_worker.errors import WorkerFailed
 from headrace_worker.testing import NotSettled
 from tests.support.queues import queues_app
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
-async def test_what_has_not_settled_in_time_is_named(place: Place, client: Client, prefix: str) -> None:
+async def test_what_has_not_settled_in_time_is_named(host: WorkerHost, client: Client, prefix: str) -> None:
     """Where it is, and how much; what executes is released, so that the call returns."""
     app = App("app")
 
@@ -30,32 +30,34 @@ async def test_what_has_not_settled_in_time_is_named(place: Place, client: Clien
 
     client.send_events([Event("stuck"), Event("stuck"), Event("waits")])
     with pytest.raises(NotSettled) as caught:
-        await place.settle(app, timeout=0.5, grace=600)
+        await host.settle(app, timeout=0.5, grace=600)
     assert str(caught.value) == f"not settled after 0.5 s: 1 in {prefix}due, 2 in {prefix}queue:app/slow"
 
 
-async def test_a_worker_that_cant_start_says_so(place: Place) -> None:
+async def test_a_worker_that_cant_start_says_so(host: WorkerHost) -> None:
     """And not that nothing was left to do."""
     with pytest.raises(ServerUnreachable):
-        await Place("unix:///nowhere.sock", place.namespace).settle(App("app"))
+        await WorkerHost("unix:///nowhere.sock", host.namespace).settle(App("app"))
     with pytest.raises(ConfigurationError):
-        await Place("nowhere", place.namespace).settle(App("app"))
+        await WorkerHost("nowhere", host.namespace).settle(App("app"))
     with pytest.raises(ConfigurationError):
-        Worker(App("app"), place.url, namespace="no name")
+        Worker(App("app"), host.url, namespace="no name")
 
 
-async def test_a_worker_runs_once(place: Place) -> None:
+async def test_a_worker_runs_once(host: WorkerHost) -> None:
     """A second run is refused, with what to do; it must not end at once as if it had been told to stop."""
-    worker = place.make(queues_app([], "a"))
-    async with place.running(worker):
+    worker = host.make(queues_app([], "a"))
+    async with host.running(worker):
         pass
     with pytest.raises(ConfigurationError, match="make another Worker"):
         await worker.run()
 
 
-async def test_a_worker_in_another_program_fails_where_it_does_not_work(place: Place, redis: redis_py.Redis) -> None:
+async def test_a_worker_in_another_program_fails_where_it_does_not_work(
+    host: WorkerHost, redis: redis_py.Redis
+) -> None:
     """The program is not ended: it hears which part is gone, and the lease has ended by then."""
-    worker = place.make(queues_app([], "a"))
+    worker = host.make(queues_app([], "a"))
     running = asyncio.ensure_future(worker.run())
     await await_until(lambda: worker._running is not None)
     worker._states[0].guard.break_off("settler")

@@ -9,7 +9,7 @@ import redis as redis_py
 from headrace import Client, Event
 from headrace_worker import App, Context, event_trigger
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 def queues_app(seen: list[Any], *queues: str, name: str = "app") -> App:
@@ -39,9 +39,9 @@ def members_of(redis: redis_py.Redis, key: str) -> set[str | None]:
     return {name.decode() for name in redis.zrange(key, 0, -1)}  # type: ignore[union-attr]
 
 
-async def send_and_dispatch(place: Place, app: App, client: Client, events: list[Event]) -> list[str]:
+async def send_and_dispatch(host: WorkerHost, app: App, client: Client, events: list[Event]) -> list[str]:
     """Send events, have them dispatched, and return their ids; no worker has read the runs."""
-    async with place.working(app, queues=("elsewhere",)):
+    async with host.working(app, queues=("elsewhere",)):
         sent = client.send_events(events)
         await await_until(lambda: all(client.get_event(each.id).status in {"dispatched", "settled"} for each in sent))
     return [each.id for each in sent]

@@ -6,7 +6,7 @@ from typing import Any
 
 from headrace import Client, Event, RunRecord
 from headrace_worker import App, Retry, event_trigger
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 ONCE = Retry(max_attempts=1)
 SOON = Retry(max_attempts=3, min_delay=0.01, jitter=False)
@@ -19,12 +19,12 @@ def run_of(client: Client, event_id: str, job: str = "job") -> RunRecord:
     return run
 
 
-async def run_one(place: Place, client: Client, function: Any, payload: Any = None, **options: Any) -> RunRecord:
+async def run_one(host: WorkerHost, client: Client, function: Any, payload: Any = None, **options: Any) -> RunRecord:
     """Send one event, execute its run with this function, and return the run's record."""
     app = App("app")
     app.job(**{"id": "job", "trigger": TRIGGER, "retry": ONCE, **options})(function)
     sent = client.send_event(Event("asked", payload=payload))
-    await place.settle(app)
+    await host.settle(app)
     return run_of(client, sent.id)
 
 

@@ -1,4 +1,4 @@
-"""A run of chaos can be played again: its faults come from its seed alone."""
+"""A run of chaos can be repeated: its faults come from its seed alone."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class _Executor:
         self.ended.append((cause, partition, name))
 
 
-class _Scene:
+class _Setup:
     """A partition that has not started, over a server that only answers."""
 
     def __init__(self) -> None:
@@ -96,45 +96,45 @@ class _Scene:
 
 async def test_rights_are_what_the_last_answer_says() -> None:
     """Both come and go with it."""
-    scene = _Scene()
+    setup = _Setup()
     for answer, rights in ((LEADS, (True, True)), (FOLLOWS, (False, False)), (LEADS, (True, True))):
-        scene.partition._on_lease_answer(scene.state.name, answer)
-        assert scene.rights == rights
+        setup.partition._on_lease_answer(setup.state.name, answer)
+        assert setup.rights == rights
 
 
 async def test_an_answer_for_another_name_or_one_without_a_lease_gives_no_rights() -> None:
     """It was on its way while a new name was taken, which may neither dispatch nor lead before it is registered."""
-    scene = _Scene()
-    scene.partition._on_lease_answer("another", LEADS)
-    scene.partition._on_lease_answer("another", Fenced())
-    scene.state.is_registered.clear()
-    scene.partition._on_lease_answer(scene.state.name, LEADS)
-    scene.partition._on_lease_answer(scene.state.name, Fenced())
-    assert scene.rights == (False, False)
-    assert scene.executor.ended == []
+    setup = _Setup()
+    setup.partition._on_lease_answer("another", LEADS)
+    setup.partition._on_lease_answer("another", Fenced())
+    setup.state.is_registered.clear()
+    setup.partition._on_lease_answer(setup.state.name, LEADS)
+    setup.partition._on_lease_answer(setup.state.name, Fenced())
+    assert setup.rights == (False, False)
+    assert setup.executor.ended == []
 
 
 async def test_what_was_known_of_due_is_forgotten_with_the_leadership() -> None:
     """Another leader has moved some of it since, and nobody wakes who does not lead."""
-    scene = _Scene()
-    promoter = scene.partition._promoter
+    setup = _Setup()
+    promoter = setup.partition._promoter
     promoter._look_at = 1e12
-    scene.partition._on_lease_answer(scene.state.name, FOLLOWS)
+    setup.partition._on_lease_answer(setup.state.name, FOLLOWS)
     assert promoter._look_at == 0
 
 
 async def test_a_fenced_worker_ends_its_reads_before_it_has_a_new_lease() -> None:
     """What an open read is handed under the old name is in the hands of nobody; its runs are told to end."""
-    scene = _Scene()
-    old = scene.state.name
-    scene.partition._on_lease_answer(old, Fenced())
-    renaming = scene.partition._renaming
+    setup = _Setup()
+    old = setup.state.name
+    setup.partition._on_lease_answer(old, Fenced())
+    renaming = setup.partition._renaming
     assert renaming is not None
     await asyncio.wait_for(renaming, 20)
-    assert scene.executor.ended == [("released", 0, old)]
-    assert scene.server.asked == ["end of a read"] * 3 + ["divide", "register"]
-    assert scene.state.name != old
-    assert scene.state.is_registered.is_set()
+    assert setup.executor.ended == [("released", 0, old)]
+    assert setup.server.asked == ["end of a read"] * 3 + ["divide", "register"]
+    assert setup.state.name != old
+    assert setup.state.is_registered.is_set()
 
 
 async def never_end() -> None:
@@ -147,42 +147,42 @@ async def fail() -> None:
 
 async def test_a_batch_that_failed_is_told_to_its_loop() -> None:
     """So that it looks at what is in hand, whatever came of the next read."""
-    scene = _Scene()
-    scene.state.may_dispatch.set()
-    scene.dispatcher._under_way = asyncio.ensure_future(fail())
+    setup = _Setup()
+    setup.state.may_dispatch.set()
+    setup.dispatcher._under_way = asyncio.ensure_future(fail())
     with pytest.raises(ServerError):
-        await scene.dispatcher.tick()
+        await setup.dispatcher.tick()
 
 
 async def test_events_that_are_left_in_hand_at_a_stop_go_back() -> None:
     """All of them, whether or not the batch that was under way could be dispatched."""
-    scene = _Scene()
-    scene.server.held = 2
+    setup = _Setup()
+    setup.server.held = 2
 
-    scene.dispatcher._under_way = asyncio.ensure_future(fail())
-    await scene.dispatcher.end()
-    assert scene.server.asked == ["XREADGROUP", "release", "XREADGROUP"]
-    assert scene.server.held == 0
+    setup.dispatcher._under_way = asyncio.ensure_future(fail())
+    await setup.dispatcher.end()
+    assert setup.server.asked == ["XREADGROUP", "release", "XREADGROUP"]
+    assert setup.server.held == 0
 
 
 async def test_a_batch_under_way_is_broken_off_with_the_lease() -> None:
     """A stop that is itself broken off leaves nothing behind that goes on dispatching."""
-    scene = _Scene()
-    batch = scene.dispatcher._under_way = asyncio.ensure_future(never_end())
-    await asyncio.wait_for(scene.dispatcher.break_off(), 20)
+    setup = _Setup()
+    batch = setup.dispatcher._under_way = asyncio.ensure_future(never_end())
+    await asyncio.wait_for(setup.dispatcher.break_off(), 20)
     assert batch.cancelled()
 
 
 @pytest.mark.parametrize("why", ["failed", "a connection is new"])
 async def test_a_dispatcher_looks_at_its_hands_before_it_reads_on(why: str) -> None:
     """The server may have put more into them than it has told, or may be back with older data."""
-    scene = _Scene()
-    scene.state.may_dispatch.set()
-    await scene.dispatcher.tick()
+    setup = _Setup()
+    setup.state.may_dispatch.set()
+    await setup.dispatcher.tick()
     if why == "failed":
-        await scene.dispatcher.recover(ServerUnreachable("gone"))
+        await setup.dispatcher.recover(ServerUnreachable("gone"))
     else:
-        scene.state.connections += 1
-    await scene.dispatcher.tick()
-    await scene.dispatcher.tick()
-    assert scene.server.asked == ["read", "XREADGROUP", "read", "read"]
+        setup.state.connections += 1
+    await setup.dispatcher.tick()
+    await setup.dispatcher.tick()
+    assert setup.server.asked == ["read", "XREADGROUP", "read", "read"]

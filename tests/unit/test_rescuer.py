@@ -53,7 +53,7 @@ class _Server:
         return replies.get(command, [])
 
 
-class _Scene:
+class _Setup:
     """A rescuer that leads, over a server that only answers."""
 
     def __init__(self) -> None:
@@ -71,58 +71,58 @@ class _Scene:
 
 async def test_what_has_ended_is_rescued_and_forgotten() -> None:
     """A seat goes first, and only once nothing can turn up in its worker's hands any more."""
-    scene = _Scene()
-    await scene.tick(["dead"], ["stuck"])
-    assert scene.server.asked == [
+    setup = _Setup()
+    await setup.tick(["dead"], ["stuck"])
+    assert setup.server.asked == [
         ("rescue", "stuck"), ("drop_dispatcher", "stuck"), ("rescue", "dead"), ("leave", "dead"),
     ]  # fmt: skip
-    assert scene.server.unseat_ms == [15_000]
+    assert setup.server.unseat_ms == [15_000]
 
 
 @pytest.mark.parametrize("answer", [-1, -2])
 async def test_a_worker_whose_lease_holds_is_not_forgotten(answer: int) -> None:
     """Nor one of which nothing is known yet, as all were silent."""
-    scene = _Scene()
-    scene.server.answers["rescue"] = answer
-    await scene.tick(["alive"])
-    assert scene.server.asked == [("rescue", "alive")]
+    setup = _Setup()
+    setup.server.answers["rescue"] = answer
+    await setup.tick(["alive"])
+    assert setup.server.asked == [("rescue", "alive")]
 
 
 async def test_who_does_not_lead_any_more_leaves_the_rest_to_the_leader() -> None:
     """Also in the middle of a round."""
-    scene = _Scene()
-    scene.server.on_rescue = scene.state.is_leader.clear
-    await scene.tick(["first", "second"])
-    assert {name for _, name in scene.server.asked} == {"first"}
+    setup = _Setup()
+    setup.server.on_rescue = setup.state.is_leader.clear
+    await setup.tick(["first", "second"])
+    assert {name for _, name in setup.server.asked} == {"first"}
 
 
 async def test_one_that_cant_be_rescued_keeps_no_other_from_it() -> None:
     """The failure is told once all have had their turn."""
-    scene = _Scene()
-    scene.server.refused = {"first"}
+    setup = _Setup()
+    setup.server.refused = {"first"}
     with pytest.raises(ServerError):
-        await scene.tick(["first", "second"])
-    assert ("leave", "second") in scene.server.asked
+        await setup.tick(["first", "second"])
+    assert ("leave", "second") in setup.server.asked
 
 
 async def test_a_stray_is_who_holds_something_or_has_been_silent_and_has_no_lease() -> None:
     """Who has begun to read just now has registered, and may not be in the list of the living yet."""
-    scene = _Scene()
-    scene.server.workers = [b"living"]
-    scene.server.consumers = [
+    setup = _Setup()
+    setup.server.workers = [b"living"]
+    setup.server.consumers = [
         (b"living", 3, 90_000), (b"holding", 1, 0), (b"silent", 0, 15_001), (b"new", 0, 14_999),
     ]  # fmt: skip
-    await scene.tick()
-    assert {name for _, name in scene.server.asked} == {"holding", "silent"}
+    await setup.tick()
+    assert {name for _, name in setup.server.asked} == {"holding", "silent"}
 
 
 async def test_a_rescue_that_failed_is_tried_again_without_being_told() -> None:
     """The next answer of the lease is a third of a lease away."""
-    scene = _Scene()
-    scene.server.refused = {"dead"}
+    setup = _Setup()
+    setup.server.refused = {"dead"}
     with pytest.raises(ServerError):
-        await scene.tick(["dead"])
-    scene.server.refused = set()
-    await scene.rescuer.recover(None)
-    await asyncio.wait_for(scene.rescuer.tick(), 20)
-    assert scene.server.asked[-1] == ("leave", "dead")
+        await setup.tick(["dead"])
+    setup.server.refused = set()
+    await setup.rescuer.recover(None)
+    await asyncio.wait_for(setup.rescuer.tick(), 20)
+    assert setup.server.asked[-1] == ("leave", "dead")

@@ -10,7 +10,7 @@ from headrace_worker.app.routes import Route
 from headrace_worker.protocol import Answer, Matched
 from headrace_worker.protocol.delivery import EventEntry
 from tests.scripts.cases.case import BODY, RETENTION, Lines, Step, seed_record
-from tests.scripts.state import Changes, World
+from tests.scripts.state import Changes, Keyspace
 
 JOB = Route("app/job", "app", "default")
 TWO = Route("app/two", "app", "default")
@@ -20,7 +20,7 @@ RUNG = {"r": ""}
 
 
 def seed_event(
-    world: World,
+    keyspace: Keyspace,
     event_id: str = "e1",
     entry: str = "5-0",
     *,
@@ -34,15 +34,15 @@ def seed_event(
 ) -> EventEntry:
     """The event is in `events`, in the worker's hands."""
     fields: dict[str, str | bytes | int] = {"i": event_id, "z": len(body), "b": body if inline else ""}
-    world.entry("events", entry, fields | ({"k": ordering_key} if ordering_key else {}))
-    world.hold("events", "dispatch", "w1", entry)
+    keyspace.entry("events", entry, fields | ({"k": ordering_key} if ordering_key else {}))
+    keyspace.hold("events", "dispatch", "w1", entry)
     if has_record:
-        seed_record(world, event_id, kind=kind, runs=runs, body=body, fields={"w": 1} if waited else None)
+        seed_record(keyspace, event_id, kind=kind, runs=runs, body=body, fields={"w": 1} if waited else None)
     return EventEntry(entry, event_id, len(body), None, ordering_key)
 
 
 def dispatch(
-    world: World,
+    keyspace: Keyspace,
     batch: list[Matched],
     gives: Answer,
     changes: Changes,
@@ -52,7 +52,7 @@ def dispatch(
     free_first: bool = False,
     full: Literal["passes", "refused"] = "passes",
 ) -> Step:
-    call = protocol.dispatch(world.keys, batch, version, retention, free_first=free_first)
+    call = protocol.dispatch(keyspace.keys, batch, version, retention, free_first=free_first)
     return Step(call, gives, changes, full)
 
 

@@ -10,7 +10,7 @@ from headrace.calls import sending
 from headrace.formats.outgoing import Outgoing
 from headrace.plans.prepare import SendOptions, prepare
 from tests.scripts.cases.case import FUTURE
-from tests.scripts.state import World, moment_of
+from tests.scripts.state import Keyspace, moment_of
 
 SENT_AT = datetime(2001, 2, 3, tzinfo=UTC)
 BEYOND = FUTURE + 1
@@ -47,10 +47,10 @@ def entry(event: Outgoing) -> dict[str, str]:
     return {"i": event.event_id, "z": str(len(event.body)), "b": text(event)}
 
 
-def seed_sent(world: World, event: Outgoing, head: str) -> None:
+def seed_sent(keyspace: Keyspace, event: Outgoing, head: str) -> None:
     """The event was sent before; the record's header is given."""
-    world.seed("HSET", f"event:{event.event_id}", "m", head, "e", event.body)
+    keyspace.seed("HSET", f"event:{event.event_id}", "m", head, "e", event.body)
 
 
-def send(world: World, *events: Outgoing) -> Any:
-    return sending.send(world.keys, events, "tok")
+def send(keyspace: Keyspace, *events: Outgoing) -> Any:
+    return sending.send(keyspace.keys, events, "tok")

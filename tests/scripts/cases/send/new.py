@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from tests.scripts.cases.case import IN_60_S, IN_120_S, LARGE, PAST, Step, case, header, seed_record
 from tests.scripts.cases.send.events import BEYOND, entry, later, outgoing, send, text
-from tests.scripts.state import NOW, World, moment_of
+from tests.scripts.state import NOW, Keyspace, moment_of
 
 
 @case
-def a_new_event_for_now(world: World) -> Step:
+def a_new_event_for_now(keyspace: Keyspace) -> Step:
     """A new event has its record, is in `events` with its body, and `recent` names it."""
     event = outgoing("e1")
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(delivered_at=NOW)],
         {
             "event:e1 m": header("tok.1", delivered=NOW),
@@ -25,11 +25,11 @@ def a_new_event_for_now(world: World) -> Step:
 
 
 @case
-def a_large_event(world: World) -> Step:
+def a_large_event(keyspace: Keyspace) -> Step:
     """A body over 8 kB stays in the record; the entry has its size alone."""
     event = outgoing("e1", LARGE)
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(delivered_at=NOW)],
         {
             "event:e1 m": header("tok.1", delivered=NOW),
@@ -42,11 +42,11 @@ def a_large_event(world: World) -> Step:
 
 
 @case
-def the_largest_event_inside(world: World) -> Step:
+def the_largest_event_inside(keyspace: Keyspace) -> Step:
     """A body of 8 kB travels in the entry."""
     event = outgoing("e1", "x" * (8_192 - len(outgoing("e1", "x" * 8_000).body) + 8_000))
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(delivered_at=NOW)],
         {
             "event:e1 m": header("tok.1", delivered=NOW),
@@ -59,11 +59,11 @@ def the_largest_event_inside(world: World) -> Step:
 
 
 @case
-def a_delay_rings_the_wake(world: World) -> Step:
+def a_delay_rings_the_wake(keyspace: Keyspace) -> Step:
     """A delayed event is in `due` alone, and the promoter is woken, as nothing was due earlier."""
     event = later("e1", after_s=60)
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(deliver_at=IN_60_S)],
         {
             "event:e1 m": header("tok.1", due=IN_60_S, delivered=0),
@@ -77,11 +77,11 @@ def a_delay_rings_the_wake(world: World) -> Step:
 
 
 @case
-def a_later_time_rings_nothing(world: World) -> Step:
+def a_later_time_rings_nothing(keyspace: Keyspace) -> Step:
     """An event for a time behind the first in `due` does not wake the promoter."""
     event = later("e1", at=BEYOND)
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(deliver_at=moment_of(BEYOND))],
         {
             "event:e1 m": header("tok.1", due=BEYOND, delivered=0),
@@ -94,12 +94,12 @@ def a_later_time_rings_nothing(world: World) -> Step:
 
 
 @case
-def a_later_time_rings_where_the_first_is_due(world: World) -> Step:
+def a_later_time_rings_where_the_first_is_due(keyspace: Keyspace) -> Step:
     """Where the first in `due` is due, by another program that woke nobody perhaps, any time wakes the promoter."""
-    world.seed("ZADD", "due", "-inf", "foreign")
+    keyspace.seed("ZADD", "due", "-inf", "foreign")
     event = later("e1", at=BEYOND)
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(deliver_at=moment_of(BEYOND))],
         {
             "event:e1 m": header("tok.1", due=BEYOND, delivered=0),
@@ -113,12 +113,12 @@ def a_later_time_rings_where_the_first_is_due(world: World) -> Step:
 
 
 @case
-def a_rung_wake_stays_one(world: World) -> Step:
+def a_rung_wake_stays_one(keyspace: Keyspace) -> Step:
     """A wake that was rung already gets no second element."""
-    world.seed("LPUSH", "wake", "1")
+    keyspace.seed("LPUSH", "wake", "1")
     event = later("e1", after_s=60)
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(deliver_at=IN_60_S)],
         {
             "event:e1 m": header("tok.1", due=IN_60_S, delivered=0),
@@ -131,12 +131,12 @@ def a_rung_wake_stays_one(world: World) -> Step:
 
 
 @case
-def the_first_delay_rings(world: World) -> Step:
+def the_first_delay_rings(keyspace: Keyspace) -> Step:
     """With nothing in `due` any time is an earlier one."""
-    world.seed("DEL", "due")
+    keyspace.seed("DEL", "due")
     event = later("e1", at=BEYOND)
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(deliver_at=moment_of(BEYOND))],
         {
             "event:e1 m": header("tok.1", due=BEYOND, delivered=0),
@@ -150,11 +150,11 @@ def the_first_delay_rings(world: World) -> Step:
 
 
 @case
-def a_time_that_has_passed(world: World) -> Step:
+def a_time_that_has_passed(keyspace: Keyspace) -> Step:
     """An event whose time has passed is delivered now."""
     event = later("e1", at=PAST)
     return Step(
-        send(world, event),
+        send(keyspace, event),
         [event.sent(delivered_at=NOW)],
         {
             "event:e1 m": header("tok.1", delivered=NOW),
@@ -167,7 +167,7 @@ def a_time_that_has_passed(world: World) -> Step:
 
 
 @case
-def several_at_once(world: World) -> Step:
+def several_at_once(keyspace: Keyspace) -> Step:
     """A batch keeps its order, notes each id's kind, and rings the wake once."""
     events = [outgoing("e1", kind="c"), later("e2", after_s=120), later("e3", after_s=60), outgoing("e4", kind="d")]
     sent = [
@@ -177,7 +177,7 @@ def several_at_once(world: World) -> Step:
         events[3].sent(delivered_at=NOW),
     ]
     return Step(
-        send(world, *events),
+        send(keyspace, *events),
         sent,
         {
             "event:e1 m": header("tok.1", "c", delivered=NOW),
@@ -197,10 +197,10 @@ def several_at_once(world: World) -> Step:
 
 
 @case
-def the_earliest_of_several_rings(world: World) -> Step:
+def the_earliest_of_several_rings(keyspace: Keyspace) -> Step:
     """The wake is rung if one of a batch is due before all others, wherever it stands."""
-    world.seed("ZADD", "due", world.now_ms() + 90_000, "e:soon")
-    seed_record(world, "soon", due=PAST, delivered=0)
+    keyspace.seed("ZADD", "due", keyspace.now_ms() + 90_000, "e:soon")
+    seed_record(keyspace, "soon", due=PAST, delivered=0)
     events = [later("e1", after_s=120), later("e2", after_s=60), later("e3", at=BEYOND), outgoing("e4")]
     sent = [
         events[0].sent(deliver_at=IN_120_S),
@@ -209,7 +209,7 @@ def the_earliest_of_several_rings(world: World) -> Step:
         events[3].sent(delivered_at=NOW),
     ]
     return Step(
-        send(world, *events),
+        send(keyspace, *events),
         sent,
         {
             "event:e1 m": header("tok.1", due=IN_120_S, delivered=0),

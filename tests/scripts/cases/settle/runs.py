@@ -9,7 +9,7 @@ from headrace_worker import protocol
 from headrace_worker.protocol import Recorded, Settled
 from headrace_worker.protocol.delivery import Delivery
 from tests.scripts.cases.case import RETENTION, Lines, Step, run_line, seed_record, seed_run
-from tests.scripts.state import NOW, Changes, World
+from tests.scripts.state import NOW, Changes, Keyspace
 
 AGE_MS = 10_000
 
@@ -28,7 +28,7 @@ def ended_line(
 
 
 def settle(
-    world: World,
+    keyspace: Keyspace,
     runs: Sequence[Settled],
     missed: list[int],
     changes: Changes,
@@ -38,17 +38,17 @@ def settle(
     foreign: Sequence[int] = (),
 ) -> Step:
     recorded = Recorded(missed, list(in_turn), list(foreign))
-    return Step(protocol.settle(world.keys, "w1", runs, retention), recorded, changes)
+    return Step(protocol.settle(keyspace.keys, "w1", runs, retention), recorded, changes)
 
 
 def gone(entry: str = "5-0", queue: str = "default") -> Lines:
     return {f"queue:app/{queue} {entry}": None, f"queue:app/{queue} workers w1": ""}
 
 
-def seed_only_run(world: World, kind: str = "s", *, waited: bool = False) -> Delivery:
+def seed_only_run(keyspace: Keyspace, kind: str = "s", *, waited: bool = False) -> Delivery:
     fields: dict[str, str | int] = {"r:app/job": run_line("q", "5-0")}
-    seed_record(world, "e1", kind=kind, runs="1", fields=fields | ({"w": 1} if waited else {}))
-    return seed_run(world, "5-0", "e1")
+    seed_record(keyspace, "e1", kind=kind, runs="1", fields=fields | ({"w": 1} if waited else {}))
+    return seed_run(keyspace, "5-0", "e1")
 
 
 def succeeded(ttl: str) -> Lines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.streams.pending import pending_entries
+from tests.support.scripted_server import ScriptedServer, state_over
 
 
 async def _nothing() -> None:
@@ -39,16 +40,14 @@ def _entries(first: int, count: int = 1, *, lost: int = 0) -> list[Entry]:
     return [(f"{each}-0".encode(), [b"e", b"e%d" % each, b"j", b"job", b"s", state, b"b", b"x"]) for each in ids]
 
 
-class _Server:
+class _Server(ScriptedServer):
     """Has entries that are in a name's hands, and keeps what was asked of it."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.hands: dict[str, list[Entry]] = {}
         self.asked: list[tuple[str, str]] = []
         self.on_own: Callable[[], None] | None = None
-
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002 - all answer
-        return [self._answer(call) for call in calls]
 
     def _answer(self, call: Call[Any]) -> Any:
         if call.script is not None:
@@ -92,10 +91,8 @@ class _Setup:
     """A fetcher of one queue, over a server and a reader that only answer."""
 
     def __init__(self, concurrency: int = 1_000) -> None:
-        config = WorkerConfig(concurrency=concurrency, lease=600)
-        self.state = WorkerState(_app(), Partitions("test"), "redis://localhost:1", config)
         self.server, self.reader = _Server(), _Reader()
-        self.state.commands = self.server  # type: ignore[assignment]
+        self.state = state_over(self.server, _app(), concurrency=concurrency, lease=600)
         self.in_flight = InFlight(concurrency)
         self.executor = _Executor(self.in_flight)
         self.quarantine = Quarantine(self.in_flight)

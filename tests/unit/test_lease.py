@@ -12,13 +12,11 @@ import pytest
 
 from headrace import ServerUnreachable
 from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Watch
 from headrace_worker.protocol import Fenced, Renewed
+from tests.support.scripted_server import ScriptedServer, state_over
 from tests.support.waiting import await_until
 
 HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]
@@ -52,8 +50,7 @@ class _Setup:
     def __init__(self, server: _Server, lease_s: float = 600) -> None:
         self.server = server
         self.answers: list[tuple[str, Answer]] = []
-        config = WorkerConfig(lease=lease_s, stall=2 * lease_s + 60)
-        self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", config)
+        self.state = state_over(lease=lease_s, stall=2 * lease_s + 60)
         self.state.is_registered.set()
         self.faults: list[str] = []
         self.watch = Watch(self.state.config, InFlight(10), self.state.guard)
@@ -170,18 +167,19 @@ async def test_a_fenced_name_has_no_lease() -> None:
     assert setup.state.lease_until == 0
 
 
-class _Registry:
+class _Registry(ScriptedServer):
     """Answers what a worker asks for its registration, and can do something meanwhile."""
 
     def __init__(self, meanwhile: Callable[[], None] | None = None) -> None:
+        super().__init__(self._answer)
         self.answered_at = 0.0
         self._meanwhile = meanwhile
 
-    async def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def _answer(self, _: Call[Any]) -> int:
         self.answered_at = time.monotonic()
         if self._meanwhile is not None:
             self._meanwhile()
-        return [1 for _ in calls]
+        return 1
 
 
 async def test_a_registration_is_a_lease_from_when_it_was_asked_for() -> None:

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from headrace import ServerError, ServerUnreachable
 from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
 from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.membership.in_flight import InFlight
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.partition import Partition
 from headrace_worker.protocol import Fenced, Renewed
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
+from tests.support.scripted_server import ScriptedServer, name_of, state_over
 
 LEADS = Renewed(is_leader=True, may_dispatch=True, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
 FOLLOWS = Renewed(is_leader=False, may_dispatch=False, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
 
 
-class _Server:
+class _Server(ScriptedServer):
     """Has entries of `events` in the worker's hands until they are released, and keeps what was asked in its order."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.asked: list[str] = []
         self.held = 0
-        self.fault: Exception | None = None
-
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002 - all answer
-        return [self._answer(call) for call in calls]
 
     def _answer(self, call: Call[Any]) -> Any:
-        self.asked.append(call.script.name if call.script else str(call.args[0]))
+        self.asked.append(name_of(call))
         if self.asked[-1] == "release":
             self.held = 0
         if self.asked[-1] == "XREADGROUP":
@@ -74,8 +68,8 @@ class _Setup:
     """A partition that has not started, over a server that only answers."""
 
     def __init__(self) -> None:
-        self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig())
-        self.state.commands = self.server = _Server()  # type: ignore[assignment]
+        self.server = _Server()
+        self.state = state_over(self.server)
         self.state.is_registered.set()
         in_flight, self.executor = InFlight(10), _Executor()
         self.dispatcher = Dispatcher(self.state, RouteTable(self.state))

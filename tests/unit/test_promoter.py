@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from headrace import ServerError, ServerFull
 from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
 from headrace_worker.leader.promoter import Promoter
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import DueMember, Promoted
+from tests.support.scripted_server import ScriptedServer, state_over
 
 NOW_MS = 1_000_000
 
 
 def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call[Any]]]:
     """Returns a promoter over a server that only answers, and what it is asked."""
-    state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(lease=10))
     asked: list[Call[Any]] = []
 
-    class Server:
-        async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002
-            asked.extend(calls)
-            assert len(asked) < 20, "it asks without end"
-            return [answer(call) for call in calls]
+    def count_and_answer(call: Call[Any]) -> Any:
+        asked.append(call)
+        assert len(asked) < 20, "it asks without end"
+        return answer(call)
 
-    state.commands = Server()  # type: ignore[assignment]
-    return Promoter(state, lambda: None), asked
+    return Promoter(state_over(ScriptedServer(count_and_answer), lease=10), lambda: None), asked
 
 
 async def test_it_looks_again_at_the_next_due_time() -> None:

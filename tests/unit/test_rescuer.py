@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 
-from headrace import HeadraceError, ServerError
+from headrace import ServerError
 from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
 from headrace_worker.leader.rescuer import Rescuer
-from headrace_worker.membership.state import WorkerState
+from tests.support.scripted_server import ScriptedServer, arguments_of, state_over
 
 
-class _Server:
+class _Server(ScriptedServer):
     """Knows some workers and consumers, has nothing in anyone's hands, and keeps what its scripts were asked."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.asked: list[tuple[str, str]] = []
         self.answers: dict[str, Any] = {"rescue": 0, "leave": 1, "drop_dispatcher": 1}
         self.refused: set[str] = set()
@@ -28,17 +27,10 @@ class _Server:
         self.on_rescue: Callable[[], None] | None = None
         self.unseat_ms: list[int] = []
 
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
-        answers = [self._answer(call) for call in calls]
-        for answer in answers:
-            if isinstance(answer, HeadraceError) and not partial:
-                raise answer
-        return answers
-
     def _answer(self, call: Call[Any]) -> Any:
         if call.script is None:
             return call.read(self._look(str(call.args[0])))
-        argv = call.args[3 + int(call.args[2]) :]
+        argv = arguments_of(call)
         name, verb = str(argv[0]), call.script.name
         self.asked.append((verb, name))
         if verb == "drop_dispatcher":
@@ -57,9 +49,8 @@ class _Setup:
     """A rescuer that leads, over a server that only answers."""
 
     def __init__(self) -> None:
-        config = WorkerConfig(lease=10, block=5)
-        self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", config)
-        self.state.commands = self.server = _Server()  # type: ignore[assignment]
+        self.server = _Server()
+        self.state = state_over(self.server, lease=10, block=5)
         self.state.is_leader.set()
         self.rescuer = Rescuer(self.state)
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from headrace import HeadraceError, ServerError, ServerFull, ServerUnreachable
+from headrace import ServerError, ServerFull, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.codec import decode_event, encode_event
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig, event_trigger
-from headrace_worker.app.routes import fingerprint_of, subscriptions_of
+from headrace.formats.keys import Keys
+from headrace_worker import App, event_trigger
+from headrace_worker.app.routes import subscriptions_of
 from headrace_worker.dispatch import run_maker
 from headrace_worker.dispatch.matcher import Matcher
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.dispatch.run_maker import RunMaker
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import Dispatched, EventsBehind, QueuesFull, RoutesStale
 from headrace_worker.protocol.delivery import EventEntry
+from tests.support.scripted_server import ScriptedServer, arguments_of, keys_of, name_of, state_over, stored_routes
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
 REFUSAL = ServerError("WRONGTYPE")
@@ -32,42 +32,29 @@ def an_app() -> App:
     return app
 
 
-class _Server:
+class _Server(ScriptedServer):
     """Answers a dispatch by what a test says of the events' ids; has routes, records and the lists of ordering keys."""
 
-    def __init__(self, state: WorkerState) -> None:
-        self.keys = state.keys
+    def __init__(self) -> None:
+        super().__init__(lambda call: self._dispatch(call) if name_of(call) == "dispatch" else self._look(call))
+        self.keys = Keys("test")
         self.version = 1
         self.orders: dict[str, list[str]] = {}
         self.foreign: set[str] = set()
         self.asked: list[list[str]] = []
         self.scripts: list[str] = []
         self.reads = 0
-        self.answer: Callable[[list[str], str], Any] = lambda _ids, _first: None
-        blob = subscriptions_of(an_app())
-        fingerprint = fingerprint_of(blob).encode()
-        self._routes = [b"s:" + fingerprint, blob, b"n:" + fingerprint, b"1", b"w:w", fingerprint]
-
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
-        answers = [self._dispatch(call) if self._is_dispatch(call) else self._look(call) for call in calls]
-        for answer in answers:
-            if isinstance(answer, HeadraceError) and not partial:
-                raise answer
-        return answers
-
-    def _is_dispatch(self, call: Call[Any]) -> bool:
-        return call.script is not None and call.script.name == "dispatch"
+        self.on_dispatch: Callable[[list[str], str], Any] = lambda _ids, _first: None
+        self._routes = stored_routes(subscriptions_of(an_app()))
 
     def _dispatch(self, call: Call[Any]) -> Any:
-        count = int(call.args[2])
-        names, argv = call.args[3 : 3 + count], call.args[3 + count :]
-        prefix = self.keys.event_prefix
-        ids = [str(name).removeprefix(prefix) for name in names if str(name).startswith(prefix)]
+        argv, prefix = arguments_of(call), self.keys.event_prefix
+        ids = [key.removeprefix(prefix) for key in keys_of(call) if key.startswith(prefix)]
         self.asked.append(ids)
         assert len(self.asked) < 60, "it asks without end"
         if str(argv[6]) != str(self.version):
             return RoutesStale()
-        given = self.answer(ids, "free" if argv[7] else "add")
+        given = self.on_dispatch(ids, "free" if argv[7] else "add")
         return Dispatched(len(ids), len(ids), 0) if given is None else given
 
     def _look(self, call: Call[Any]) -> Any:
@@ -89,8 +76,8 @@ class _Setup:
     """A run maker over a server that only answers."""
 
     def __init__(self) -> None:
-        self.state = WorkerState(an_app(), Partitions("test"), "redis://localhost:1", WorkerConfig())
-        self.state.commands = self.server = _Server(self.state)  # type: ignore[assignment]
+        self.server = _Server()
+        self.state = state_over(self.server, an_app())
         self.pulse = Pulse("dispatcher")
         self.maker = RunMaker(self.state, RouteTable(self.state), Matcher(self.state), self.pulse)
 
@@ -145,7 +132,7 @@ async def test_earlier_events_of_a_key_go_first() -> None:
         server.orders[order] = [each for each in server.orders[order] if each not in ids]
         return None
 
-    server.answer = answer
+    server.on_dispatch = answer
     assert await setup.dispatch("a", "b", key="k") == [["a", "b"], ["x", "y"], ["a", "b"]]
     assert server.scripts == []
 
@@ -153,7 +140,7 @@ async def test_earlier_events_of_a_key_go_first() -> None:
 async def test_an_event_that_still_cant_go_first_is_put_off() -> None:
     """It is re-queued, and the rest of its batch is dispatched."""
     setup = _Setup()
-    setup.server.answer = lambda ids, _first: EventsBehind([ids.index("b")]) if "b" in ids else None
+    setup.server.on_dispatch = lambda ids, _first: EventsBehind([ids.index("b")]) if "b" in ids else None
     assert await setup.dispatch(*"abc", key="k") == [["a", "b", "c"], ["a", "b", "c"], ["a", "c"]]
     assert setup.server.scripts == ["release"]
 
@@ -162,7 +149,7 @@ async def test_a_refused_batch_is_halved_until_its_culprit_is_alone() -> None:
     """An event whose record is foreign is dead-lettered; the rest is dispatched in its order."""
     setup = _Setup()
     setup.server.foreign = {"c"}
-    setup.server.answer = lambda ids, _first: REFUSAL if "c" in ids else None
+    setup.server.on_dispatch = lambda ids, _first: REFUSAL if "c" in ids else None
     assert await setup.dispatch(*"abcd") == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
     assert setup.server.scripts == ["bury"]
 
@@ -170,7 +157,7 @@ async def test_a_refused_batch_is_halved_until_its_culprit_is_alone() -> None:
 async def test_a_refusal_that_no_record_explains_is_raised() -> None:
     """It is no event's fault, and nothing is dead-lettered."""
     setup = _Setup()
-    setup.server.answer = lambda _ids, _first: REFUSAL
+    setup.server.on_dispatch = lambda _ids, _first: REFUSAL
     with pytest.raises(ServerError, match="WRONGTYPE"):
         await setup.dispatch("a", "b")
     assert setup.server.scripts == []
@@ -179,7 +166,7 @@ async def test_a_refusal_that_no_record_explains_is_raised() -> None:
 async def test_an_outage_is_raised_at_once() -> None:
     """The loop waits for the server and looks at what is pending."""
     setup = _Setup()
-    setup.server.answer = lambda _ids, _first: ServerUnreachable("gone")
+    setup.server.on_dispatch = lambda _ids, _first: ServerUnreachable("gone")
     with pytest.raises(ServerUnreachable):
         await setup.dispatch("a", "b")
     assert len(setup.server.asked) == 1
@@ -199,7 +186,7 @@ async def test_a_full_server_takes_single_events_into_empty_queues(monkeypatch: 
         full[0] -= 1
         return None if full[0] >= 0 else QueuesFull()
 
-    setup.server.answer = answer
+    setup.server.on_dispatch = answer
     asked = await setup.dispatch(*"abcde")
     assert asked[:5] == [["a", "b", "c", "d", "e"], ["a"], ["b"], ["c"], ["d"]]
     assert {tuple(ids) for ids in asked[5:]} == {("d",)}
@@ -215,7 +202,7 @@ async def test_routes_that_change_at_a_full_server_are_read_anew() -> None:
             setup.server.version = 2
         return None if first == "free" else ServerFull("OOM")
 
-    setup.server.answer = answer
+    setup.server.on_dispatch = answer
     asked = await setup.dispatch("a", "b")
     assert asked == [["a", "b"], ["a"], ["b"], ["a", "b"], ["a"], ["b"]]
     assert setup.server.reads == 2

@@ -10,18 +10,17 @@ import msgspec
 import pytest
 
 import headrace_worker.run.outcome_memory
-from headrace import HeadraceError, PermissionMissing, RunError, ServerError, ServerUnreachable
+from headrace import PermissionMissing, RunError, ServerError, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig, protocol
+from headrace_worker import protocol
 from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import Recorded
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
 from headrace_worker.run.settler import Settler
+from tests.support.scripted_server import ScriptedServer, state_over
 
 KEYS = Keys("test")
 QUEUE = protocol.queue_stream(KEYS, "app", "default")
@@ -29,20 +28,16 @@ ERROR = RunError("ValueError", "no")
 LATER = RetryLater(ERROR, 1, RunState(2))
 
 
-class _Server:
-    """Answers each round trip with what a function makes of its calls, and keeps the names of their scripts."""
+class _Server(ScriptedServer):
+    """Keeps the names of the scripts of each round trip."""
 
     def __init__(self, answer: Callable[[Call[Any]], Any]) -> None:
+        super().__init__(answer)
         self.rounds: list[list[str]] = []
-        self._answer = answer
 
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
         self.rounds.append([call.script.name for call in calls if call.script])
-        answers = [self._answer(call) for call in calls]
-        for answer in answers:
-            if isinstance(answer, HeadraceError) and (isinstance(answer, ServerUnreachable) or not partial):
-                raise answer
-        return answers
+        return await super().run(calls, partial=partial)
 
 
 class _Setup:
@@ -50,10 +45,8 @@ class _Setup:
 
     def __init__(self, answer: Callable[[Call[Any]], Any] = lambda _: Recorded([]), **settings: Any) -> None:
         self.in_flight = InFlight(1_000)
-        state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(**settings))
         self.server = _Server(answer)
-        state.commands = self.server  # type: ignore[assignment]
-        self.settler = Settler(state, self.in_flight)
+        self.settler = Settler(state_over(self.server, **settings), self.in_flight)
 
     def start(self, number: int) -> InFlightRun:
         """Run `number` is in flight."""

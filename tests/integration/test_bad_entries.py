@@ -49,7 +49,7 @@ async def _outlives(host: WorkerHost, client: Client, plant: Any) -> list[DeadLe
         ({"i": "never-sent", "z": 99, "b": ""}, "only in its record, and the record is gone"),
     ],
 )
-async def test_a_bad_entry_of_events_is_set_aside(
+async def test_a_bad_entry_of_events_is_dead_lettered(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
 ) -> None:
     """With all its fields."""
@@ -72,7 +72,7 @@ async def test_a_bad_entry_of_events_is_set_aside(
         ({"e": "x", "j": "job", "s": "1 0 0 0 9000", "b": ""}, "only in its record, and the record is gone"),
     ],
 )
-async def test_a_bad_entry_of_a_queue_is_set_aside(
+async def test_a_bad_entry_of_a_queue_is_dead_lettered(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
 ) -> None:
     """With all its fields, and its slot is free again."""
@@ -85,7 +85,7 @@ async def test_a_bad_entry_of_a_queue_is_set_aside(
 
 @pytest.mark.parametrize("score", [0, 1e18, "-inf", "+inf"])
 @pytest.mark.parametrize("member", ["hello", "e:", "r:default", "r:a b:x:app/job", "r:q:x:app", b"\xff\xfe", b"e:\xff"])
-async def test_a_member_of_due_that_is_none_of_ours_is_set_aside(
+async def test_a_foreign_member_of_due_is_dead_lettered(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, member: Any, score: Any
 ) -> None:
     """Whatever its time; and what is delayed behind it is delivered."""
@@ -135,7 +135,7 @@ async def test_an_event_whose_record_was_deleted(
 
 
 @pytest.mark.parametrize("ends", ["well", "badly", "in a wait"])
-async def test_an_entry_that_is_none_of_the_run_it_names_settles_nothing(
+async def test_an_entry_of_another_run_settles_nothing(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, ends: str
 ) -> None:
     """Whoever may write to a queue starts a call, and the run's outcome is that of its own entry."""

@@ -208,7 +208,7 @@ def test_the_version_is_told(headrace: Headrace) -> None:
 
 
 @pytest.mark.leaves_records
-def test_settings_can_be_given_in_the_environment_and_arguments_can_t(headrace: Headrace) -> None:
+def test_the_environment_gives_settings_and_no_arguments(headrace: Headrace) -> None:
     """An id that is left in a shell would make every later send a duplicate."""
     sent = document(headrace("send", "x", HEADRACE_SEND_ID="from-env", HEADRACE_JSON="1"))
     assert sent["id"] != "from-env"

@@ -154,7 +154,7 @@ def test_a_job_is_named_with_its_app(headrace: Headrace, command: tuple[str, str
     assert f"'--job': {job!r} does not name an app and its job, as in billing/welcome" in result.stderr
 
 
-async def test_one_dead_letter_that_cant_be_retried_does_not_hold_up_the_others(
+async def test_retry_all_skips_a_dead_letter_that_cant_be_retried(
     headrace: Headrace, client: Client, settle: Callable[[], Any]
 ) -> None:
     """The others are queued, the one is said, and the exit code is 1."""

@@ -228,7 +228,7 @@ def test_a_delivered_event_stays_delivered(client: Client, redis: redis_py.Redis
     assert len(entries(redis, keys.events)) == 1
 
 
-def test_without_retention_only_the_id_of_a_canceled_event_is_remembered(
+def test_canceled_events_without_retention_leave_only_their_id(
     kind: Kind, url: str, namespace: str, redis: redis_py.Redis
 ) -> None:
     """The contents are gone at once, and a send of the id is still a duplicate."""
@@ -241,9 +241,7 @@ def test_without_retention_only_the_id_of_a_canceled_event_is_remembered(
     assert redis.hkeys(Keys(namespace).event("42")) == [b"m"]
 
 
-def test_of_a_canceled_event_that_is_not_remembered_the_answer_says_so(
-    kind: Kind, url: str, namespace: str, redis: redis_py.Redis
-) -> None:
+def test_cancel_says_so_when_nothing_is_remembered(kind: Kind, url: str, namespace: str, redis: redis_py.Redis) -> None:
     """Without retention and without dedupe nothing is kept of it, and a second cancel finds nothing."""
     nothing = Retention(0, 0, 0, 0)
     with open_client(kind, url, namespace=namespace, retention=nothing) as client:

@@ -44,7 +44,7 @@ def test_threads_share_a_client(url: str, namespace: str, redis: redis_py.Redis,
     assert sorted(fields[b"i"].decode() for _, fields in found) == sorted(ids)
 
 
-def test_more_threads_than_redis_py_allows_connections_share_a_client(url: str, namespace: str) -> None:
+def test_more_threads_than_redis_py_connections_share_a_client(url: str, namespace: str) -> None:
     """Its limit of 100 would fail those beyond it."""
     together = threading.Barrier(120)
     with Client(url, namespace=namespace) as client, ThreadPoolExecutor(120) as pool:

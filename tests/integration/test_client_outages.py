@@ -51,7 +51,7 @@ def failures(monkeypatch: pytest.MonkeyPatch) -> Failures:
 
 
 @pytest.mark.parametrize("address", ["unix://{folder}/nowhere.sock", "redis://127.0.0.1:1/0"])
-def test_a_server_that_is_not_there_is_an_error_after_all_attempts(
+def test_an_absent_server_is_an_error_after_all_attempts(
     kind: Kind, address: str, tmp_path: Path, failures: Failures
 ) -> None:
     """It is tried as often as the client was told, and then the error says that it can't be reached."""
@@ -88,7 +88,7 @@ def test_a_server_that_says_nothing_is_given_up(kind: Kind, proxy: Proxy, namesp
     assert {type(error) for error in failures.errors} == {ServerUnreachable}
 
 
-def test_a_connection_that_the_server_has_closed_costs_no_attempt(
+def test_a_closed_connection_costs_no_attempt(
     url: str, namespace: str, redis: redis_py.Redis, failures: Failures
 ) -> None:
     """As servers do to idle ones: it is noticed before anything is sent."""
@@ -99,7 +99,7 @@ def test_a_connection_that_the_server_has_closed_costs_no_attempt(
     assert failures.errors == []
 
 
-async def test_a_connection_that_the_server_has_closed_costs_no_attempt_when_awaited(
+async def test_an_awaited_call_notices_a_closed_connection(
     url: str, namespace: str, redis: redis_py.Redis, failures: Failures
 ) -> None:
     """The same, once the event loop has heard of it."""

@@ -94,7 +94,7 @@ def test_a_server_that_fills_up_within_a_call_tells_what_it_took(
 
 @pytest.mark.parametrize("rights", ["-evalsha -eval", "-xadd -zadd", "-xadd -hset", "-hset", "-time", "resetkeys"])
 @pytest.mark.parametrize("options", [{}, {"deliver_after": 60}], ids=str)
-def test_a_missing_right_is_said_and_the_event_can_be_sent_once_it_is_there(
+def test_an_event_can_be_sent_once_a_missing_right_is_granted(
     kind: Kind, own: ControlledServer, admin: redis_py.Redis, rights: str, options: dict[str, Any]
 ) -> None:
     """The error keeps the server's words; no record says of an event that is nowhere that it was sent."""

@@ -173,7 +173,7 @@ def _ttl(redis: redis_py.Redis, host: WorkerHost, event_id: str) -> float:
         (Event("asked", id="bad"), Abort(), 604_800),
     ],
 )
-async def test_a_record_stays_for_its_retention_and_its_id_for_its_dedupe(
+async def test_records_last_for_retention_and_ids_for_dedupe(
     host: WorkerHost, client: Client, redis: redis_py.Redis, event: Event, raised: Abort | None, least: int
 ) -> None:
     """Whichever is longer; nothing has a time while something of it is open."""

@@ -47,7 +47,7 @@ class _Own(BaseException):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
-async def test_whatever_a_function_raises_ends_its_run_and_nothing_else(
+async def test_an_exception_ends_its_run_and_nothing_else(
     host: WorkerHost, client: Client, make: Any, exc: BaseException, kind: str
 ) -> None:
     """The run is failed with the exception's type, and the worker goes on."""

@@ -19,7 +19,7 @@ from tests.support.workers import WorkerHost
 # Dispatcher slots and leadership.
 
 
-async def test_of_nine_workers_eight_have_a_seat(
+async def test_of_nine_workers_eight_have_a_dispatcher_slot(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """The ninth gets one when one is given up, and events are dispatched all the time."""
@@ -116,7 +116,7 @@ async def test_a_dead_workers_foreign_record_hinders_no_rescue(
 # Routes of a release that is to come.
 
 
-async def test_a_worker_that_cant_evaluate_the_routes_dispatches_nothing(
+async def test_a_worker_with_too_new_routes_dispatches_nothing(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It says so, gives its dispatcher slot up, and executes on; it dispatches again when those routes have gone."""

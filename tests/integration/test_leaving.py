@@ -110,7 +110,7 @@ async def test_runs_that_outlast_the_grace_are_released(host: WorkerHost, client
     assert seen == [1, 1]
 
 
-async def test_what_a_function_raises_when_it_is_released_does_not_count(host: WorkerHost, client: Client) -> None:
+async def test_an_exception_at_a_release_costs_no_attempt(host: WorkerHost, client: Client) -> None:
     """A driver that turns the cancellation into an error of its own costs the run no attempt."""
     app, started, seen = App("app"), asyncio.Event(), []
 

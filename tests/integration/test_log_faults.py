@@ -187,9 +187,7 @@ def test_an_application_whose_processors_raise_loses_lines_only(
     assert stop(worker) == 0
 
 
-def test_an_application_whose_logger_waits_does_not_stop_the_worker(
-    start: Start, client: Client, reader: Reader
-) -> None:
+def test_a_blocking_logger_of_an_app_does_not_stop_its_worker(start: Start, client: Client, reader: Reader) -> None:
     """Headrace's own lines are logged in a thread; the process ends without it."""
     reader.fill()
     worker = start(reader.streams, "tests.apps.chatty_waits:app")
@@ -198,7 +196,7 @@ def test_an_application_whose_logger_waits_does_not_stop_the_worker(
     assert stop(worker) == 0
 
 
-def test_a_fenced_worker_whose_log_has_no_reader_takes_a_new_name(
+def test_a_fenced_worker_without_a_log_reader_is_renamed(
     start: Start, client: Client, redis: redis_py.Redis, namespace: str, tmp_path: Path
 ) -> None:
     """And works on under it."""

@@ -99,7 +99,7 @@ async def test_a_worker_with_another_number_does_not_start(host: WorkerHost, cli
     assert seen == [None]
 
 
-async def test_a_worker_writes_the_number_again_on_a_server_that_lost_it(
+async def test_a_lost_number_of_partitions_is_written_again(
     host: WorkerHost, redis: redis_py.Redis, partitions: Partitions
 ) -> None:
     """After a flush of the server a process with another number is still refused."""
@@ -187,9 +187,7 @@ async def test_runs_are_listed_over_all_partitions(host: WorkerHost, client: Cli
     assert {run.event_id for run in settled} == set(listed)
 
 
-async def test_dead_letters_of_all_partitions_are_listed_shown_and_taken_up_again(
-    host: WorkerHost, client: Client
-) -> None:
+async def test_dead_letters_of_all_partitions_are_listed_and_retried(host: WorkerHost, client: Client) -> None:
     """Each under an id of its own, newest first; a retry takes the letter away."""
     client.send_events(_events(24, "fail"))
     seen: list[Any] = []
@@ -218,7 +216,7 @@ async def test_dead_letters_of_all_partitions_are_listed_shown_and_taken_up_agai
     assert len(client.list_dead_letters().entries) == 24
 
 
-async def test_delayed_events_of_all_partitions_are_delivered_or_canceled(host: WorkerHost, client: Client) -> None:
+async def test_each_partition_delivers_and_cancels_delayed_events(host: WorkerHost, client: Client) -> None:
     """Each partition has its own leader and its own due times."""
     sent = client.send_events(_events(20), deliver_after=0.3)
     for event in sent[:8]:
@@ -411,7 +409,7 @@ async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
     assert beside == {poison.id}
 
 
-async def test_a_killed_process_gives_the_runs_of_all_partitions_to_others(
+async def test_runs_of_a_killed_process_are_rescued_in_all_partitions(
     client: Client, processes: Processes, partitions: Partitions, tmp_path: Path
 ) -> None:
     """The leases of the dead end in each partition, and each partition's leader rescues."""
@@ -430,9 +428,7 @@ async def test_a_killed_process_gives_the_runs_of_all_partitions_to_others(
     assert second.wait() == 0
 
 
-async def test_a_supervisor_ends_the_leases_of_a_dead_child_in_all_partitions(
-    client: Client, processes: Processes, tmp_path: Path
-) -> None:
+async def test_a_dead_childs_leases_end_in_all_partitions(client: Client, processes: Processes, tmp_path: Path) -> None:
     """Its runs go to the others at once, and not when a lease of minutes ends."""
     workers = processes.worker("tests.apps.everyday:app", "--partitions", str(N), "--lease", "300", "--processes", "2")
     sent = client.send_events([Event("once", payload=str(tmp_path), id=f"once-{n}") for n in range(16)])

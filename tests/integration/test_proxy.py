@@ -111,7 +111,7 @@ def test_a_cut_happens_as_often_as_it_is_told(line: Proxy, key: str) -> None:
     assert cut.done == 2
 
 
-def test_a_script_is_matched_by_its_sha_and_an_error_is_no_lost_reply(line: Proxy, key: str) -> None:
+def test_the_proxy_matches_scripts_by_sha_and_passes_errors(line: Proxy, key: str) -> None:
     """NOSCRIPT comes through, as nothing was carried out; the cut is there for the call that is."""
     script = "redis.call('XADD', KEYS[1], '*', 'f', 'v') return 1 -- lost"
     with connect(line.url) as client:

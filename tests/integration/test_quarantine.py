@@ -38,7 +38,7 @@ def _put_in(redis: redis_py.Redis, prefix: str, queue: str, fields: dict[bytes, 
 
 
 @pytest.mark.parametrize(("one", "other"), ["ab", "ba"])
-async def test_a_run_on_its_last_life_executes_alone(
+async def test_a_quarantined_run_executes_alone(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, one: str, other: str
 ) -> None:
     """Nothing of its own queue or of another one executes beside it, and all run in the end."""
@@ -63,7 +63,7 @@ async def test_a_run_on_its_last_life_executes_alone(
     assert sorted(seen) == sorted(each.payload for each in events)
 
 
-async def test_a_stop_while_a_last_life_waits_for_the_others(
+async def test_a_stop_requeues_a_quarantined_run_that_waits(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It goes back to its queue, as what executes does when its grace is over; nothing more is counted."""
@@ -87,7 +87,7 @@ async def test_a_stop_while_a_last_life_waits_for_the_others(
     redis.delete(f"{prefix}queue:app/default", *(f"{prefix}event:{each}" for each in (long, poison)))
 
 
-async def test_a_last_life_stops_no_worker_for_long(
+async def test_a_quarantined_run_stops_no_worker_for_long(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """While another run takes long it is put off, with nothing counted; then it executes alone all the same."""
@@ -114,7 +114,7 @@ async def test_a_last_life_stops_no_worker_for_long(
     assert [(run.status, run.attempt, run.lost) for run in runs] == [("succeeded", 1, 0), ("succeeded", 1, 2)]
 
 
-async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
+async def test_an_endless_thread_delays_no_quarantined_run(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """Its run is recorded, so nothing is lost if the process dies; and of a last life itself no more is awaited."""
@@ -139,7 +139,7 @@ async def test_a_thread_that_never_ends_keeps_no_last_life_waiting(
         end.set()
 
 
-async def test_a_run_whose_lives_are_used_up_is_not_called(
+async def test_a_run_that_lost_too_many_workers_is_not_called(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """It is failed and dead, with the reason, and can be run again with all its lives."""

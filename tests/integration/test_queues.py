@@ -106,7 +106,7 @@ async def test_a_released_run_wakes_an_idle_worker(
     assert (run.status, run.attempt, run.lost) == ("succeeded", 1, 0)
 
 
-async def test_a_full_worker_rings_on_for_the_next(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
+async def test_a_full_worker_wakes_the_next(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
     """One wake-up stream for many runs: whoever takes as much as it can lets the next one take the rest."""
     app, seen, end = App("app"), [], asyncio.Event()
     for queue in ("a", "b"):

@@ -69,9 +69,7 @@ async def test_a_function_that_returns_in_time_leaves_no_timer(host: WorkerHost,
     assert run_of(client, sent.id, "long").output == "done"
 
 
-async def test_a_function_that_ignores_its_timeout_is_recorded_without_waiting(
-    host: WorkerHost, client: Client
-) -> None:
+async def test_a_timeout_is_recorded_while_the_function_goes_on(host: WorkerHost, client: Client) -> None:
     """Its run is timed out a second later and goes no further, and its slot is free only when it returns."""
     app, going, end, ran = App("app"), asyncio.Event(), asyncio.Event(), []
 
@@ -100,7 +98,7 @@ async def test_a_function_that_ignores_its_timeout_is_recorded_without_waiting(
     assert any(line["event"].startswith("run ignores that it was told to end") for line in lines)
 
 
-async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_ends(host: WorkerHost, client: Client) -> None:
+async def test_a_timed_out_thread_keeps_its_slot_until_it_ends(host: WorkerHost, client: Client) -> None:
     """Its run is timed out at once, and a warning says that a thread can't be ended."""
     app, end, ran = App("app"), threading.Event(), []
 

@@ -53,9 +53,7 @@ async def test_a_worker_runs_once(host: WorkerHost) -> None:
         await worker.run()
 
 
-async def test_a_worker_in_another_program_fails_where_it_does_not_work(
-    host: WorkerHost, redis: redis_py.Redis
-) -> None:
+async def test_an_embedded_worker_raises_when_a_part_has_ended(host: WorkerHost, redis: redis_py.Redis) -> None:
     """The program is not ended: it hears which part is gone, and the lease has ended by then."""
     worker = host.make(queues_app([], "a"))
     running = asyncio.ensure_future(worker.run())

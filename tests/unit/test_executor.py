@@ -83,7 +83,7 @@ async def setup() -> AsyncIterator[_Setup]:
     await setup.executor.close()
 
 
-async def test_a_worker_that_is_fenced_in_one_partition_ends_its_runs_there_only(setup: _Setup) -> None:
+async def test_a_fence_ends_runs_in_its_own_partition_only(setup: _Setup) -> None:
     """Its lease in the others holds, and so do its runs."""
     for partition in (0, 1):
         setup.start(f"e{partition}", "patient", partition)
@@ -97,9 +97,7 @@ async def test_a_worker_that_is_fenced_in_one_partition_ends_its_runs_there_only
     assert setup.settlers[1].told == [("e1", Released())]
 
 
-async def test_a_run_that_ignores_its_end_is_told_once_and_for_its_first_cause(
-    setup: _Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_run_that_ignores_its_end_is_reported_once(setup: _Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ran out of its time; that its worker stops then, and what the function returns in the end, is too late."""
     monkeypatch.setattr(headrace_worker.run.executor, "IGNORED_CANCEL_S", 0.05)
     held = setup.start("e0", "deaf")

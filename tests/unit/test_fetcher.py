@@ -187,7 +187,7 @@ async def test_a_name_that_is_not_registered_reads_nothing() -> None:
     assert setup.reader.asked == 0
 
 
-async def test_what_was_read_ahead_under_an_old_name_does_not_begin_under_the_new_one() -> None:
+async def test_prefetched_runs_of_an_old_name_do_not_begin() -> None:
     """Its entries are in the hands of the old name."""
     setup = _Setup()
     old = setup.state.name
@@ -202,7 +202,7 @@ async def test_what_was_read_ahead_under_an_old_name_does_not_begin_under_the_ne
     assert {name for _, name in setup.executor.began[:MAX_READ]} == {old}
 
 
-async def test_after_a_failure_all_pages_of_what_is_in_hand_begin_once() -> None:
+async def test_after_a_failure_all_pending_entries_begin_once() -> None:
     """A reply that was lost may have had many; what is known to be in hand goes on."""
     setup = _Setup()
     setup.hold_lease()
@@ -232,7 +232,7 @@ async def test_a_look_that_ends_under_another_name_is_repeated() -> None:
     assert setup.server.asked == [("own", old), ("own", setup.state.name)]
 
 
-async def test_nothing_is_read_beside_a_run_on_its_last_life() -> None:
+async def test_nothing_is_read_beside_a_quarantined_run() -> None:
     """Until it is settled."""
     setup = _Setup()
     setup.reader.reads = [lambda: _entries(1, lost=2), lambda: _entries(2)]
@@ -253,7 +253,7 @@ def _delivery(setup: _Setup, number: int, *, lost: int = 0) -> Delivery:
     return decode_delivery(setup.state.queues[0], entry)
 
 
-async def test_nothing_is_fetched_while_a_run_on_its_last_life_waits_for_empty_hands() -> None:
+async def test_nothing_is_fetched_while_a_quarantined_run_waits() -> None:
     """Not in another partition either; what came there already is given back."""
     setup = _Setup()
     held = InFlightRun(_delivery(setup, 1), setup.state.name, 0.0)
@@ -272,7 +272,7 @@ async def test_nothing_is_fetched_while_a_run_on_its_last_life_waits_for_empty_h
 
 
 @pytest.mark.parametrize("is_alone", [False, True])
-async def test_a_run_on_its_last_life_that_was_handed_to_a_fenced_name_does_not_begin(
+async def test_a_fence_ends_the_wait_of_a_quarantined_run(
     is_alone: bool,  # noqa: FBT001
 ) -> None:
     """Its wait for empty hands ends with the name, and keeps nobody from fetching."""
@@ -293,7 +293,7 @@ async def test_a_run_on_its_last_life_that_was_handed_to_a_fenced_name_does_not_
 
 
 @pytest.mark.parametrize("count", [0, 1, MAX_READ, MAX_READ + 1, 3 * MAX_READ])
-async def test_all_of_a_hand_is_read_page_by_page(count: int) -> None:
+async def test_pending_entries_are_read_page_by_page(count: int) -> None:
     """However much it is, each entry once."""
     setup = _Setup()
     setup.server.hands["w"] = _entries(1, count)

@@ -214,7 +214,7 @@ async def test_nothing_cancels_a_lasting_task() -> None:
     assert await task
 
 
-async def test_an_own_task_that_is_cancelled_ends_and_one_that_raises_it_fails() -> None:
+async def test_only_a_requested_cancellation_ends_a_task_quietly() -> None:
     """A CancelledError that nobody asked for is a failure like any other."""
     found: list[bool] = []
 

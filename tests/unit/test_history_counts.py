@@ -44,7 +44,7 @@ def test_a_count_that_differs_from_the_records_is_found(changes: dict[str, int],
     assert metrics_of(Story(), **changes) == [metric]
 
 
-def test_a_process_that_was_killed_lacks_its_last_batch_and_no_more() -> None:
+def test_a_killed_process_lacks_at_most_its_last_batch() -> None:
     """Of runs that it had settled one by one only one may be missing, of two of one batch both."""
     story = Story()
     story.lines.append(Died(**at(4.0), pid=ONE, how="killed"))
@@ -59,7 +59,7 @@ def test_a_process_that_was_killed_lacks_its_last_batch_and_no_more() -> None:
     assert metrics_of(story, succeeded=4, dispatched=8) == ["runs succeeded"]
 
 
-def test_a_process_that_was_killed_may_lack_the_events_that_it_dispatched() -> None:
+def test_a_killed_process_may_lack_dispatched_events() -> None:
     """Those between their sends and the first calls of their runs at that time."""
     story = Story()
     story.lines.append(Died(**at(1.005), pid=TWO, how="killed"))
@@ -68,7 +68,7 @@ def test_a_process_that_was_killed_may_lack_the_events_that_it_dispatched() -> N
 
 
 @pytest.mark.parametrize("died", [Died(**at(4.0), pid=TWO, how="killed"), Died(**at(20.0), pid=ONE, how="killed")])
-def test_another_process_or_an_earlier_time_excuses_no_missing_count(died: Died) -> None:
+def test_only_a_death_just_then_excuses_a_missing_count(died: Died) -> None:
     """What had been settled long before a death was counted, and what another had settled too."""
     story = Story()
     story.lines.append(died)

@@ -155,7 +155,7 @@ def test_a_loss_of_power_excuses_nothing_that_was_done_before_it(since: float) -
     assert ("lost", "kept") in broken(story.checked())
 
 
-def test_what_was_canceled_after_a_loss_of_power_may_have_been_called_before() -> None:
+def test_a_loss_of_power_excuses_calls_before_a_cancel() -> None:
     """The server had forgotten that it was delivered; a call that it had not forgotten is none of those."""
     story = Story()
     story.call("dropped", 1.9)
@@ -266,7 +266,7 @@ def test_a_worker_that_was_fenced_without_a_fault_is_counted() -> None:
     assert story.checked().counts["fenced without a fault"] == 1
 
 
-def test_a_loss_of_power_excuses_a_run_that_began_while_it_was_forgotten() -> None:
+def test_a_loss_of_power_excuses_runs_begun_meanwhile() -> None:
     """The settling of the one before it was never listed; the order of the first calls is kept all the same."""
     story = Story()
     story.drop(Settled, "step 1")
@@ -283,7 +283,7 @@ def test_a_loss_of_power_excuses_a_run_that_began_while_it_was_forgotten() -> No
     assert broken(story.checked()) == []
 
 
-def test_a_late_call_of_a_run_that_has_settled_is_beside_no_other() -> None:
+def test_a_late_call_of_a_settled_run_overlaps_no_other() -> None:
     """A worker that has lost its lease may still be in it; what it does has no effect."""
     story = Story()
     story.lines += [

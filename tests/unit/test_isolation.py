@@ -44,7 +44,7 @@ class Sender:
 
 
 @pytest.mark.parametrize("culprits", [set(), {0}, {99}, {7, 8}, {0, 50, 99}])
-async def test_only_culprits_are_set_aside(culprits: set[int]) -> None:
+async def test_only_culprits_are_isolated(culprits: set[int]) -> None:
     """The rest is sent once each, in its order, in few calls."""
     sender = Sender(culprits)
     await sender.send(range(100))

@@ -128,7 +128,7 @@ async def test_no_failure_ends_the_thread(fault: Exception) -> None:
     await setup.lease.stop()
 
 
-async def test_the_next_renewal_comes_when_something_may_have_to_be_done() -> None:
+async def test_a_lease_that_ends_soon_brings_the_renewal_forward() -> None:
     """Sooner than a third of the lease where another's lease may end before."""
     setup = _Setup(
         _Server([b"held", 1, 1, b"1", 20, [], [], 1, 0, 0], [b"held", 1, 1, b"1", -5, [], [], 1, 0, 0], HELD)
@@ -139,7 +139,7 @@ async def test_the_next_renewal_comes_when_something_may_have_to_be_done() -> No
     await setup.lease.stop()
 
 
-async def test_a_fenced_name_is_told_once_a_round() -> None:
+async def test_a_fenced_name_is_reported_once_a_round() -> None:
     """The event loop decides what becomes of it."""
     setup = _Setup(_Server([b"fenced"]))
     setup.lease.start()

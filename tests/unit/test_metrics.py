@@ -50,7 +50,7 @@ def setup() -> _Setup:
     return _Setup()
 
 
-def test_durations_that_are_added_at_once_are_counted_as_one_by_one(setup: _Setup) -> None:
+def test_durations_added_at_once_count_as_observed_singly(setup: _Setup) -> None:
     """In every bucket, at its very bound and beyond the last."""
     many = setup.metrics.execution.labels("prod", "app", "a")
     bounds = [each for each in many._upper_bounds if each != float("inf")]
@@ -63,9 +63,7 @@ def test_durations_that_are_added_at_once_are_counted_as_one_by_one(setup: _Setu
     assert many._sum.get() == pytest.approx(one._sum.get())
 
 
-def test_durations_are_observed_one_by_one_if_they_can_t_be_added(
-    setup: _Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_durations_are_observed_singly_if_adding_fails(setup: _Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a release of prometheus-client that has renamed the parts of a histogram."""
     many = setup.metrics.execution.labels("prod", "app", "a")
     seen: list[float] = []

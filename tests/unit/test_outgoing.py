@@ -154,7 +154,7 @@ def test_every_kind_of_error_has_the_place(given: Any) -> None:
     assert refuse(given, numbered=False).index is None
 
 
-def test_a_name_that_was_checked_once_is_still_checked_with_another_source() -> None:
+def test_a_checked_name_is_checked_again_with_a_new_source() -> None:
     """What events of a call have in common is looked at once, and only then."""
     assert refuse(Event("a", source="s"), Event("a", source="")).field == "source"
     names = [

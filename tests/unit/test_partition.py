@@ -96,7 +96,7 @@ async def test_rights_are_what_the_last_answer_says() -> None:
         assert setup.rights == rights
 
 
-async def test_an_answer_for_another_name_or_one_without_a_lease_gives_no_rights() -> None:
+async def test_only_answers_for_a_registered_name_give_rights() -> None:
     """It was on its way while a new name was taken, which may neither dispatch nor lead before it is registered."""
     setup = _Setup()
     setup.partition._on_lease_answer("another", LEADS)
@@ -117,7 +117,7 @@ async def test_what_was_known_of_due_is_forgotten_with_the_leadership() -> None:
     assert promoter._look_at == 0
 
 
-async def test_a_fenced_worker_ends_its_reads_before_it_has_a_new_lease() -> None:
+async def test_a_fenced_worker_ends_its_reads_before_a_new_lease() -> None:
     """What an open read is handed under the old name is in the hands of nobody; its runs are told to end."""
     setup = _Setup()
     old = setup.state.name
@@ -139,7 +139,7 @@ async def fail() -> None:
     raise ServerError("no")
 
 
-async def test_a_batch_that_failed_is_told_to_its_loop() -> None:
+async def test_a_failed_batch_fails_its_loop() -> None:
     """So that it looks at what is in hand, whatever came of the next read."""
     setup = _Setup()
     setup.state.may_dispatch.set()
@@ -148,7 +148,7 @@ async def test_a_batch_that_failed_is_told_to_its_loop() -> None:
         await setup.dispatcher.tick()
 
 
-async def test_events_that_are_left_in_hand_at_a_stop_go_back() -> None:
+async def test_pending_events_are_released_at_a_stop() -> None:
     """All of them, whether or not the batch that was under way could be dispatched."""
     setup = _Setup()
     setup.server.held = 2
@@ -168,7 +168,7 @@ async def test_a_batch_under_way_is_broken_off_with_the_lease() -> None:
 
 
 @pytest.mark.parametrize("why", ["failed", "a connection is new"])
-async def test_a_dispatcher_looks_at_its_hands_before_it_reads_on(why: str) -> None:
+async def test_a_dispatcher_checks_pending_entries_before_it_reads(why: str) -> None:
     """The server may have put more into them than it has told, or may be back with older data."""
     setup = _Setup()
     setup.state.may_dispatch.set()

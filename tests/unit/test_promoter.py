@@ -65,7 +65,7 @@ async def test_after_an_outage_it_looks_at_once() -> None:
     assert promoter._look_at <= time.monotonic()
 
 
-async def test_a_member_with_a_foreign_record_keeps_no_other_from_its_stream() -> None:
+async def test_a_foreign_record_stops_no_other_due_member() -> None:
     """Runs that are refused are halved until the culprit is alone; that one is set aside, and events stay out of it."""
     members = [f"r:default:e{number}:app/job" for number in range(8)]
     due = [DueMember(member, NOW_MS - 5) for member in ("e:x", *members)]

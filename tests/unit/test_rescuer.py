@@ -79,7 +79,7 @@ async def test_a_worker_whose_lease_holds_is_not_forgotten(answer: int) -> None:
     assert setup.server.asked == [("rescue", "alive")]
 
 
-async def test_who_does_not_lead_any_more_leaves_the_rest_to_the_leader() -> None:
+async def test_a_worker_that_loses_leadership_stops_rescuing() -> None:
     """Also in the middle of a round."""
     setup = _Setup()
     setup.server.on_rescue = setup.state.is_leader.clear
@@ -96,7 +96,7 @@ async def test_one_that_cant_be_rescued_keeps_no_other_from_it() -> None:
     assert ("leave", "second") in setup.server.asked
 
 
-async def test_a_stray_is_who_holds_something_or_has_been_silent_and_has_no_lease() -> None:
+async def test_strays_are_consumers_without_a_lease() -> None:
     """Who has begun to read just now has registered, and may not be in the list of the living yet."""
     setup = _Setup()
     setup.server.workers = [b"living"]

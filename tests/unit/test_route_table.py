@@ -75,7 +75,7 @@ async def test_it_knows_which_jobs_live_workers_have() -> None:
     assert server.reads == 1
 
 
-async def test_routes_that_are_too_new_are_evaluated_again_once_they_have_changed() -> None:
+async def test_too_new_routes_are_tried_again_once_they_change() -> None:
     """Until then the worker knows that it must not dispatch."""
     table, server = a_table()
     readable = server.blob

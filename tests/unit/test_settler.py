@@ -115,7 +115,7 @@ async def test_a_batch_that_did_not_arrive_is_first_in_line_again() -> None:
     assert setup.in_flight.runs == {}
 
 
-async def test_an_outcome_is_remembered_beyond_those_that_came_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bounded_number_of_outcomes_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """For as many as are remembered at least; what turns up again is recorded again, and does not execute."""
     monkeypatch.setattr(headrace_worker.run.outcome_memory, "REMEMBERED_RUNS", 4)
     setup = _Setup(lambda _: Recorded([]))
@@ -173,7 +173,7 @@ async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
     assert [name for names in setup.server.rounds for name in names].count("bury") == 1
 
 
-async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> None:
+async def test_recorded_outcomes_count_when_others_are_refused() -> None:
     """They are not sent again, and a missing right stops nothing but what needs it."""
 
     def answer(call: Call[Any]) -> Any:
@@ -187,7 +187,7 @@ async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> No
     assert list(setup.settler._waiting) == [settled]
 
 
-async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_too() -> None:
+async def test_started_marks_go_with_the_next_batch() -> None:
     """If it still executes then."""
     answers = iter([ServerUnreachable("gone"), ServerUnreachable("gone"), Recorded([]), 1])
     setup = _Setup(lambda _: next(answers))
@@ -204,7 +204,7 @@ async def test_what_has_started_is_told_with_the_next_batch_and_after_an_outage_
     assert setup.settler.started.take() == []
 
 
-async def test_what_started_before_an_outage_is_told_though_nothing_ends() -> None:
+async def test_started_marks_survive_an_outage() -> None:
     """After the recovery there is a next batch, be it an empty one."""
     answers = iter([ServerUnreachable("gone"), 1])
     setup = _Setup(lambda _: next(answers))
@@ -217,7 +217,7 @@ async def test_what_started_before_an_outage_is_told_though_nothing_ends() -> No
     assert setup.server.rounds == [["started"], ["started"]]
 
 
-async def test_an_entry_that_cant_be_read_is_buried() -> None:
+async def test_an_unreadable_entry_is_dead_lettered() -> None:
     """With the error."""
     calls: list[Call[Any]] = []
 

@@ -76,7 +76,7 @@ async def setup(monkeypatch: pytest.MonkeyPatch) -> _Setup:
     return _Setup(clock)
 
 
-async def test_a_standstill_of_the_event_loop_is_remembered_for_a_while(setup: _Setup) -> None:
+async def test_a_stall_of_the_event_loop_is_remembered_for_a_while(setup: _Setup) -> None:
     """As long as a call may take that was on its way then; what is shorter than a second says nothing."""
     assert setup.watch.stood_lately_s == 0
     setup.clock.now += LEASE_S / 12 + 0.9

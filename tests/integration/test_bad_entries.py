@@ -1,4 +1,4 @@
-"""What can't be read is set aside in `dead` as it is, with the reason, and hinders nothing that can."""
+"""What can't be read is dead-lettered as it is, with the reason, and stops nothing that can."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ async def test_an_event_whose_record_was_deleted(
 async def test_an_entry_of_another_run_settles_nothing(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, ends: str
 ) -> None:
-    """Whoever may write to a queue starts a call, and the run's outcome is that of its own entry."""
+    """A forged entry starts a call, but the run's outcome is that of its own entry."""
     app, seen = App("app"), list[Any]()
 
     @app.job(id="job", trigger=event_trigger("asked"), retry=Retry(max_attempts=2, min_delay=0.01))

@@ -108,7 +108,7 @@ def test_an_event_can_be_sent_once_a_missing_right_is_granted(
 
 
 def test_a_user_needs_no_right_to_ask_for_the_version(kind: Kind, own: ControlledServer, admin: redis_py.Redis) -> None:
-    """Whoever may not is not refused for it."""
+    """A user without that right is not refused for it."""
     admin.execute_command("ACL", "SETUSER", "web", "on", ">secret", "~headrace:{prod:0}:*", "+@all", "-info")
     with open_client(kind, own.url.replace("unix://", "unix://web:secret@"), namespace="prod") as client:
         assert not client.send_event(Event("a")).duplicate

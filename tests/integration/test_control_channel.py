@@ -18,7 +18,7 @@ from tests.support.workers import WorkerHost, quick
 
 
 async def test_each_name_is_told_before_it_has_a_lease(host: WorkerHost, redis: redis_py.Redis) -> None:
-    """Also the one after a fencing: nothing is ever in the hands of a name that was not told."""
+    """Also the one after a fence: no name that was not reported ever has pending entries."""
     keys = Keys(host.namespace)
     told: dict[str, object] = {}
     worker = Worker(

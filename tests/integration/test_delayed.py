@@ -31,7 +31,7 @@ def _app(seen: list[Any], redis: redis_py.Redis) -> App:
 
 
 async def test_no_event_is_early(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
-    """Each in its own time, in the order of their times, whoever's clock goes how."""
+    """Each at its own time and in the order of times, whatever the clients' clocks say."""
     seen: list[Any] = []
     delays = [0.3, 0.1, 0.2, 0.15, 0.05]
     sent = {client.send_event(Event("asked", payload=each), deliver_after=each).id: each for each in delays}
@@ -60,7 +60,7 @@ async def test_an_earlier_time_wakes_the_promoter(host: WorkerHost, client: Clie
 async def test_what_nobody_was_woken_for_keeps_no_later_time_waiting(
     host: WorkerHost, client: Client, redis: redis_py.Redis
 ) -> None:
-    """Another program's member of `due` that is long due is set aside when the next delayed event is sent."""
+    """Another program's member of `due` that is long due is dead-lettered when the next delayed event is sent."""
 
     def promoter_listens() -> bool:
         clients: Any = redis.client_list()

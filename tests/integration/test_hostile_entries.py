@@ -1,4 +1,4 @@
-"""Whatever someone writes into our streams, what can't be handled is set aside and everything else goes on."""
+"""Whatever is written into our streams, what can't be handled is dead-lettered and everything else goes on."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ async def test_when_the_leader_stops_another_one_leads(
 async def test_a_fenced_worker_goes_on_under_a_new_name(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """It was taken for dead: what it executes is told to end and is another's, and what comes next is its own."""
+    """Its lease had expired: what it executes is cancelled and goes to another worker; what comes next is its own."""
     app, seen, ended = App("app"), [], asyncio.Event()
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -95,7 +95,7 @@ async def test_a_fenced_worker_goes_on_under_a_new_name(
 async def test_a_dead_workers_foreign_record_hinders_no_rescue(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """It is set aside, and what else the dead worker held runs."""
+    """It is dead-lettered, and what else the dead worker held executes."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
     ids = await send_and_dispatch(host, app, client, [Event("default", payload=n) for n in range(5)])

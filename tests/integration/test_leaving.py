@@ -23,7 +23,7 @@ LONG = {"block": 60.0, "lease": 60.0}
 async def test_a_stopped_worker_leaves_nothing_of_itself(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """No lease, seat, leadership, hash or consumer; only its app's routes stay."""
+    """No lease, dispatcher slot, leadership, hash or consumer; only its app's routes stay."""
     seen: list[Any] = []
     app = queues_app(seen, "a", "b")
     async with host.working(app) as worker:
@@ -83,7 +83,7 @@ async def test_runs_have_their_grace_to_end_in(host: WorkerHost, client: Client)
 
 @pytest.mark.parametrize("way", ["grace", "stop_now", "cancel"])
 async def test_runs_that_outlast_the_grace_are_released(host: WorkerHost, client: Client, way: str) -> None:
-    """With nothing counted; also where the worker is stopped at once, or whoever runs it gives up on it."""
+    """With nothing counted; also where the worker is stopped at once, or its task is cancelled."""
     app, started, seen = App("app"), asyncio.Event(), []
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -170,7 +170,7 @@ async def test_a_foreign_record_hinders_no_release(
 async def test_a_stop_that_is_broken_off_holds_no_lease(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """Whoever cancels a second time does not wait for the stop: the runs go to others when the lease ends."""
+    """A second cancellation does not wait for the stop: other workers get the runs when the lease ends."""
     app, started, may_end = App("app"), asyncio.Event(), asyncio.Event()
 
     @app.job(id="job", trigger=event_trigger("asked"))

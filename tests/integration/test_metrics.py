@@ -99,7 +99,7 @@ def test_a_worker_tells_what_became_of_its_runs(processes: Processes, client: Cl
 
 
 def test_a_worker_tells_when_it_last_looked_for_runs(processes: Processes, client: Client) -> None:
-    """The times are of now, and go on while there is nothing to do; what is in hand is seen while it is."""
+    """The times are of now and go on while there is nothing to do; runs are counted while they are in flight."""
     before = time.time()
     worker = processes.worker(APP, *SERVED, "--lease", "1", "--grace", "0")
     url = served_at(worker)
@@ -305,7 +305,7 @@ def test_without_the_extra_the_error_names_it(processes: Processes, options: lis
 def test_depths_are_what_waits(
     url: str, namespace: str, redis: redis_py.Redis, registry: CollectorRegistry, request: pytest.FixtureRequest
 ) -> None:
-    """Of all queues and partitions together; runs in a worker's hands do not wait."""
+    """Of all queues and partitions together; runs in flight do not wait."""
     partitions = Partitions(namespace, 2)
     depths = DepthsCollector(url, partitions)
     request.addfinalizer(depths.close)

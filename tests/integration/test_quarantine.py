@@ -17,7 +17,7 @@ from tests.support.workers import WorkerHost
 
 
 def _take_out(redis: redis_py.Redis, prefix: str, event_id: str, queue: str) -> Any:
-    """Returns the fields of the event's run on its last life: it has cost two workers theirs. It is in no queue now."""
+    """Take the event's run out of its queue, and return its fields as those of a run that has cost two workers."""
     entries: list[tuple[bytes, dict[bytes, bytes]]] = redis.xrange(f"{prefix}queue:app/{queue}")  # type: ignore[assignment]
     ((entry, fields),) = [each for each in entries if each[1][b"e"] == event_id.encode()]
     redis.xdel(f"{prefix}queue:app/{queue}", entry)
@@ -31,7 +31,7 @@ redis.call('HSET', KEYS[2], ARGV[1], 'q 1 2 0 0 ' .. ARGV[2] .. ' ' .. entry .. 
 
 
 def _put_in(redis: redis_py.Redis, prefix: str, queue: str, fields: dict[bytes, bytes]) -> None:
-    """The run is in its queue again, and its record names the entry."""
+    """Put the run into its queue again, and the entry's id into its record."""
     keys = (f"{prefix}queue:app/{queue}", f"{prefix}event:{fields[b'e'].decode()}")
     flat = [part for pair in fields.items() for part in pair]
     redis.eval(_PUT_IN, 2, *keys, f"r:app/{fields[b'j'].decode()}", queue, *flat)
@@ -117,7 +117,7 @@ async def test_a_quarantined_run_stops_no_worker_for_long(
 async def test_an_endless_thread_delays_no_quarantined_run(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """Its run is recorded, so nothing is lost if the process dies; and of a last life itself no more is awaited."""
+    """Its run is recorded, so nothing is lost if the process dies; nor is an endless quarantined run waited for."""
     app, end, seen = App("app"), threading.Event(), []
 
     @app.job(id="job", trigger=event_trigger("asked"), timeout=0.05, retry=Retry(max_attempts=1))
@@ -142,7 +142,7 @@ async def test_an_endless_thread_delays_no_quarantined_run(
 async def test_a_run_that_lost_too_many_workers_is_not_called(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """It is failed and dead, with the reason, and can be run again with all its lives."""
+    """It is failed and dead, with the reason; a retry counts its lost workers from zero."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
     (event_id,) = await send_and_dispatch(host, app, client, [Event("default")])

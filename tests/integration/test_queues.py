@@ -107,7 +107,7 @@ async def test_a_released_run_wakes_an_idle_worker(
 
 
 async def test_a_full_worker_wakes_the_next(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
-    """One wake-up stream for many runs: whoever takes as much as it can lets the next one take the rest."""
+    """One wake-up stream serves many runs: a worker that has filled its slots wakes the next for the rest."""
     app, seen, end = App("app"), [], asyncio.Event()
     for queue in ("a", "b"):
 

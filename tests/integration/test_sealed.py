@@ -261,7 +261,7 @@ async def test_a_source_is_matched_whoever_dispatches(host: WorkerHost, client: 
 
 
 async def test_a_copied_event_runs_nothing(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
-    """What was sealed for one event opens in no other: whoever has no key can't send it again under a new id."""
+    """What was sealed for one event opens in no other: without the key no one can send it under a new id."""
     keys = client.partitions.first
     sent = client.send_event(Event("visit", {"name": SECRET}))
     stolen: Any = redis.hget(keys.event(sent.id), "e")

@@ -51,7 +51,7 @@ async def test_a_timeout_counts_as_an_attempt(host: WorkerHost, client: Client) 
 
 
 async def test_a_function_that_returns_in_time_leaves_no_timer(host: WorkerHost, client: Client) -> None:
-    """Its timeout does not hit whoever comes after it."""
+    """Its timeout does not hit the next run."""
     app = App("app")
 
     @app.job(id="job", trigger=TRIGGER, timeout=0.2, retry=ONCE)

@@ -36,7 +36,7 @@ _steps = st.lists(
 
 
 class Model:
-    """What was sent, what is in whose hands, and the first deliveries of each key in their order.
+    """What was sent, which worker holds what, and the first deliveries of each key in their order.
 
     Settler and leader are in two minds each: what a settle has told is queued later, if at all, and what a look has
     shown is promoted later, by whatever time others may have moved it.

@@ -41,11 +41,11 @@ def _entries(first: int, count: int = 1, *, lost: int = 0) -> list[Entry]:
 
 
 class _Server(ScriptedServer):
-    """Has entries that are in a name's hands, and keeps what was asked of it."""
+    """Has pending entries of each name, and keeps what was asked of it."""
 
     def __init__(self) -> None:
         super().__init__(self._answer)
-        self.hands: dict[str, list[Entry]] = {}
+        self.pending: dict[str, list[Entry]] = {}
         self.asked: list[tuple[str, str]] = []
         self.on_own: Callable[[], None] | None = None
 
@@ -57,7 +57,7 @@ class _Server(ScriptedServer):
         self.asked.append(("own", name))
         if self.on_own is not None:
             self.on_own()
-        behind = [each for each in self.hands.get(name, []) if int(each[0][:-2]) > int(after.partition("-")[0])]
+        behind = [each for each in self.pending.get(name, []) if int(each[0][:-2]) > int(after.partition("-")[0])]
         return behind[:count]
 
 
@@ -76,7 +76,7 @@ class _Reader:
 
 
 class _Executor:
-    """Takes what is to begin into the hand."""
+    """Adds each run that begins to those in flight."""
 
     def __init__(self, in_flight: InFlight) -> None:
         self.began: list[tuple[str, str]] = []
@@ -188,7 +188,7 @@ async def test_a_name_that_is_not_registered_reads_nothing() -> None:
 
 
 async def test_prefetched_runs_of_an_old_name_do_not_begin() -> None:
-    """Its entries are in the hands of the old name."""
+    """Its entries are pending under the old name."""
     setup = _Setup()
     old = setup.state.name
     setup.reader.reads = [lambda: _entries(1, MAX_READ), lambda: _entries(500), lambda: _entries(600)]
@@ -203,19 +203,19 @@ async def test_prefetched_runs_of_an_old_name_do_not_begin() -> None:
 
 
 async def test_after_a_failure_all_pending_entries_begin_once() -> None:
-    """A reply that was lost may have had many; what is known to be in hand goes on."""
+    """A lost reply may have had many; the known runs in flight go on."""
     setup = _Setup()
     setup.hold_lease()
     setup.reader.reads = [lambda: _entries(1), lambda: _entries(1_000)]
     await setup.tick()
-    setup.server.hands[setup.state.name] = _entries(1, 2 * MAX_READ + 1)
+    setup.server.pending[setup.state.name] = _entries(1, 2 * MAX_READ + 1)
     await setup.fetcher.recover(ServerUnreachable("gone"))
     await setup.tick()
     assert setup.began == [f"e{number}" for number in (*range(1, 2 * MAX_READ + 2), 1_000)]
 
 
 async def test_a_look_that_ends_under_another_name_is_repeated() -> None:
-    """The new name's hands are looked at too: a read of its own may have failed before."""
+    """The new name's pending entries are looked at too: a read of its own may have failed before."""
     setup = _Setup()
     await setup.fetcher.recover(ServerUnreachable("gone"))
     old = setup.state.name
@@ -254,7 +254,7 @@ def _delivery(setup: _Setup, number: int, *, lost: int = 0) -> Delivery:
 
 
 async def test_nothing_is_fetched_while_a_quarantined_run_waits() -> None:
-    """Not in another partition either; what came there already is given back."""
+    """Not in another partition either; what was fetched there already is released."""
     setup = _Setup()
     held = InFlightRun(_delivery(setup, 1), setup.state.name, 0.0)
     setup.in_flight.take(held)
@@ -275,7 +275,7 @@ async def test_nothing_is_fetched_while_a_quarantined_run_waits() -> None:
 async def test_a_fence_ends_the_wait_of_a_quarantined_run(
     is_alone: bool,  # noqa: FBT001
 ) -> None:
-    """Its wait for empty hands ends with the name, and keeps nobody from fetching."""
+    """Its wait for the runs in flight ends with the name, and fetching goes on."""
     setup = _Setup()
     held = InFlightRun(_delivery(setup, 1), setup.state.name, 0.0)
     setup.in_flight.take(held)
@@ -296,7 +296,7 @@ async def test_a_fence_ends_the_wait_of_a_quarantined_run(
 async def test_pending_entries_are_read_page_by_page(count: int) -> None:
     """However much it is, each entry once."""
     setup = _Setup()
-    setup.server.hands["w"] = _entries(1, count)
+    setup.server.pending["w"] = _entries(1, count)
     stream = Stream("queue", "workers", "wake-up")
     found = [entry async for page in pending_entries(setup.state, stream, "w") for entry in page]
-    assert found == setup.server.hands["w"]
+    assert found == setup.server.pending["w"]

@@ -90,7 +90,7 @@ def test_what_a_process_does_that_does_not_count_is_in_no_count() -> None:
 
 
 def test_a_stale_count_stands_for_a_reply_that_was_lost() -> None:
-    """The run is recorded, and whoever recorded it was told that it was so already."""
+    """The run is recorded, and the answer to a second outcome said so."""
     assert metrics_of(Story(), succeeded=4, stale=1) == []
     assert metrics_of(Story(), succeeded=3, stale=1) == ["runs succeeded"]
     assert metrics_of(Story(), dispatched=5, stale_dispatches=1) == []

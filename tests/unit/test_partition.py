@@ -1,4 +1,4 @@
-"""What a worker hears of its lease decides what it may do in a partition, and a stop gives back what it has read."""
+"""The answers to a lease decide what a worker may do in a partition, and a stop releases what it has read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLLOWS = Renewed(is_leader=False, may_dispatch=False, version="1", next_ms=1, l
 
 
 class _Server(ScriptedServer):
-    """Has entries of `events` in the worker's hands until they are released, and keeps what was asked in its order."""
+    """Has pending entries of `events` until they are released, and keeps what was asked in order."""
 
     def __init__(self) -> None:
         super().__init__(self._answer)
@@ -118,7 +118,7 @@ async def test_what_was_known_of_due_is_forgotten_with_the_leadership() -> None:
 
 
 async def test_a_fenced_worker_ends_its_reads_before_a_new_lease() -> None:
-    """What an open read is handed under the old name is in the hands of nobody; its runs are told to end."""
+    """What an open read gets under the old name would stay pending for no worker; the name's runs are cancelled."""
     setup = _Setup()
     old = setup.state.name
     setup.partition._on_lease_answer(old, Fenced())
@@ -140,7 +140,7 @@ async def fail() -> None:
 
 
 async def test_a_failed_batch_fails_its_loop() -> None:
-    """So that it looks at what is in hand, whatever came of the next read."""
+    """So that it looks at pending entries, whatever came of the next read."""
     setup = _Setup()
     setup.state.may_dispatch.set()
     setup.dispatcher._under_way = asyncio.ensure_future(fail())

@@ -66,7 +66,7 @@ async def test_after_an_outage_it_looks_at_once() -> None:
 
 
 async def test_a_foreign_record_stops_no_other_due_member() -> None:
-    """Runs that are refused are halved until the culprit is alone; that one is set aside, and events stay out of it."""
+    """Refused runs are halved until the culprit is alone and dead-lettered; events are not halved with them."""
     members = [f"r:default:e{number}:app/job" for number in range(8)]
     due = [DueMember(member, NOW_MS - 5) for member in ("e:x", *members)]
     promoted: list[str] = []

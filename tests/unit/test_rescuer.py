@@ -1,4 +1,4 @@
-"""Only the leader rescues, each name by itself, and nobody who lives: what the scripts would refuse is not asked."""
+"""Only the leader rescues, each name by itself, and no live worker: what the scripts would refuse is not asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.scripted_server import ScriptedServer, arguments_of, state_ov
 
 
 class _Server(ScriptedServer):
-    """Knows some workers and consumers, has nothing in anyone's hands, and keeps what its scripts were asked."""
+    """Knows some workers and consumers without pending entries, and keeps what its scripts were asked."""
 
     def __init__(self) -> None:
         super().__init__(self._answer)
@@ -61,7 +61,7 @@ class _Setup:
 
 
 async def test_what_has_ended_is_rescued_and_forgotten() -> None:
-    """A seat goes first, and only once nothing can turn up in its worker's hands any more."""
+    """A dispatcher slot goes first, and only once its worker can get no entry any more."""
     setup = _Setup()
     await setup.tick(["dead"], ["stuck"])
     assert setup.server.asked == [
@@ -97,7 +97,7 @@ async def test_one_that_cant_be_rescued_keeps_no_other_from_it() -> None:
 
 
 async def test_strays_are_consumers_without_a_lease() -> None:
-    """Who has begun to read just now has registered, and may not be in the list of the living yet."""
+    """A worker that has just registered may read already and not be in the list of workers yet."""
     setup = _Setup()
     setup.server.workers = [b"living"]
     setup.server.consumers = [

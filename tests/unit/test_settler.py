@@ -134,7 +134,7 @@ async def test_a_bounded_number_of_outcomes_is_remembered(monkeypatch: pytest.Mo
 
 
 async def test_it_is_not_idle_while_a_batch_is_under_way() -> None:
-    """A stop waits for its answer before it gives back what is in hand."""
+    """A stop waits for its answer before it releases what is in flight."""
     seen: list[bool] = []
 
     def answer(_: Call[Any]) -> Any:
@@ -159,7 +159,7 @@ async def test_the_outcome_of_another_run_is_none_of_an_entry() -> None:
 
 
 async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
-    """That one is set aside, and all the others are recorded."""
+    """That one is dead-lettered, and all other runs are recorded."""
 
     def answer(call: Call[Any]) -> Any:
         if call.script and call.script.name == "settle" and KEYS.event("e3") in call.args:

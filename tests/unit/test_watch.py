@@ -57,7 +57,7 @@ class _Setup:
         return self.watch.judge(self.renewed_since)
 
     def hold(self, **changes: Any) -> InFlightRun:
-        """A run is in hand since now."""
+        """Add a run in flight since now."""
         queue = protocol.queue_stream(Keys("test"), "app", "default")
         number = len(self.in_flight.runs)
         held = InFlightRun(
@@ -318,7 +318,7 @@ async def test_a_run_whose_task_is_gone_is_final_at_the_second_look(setup: _Setu
 
 
 async def test_a_run_that_is_never_called_is_final(setup: _Setup) -> None:
-    """It is in hand, so that no other worker takes it."""
+    """It is in flight, so that no other worker takes it."""
     setup.hold()
     setup.pass_time(STALL_S, beating=True)
     assert setup.judge() == Verdict()

@@ -57,7 +57,7 @@ class MachineBase(RuleBasedStateMachine):
         self.events_stream = protocol.events_stream(self.keys)
         self.names: list[str] = []
         self.unsent: dict[str, list[tuple[EventEntry, Entry]]] = {}
-        self.hands: dict[str, list[tuple[Delivery, Entry]]] = {}
+        self.in_flight: dict[str, list[tuple[Delivery, Entry]]] = {}
         self.last_send: Callable[[], None] | None = None
         self.numbers = itertools.count(1)
         self.namespace = Namespace(POLICIES[0])

@@ -46,7 +46,7 @@ class Machine(WorkerRules, EventRules, RunRules):
 
     @rule(worker=WORKERS, count=COUNTS)
     def hand_out(self, worker: int, count: int) -> None:
-        """The way of an event into a worker's hands, without anything in between."""
+        """Bring an event to a worker as a run, without anything in between."""
         name = self.name(worker)
         self.read_routes()
         self.read_events_as(name, count)

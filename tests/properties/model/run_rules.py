@@ -22,7 +22,7 @@ _UNKNOWN_SINCE = 7
 
 
 def _some_hold_runs(machine: Any) -> bool:
-    return any(machine.hands.values())
+    return any(machine.in_flight.values())
 
 
 class RunRules(MachineBase):
@@ -44,7 +44,7 @@ class RunRules(MachineBase):
                 delivery = decode_delivery(self.queues[queue], raw)
                 assert (delivery.event_id, delivery.job_id) == (entry.event, entry.job)
                 assert self.payload_of(delivery) == self.namespace.events[entry.event].payload
-                self.hands[name].append((delivery, entry))
+                self.in_flight[name].append((delivery, entry))
 
     def payload_of(self, delivery: Delivery) -> Any:
         body = delivery.body or self.ask(protocol.read_body(self.keys, delivery.event_id))
@@ -53,19 +53,19 @@ class RunRules(MachineBase):
     @precondition(_some_hold_runs)
     @rule(worker=WORKERS, count=COUNTS)
     def start(self, worker: int, count: int) -> None:
-        name = self.holder(worker, self.hands)
-        pairs = self.hands[name][:count]
+        name = self.holder(worker, self.in_flight)
+        pairs = self.in_flight[name][:count]
         answer = self.ask(protocol.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
         assert answer == self.namespace.start([entry for _, entry in pairs])
 
     @precondition(_some_hold_runs)
     @rule(worker=WORKERS, letters=st.lists(st.sampled_from("ssftci"), min_size=1, max_size=4))
     def settle(self, worker: int, letters: list[str]) -> None:
-        self.settle_as(self.holder(worker, self.hands), letters)
+        self.settle_as(self.holder(worker, self.in_flight), letters)
 
     def settle_as(self, name: str, letters: Sequence[str]) -> None:
-        pairs = self.hands[name][: len(letters)]
-        del self.hands[name][: len(letters)]
+        pairs = self.in_flight[name][: len(letters)]
+        del self.in_flight[name][: len(letters)]
         ends = [(entry, letter, _REASONS[letter]) for (_, entry), letter in zip(pairs, letters, strict=False)]
         runs = [
             Settled(delivery, letter, 5, reason, b"")
@@ -79,9 +79,9 @@ class RunRules(MachineBase):
     @rule(worker=WORKERS, count=COUNTS, hours=st.integers(1, 3), is_unknown=st.booleans())
     def retry(self, worker: int, count: int, hours: int, is_unknown: bool) -> None:  # noqa: FBT001 - it is drawn
         """After an attempt, or to wait for a worker that has their job."""
-        name = self.holder(worker, self.hands)
-        pairs = self.hands[name][:count]
-        del self.hands[name][:count]
+        name = self.holder(worker, self.in_flight)
+        pairs = self.in_flight[name][:count]
+        del self.in_flight[name][:count]
         states = [_next_state(entry.state, is_unknown=is_unknown) for _, entry in pairs]
         runs = [
             Retried(delivery, " ".join(map(str, state)), 5, hours * HOUR_MS, b"")
@@ -93,7 +93,7 @@ class RunRules(MachineBase):
     @precondition(_some_hold_runs)
     @rule(worker=WORKERS)
     def bury(self, worker: int) -> None:
-        delivery, entry = self.hands[self.holder(worker, self.hands)].pop(0)
+        delivery, entry = self.in_flight[self.holder(worker, self.in_flight)].pop(0)
         bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
         answer = self.ask(protocol.bury(self.keys, delivery.queue, bad, self.retention))
         assert answer == self.namespace.bury(entry)

@@ -24,7 +24,7 @@ class WorkerRules(MachineBase):
     def register(self, version: str) -> None:
         name = f"w{next(self.numbers)}"
         self.names.append(name)
-        self.unsent[name], self.hands[name] = [], []
+        self.unsent[name], self.in_flight[name] = [], []
         answer = self.ask(protocol.register(self.keys, name, LEASE * HOUR_MS, self.registrations[version]))
         assert int(answer) == self.namespace.register(name, version)
 
@@ -78,14 +78,14 @@ class WorkerRules(MachineBase):
     def release(self, worker: int) -> None:
         name = self.name(worker)
         for queue in QUEUES:
-            mine = [pair for pair in self.hands[name] if pair[0].queue.name == queue]
+            mine = [pair for pair in self.in_flight[name] if pair[0].queue.name == queue]
             held = [self.held(queue, delivery.entry, entry) for delivery, entry in mine]
             answer = self.ask(protocol.release(self.queues[queue], held))
             assert answer == self.namespace.put_back(queue, [entry for _, entry in mine])
         held = [HeldEntry(event.entry) for event, _ in self.unsent[name]]
         answer = self.ask(protocol.release(self.events_stream, held))
         assert answer == self.namespace.put_back("events", [entry for _, entry in self.unsent[name]])
-        self.unsent[name], self.hands[name] = [], []
+        self.unsent[name], self.in_flight[name] = [], []
 
     @rule(worker=WORKERS, dead=st.booleans())
     def leave(self, worker: int, dead: bool) -> None:  # noqa: FBT001 - it is drawn

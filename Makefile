@@ -29,12 +29,16 @@ demo: $(VENV)/.demo  ## Run the demonstration: real webhooks through real jobs, 
 test: $(VENV)/.dev  ## Run all tests but the slow ones; more with ARGS, as in: make test ARGS="-k filters"
 	@$(BIN)/python -m pytest -q -n 3 -m "not slow" $(ARGS)
 
+.PHONY: test-fast
+test-fast: $(VENV)/.dev  ## Run what tests/fast.txt lists, in under a minute: units, scripts, each path once
+	@$(BIN)/python -m pytest -q -n 3 -m "not slow" @tests/fast.txt $(ARGS)
+
 .PHONY: test-slow
 test-slow: $(VENV)/.dev  ## Run the tests that `make test` leaves out: longer outages, more load, more kills
 	@$(BIN)/python -m pytest -m slow --timeout 600 $(ARGS)
 
 .PHONY: chaos
-chaos: $(VENV)/.dev  ## Play faults of every kind under load and check what came of it; SEED=4 DURATION=60 RATE=60 DOCS=1
+chaos: $(VENV)/.dev  ## Inject faults of every kind under load and check the history; SEED=4 DURATION=60 RATE=60 DOCS=1
 	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(DOCS),--docs)
 
@@ -55,6 +59,10 @@ check: $(VENV)/.dev  ## Lint, check the format and the types
 	@echo "ruff check"; $(BIN)/ruff check
 	@echo "ruff format --check"; $(BIN)/ruff format --check
 	@echo "mypy"; $(BIN)/python -m mypy
+
+.PHONY: house
+house: $(VENV)/.dev  ## Count rooms, floors, arrows, functions and lines of both packages
+	@$(BIN)/python -m tests.support.house
 
 .PHONY: matrix
 matrix: $(VENV)/.dev  ## Run the tests on every server and Python; SERVERS="redis-6.2 redis-8.10" PYTHONS="3.12"

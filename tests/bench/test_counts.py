@@ -27,7 +27,7 @@ from headrace_worker import App, Worker, event_trigger
 from headrace_worker.metrics.prometheus import Metrics
 from headrace_worker.protocol import MAX_READ
 from tests.support.waiting import await_until
-from tests.support.workers import Place, quick
+from tests.support.workers import WorkerHost, quick
 
 RUNS = 5_000
 BATCH = 500
@@ -53,7 +53,7 @@ async def drain(server: Server, metrics: Metrics | None = None) -> None:
     """A worker has started, drained what was sent, and stopped."""
     config = quick(concurrency=1_000, block=5, lease=15)
     worker = Worker(make_app(), server.url, namespace="default", config=config, metrics=metrics)
-    async with Place(server.url, "default").running(worker):
+    async with WorkerHost(server.url, "default").running(worker):
         await await_until(lambda: headrace_left(server.client) == 0, 60, what="the end of the drain", interval=0.05)
 
 
@@ -184,9 +184,9 @@ def test_python_calls_a_send(counted: Server, batch: int) -> None:
 
 async def test_commands_of_an_idle_worker(counted: Server) -> None:
     """An idle worker's three reading loops send one command in the time of a read, its lease three in its length."""
-    place = Place(counted.url, "default")
+    host = WorkerHost(counted.url, "default")
     block_s, lease_s, watched_s = 0.5, 3.0, 2.0
-    async with place.working(make_app(), block=block_s, lease=lease_s):
+    async with host.working(make_app(), block=block_s, lease=lease_s):
         await asyncio.sleep(0.2)
         begun = asyncio.get_running_loop().time()
         with Monitor(counted) as monitor:

@@ -1,4 +1,4 @@
-"""The scenes of the tests of faults."""
+"""The deployments of the tests of faults, and the last release."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import Any
 
 import pytest
 
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.processes import Processes
 from tests.support.release import Release, unpack_last_release
 from tests.support.servers import ControlledServer
 
 
 @pytest.fixture
-def scene(server: ControlledServer, namespace: str, processes: Processes, tmp_path: Path) -> Iterator[Scene]:
+def deployment(server: ControlledServer, namespace: str, processes: Processes, tmp_path: Path) -> Iterator[Deployment]:
     """A namespace of its own on the session's server, for what leaves the server itself alone."""
-    scene = Scene(server, namespace, processes, tmp_path)
-    yield scene
-    scene.close()
+    deployment = Deployment(server, namespace, processes, tmp_path)
+    yield deployment
+    deployment.close()
 
 
 @pytest.fixture
-def make_scene(
+def make_deployment(
     make_server: Callable[..., ControlledServer], processes: Processes, tmp_path: Path
-) -> Iterator[Callable[..., Scene]]:
-    """Makes a scene on a server of its own, for what the test does to the server.
+) -> Iterator[Callable[..., Deployment]]:
+    """Makes a deployment on a server of its own, for what the test does to the server.
 
     It takes the number of partitions, and ControlledServer's options.
     """
-    scenes: list[Scene] = []
+    deployments: list[Deployment] = []
 
-    def make(partitions: int = 1, **options: Any) -> Scene:
+    def make(partitions: int = 1, **options: Any) -> Deployment:
         namespace = f"faults-{secrets.token_hex(4)}"
-        scenes.append(Scene(make_server(**options), namespace, processes, tmp_path, partitions))
-        return scenes[-1]
+        deployments.append(Deployment(make_server(**options), namespace, processes, tmp_path, partitions))
+        return deployments[-1]
 
     yield make
-    for scene in scenes:
-        scene.close()
+    for deployment in deployments:
+        deployment.close()
 
 
 @pytest.fixture(scope="session")

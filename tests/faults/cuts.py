@@ -13,8 +13,8 @@ from typing import Literal
 from headrace.scripts import load
 from tests.support.proxy import Cut, has_data
 
-Place = Literal["before the request", "within the request", "before the reply", "within the reply"]
-PLACES: tuple[Place, ...] = ("before the request", "within the request", "before the reply", "within the reply")
+CutPoint = Literal["before the request", "within the request", "before the reply", "within the reply"]
+CUT_POINTS: tuple[CutPoint, ...] = ("before the request", "within the request", "before the reply", "within the reply")
 
 _READS = ("XREADGROUP", "take", "BLPOP")
 _TRIAL = b":scratch:"
@@ -24,14 +24,14 @@ _TRIAL = b":scratch:"
 class ChosenCut(Cut):
     """Cuts the line at each request that a function chooses by its kind; it knows where it has."""
 
-    def __init__(self, place: Place, choose: Callable[[str], bool]) -> None:
+    def __init__(self, point: CutPoint, choose: Callable[[str], bool]) -> None:
         """Nothing is cut yet.
 
         Args:
             choose: is asked once for each request, with its kind.
         """
-        kind: Literal["request", "reply"] = "reply" if "reply" in place else "request"
-        super().__init__(b"", kind, times=1_000_000, is_within="within" in place)
+        kind: Literal["request", "reply"] = "reply" if "reply" in point else "request"
+        super().__init__(b"", kind, times=1_000_000, is_within="within" in point)
         self._choose = choose
         self._turn = threading.Lock()
         self.kinds: Counter[str] = Counter()

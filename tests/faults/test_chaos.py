@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from tests.faults.chaos.faults import FAULTS
-from tests.faults.chaos.report import Played
-from tests.faults.chaos.run import play, play_emptied
-from tests.faults.chaos.stage import Stage
+from tests.faults.chaos.report import ChaosResult
+from tests.faults.chaos.run import run_chaos, run_emptied
+from tests.faults.chaos.system import System
 
 SEED = 2026
 
 
-def assert_sound(played: Played) -> None:
+def assert_sound(result: ChaosResult) -> None:
     """No rule is broken, and no count is 0 that would make that worthless."""
-    print(played.table())
-    assert played.is_sound, f"replay it with: make chaos SEED={played.seed} DURATION={played.duration_s:g}"
-    counts, report = played.report.counts, played.report
+    print(result.table())
+    assert result.is_sound, f"replay it with: make chaos SEED={result.seed} DURATION={result.duration_s:g}"
+    counts, report = result.report.counts, result.report
     assert min(counts[name] for name in ("acknowledged", "delayed", "canceled", "runs dead", "workers lost")) > 0
     assert report.repeats, "no function was called twice: the faults met nobody at work"
     assert set(report.faults) == set(FAULTS)
@@ -30,32 +30,32 @@ def assert_sound(played: Played) -> None:
 @pytest.mark.timeout(400)
 def test_a_minute_of_chaos_breaks_no_promise(tmp_path: Path, server_binary: Path | None) -> None:
     """Every kind of fault, from a fixed seed."""
-    assert_sound(play(tmp_path, SEED, 60, rate=25, binary=server_binary))
+    assert_sound(run_chaos(tmp_path, SEED, 60, rate=25, binary=server_binary))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_five_minutes_of_chaos_break_no_promise(tmp_path: Path, server_binary: Path | None) -> None:
     """From another seed each time; the failure names it."""
-    assert_sound(play(tmp_path, random.randrange(1_000_000), 300, binary=server_binary))
+    assert_sound(run_chaos(tmp_path, random.randrange(1_000_000), 300, binary=server_binary))
 
 
-def flush(stage: Stage) -> None:
-    stage.redis.flushall()
+def flush(system: System) -> None:
+    system.redis.flushall()
 
 
-def restart_empty(stage: Stage) -> None:
-    stage.empty_server()
-    stage.start_server()
+def restart_empty(system: System) -> None:
+    system.empty_server()
+    system.start_server()
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("empty", [flush, restart_empty])
 def test_a_server_that_lost_everything_works_on(
-    tmp_path: Path, server_binary: Path | None, empty: Callable[[Stage], None]
+    tmp_path: Path, server_binary: Path | None, empty: Callable[[System], None]
 ) -> None:
     """What was sent before is gone by the nature of it; what is sent once the workers are known again is not."""
-    report = play_emptied(tmp_path, empty, binary=server_binary)
+    report = run_emptied(tmp_path, empty, binary=server_binary)
     assert report.violations == ()
     assert report.counts["acknowledged"] > 0
     assert report.counts["runs"] > 0

@@ -19,7 +19,7 @@ from tests.support.cluster import Cluster, Node
 from tests.support.servers import ControlledServer
 from tests.support.tls import Authority
 from tests.support.waiting import await_until, wait_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 N = 6
 NAMESPACE = "prod"
@@ -78,18 +78,18 @@ def _events(first: int, count: int) -> list[Event]:
 @pytest.mark.parametrize("cluster", ["plain", pytest.param("tls", marks=pytest.mark.slow)], indirect=True)
 async def test_events_live_on_all_masters(cluster: Cluster) -> None:
     """Sent in one call, now and for later, by both clients; run, sent on, listed, waited for and retried."""
-    place, seen = Place(cluster.url, NAMESPACE, N), Counter[Any]()
+    host, seen = WorkerHost(cluster.url, NAMESPACE, N), Counter[Any]()
     with Client(cluster.url, namespace=NAMESPACE, partitions=N) as client:
         assert [each.payload for each in client.send_events(_events(0, 60))] == list(range(60))
         assert all(cluster.stored(f"headrace:{{{NAMESPACE}:*}}:events").values())
         client.send_events(_events(60, 20), deliver_after=0.2)
         client.send_event(Event("fan"))
         assert client.send_event(_events(0, 1)[0]).duplicate
-        await place.settle(make_app(seen), timeout=60)
+        await host.settle(make_app(seen), timeout=60)
         assert seen == Counter([*range(80), *(f"fan-{n}" for n in range(12))])
         assert len(client.list_runs(job="app/echo", limit=1_000).runs) == 92
         assert client.wait_for_event("e7", 5).runs[0].output == 7
-    async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as awaited, place.working(make_app(seen)):
+    async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as awaited, host.working(make_app(seen)):
         sent = await awaited.send_events(_events(100, 12))
         for event in sent:
             assert (await awaited.wait_for_event(event.id, 30)).runs[0].status == "succeeded"
@@ -154,10 +154,10 @@ class Load:
 async def test_a_slot_is_moved_under_load(cluster: Cluster) -> None:
     """What was sent before, during and after the move has run, each event once, and all keys are at the new master."""
     seen = Counter[Any]()
-    place, moved = Place(cluster.url, NAMESPACE, N), PARTITIONS.all[2].events
+    host, moved = WorkerHost(cluster.url, NAMESPACE, N), PARTITIONS.all[2].events
     source = cluster.master_of(moved)
     target = next(node for node in cluster.masters if node is not source)
-    async with place.working(make_app(seen)), Load(cluster.url) as load:
+    async with host.working(make_app(seen)), Load(cluster.url) as load:
         await await_until(lambda: len(seen) > 100, 30)
         source.forget_errors()
         # Half of its keys are moved when calls come for both halves.
@@ -166,7 +166,7 @@ async def test_a_slot_is_moved_under_load(cluster: Cluster) -> None:
         await await_until(lambda: load.sent > before + 200 and len(seen) > before + 100, 60)
         await load.stop()
         await await_until(lambda: len(seen) == load.sent, 60)
-    await place.settle(make_app(seen), timeout=60)
+    await host.settle(make_app(seen), timeout=60)
     assert seen == Counter(range(load.sent))
     assert cluster.master_of(moved) is target
     assert "MOVED" in source.errors
@@ -177,8 +177,8 @@ async def test_a_slot_is_moved_under_load(cluster: Cluster) -> None:
 async def test_scripts_that_a_node_does_not_know_are_sent_whole(cluster: Cluster) -> None:
     """Nobody notices that all nodes have lost them."""
     seen = Counter[Any]()
-    place = Place(cluster.url, NAMESPACE, N)
-    async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as client, place.working(make_app(seen)):
+    host = WorkerHost(cluster.url, NAMESPACE, N)
+    async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as client, host.working(make_app(seen)):
         for first in range(0, 60, 20):
             for node in cluster.masters:
                 node.client.script_flush()
@@ -220,8 +220,8 @@ async def test_a_master_is_killed_under_load(
     What a master acknowledges is with its replica a moment later; so it dies when both have the same, at work.
     """
     cluster, seen = Cluster(make_server, replicas=1, node_timeout_ms=node_timeout_ms), Counter[Any]()
-    place, victim = Place(cluster.url, NAMESPACE, N), cluster.master_of(PARTITIONS.first.events)
-    async with place.working(make_app(seen), lease=6, concurrency=20), Load(cluster.url, attempts=100) as load:
+    host, victim = WorkerHost(cluster.url, NAMESPACE, N), cluster.master_of(PARTITIONS.first.events)
+    async with host.working(make_app(seen), lease=6, concurrency=20), Load(cluster.url, attempts=100) as load:
         await await_until(lambda: len(seen) > 200, 30)
         sent = await load.client.send_events([Event("other")] * 20, wait_replicas=1, wait_replicas_timeout=5)
         assert {event.replicas for event in sent} == {1}  # each master was asked for its own
@@ -235,7 +235,7 @@ async def test_a_master_is_killed_under_load(
         await await_until(lambda: len(seen) == load.sent, 90, what="all runs")
         for number in range(0, load.sent, 97):
             assert (await load.client.get_event(f"e{number}")).status != "delayed"
-    await place.settle(make_app(seen), timeout=90)
+    await host.settle(make_app(seen), timeout=90)
     assert set(seen) == set(range(load.sent))
     assert cluster.master_of(PARTITIONS.first.events) in cluster.replicas[victim.id]
     cluster.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace_worker import App, event_trigger
-from tests.faults.scene import Scene, worker_name
+from tests.faults.deployment import Deployment, worker_name
 from tests.support.waiting import await_until
 
 _SETTINGS: dict[str, Any] = {"lease": 2.0, "block": 2.0}
@@ -23,41 +23,41 @@ def old_gates() -> App:
     return app
 
 
-def _reaches(scene: Scene, name: str) -> set[str]:
-    event_id = scene.send(name)
-    scene.wait_drained("gates")
-    return set(scene.statuses(event_id))
+def _reaches(deployment: Deployment, name: str) -> set[str]:
+    event_id = deployment.send(name)
+    deployment.wait_drained("gates")
+    return set(deployment.statuses(event_id))
 
 
-async def test_a_dead_version_is_heard_no_more_once_it_is_fenced(scene: Scene) -> None:
+async def test_a_dead_version_is_heard_no_more_once_it_is_fenced(deployment: Deployment) -> None:
     """What lives is heard then, at once, and not when the dead name is forgotten."""
-    async with scene.working(old_gates(), **_SETTINGS):
-        process = scene.start_worker("gates", **_SETTINGS)
+    async with deployment.working(old_gates(), **_SETTINGS):
+        process = deployment.start_worker("gates", **_SETTINGS)
         dead = worker_name(process)
         process.kill()
-        await await_until(lambda: scene.is_fenced(dead), 30, what="the end of the dead worker's lease")
-        event_id = scene.send("quick.old")
-        await await_until(lambda: scene.redis.xlen(scene.keys.events) == 0, what="a dispatch")
-        assert dead in scene.workers()
-        assert set(scene.statuses(event_id)) == {"quick"}
-        other = scene.send("quick")
-        await await_until(lambda: scene.redis.xlen(scene.keys.events) == 0, what="a dispatch")
-        assert scene.statuses(other) == {}
+        await await_until(lambda: deployment.is_fenced(dead), 30, what="the end of the dead worker's lease")
+        event_id = deployment.send("quick.old")
+        await await_until(lambda: deployment.redis.xlen(deployment.keys.events) == 0, what="a dispatch")
+        assert dead in deployment.workers()
+        assert set(deployment.statuses(event_id)) == {"quick"}
+        other = deployment.send("quick")
+        await await_until(lambda: deployment.redis.xlen(deployment.keys.events) == 0, what="a dispatch")
+        assert deployment.statuses(other) == {}
 
 
-async def test_an_app_whose_workers_are_all_dead_is_heard_on(scene: Scene) -> None:
+async def test_an_app_whose_workers_are_all_dead_is_heard_on(deployment: Deployment) -> None:
     """Events go on to wait for its jobs, while its workers are fenced, when they are forgotten, and after."""
-    async with scene.working(App("other"), **_SETTINGS):
-        process = scene.start_worker("gates", **_SETTINGS)
+    async with deployment.working(App("other"), **_SETTINGS):
+        process = deployment.start_worker("gates", **_SETTINGS)
         dead = worker_name(process)
         process.kill()
         for what, is_so in (
-            ("a fenced worker", lambda: scene.is_fenced(dead)),
-            ("a forgotten worker", lambda: dead not in scene.workers()),
+            ("a fenced worker", lambda: deployment.is_fenced(dead)),
+            ("a forgotten worker", lambda: dead not in deployment.workers()),
         ):
             await await_until(is_so, 30, what=what)
-            event_id = scene.send("quick")
-            await await_until(lambda: scene.redis.xlen(scene.keys.events) == 0, what="a dispatch")
-            assert scene.statuses(event_id) == {"quick": "queued"}
-    async with scene.working(scene.app("gates"), **_SETTINGS):
-        await scene.drained("gates")
+            event_id = deployment.send("quick")
+            await await_until(lambda: deployment.redis.xlen(deployment.keys.events) == 0, what="a dispatch")
+            assert deployment.statuses(event_id) == {"quick": "queued"}
+    async with deployment.working(deployment.app("gates"), **_SETTINGS):
+        await deployment.drained("gates")

@@ -8,7 +8,7 @@ import pytest
 
 from headrace import Client, Event, RunRecord
 from tests.apps.described import FAULTS
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.codecs import SCRAMBLER
 from tests.support.processes import Process, Processes
 
@@ -24,14 +24,14 @@ def worker(processes: Processes) -> Process:
 
 
 def come_to(
-    scene: Scene, name: str, kinds: list[str], payload: Callable[[str], object] = str
+    deployment: Deployment, name: str, kinds: list[str], payload: Callable[[str], object] = str
 ) -> dict[str, tuple[str, str]]:
     """Returns status and error's type of a run of each kind; the worker takes them one after the other."""
     found: dict[str, tuple[str, str]] = {}
     for kind in kinds:
-        run = scene.see_through(name, payload(kind))
+        run = deployment.see_through(name, payload(kind))
         found[kind] = (run.status, error_of(run))
-    assert scene.see_through("ok", 1).output == 1
+    assert deployment.see_through("ok", 1).output == 1
     return found
 
 
@@ -43,39 +43,42 @@ TYPES = {kind: type(make()).__name__ for kind, make in FAULTS.items() if kind !=
 TYPES |= {"without name": "_WithoutName", "damaged retry": "RetryAfter", "stop": "RuntimeError"}
 
 
-def test_every_exception_of_an_async_job_fails_its_run(scene: Scene, worker: Process) -> None:
+def test_every_exception_of_an_async_job_fails_its_run(deployment: Deployment, worker: Process) -> None:
     """Under its own name, whatever its code does when it is described."""
-    found = come_to(scene, "raises", list(FAULTS))
+    found = come_to(deployment, "raises", list(FAULTS))
     assert found == {kind: ("failed", name) for kind, name in TYPES.items()}
     assert worker.is_running
 
 
-def test_every_exception_of_a_plain_job_fails_its_run(scene: Scene, worker: Process) -> None:
+def test_every_exception_of_a_plain_job_fails_its_run(deployment: Deployment, worker: Process) -> None:
     """What asyncio can't carry out of a thread is in a RuntimeError."""
-    found = come_to(scene, "plain", list(FAULTS))
+    found = come_to(deployment, "plain", list(FAULTS))
     uncarried = dict.fromkeys(("keyboard", "generator", "stop"), "RuntimeError")
     assert found == {kind: ("failed", name) for kind, name in (TYPES | uncarried).items()}
     assert worker.is_running
 
 
-def test_an_exception_that_can_t_be_described_is_retried(scene: Scene, worker: Process) -> None:
+def test_an_exception_that_can_t_be_described_is_retried(deployment: Deployment, worker: Process) -> None:
     """As any other: its run has the attempts that its job allows."""
     for kind in ("silent: keyboard", "without name", "without parts", "panic"):
-        run = scene.see_through("again", kind)
+        run = deployment.see_through("again", kind)
         assert (run.status, run.attempt) == ("failed", 2), kind
     assert worker.is_running
 
 
-def test_an_abort_that_can_t_be_described_is_one(scene: Scene, worker: Process) -> None:
+def test_an_abort_that_can_t_be_described_is_one(deployment: Deployment, worker: Process) -> None:
     """There is no other attempt."""
-    run = scene.see_through("aborts")
+    run = deployment.see_through("aborts")
     assert (run.status, run.attempt) == ("failed", 1)
     assert worker.is_running
 
 
-def test_what_can_be_had_of_a_description_is_recorded(scene: Scene, worker: Process) -> None:
+def test_what_can_be_had_of_a_description_is_recorded(deployment: Deployment, worker: Process) -> None:
     """The message where the traceback can't be had, and the traceback where the message can't."""
-    parser, silent = scene.see_through("raises", "parser").error, scene.see_through("raises", "silent: exit").error
+    parser, silent = (
+        deployment.see_through("raises", "parser").error,
+        deployment.see_through("raises", "silent: exit").error,
+    )
     assert parser is not None
     assert parser.message.startswith("bad (f.py")
     assert silent is not None
@@ -84,9 +87,9 @@ def test_what_can_be_had_of_a_description_is_recorded(scene: Scene, worker: Proc
     assert worker.is_running
 
 
-def test_what_a_schema_s_code_raises_is_an_outcome(scene: Scene, worker: Process) -> None:
+def test_what_a_schema_s_code_raises_is_an_outcome(deployment: Deployment, worker: Process) -> None:
     """A failed attempt, or a payload that does not fit where msgspec takes it for that."""
-    found = come_to(scene, "schema", list(FAULTS), lambda kind: {"fault": kind})
+    found = come_to(deployment, "schema", list(FAULTS), lambda kind: {"fault": kind})
     misfits = {kind for kind, (status, _) in found.items() if status == "invalid_payload"}
     assert misfits == {"cycle", "chain", "surrogates", "large"}, "what msgspec itself makes of a ValueError"
     stop = {"stop": ("failed", "StopIteration")}
@@ -96,18 +99,20 @@ def test_what_a_schema_s_code_raises_is_an_outcome(scene: Scene, worker: Process
 
 
 @pytest.mark.parametrize("output", ["dict", "object", "set"])
-def test_what_an_output_s_code_raises_is_an_outcome(scene: Scene, worker: Process, output: str) -> None:
+def test_what_an_output_s_code_raises_is_an_outcome(deployment: Deployment, worker: Process, output: str) -> None:
     """The function has done its work by then; the worker goes on."""
-    found = come_to(scene, "output", [f"{output} {kind}" for kind in FAULTS if kind != "large"])
+    found = come_to(deployment, "output", [f"{output} {kind}" for kind in FAULTS if kind != "large"])
     assert {status for status, _ in found.values()} <= {"failed", "succeeded"}
     assert worker.is_running
 
 
 @pytest.mark.parametrize(("verb", "statuses"), [("open", {"failed"}), ("seal", {"succeeded"})])
-def test_what_a_codec_raises_is_an_outcome(scene: Scene, processes: Processes, verb: str, statuses: set[str]) -> None:
+def test_what_a_codec_raises_is_an_outcome(
+    deployment: Deployment, processes: Processes, verb: str, statuses: set[str]
+) -> None:
     """An event that can't be opened fails its run; an output that can't be sealed is left out."""
     worker = processes.worker("tests.apps.described:sealed_app", "--lease", "2", "--concurrency", "1")
-    with Client(scene.url, namespace=scene.namespace, codec=SCRAMBLER) as client:
+    with Client(deployment.url, namespace=deployment.namespace, codec=SCRAMBLER) as client:
         payloads = [f"{verb} {kind}!" for kind in FAULTS if kind != "large"] + ["in order"]
         ids = {payload: client.send_event(Event("sealed", payload=payload)).id for payload in payloads}
         found = {payload: client.wait_for_event(event, 20).runs[0].status for payload, event in ids.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from headrace import Client, Event
 from tests.apps.event_loop import TROUBLES
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.codecs import SCRAMBLER
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
@@ -26,67 +26,67 @@ def start(processes: Processes, *options: str, app: str = APP) -> Process:
     return worker
 
 
-def assert_works(scene: Scene, worker: Process) -> None:
+def assert_works(deployment: Deployment, worker: Process) -> None:
     """A delayed event, which needs every loop of the worker, is run soon."""
-    assert scene.see_through("ok", 1, deliver_after=0.1).output == 1
+    assert deployment.see_through("ok", 1, deliver_after=0.1).output == 1
     assert worker.is_running, worker.output
 
 
 # the worker works on
 
 
-def test_nothing_that_a_job_does_on_the_loop_ends_its_worker(scene: Scene, processes: Processes) -> None:
+def test_nothing_that_a_job_does_on_the_loop_ends_its_worker(deployment: Deployment, processes: Processes) -> None:
     """Each run has an outcome, and the same process works after it."""
     worker = start(processes)
     for name in TROUBLES:
-        run = scene.see_through("trouble", name)
+        run = deployment.see_through("trouble", name)
         assert run.lost == 0, name
-        assert_works(scene, worker)
+        assert_works(deployment, worker)
     worker.terminate()
     assert worker.wait() == 0
 
 
 @pytest.mark.parametrize("trouble", ["cancel", "stop", "exit"])
 def test_nothing_that_a_plain_job_does_to_the_loop_ends_its_worker(
-    scene: Scene, processes: Processes, trouble: str
+    deployment: Deployment, processes: Processes, trouble: str
 ) -> None:
     """Its thread has the run's context, and what it asks the loop for has it too."""
     worker = start(processes)
-    assert scene.see_through("plain-trouble", trouble).status == ("failed" if trouble == "cancel" else "succeeded")
-    assert_works(scene, worker)
+    assert deployment.see_through("plain-trouble", trouble).status == ("failed" if trouble == "cancel" else "succeeded")
+    assert_works(deployment, worker)
 
 
-def test_an_exit_in_a_task_is_told_of(scene: Scene, processes: Processes) -> None:
+def test_an_exit_in_a_task_is_told_of(deployment: Deployment, processes: Processes) -> None:
     """The log says what a job has done that would have ended a program."""
     worker = start(processes)
-    scene.see_through("trouble", "exit_in_a_task_that_is_left")
+    deployment.see_through("trouble", "exit_in_a_task_that_is_left")
     worker.wait_for_line("a task of a job ended with what ends a program.*SystemExit: 3|SystemExit: 3.*ends a program")
-    scene.see_through("trouble", "stop_loop")
+    deployment.see_through("trouble", "stop_loop")
     worker.wait_for_line("a job stopped the event loop")
-    assert_works(scene, worker)
+    assert_works(deployment, worker)
 
 
-def test_runs_beside_one_that_stops_the_loop_go_on(scene: Scene, processes: Processes) -> None:
+def test_runs_beside_one_that_stops_the_loop_go_on(deployment: Deployment, processes: Processes) -> None:
     """An async run is called once, and so is a plain one that executes meanwhile."""
     worker = start(processes)
-    slow = scene.send("slow", 1.0)
+    slow = deployment.send("slow", 1.0)
     for name in ("stop_loop", "exit_in_group", "exit_in_callbacks"):
-        scene.see_through("trouble", name)
-    (run,) = scene.client.wait_for_event(slow, 20).runs
+        deployment.see_through("trouble", name)
+    (run,) = deployment.client.wait_for_event(slow, 20).runs
     assert (run.output, run.lost, run.attempt) == (worker.pid, 0, 1)
 
 
-def test_a_job_that_blocks_for_as_long_as_it_may_keeps_its_runs(scene: Scene, processes: Processes) -> None:
+def test_a_job_that_blocks_for_as_long_as_it_may_keeps_its_runs(deployment: Deployment, processes: Processes) -> None:
     """A timeout that is longer than the bound is what its author allows; another worker leads meanwhile."""
     worker = start(processes)
-    beside = scene.send("slow", 0.5)
-    wait_until(lambda: scene.statuses(beside).get("slow") == "executing", what="the run beside it")
-    blocked = scene.send("blocks-long", 6 * LEASE_S)
+    beside = deployment.send("slow", 0.5)
+    wait_until(lambda: deployment.statuses(beside).get("slow") == "executing", what="the run beside it")
+    blocked = deployment.send("blocks-long", 6 * LEASE_S)
     worker.wait_for_line("it blocks")
     start(processes)
-    assert scene.see_through("ok", 1, deliver_after=0.1).output == 1
+    assert deployment.see_through("ok", 1, deliver_after=0.1).output == 1
     for event in (blocked, beside):
-        (run,) = scene.client.wait_for_event(event, 30).runs
+        (run,) = deployment.client.wait_for_event(event, 30).runs
         assert (run.output, run.lost) == (worker.pid, 0)
     worker.wait_for_line("worker works again")
     assert worker.is_running
@@ -95,86 +95,88 @@ def test_a_job_that_blocks_for_as_long_as_it_may_keeps_its_runs(scene: Scene, pr
 # the worker ends and lets go
 
 
-def test_a_run_that_blocks_past_its_timeout_is_timed_out(scene: Scene, processes: Processes) -> None:
+def test_a_run_that_blocks_past_its_timeout_is_timed_out(deployment: Deployment, processes: Processes) -> None:
     """It is recorded from the lease's thread, with the place; the process ends, and the run beside it is rescued."""
     worker = start(processes)
-    beside = scene.send("slow", 3.0)
-    wait_until(lambda: scene.statuses(beside).get("slow") == "executing", what="the run beside it")
-    blocked = scene.send("blocks-too-long")
+    beside = deployment.send("slow", 3.0)
+    wait_until(lambda: deployment.statuses(beside).get("slow") == "executing", what="the run beside it")
+    blocked = deployment.send("blocks-too-long")
     assert worker.wait() == BROKEN
-    (run,) = scene.client.get_event(blocked).runs
+    (run,) = deployment.client.get_event(blocked).runs
     assert (run.status, run.lost) == ("timed_out", 0)
     assert run.error is not None
     assert "_block" in (run.error.traceback or "")
     assert re.search(r"does not work, and ends: the event loop stands still .* in run .*blocks-too-long", worker.output)
     other = start(processes)
-    (run,) = scene.client.wait_for_event(beside, 30).runs
+    (run,) = deployment.client.wait_for_event(beside, 30).runs
     assert (run.output, run.lost) == (other.pid, 1)
 
 
-def test_a_run_that_blocked_past_its_timeout_is_retried(scene: Scene, processes: Processes) -> None:
+def test_a_run_that_blocked_past_its_timeout_is_retried(deployment: Deployment, processes: Processes) -> None:
     """That was an attempt like any other, and no life."""
     worker = start(processes)
-    blocked = scene.send("blocks-again")
+    blocked = deployment.send("blocks-again")
     assert worker.wait() == BROKEN
     start(processes)
-    (run,) = scene.client.wait_for_event(blocked, 30).runs
+    (run,) = deployment.client.wait_for_event(blocked, 30).runs
     assert (run.status, run.output, run.lost) == ("succeeded", 2, 0)
 
 
 @pytest.mark.parametrize("name", ["blocks", "blocks-in-part", "blocks-in-schema", "blocks-in-error"])
-def test_a_run_that_blocks_for_good_costs_a_life(scene: Scene, processes: Processes, name: str) -> None:
+def test_a_run_that_blocks_for_good_costs_a_life(deployment: Deployment, processes: Processes, name: str) -> None:
     """The worker ends after its bound; a run that has cost all its lives is dead, and the next worker works."""
     worker = start(processes)
-    blocked = scene.send(name, {"number": 1} if name == "blocks-in-schema" else None)
+    blocked = deployment.send(name, {"number": 1} if name == "blocks-in-schema" else None)
     assert worker.wait(30) == BROKEN
     assert re.search(r"the event loop stands still for [2-6]\.\d s", worker.output)
     assert "_block" in worker.output
     other = start(processes, "--max-lost", "1")
-    (run,) = scene.client.wait_for_event(blocked, 30).runs
+    (run,) = deployment.client.wait_for_event(blocked, 30).runs
     ended = "timed_out" if name == "blocks-in-error" else "failed"
     assert (run.status, run.lost) in ((ended, 0), ("failed", 1))
-    assert_works(scene, other)
+    assert_works(deployment, other)
 
 
-def test_an_event_whose_codec_blocks_costs_its_dispatcher_its_life(scene: Scene, processes: Processes) -> None:
+def test_an_event_whose_codec_blocks_costs_its_dispatcher_its_life(
+    deployment: Deployment, processes: Processes
+) -> None:
     """The worker ends after its bound, and says where it stood."""
     worker = start(processes, app="tests.apps.event_loop:sealed_app")
-    with Client(scene.url, namespace=scene.namespace, codec=SCRAMBLER) as client:
+    with Client(deployment.url, namespace=deployment.namespace, codec=SCRAMBLER) as client:
         client.send_event(Event("sealed", payload="block"))
         assert worker.wait(30) == BROKEN
     assert "_block" in worker.output
 
 
-def test_a_job_that_cancels_all_tasks_from_nowhere_costs_a_life(scene: Scene, processes: Processes) -> None:
+def test_a_job_that_cancels_all_tasks_from_nowhere_costs_a_life(deployment: Deployment, processes: Processes) -> None:
     """A worker whose tasks were cancelled ends; it does not give the run back as if nothing had been."""
     worker = start(processes)
-    event = scene.send("stray")
+    event = deployment.send("stray")
     assert worker.wait() == BROKEN
     assert worker.output.count(f"stray {event}") == 1
     other = start(processes, "--max-lost", "1")
-    (run,) = scene.client.wait_for_event(event, 20).runs
+    (run,) = deployment.client.wait_for_event(event, 20).runs
     assert (run.status, run.lost) == ("failed", 1)
-    assert_works(scene, other)
+    assert_works(deployment, other)
 
 
 @pytest.mark.parametrize("code", [0, 2])
-def test_a_job_that_ends_its_process_costs_a_life(scene: Scene, processes: Processes, code: int) -> None:
+def test_a_job_that_ends_its_process_costs_a_life(deployment: Deployment, processes: Processes, code: int) -> None:
     """Whatever the exit code says."""
     worker = start(processes)
-    event = scene.send("exits", code)
+    event = deployment.send("exits", code)
     assert worker.wait() == code
     other = start(processes, "--max-lost", "1")
-    (run,) = scene.client.wait_for_event(event, 20).runs
+    (run,) = deployment.client.wait_for_event(event, 20).runs
     assert (run.status, run.lost) == ("failed", 1)
-    assert_works(scene, other)
+    assert_works(deployment, other)
 
 
 @pytest.mark.slow
-def test_a_call_that_keeps_all_threads_waiting_ends_the_process(scene: Scene, processes: Processes) -> None:
+def test_a_call_that_keeps_all_threads_waiting_ends_the_process(deployment: Deployment, processes: Processes) -> None:
     """No thread of Python's turns any more, so that only C code can do that; every stack is in the log."""
     worker = start(processes)
-    scene.send("holds")
+    deployment.send("holds")
     worker.wait_for_line("it holds")
     assert worker.wait(60) == 1
     assert "Timeout" in worker.output

@@ -15,8 +15,8 @@ from headrace import AsyncClient, Client, Event, ServerError
 from headrace.model.ids import derived_event_id
 from headrace_worker import Abort, App, Context, JobIO, Retry, SyncJobIO, Worker, WorkerConfig, event_trigger
 from tests.faults.apps import wait_at_gate
-from tests.faults.cuts import PLACES, ChosenCut, Place, each_nth, once_a_kind
-from tests.faults.scene import Scene
+from tests.faults.cuts import CUT_POINTS, ChosenCut, CutPoint, each_nth, once_a_kind
+from tests.faults.deployment import Deployment
 from tests.support.proxy import Proxy
 from tests.support.waiting import await_until
 
@@ -34,9 +34,9 @@ ASKED = frozenset(
 """What producer and worker ask in one errand, besides the reads of queues."""
 
 
-def errands(scene: Scene, queue: str) -> App:
+def errands(deployment: Deployment, queue: str) -> App:
     """Jobs for each way of a run through a worker's calls."""
-    app, calls = App("errands"), scene.calls
+    app, calls = App("errands"), deployment.calls
     retry = Retry(max_attempts=2, min_delay=0.05, jitter=False)
 
     @app.job(id="steady", trigger=event_trigger(["work", "child"]))
@@ -54,40 +54,40 @@ def errands(scene: Scene, queue: str) -> App:
         calls.add(ctx.event.id, "bad", ctx.run.attempt)
         raise Abort("it always fails")
 
-    _add_patient_jobs(app, scene)
-    _add_parents(app, scene, queue)
+    _add_patient_jobs(app, deployment)
+    _add_parents(app, deployment, queue)
     return app
 
 
-def _add_patient_jobs(app: App, scene: Scene) -> None:
+def _add_patient_jobs(app: App, deployment: Deployment) -> None:
     @app.job(id="slow", trigger=event_trigger("slow"))
     async def slow(ctx: Context) -> None:
-        scene.calls.add(ctx.event.id, "slow", ctx.run.attempt)
+        deployment.calls.add(ctx.event.id, "slow", ctx.run.attempt)
         await asyncio.sleep(0.4)  # so long that its record says that it executes
 
     @app.job(id="held", trigger=event_trigger("held"))
     async def held(ctx: Context) -> None:
-        scene.calls.add(ctx.event.id, "held", ctx.run.attempt)
-        await wait_at_gate(scene.folder, "held")
+        deployment.calls.add(ctx.event.id, "held", ctx.run.attempt)
+        await wait_at_gate(deployment.folder, "held")
 
 
-def _add_parents(app: App, scene: Scene, queue: str) -> None:
+def _add_parents(app: App, deployment: Deployment, queue: str) -> None:
     @app.job(id="parent", trigger=event_trigger("parent"))
     async def parent(io: JobIO, ctx: Context) -> None:
-        scene.calls.add(ctx.event.id, "parent", ctx.run.attempt)
+        deployment.calls.add(ctx.event.id, "parent", ctx.run.attempt)
         await io.send_event("key", Event("child"))
 
     @app.job(id="plain", trigger=event_trigger("parent"), queue=queue)
     def plain(io: SyncJobIO, ctx: Context) -> None:
-        scene.calls.add(ctx.event.id, "plain", ctx.run.attempt)
+        deployment.calls.add(ctx.event.id, "plain", ctx.run.attempt)
         io.send_event("key", Event("child"))
 
 
 class Errand:
     """Whatever a producer and a worker can ask of a server, once, over a line that is cut."""
 
-    def __init__(self, scene: Scene, app: App, client: Client | AsyncClient) -> None:
-        self._scene = scene
+    def __init__(self, deployment: Deployment, app: App, client: Client | AsyncClient) -> None:
+        self._deployment = deployment
         self._app = app
         self._client = client
         self.expected: Counter[tuple[str, str, int]] = Counter()
@@ -108,12 +108,12 @@ class Errand:
 
     def leave_with_a_dead_worker(self) -> None:
         """A run and an event are in the hands of a worker whose lease has run out."""
-        scene = self._scene
-        run, event = scene.send("work"), scene.send("work")
+        deployment = self._deployment
+        run, event = deployment.send("work"), deployment.send("work")
         for each in (run, event):
             self.expect(each, WORK)
-        scene.register_dead("dead", self._app)
-        held = scene.redis.xreadgroup("dispatch", "dead", {scene.keys.events: ">"}, count=2)
+        deployment.register_dead("dead", self._app)
+        held = deployment.redis.xreadgroup("dispatch", "dead", {deployment.keys.events: ">"}, count=2)
         assert len(held[0][1]) == 2
 
     async def send(self) -> None:
@@ -157,9 +157,9 @@ class Errand:
 
     def assert_done_once(self) -> None:
         """Each call was made once, and each run has ended as it should."""
-        calls = Counter((call.event, call.job, call.attempt) for call in self._scene.calls.read())
+        calls = Counter((call.event, call.job, call.attempt) for call in self._deployment.calls.read())
         assert calls == self.expected
-        assert {event: self._scene.statuses(event) for event in self.statuses} == self.statuses
+        assert {event: self._deployment.statuses(event) for event in self.statuses} == self.statuses
 
 
 @asynccontextmanager
@@ -188,25 +188,27 @@ async def start(app: App, url: str, namespace: str) -> tuple[Worker, asyncio.Fut
         up.set()
 
 
-async def run_errand(scene: Scene, proxy: Proxy, queue: str, cut: ChosenCut) -> None:
+async def run_errand(deployment: Deployment, proxy: Proxy, queue: str, cut: ChosenCut) -> None:
     """Everything is asked once over the line, and then another worker does what the first has given back."""
-    app = errands(scene, queue)
+    app = errands(deployment, queue)
     proxy.add(cut)
-    async with open_client(proxy.url, scene.namespace, is_async=queue != "default") as client:
-        errand = Errand(scene, app, client)
+    async with open_client(proxy.url, deployment.namespace, is_async=queue != "default") as client:
+        errand = Errand(deployment, app, client)
         errand.leave_with_a_dead_worker()
-        worker, running = await start(app, proxy.url, scene.namespace)
+        worker, running = await start(app, proxy.url, deployment.namespace)
         await errand.send()
         held = next(event for event, job, _ in errand.expected if job == "held")
         queues = {"default", queue}
-        await await_until(lambda: scene.open_work("errands", *queues) == 1, 30, what="all but the run that is held")
+        await await_until(
+            lambda: deployment.open_work("errands", *queues) == 1, 30, what="all but the run that is held"
+        )
         assert not running.done(), "the worker has ended by itself"
         worker.stop()
         await asyncio.wait_for(running, 60)
-    scene.open_gate("held")
+    deployment.open_gate("held")
     errand.expected[held, "held", 1] += 1
-    async with scene.working(app, lease=10, block=0.2):
-        await scene.drained("errands", *queues)
+    async with deployment.working(app, lease=10, block=0.2):
+        await deployment.drained("errands", *queues)
     errand.assert_done_once()
 
 
@@ -217,13 +219,13 @@ def queue(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("point", CUT_POINTS)
 async def test_each_kind_of_request_cut_once_loses_and_repeats_nothing(
-    scene: Scene, proxy: Proxy, queue: str, place: Place
+    deployment: Deployment, proxy: Proxy, queue: str, point: CutPoint
 ) -> None:
     """The first of each kind, all in one run of the errand; what a start tries out only where there is one queue."""
-    cut = ChosenCut(place, once_a_kind(0, trials=queue == "default"))
-    await run_errand(scene, proxy, queue, cut)
+    cut = ChosenCut(point, once_a_kind(0, trials=queue == "default"))
+    await run_errand(deployment, proxy, queue, cut)
     read = "XREADGROUP workers new" if queue == "default" else "take"
     known = {kind.removesuffix(" with something").removesuffix(" in vain") for kind in cut.kinds}
     assert {*ASKED, read} <= known
@@ -231,19 +233,19 @@ async def test_each_kind_of_request_cut_once_loses_and_repeats_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ordinal", range(1, 6))
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("point", CUT_POINTS)
 async def test_each_kind_of_request_cut_later_loses_and_repeats_nothing(
-    scene: Scene, proxy: Proxy, queue: str, place: Place, ordinal: int
+    deployment: Deployment, proxy: Proxy, queue: str, point: CutPoint, ordinal: int
 ) -> None:
     """The second, third … of each kind."""
-    await run_errand(scene, proxy, queue, ChosenCut(place, once_a_kind(ordinal, trials=False)))
+    await run_errand(deployment, proxy, queue, ChosenCut(point, once_a_kind(ordinal, trials=False)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(25))
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("point", CUT_POINTS)
 async def test_every_request_cut_loses_and_repeats_nothing(
-    scene: Scene, proxy: Proxy, queue: str, place: Place, first: int
+    deployment: Deployment, proxy: Proxy, queue: str, point: CutPoint, first: int
 ) -> None:
     """One of 25, beginning with another one each time."""
-    await run_errand(scene, proxy, queue, ChosenCut(place, each_nth(25, first)))
+    await run_errand(deployment, proxy, queue, ChosenCut(point, each_nth(25, first)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps.forks import COMES_BACK
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 
@@ -24,10 +24,10 @@ def worker(processes: Processes) -> Process:
     return worker
 
 
-def assert_alone(scene: Scene, worker: Process) -> None:
+def assert_alone(deployment: Deployment, worker: Process) -> None:
     """No copy of the worker is left, and the worker works: a delayed event needs every loop, a plain job a thread."""
     wait_until(lambda: not children_of(worker.pid), what="every copy to have ended")
-    assert scene.see_through("plain", 1, deliver_after=0.1).output == 1
+    assert deployment.see_through("plain", 1, deliver_after=0.1).output == 1
     assert worker.is_running
 
 
@@ -47,10 +47,12 @@ def children_of(pid: int) -> list[int]:
 @pytest.mark.parametrize("event", ["child", "child-of-async"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_child_ends_at_the_signal_that_it_is_sent(
-    scene: Scene, worker: Process, event: str, number: signal.Signals
+    deployment: Deployment, worker: Process, event: str, number: signal.Signals
 ) -> None:
     """However it was started, and from a plain job or an async one."""
-    ends = {method: scene.see_through(event, [method, number]).output for method in ("fork", "spawn", "forkserver")}
+    ends = {
+        method: deployment.see_through(event, [method, number]).output for method in ("fork", "spawn", "forkserver")
+    }
     assert ends["fork"] == -number
     # Python's own interpreter turns SIGINT into KeyboardInterrupt, and exit code 1, where it starts anew.
     assert {ends["spawn"], ends["forkserver"]} <= {-number, 1 if number == signal.SIGINT else -number}
@@ -58,51 +60,51 @@ def test_a_child_ends_at_the_signal_that_it_is_sent(
 
 
 @pytest.mark.usefixtures("worker")
-def test_pools_of_processes_and_programs_are_as_anywhere(scene: Scene) -> None:
+def test_pools_of_processes_and_programs_are_as_anywhere(deployment: Deployment) -> None:
     """With each way of multiprocessing, and with subprocesses of both kinds."""
     for method in ("fork", "spawn", "forkserver"):
-        assert scene.see_through("pool", method).output == [3, 2, 1]
-    assert scene.see_through("program").output == [-signal.SIGTERM, -signal.SIGINT]
+        assert deployment.see_through("pool", method).output == [3, 2, 1]
+    assert deployment.see_through("program").output == [-signal.SIGTERM, -signal.SIGINT]
 
 
 @pytest.mark.parametrize("event", ["forks", "forks-in-task"])
-def test_a_fork_of_an_async_job_that_comes_back_ends(scene: Scene, worker: Process, event: str) -> None:
+def test_a_fork_of_an_async_job_that_comes_back_ends(deployment: Deployment, worker: Process, event: str) -> None:
     """Whatever it does then; the log says so, and the parent's run is as if nothing were."""
     for number, way in enumerate(COMES_BACK, 1):  # the log of the parent's is the child's too
-        run = scene.see_through(event, way)
+        run = deployment.see_through(event, way)
         assert (run.status, run.output, run.lost) == ("succeeded", "the parent", 0), way
-        assert_alone(scene, worker)
+        assert_alone(deployment, worker)
         assert worker.output.count("came back to the worker's code") == number, way
 
 
 @pytest.mark.parametrize("event", ["forks-in-callback", "forks-in-pool"])
-def test_a_fork_elsewhere_that_comes_back_ends(scene: Scene, worker: Process, event: str) -> None:
+def test_a_fork_elsewhere_that_comes_back_ends(deployment: Deployment, worker: Process, event: str) -> None:
     """In a callback of the event loop, and in a thread of its pool."""
-    assert scene.see_through(event).output == "the parent"
-    assert_alone(scene, worker)
+    assert deployment.see_through(event).output == "the parent"
+    assert_alone(deployment, worker)
 
 
 @pytest.mark.parametrize("way", ["returns", "raises", "exits"])
-def test_a_fork_of_a_plain_job_that_comes_back_ends(scene: Scene, worker: Process, way: str) -> None:
+def test_a_fork_of_a_plain_job_that_comes_back_ends(deployment: Deployment, worker: Process, way: str) -> None:
     """It does not wait in its thread for ever, with all descriptors of the worker."""
-    assert scene.see_through("forks-plain", way).output == "the parent"
-    assert_alone(scene, worker)
+    assert deployment.see_through("forks-plain", way).output == "the parent"
+    assert_alone(deployment, worker)
 
 
-def test_a_child_that_goes_on_keeps_nothing_of_its_worker(scene: Scene, worker: Process) -> None:
+def test_a_child_that_goes_on_keeps_nothing_of_its_worker(deployment: Deployment, worker: Process) -> None:
     """The worker stops in order; the child is its job's, and hears its own signals."""
-    pid = scene.see_through("lingers").output
+    pid = deployment.see_through("lingers").output
     try:
-        assert_works_beside(scene, worker)
+        assert_works_beside(deployment, worker)
         worker.terminate()
         assert worker.wait() == 0
-        assert scene.workers() == set()
+        assert deployment.workers() == set()
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: "the child was told to end" in worker.output, what="the child to hear it")
     finally:
         os.kill(pid, signal.SIGKILL)
 
 
-def assert_works_beside(scene: Scene, worker: Process) -> None:
-    assert scene.see_through("plain", 1, deliver_after=0.1).output == 1
+def assert_works_beside(deployment: Deployment, worker: Process) -> None:
+    assert deployment.see_through("plain", 1, deliver_after=0.1).output == 1
     assert worker.is_running

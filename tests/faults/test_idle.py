@@ -9,16 +9,16 @@ import pytest
 import redis.asyncio
 
 from tests.faults.apps import flaky
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 
 SETTLED_S = 5
 """Seconds at the usual settings, after which what a start takes is over."""
 
 
-async def commands_sent(scene: Scene, seconds: float) -> list[str]:
+async def commands_sent(deployment: Deployment, seconds: float) -> list[str]:
     """Returns what clients send in so many seconds; what scripts call is not counted."""
     sent: list[str] = []
-    async with redis.asyncio.Redis.from_url(scene.url, socket_timeout=60) as client, client.monitor() as monitor:
+    async with redis.asyncio.Redis.from_url(deployment.url, socket_timeout=60) as client, client.monitor() as monitor:
 
         async def listen() -> None:
             while True:
@@ -36,14 +36,14 @@ async def commands_sent(scene: Scene, seconds: float) -> list[str]:
 @pytest.mark.parametrize("second_queue", ["default", "other"])
 @pytest.mark.parametrize("faster", [20, pytest.param(1, marks=pytest.mark.slow)])
 async def test_an_idle_worker_sends_less_than_a_command_a_second(
-    scene: Scene, second_queue: str, faster: float
+    deployment: Deployment, second_queue: str, faster: float
 ) -> None:
     """So does the one that leads, dispatches and has several queues; at the usual settings, or all times shortened."""
     settings: dict[str, Any] = {"lease": 15 / faster, "block": 5 / faster}
-    async with scene.working(flaky(scene.folder, second_queue), **settings):
-        await scene.passed(SETTLED_S / faster)
-        started_ms = scene.now_ms()
-        sent = await commands_sent(scene, 40 / faster)
-        seconds = (scene.now_ms() - started_ms) / 1000 * faster
+    async with deployment.working(flaky(deployment.folder, second_queue), **settings):
+        await deployment.passed(SETTLED_S / faster)
+        started_ms = deployment.now_ms()
+        sent = await commands_sent(deployment, 40 / faster)
+        seconds = (deployment.now_ms() - started_ms) / 1000 * faster
     assert len(sent) > 0.3 * seconds, "a worker that asks this seldom does not renew its lease"
     assert len(sent) < seconds, sorted(sent)

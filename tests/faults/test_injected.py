@@ -25,7 +25,7 @@ _FOUND = (
 
 @pytest.mark.timeout(240)
 def test_a_fault_inside_a_worker_is_survived_or_ends_it(tmp_path: Path, server_binary: Path) -> None:
-    """A place in each of a dozen modules, and those that have broken the promise before; `make inject` plays all."""
+    """A place in each of a dozen modules, and those that have broken the promise before; `make inject` runs all."""
     reached = lives_by_place(tmp_path, server_binary, lives=("quiet",))
     assert {"membership.lease:Lease._turn", "run.executor:Executor._run", "run.settler:Settler.tick"} <= reached.keys()
     results = play_all([*short_series(reached, _ROOMS), *_FOUND], tmp_path, _AT_ONCE, server_binary)

@@ -11,7 +11,7 @@ import pytest
 from headrace import Client, Event
 from headrace.scripts import load
 from tests.faults.apps import flaky
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.proxy import Proxy, has_data
 from tests.support.waiting import await_until
 
@@ -34,25 +34,25 @@ def reads_new_of(stream: str) -> Callable[[bytes], bool]:
     return lambda request: b"XREADGROUP" in request and stream.encode() in request and request.endswith(b"$1\r\n>\r\n")
 
 
-async def work_in_waves(scene: Scene, client: Client) -> list[str]:
+async def work_in_waves(deployment: Deployment, client: Client) -> list[str]:
     """Sends more events whenever those before have settled, so that no call has all of them; returns their ids."""
     ids: list[str] = []
     for _ in range(TIMES + 1):
         sent = await asyncio.to_thread(client.send_events, [Event("work")] * 10)
         assert not any(each.duplicate for each in sent), "a send did not know its own repetition"
         ids += [each.id for each in sent]
-        await scene.drained("flaky", "default", "other")
+        await deployment.drained("flaky", "default", "other")
     return ids
 
 
-def assert_done_once(scene: Scene, ids: list[str]) -> None:
+def assert_done_once(deployment: Deployment, ids: list[str]) -> None:
     """Every run has succeeded, with one call an attempt."""
     assert len(set(ids)) == 40
     expected = Counter(
         {(event, job, attempt): 1 for event in ids for job, attempt in (("steady", 1), ("second", 1), ("second", 2))}
     )
-    assert Counter((call.event, call.job, call.attempt) for call in scene.calls.read()) == expected
-    for record in scene.records(ids):
+    assert Counter((call.event, call.job, call.attempt) for call in deployment.calls.read()) == expected
+    for record in deployment.records(ids):
         assert sorted((run.job, run.status, run.attempt) for run in record.runs) == [
             ("flaky/second", "succeeded", 2),
             ("flaky/steady", "succeeded", 1),
@@ -61,58 +61,62 @@ def assert_done_once(scene: Scene, ids: list[str]) -> None:
 
 @pytest.mark.parametrize("verb", ["send", "dispatch", "settle", "retry", "promote", "renew"])
 async def test_a_script_whose_reply_is_lost_has_its_effect_once(
-    scene: Scene, proxy: Proxy, client: Client, verb: str
+    deployment: Deployment, proxy: Proxy, client: Client, verb: str
 ) -> None:
     """All runs succeed with one call an attempt, and the worker keeps its name."""
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease=2, block=0.2) as worker:
+    async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=2, block=0.2) as worker:
         name = worker.name
         cut = proxy.cut_after_request(calls_script(verb), TIMES)
-        ids = await work_in_waves(scene, client)
+        ids = await work_in_waves(deployment, client)
         await await_until(lambda: cut.done == TIMES, 20, what=f"{TIMES} lost replies to {verb}")
         assert worker.name == name
-        assert not scene.is_fenced(name)
-    assert_done_once(scene, ids)
+        assert not deployment.is_fenced(name)
+    assert_done_once(deployment, ids)
 
 
 @pytest.mark.parametrize("stream", ["events", "queue"])
 async def test_entries_whose_read_lost_its_reply_are_found_in_hand(
-    scene: Scene, proxy: Proxy, client: Client, stream: str
+    deployment: Deployment, proxy: Proxy, client: Client, stream: str
 ) -> None:
     """What the server handed out and nobody saw is dispatched or executed all the same, without a second call."""
-    key = scene.keys.events if stream == "events" else scene.queue("flaky")
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease=10, block=5):
+    key = deployment.keys.events if stream == "events" else deployment.queue("flaky")
+    async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=10, block=5):
         cut = proxy.cut_after_request(reads_new_of(key), TIMES, only=has_data)
-        ids = await work_in_waves(scene, client)
+        ids = await work_in_waves(deployment, client)
         assert cut.done == TIMES
-    assert_done_once(scene, ids)
+    assert_done_once(deployment, ids)
 
 
-async def test_entries_whose_take_lost_its_reply_are_found_in_hand(scene: Scene, proxy: Proxy, client: Client) -> None:
+async def test_entries_whose_take_lost_its_reply_are_found_in_hand(
+    deployment: Deployment, proxy: Proxy, client: Client
+) -> None:
     """A worker with several queues finds in each of them what was handed to it unseen."""
-    app = flaky(scene.folder, second_queue="other")
-    async with scene.working(app, url=proxy.url, lease=10, block=1):
+    app = flaky(deployment.folder, second_queue="other")
+    async with deployment.working(app, url=proxy.url, lease=10, block=1):
         cut = proxy.cut_after_request(calls_script("take"), TIMES, only=has_data)
-        ids = await work_in_waves(scene, client)
+        ids = await work_in_waves(deployment, client)
         assert cut.done == TIMES
-    assert_done_once(scene, ids)
+    assert_done_once(deployment, ids)
 
 
-async def test_a_register_whose_reply_is_lost_has_its_effect_once(scene: Scene, proxy: Proxy, client: Client) -> None:
+async def test_a_register_whose_reply_is_lost_has_its_effect_once(
+    deployment: Deployment, proxy: Proxy, client: Client
+) -> None:
     """Groups that are gone are made again,  the worker goes on."""
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease=10, block=0.2) as worker:
+    async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=10, block=0.2) as worker:
         cut = proxy.cut_after_request(calls_script("register"))
-        scene.redis.xgroup_destroy(scene.queue("flaky"), "workers")
-        ids = await work_in_waves(scene, client)
+        deployment.redis.xgroup_destroy(deployment.queue("flaky"), "workers")
+        ids = await work_in_waves(deployment, client)
         assert cut.done == 1
-        assert scene.workers() == {worker.name}
-    assert_done_once(scene, ids)
+        assert deployment.workers() == {worker.name}
+    assert_done_once(deployment, ids)
 
 
-async def test_a_dispatch_that_failed_waits_for_no_new_event(scene: Scene, proxy: Proxy) -> None:
+async def test_a_dispatch_that_failed_waits_for_no_new_event(deployment: Deployment, proxy: Proxy) -> None:
     """Events whose dispatch never reached the server are dispatched at once, though a read of events is open."""
-    async with scene.working(scene.app("flaky"), url=proxy.url, lease=10, block=100):
+    async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=10, block=100):
         cut = proxy.cut_before_request(calls_script("dispatch"))
-        event = scene.send("work")
-        await await_until(lambda: scene.calls.of(event), 30, what="the event's runs")
+        event = deployment.send("work")
+        await await_until(lambda: deployment.calls.of(event), 30, what="the event's runs")
         assert cut.done == 1
-        await scene.drained("flaky")
+        await deployment.drained("flaky")

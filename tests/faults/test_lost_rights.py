@@ -10,7 +10,7 @@ import pytest
 
 from headrace import Event, EventRecord
 from headrace_worker import App, Context, JobIO, Retry, event_trigger
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.scripts import users
 from tests.support.waiting import await_until
 
@@ -45,24 +45,24 @@ def make_app() -> App:
 
 
 @contextmanager
-def guarded(scene: Scene) -> Iterator[str]:
+def guarded(deployment: Deployment) -> Iterator[str]:
     """Gives the URL of a user with the rights that deploy/acl lists for a worker."""
     rules = [rule.replace(f"{{{users.NAMESPACE}:", "{*:") for rule in users.rules_of("headrace-worker")]
     rules = [rule for rule in rules if not rule.startswith(">")]
-    scene.redis.execute_command("ACL", "SETUSER", "limited", "reset", "nopass", *rules)
-    yield scene.url.replace("unix://", "unix://limited:any@")
+    deployment.redis.execute_command("ACL", "SETUSER", "limited", "reset", "nopass", *rules)
+    yield deployment.url.replace("unix://", "unix://limited:any@")
 
 
-async def _lose(scene: Scene, right: str) -> list[str]:
+async def _lose(deployment: Deployment, right: str) -> list[str]:
     """Sends for a while without the right; returns the ids of what was sent."""
-    scene.redis.execute_command("ACL", "SETUSER", "limited", f"-{right.partition('|')[0]}")
+    deployment.redis.execute_command("ACL", "SETUSER", "limited", f"-{right.partition('|')[0]}")
     sent = []
     deadline = asyncio.get_running_loop().time() + _WITHOUT_S
     while asyncio.get_running_loop().time() < deadline:
-        sent += [each.id for each in scene.client.send_events([Event("work")] * 5)]
-        sent += [each.id for each in scene.client.send_events([Event("work")] * 2, ordering_key=f"key-{right}")]
+        sent += [each.id for each in deployment.client.send_events([Event("work")] * 5)]
+        sent += [each.id for each in deployment.client.send_events([Event("work")] * 2, ordering_key=f"key-{right}")]
         await asyncio.sleep(0.03)
-    scene.redis.execute_command("ACL", "SETUSER", "limited", *(f"+{each}" for each in _RIGHTS))
+    deployment.redis.execute_command("ACL", "SETUSER", "limited", *(f"+{each}" for each in _RIGHTS))
     await asyncio.sleep(0.05)
     return sent
 
@@ -73,17 +73,19 @@ def _ends_of(record: EventRecord) -> dict[str, str]:
 
 @pytest.mark.not_on("redis-6.2", reason="its scripts can't ask for rights before they write")
 @pytest.mark.parametrize("rights", [_RIGHTS[place::3] for place in range(3)], ids=["first", "second", "third"])
-async def test_no_right_that_is_lost_loses_a_run(make_scene: Callable[..., Scene], rights: Sequence[str]) -> None:
+async def test_no_right_that_is_lost_loses_a_run(
+    make_deployment: Callable[..., Deployment], rights: Sequence[str]
+) -> None:
     """Whichever is missing for a moment, every event has all its runs, and no ordering key is held."""
-    scene = make_scene()
-    with guarded(scene) as url:
-        async with scene.working(make_app(), url=url, lease=2.0, block=0.2, concurrency=20):
-            sent = [(right, event_id) for right in rights for event_id in await _lose(scene, right)]
+    deployment = make_deployment()
+    with guarded(deployment) as url:
+        async with deployment.working(make_app(), url=url, lease=2.0, block=0.2, concurrency=20):
+            sent = [(right, event_id) for right in rights for event_id in await _lose(deployment, right)]
             expected = {job: status for job, status in _STATUSES.items() if job != "follow-up"}
             for right, event_id in sent:
-                record = await asyncio.to_thread(scene.client.wait_for_event, event_id, 60)
+                record = await asyncio.to_thread(deployment.client.wait_for_event, event_id, 60)
                 assert _ends_of(record) == expected, right
-            await await_until(lambda: not scene.redis.xlen(scene.keys.events), 30, what="no event left")
-    prefix = scene.keys.prefix
-    assert [key for kind in ("order", "turns") for key in scene.redis.keys(f"{prefix}{kind}:*")] == []
-    assert scene.redis.xlen(scene.keys.queue("rights", "default")) == 0
+            await await_until(lambda: not deployment.redis.xlen(deployment.keys.events), 30, what="no event left")
+    prefix = deployment.keys.prefix
+    assert [key for kind in ("order", "turns") for key in deployment.redis.keys(f"{prefix}{kind}:*")] == []
+    assert deployment.redis.xlen(deployment.keys.queue("rights", "default")) == 0

@@ -6,7 +6,7 @@ import subprocess
 
 from headrace import Client, Event, Retention
 from tests.faults.chaos.remains import memory
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
@@ -24,23 +24,23 @@ def resident_bytes(process: Process) -> int:
     return int(told.stdout) * 1024
 
 
-def play_round(scene: Scene, client: Client) -> None:
+def play_round(deployment: Deployment, client: Client) -> None:
     """Three runs of each event are executed, and nothing is kept of them."""
     for _ in range(EVENTS // 500):
         client.send_events([Event("load", {"text": "x" * 300})] * 500)
-    scene.wait_drained("load", 120)
-    wait_until(lambda: scene.redis.keys(f"{scene.keys.event_prefix}*") == [], what="no records")
+    deployment.wait_drained("load", 120)
+    wait_until(lambda: deployment.redis.keys(f"{deployment.keys.event_prefix}*") == [], what="no records")
 
 
-def test_memory_is_back_at_its_baseline(scene: Scene) -> None:
+def test_memory_is_back_at_its_baseline(deployment: Deployment) -> None:
     """What three more rounds add is less than a hundred bytes a run, in either."""
-    worker = scene.start_worker("load", retention=NOTHING_KEPT)
-    with Client(scene.url, namespace=scene.namespace, retention=NOTHING_KEPT) as client:
-        play_round(scene, client)
-        own, servers = resident_bytes(worker), memory(scene.redis, scene)
+    worker = deployment.start_worker("load", retention=NOTHING_KEPT)
+    with Client(deployment.url, namespace=deployment.namespace, retention=NOTHING_KEPT) as client:
+        play_round(deployment, client)
+        own, servers = resident_bytes(worker), memory(deployment.redis, deployment)
         for _ in range(ROUNDS):
-            play_round(scene, client)
-        grown, servers_grown = resident_bytes(worker) - own, memory(scene.redis, scene) - servers
+            play_round(deployment, client)
+        grown, servers_grown = resident_bytes(worker) - own, memory(deployment.redis, deployment) - servers
     print(f"the worker has {own:,} bytes and has grown by {grown:,}, the server by {servers_grown:,}")
     assert grown < WORKER_BYTES
     assert servers_grown < SERVER_BYTES

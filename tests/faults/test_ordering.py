@@ -10,7 +10,7 @@ import pytest
 
 from headrace import Event
 from headrace_worker import App, Context, Retry, event_trigger
-from tests.faults.scene import Scene, worker_name
+from tests.faults.deployment import Deployment, worker_name
 from tests.faults.turns import TurnLog
 from tests.support.waiting import wait_until
 
@@ -18,18 +18,18 @@ MATCHED = {"dispatched", "settled"}
 SETTINGS: dict[str, Any] = {"lease": 1.0, "block": 0.2}
 
 
-def send_in_order(scene: Scene, keys: int, each: int) -> dict[str, list[str]]:
+def send_in_order(deployment: Deployment, keys: int, each: int) -> dict[str, list[str]]:
     """Sends so many events of each key, the keys in turn, and returns the ids of each in their order."""
     sent: dict[str, list[str]] = defaultdict(list)
     for number in range(each):
         for key in range(keys):
-            sent[f"key {key}"].append(scene.send("step", number, ordering_key=f"key {key}"))
+            sent[f"key {key}"].append(deployment.send("step", number, ordering_key=f"key {key}"))
     return sent
 
 
-def assert_in_order(scene: Scene, sent: dict[str, list[str]], *jobs: str) -> None:
+def assert_in_order(deployment: Deployment, sent: dict[str, list[str]], *jobs: str) -> None:
     """Every run of each job and key has ended before the next began, in the order in which the events were sent."""
-    log = TurnLog(scene.folder).read()
+    log = TurnLog(deployment.folder).read()
     for job in jobs:
         for key, ids in sent.items():
             mine = [turn for turn in log if turn.job == job and turn.event in ids]
@@ -38,57 +38,61 @@ def assert_in_order(scene: Scene, sent: dict[str, list[str]], *jobs: str) -> Non
             assert places == sorted(places), f"{job} of {key} overlapped"
 
 
-def wait_drained(scene: Scene) -> None:
+def wait_drained(deployment: Deployment) -> None:
     """Everything has settled, and nothing is left of any ordering key."""
-    patterns = [f"{scene.keys.prefix}{kind}:*" for kind in ("order", "turns")]
-    wait_until(lambda: not [key for each in patterns for key in scene.redis.keys(each)], 120, interval=0.05)
+    patterns = [f"{deployment.keys.prefix}{kind}:*" for kind in ("order", "turns")]
+    wait_until(lambda: not [key for each in patterns for key in deployment.redis.keys(each)], 120, interval=0.05)
     for queue in ("default", "second"):
-        wait_until(lambda queue=queue: scene.open_work("ordered", queue) == 0, 60, what="drained queues")  # type: ignore[misc]
+        wait_until(lambda queue=queue: deployment.open_work("ordered", queue) == 0, 60, what="drained queues")  # type: ignore[misc]
 
 
-async def drained(scene: Scene) -> None:
+async def drained(deployment: Deployment) -> None:
     """As `wait_drained`, while the event loop goes on."""
-    await asyncio.to_thread(wait_drained, scene)
+    await asyncio.to_thread(wait_drained, deployment)
 
 
-async def test_several_workers_keep_the_order_of_each_key(scene: Scene) -> None:
+async def test_several_workers_keep_the_order_of_each_key(deployment: Deployment) -> None:
     """Two jobs of two queues run each key one at a time and in order, keys beside each other, failures included."""
-    app = scene.app("ordered")
-    async with scene.working(app, **SETTINGS), scene.working(app, **SETTINGS), scene.working(app, **SETTINGS):
-        sent = await asyncio.to_thread(send_in_order, scene, 10, 10)
-        await drained(scene)
-    assert_in_order(scene, sent, "steady", "flaky")
+    app = deployment.app("ordered")
+    async with (
+        deployment.working(app, **SETTINGS),
+        deployment.working(app, **SETTINGS),
+        deployment.working(app, **SETTINGS),
+    ):
+        sent = await asyncio.to_thread(send_in_order, deployment, 10, 10)
+        await drained(deployment)
+    assert_in_order(deployment, sent, "steady", "flaky")
 
 
-async def test_a_batch_of_one_key_runs_in_its_order(scene: Scene) -> None:
+async def test_a_batch_of_one_key_runs_in_its_order(deployment: Deployment) -> None:
     """Events that were sent in one call, more than one batch of them, run in the order of the call."""
     events = [Event("quick", number) for number in range(700)]
-    ids = [event.id for event in scene.client.send_events(events, ordering_key="key")]
-    app = scene.app("ordered")
-    async with scene.working(app, **SETTINGS), scene.working(app, **SETTINGS):
-        await drained(scene)
-    assert_in_order(scene, {"key": ids}, "quick")
+    ids = [event.id for event in deployment.client.send_events(events, ordering_key="key")]
+    app = deployment.app("ordered")
+    async with deployment.working(app, **SETTINGS), deployment.working(app, **SETTINGS):
+        await drained(deployment)
+    assert_in_order(deployment, {"key": ids}, "quick")
 
 
-async def test_other_keys_do_not_wait(scene: Scene) -> None:
+async def test_other_keys_do_not_wait(deployment: Deployment) -> None:
     """While a run holds its key, those of other keys and those without one go on; its own wait, then follow."""
-    app = scene.app("ordered")
-    async with scene.working(app, **SETTINGS):
-        first = scene.send("held", "gate", ordering_key="a")
-        second, other, free = (scene.send("held", ordering_key=key) for key in ("a", "b", None))
+    app = deployment.app("ordered")
+    async with deployment.working(app, **SETTINGS):
+        first = deployment.send("held", "gate", ordering_key="a")
+        second, other, free = (deployment.send("held", ordering_key=key) for key in ("a", "b", None))
         for event_id in (other, free):
-            await asyncio.to_thread(scene.client.wait_for_event, event_id, 30)
-        (waits,) = scene.client.get_event(second).runs
+            await asyncio.to_thread(deployment.client.wait_for_event, event_id, 30)
+        (waits,) = deployment.client.get_event(second).runs
         assert (waits.status, waits.attempt, waits.started_at) == ("waiting", 1, None)
-        assert scene.client.get_event(first).runs[0].status in ("queued", "executing")
-        scene.open_gate("gate")
-        await drained(scene)
-    log = [turn.event for turn in TurnLog(scene.folder).read()]
+        assert deployment.client.get_event(first).runs[0].status in ("queued", "executing")
+        deployment.open_gate("gate")
+        await drained(deployment)
+    log = [turn.event for turn in TurnLog(deployment.folder).read()]
     assert log.index(second) > max(place for place, event in enumerate(log) if event == first)
 
 
 @pytest.mark.leaves_records
-async def test_a_run_that_was_buried_lets_its_key_go(scene: Scene) -> None:
+async def test_a_run_that_was_buried_lets_its_key_go(deployment: Deployment) -> None:
     """A run that fails for good, and one that can't be read, hold no other; a rerun goes to the end of its key."""
     app = App("ordered")
     seen: list[Any] = []
@@ -100,98 +104,104 @@ async def test_a_run_that_was_buried_lets_its_key_go(scene: Scene) -> None:
             raise ValueError(payload)
 
     large = "x" * 9_000
-    lost, bad, gone, good = (scene.send("picky", each, ordering_key="k") for each in (large, "bad", large, "good"))
-    async with scene.working(app, queues=("idle",), **SETTINGS):
-        await asyncio.to_thread(wait_until, lambda: scene.client.get_event(good).status in MATCHED, 30)
+    lost, bad, gone, good = (deployment.send("picky", each, ordering_key="k") for each in (large, "bad", large, "good"))
+    async with deployment.working(app, queues=("idle",), **SETTINGS):
+        await asyncio.to_thread(wait_until, lambda: deployment.client.get_event(good).status in MATCHED, 30)
     for event_id in (lost, gone):  # the one has its turn, the other has not
-        scene.redis.hdel(scene.keys.event(event_id), "e")
-    async with scene.working(app, **SETTINGS):
-        await asyncio.to_thread(scene.client.wait_for_event, good, 30)
-        assert scene.client.retry_run(f"{bad}:ordered/picky").status in ("queued", "executing", "failed")
-        await drained(scene)
+        deployment.redis.hdel(deployment.keys.event(event_id), "e")
+    async with deployment.working(app, **SETTINGS):
+        await asyncio.to_thread(deployment.client.wait_for_event, good, 30)
+        assert deployment.client.retry_run(f"{bad}:ordered/picky").status in ("queued", "executing", "failed")
+        await drained(deployment)
     assert seen == [("bad", "k"), ("good", "k"), ("bad", "k")]
 
 
-async def test_a_run_whose_entry_someone_deleted_holds_its_key_until_it_is_retried(scene: Scene) -> None:
+async def test_a_run_whose_entry_someone_deleted_holds_its_key_until_it_is_retried(deployment: Deployment) -> None:
     """Other keys go on; then it is called, in its place, and those behind it after it."""
-    app = scene.app("ordered")
-    async with scene.working(app, queues=("idle",), **SETTINGS):
-        ids = [scene.send("quick", number, ordering_key="k") for number in range(4)]
-        await asyncio.to_thread(wait_until, lambda: all(record.status in MATCHED for record in scene.records(ids)), 30)
-    assert scene.redis.xtrim(scene.queue("ordered"), maxlen=0, approximate=False) == 1
-    async with scene.working(app, **SETTINGS):
-        other = scene.send("quick", ordering_key="another")
-        await asyncio.to_thread(scene.client.wait_for_event, other, 30)
-        statuses = [scene.statuses(event)["quick"] for event in ids]
+    app = deployment.app("ordered")
+    async with deployment.working(app, queues=("idle",), **SETTINGS):
+        ids = [deployment.send("quick", number, ordering_key="k") for number in range(4)]
+        await asyncio.to_thread(
+            wait_until, lambda: all(record.status in MATCHED for record in deployment.records(ids)), 30
+        )
+    assert deployment.redis.xtrim(deployment.queue("ordered"), maxlen=0, approximate=False) == 1
+    async with deployment.working(app, **SETTINGS):
+        other = deployment.send("quick", ordering_key="another")
+        await asyncio.to_thread(deployment.client.wait_for_event, other, 30)
+        statuses = [deployment.statuses(event)["quick"] for event in ids]
         assert statuses == ["queued", "waiting", "waiting", "waiting"]
-        assert scene.client.retry_run(f"{ids[0]}:ordered/quick").status in ("queued", "executing", "succeeded")
-        await drained(scene)
-    assert_in_order(scene, {"k": ids}, "quick")
+        assert deployment.client.retry_run(f"{ids[0]}:ordered/quick").status in ("queued", "executing", "succeeded")
+        await drained(deployment)
+    assert_in_order(deployment, {"k": ids}, "quick")
 
 
-async def test_events_whose_entries_someone_deleted_go_with_the_next_of_their_key(scene: Scene) -> None:
+async def test_events_whose_entries_someone_deleted_go_with_the_next_of_their_key(deployment: Deployment) -> None:
     """They are dispatched from the key's order, before it."""
-    app = scene.app("ordered")
-    ids = [scene.send("quick", number, ordering_key="k") for number in range(4)]
-    assert scene.redis.xtrim(scene.keys.events, maxlen=1, approximate=False) == 3
-    async with scene.working(app, **SETTINGS):
-        await drained(scene)
-    assert_in_order(scene, {"k": ids}, "quick")
+    app = deployment.app("ordered")
+    ids = [deployment.send("quick", number, ordering_key="k") for number in range(4)]
+    assert deployment.redis.xtrim(deployment.keys.events, maxlen=1, approximate=False) == 3
+    async with deployment.working(app, **SETTINGS):
+        await drained(deployment)
+    assert_in_order(deployment, {"k": ids}, "quick")
 
 
-async def test_delayed_events_enter_the_order_when_they_are_due(scene: Scene) -> None:
+async def test_delayed_events_enter_the_order_when_they_are_due(deployment: Deployment) -> None:
     """They go behind what was sent before they were due, and before what is sent after."""
-    app = scene.app("ordered")
-    late = [scene.send("quick", number, ordering_key="k", deliver_after=0.3 + number / 100) for number in range(5)]
-    early = [scene.send("quick", number, ordering_key="k") for number in range(5)]
-    async with scene.working(app, **SETTINGS):
-        await drained(scene)
-    assert_in_order(scene, {"k": early + late}, "quick")
+    app = deployment.app("ordered")
+    late = [deployment.send("quick", number, ordering_key="k", deliver_after=0.3 + number / 100) for number in range(5)]
+    early = [deployment.send("quick", number, ordering_key="k") for number in range(5)]
+    async with deployment.working(app, **SETTINGS):
+        await drained(deployment)
+    assert_in_order(deployment, {"k": early + late}, "quick")
 
 
-def test_killed_workers_keep_the_order_of_each_key(scene: Scene) -> None:
+def test_killed_workers_keep_the_order_of_each_key(deployment: Deployment) -> None:
     """Workers are killed again and again, whatever they do: a key's next run begins only when the last has ended."""
     settings = {**SETTINGS, "max_lost": 10}  # a run that sees three of them die would be dead, rightly, without an end
-    sent = send_in_order(scene, 20, 20)
+    sent = send_in_order(deployment, 20, 20)
     count = len(sent) * 20
     for kill in range(1, 5):
-        workers = [scene.start_worker("ordered", dispatchers=2, **settings) for _ in range(2)]
+        workers = [deployment.start_worker("ordered", dispatchers=2, **settings) for _ in range(2)]
         for worker in workers:
             worker_name(worker)
         until = count * kill // 5
-        wait_until(lambda until=until: TurnLog(scene.folder).count() >= until, 60, what=f"{until} calls")  # type: ignore[misc]
+        wait_until(lambda until=until: TurnLog(deployment.folder).count() >= until, 60, what=f"{until} calls")  # type: ignore[misc]
         for worker in workers:
             worker.kill()
-    worker = scene.start_worker("ordered", **settings)
-    wait_drained(scene)
+    worker = deployment.start_worker("ordered", **settings)
+    wait_drained(deployment)
     worker.terminate()
-    assert_in_order(scene, sent, "steady", "flaky")
+    assert_in_order(deployment, sent, "steady", "flaky")
 
 
-async def test_a_key_does_not_wait_for_the_next_leader(scene: Scene) -> None:
+async def test_a_key_does_not_wait_for_the_next_leader(deployment: Deployment) -> None:
     """While a killed worker leads the runs of a key go on, one after the other: whoever settles one queues the next."""
     settings: dict[str, Any] = {"lease": 60.0, "block": 0.2}
-    leader = scene.start_worker("gates", **settings)
+    leader = deployment.start_worker("gates", **settings)
     name = worker_name(leader)
-    await asyncio.to_thread(wait_until, lambda: scene.leader() == name, 30, what="a leader")
-    async with scene.working(scene.app("ordered"), dispatchers=2, **settings):
-        first = scene.send("held", "gate", ordering_key="k")
-        ids = [first, *(scene.send("held", ordering_key="k") for _ in range(4))]
-        await asyncio.to_thread(wait_until, lambda: all(record.status in MATCHED for record in scene.records(ids)), 30)
+    await asyncio.to_thread(wait_until, lambda: deployment.leader() == name, 30, what="a leader")
+    async with deployment.working(deployment.app("ordered"), dispatchers=2, **settings):
+        first = deployment.send("held", "gate", ordering_key="k")
+        ids = [first, *(deployment.send("held", ordering_key="k") for _ in range(4))]
+        await asyncio.to_thread(
+            wait_until, lambda: all(record.status in MATCHED for record in deployment.records(ids)), 30
+        )
         leader.kill()
-        scene.open_gate("gate")
-        await drained(scene)
-        assert scene.leader() == name, "another leads by now, which may have done it"
-    assert_in_order(scene, {"k": ids}, "held")
+        deployment.open_gate("gate")
+        await drained(deployment)
+        assert deployment.leader() == name, "another leads by now, which may have done it"
+    assert_in_order(deployment, {"k": ids}, "held")
 
 
 @pytest.mark.parametrize("held", [1, 3])
-async def test_a_later_event_does_not_overtake_one_in_a_dead_dispatchers_hands(scene: Scene, held: int) -> None:
+async def test_a_later_event_does_not_overtake_one_in_a_dead_dispatchers_hands(
+    deployment: Deployment, held: int
+) -> None:
     """Whoever has a later event of a key dispatches those before it first, which their holder has not."""
-    app = scene.app("ordered")
-    scene.register_dead("dead", "ordered")
-    ids = [scene.send("quick", number, ordering_key="k") for number in range(5)]
-    scene.redis.xreadgroup("dispatch", "dead", {scene.keys.events: ">"}, count=held)
-    async with scene.working(app, **SETTINGS):
-        await drained(scene)
-    assert_in_order(scene, {"k": ids}, "quick")
+    app = deployment.app("ordered")
+    deployment.register_dead("dead", "ordered")
+    ids = [deployment.send("quick", number, ordering_key="k") for number in range(5)]
+    deployment.redis.xreadgroup("dispatch", "dead", {deployment.keys.events: ">"}, count=held)
+    async with deployment.working(app, **SETTINGS):
+        await drained(deployment)
+    assert_in_order(deployment, {"k": ids}, "quick")

@@ -18,7 +18,7 @@ from tests.support.cluster import Node
 from tests.support.ports import is_free
 from tests.support.servers import ControlledServer
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 _NAMESPACE = "away"
 _PARTITIONS = Partitions(_NAMESPACE, 4)
@@ -56,9 +56,9 @@ async def test_one_partition_away_stops_no_process_that_starts(node: Node, parti
     app.job(id="j", trigger=event_trigger("j"))(lambda: None)
     slot = key_slot(_PARTITIONS.all[partition].events.encode())
     node.ask("CLUSTER", "DELSLOTS", slot)
-    place = Place(url, _NAMESPACE, 4)
+    host = WorkerHost(url, _NAMESPACE, 4)
     with capture_logs() as lines, Client(url, namespace=_NAMESPACE, partitions=4) as client:
-        async with place.working(app, lease=2.0):
+        async with host.working(app, lease=2.0):
             sent = await asyncio.to_thread(_send_to_those_there, url)
             assert {_PARTITIONS.of(each).partition for each in sent} == {0, 1, 2, 3} - {partition}
             await await_until(lambda: all(_is_settled(client, each) for each in sent), 30, what="settled events")

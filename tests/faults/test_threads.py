@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
 
@@ -27,15 +27,15 @@ def start(processes: Processes, *options: str, url: str | None = None, lease: st
     return worker
 
 
-def assert_works(scene: Scene, worker: Process) -> None:
+def assert_works(deployment: Deployment, worker: Process) -> None:
     """A delayed event and a plain job, which need every loop of the worker and a thread, are run soon."""
-    assert scene.see_through("plain", 1, deliver_after=0.1).output == 1
+    assert deployment.see_through("plain", 1, deliver_after=0.1).output == 1
     assert worker.is_running, worker.output
 
 
-def hang(scene: Scene, worker: Process) -> None:
+def hang(deployment: Deployment, worker: Process) -> None:
     """Every thread of the event loop's own pool waits for what never comes."""
-    scene.send_many("hangs", MORE_THAN_THE_POOL)
+    deployment.send_many("hangs", MORE_THAN_THE_POOL)
     wait_until(lambda: worker.output.count("hangs begins") == MORE_THAN_THE_POOL, what="all to hang")
 
 
@@ -43,84 +43,88 @@ def hang(scene: Scene, worker: Process) -> None:
 
 
 def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_server(
-    make_scene: Callable[..., Scene], processes: Processes
+    make_deployment: Callable[..., Deployment], processes: Processes
 ) -> None:
     """It looks up the server's name and connects again, although no thread of the pool is free."""
-    scene = make_scene(port=0)
-    url = scene.server.tcp_url.replace("127.0.0.1", "localhost")
-    processes = Processes(scene.folder, url, scene.namespace)
+    deployment = make_deployment(port=0)
+    url = deployment.server.tcp_url.replace("127.0.0.1", "localhost")
+    processes = Processes(deployment.folder, url, deployment.namespace)
     try:
         worker = start(processes, "--concurrency", "100", url=url)
-        hang(scene, worker)
-        scene.redis.client_kill_filter(_type="normal", skipme=True)
-        assert_works(scene, worker)
+        hang(deployment, worker)
+        deployment.redis.client_kill_filter(_type="normal", skipme=True)
+        assert_works(deployment, worker)
     finally:
         processes.reap()
 
 
-def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_stop(scene: Scene, processes: Processes) -> None:
+def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_stop(
+    deployment: Deployment, processes: Processes
+) -> None:
     """It stops in its time and in order, and its runs are queued with nothing counted."""
     worker = start(processes, "--concurrency", "100", "--grace", "0.5")
-    hang(scene, worker)
+    hang(deployment, worker)
     worker.terminate()
     assert worker.wait(15) == 0
     assert "worker stopped" in worker.output
-    assert scene.workers() == set()
-    assert {run.lost for run in scene.client.list_runs(limit=100).runs} == {0}
+    assert deployment.workers() == set()
+    assert {run.lost for run in deployment.client.list_runs(limit=100).runs} == {0}
 
 
-def test_a_worker_whose_slots_are_all_taken_for_good_ends(scene: Scene, processes: Processes) -> None:
+def test_a_worker_whose_slots_are_all_taken_for_good_ends(deployment: Deployment, processes: Processes) -> None:
     """Each by a function past its timeout: nothing can be taken. It says so, ends, and another one works."""
     worker = start(processes, "--concurrency", "2")
-    events = [scene.send("stuck") for _ in range(2)]
-    waiting = scene.send("ok", 1)
+    events = [deployment.send("stuck") for _ in range(2)]
+    waiting = deployment.send("ok", 1)
     assert worker.wait(30) == BROKEN
     assert "every slot is taken by a function that does not end" in worker.output
-    assert [scene.statuses(event) for event in events] == [{"stuck": "timed_out"}] * 2
+    assert [deployment.statuses(event) for event in events] == [{"stuck": "timed_out"}] * 2
     start(processes, "--concurrency", "2")
-    (run,) = scene.client.wait_for_event(waiting, 20).runs
+    (run,) = deployment.client.wait_for_event(waiting, 20).runs
     assert (run.output, run.lost) == (1, 0)
 
 
-def test_a_slot_that_is_free_keeps_a_worker_alive(scene: Scene, processes: Processes) -> None:
+def test_a_slot_that_is_free_keeps_a_worker_alive(deployment: Deployment, processes: Processes) -> None:
     """A function that never ends costs its slot, and no more."""
     worker = start(processes, "--concurrency", "2")
-    assert scene.see_through("stuck").status == "timed_out"
+    assert deployment.see_through("stuck").status == "timed_out"
     until = time.monotonic() + 6
     wait_until(lambda: time.monotonic() > until or not worker.is_running, what="more than the bound to be over")
-    assert_works(scene, worker)
+    assert_works(deployment, worker)
 
 
 # threads that are ended from outside
 
 
-def test_an_interruption_at_any_moment_loses_neither_thread_nor_run(scene: Scene, processes: Processes) -> None:
+def test_an_interruption_at_any_moment_loses_neither_thread_nor_run(
+    deployment: Deployment, processes: Processes
+) -> None:
     """Before, at and after the function's end: each run has an outcome, and the slots are there after it."""
     worker = start(processes, "--concurrency", "8", lease="3")
     rng = random.Random(7)
     sent = [
-        scene.send("interrupted", [0.01, max(0.01 + rng.uniform(-0.003, 0.003), 0.0)])
+        deployment.send("interrupted", [0.01, max(0.01 + rng.uniform(-0.003, 0.003), 0.0)])
         for _ in range(300)
     ]  # fmt: skip
-    runs = [scene.client.wait_for_event(event, 60).runs[0] for event in sent]
+    runs = [deployment.client.wait_for_event(event, 60).runs[0] for event in sent]
     assert {run.lost for run in runs} == {0}
     ends = Counter((run.status, run.error and run.error.type.rpartition(".")[2]) for run in runs)
     assert set(ends) <= {("succeeded", None), ("failed", "Interruption")}, ends
     for _ in range(8):
-        assert_works(scene, worker)
+        assert_works(deployment, worker)
 
 
-def test_a_shower_of_interruptions_loses_neither_thread_nor_run(scene: Scene, processes: Processes) -> None:
+def test_a_shower_of_interruptions_loses_neither_thread_nor_run(deployment: Deployment, processes: Processes) -> None:
     """It hits the code between one function and the next as well."""
     worker = start(processes, "--concurrency", "2", lease="3")
-    runs = [scene.see_through("showered", 0.5) for _ in range(4)]
+    runs = [deployment.see_through("showered", 0.5) for _ in range(4)]
     assert {run.status for run in runs} <= {"succeeded", "failed"}
-    runs = [scene.see_through("plain", number) for number in range(20)]
+    runs = [deployment.see_through("plain", number) for number in range(20)]
     assert {run.status for run in runs} <= {"succeeded", "failed"}
     until = time.monotonic() + 1
     wait_until(lambda: time.monotonic() > until, what="the showers to be over")
     for _ in range(4):
-        assert_works(scene, worker)
+        assert_works(deployment, worker)
 
 
 # threads that can't be started
@@ -128,60 +132,60 @@ def test_a_shower_of_interruptions_loses_neither_thread_nor_run(scene: Scene, pr
 
 @pytest.mark.parametrize(("event", "tight", "loose"), [("refuse", True, False), ("limit-memory", 6 << 20, None)])
 def test_a_function_without_a_thread_is_called_later_and_once(
-    scene: Scene, processes: Processes, event: str, tight: object, loose: object
+    deployment: Deployment, processes: Processes, event: str, tight: object, loose: object
 ) -> None:
     """Its run waits with nothing counted, however often no thread was to be had."""
     worker = start(processes)
-    scene.see_through(event, tight)
-    waits = scene.send("plain", "late")
+    deployment.see_through(event, tight)
+    waits = deployment.send("plain", "late")
     worker.wait_for_line("no thread can be started for a plain function")
-    assert scene.see_through("ok", 1).output == 1
-    scene.see_through(event, loose)
-    (run,) = scene.client.wait_for_event(waits, 20).runs
+    assert deployment.see_through("ok", 1).output == 1
+    deployment.see_through(event, loose)
+    (run,) = deployment.client.wait_for_event(waits, 20).runs
     assert (run.status, run.output, run.attempt, run.lost) == ("succeeded", "late", 1, 0)
-    assert_works(scene, worker)
+    assert_works(deployment, worker)
 
 
 @pytest.mark.parametrize(("event", "tight"), [("refuse", True), ("limit-memory", 6 << 20)])
 def test_a_worker_without_threads_stops_in_order(
-    scene: Scene, processes: Processes, event: str, tight: object
+    deployment: Deployment, processes: Processes, event: str, tight: object
 ) -> None:  # fmt: skip
     """It signs off, and its exit code is 0."""
     worker = start(processes)
-    scene.see_through(event, tight)
+    deployment.see_through(event, tight)
     worker.terminate()
     assert worker.wait(15) == 0
     assert "worker stopped" in worker.output
-    assert scene.workers() == set()
+    assert deployment.workers() == set()
 
 
-def test_a_worker_that_can_start_no_thread_at_all_does_not_start(scene: Scene, processes: Processes) -> None:
+def test_a_worker_that_can_start_no_thread_at_all_does_not_start(deployment: Deployment, processes: Processes) -> None:
     """Its end says why, and it holds no lease that another one would have to wait out."""
     worker = processes.worker("tests.apps.without_threads:app", "--lease", "60")
     assert worker.wait() == 1
     assert "can't start new thread" in worker.output
-    assert [end for _, end in scene.redis.zrange(scene.keys.workers, 0, -1, withscores=True)] == [0]
+    assert [end for _, end in deployment.redis.zrange(deployment.keys.workers, 0, -1, withscores=True)] == [0]
 
 
 # memory and descriptors that are short for a while
 
 
-def test_a_worker_waits_until_there_are_descriptors_again(scene: Scene, processes: Processes) -> None:
+def test_a_worker_waits_until_there_are_descriptors_again(deployment: Deployment, processes: Processes) -> None:
     """It can't connect meanwhile, which is an outage like any other."""
     worker = start(processes)
-    scene.see_through("out-of-descriptors", 3.0)
-    scene.redis.client_kill_filter(_type="normal", skipme=True)
+    deployment.see_through("out-of-descriptors", 3.0)
+    deployment.redis.client_kill_filter(_type="normal", skipme=True)
     worker.wait_for_line("descriptors are back")
-    assert_works(scene, worker)
+    assert_works(deployment, worker)
 
 
-def test_a_worker_waits_until_there_is_memory_again(scene: Scene, processes: Processes) -> None:
+def test_a_worker_waits_until_there_is_memory_again(deployment: Deployment, processes: Processes) -> None:
     """Runs that find none fail or wait; the worker works on, or has ended and let go."""
     worker = start(processes)
-    event = scene.send("short-of-memory", 3.0)
+    event = deployment.send("short-of-memory", 3.0)
     wait_until(lambda: "memory is back" in worker.output or not worker.is_running, 20, what="an end of the shortage")
-    wait_until(lambda: scene.statuses(event) or not worker.is_running, what="its run")
+    wait_until(lambda: deployment.statuses(event) or not worker.is_running, what="its run")
     if not worker.is_running:
         assert worker.returncode == BROKEN, worker.output
         worker = start(processes)
-    assert_works(scene, worker)
+    assert_works(deployment, worker)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 import headrace_worker.worker
-from tests.faults.scene import Scene
+from tests.faults.deployment import Deployment
 from tests.support.waiting import await_until
 
 
-async def test_two_workers_of_one_name_settle_each_run_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_workers_of_one_name_settle_each_run_once(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What one has in its hands is in the other's too, so a function may be called by both; only one outcome counts.
 
     When one of them stops, the other one goes on: under a new name, unless it had the old one known again before it
@@ -20,16 +22,16 @@ async def test_two_workers_of_one_name_settle_each_run_once(scene: Scene, monkey
     """
     monkeypatch.setattr(headrace_worker.worker, "new_name", lambda: "twin")
     settings: dict[str, Any] = {"lease": 2, "block": 0.2, "grace": 0.0, "concurrency": 20}
-    async with scene.working(scene.app("load"), **settings) as staying:
-        async with scene.working(scene.app("load"), **settings) as leaving:
+    async with deployment.working(deployment.app("load"), **settings) as staying:
+        async with deployment.working(deployment.app("load"), **settings) as leaving:
             assert leaving.name == staying.name == "twin"
-            ids = scene.send_many("load", 200)
-            await await_until(lambda: scene.calls.count() > 100, 30, what="both to be at work")
-        await scene.drained("load")
-        await await_until(lambda: scene.is_registered(staying.name), 30, what="a name that is known")
-        ids += scene.send_many("load", 10)
-        await scene.drained("load")
-    settled = Counter(run for _, fields in scene.redis.xrange(scene.keys.runs) for run in fields)
+            ids = deployment.send_many("load", 200)
+            await await_until(lambda: deployment.calls.count() > 100, 30, what="both to be at work")
+        await deployment.drained("load")
+        await await_until(lambda: deployment.is_registered(staying.name), 30, what="a name that is known")
+        ids += deployment.send_many("load", 10)
+        await deployment.drained("load")
+    settled = Counter(run for _, fields in deployment.redis.xrange(deployment.keys.runs) for run in fields)
     assert sum(settled.values()) == 630
     assert set(settled.values()) == {1}
-    assert all(scene.statuses(event) == dict.fromkeys("abc", "succeeded") for event in ids)
+    assert all(deployment.statuses(event) == dict.fromkeys("abc", "succeeded") for event in ids)

@@ -13,10 +13,10 @@ import pytest
 
 from tests.faults.chaos.checker import Report
 from tests.faults.chaos.history import Acknowledged, Began, Repeated, Sending, now
-from tests.faults.chaos.run import play_on
-from tests.faults.chaos.stage import Stage
-from tests.faults.scene import Scene, worker_name
-from tests.faults.versions import ENOUGH, Call, Side, Versions, env_of, hand_over, staged, tend
+from tests.faults.chaos.run import run_on
+from tests.faults.chaos.system import System
+from tests.faults.deployment import Deployment, worker_name
+from tests.faults.versions import ENOUGH, Call, Side, Versions, env_of, hand_over, mixed_system, tend
 from tests.support.processes import Process, Processes
 from tests.support.release import Release
 from tests.support.waiting import WaitedInVain, wait_until
@@ -27,19 +27,19 @@ _LOAD_S = 12.0
 """Long enough for several runs that die, and events that are canceled, which are rare in the load."""
 
 
-def executed_by(stage: Stage, side: Side) -> int:
+def executed_by(system: System, side: Side) -> int:
     """Returns how many functions the workers of a side have called."""
-    return sum(isinstance(line, Began) and line.pid in side.pids for line in stage.lines())
+    return sum(isinstance(line, Began) and line.pid in side.pids for line in system.lines())
 
 
-def send_again(stage: Stage, producer: Process, ask: Callable[[Call], list[Any]]) -> None:
+def send_again(system: System, producer: Process, ask: Callable[[Call], list[Any]]) -> None:
     """The other version sends again what this producer had sent, with its ids, and the history has the answers."""
-    lines = stage.lines(str(producer.pid))
+    lines = system.lines(str(producer.pid))
     delivered = {line.id for line in lines if isinstance(line, Acknowledged) and line.delivered_ms}
     sent = [line for line in lines if isinstance(line, Sending) and line.id in delivered][:_RESENT]
     (answers,) = ask(("send_events", [[{"id": line.id, "name": line.name} for line in sent]], {}))
     for answer in answers:
-        stage.diary.add(Repeated(**now(), id=answer["id"], duplicate=answer["duplicate"]))
+        system.diary.add(Repeated(**now(), id=answer["id"], duplicate=answer["duplicate"]))
 
 
 def assert_sound(report: Report) -> None:
@@ -51,22 +51,22 @@ def assert_sound(report: Report) -> None:
 @pytest.mark.timeout(240)
 def test_both_versions_serve_one_namespace(tmp_path: Path, server_binary: Path | None, release: Release) -> None:
     """Workers and producers of both, on one app: every promise is kept, whoever sent, dispatched, called or settled."""
-    with staged(tmp_path, server_binary, release) as (stage, old, new):
-        stage.posts = [old.post(), new.post(), old.post(), new.post()]
+    with mixed_system(tmp_path, server_binary, release) as (system, old, new):
+        system.posts = [old.post(), new.post(), old.post(), new.post()]
 
         def act() -> None:
             until = time.monotonic() + _LOAD_S
-            tend(stage, old, new, until=lambda: time.monotonic() >= until, what="the end of the load")
-            tend(stage, old, new, until=lambda: old.has_worked() and new.has_worked(), what="work of both versions")
-            from_old, from_new = stage.producers
-            versions = Versions(stage.scene, release)
-            send_again(stage, from_old, versions.ask_new)
-            send_again(stage, from_new, versions.ask_old)
+            tend(system, old, new, until=lambda: time.monotonic() >= until, what="the end of the load")
+            tend(system, old, new, until=lambda: old.has_worked() and new.has_worked(), what="work of both versions")
+            from_old, from_new = system.producers
+            versions = Versions(system.deployment, release)
+            send_again(system, from_old, versions.ask_new)
+            send_again(system, from_new, versions.ask_old)
 
-        assert_sound(report := play_on(stage, act))
+        assert_sound(report := run_on(system, act))
         assert report.counts["sent again"] >= 2 * _RESENT
-        assert executed_by(stage, old) > ENOUGH
-        assert executed_by(stage, new) > ENOUGH
+        assert executed_by(system, old) > ENOUGH
+        assert executed_by(system, new) > ENOUGH
 
 
 @pytest.mark.timeout(300)
@@ -74,41 +74,41 @@ def test_a_rolling_deploy_and_its_rollback_lose_nothing(
     tmp_path: Path, server_binary: Path | None, release: Release
 ) -> None:
     """Under load the old workers give way to new ones one by one, and then the new ones to old ones again."""
-    with staged(tmp_path, server_binary, release) as (stage, old, new):
-        stage.posts = [old.post(), old.post()]
+    with mixed_system(tmp_path, server_binary, release) as (system, old, new):
+        system.posts = [old.post(), old.post()]
 
         def act() -> None:
-            tend(stage, old, until=old.has_worked, what="work of the old version")
+            tend(system, old, until=old.has_worked, what="work of the old version")
             for side in (new, old):
-                for post in list(stage.posts):
-                    hand_over(stage, post, side)
+                for post in list(system.posts):
+                    hand_over(system, post, side)
                 side.seen.clear()
-                tend(stage, side, until=side.has_worked, what="work of one version alone")
+                tend(system, side, until=side.has_worked, what="work of one version alone")
 
-        assert_sound(report := play_on(stage, act))
+        assert_sound(report := run_on(system, act))
         assert report.counts["workers"] == 6
 
 
 @pytest.mark.parametrize(("dies", "inherits"), [("old", "new"), ("new", "old")])
 def test_what_a_dead_worker_of_one_version_held_the_other_executes(
-    scene: Scene, release: Release, dies: str, inherits: str
+    deployment: Deployment, release: Release, dies: str, inherits: str
 ) -> None:
     """Its runs, and its events, come back to a worker of the other version when its lease has ended."""
-    victim = scene.start_worker("gates", env=env_of(release, dies), **LEASE)
+    victim = deployment.start_worker("gates", env=env_of(release, dies), **LEASE)
     name = worker_name(victim)
-    events = [scene.send("hold", "held") for _ in range(5)]
-    wait_until(lambda: scene.calls.count() == len(events), 20, what="all first calls")
-    heir = scene.start_worker("gates", env=env_of(release, inherits), **LEASE)
+    events = [deployment.send("hold", "held") for _ in range(5)]
+    wait_until(lambda: deployment.calls.count() == len(events), 20, what="all first calls")
+    heir = deployment.start_worker("gates", env=env_of(release, inherits), **LEASE)
     worker_name(heir)
     victim.kill()
-    assert {event for event, _ in scene.held_by(name, "gates")} == set(events)
-    scene.open_gate("held")
-    scene.wait_drained("gates")
+    assert {event for event, _ in deployment.held_by(name, "gates")} == set(events)
+    deployment.open_gate("held")
+    deployment.wait_drained("gates")
     for event in events:
-        (run,) = scene.client.get_event(event).runs
+        (run,) = deployment.client.get_event(event).runs
         assert (run.status, run.attempt, run.lost, run.output) == ("succeeded", 1, 1, heir.pid)
-        assert [call.pid for call in scene.calls.of(event)] == [victim.pid, heir.pid]
-    wait_until(lambda: name not in scene.workers(), 30, what="the dead worker to be forgotten")
+        assert [call.pid for call in deployment.calls.of(event)] == [victim.pid, heir.pid]
+    wait_until(lambda: name not in deployment.workers(), 30, what="the dead worker to be forgotten")
 
 
 SENDS: list[dict[str, Any]] = [
@@ -134,20 +134,22 @@ def known_to(old: Any, new: Any) -> Any:
 
 
 @pytest.mark.leaves_records  # a run that waits for an hour, an event that is not settled
-def test_what_one_version_has_written_the_other_reads(scene: Scene, release: Release, processes: Processes) -> None:
+def test_what_one_version_has_written_the_other_reads(
+    deployment: Deployment, release: Release, processes: Processes
+) -> None:
     """Records, listings and dead letters of either are the same to the clients and the commands of both."""
-    versions = Versions(scene, release)
+    versions = Versions(deployment, release)
     ids: list[str] = []
     for version in ("old", "new"):
-        process = scene.start_worker("outcomes", env=env_of(release, version), **LEASE)
+        process = deployment.start_worker("outcomes", env=env_of(release, version), **LEASE)
         worker_name(process)
         sent = versions.ask(version, *(("send_event", [event], {"account_id": "acme"}) for event in sends_of(version)))
-        expect_outcomes(scene, [each["id"] for each in sent])
+        expect_outcomes(deployment, [each["id"] for each in sent])
         process.terminate()
         assert process.wait() == 0
         ids += [each["id"] for each in sent]
     calls: list[Call] = [("get_event", [event_id], {}) for event_id in ids]
-    runs = [run.id for event_id in ids for run in scene.client.get_event(event_id).runs]
+    runs = [run.id for event_id in ids for run in deployment.client.get_event(event_id).runs]
     calls += [("get_run", [run], {}) for run in runs]
     calls += [
         ("list_runs", [], {}),
@@ -165,11 +167,11 @@ def test_what_one_version_has_written_the_other_reads(scene: Scene, release: Rel
         assert known_to(old, new) == old
 
 
-def expect_outcomes(scene: Scene, ids: list[str]) -> None:
+def expect_outcomes(deployment: Deployment, ids: list[str]) -> None:
     """Every run of these events has come to what it should."""
 
     def states() -> Counter[str]:
-        return Counter(run.status for record in scene.records(ids) for run in record.runs)
+        return Counter(run.status for record in deployment.records(ids) for run in record.runs)
 
     with suppress(WaitedInVain):
         wait_until(lambda: states() == STATES, 30)
@@ -183,10 +185,10 @@ def sends_of(version: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("sender", "other"), [("old", "new"), ("new", "old")])
 def test_a_delayed_event_of_one_version_the_other_changes(
-    scene: Scene, release: Release, sender: str, other: str
+    deployment: Deployment, release: Release, sender: str, other: str
 ) -> None:
     """It can be canceled, and sent again with its id, which sets another time and another payload."""
-    versions = Versions(scene, release)
+    versions = Versions(deployment, release)
     event = {"name": "quick", "id": "moved", "payload": 1}
     versions.ask(
         sender,
@@ -200,12 +202,12 @@ def test_a_delayed_event_of_one_version_the_other_changes(
         ("send_event", [{"name": "quick", "id": "ended"}], {}),
     )
     assert (canceled["status"], moved["duplicate"], ended_again["duplicate"]) == ("canceled", False, True)
-    process = scene.start_worker("gates", env=env_of(release, sender), **LEASE)
+    process = deployment.start_worker("gates", env=env_of(release, sender), **LEASE)
     worker_name(process)
-    wait_until(lambda: scene.statuses("moved") == {"quick": "succeeded"}, 20, what="the event that was moved")
+    wait_until(lambda: deployment.statuses("moved") == {"quick": "succeeded"}, 20, what="the event that was moved")
     for version in ("old", "new"):
         (record,) = versions.ask(version, ("get_event", ["moved"], {}))
         assert (record["payload"], record["status"]) == (2, "settled")
-    assert not scene.calls.of("ended")
+    assert not deployment.calls.of("ended")
     process.terminate()
     assert process.wait() == 0

@@ -1,4 +1,4 @@
-"""The last release and the working tree on one stage or scene, and what each of them is seen to do."""
+"""The last release and the working tree on one system or deployment, and what each of them is seen to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from headrace.scripts import load
 from tests.faults.chaos.app import NAME
 from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Injected, now
-from tests.faults.chaos.stage import Post, Stage
-from tests.faults.scene import Scene
+from tests.faults.chaos.system import Post, System
+from tests.faults.deployment import Deployment
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy
 from tests.support.release import Release
@@ -31,11 +31,11 @@ Call = tuple[str, list[Any], dict[str, Any]]
 
 
 class Side:
-    """One of the two versions on a stage: the line between its workers and the server, and what went over it."""
+    """One of the two versions on a system: the line between its workers and the server, and what went over it."""
 
-    def __init__(self, stage: Stage, release: Release | None) -> None:
+    def __init__(self, system: System, release: Release | None) -> None:
         self.release = release
-        self.line = Proxy(stage.server.url)
+        self.line = Proxy(system.server.url)
         self.seen: Counter[str] = Counter()
         self.pids: set[int] = set()
         shas = release.run("-c", _SHAS, env={}).split() if release else [load("dispatch").sha, load("settle").sha]
@@ -59,16 +59,16 @@ class Side:
 
 
 class Versions:
-    """Both versions' clients and commands on one scene."""
+    """Both versions' clients and commands on one deployment."""
 
-    def __init__(self, scene: Scene, release: Release) -> None:
-        self._scene = scene
+    def __init__(self, deployment: Deployment, release: Release) -> None:
+        self._deployment = deployment
         self._release = release
-        self._env = scene.environment()
+        self._env = deployment.environment()
 
     def ask_new(self, *calls: Call) -> list[Any]:
         """Returns what the working tree's client answers, as JSON has it."""
-        answers = [getattr(self._scene.client, method)(*args, **options) for method, args, options in calls]
+        answers = [getattr(self._deployment.client, method)(*args, **options) for method, args, options in calls]
         plain: list[Any] = msgspec.json.decode(msgspec.json.encode(answers))
         return plain
 
@@ -95,39 +95,39 @@ def env_of(release: Release, version: str) -> dict[str, str]:
 
 
 @contextmanager
-def staged(folder: Path, binary: Path | None, release: Release) -> Iterator[tuple[Stage, Side, Side]]:
-    """A stage without workers yet, whose producers are one of each version, and the two sides, the old one first."""
-    stage = Stage(folder, 7, 60.0, binary)
-    sides = Side(stage, release), Side(stage, None)
-    stage.producer_releases = (release, None)
+def mixed_system(folder: Path, binary: Path | None, release: Release) -> Iterator[tuple[System, Side, Side]]:
+    """A system without workers yet, whose producers are one of each version, and the two sides, the old one first."""
+    system = System(folder, 7, 60.0, binary)
+    sides = Side(system, release), Side(system, None)
+    system.producer_releases = (release, None)
     try:
-        yield stage, *sides
+        yield system, *sides
     finally:
-        stage.close()
+        system.close()
         for side in sides:
             side.line.close()
 
 
-def tend(stage: Stage, *sides: Side, until: Callable[[], bool], what: str) -> None:
+def tend(system: System, *sides: Side, until: Callable[[], bool], what: str) -> None:
     """Returns when it is so; whoever has ended meanwhile is replaced, and what has settled is written down."""
 
     def is_so() -> bool:
-        stage.mind()
-        stage.listing.follow()
+        system.mind()
+        system.listing.follow()
         for side in sides:
-            side.pids |= {post.pid for post in stage.posts if post.proxy is side.line and post.process is not None}
+            side.pids |= {post.pid for post in system.posts if post.proxy is side.line and post.process is not None}
         return until()
 
     wait_until(is_so, 90, what=what, interval=0.02)
 
 
-def hand_over(stage: Stage, post: Post, side: Side) -> None:
+def hand_over(system: System, post: Post, side: Side) -> None:
     """The worker of the post is asked to stop, and one of this side takes its place."""
     assert post.process is not None
     leaving = post.process
     post.is_terminated = True
     leaving.terminate()
     moment = now()
-    stage.diary.add(Injected(**moment, kind=TERMINATED, until=moment["at"], pids=(leaving.pid,)))
+    system.diary.add(Injected(**moment, kind=TERMINATED, until=moment["at"], pids=(leaving.pid,)))
     post.proxy, post.release = side.line, side.release
-    tend(stage, side, until=lambda: post.process is not leaving and post.is_up, what="its successor")
+    tend(system, side, until=lambda: post.process is not leaving and post.is_up, what="its successor")

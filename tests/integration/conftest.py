@@ -1,22 +1,28 @@
-"""What the tests of several parts together have: a place to work, and a client in it."""
+"""What the tests of several parts together have: a namespace, a client of it, and the command `headrace`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from headrace import Client
 from headrace.formats.keys import Keys
+from headrace_worker.cli.root import root
+from headrace_worker.testing import run_until_settled
+from tests.apps.everyday import app
 from tests.support.clients import KINDS, Kind
+from tests.support.commands import Headrace
 from tests.support.servers import ControlledServer
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 @pytest.fixture
-def place(url: str, namespace: str) -> Place:
-    """The session's server and the test's namespace."""
-    return Place(url, namespace)
+def host(url: str, namespace: str) -> WorkerHost:
+    """Runs workers of the test's namespace, in the test's process."""
+    return WorkerHost(url, namespace)
 
 
 @pytest.fixture
@@ -45,3 +51,26 @@ def two(make_server: Callable[..., ControlledServer]) -> tuple[ControlledServer,
     master = make_server(unix_socket=False, extra=("--repl-diskless-sync-delay", "0"))
     replica = make_server(unix_socket=False, extra=("--replicaof", "127.0.0.1", str(master.port)))
     return master, replica
+
+
+@pytest.fixture
+def prefix(namespace: str) -> str:
+    """What the keys of the test's namespace begin with, undivided."""
+    return f"headrace:{{{namespace}:0}}:"
+
+
+@pytest.fixture
+def headrace(url: str, namespace: str) -> Headrace:
+    """Runs `headrace ARGS`; what is not an orderly exit is raised here."""
+
+    def run(*args: str, stdin: str | bytes | None = None, **env: str | None) -> Result:
+        full_env = {"HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
+        return CliRunner().invoke(root, args, stdin, full_env, catch_exceptions=False, prog_name="headrace")
+
+    return run
+
+
+@pytest.fixture
+def settle(url: str, namespace: str) -> Callable[[], Any]:
+    """Runs the jobs of everything that was sent."""
+    return lambda: run_until_settled(app, url, namespace=namespace)

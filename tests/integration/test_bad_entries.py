@@ -1,4 +1,4 @@
-"""What can't be read is set aside in `dead` as it is, with the reason, and hinders nothing that can."""
+"""What can't be read is dead-lettered as it is, with the reason, and stops nothing that can."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from headrace import Client, DeadLetter, Event
 from headrace.formats.codec import encode_event
 from headrace_worker import Abort, App, Retry, event_trigger
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
-
-
-@pytest.fixture
-def prefix(namespace: str) -> str:
-    return f"headrace:{{{namespace}:0}}:"
 
 
 def _app(seen: list[Any]) -> App:
@@ -31,10 +26,10 @@ def _app(seen: list[Any]) -> App:
     return app
 
 
-async def _outlives(place: Place, client: Client, plant: Any) -> list[DeadLetter]:
+async def _outlives(host: WorkerHost, client: Client, plant: Any) -> list[DeadLetter]:
     """Returns the dead letters after a plant of bad entries among good events, all of which have run."""
     seen: list[Any] = []
-    async with place.working(_app(seen)):
+    async with host.working(_app(seen)):
         client.send_events([Event("asked", payload=n) for n in range(3)])
         plant()
         sent = client.send_events([Event("asked", payload=n) for n in range(3, 6)])
@@ -54,11 +49,11 @@ async def _outlives(place: Place, client: Client, plant: Any) -> list[DeadLetter
         ({"i": "never-sent", "z": 99, "b": ""}, "only in its record, and the record is gone"),
     ],
 )
-async def test_a_bad_entry_of_events_is_set_aside(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
+async def test_a_bad_entry_of_events_is_dead_lettered(
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
 ) -> None:
     """With all its fields."""
-    (dead,) = await _outlives(place, client, lambda: redis.xadd(f"{prefix}events", fields))
+    (dead,) = await _outlives(host, client, lambda: redis.xadd(f"{prefix}events", fields))
     assert (dead.reason, dead.run_id) == ("unreadable", None)
     assert said in dead.error
     assert dead.raw == {
@@ -77,11 +72,11 @@ async def test_a_bad_entry_of_events_is_set_aside(
         ({"e": "x", "j": "job", "s": "1 0 0 0 9000", "b": ""}, "only in its record, and the record is gone"),
     ],
 )
-async def test_a_bad_entry_of_a_queue_is_set_aside(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
+async def test_a_bad_entry_of_a_queue_is_dead_lettered(
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, fields: Any, said: str
 ) -> None:
     """With all its fields, and its slot is free again."""
-    (dead,) = await _outlives(place, client, lambda: redis.xadd(f"{prefix}queue:app/default", fields))
+    (dead,) = await _outlives(host, client, lambda: redis.xadd(f"{prefix}queue:app/default", fields))
     assert dead.reason == "unreadable"
     assert said in dead.error
     assert set(dead.raw) == set(fields)
@@ -90,14 +85,14 @@ async def test_a_bad_entry_of_a_queue_is_set_aside(
 
 @pytest.mark.parametrize("score", [0, 1e18, "-inf", "+inf"])
 @pytest.mark.parametrize("member", ["hello", "e:", "r:default", "r:a b:x:app/job", "r:q:x:app", b"\xff\xfe", b"e:\xff"])
-async def test_a_member_of_due_that_is_none_of_ours_is_set_aside(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str, member: Any, score: Any
+async def test_a_foreign_member_of_due_is_dead_lettered(
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, member: Any, score: Any
 ) -> None:
     """Whatever its time; and what is delayed behind it is delivered."""
     redis.zadd(f"{prefix}due", {member: score})
     client.send_event(Event("asked", payload="delayed"), deliver_after=0.05)
     seen: list[Any] = []
-    await place.settle(_app(seen))
+    await host.settle(_app(seen))
     assert seen == ["delayed"]
     (dead,) = client.list_dead_letters().entries
     assert (dead.reason, dead.raw) == (
@@ -108,26 +103,26 @@ async def test_a_member_of_due_that_is_none_of_ours_is_set_aside(
 
 
 async def test_a_member_of_due_whose_record_is_gone_is_gone_too(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """There is nothing to deliver, and the loop goes on."""
     redis.zadd(f"{prefix}due", {"e:never-sent": 1, "r:default:never-sent:app/job": 2})
     client.send_event(Event("asked", payload="delayed"), deliver_after=0.05)
     seen: list[Any] = []
-    await place.settle(_app(seen))
+    await host.settle(_app(seen))
     assert seen == ["delayed"]
     assert redis.zcard(f"{prefix}due") == 0
 
 
 @pytest.mark.parametrize("size", [10, 9_000])
 async def test_an_event_whose_record_was_deleted(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str, size: int
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, size: int
 ) -> None:
     """A small one still runs, for its entry holds it; of a large one only a dead letter is left."""
     sent = client.send_event(Event("asked", payload="x" * size))
     redis.delete(f"{prefix}event:{sent.id}")
     seen: list[Any] = []
-    await place.settle(_app(seen))
+    await host.settle(_app(seen))
     if size < 8_192:
         assert seen == ["x" * size]
         assert client.get_event(sent.id).runs[0].status == "succeeded"
@@ -140,10 +135,10 @@ async def test_an_event_whose_record_was_deleted(
 
 
 @pytest.mark.parametrize("ends", ["well", "badly", "in a wait"])
-async def test_an_entry_that_is_none_of_the_run_it_names_settles_nothing(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str, ends: str
+async def test_an_entry_of_another_run_settles_nothing(
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, ends: str
 ) -> None:
-    """Whoever may write to a queue starts a call, and the run's outcome is that of its own entry."""
+    """A forged entry starts a call, but the run's outcome is that of its own entry."""
     app, seen = App("app"), list[Any]()
 
     @app.job(id="job", trigger=event_trigger("asked"), retry=Retry(max_attempts=2, min_delay=0.01))
@@ -160,7 +155,7 @@ async def test_an_entry_that_is_none_of_the_run_it_names_settles_nothing(
     sent = client.send_event(Event("asked", payload="sent"))
     for _ in range(2):  # before its own run, and after that has ended
         redis.xadd(queue, {"e": sent.id, "j": "job", "s": "", "b": forged})
-        await place.settle(app)
+        await host.settle(app)
     assert sorted(seen) == ["forged", "forged", "sent"]
     run = client.get_run(f"{sent.id}:app/job")
     assert (run.status, run.attempt, run.output, run.error) == ("succeeded", 1, "sent", None)
@@ -171,7 +166,7 @@ async def test_an_entry_that_is_none_of_the_run_it_names_settles_nothing(
 
 
 async def test_a_run_whose_record_is_deleted_while_it_executes(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """Its outcome is recorded and goes with its time; a retry of it does not stay for ever."""
     app = App("app")
@@ -187,7 +182,7 @@ async def test_a_run_whose_record_is_deleted_while_it_executes(
 
     client.send_event(Event("asked", payload="a", id="a"))
     client.send_event(Event("again", payload="b", id="b"))
-    await place.settle(app)
+    await host.settle(app)
     assert redis.zcard(f"{prefix}due") == 0
 
 
@@ -195,7 +190,7 @@ async def test_a_run_whose_record_is_deleted_while_it_executes(
 
 
 async def test_a_foreign_record_hinders_no_other_event(
-    place: Place, client: Client, redis: redis_py.Redis, prefix: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
     """Whatever the event's way is just then: to be dispatched, delayed, with a body in the record, or in a queue."""
     redis.set(f"{prefix}event:foreign", "something else", ex=60)
@@ -209,7 +204,7 @@ async def test_a_foreign_record_hinders_no_other_event(
         client.send_event(Event("asked", payload=3), deliver_after=0.05)
 
     seen: list[Any] = []
-    async with place.working(_app(seen)):
+    async with host.working(_app(seen)):
         client.send_events([Event("asked", payload=n) for n in range(3)])
         plant()
         client.send_events([Event("asked", payload=n) for n in range(4, 8)])

@@ -61,7 +61,7 @@ def test_development_without_a_place_for_data_names_the_option(shell: Shell, tmp
         assert line.endswith("; --data-dir names another folder")
 
 
-def test_what_the_terminal_has_no_letters_for_is_shown_as_numbers(shell: Shell, url: str, namespace: str) -> None:
+def test_characters_unknown_to_the_terminal_are_shown_as_numbers(shell: Shell, url: str, namespace: str) -> None:
     """As JSON it is whole."""
     with Client(url, namespace=namespace) as client:
         client.send_event(Event("x", id="text", payload="中"), deliver_after=60)

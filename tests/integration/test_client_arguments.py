@@ -111,7 +111,7 @@ def test_what_is_wrong_is_named(kind: Kind, url: str, namespace: str) -> None:
             assert caught.value.field == field
 
 
-def test_a_wait_for_replicas_ends_before_the_line_is_taken_for_cut(kind: Kind, url: str, namespace: str) -> None:
+def test_a_wait_for_replicas_is_shorter_than_the_reply_timeout(kind: Kind, url: str, namespace: str) -> None:
     """Where the URL gives a reply less time than the wait takes, that is said, and nothing is sent."""
     with (
         open_client(kind, f"{url}?socket_timeout=1", namespace=namespace) as client,

@@ -37,7 +37,7 @@ def test_one_event_loop_after_another_may_use_a_client(url: str, namespace: str,
     asyncio.run(client.close())
 
 
-def test_a_loop_that_is_closed_without_an_end_leaves_no_connection(
+def test_an_event_loop_closed_early_leaves_no_connection(
     url: str, namespace: str, redis: redis_py.Redis, recwarn: Any
 ) -> None:
     """The next loop to call closes what is left of it, and is not disturbed by it."""

@@ -121,7 +121,7 @@ def test_a_conflict_tells_what_the_others_of_the_call_became(client: Client, red
 
 @pytest.mark.parametrize("options", [{}, {"deliver_after": 30}], ids=str)
 @pytest.mark.parametrize("field", OTHER)
-def test_a_delivered_id_under_another_name_or_source_is_a_conflict(
+def test_a_delivered_id_with_another_name_is_a_conflict(
     client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any], field: str
 ) -> None:
     """As it is while the event is delayed; nothing happens, and the error says where the other one is."""
@@ -186,7 +186,7 @@ def test_an_id_twice_in_one_delayed_call_is_replaced(client: Client, redis: redi
     assert (len(after["due"]), after["recent"][0][1]) == (1, {b"42": b"user.new"})
 
 
-def test_an_id_twice_with_two_names_in_one_delayed_call_is_a_conflict(client: Client) -> None:
+def test_one_id_with_two_names_in_a_call_is_a_conflict(client: Client) -> None:
     """The first one stays."""
     with pytest.raises(EventConflict):
         client.send_events([event("first"), event("second", name="user.old")], deliver_after=60)
@@ -309,7 +309,7 @@ def promote(transport: Transport, redis: redis_py.Redis, keys: Keys, event_id: s
     wait_until(is_delivered)
 
 
-def test_a_retry_after_the_delayed_event_was_delivered_answers_as_the_first_time(
+def test_a_retry_after_delivery_answers_as_the_first_time(
     transport: Transport, redis: redis_py.Redis, keys: Keys
 ) -> None:
     """The answer is what the send made true, not what has become of it since."""
@@ -324,7 +324,7 @@ def test_a_retry_after_the_delayed_event_was_delivered_answers_as_the_first_time
 
 
 @pytest.mark.parametrize("options", [{"deliver_after": 60}, {"deliver_at": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str)
-def test_a_retry_after_the_delayed_event_was_canceled_answers_as_the_first_time(
+def test_a_retry_after_a_cancel_answers_as_the_first_time(
     transport: Transport, redis: redis_py.Redis, keys: Keys, client: Client, options: dict[str, Any]
 ) -> None:
     """And it stays canceled."""
@@ -351,7 +351,7 @@ def test_a_retry_does_not_undo_what_a_later_send_has_replaced(
 
 
 @pytest.mark.parametrize("options", [{}, {"deliver_after": 0.02}], ids=str)
-def test_a_retry_of_a_call_with_one_id_twice_answers_as_the_first_time(
+def test_a_retry_of_one_id_twice_answers_as_the_first_time(
     transport: Transport, redis: redis_py.Redis, keys: Keys, options: dict[str, Any]
 ) -> None:
     """Also where the event was delivered in between."""

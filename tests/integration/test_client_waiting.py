@@ -1,4 +1,4 @@
-"""Whoever waits for an event hears of its end, and neither a lost message nor a cut line keeps it from them."""
+"""A wait for an event returns at its end, whatever messages are lost and lines are cut."""
 
 from __future__ import annotations
 

@@ -14,21 +14,21 @@ from headrace_worker import App, Worker
 from headrace_worker.process.child import describe_end
 from headrace_worker.process.control_channel import ChildReport, ControlChannel
 from tests.support.waiting import await_until
-from tests.support.workers import Place, quick
+from tests.support.workers import WorkerHost, quick
 
 
-async def test_each_name_is_told_before_it_has_a_lease(place: Place, redis: redis_py.Redis) -> None:
-    """Also the one after a fencing: nothing is ever in the hands of a name that was not told."""
-    keys = Keys(place.namespace)
+async def test_each_name_is_told_before_it_has_a_lease(host: WorkerHost, redis: redis_py.Redis) -> None:
+    """Also the one after a fence: no name that was not reported ever has pending entries."""
+    keys = Keys(host.namespace)
     told: dict[str, object] = {}
     worker = Worker(
         App("app"),
-        place.url,
-        namespace=place.namespace,
+        host.url,
+        namespace=host.namespace,
         config=quick(),
         on_name=lambda name: told.setdefault(name, redis.zscore(keys.workers, name)),  # type: ignore[arg-type]
     )
-    async with place.running(worker):
+    async with host.running(worker):
         (first,) = told
         redis.hset(keys.worker(first), "fenced", "1")
         await await_until(lambda: len(told) == 2)

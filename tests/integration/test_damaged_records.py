@@ -141,7 +141,7 @@ def test_a_record_of_another_type_hides_no_other(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_event_that_is_sent_again_and_is_damaged_keeps_no_other_from_being_sent(
+def test_a_damaged_record_stops_no_other_event_of_a_call(
     url: str, namespace: str, redis: redis_py.Redis, keys: Keys, kind: Kind
 ) -> None:
     """The error names it, and holds what became of the others."""

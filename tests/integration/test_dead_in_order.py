@@ -10,13 +10,11 @@ from headrace import Client, Event
 from headrace_worker import App, Retry, event_trigger
 from headrace_worker.cli.dead_letters import all_letters, retry_letters
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 @pytest.mark.parametrize("partitions", [1, 4])
-async def test_runs_of_a_key_are_retried_in_the_order_in_which_they_failed(
-    url: str, namespace: str, partitions: int
-) -> None:
+async def test_runs_of_a_key_are_retried_in_order_of_failure(url: str, namespace: str, partitions: int) -> None:
     """All at once, more than a page of them, in one partition and in several; those that fail again are left."""
     app, is_up, calls = App("app"), False, list[int]()
 
@@ -26,13 +24,13 @@ async def test_runs_of_a_key_are_retried_in_the_order_in_which_they_failed(
         if not is_up or payload == 0:
             raise ConnectionError("the ledger is down")
 
-    place = Place(url, namespace, partitions)
+    host = WorkerHost(url, namespace, partitions)
     with Client(url, namespace=namespace, partitions=partitions) as client:
 
         async def settled(count: int) -> None:
             await await_until(lambda: len(calls) == count and _open(client, ids) == 0, 60, what="settled runs")
 
-        async with place.working(app):
+        async with host.working(app):
             ids = [sent.id for sent in client.send_events([Event("entry", n) for n in range(230)], ordering_key="a")]
             await settled(230)
             is_up = True

@@ -204,7 +204,7 @@ def test_extra_options_win(make_server: MakeServer) -> None:
     assert settings["maxmemory"] == str(64 * 1024 * 1024)
 
 
-def test_by_default_nothing_is_evicted_and_debug_commands_are_open(make_server: MakeServer) -> None:
+def test_the_default_is_no_eviction_and_open_debug_commands(make_server: MakeServer) -> None:
     """The server refuses writes when it is full, and its DEBUG commands can be used by tests."""
     with connect(make_server()) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}

@@ -1,4 +1,4 @@
-"""Whatever someone writes into our streams, what can't be handled is set aside and everything else goes on."""
+"""Whatever is written into our streams, what can't be handled is dead-lettered and everything else goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headrace import Client, Event
 from headrace.formats.codec import encode_event
 from headrace.formats.keys import Keys
 from headrace_worker import App, Context, Retry, event_trigger
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 DEEP = [opening * 2_000 for opening in (b"\x91", b"\x81\x01", b"\x81\xa1x")]
 HUGE = [head + b"\xff" * size for head, size in ((b"\xdd", 4), (b"\xdf", 4), (b"\xdb", 4), (b"\xc6", 4), (b"\xc9", 5))]
@@ -103,7 +103,7 @@ def test_no_entry_stops_its_neighbours(url: str, redis: redis_py.Redis, make_nam
                 redis.xadd(keys.queue("app", "default"), _encoded(fields))
             client.send_event(Event("asked", payload={"n": 1}, id="n1"))
             with structlog.testing.capture_logs() as lines:
-                asyncio.run(Place(url, namespace).settle(_app(seen), unknown_job=0))
+                asyncio.run(WorkerHost(url, namespace).settle(_app(seen), unknown_job=0))
             assert sorted(seen) == ["n0", "n1"]
             assert [client.get_event(each).runs[0].status for each in ("n0", "n1")] == ["succeeded"] * 2
             letters = client.list_dead_letters(limit=100).entries
@@ -135,7 +135,7 @@ ALL_BYTES = [f"{chr(code)}x{chr(code)}" for code in range(256)] + [
 ]
 
 
-async def test_ids_and_names_may_hold_any_character(place: Place, client: Client) -> None:
+async def test_ids_and_names_may_hold_any_character(host: WorkerHost, client: Client) -> None:
     """On the whole way: now, delayed, retried, failed for good, and run again by hand."""
     app = App("app")
     failing = {"always"}
@@ -149,7 +149,7 @@ async def test_ids_and_names_may_hold_any_character(place: Place, client: Client
     client.send_events([Event(text, id=text, source=text, payload="once") for text in ALL_BYTES])
     late = [Event(text, id=f"late {text[:9]}", payload="always") for text in ALL_BYTES]
     client.send_events(late, deliver_after=0.01)
-    await place.settle(app)
+    await host.settle(app)
     for text in ALL_BYTES:
         record = client.get_event(text)
         assert (record.name, record.source, record.runs[0].output) == (text, text, text)
@@ -159,6 +159,6 @@ async def test_ids_and_names_may_hold_any_character(place: Place, client: Client
     for run in letters:
         assert run is not None
         client.retry_run(run)
-    await place.settle(app)
+    await host.settle(app)
     assert client.list_dead_letters().entries == []
     assert [client.get_run(f"{event.id}:app/job").output for event in late] == [event.id for event in late]

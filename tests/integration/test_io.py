@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from headrace import Client, Event, SentEvent
 from headrace_worker import App, Context, JobIO, Retry, SyncJobIO, event_trigger
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 TWICE = Retry(max_attempts=2, min_delay=0.01, jitter=False)
 
@@ -31,7 +31,7 @@ def _listener(app: App, seen: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("job", ["async", "plain"])
-async def test_an_event_is_sent_once_though_its_run_is_tried_twice(place: Place, client: Client, job: str) -> None:
+async def test_an_event_is_sent_once_though_its_run_is_tried_twice(host: WorkerHost, client: Client, job: str) -> None:
     """Its id is derived from run and key, and the second answer says that it is a duplicate of the first."""
     app, answers = App("app"), []
     seen: list[Any] = []
@@ -51,7 +51,7 @@ async def test_an_event_is_sent_once_though_its_run_is_tried_twice(place: Place,
         after(io.send_event("key", {"name": "told", "payload": ctx.run.attempt}), ctx)
 
     sent = client.send_event(Event(f"asked.{job}"))
-    await place.settle(app)
+    await host.settle(app)
     event_id = _derived(f"{sent.id}:app/{job}", "key")
     assert seen == [(event_id, "told", 1)]
     assert [(answer.id, answer.duplicate, answer.payload) for answer in answers] == [
@@ -62,7 +62,7 @@ async def test_an_event_is_sent_once_though_its_run_is_tried_twice(place: Place,
 
 
 @pytest.mark.parametrize("job", ["async", "plain"])
-async def test_each_event_of_a_call_is_sent_once(place: Place, client: Client, job: str) -> None:
+async def test_each_event_of_a_call_is_sent_once(host: WorkerHost, client: Client, job: str) -> None:
     """By its place in the list; the first has the id that it would have alone, and one may bring its own."""
     app = App("app")
     seen: list[Any] = []
@@ -86,13 +86,13 @@ async def test_each_event_of_a_call_is_sent_once(place: Place, client: Client, j
         return [each.id for each in sent]
 
     run_id = f"{client.send_event(Event(f'asked.{job}')).id}:app/{job}"
-    await place.settle(app)
+    await host.settle(app)
     ids = [_derived(run_id, "many"), _derived(run_id, "many\0" + "1"), "own"]
     assert client.get_run(run_id).output == ids
     assert sorted(seen) == sorted([(ids[0], "told", 0), (ids[1], "told.too", 1), (ids[2], "told", 2)])
 
 
-async def test_different_runs_and_keys_send_different_events(place: Place, client: Client) -> None:
+async def test_different_runs_and_keys_send_different_events(host: WorkerHost, client: Client) -> None:
     """And one key of two jobs, or of two events, is no duplicate."""
     app = App("app")
     seen: list[Any] = []
@@ -105,12 +105,12 @@ async def test_different_runs_and_keys_send_different_events(place: Place, clien
             await io.send_event("b", Event("told", payload=payload))
 
     client.send_events([Event("asked", payload=1), Event("asked", payload=2)])
-    await place.settle(app)
+    await host.settle(app)
     assert len(seen) == len({event_id for event_id, *_ in seen}) == 8
     assert all(event_id.startswith("d_") and len(event_id) == 28 for event_id, *_ in seen)
 
 
-async def test_a_chain_of_events_never_grows_in_its_ids(place: Place, client: Client) -> None:
+async def test_a_chain_of_events_never_grows_in_its_ids(host: WorkerHost, client: Client) -> None:
     """Each run of the chain sends the next one, under an id of the same length."""
     app, ids = App("app"), []
 
@@ -121,12 +121,12 @@ async def test_a_chain_of_events_never_grows_in_its_ids(place: Place, client: Cl
             await io.send_event("next", Event("step", payload=payload - 1))
 
     client.send_event(Event("step", payload=10))
-    await place.settle(app)
+    await host.settle(app)
     assert len(set(ids)) == 11
     assert {len(event_id) for event_id in ids[1:]} == {28}
 
 
-async def test_options_of_a_send_reach_the_event(place: Place, client: Client) -> None:
+async def test_options_of_a_send_reach_the_event(host: WorkerHost, client: Client) -> None:
     """Times and account; they count from the first attempt on."""
     app, seen, answers = App("app"), [], []
 
@@ -143,13 +143,13 @@ async def test_options_of_a_send_reach_the_event(place: Place, client: Client) -
         seen.append(ctx.account and ctx.account.id)
 
     client.send_event(Event("asked"))
-    await place.settle(app)
+    await host.settle(app)
     assert sorted(seen, key=str) == [None, "acme"]
     assert all(answer.deliver_at is not None for answer in answers)
 
 
 @pytest.mark.parametrize("key", ["", None, 7, "with\0nul"])
-async def test_a_key_is_a_text(place: Place, client: Client, key: Any) -> None:
+async def test_a_key_is_a_text(host: WorkerHost, client: Client, key: Any) -> None:
     """An empty one, and one that could be taken for a place in a list, is refused before anything is sent."""
     app = App("app")
 
@@ -158,14 +158,14 @@ async def test_a_key_is_a_text(place: Place, client: Client, key: Any) -> None:
         await io.send_event(key, Event("told"))
 
     sent = client.send_event(Event("asked"))
-    await place.settle(app)
+    await host.settle(app)
     (run,) = client.get_event(sent.id).runs
     assert run.error is not None
     assert run.error.type == "headrace.errors.InvalidEvent"
     assert "key: must be a string that is not empty" in run.error.message
 
 
-async def test_the_logger_names_run_job_and_event(place: Place, client: Client) -> None:
+async def test_the_logger_names_run_job_and_event(host: WorkerHost, client: Client) -> None:
     """Once bound, on every line, in async and plain functions."""
     app = App("app")
     app.job(id="plain", trigger=event_trigger("asked"))(lambda io: io.logger.info("from a thread", more=1))
@@ -176,7 +176,7 @@ async def test_the_logger_names_run_job_and_event(place: Place, client: Client) 
 
     sent = client.send_event(Event("asked"))
     with capture_logs() as lines:
-        await place.settle(app)
+        await host.settle(app)
     ours = {line["event"]: line for line in lines if line["event"].startswith("from")}
     assert ours["from a thread"] == {
         "event": "from a thread", "log_level": "info", "more": 1,
@@ -185,7 +185,7 @@ async def test_the_logger_names_run_job_and_event(place: Place, client: Client) 
     assert ours["from the loop"]["run"] == f"{sent.id}:app/async"
 
 
-async def test_payloads_are_in_no_log_line_above_debug(place: Place, client: Client) -> None:
+async def test_payloads_are_in_no_log_line_above_debug(host: WorkerHost, client: Client) -> None:
     """Whatever becomes of their runs."""
     app = App("app")
 
@@ -198,7 +198,7 @@ async def test_payloads_are_in_no_log_line_above_debug(place: Place, client: Cli
     app.job(id="slow", trigger=event_trigger("asked"), timeout=0.02, retry=Retry(max_attempts=1))(_slow)
     client.send_event(Event("asked", payload={"password": "hunter2"}, context="hunter2"))
     with capture_logs() as lines:
-        await place.settle(app)
+        await host.settle(app)
     assert len(lines) > 5
     assert "hunter2" not in str([line for line in lines if line["log_level"] != "debug"])
 
@@ -207,7 +207,7 @@ async def _slow(payload: Any) -> None:  # noqa: ARG001 - it holds the payload wh
     await asyncio.sleep(60)
 
 
-async def test_io_sends_from_another_event_loop_too(place: Place, client: Client) -> None:
+async def test_io_sends_from_another_event_loop_too(host: WorkerHost, client: Client) -> None:
     """As where a job calls asyncio.run in a thread: the worker's own connections stay with its loop."""
     app = App("app")
 
@@ -218,7 +218,7 @@ async def test_io_sends_from_another_event_loop_too(place: Place, client: Client
         third = await io.send_event("a", Event("told"))
         return [each.duplicate for each in (first, second, third)]
 
-    async with place.working(app):
+    async with host.working(app):
         sent = await asyncio.to_thread(client.send_event, Event("asked"))
         record = await asyncio.to_thread(client.wait_for_event, sent.id, 20)
     assert [run.output for run in record.runs] == [[False, True, True]]

@@ -8,11 +8,6 @@ import redis as redis_py
 from tests.support.leaks import find_foreign_keys, find_leaks
 
 
-@pytest.fixture
-def prefix(namespace: str) -> str:
-    return f"headrace:{{{namespace}:0}}:"
-
-
 def test_what_lasts_by_design_is_no_leak(redis: redis_py.Redis, namespace: str, prefix: str) -> None:
     """The streams, routes and leases of a namespace may stay."""
     for name in ("events", "queue:app/default", "wake-up:app", "recent", "runs", "dead"):

@@ -15,7 +15,7 @@ from headrace.calls.call import Call
 from headrace.transport.single import AsyncTransport, Transport
 from headrace_worker import App, event_trigger
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 RUNS = 5_000
 
@@ -47,7 +47,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.mark.parametrize("kind", ["at once", "waits", "plain"])
 async def test_a_run_costs_a_tenth_of_a_command_at_most(
-    place: Place, client: Client, redis: redis_py.Redis, commands: Counter[str], kind: str
+    host: WorkerHost, client: Client, redis: redis_py.Redis, commands: Counter[str], kind: str
 ) -> None:
     """Dispatch, fetch and settle together, whether functions wait, are plain, or neither."""
     app, seen = App("app"), 0
@@ -68,8 +68,8 @@ async def test_a_run_costs_a_tenth_of_a_command_at_most(
     runs = RUNS // 5 if kind == "plain" else RUNS
     app.job(id="job", trigger=event_trigger("asked"))({"at once": at_once, "waits": waits, "plain": plain}[kind])
     client.send_events([Event("asked", payload={"n": n, "text": "x" * 80}) for n in range(runs)])
-    queue = f"headrace:{{{place.namespace}:0}}:queue:app/default"
-    async with place.working(app, concurrency=500):
+    queue = f"headrace:{{{host.namespace}:0}}:queue:app/default"
+    async with host.working(app, concurrency=500):
         commands.clear()
         await await_until(lambda: seen == runs and redis.xlen(queue) == 0, 60)
         total = sum(commands.values())
@@ -77,7 +77,7 @@ async def test_a_run_costs_a_tenth_of_a_command_at_most(
 
 
 async def test_several_queues_and_jobs_share_their_batches(
-    place: Place, client: Client, redis: redis_py.Redis, commands: Counter[str]
+    host: WorkerHost, client: Client, redis: redis_py.Redis, commands: Counter[str]
 ) -> None:
     """A take for all queues, a dispatch for all jobs, a settle for all runs."""
     app, seen = App("app"), 0
@@ -89,8 +89,8 @@ async def test_several_queues_and_jobs_share_their_batches(
             seen += 1
 
     client.send_events([Event("asked") for _ in range(1_000)])
-    queues = [f"headrace:{{{place.namespace}:0}}:queue:app/{queue}" for queue in ("a", "b", "c")]
-    async with place.working(app, concurrency=500):
+    queues = [f"headrace:{{{host.namespace}:0}}:queue:app/{queue}" for queue in ("a", "b", "c")]
+    async with host.working(app, concurrency=500):
         commands.clear()
         await await_until(lambda: seen == 3_000 and not any(redis.xlen(queue) for queue in queues), 60)
         total = sum(commands.values())

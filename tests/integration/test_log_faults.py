@@ -21,7 +21,7 @@ from headrace.formats.keys import Keys
 from tests.apps.chatty import app
 from tests.support.processes import Process, Processes
 from tests.support.waiting import wait_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 APP = "tests.apps.chatty:app"
 
@@ -187,9 +187,7 @@ def test_an_application_whose_processors_raise_loses_lines_only(
     assert stop(worker) == 0
 
 
-def test_an_application_whose_logger_waits_does_not_stop_the_worker(
-    start: Start, client: Client, reader: Reader
-) -> None:
+def test_a_blocking_logger_of_an_app_does_not_stop_its_worker(start: Start, client: Client, reader: Reader) -> None:
     """Headrace's own lines are logged in a thread; the process ends without it."""
     reader.fill()
     worker = start(reader.streams, "tests.apps.chatty_waits:app")
@@ -198,7 +196,7 @@ def test_an_application_whose_logger_waits_does_not_stop_the_worker(
     assert stop(worker) == 0
 
 
-def test_a_fenced_worker_whose_log_has_no_reader_takes_a_new_name(
+def test_a_fenced_worker_without_a_log_reader_is_renamed(
     start: Start, client: Client, redis: redis_py.Redis, namespace: str, tmp_path: Path
 ) -> None:
     """And works on under it."""
@@ -218,7 +216,7 @@ def test_a_fenced_worker_whose_log_has_no_reader_takes_a_new_name(
     assert stop(worker) == 0
 
 
-async def test_a_settled_run_has_logged_its_lines(place: Place) -> None:
+async def test_a_settled_run_has_logged_its_lines(host: WorkerHost) -> None:
     """What a thread logs does not come into what the test of an application does next."""
     lines: list[str] = []
 
@@ -227,5 +225,5 @@ async def test_a_settled_run_has_logged_its_lines(place: Place) -> None:
         raise structlog.DropEvent
 
     structlog.configure(processors=[keep])
-    await place.settle(app)
+    await host.settle(app)
     assert lines[-1] == "worker stopped"

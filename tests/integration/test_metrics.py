@@ -37,7 +37,7 @@ from tests.support.metrics import Scrape, scrape, scrape_here, served_at
 from tests.support.processes import Process, Processes
 from tests.support.servers import ControlledServer
 from tests.support.waiting import await_until, wait_until
-from tests.support.workers import Place, quick
+from tests.support.workers import WorkerHost, quick
 
 APP = "tests.apps.counted:app"
 SERVED = ("--metrics-port", "0", "--log-format", "json")
@@ -99,7 +99,7 @@ def test_a_worker_tells_what_became_of_its_runs(processes: Processes, client: Cl
 
 
 def test_a_worker_tells_when_it_last_looked_for_runs(processes: Processes, client: Client) -> None:
-    """The times are of now, and go on while there is nothing to do; what is in hand is seen while it is."""
+    """The times are of now and go on while there is nothing to do; runs are counted while they are in flight."""
     before = time.time()
     worker = processes.worker(APP, *SERVED, "--lease", "1", "--grace", "0")
     url = served_at(worker)
@@ -305,7 +305,7 @@ def test_without_the_extra_the_error_names_it(processes: Processes, options: lis
 def test_depths_are_what_waits(
     url: str, namespace: str, redis: redis_py.Redis, registry: CollectorRegistry, request: pytest.FixtureRequest
 ) -> None:
-    """Of all queues and partitions together; runs in a worker's hands do not wait."""
+    """Of all queues and partitions together; runs in flight do not wait."""
     partitions = Partitions(namespace, 2)
     depths = DepthsCollector(url, partitions)
     request.addfinalizer(depths.close)
@@ -347,26 +347,26 @@ def test_a_server_that_is_away_fails_no_scrape(
     wait_until(lambda: scrape_here(registry).sum("server_up") == 1, 20, what="the server")
 
 
-def counting(place: Place, app: App, registry: CollectorRegistry, **settings: Any) -> Worker:
+def counting(host: WorkerHost, app: App, registry: CollectorRegistry, **settings: Any) -> Worker:
     """Returns a worker on this event loop that counts."""
     config = quick(grace=0.0, **settings)
-    return Worker(app, place.url, namespace=place.namespace, config=config, metrics=Metrics(registry))
+    return Worker(app, host.url, namespace=host.namespace, config=config, metrics=Metrics(registry))
 
 
 async def test_what_is_put_back_or_set_aside_is_counted(
-    place: Place, client: Client, redis: redis_py.Redis, namespace: str, registry: CollectorRegistry
+    host: WorkerHost, client: Client, redis: redis_py.Redis, namespace: str, registry: CollectorRegistry
 ) -> None:
     """Rescued, released and buried runs; and no job that only an entry names becomes a label."""
     keys = Keys(namespace)
     queue = keys.queue("counted", "default")
     client.send_events([Event("long")] * 2)
-    async with place.working(app, queues=("elsewhere",)):  # it dispatches, and takes none
+    async with host.working(app, queues=("elsewhere",)):  # it dispatches, and takes none
         await await_until(lambda: redis.xlen(queue) == 2, 30, what="two runs")
-    await register_dead(place.url, keys, app)
+    await register_dead(host.url, keys, app)
     redis.xreadgroup("workers", "dead", {queue: ">"}, count=1)
     redis.xadd(queue, {"e": "x", "j": "evil-job", "s": "no state", "b": "b"})
 
-    async with place.running(counting(place, app, registry, lease=1.0)):
+    async with host.running(counting(host, app, registry, lease=1.0)):
         await await_until(lambda: scrape_here(registry).sum("runs_in_hand") == 2, 30, what="both runs in hand")
     seen = scrape_here(registry)
     assert seen.sum("dead_letters_total", app="counted", job="(unknown)", reason="unreadable") == 1
@@ -379,7 +379,7 @@ async def test_what_is_put_back_or_set_aside_is_counted(
 
 
 async def test_an_outcome_that_comes_too_late_is_counted_as_stale(
-    place: Place, client: Client, redis: Any, namespace: str, registry: CollectorRegistry
+    host: WorkerHost, client: Client, redis: Any, namespace: str, registry: CollectorRegistry
 ) -> None:
     """And not as settled: another worker had the run by then."""
     gate, begun = asyncio.Event(), asyncio.Event()
@@ -392,11 +392,11 @@ async def test_an_outcome_that_comes_too_late_is_counted_as_stale(
 
     keys, sent = Keys(namespace), client.send_event(Event("wait"))
     queue = protocol.queue_stream(keys, "gated", "default")
-    async with place.running(counting(place, gated, registry, concurrency=1)):
+    async with host.running(counting(host, gated, registry, concurrency=1)):
         await asyncio.wait_for(begun.wait(), 30)
         (entry,) = (name.decode() for name, _ in redis.xrange(queue.key))
         held = protocol.HeldEntry(entry, keys.event(sent.id), "gated/wait")
-        await ask(place.url, protocol.release(queue, [held]))  # as a rescue does
+        await ask(host.url, protocol.release(queue, [held]))  # as a rescue does
         gate.set()
         await await_until(lambda: client.get_event(sent.id).is_settled, 30, what="its end")
     seen = scrape_here(registry)

@@ -29,14 +29,14 @@ from tests.support.clients import KINDS, Kind, open_client
 from tests.support.processes import Processes
 from tests.support.proxy import Proxy, has_data
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 N = 4
 
 
 @pytest.fixture
-def place(url: str, namespace: str) -> Place:
-    return Place(url, namespace, partitions=N)
+def host(url: str, namespace: str) -> WorkerHost:
+    return WorkerHost(url, namespace, partitions=N)
 
 
 @pytest.fixture
@@ -88,26 +88,26 @@ def test_the_first_to_use_a_namespace_fixes_its_number(kind: Kind, url: str, nam
         assert third.list_runs().runs == []
 
 
-async def test_a_worker_with_another_number_does_not_start(place: Place, client: Client) -> None:
+async def test_a_worker_with_another_number_does_not_start(host: WorkerHost, client: Client) -> None:
     """Nothing of it is left, and what it was to run waits for one that fits."""
     client.send_event(Event("echo"))
     for number in (1, 5):
         with pytest.raises(ConfigurationError, match=rf"has had 4 partitions .* not the {number}"):
-            await Place(place.url, place.namespace, number).make(make_app([])).run()
+            await WorkerHost(host.url, host.namespace, number).make(make_app([])).run()
     seen: list[Any] = []
-    await place.settle(make_app(seen))
+    await host.settle(make_app(seen))
     assert seen == [None]
 
 
-async def test_a_worker_writes_the_number_again_on_a_server_that_lost_it(
-    place: Place, redis: redis_py.Redis, partitions: Partitions
+async def test_a_lost_number_of_partitions_is_written_again(
+    host: WorkerHost, redis: redis_py.Redis, partitions: Partitions
 ) -> None:
     """After a flush of the server a process with another number is still refused."""
     seen: list[Any] = []
-    async with place.working(make_app(seen), lease=0.6):
+    async with host.working(make_app(seen), lease=0.6):
         redis.flushall()
         await await_until(lambda: redis.hget(partitions.first.meta, "partitions") == b"4", 20)
-        with Client(place.url, namespace=place.namespace) as other, pytest.raises(ConfigurationError):
+        with Client(host.url, namespace=host.namespace) as other, pytest.raises(ConfigurationError):
             other.send_event(Event("echo"))
 
 
@@ -137,7 +137,7 @@ def test_the_environment_says_the_number(url: str, namespace: str, monkeypatch: 
 
 
 async def test_events_of_one_call_go_to_every_partition_and_run_once(
-    place: Place, client: Client, redis: redis_py.Redis, partitions: Partitions
+    host: WorkerHost, client: Client, redis: redis_py.Redis, partitions: Partitions
 ) -> None:
     """The answers are in the order of the events; each is found by its id, and has run."""
     sent = client.send_events(_events(60))
@@ -149,7 +149,7 @@ async def test_events_of_one_call_go_to_every_partition_and_run_once(
     for event in sent:
         assert redis.exists(partitions.of(event.id).event(event.id))
     seen: list[Any] = []
-    await place.settle(make_app(seen))
+    await host.settle(make_app(seen))
     assert sorted(seen) == list(range(60))
     for event in sent:
         (run,) = client.get_event(event.id).runs
@@ -165,11 +165,11 @@ def test_a_look_at_the_replicas_takes_no_longer_than_was_said(client: Client, pa
     assert {event.replicas for event in sent} == {0}
 
 
-async def test_runs_are_listed_over_all_partitions(place: Place, client: Client) -> None:
+async def test_runs_are_listed_over_all_partitions(host: WorkerHost, client: Client) -> None:
     """Newest first, page by page, each event once."""
     sent = [client.send_event(event) for event in _events(30)]
     assert [run.id for run in client.list_runs().runs] == []
-    await place.settle(make_app([]))
+    await host.settle(make_app([]))
     listed: list[str] = []
     cursor: str | None = None
     while True:
@@ -187,11 +187,11 @@ async def test_runs_are_listed_over_all_partitions(place: Place, client: Client)
     assert {run.event_id for run in settled} == set(listed)
 
 
-async def test_dead_letters_of_all_partitions_are_listed_shown_and_taken_up_again(place: Place, client: Client) -> None:
+async def test_dead_letters_of_all_partitions_are_listed_and_retried(host: WorkerHost, client: Client) -> None:
     """Each under an id of its own, newest first; a retry takes the letter away."""
     client.send_events(_events(24, "fail"))
     seen: list[Any] = []
-    await place.settle(make_app(seen))
+    await host.settle(make_app(seen))
     assert Counter(seen) == dict.fromkeys(range(24), 2)
     letters = []
     cursor: str | None = None
@@ -212,11 +212,11 @@ async def test_dead_letters_of_all_partitions_are_listed_shown_and_taken_up_agai
         assert client.retry_run(letter.run_id or "").status == "queued"
         with pytest.raises(DeadLetterNotFound):
             client.get_dead_letter(letter.id)
-    await place.settle(make_app([]))
+    await host.settle(make_app([]))
     assert len(client.list_dead_letters().entries) == 24
 
 
-async def test_delayed_events_of_all_partitions_are_delivered_or_canceled(place: Place, client: Client) -> None:
+async def test_each_partition_delivers_and_cancels_delayed_events(host: WorkerHost, client: Client) -> None:
     """Each partition has its own leader and its own due times."""
     sent = client.send_events(_events(20), deliver_after=0.3)
     for event in sent[:8]:
@@ -224,14 +224,14 @@ async def test_delayed_events_of_all_partitions_are_delivered_or_canceled(place:
     moved = client.send_event(_events(20)[8], deliver_after=timedelta(milliseconds=1))
     assert moved.deliver_at is not None
     seen: list[Any] = []
-    await place.settle(make_app(seen))
+    await host.settle(make_app(seen))
     assert sorted(seen) == list(range(8, 20))
 
 
-async def test_a_waiter_hears_of_an_event_in_any_partition(place: Place, client: Client) -> None:
+async def test_a_waiter_hears_of_an_event_in_any_partition(host: WorkerHost, client: Client) -> None:
     """Before it has run, and after."""
     sent = client.send_events(_events(8))
-    async with place.working(make_app([])):
+    async with host.working(make_app([])):
         for event in [*sent, *sent]:
             record = await asyncio.to_thread(client.wait_for_event, event.id, 20)
             assert [run.status for run in record.runs] == ["succeeded"]
@@ -241,7 +241,7 @@ async def test_a_waiter_hears_of_an_event_in_any_partition(place: Place, client:
         client.get_run("none:app/echo")
 
 
-async def test_a_run_sends_to_every_partition_once(place: Place, client: Client) -> None:
+async def test_a_run_sends_to_every_partition_once(host: WorkerHost, client: Client) -> None:
     """The ids are derived from the run, so an attempt that comes again sends nothing twice."""
     seen: list[Any] = []
     app = make_app(seen)
@@ -253,15 +253,15 @@ async def test_a_run_sends_to_every_partition_once(place: Place, client: Client)
             raise RuntimeError("again")
 
     client.send_event(Event("fan"))
-    await place.settle(app)
+    await host.settle(app)
     assert sorted(seen) == list(range(20))
 
 
 async def test_an_event_that_is_not_in_its_ids_partition_is_found(
-    place: Place, client: Client, partitions: Partitions
+    host: WorkerHost, client: Client, partitions: Partitions
 ) -> None:
     """As one that was sent with an ordering key is: by reads, cancels and waits alike."""
-    transport = Transport(place.url)
+    transport = Transport(host.url)
     for number, event in enumerate(_events(N)):
         elsewhere = partitions.all[(partitions.of(event.id or "").partition + 1 + number % (N - 1)) % N]
         prepared = prepare([event], SendOptions(deliver_after=60), now=_now)
@@ -279,13 +279,13 @@ def _now() -> datetime:
 
 
 async def test_events_of_one_ordering_key_share_a_partition(
-    place: Place, client: Client, redis: redis_py.Redis, partitions: Partitions
+    host: WorkerHost, client: Client, redis: redis_py.Redis, partitions: Partitions
 ) -> None:
     """They run in their order there, and each is found by its id all the same."""
     sent = client.send_events(_events(12), ordering_key="key")
     assert redis.xlen(partitions.of("key").events) == 12
     seen: list[Any] = []
-    await place.settle(make_app(seen))
+    await host.settle(make_app(seen))
     assert seen == list(range(12))
     for event in sent:
         assert client.wait_for_event(event.id, 5).runs[0].output == event.payload
@@ -296,7 +296,7 @@ async def test_events_of_one_ordering_key_share_a_partition(
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_all_partitions_share_the_slots_of_a_worker(place: Place, client: Client, concurrency: int) -> None:
+async def test_all_partitions_share_the_slots_of_a_worker(host: WorkerHost, client: Client, concurrency: int) -> None:
     """However many partitions have runs, no more execute at once, and all get their turn."""
     now = most = 0
     app = App("app")
@@ -311,13 +311,13 @@ async def test_all_partitions_share_the_slots_of_a_worker(place: Place, client: 
         now -= 1
 
     client.send_events(_events(60))
-    await place.settle(app, concurrency=concurrency)
+    await host.settle(app, concurrency=concurrency)
     assert most == concurrency
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_what_came_with_a_lost_reply_waits_for_a_slot(
-    place: Place, proxy: Proxy, client: Client, concurrency: int
+    host: WorkerHost, proxy: Proxy, client: Client, concurrency: int
 ) -> None:
     """Other partitions have taken the slots that it was read for; it is executed once, and beside no more than fit."""
     now = most = 0
@@ -333,17 +333,17 @@ async def test_what_came_with_a_lost_reply_waits_for_a_slot(
         seen.append(payload)
         now -= 1
 
-    async with Place(proxy.url, place.namespace, partitions=N).working(app, concurrency=concurrency):
+    async with WorkerHost(proxy.url, host.namespace, partitions=N).working(app, concurrency=concurrency):
         cut = proxy.cut_after_request(load("take").sha.encode(), 3, only=has_data)
         client.send_events(_events(60))
         await await_until(lambda: len(seen) >= 60, 30)
-    await place.settle(app)
+    await host.settle(app)
     assert (cut.done, most) == (3, concurrency)
     assert sorted(seen) == list(range(60))
 
 
 async def test_a_busy_partition_does_not_starve_the_others(
-    place: Place, client: Client, partitions: Partitions
+    host: WorkerHost, client: Client, partitions: Partitions
 ) -> None:
     """While its backlog takes all the slots it can get, an event of another one runs."""
     gate = asyncio.Event()
@@ -358,25 +358,25 @@ async def test_a_busy_partition_does_not_starve_the_others(
     of_one = [event for event in _events(200) if partitions.of(event.id or "").partition == 1][:30]
     client.send_events(of_one)
     other = next(event for event in _events(200) if partitions.of(event.id or "").partition == 2)
-    async with place.working(app, concurrency=40):
+    async with host.working(app, concurrency=40):
         await await_until(lambda: len(seen) == 30, 20)
         client.send_event(other)
         await await_until(lambda: other.id in seen, 20)
         gate.set()
-    await place.settle(app)
+    await host.settle(app)
 
 
-async def test_an_idle_worker_hears_of_every_partition_at_once(place: Place, client: Client) -> None:
+async def test_an_idle_worker_hears_of_every_partition_at_once(host: WorkerHost, client: Client) -> None:
     """It is woken, and does not poll: its reads would last for minutes."""
     seen: list[Any] = []
-    async with place.working(make_app(seen), block=60, lease=60):
+    async with host.working(make_app(seen), block=60, lease=60):
         for number, event in enumerate(_events(12), 1):
             client.send_event(event)
             await await_until(lambda number=number: len(seen) == number, 20)  # type: ignore[misc]
 
 
 async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
-    place: Place, client: Client, redis: redis_py.Redis, partitions: Partitions
+    host: WorkerHost, client: Client, redis: redis_py.Redis, partitions: Partitions
 ) -> None:
     """Runs of other partitions begin before it or after it, not beside it."""
     open_now: set[str] = set()
@@ -396,7 +396,7 @@ async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
     poison: SentEvent = client.send_event(Event("echo"))
     keys = partitions.of(poison.id)
     queue = keys.queue("app", "default")
-    async with place.working(app, queues=("none",)):
+    async with host.working(app, queues=("none",)):
         await await_until(lambda: redis.xlen(queue) == 1)
     entries: Any = redis.xrange(queue)
     ((entry, fields),) = entries
@@ -405,11 +405,11 @@ async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
     line: Any = redis.hget(keys.event(poison.id), "r:app/busy")
     redis.hset(keys.event(poison.id), "r:app/busy", line.replace(entry, again))
     client.send_events(_events(80))
-    await place.settle(app, concurrency=8, lease=6)
+    await host.settle(app, concurrency=8, lease=6)
     assert beside == {poison.id}
 
 
-async def test_a_killed_process_gives_the_runs_of_all_partitions_to_others(
+async def test_runs_of_a_killed_process_are_rescued_in_all_partitions(
     client: Client, processes: Processes, partitions: Partitions, tmp_path: Path
 ) -> None:
     """The leases of the dead end in each partition, and each partition's leader rescues."""
@@ -428,9 +428,7 @@ async def test_a_killed_process_gives_the_runs_of_all_partitions_to_others(
     assert second.wait() == 0
 
 
-async def test_a_supervisor_ends_the_leases_of_a_dead_child_in_all_partitions(
-    client: Client, processes: Processes, tmp_path: Path
-) -> None:
+async def test_a_dead_childs_leases_end_in_all_partitions(client: Client, processes: Processes, tmp_path: Path) -> None:
     """Its runs go to the others at once, and not when a lease of minutes ends."""
     workers = processes.worker("tests.apps.everyday:app", "--partitions", str(N), "--lease", "300", "--processes", "2")
     sent = client.send_events([Event("once", payload=str(tmp_path), id=f"once-{n}") for n in range(16)])

@@ -111,7 +111,7 @@ def test_a_cut_happens_as_often_as_it_is_told(line: Proxy, key: str) -> None:
     assert cut.done == 2
 
 
-def test_a_script_is_matched_by_its_sha_and_an_error_is_no_lost_reply(line: Proxy, key: str) -> None:
+def test_the_proxy_matches_scripts_by_sha_and_passes_errors(line: Proxy, key: str) -> None:
     """NOSCRIPT comes through, as nothing was carried out; the cut is there for the call that is."""
     script = "redis.call('XADD', KEYS[1], '*', 'f', 'v') return 1 -- lost"
     with connect(line.url) as client:
@@ -140,7 +140,7 @@ def test_replies_before_the_lost_one_come_through(line: Proxy, key: str) -> None
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_the_reply_of_a_blocked_read_is_lost_when_it_comes(line: Proxy, key: str, protocol: int) -> None:
-    """An entry that a blocked XREADGROUP gets is in the hands of a reader that has never seen it."""
+    """An entry that a blocked XREADGROUP gets is pending for a reader that has never seen it."""
     with connect(line.url, protocol) as reader, connect(line.url, protocol) as sender:
         sender.xgroup_create(key, "group", id="0", mkstream=True)
         cut = line.cut_after_request(b"XREADGROUP", only=has_data)

@@ -14,7 +14,7 @@ from headrace.formats.keys import Keys
 from headrace_worker import App, Retry, event_trigger
 from headrace_worker.dev.embedded import EmbeddedServer
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 _PAYLOAD = "x" * 20_000
 
@@ -41,11 +41,11 @@ def _size(redis: redis_py.Redis, keys: Keys, event_id: str) -> int:
 
 @pytest.mark.parametrize("event_id", [None, "invoice-7"], ids=["made by the client", "given by the sender"])
 async def test_contents_go_with_their_retention(
-    place: Place, client: Client, redis: redis_py.Redis, keys: Keys, app: App, event_id: str | None
+    host: WorkerHost, client: Client, redis: redis_py.Redis, keys: Keys, app: App, event_id: str | None
 ) -> None:
     """Payload and output go; the header stays, so that the same id triggers nothing again."""
     retention = Retention(success=0.3, failure=0.3)
-    async with place.working(app, retention=retention, lease=1.0):
+    async with host.working(app, retention=retention, lease=1.0):
         ids: dict[str, Any] = {} if event_id is None else {"id": event_id}
         sent = client.send_event(Event("echo", _PAYLOAD, **ids))
         await await_until(lambda: client.get_event(sent.id).is_settled, what="a settled event")
@@ -59,9 +59,11 @@ async def test_contents_go_with_their_retention(
         assert redis.zcard(keys.fading) == 0
 
 
-async def test_errors_go_with_theirs(place: Place, client: Client, redis: redis_py.Redis, keys: Keys, app: App) -> None:
+async def test_errors_go_with_theirs(
+    host: WorkerHost, client: Client, redis: redis_py.Redis, keys: Keys, app: App
+) -> None:
     """The dead letter too, though no other comes after it."""
-    async with place.working(app, retention=Retention(success=0.2, failure=0.4), lease=1.0):
+    async with host.working(app, retention=Retention(success=0.2, failure=0.4), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="once"))
         await await_until(lambda: len(client.list_dead_letters().entries) == 1, what="a dead letter")
         (letter,) = client.list_dead_letters().entries
@@ -72,19 +74,19 @@ async def test_errors_go_with_theirs(place: Place, client: Client, redis: redis_
 
 
 async def test_a_run_again_keeps_its_payload(
-    place: Place, client: Client, redis: redis_py.Redis, keys: Keys, app: App
+    host: WorkerHost, client: Client, redis: redis_py.Redis, keys: Keys, app: App
 ) -> None:
     """What was run again by hand needs its payload, however long ago it settled."""
-    async with place.working(app, retention=Retention(failure=30, dedupe_sender=60), lease=1.0):
+    async with host.working(app, retention=Retention(failure=30, dedupe_sender=60), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="again"))
         await await_until(lambda: client.get_event(sent.id).is_settled, what="a settled event")
     client.retry_run(f"{sent.id}:app/fail")
     redis.zadd(keys.fading, {sent.id: 1})
     other = App("other")
-    async with place.working(other, lease=1.0):
+    async with host.working(other, lease=1.0):
         await await_until(lambda: redis.zcard(keys.fading) == 0, 20, what="a look of the leader")
     assert client.get_event(sent.id).payload == _PAYLOAD
-    async with place.working(app, retention=Retention(failure=30, dedupe_sender=60), lease=1.0):
+    async with host.working(app, retention=Retention(failure=30, dedupe_sender=60), lease=1.0):
         await await_until(lambda: client.get_event(sent.id).is_settled, what="a settled event")
     redis.hdel(keys.event(sent.id), "e")
     with pytest.raises(RunNotRetryable):
@@ -97,10 +99,10 @@ async def test_memory_is_back_soon_after_the_retention(
 ) -> None:
     """After 100,000 events that were kept for a second a header is left of each: some 200 bytes."""
     server, count = make_server(), 100_000
-    place = Place(server.url, namespace)
+    host = WorkerHost(server.url, namespace)
     redis: Any = redis_py.Redis.from_url(server.url)
     with Client(server.url, namespace=namespace) as client:
-        async with place.working(app, retention=Retention(success=1), concurrency=500, lease=2.0):
+        async with host.working(app, retention=Retention(success=1), concurrency=500, lease=2.0):
             before = redis.info("memory")["used_memory"]
             for first in range(0, count, 1_000):
                 events = [Event("echo", "x" * 1_000, id=f"{number}") for number in range(first, first + 1_000)]

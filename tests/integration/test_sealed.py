@@ -17,7 +17,7 @@ from headrace_worker import App, Context, JobIO, Retry, SyncJobIO, event_trigger
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.codecs import Broken, Scrambler
 from tests.support.waiting import await_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 CODEC = Scrambler()
 SECRET = "kitten"
@@ -55,8 +55,8 @@ def partitions() -> int:
 
 
 @pytest.fixture
-def place(url: str, namespace: str, partitions: int) -> Place:
-    return Place(url, namespace, partitions)
+def host(url: str, namespace: str, partitions: int) -> WorkerHost:
+    return WorkerHost(url, namespace, partitions)
 
 
 @pytest.fixture
@@ -128,15 +128,15 @@ def ask(client: Client, event_id: str) -> _Found:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 20_000])
 def test_nothing_that_is_sealed_is_readable_on_the_server(
-    kind: Kind, size: int, place: Place, redis: redis_py.Redis, stranger: Client
+    kind: Kind, size: int, host: WorkerHost, redis: redis_py.Redis, stranger: Client
 ) -> None:
     """Payload, context, output and error go through dispatch, retry, settle and dead letter without being seen."""
     payload = [SECRET] * size
-    divided = {"namespace": place.namespace, "partitions": place.partitions}
-    with open_client(kind, place.url, **divided, codec=CODEC) as client:
+    divided = {"namespace": host.namespace, "partitions": host.partitions}
+    with open_client(kind, host.url, **divided, codec=CODEC) as client:
         event_id = client.send_event(Event("visit", payload, {"also": SECRET})).id
         assert SECRET.encode() not in everything_on(redis)
-        asyncio.run(place.settle(make_leaky_app()))
+        asyncio.run(host.settle(make_leaky_app()))
         assert SECRET.encode() not in everything_on(redis)
         found = ask(client, event_id)
     bad, good = found.event.runs
@@ -154,59 +154,59 @@ def test_nothing_that_is_sealed_is_readable_on_the_server(
     assert [letter.error.partition(":")[0] for letter in found.letters] == ["Sealed"]
 
 
-async def test_a_worker_with_a_codec_runs_plain_events(place: Place, stranger: Client) -> None:
+async def test_a_worker_with_a_codec_runs_plain_events(host: WorkerHost, stranger: Client) -> None:
     """What was sent before there was a codec, or by someone without one, runs as ever."""
     seen = Seen()
     stranger.send_event(Event("visit", {"name": "plain"}))
-    await place.settle(seen.app)
+    await host.settle(seen.app)
     assert seen.calls == [("plain", None)]
 
 
 @over_partitions
-async def test_a_run_waits_for_a_worker_with_the_codec(place: Place, client: Client, stranger: Client) -> None:
+async def test_a_run_waits_for_a_worker_with_the_codec(host: WorkerHost, client: Client, stranger: Client) -> None:
     """A worker without the codec calls nothing and says why; the run waits, uncounted, until one that has it comes."""
     without, having = Seen(codec=None), Seen()
     sent = client.send_event(Event("visit", {"name": SECRET}))
-    async with place.working(without.app):
+    async with host.working(without.app):
         await await_until(lambda: [run.status for run in stranger.get_event(sent.id).runs] == ["waiting"], 20)
         error = stranger.get_event(sent.id).runs[0].error
         assert error is not None
         assert error.type == "SealedEvent"
         assert "this process has none" in error.message
-    await place.settle(having.app)
+    await host.settle(having.app)
     (run,) = client.get_event(sent.id).runs
     assert (run.status, run.attempt, run.output) == ("succeeded", 1, f"seen {SECRET}")
     assert (without.calls, having.calls) == ([], [(SECRET, None)])
 
 
-async def test_a_run_that_nobody_opens_is_dead_and_can_be_retried(place: Place, client: Client) -> None:
+async def test_a_run_that_nobody_opens_is_dead_and_can_be_retried(host: WorkerHost, client: Client) -> None:
     """After the time for which a run waits for its job it is dead as `sealed`, and a retry with the codec runs it."""
     sent = client.send_event(Event("visit", {"name": SECRET}))
-    await place.settle(Seen(codec=None).app, unknown_job=0.0)
+    await host.settle(Seen(codec=None).app, unknown_job=0.0)
     (letter,) = client.list_dead_letters().entries
     assert letter.reason == "sealed"
     client.retry_run(letter.run_id or "")
     having = Seen()
-    await place.settle(having.app)
+    await host.settle(having.app)
     assert client.get_event(sent.id).runs[0].status == "succeeded"
     assert having.calls == [(SECRET, None)]
 
 
-async def test_a_wrong_key_is_a_failed_attempt(place: Place, client: Client) -> None:
+async def test_a_wrong_key_is_a_failed_attempt(host: WorkerHost, client: Client) -> None:
     """A run whose event the codec can't open is tried like one that raises, is dead, and runs after a retry."""
     sent = client.send_event(Event("visit", {"name": SECRET}))
     wrong = Seen(Scrambler(b"other key"))
-    await place.settle(wrong.app)
+    await host.settle(wrong.app)
     (letter,) = client.list_dead_letters().entries
     assert letter.reason == "failed"
     having = Seen()
     client.retry_run(letter.run_id or "")
-    await place.settle(having.app)
+    await host.settle(having.app)
     assert client.get_event(sent.id).runs[0].status == "succeeded"
     assert (wrong.calls, having.calls) == ([], [(SECRET, None)])
 
 
-async def test_filters_see_what_is_inside(place: Place, client: Client) -> None:
+async def test_filters_see_what_is_inside(host: WorkerHost, client: Client) -> None:
     """A dispatcher with the codec matches sealed events like plain ones: no run where a filter does not pass."""
     seen = Seen(filtered=True)
     sent = client.send_events(
@@ -216,13 +216,13 @@ async def test_filters_see_what_is_inside(place: Place, client: Client) -> None:
             Event("visit", {"name": SECRET}, {"ward": "4"}),
         ]
     )
-    await place.settle(seen.app)
+    await host.settle(seen.app)
     assert [len(client.get_event(each.id).runs) for each in sent] == [1, 0, 0]
     assert seen.calls == [(SECRET, {"ward": "3"})]
 
 
 @over_partitions
-async def test_filters_are_judged_where_the_key_is(place: Place, client: Client) -> None:
+async def test_filters_are_judged_where_the_key_is(host: WorkerHost, client: Client) -> None:
     """Where a dispatcher can't open an event, the job's worker judges it: what does not pass is canceled, uncalled."""
     seen = Seen(filtered=True)
     sent = client.send_events(
@@ -233,9 +233,9 @@ async def test_filters_are_judged_where_the_key_is(place: Place, client: Client)
         ]
     )
     async with (
-        place.working(seen.app, dispatchers=0),
-        place.working(App("other")),
-        AsyncClient(place.url, namespace=place.namespace, partitions=place.partitions, codec=CODEC) as asker,
+        host.working(seen.app, dispatchers=0),
+        host.working(App("other")),
+        AsyncClient(host.url, namespace=host.namespace, partitions=host.partitions, codec=CODEC) as asker,
     ):
         records = [await asker.wait_for_event(each.id, 30) for each in sent]
     assert [record.runs[0].status for record in records] == ["succeeded", "canceled", "canceled"]
@@ -247,28 +247,28 @@ async def test_filters_are_judged_where_the_key_is(place: Place, client: Client)
     assert client.list_dead_letters().entries == []
 
 
-async def test_a_source_is_matched_whoever_dispatches(place: Place, client: Client) -> None:
+async def test_a_source_is_matched_whoever_dispatches(host: WorkerHost, client: Client) -> None:
     """A dispatcher that can't open an event makes no run of it for a job that listens to another source."""
     app = App("app", codec=CODEC)
     app.job(id="job", trigger=event_trigger("visit", source="lab", filter={"name": ["x"]}))(lambda: None)
     sent = client.send_event(Event("visit", {"name": "x"}, source="shop"))
     async with (
-        place.working(app, dispatchers=0),
-        place.working(App("other")),
-        AsyncClient(place.url, namespace=place.namespace) as asker,
+        host.working(app, dispatchers=0),
+        host.working(App("other")),
+        AsyncClient(host.url, namespace=host.namespace) as asker,
     ):
         assert (await asker.wait_for_event(sent.id, 30)).runs == []
 
 
-async def test_a_copied_event_runs_nothing(place: Place, client: Client, redis: redis_py.Redis) -> None:
-    """What was sealed for one event opens in no other: whoever has no key can't send it again under a new id."""
+async def test_a_copied_event_runs_nothing(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
+    """What was sealed for one event opens in no other: without the key no one can send it under a new id."""
     keys = client.partitions.first
     sent = client.send_event(Event("visit", {"name": SECRET}))
     stolen: Any = redis.hget(keys.event(sent.id), "e")
     redis.hset(keys.event("copy"), mapping={"e": stolen, "m": "t.1 c 0 1 0 -"})
     redis.xadd(keys.events, {"i": "copy", "z": len(stolen), "b": stolen})
     seen = Seen()
-    await place.settle(seen.app)
+    await host.settle(seen.app)
     (run,) = client.get_event("copy").runs
     assert run.status == "failed"
     assert run.error is not None
@@ -277,12 +277,12 @@ async def test_a_copied_event_runs_nothing(place: Place, client: Client, redis: 
 
 
 async def test_an_outcome_that_can_not_be_sealed_is_not_stored(
-    place: Place, client: Client, redis: redis_py.Redis
+    host: WorkerHost, client: Client, redis: redis_py.Redis
 ) -> None:
     """Where the codec fails on an output the run has succeeded all the same, and its record says what is missing."""
     seen = Seen(Broken())
     sent = client.send_event(Event("visit", {"name": SECRET}))
-    await place.settle(seen.app)
+    await host.settle(seen.app)
     (run,) = client.get_event(sent.id).runs
     assert (run.status, run.output) == ("succeeded", None)
     assert run.error is not None
@@ -290,16 +290,16 @@ async def test_an_outcome_that_can_not_be_sealed_is_not_stored(
     assert SECRET.encode() not in everything_on(redis)
 
 
-async def test_a_delayed_event_can_be_sealed_afterwards(place: Place, client: Client, stranger: Client) -> None:
+async def test_a_delayed_event_can_be_sealed_afterwards(host: WorkerHost, client: Client, stranger: Client) -> None:
     """Sent again with a codec while it is delayed, a plain event is replaced by a sealed one."""
     stranger.send_event(Event("visit", {"name": "plain"}, id="e1"), deliver_after=3_600)
     client.send_event(Event("visit", {"name": SECRET}, id="e1"))
     seen = Seen()
-    await place.settle(seen.app)
+    await host.settle(seen.app)
     assert seen.calls == [(SECRET, None)]
 
 
-async def test_a_slow_codec_is_named_in_the_log(place: Place) -> None:
+async def test_a_slow_codec_is_named_in_the_log(host: WorkerHost) -> None:
     """Nothing else goes on while it works, so that is said, once in a while, and its runs succeed."""
 
     class Slow(Scrambler):
@@ -308,8 +308,8 @@ async def test_a_slow_codec_is_named_in_the_log(place: Place) -> None:
             return super().decode(data, bound_to)
 
     seen = Seen(Slow())
-    with capture_logs() as lines, Client(place.url, namespace=place.namespace, codec=CODEC) as client:
-        async with place.working(seen.app):
+    with capture_logs() as lines, Client(host.url, namespace=host.namespace, codec=CODEC) as client:
+        async with host.working(seen.app):
             ids = [sent.id for sent in client.send_events([Event("visit", {"name": SECRET})] * 5)]
             await await_until(lambda: all(client.get_event(each).is_settled for each in ids), 30, what="settled events")
     assert len(seen.calls) == 5

@@ -18,7 +18,7 @@ from tests.support.clients import KINDS, Kind, open_client
 from tests.support.ports import free_port
 from tests.support.sentinels import NAME, Liar, Watched
 from tests.support.waiting import wait_until
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ async def test_a_worker_finds_the_master(watched: Watched) -> None:
 
     async with (
         AsyncClient(watched.url(), namespace="worked") as client,
-        Place(watched.url(), "worked").working(app),
+        WorkerHost(watched.url(), "worked").working(app),
     ):
         sent = await client.send_event(Event("work"))
         record = await client.wait_for_event(sent.id, 30)

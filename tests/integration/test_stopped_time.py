@@ -13,7 +13,7 @@ def test_a_worker_settles_what_was_sent_while_time_stands(processes: Processes) 
     assert process.output.splitlines()[-1] == str([(MOMENT, MOMENT)] * 2)
 
 
-def test_what_does_not_settle_ends_at_its_timeout_while_time_stands(processes: Processes) -> None:
+def test_the_settle_timeout_holds_while_time_is_stopped(processes: Processes) -> None:
     """By the clock of the system."""
     process = processes.python("-m", "tests.apps.stopped_time", "does_not_settle")
     assert process.wait(60) == 0

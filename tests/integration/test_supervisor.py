@@ -199,7 +199,7 @@ async def test_children_that_never_start_are_given_up_on(
     assert why in said
 
 
-async def test_children_that_die_as_they_start_do_not_end_one_that_works(fake: _Fake) -> None:
+async def test_children_that_die_at_start_end_no_working_child(fake: _Fake) -> None:
     """In an outage no replacement can start; it is tried again until one can, and the others wait it through."""
     async with fake.running(fake.supervisor(2, f"if number > 1: os._exit(1)\n{_WORK}")) as running:
         await await_until(lambda: running.done() or len(fake.pids) > 8, 30)
@@ -222,7 +222,7 @@ async def test_a_program_that_is_away_for_a_moment_ends_no_other_child(
         assert all(map(is_alive, fake.pids[1:]))
 
 
-async def test_exit_code_2_means_told_wrong_before_the_first_start_only(fake: _Fake) -> None:
+async def test_exit_code_2_ends_the_supervisor_only_before_a_start(fake: _Fake) -> None:
     """A job may end its process with it, and a module may be half copied for a moment."""
     code = f"if 1 < number < 5: os._exit(2)\n{_WORK}"
     async with fake.running(fake.supervisor(2, code)) as running:
@@ -251,7 +251,7 @@ async def test_what_is_done_beside_the_children_can_fail(fake: _Fake) -> None:
         assert is_alive(fake.pids[0])
 
 
-async def test_a_first_child_that_hangs_is_reported_and_keeps_no_other_from_starting(
+async def test_a_hanging_first_child_does_not_stop_the_others(
     fake: _Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The log says it, and rarely; it is stopped like the others."""

@@ -10,7 +10,7 @@ import pytest
 from headrace import Client, Event
 from tests.apps.everyday import app
 from tests.support.processes import Process, Processes
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 WEBHOOKS = Path(__file__).parents[1] / "data" / "github-webhooks.ndjson"
 RICH = [pytest.param({}, id="rich"), pytest.param({"HEADRACE_TEST_WITHOUT_RICH": "1"}, id="plain")]
@@ -26,11 +26,11 @@ def on_a_terminal(processes: Processes, *args: str, **env: str) -> Process:
 
 @pytest.mark.parametrize("env", RICH)
 async def test_a_table_is_the_same_with_rich_and_without(
-    processes: Processes, client: Client, place: Place, env: dict[str, str]
+    processes: Processes, client: Client, host: WorkerHost, env: dict[str, str]
 ) -> None:
     """One line a run; no event can colour the terminal or end a line."""
     client.send_event(Event("echo", id="e[red]1\x1b[31m\n"))
-    await place.settle(app)
+    await host.settle(app)
     output = on_a_terminal(processes, "runs", "list", **env).output
     assert "\x1b[31m" not in output
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)

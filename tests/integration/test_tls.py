@@ -15,7 +15,7 @@ from tests.support.clients import KINDS, Kind, open_client
 from tests.support.ports import free_port
 from tests.support.sentinels import Liar
 from tests.support.tls import Authority, TlsFront
-from tests.support.workers import Place
+from tests.support.workers import WorkerHost
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ async def work_on(url: str) -> None:
     async def job() -> str:
         return "done"
 
-    async with AsyncClient(url, namespace="worked") as client, Place(url, "worked").working(app):
+    async with AsyncClient(url, namespace="worked") as client, WorkerHost(url, "worked").working(app):
         sent = await client.send_event(Event("work"))
         record = await client.wait_for_event(sent.id, 30)
     assert [run.output for run in record.runs] == ["done"]

@@ -39,7 +39,7 @@ class Full:
 
     @contextlib.asynccontextmanager
     async def opened(self, url: str) -> AsyncIterator[None]:
-        """Whoever waits is let through to the server; all have gone at the end."""
+        """Let all waiting connections through to the server, and close them at the end."""
         serving: set[asyncio.Task[Any]] = set()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,7 +23,7 @@ def started(process: Process) -> Process:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_runs_in_hand_end(processes: Processes, client: Client, number: signal.Signals) -> None:
+def test_a_signal_lets_runs_in_flight_end(processes: Processes, client: Client, number: signal.Signals) -> None:
     """The run succeeds, a later event waits for another worker, and the exit code is 0."""
     worker = started(processes.worker(APP))
     client.send_event(Event("nap", 0.5, id="e1"))
@@ -65,7 +65,7 @@ def test_what_never_ends_does_not_keep_the_process_alive(processes: Processes, c
     assert re.search(r'left behind.*"functions": 2|"functions": 2.*left behind', worker.output)
 
 
-def test_a_third_signal_ends_a_process_whose_event_loop_is_blocked(processes: Processes, client: Client) -> None:
+def test_a_third_signal_ends_a_blocked_process(processes: Processes, client: Client) -> None:
     """It gets through where nothing else does; the exit code is 1."""
     worker = started(processes.worker(APP))
     client.send_event(Event("block", id="e1"))

@@ -16,7 +16,7 @@ from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.protocol import EventsBehind, HeldEntry, Matched, Registration, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, decode_delivery, decode_event_entry
-from tests.scripts.state import World
+from tests.scripts.state import Keyspace
 
 _ROUTE = Route("app/job", "app", "default")
 _RETENTION = Retention(success=60, failure=60, dedupe_client=60, dedupe_sender=60)
@@ -36,15 +36,15 @@ _steps = st.lists(
 
 
 class Model:
-    """What was sent, what is in whose hands, and the first deliveries of each key in their order.
+    """What was sent, which worker holds what, and the first deliveries of each key in their order.
 
     Settler and leader are in two minds each: what a settle has told is queued later, if at all, and what a look has
     shown is promoted later, by whatever time others may have moved it.
     """
 
-    def __init__(self, world: World, version: str, first_id: int) -> None:
-        self.world = world
-        self.keys = world.keys
+    def __init__(self, keyspace: Keyspace, version: str, first_id: int) -> None:
+        self.keyspace = keyspace
+        self.keys = keyspace.keys
         self.version = version
         self.ids = count(first_id)
         self.sent: dict[str, list[str]] = {"a": [], "b": [], "": []}
@@ -68,42 +68,42 @@ class Model:
         event_id = f"e{next(self.ids)}"
         event = Event("step", id=event_id)
         options = SendOptions(ordering_key=key or None)
-        self.world.ask(sending.send(self.keys, prepare([event], options, now=lambda: datetime.now(UTC)), event_id))
+        self.keyspace.ask(sending.send(self.keys, prepare([event], options, now=lambda: datetime.now(UTC)), event_id))
         self.sent[key].append(event_id)
 
     def read(self, name: str, most: int = 2) -> None:
         call = protocol.read_group(protocol.DISPATCH_GROUP, name, self.keys.events, most, None)
-        self.events[name] += [decode_event_entry(entry) for entry in self.world.ask(call)[0]]
+        self.events[name] += [decode_event_entry(entry) for entry in self.keyspace.ask(call)[0]]
 
     def read_all(self, name: str) -> None:
         self.read(name, 100)
 
     def dispatch(self, name: str) -> None:
         batch = [Matched(entry, [_ROUTE]) for entry in self.events[name]]
-        (answer,) = self.world.ask(protocol.dispatch(self.keys, batch, self.version, _RETENTION))
+        (answer,) = self.keyspace.ask(protocol.dispatch(self.keys, batch, self.version, _RETENTION))
         if not isinstance(answer, EventsBehind):
             self.events[name] = []
 
     def give_back(self, name: str) -> None:
         held = [HeldEntry(each.entry) for each in self.events[name]]
-        self.world.ask(protocol.release(protocol.events_stream(self.keys), held))
+        self.keyspace.ask(protocol.release(protocol.events_stream(self.keys), held))
         self.events[name] = []
 
     def take(self, _: str) -> None:
         queue = protocol.queue_stream(self.keys, "app", "default")
-        for _queue, entries in self.world.ask(protocol.take("w", [queue], 2))[0]:
+        for _queue, entries in self.keyspace.ask(protocol.take("w", [queue], 2))[0]:
             self.runs += [decode_delivery(queue, entry) for entry in entries]
 
     def look(self, _: str) -> None:
-        (looked,) = self.world.ask(protocol.promote(self.keys, [], 100))
+        (looked,) = self.keyspace.ask(protocol.promote(self.keys, [], 100))
         self.ahead = [due.member for due in looked.ahead]
 
     def promote(self, _: str) -> None:
-        self.world.ask(protocol.promote(self.keys, self.ahead, 0))
+        self.keyspace.ask(protocol.promote(self.keys, self.ahead, 0))
 
     def queue_next(self, _: str) -> None:
         """The settler goes on."""
-        self.world.ask(protocol.promote(self.keys, self.in_turn, 0))
+        self.keyspace.ask(protocol.promote(self.keys, self.in_turn, 0))
         self.in_turn = []
 
     def die(self, _: str) -> None:
@@ -113,8 +113,8 @@ class Model:
     def delete(self, place: int) -> None:
         """Another program deletes an entry of the queue, in hand or not."""
         queue = protocol.queue_stream(self.keys, "app", "default")
-        for entry_id, fields in self.world.entries(queue.key)[place : place + 1]:
-            self.world.admin.xdel(queue.key, entry_id)
+        for entry_id, fields in self.keyspace.entries(queue.key)[place : place + 1]:
+            self.keyspace.admin.xdel(queue.key, entry_id)
             run = decode_delivery(queue, (entry_id, [part for pair in fields.items() for part in pair]))
             if run.entry in (held.entry for held in self.runs):
                 self.deleted.add(run.entry)
@@ -131,26 +131,26 @@ class Model:
         self.lost.clear()
 
     def ask_again(self, event_id: str, key: str) -> str:
-        ((answer, _),) = self.world.ask(rerunning.rerun(self.keys, event_id, _ROUTE.job, _ROUTE.queue, key))
+        ((answer, _),) = self.keyspace.ask(rerunning.rerun(self.keys, event_id, _ROUTE.job, _ROUTE.queue, key))
         return str(answer)
 
     def settle(self, place: int) -> None:
         for run in self.runs[place : place + 1]:
             settled = Settled(run, "s" if place % 2 else "f", 0, "" if place % 2 else "failed", b"")
-            (recorded,) = self.world.ask(protocol.settle(self.keys, "w", [settled], _RETENTION))
+            (recorded,) = self.keyspace.ask(protocol.settle(self.keys, "w", [settled], _RETENTION))
             self.in_turn += recorded.in_turn
             self.ended[run.ordering_key].append(run.event_id)
             self.runs.remove(run)
 
     def retry(self, place: int) -> None:
         for run in self.runs[place : place + 1]:
-            self.world.ask(protocol.retry(self.keys, "w", [Retried(run, "2 0 0 0", 0, 0, b"")]))
+            self.keyspace.ask(protocol.retry(self.keys, "w", [Retried(run, "2 0 0 0", 0, 0, b"")]))
             self.runs.remove(run)
 
     def release(self, place: int) -> None:
         for run in self.runs[place : place + 1]:
             held = HeldEntry(run.entry, self.keys.event(run.event_id), run.job)
-            self.world.ask(protocol.release(run.queue, [held]))
+            self.keyspace.ask(protocol.release(run.queue, [held]))
             self.runs.remove(run)
             if run.entry in self.deleted:
                 self.lost.append((run.event_id, run.ordering_key))
@@ -177,9 +177,11 @@ def test_runs_of_an_ordering_key_keep_their_order(
     first: list[str], steps: list[tuple[str, Any]], url: str, namespace: str
 ) -> None:
     """Each is delivered when those before it have settled, and in the end all have, and nothing is left of the keys."""
-    world = World(url, namespace)
-    (version,) = world.ask(protocol.register(world.keys, "w", 60_000, Registration("app", "f", b"", ("default",))))
-    model = Model(world, version, first_id=0)
+    keyspace = Keyspace(url, namespace)
+    (version,) = keyspace.ask(
+        protocol.register(keyspace.keys, "w", 60_000, Registration("app", "f", b"", ("default",)))
+    )
+    model = Model(keyspace, version, first_id=0)
     begin = [*(("send", key) for key in first), ("read_all", "d1"), ("dispatch", "d1")]
     for name, argument in [*begin, *steps]:
         model.step(name, argument)
@@ -187,7 +189,7 @@ def test_runs_of_an_ordering_key_keep_their_order(
     assert {key: sorted(ids) for key, ids in model.ended.items()} == {
         key: sorted(ids) for key, ids in model.sent.items()
     }
-    left = [key for kind in ("order", "turns") for key in world.admin.keys(f"{world.keys.prefix}{kind}:*")]
+    left = [key for kind in ("order", "turns") for key in keyspace.admin.keys(f"{keyspace.keys.prefix}{kind}:*")]
     assert left == []
-    world.admin.flushall()
-    world.close()
+    keyspace.admin.flushall()
+    keyspace.close()

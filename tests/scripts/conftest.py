@@ -10,16 +10,16 @@ import pytest
 from headrace_worker.dev.embedded import EmbeddedServer
 from tests.scripts.cases import seed_bystanders
 from tests.scripts.limits import Limits
-from tests.scripts.state import World
+from tests.scripts.state import Keyspace
 
 
 @pytest.fixture
-def world(server: EmbeddedServer, namespace: str) -> Iterator[World]:
+def keyspace(server: EmbeddedServer, namespace: str) -> Iterator[Keyspace]:
     """A namespace that is in use, on the session's server."""
-    world = World(server.url, namespace)
-    seed_bystanders(world)
-    yield world
-    world.close()
+    keyspace = Keyspace(server.url, namespace)
+    seed_bystanders(keyspace)
+    yield keyspace
+    keyspace.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from headrace.calls.call import Call
 from headrace.transport.single import Transport
 from tests.scripts.cases import Case, Step, seed_bystanders
-from tests.scripts.state import Ran, World
+from tests.scripts.state import Keyspace, Ran
 
 _USER = "limited"
 
@@ -19,44 +19,44 @@ class Limits:
     """Runs cases on a server of its own, each on an empty one, as a user with the rights of the moment."""
 
     def __init__(self, url: str) -> None:
-        self.world = World(url, "limited")
+        self.keyspace = Keyspace(url, "limited")
         self.url = url.replace("unix://", f"unix://{quote(_USER)}:any@")
         self.user = Transport(self.url, attempts=1)
 
     def close(self) -> None:
         self.user.close()
-        self.world.close()
+        self.keyspace.close()
 
     def arrange(self, case: Case) -> Step:
         """The server holds what the case needs, and nothing else."""
-        self.world.empty()
-        seed_bystanders(self.world)
-        return case.arrange(self.world)
+        self.keyspace.empty()
+        seed_bystanders(self.keyspace)
+        return case.arrange(self.keyspace)
 
     def allow(self, *rules: str) -> None:
         """The user has these rights and no others."""
-        self.world.admin.execute_command("ACL", "SETUSER", _USER, "reset", "resetchannels", "on", "nopass", *rules)
+        self.keyspace.admin.execute_command("ACL", "SETUSER", _USER, "reset", "resetchannels", "on", "nopass", *rules)
 
     def run(self, call: Call[Any]) -> Ran:
         """Runs a call as the user."""
-        return self.world.run(call, by=self.user)
+        return self.keyspace.run(call, by=self.user)
 
     @contextmanager
     def full(self) -> Iterator[None]:
         """The server is at its maxmemory, and evicts nothing."""
-        self.world.admin.config_set("maxmemory", 1)
+        self.keyspace.admin.config_set("maxmemory", 1)
         try:
             yield
         finally:
-            self.world.admin.config_set("maxmemory", 0)
+            self.keyspace.admin.config_set("maxmemory", 0)
 
     @contextmanager
     def counting(self) -> Iterator[set[str]]:
         """The set holds afterwards the commands that were carried out meanwhile, as ACL rules name them."""
-        self.world.admin.config_resetstat()
+        self.keyspace.admin.config_resetstat()
         used: set[str] = set()
         yield used
-        stats: Any = self.world.admin.info("commandstats")
+        stats: Any = self.keyspace.admin.info("commandstats")
         used |= {name.removeprefix("cmdstat_") for name in stats} - {"config", "config|resetstat"}
 
 

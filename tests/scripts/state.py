@@ -1,4 +1,4 @@
-"""Seeds a namespace, runs one call on it, and tells everything that the call has changed there.
+"""Seeds a namespace, runs one call on it, and returns everything that the call has changed there.
 
 A state is flat, one line a fact, so that what a call did is a short dict and whatever it did not do is its silence:
 
@@ -82,7 +82,7 @@ class Ran(msgspec.Struct, frozen=True):
     changes: Changes
 
 
-class World:
+class Keyspace:
     """One namespace of a server, seeded by hand, on which calls are run one at a time."""
 
     def __init__(self, url: str, namespace: str) -> None:

@@ -89,12 +89,12 @@ def test_a_worker_tries_what_it_is_listed_with() -> None:
 
 async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
     """All that a client can do takes every command that the producer's user is listed with, and no other."""
-    limits.world.empty()
+    limits.keyspace.empty()
     limits.allow(*users.rules_for_the_limited("headrace-producer"))
-    seed_bystanders(limits.world)
-    seed_failed_run(limits.world, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
-    limits.world.seed_now()
-    limits.world.admin.script_flush()
+    seed_bystanders(limits.keyspace)
+    seed_failed_run(limits.keyspace, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
+    limits.keyspace.seed_now()
+    limits.keyspace.admin.script_flush()
     with limits.counting() as used:
         async with AsyncClient(limits.url, namespace="limited", retention=Retention(success=0)) as client:
             await client.send_event(Event("work", id="e2"), deliver_after=3_600)
@@ -108,16 +108,16 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             (letter, *_) = (await client.list_dead_letters()).entries
             await client.get_dead_letter(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"
-            limits.world.admin.delete(limits.world.keys.queue("app", "default"))
+            limits.keyspace.admin.delete(limits.keyspace.keys.queue("app", "default"))
             assert (await client.retry_run("e1:app/job")).status == "queued"
     assert used - _BY_THE_CLIENT_LIBRARY == _PRODUCER
 
 
 async def test_a_sender_is_listed_with_what_it_uses(limits: Limits) -> None:
     """Sends for now and for later, again, and to a server that has lost the script, take what a sender may, no less."""
-    limits.world.empty()
+    limits.keyspace.empty()
     limits.allow(*users.rules_for_the_limited("headrace-sender"))
-    limits.world.admin.script_flush()
+    limits.keyspace.admin.script_flush()
     with limits.counting() as used:
         async with AsyncClient(limits.url, namespace="limited") as client:
             await client.send_event(Event("work", id="e2"), deliver_after=3_600)
@@ -129,18 +129,18 @@ async def test_a_sender_is_listed_with_what_it_uses(limits: Limits) -> None:
 
 async def test_a_sender_without_eval_sends_while_the_script_is_known(limits: Limits) -> None:
     """Once a worker has brought the scripts, a sender needs no `+eval`; on a server that lost them it is refused."""
-    limits.world.empty()
+    limits.keyspace.empty()
     limits.allow(*users.rules_for_the_limited("headrace-worker"))
     state = WorkerState(
-        App("app"), Partitions(limits.world.keys.namespace), limits.url, WorkerConfig(queues=("default",))
+        App("app"), Partitions(limits.keyspace.keys.namespace), limits.url, WorkerConfig(queues=("default",))
     )
-    limits.world.admin.script_flush()
+    limits.keyspace.admin.script_flush()
     await preflight.check(state)
     await state.commands.close()
     limits.allow(*users.rules_for_the_limited("headrace-sender", "+eval"))
     async with AsyncClient(limits.url, namespace="limited") as client:
         await client.send_event(Event("work"))
-        limits.world.admin.script_flush()
+        limits.keyspace.admin.script_flush()
         with pytest.raises(PermissionMissing, match=r"(?i)eval"):
             await client.send_event(Event("work"))
 
@@ -191,12 +191,12 @@ async def make_state(limits: Limits) -> AsyncIterator[Callable[[], WorkerState]]
     def make() -> WorkerState:
         states.append(
             WorkerState(
-                App("app"), Partitions(limits.world.keys.namespace), limits.url, WorkerConfig(queues=("default",))
+                App("app"), Partitions(limits.keyspace.keys.namespace), limits.url, WorkerConfig(queues=("default",))
             )
         )
         return states[-1]
 
-    limits.world.empty()
+    limits.keyspace.empty()
     yield make
     for state in states:
         await state.commands.close()
@@ -216,7 +216,7 @@ async def test_what_a_worker_can_do_without(make_state: Callable[[], WorkerState
     """A worker whose user may not ask the server or the connection for what they are starts all the same."""
     limits.allow(*users.rules_for_the_limited("headrace-worker", *(f"+{command}" for command in _NOT_NEEDED)))
     await preflight.check(make_state())
-    assert limits.world.admin.dbsize() == 0
+    assert limits.keyspace.admin.dbsize() == 0
 
 
 async def test_a_missing_key_stops_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
@@ -234,8 +234,8 @@ async def test_a_missing_key_stops_the_start(make_state: Callable[[], WorkerStat
 
 async def test_a_missing_channel_stops_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
     """A worker whose user may not publish that an event has settled does not start, and says so."""
-    limits.allow("+@all", "~*", f"&{limits.world.keys.prefix}scratch:*")
-    with pytest.raises(StartRefused, match=re.escape(limits.world.keys.settled_channel(""))):
+    limits.allow("+@all", "~*", f"&{limits.keyspace.keys.prefix}scratch:*")
+    with pytest.raises(StartRefused, match=re.escape(limits.keyspace.keys.settled_channel(""))):
         await preflight.check(make_state())
 
 
@@ -244,7 +244,7 @@ async def test_a_full_server_does_not_stop_the_start(make_state: Callable[[], Wo
     limits.allow(*users.rules_for_the_limited("headrace-worker"))
     with limits.full():
         await preflight.check(make_state())
-    assert limits.world.admin.dbsize() == 0
+    assert limits.keyspace.admin.dbsize() == 0
 
 
 async def test_a_server_without_client_stops_the_start(make_server: Callable[..., EmbeddedServer]) -> None:

@@ -14,8 +14,8 @@ from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.protocol import Movement, Renewed, Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
-from tests.scripts.cases.send import outgoing
-from tests.scripts.state import World
+from tests.scripts.cases.send.events import outgoing
+from tests.scripts.state import Keyspace
 
 pytestmark = pytest.mark.leaves_records
 
@@ -30,93 +30,93 @@ def _with_argument(call: Call[Any], place: int, value: str) -> Call[Any]:
     return msgspec.structs.replace(call, args=tuple(args))
 
 
-def _seed_worker(world: World, leader: str = f"w1 {FUTURE}") -> None:
-    world.seed("ZADD", "workers", FUTURE, "w1")
-    world.seed("HSET", "worker:w1", "app", "app")
-    world.seed("SET", "leader", leader)
+def _seed_worker(keyspace: Keyspace, leader: str = f"w1 {FUTURE}") -> None:
+    keyspace.seed("ZADD", "workers", FUTURE, "w1")
+    keyspace.seed("HSET", "worker:w1", "app", "app")
+    keyspace.seed("SET", "leader", leader)
 
 
-def _renew(world: World, movement: Movement = "moves") -> Renewed:
-    world.seed_now()
-    call = protocol.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
-    (renewed,) = world.ask(call)
+def _renew(keyspace: Keyspace, movement: Movement = "moves") -> Renewed:
+    keyspace.seed_now()
+    call = protocol.renew(keyspace.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
+    (renewed,) = keyspace.ask(call)
     assert isinstance(renewed, Renewed)
     return renewed
 
 
 @pytest.mark.parametrize("key", ["workers", "dispatchers"])
-def test_the_leader_hears_when_the_next_one_ends(world: World, key: str) -> None:
+def test_the_leader_hears_when_the_next_one_ends(keyspace: Keyspace, key: str) -> None:
     """The leader is told how long the next lease or dispatcher slot of another lasts."""
-    _seed_worker(world)
-    world.seed("ZADD", key, world.now_ms() + 20_000, "w9")
-    assert 10_000 < _renew(world).next_ms <= 20_000
+    _seed_worker(keyspace)
+    keyspace.seed("ZADD", key, keyspace.now_ms() + 20_000, "w9")
+    assert 10_000 < _renew(keyspace).next_ms <= 20_000
 
 
-def test_others_hear_when_the_leadership_ends(world: World) -> None:
+def test_others_hear_when_the_leadership_ends(keyspace: Keyspace) -> None:
     """Who does not lead is told how long the leadership lasts, and of no lease."""
-    _seed_worker(world, f"w0 {world.now_ms() + 20_000}")
-    world.seed("ZADD", "workers", world.now_ms() + 5_000, "w9")
-    assert 10_000 < _renew(world).next_ms <= 20_000
+    _seed_worker(keyspace, f"w0 {keyspace.now_ms() + 20_000}")
+    keyspace.seed("ZADD", "workers", keyspace.now_ms() + 5_000, "w9")
+    assert 10_000 < _renew(keyspace).next_ms <= 20_000
 
 
-def test_the_leader_hears_when_the_quiet_time_ends(world: World) -> None:
+def test_the_leader_hears_when_the_quiet_time_ends(keyspace: Keyspace) -> None:
     """The leader is told how long a quiet time lasts, after which it may rescue."""
-    _seed_worker(world)
-    world.seed("HSET", "meta", "quiet", world.now_ms() + 20_000)
-    assert 10_000 < _renew(world).next_ms <= 20_000
+    _seed_worker(keyspace)
+    keyspace.seed("HSET", "meta", "quiet", keyspace.now_ms() + 20_000)
+    assert 10_000 < _renew(keyspace).next_ms <= 20_000
 
 
-def test_ones_own_end_is_not_ahead(world: World) -> None:
+def test_ones_own_end_is_not_ahead(keyspace: Keyspace) -> None:
     """What a stuck worker itself is about to lose is no reason to look sooner, nor to be told of."""
-    _seed_worker(world)
-    world.seed("ZADD", "workers", world.now_ms() + 5_000, "w1")
-    world.seed("ZADD", "dispatchers", world.now_ms() + 5_000, "w1")
-    assert _renew(world, "stuck").next_ms == _LEASE_MS
-    world.seed("ZADD", "dispatchers", PAST, "w1")
-    renewed = _renew(world, "stuck")
+    _seed_worker(keyspace)
+    keyspace.seed("ZADD", "workers", keyspace.now_ms() + 5_000, "w1")
+    keyspace.seed("ZADD", "dispatchers", keyspace.now_ms() + 5_000, "w1")
+    assert _renew(keyspace, "stuck").next_ms == _LEASE_MS
+    keyspace.seed("ZADD", "dispatchers", PAST, "w1")
+    renewed = _renew(keyspace, "stuck")
     assert renewed.expired == []
     assert not renewed.may_dispatch
 
 
-def test_many_ends_are_told_in_parts(world: World) -> None:
+def test_many_ends_are_told_in_parts(keyspace: Keyspace) -> None:
     """Of many leases that have ended the leader is told of the first, which is enough to be busy with."""
-    _seed_worker(world)
+    _seed_worker(keyspace)
     for number in range(100):
-        world.seed("ZADD", "workers", PAST + number, f"v{number}")
-    dead = _renew(world).dead
+        keyspace.seed("ZADD", "workers", PAST + number, f"v{number}")
+    dead = _renew(keyspace).dead
     assert 10 <= len(dead) <= 20
     assert dead == [f"v{number}" for number in range(len(dead))]
 
 
-def test_a_queue_that_is_gone_is_told(world: World) -> None:
+def test_a_queue_that_is_gone_is_told(keyspace: Keyspace) -> None:
     """A take from a queue without its group fails so that the worker makes it again."""
-    world.seed_now()
+    keyspace.seed_now()
     with pytest.raises(ServerNotReady) as caught:
-        world.ask(protocol.take("w1", [queue(world, "gone"), queue(world)], 10))
+        keyspace.ask(protocol.take("w1", [queue(keyspace, "gone"), queue(keyspace)], 10))
     assert caught.value.code == "NOGROUP"
 
 
-def test_dead_letters_go_with_their_retention(world: World) -> None:
+def test_dead_letters_go_with_their_retention(keyspace: Keyspace) -> None:
     """A new dead letter takes those with it that are older than failures are kept, but for a rest of a node."""
     for number in range(1, 501):
-        world.entry("dead", f"2-{number}", {"run": "r", "reason": "failed", "error": ""})
-    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
-    run = seed_run(world, "5-0", "e1")
-    world.seed_now()
-    (recorded,) = world.ask(protocol.settle(world.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
+        keyspace.entry("dead", f"2-{number}", {"run": "r", "reason": "failed", "error": ""})
+    seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
+    run = seed_run(keyspace, "5-0", "e1")
+    keyspace.seed_now()
+    (recorded,) = keyspace.ask(protocol.settle(keyspace.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
     assert recorded.missed == []
-    assert world.count("dead") < 250
+    assert keyspace.count("dead") < 250
 
 
 @pytest.mark.parametrize("stream", ["recent", "runs"])
-def test_listings_are_bounded(world: World, stream: str) -> None:
+def test_listings_are_bounded(keyspace: Keyspace, stream: str) -> None:
     """What is listed is trimmed to about as many entries as the caller keeps."""
     for number in range(1, 501):
-        world.entry(stream, f"2-{number}", {"x": "y"})
-    seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
-    run = seed_run(world, "5-0", "e1")
-    world.seed_now()
-    sent = _with_argument(sending.send(world.keys, [outgoing("e2")], "tok"), 2, "100")
-    settled = protocol.settle(world.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
-    world.ask(sent if stream == "recent" else _with_argument(settled, 8, "100"))
-    assert 100 <= world.count(stream) < 250
+        keyspace.entry(stream, f"2-{number}", {"x": "y"})
+    seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
+    run = seed_run(keyspace, "5-0", "e1")
+    keyspace.seed_now()
+    sent = _with_argument(sending.send(keyspace.keys, [outgoing("e2")], "tok"), 2, "100")
+    settled = protocol.settle(keyspace.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
+    keyspace.ask(sent if stream == "recent" else _with_argument(settled, 8, "100"))
+    assert 100 <= keyspace.count(stream) < 250

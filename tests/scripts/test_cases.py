@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.scripts.cases import CASES, Case
-from tests.scripts.state import World, expected
+from tests.scripts.state import Keyspace, expected
 
 pytestmark = pytest.mark.leaves_records
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_script(case: Case, world: World) -> None:
+def test_script(case: Case, keyspace: Keyspace) -> None:
     """The call gives what the case says, and every line of the state is as it says, or as it was."""
-    step = case.arrange(world)
-    ran = world.run(step.call)
+    step = case.arrange(keyspace)
+    ran = keyspace.run(step.call)
     assert ran.gave == expected(step.gives)
     assert ran.changes == step.changes

@@ -9,7 +9,7 @@ import pytest
 from headrace import StreamExhausted
 from tests.scripts.cases import CASES, Case, seed_bystanders
 from tests.scripts.limits import keys_of
-from tests.scripts.state import Changes, World, expected
+from tests.scripts.state import Changes, Keyspace, expected
 
 pytestmark = pytest.mark.leaves_records
 
@@ -19,10 +19,10 @@ _LISTS = re.compile(r"(recent|runs|dead|wake-up:\S+)( .*)?|wake 0")
 """What tells of something and is no part of it."""
 
 
-def _exhaust(world: World, stream: str) -> None:
+def _exhaust(keyspace: Keyspace, stream: str) -> None:
     """The entry itself is gone, as once it was read and set aside."""
-    world.seed("XADD", stream, _LAST, "r", "")
-    world.seed("XDEL", stream, _LAST)
+    keyspace.seed("XADD", stream, _LAST, "r", "")
+    keyspace.seed("XDEL", stream, _LAST)
 
 
 def _is_told(line: str, fact: object) -> bool:
@@ -36,17 +36,17 @@ def _is_possible(case: Case) -> bool:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if _is_possible(case)], ids=str)
-def test_a_script_goes_on_or_changes_nothing(case: Case, world: World) -> None:
+def test_a_script_goes_on_or_changes_nothing(case: Case, keyspace: Keyspace) -> None:
     """Only what tells of something may be missing; else the call is refused whole."""
-    prefix = world.keys.prefix
-    world.seed_nothing()
-    streams = {key.removeprefix(prefix) for key in keys_of(case.arrange(world).call)}
+    prefix = keyspace.keys.prefix
+    keyspace.seed_nothing()
+    streams = {key.removeprefix(prefix) for key in keys_of(case.arrange(keyspace).call)}
     for stream in sorted(each for each in streams if _STREAM.fullmatch(each)):
-        world.empty()
-        seed_bystanders(world)
-        step = case.arrange(world)
-        _exhaust(world, stream)
-        ran = world.run(step.call)
+        keyspace.empty()
+        seed_bystanders(keyspace)
+        step = case.arrange(keyspace)
+        _exhaust(keyspace, stream)
+        ran = keyspace.run(step.call)
         if isinstance(ran.gave, tuple) and ran.gave[0] is StreamExhausted:
             assert ran.changes == {}, stream
             continue

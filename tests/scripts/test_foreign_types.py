@@ -19,9 +19,9 @@ def test_foreign_type(case: Case, limits: Limits) -> None:
     step = limits.arrange(case)
     for key in keys_of(step.call):
         step = limits.arrange(case)
-        name = key.removeprefix(limits.world.keys.prefix)
-        limits.world.plant(name)
-        ran = limits.world.run(step.call)
+        name = key.removeprefix(limits.keyspace.keys.prefix)
+        limits.keyspace.plant(name)
+        ran = limits.keyspace.run(step.call)
         elsewhere = {line: fact for line, fact in step.changes.items() if line.partition(" ")[0] != name}
         if isinstance(ran.gave, tuple) and ran.gave[0] is ServerError:
             assert ran.changes == {}, name

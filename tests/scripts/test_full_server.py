@@ -16,7 +16,7 @@ def test_full_server(case: Case, limits: Limits) -> None:
     """What ends work passes with every one of its changes; what begins work is refused with nothing written."""
     step = limits.arrange(case)
     header = " ".join(header_of(case.script))
-    ran = limits.world.run(step.call, under=limits.full())
+    ran = limits.keyspace.run(step.call, under=limits.full())
     if step.full == "passes":
         assert ran.gave == expected(step.gives)
         assert ran.changes == step.changes

@@ -21,8 +21,8 @@ from tests.scripts.cases.case import (
     seed_entry,
     seed_record,
 )
-from tests.scripts.cases.send import outgoing
-from tests.scripts.state import NOW, World, expected
+from tests.scripts.cases.send.events import outgoing
+from tests.scripts.state import NOW, Keyspace, expected
 
 pytestmark = pytest.mark.leaves_records
 
@@ -32,14 +32,14 @@ _LISTED = 20
 _JOBS = [f"j{number}" for number in range(1, _MANY + 1)]
 
 
-def _seed_runs(world: World) -> list[Delivery]:
+def _seed_runs(keyspace: Keyspace) -> list[Delivery]:
     """An event has many runs, all in the hands of w1; their entries are 1-1, 1-2 and so on."""
     fields: dict[str, str | int] = {f"r:app/{job}": run_line("q", f"1-{n}") for n, job in enumerate(_JOBS, 1)}
-    seed_record(world, "e1", kind="c", runs=str(_MANY), fields={"o": _MANY, **fields})
+    seed_record(keyspace, "e1", kind="c", runs=str(_MANY), fields={"o": _MANY, **fields})
     for number, job in enumerate(_JOBS, 1):
-        seed_entry(world, f"1-{number}", "e1", job=job, worker=None)
-    world.hold("queue:app/default", "workers", "w1", *(f"1-{number}" for number in range(1, _MANY + 1)))
-    return [delivery(world, f"1-{number}", "e1", job=job) for number, job in enumerate(_JOBS, 1)]
+        seed_entry(keyspace, f"1-{number}", "e1", job=job, worker=None)
+    keyspace.hold("queue:app/default", "workers", "w1", *(f"1-{number}" for number in range(1, _MANY + 1)))
+    return [delivery(keyspace, f"1-{number}", "e1", job=job) for number, job in enumerate(_JOBS, 1)]
 
 
 def _emptied() -> Lines:
@@ -47,14 +47,14 @@ def _emptied() -> Lines:
     return gone | {"queue:app/default workers w1": ""}
 
 
-def test_one_event_for_many_jobs(world: World) -> None:
+def test_one_event_for_many_jobs(keyspace: Keyspace) -> None:
     """An event that thousands of jobs match has a run of each."""
-    seed_record(world, "e1")
-    world.entry("events", "5-0", {"i": "e1", "z": 8, "b": BODY})
-    world.hold("events", "dispatch", "w1", "5-0")
+    seed_record(keyspace, "e1")
+    keyspace.entry("events", "5-0", {"i": "e1", "z": 8, "b": BODY})
+    keyspace.hold("events", "dispatch", "w1", "5-0")
     routes = [Route(f"app/{job}", "app", "default") for job in _JOBS]
     batch = [Matched(EventEntry("5-0", "e1", 8, None), routes)]
-    ran = world.run(protocol.dispatch(world.keys, batch, "1", RETENTION))
+    ran = keyspace.run(protocol.dispatch(keyspace.keys, batch, "1", RETENTION))
     assert ran.gave == expected(Dispatched(1, _MANY, 0))
     changes: Lines = {
         "events 5-0": None,
@@ -69,27 +69,27 @@ def test_one_event_for_many_jobs(world: World) -> None:
     assert ran.changes == changes
 
 
-def test_many_events(world: World) -> None:
+def test_many_events(keyspace: Keyspace) -> None:
     """Thousands of events are dispatched in one call."""
     ids = [f"e{number}" for number in range(1, _MANY + 1)]
     for number, event_id in enumerate(ids, 1):
-        seed_record(world, event_id)
-        world.entry("events", f"2-{number}", {"i": event_id, "z": 8, "b": BODY})
+        seed_record(keyspace, event_id)
+        keyspace.entry("events", f"2-{number}", {"i": event_id, "z": 8, "b": BODY})
     entries = [f"2-{number}" for number in range(1, _MANY + 1)]
-    world.hold("events", "dispatch", "w1", *entries)
+    keyspace.hold("events", "dispatch", "w1", *entries)
     route = Route("app/job", "app", "default")
     batch = [Matched(EventEntry(entry, each, 8, None), [route]) for entry, each in zip(entries, ids, strict=True)]
-    ran = world.run(protocol.dispatch(world.keys, batch, "1", RETENTION))
+    ran = keyspace.run(protocol.dispatch(keyspace.keys, batch, "1", RETENTION))
     assert ran.gave == expected(Dispatched(_MANY, _MANY, 0))
     assert ran.changes["events dispatch w1"] == ""
     assert sum(line.startswith("queue:app/default new-") for line in ran.changes) == _MANY
     assert sum(fact is None for fact in ran.changes.values()) == _MANY
 
 
-def test_many_settled_runs(world: World) -> None:
+def test_many_settled_runs(keyspace: Keyspace) -> None:
     """Thousands of runs settle in one call, the last of which closes their event."""
-    runs = [Settled(run, "s", 0, "", b"") for run in _seed_runs(world)]
-    ran = world.run(protocol.settle(world.keys, "w1", runs, RETENTION))
+    runs = [Settled(run, "s", 0, "", b"") for run in _seed_runs(keyspace)]
+    ran = keyspace.run(protocol.settle(keyspace.keys, "w1", runs, RETENTION))
     assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"event:e1 o": "0", "event:e1 ttl": "<now+1000s>"}
     for first in range(0, len(_JOBS), _LISTED):
@@ -100,10 +100,10 @@ def test_many_settled_runs(world: World) -> None:
     assert ran.changes == changes
 
 
-def test_many_retried_runs(world: World) -> None:
+def test_many_retried_runs(keyspace: Keyspace) -> None:
     """Thousands of runs begin to wait in one call."""
-    runs = [Retried(run, "2 0 0 0", 0, 60_000, b"") for run in _seed_runs(world)]
-    ran = world.run(protocol.retry(world.keys, "w1", runs))
+    runs = [Retried(run, "2 0 0 0", 0, 60_000, b"") for run in _seed_runs(keyspace)]
+    ran = keyspace.run(protocol.retry(keyspace.keys, "w1", runs))
     assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"wake 0": "1"}
     for job in _JOBS:
@@ -113,12 +113,12 @@ def test_many_retried_runs(world: World) -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_many_runs_put_back(world: World, lost: int) -> None:
+def test_many_runs_put_back(keyspace: Keyspace, lost: int) -> None:
     """Thousands of entries are back in one call, released or rescued."""
-    held = [HeldEntry(run.entry, world.keys.event("e1"), run.job) for run in _seed_runs(world)]
-    back = queue(world)
-    rescue = protocol.rescue(world.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
-    ran = world.run(rescue if lost else protocol.release(back, held))
+    held = [HeldEntry(run.entry, keyspace.keys.event("e1"), run.job) for run in _seed_runs(keyspace)]
+    back = queue(keyspace)
+    rescue = protocol.rescue(keyspace.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
+    ran = keyspace.run(rescue if lost else protocol.release(back, held))
     assert ran.gave == _MANY
     changes = _emptied() | {"wake-up:app new-1": {"r": ""}}
     if lost:
@@ -130,14 +130,14 @@ def test_many_runs_put_back(world: World, lost: int) -> None:
     assert ran.changes == changes
 
 
-def test_many_due_runs(world: World) -> None:
+def test_many_due_runs(keyspace: Keyspace) -> None:
     """Thousands of members are promoted in one call."""
     fields: dict[str, str | int] = {f"r:app/{job}": run_line("w", "-", state="2 0 0 0") for job in _JOBS}
-    seed_record(world, "e1", runs=str(_MANY), fields={"o": _MANY, **fields})
+    seed_record(keyspace, "e1", runs=str(_MANY), fields={"o": _MANY, **fields})
     members = [f"r:default:e1:app/{job}" for job in _JOBS]
     for member in members:
-        world.seed("ZADD", "due", PAST, member)
-    ran = world.run(protocol.promote(world.keys, members, 0))
+        keyspace.seed("ZADD", "due", PAST, member)
+    ran = keyspace.run(protocol.promote(keyspace.keys, members, 0))
     assert ran.gave == expected(Promoted(NOW, _MANY, 0, [], []))
     changes: Lines = {f"due {member}": None for member in members}
     changes["wake-up:app new-1"] = {"r": ""}
@@ -147,21 +147,21 @@ def test_many_due_runs(world: World) -> None:
     assert ran.changes == changes
 
 
-def test_many_taken_runs(world: World) -> None:
+def test_many_taken_runs(keyspace: Keyspace) -> None:
     """Thousands of runs are taken in one call."""
     for number, job in enumerate(_JOBS, 1):
-        seed_entry(world, f"1-{number}", "e1", job=job, worker=None)
-    ran = world.run(protocol.take("w1", [queue(world)], _MANY + 1))
+        seed_entry(keyspace, f"1-{number}", "e1", job=job, worker=None)
+    ran = keyspace.run(protocol.take("w1", [queue(keyspace)], _MANY + 1))
     (_, entries) = ran.gave[0]
     assert [entry for entry, _ in entries] == [f"1-{number}".encode() for number in range(1, _MANY + 1)]
 
 
-def test_an_entry_of_many_fields(world: World) -> None:
+def test_an_entry_of_many_fields(keyspace: Keyspace) -> None:
     """Of a foreign entry with thousands of fields as many are set aside as a script can."""
-    world.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
-    world.hold("queue:app/default", "workers", "w1", "5-0")
-    ran = world.run(
-        protocol.dead_letter(world.keys, queue(world), BadEntry("5-0", "unreadable", "no entry"), RETENTION)
+    keyspace.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
+    keyspace.hold("queue:app/default", "workers", "w1", "5-0")
+    ran = keyspace.run(
+        protocol.dead_letter(keyspace.keys, queue(keyspace), BadEntry("5-0", "unreadable", "no entry"), RETENTION)
     )
     assert ran.gave == 1
     letter = ran.changes["dead new-1"]
@@ -170,20 +170,20 @@ def test_an_entry_of_many_fields(world: World) -> None:
     assert ran.changes["queue:app/default 5-0"] is None
 
 
-def test_a_foreign_event_of_many_fields(world: World) -> None:
+def test_a_foreign_event_of_many_fields(keyspace: Keyspace) -> None:
     """A foreign entry of `events` with thousands of fields can be put back."""
-    world.entry("events", "5-0", {f"f{number}": number for number in range(6_000)})
-    world.hold("events", "dispatch", "w1", "5-0")
-    ran = world.run(protocol.release(protocol.events_stream(world.keys), [HeldEntry("5-0")]))
+    keyspace.entry("events", "5-0", {f"f{number}": number for number in range(6_000)})
+    keyspace.hold("events", "dispatch", "w1", "5-0")
+    ran = keyspace.run(protocol.release(protocol.events_stream(keyspace.keys), [HeldEntry("5-0")]))
     assert ran.gave == 1
     assert "events new-1" in ran.changes
     assert ran.changes["events 5-0"] is None
 
 
-def test_the_largest_batch_of_a_send(world: World) -> None:
+def test_the_largest_batch_of_a_send(keyspace: Keyspace) -> None:
     """As many events as a client sends at once are sent."""
     events = [outgoing(f"e{number}") for number in range(sending.MAX_BATCH_EVENTS)]
-    ran = world.run(sending.send(world.keys, events, "tok"))
+    ran = keyspace.run(sending.send(keyspace.keys, events, "tok"))
     assert len(ran.gave) == len(events)
     listed = [entry for line, entry in ran.changes.items() if line.startswith("recent ")]
     assert [len(entry or ()) for entry in listed] == [_LISTED] * (len(events) // _LISTED)

@@ -16,8 +16,8 @@ does the next."""
 def test_repeat(case: Case, limits: Limits) -> None:
     """The same call again changes nothing more, though it may ring a wake-up stream."""
     step = limits.arrange(case)
-    limits.world.run(step.call)
-    again = limits.world.run(step.call).changes
+    limits.keyspace.run(step.call)
+    again = limits.keyspace.run(step.call).changes
     assert {line: fact for line, fact in again.items() if not line.startswith("wake-up:")} == {}
 
 
@@ -25,7 +25,7 @@ def test_repeat(case: Case, limits: Limits) -> None:
 def test_a_repeated_registration(case: Case, limits: Limits) -> None:
     """A worker that registers again has its lease from now on, and the routes do not change again."""
     step = limits.arrange(case)
-    first = limits.world.run(step.call)
-    again = limits.world.run(step.call)
+    first = limits.keyspace.run(step.call)
+    again = limits.keyspace.run(step.call)
     assert again.gave == first.gave
     assert set(again.changes) <= {"workers w1"}

@@ -163,14 +163,14 @@ def table() -> dict[str, list[str]]:
 @pytest.fixture
 def attacked(limits: Limits) -> Iterator[Limits]:
     """A namespace that is in use, and another."""
-    limits.world.empty()
-    seed_bystanders(limits.world)
-    limits.world.seed_now()
-    admin = limits.world.admin
+    limits.keyspace.empty()
+    seed_bystanders(limits.keyspace)
+    limits.keyspace.seed_now()
+    admin = limits.keyspace.admin
     admin.hset(f"{_THEIRS}event:e", "e", "theirs")
     yield limits
     assert admin.hget(f"{_THEIRS}event:e", "e") == b"theirs"
-    limits.world.empty()
+    limits.keyspace.empty()
 
 
 def test_the_page_names_what_is_tried() -> None:

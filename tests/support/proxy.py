@@ -424,7 +424,7 @@ def _half(frame: bytes) -> bytes:
 
 
 def _shut(connection: socket.socket) -> None:
-    """The socket is closed, and whoever was blocked on it wakes up."""
+    """Close the socket, and wake the thread that is blocked on it."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
     connection.close()

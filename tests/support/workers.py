@@ -11,8 +11,8 @@ from headrace_worker import App, Worker, WorkerConfig
 from headrace_worker.testing import run_until_settled
 
 
-class Place:
-    """Where a test works: a server, a namespace and how it is divided."""
+class WorkerHost:
+    """Makes and runs workers of one namespace in the test's own process."""
 
     def __init__(self, url: str, namespace: str, partitions: int | None = None) -> None:
         self.url = url
@@ -20,19 +20,19 @@ class Place:
         self.partitions = partitions
 
     def make(self, app: App, **settings: Any) -> Worker:
-        """Returns a worker that does not run yet."""
+        """Return a worker that does not run yet."""
         config = quick(**settings)
         return Worker(app, self.url, namespace=self.namespace, partitions=self.partitions, config=config)
 
     @asynccontextmanager
     async def working(self, app: App, **settings: Any) -> AsyncIterator[Worker]:
-        """A worker has started; at the end it is stopped and has left."""
+        """Start a worker; stop it at the end and wait until it has left."""
         async with self.running(self.make(app, **settings)) as worker:
             yield worker
 
     @asynccontextmanager
     async def running(self, worker: Worker) -> AsyncIterator[Worker]:
-        """The worker has started; at the end it is stopped and has left."""
+        """Start this worker; stop it at the end and wait until it has left."""
         started = asyncio.Event()
         worker._on_started = started.set
         running = asyncio.ensure_future(worker.run())
@@ -47,7 +47,7 @@ class Place:
             await running
 
     async def settle(self, app: App, *, timeout: float = 30, **settings: Any) -> None:
-        """A worker has run until everything had settled."""
+        """Run a worker until everything has settled."""
         config = quick(**settings)
         await run_until_settled(
             app, self.url, namespace=self.namespace, partitions=self.partitions, config=config, timeout=timeout
@@ -55,5 +55,5 @@ class Place:
 
 
 def quick(**settings: Any) -> WorkerConfig:
-    """Returns settings under which nothing takes long."""
+    """Return settings under which nothing takes long."""
     return WorkerConfig(**{"lease": 3.0, "block": 0.5, "grace": 10.0, **settings})

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.chaos.checker import Report, Violation
 from tests.faults.chaos.page import PAGE, fill_page
-from tests.faults.chaos.report import Played
+from tests.faults.chaos.report import ChaosResult
 from tests.support.processes import ROOT
 
 COUNTS = (
@@ -37,7 +37,7 @@ def page(tmp_path: Path) -> Path:
 
 def test_the_page_tells_a_run(page: Path) -> None:
     """Its counts, each kind of fault with its number, and their sum; what a person has written around it stays."""
-    fill_page(Played(4, 300.0, "valkey 9.1.2", SOUND), page)
+    fill_page(ChaosResult(4, 300.0, "valkey 9.1.2", SOUND), page)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
@@ -59,7 +59,7 @@ def test_the_page_tells_a_run(page: Path) -> None:
 def test_broken_rules_are_told(page: Path) -> None:
     """No zero stands where something was broken."""
     broken = (Violation("lost", "e1"), Violation("called twice", "e2"), Violation("called twice", "e3"))
-    fill_page(Played(4, 60.0, "redis 8.10", msgspec.structs.replace(SOUND, violations=broken)), page)
+    fill_page(ChaosResult(4, 60.0, "redis 8.10", msgspec.structs.replace(SOUND, violations=broken)), page)
     text = page.read_text()
     assert "left over, … | **1** |" in text
     assert "| called twice without a cause | **2** |" in text
@@ -79,4 +79,4 @@ def test_every_test_that_the_page_names_is_there() -> None:
 def test_the_real_page_can_be_filled(page: Path) -> None:
     """It has the markers."""
     page.write_text(PAGE.read_text())
-    fill_page(Played(4, 60.0, "redis 8.10", SOUND), page)
+    fill_page(ChaosResult(4, 60.0, "redis 8.10", SOUND), page)

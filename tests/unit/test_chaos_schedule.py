@@ -1,4 +1,4 @@
-"""A run of chaos can be played again: its faults come from its seed alone."""
+"""A run of chaos can be repeated: its faults come from its seed alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_last_faults_are_those_that_are_named() -> None:
     assert steps[-1].at_s < 60
 
 
-def test_a_kind_comes_no_more_often_than_it_may_and_lasts_as_long_as_it_may() -> None:
+def test_each_kind_of_fault_keeps_its_bounds() -> None:
     """However long the run is."""
     steps = schedule(3, 2_000, KINDS)
     assert kinds_of(steps)["rare"] == 2

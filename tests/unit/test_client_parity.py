@@ -38,7 +38,7 @@ def test_both_are_made_of_the_same_settings() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(name for name in methods(Client) if not name.startswith("_")))
-def test_each_public_method_is_called_in_one_and_awaited_in_the_other(name: str) -> None:
+def test_both_clients_have_the_same_public_methods(name: str) -> None:
     """And both say what is true afterwards."""
     plain, awaited = getattr(Client, name), getattr(AsyncClient, name)
     assert not inspect.iscoroutinefunction(plain)

@@ -203,7 +203,7 @@ def test_a_server_that_is_none_of_a_cluster_is_said() -> None:
         Nodes(slots=[]).run([get()])
 
 
-def test_a_node_without_a_name_is_reached_as_the_one_that_told_of_it() -> None:
+def test_a_nameless_node_is_reached_at_the_answering_address() -> None:
     """A cluster of one node does not know its own address; IPv6 ones get their brackets."""
     cluster = cluster_of("redis+cluster://[::1]:7000")
     cluster._take_in(_read_map([[0, 5, [b"", 7000, b"id"]], [6, 9, [b"::2", 7001, b"id"]]], "[::1]:7000"))

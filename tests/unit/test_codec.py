@@ -32,7 +32,7 @@ BODY = encode_event("user.new", "trigger.dev", 1_700_000_000_000_000, {"a": 1}, 
 # Events.
 
 
-def test_an_event_is_one_map_with_its_format_and_without_its_defaults() -> None:
+def test_an_event_is_a_map_with_its_format_and_no_defaults() -> None:
     """What is None is left out; name and source come first, for the send script compares them as bytes."""
     assert msgspec.msgpack.decode(BODY) == {
         "v": 1,
@@ -168,7 +168,7 @@ def test_a_run_is_read_from_its_field() -> None:
     assert (run.error, run.output) == (RunError("ValueError", "no"), None)
 
 
-def test_a_run_that_nobody_has_taken_has_neither_worker_nor_times() -> None:
+def test_a_run_that_was_not_taken_has_no_worker_or_times() -> None:
     """A dash and zeros are None."""
     run = decode_run("e", b"r:app/job", b"q 1 0 0 0 default 17-0 - 0 0")
     assert (run.status, run.worker, run.started_at, run.finished_at) == ("queued", None, None, None)
@@ -227,7 +227,7 @@ def test_an_event_is_settled_when_every_run_of_it_has_ended(runs: list[str], sta
     assert record.status == status
 
 
-def test_a_record_whose_contents_were_dropped_still_says_what_became_of_it() -> None:
+def test_a_record_without_contents_has_its_status() -> None:
     """With `retention=0` only the header stays, so that the id is known."""
     record = decode_record("e", {b"m": b"tok.1 c 0 1700000000000 0 2"})
     assert (record.id, record.status, record.delivered_at) == ("e", "settled", from_millis(1_700_000_000_000))

@@ -27,7 +27,7 @@ def test_a_first_delivery_has_its_body_and_no_state() -> None:
     assert delivery.queued_ms == 1_700_000_000_000
 
 
-def test_a_later_one_says_which_attempt_it_is_and_how_large_its_body() -> None:
+def test_a_later_delivery_has_its_attempt_and_body_size() -> None:
     """An empty body is in the record; fields that are not known do not matter."""
     delivery = decode_delivery(QUEUE, (b"1-0", _fields(b=b"", s=b"3 1 99 1 70000", j=b"job", e=b"x", new=b"y")))
     assert delivery.state == RunState(3, 1, 99, 1)

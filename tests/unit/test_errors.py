@@ -258,7 +258,7 @@ def test_only_the_servers_answer_is_told_as_one(
 
 
 @pytest.mark.parametrize("raised", [RuntimeError("x"), theirs.TimeoutError("x"), ConnectionResetError("x")])
-def test_what_breaks_behind_a_write_leaves_open_what_became_of_it(raised: Exception) -> None:
+def test_a_break_after_a_write_leaves_its_effect_unknown(raised: Exception) -> None:
     """The error says so, once; what the server has answered leaves nothing open."""
     error = translate(raised, is_sent=True)
     assert isinstance(error, errors.CallError)

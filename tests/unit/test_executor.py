@@ -39,7 +39,7 @@ class _Settler:
         held.stage = Stage.REPORTED
 
 
-class _Scene:
+class _Setup:
     """An executor of two partitions, whose job `patient` waits, and whose job `deaf` goes on when it is told to end."""
 
     def __init__(self) -> None:
@@ -75,61 +75,59 @@ class _Scene:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[_Scene]:
-    scene = _Scene()
-    yield scene
-    scene.end.set()
+async def setup() -> AsyncIterator[_Setup]:
+    setup = _Setup()
+    yield setup
+    setup.end.set()
     await asyncio.sleep(0)
-    await scene.executor.close()
+    await setup.executor.close()
 
 
-async def test_a_worker_that_is_fenced_in_one_partition_ends_its_runs_there_only(scene: _Scene) -> None:
+async def test_a_fence_ends_runs_in_its_own_partition_only(setup: _Setup) -> None:
     """Its lease in the others holds, and so do its runs."""
     for partition in (0, 1):
-        scene.start(f"e{partition}", "patient", partition)
+        setup.start(f"e{partition}", "patient", partition)
     await asyncio.sleep(0)
-    scene.executor.end_all("released", 0)
-    await await_until(lambda: scene.settlers[0].told)
-    assert scene.settlers[0].told == [("e0", Released())]
-    assert scene.settlers[1].told == []
-    scene.executor.end_all("released")
-    await await_until(lambda: scene.settlers[1].told)
-    assert scene.settlers[1].told == [("e1", Released())]
+    setup.executor.end_all("released", 0)
+    await await_until(lambda: setup.settlers[0].told)
+    assert setup.settlers[0].told == [("e0", Released())]
+    assert setup.settlers[1].told == []
+    setup.executor.end_all("released")
+    await await_until(lambda: setup.settlers[1].told)
+    assert setup.settlers[1].told == [("e1", Released())]
 
 
-async def test_a_run_that_ignores_its_end_is_told_once_and_for_its_first_cause(
-    scene: _Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_run_that_ignores_its_end_is_reported_once(setup: _Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ran out of its time; that its worker stops then, and what the function returns in the end, is too late."""
     monkeypatch.setattr(headrace_worker.run.executor, "IGNORED_CANCEL_S", 0.05)
-    held = scene.start("e0", "deaf")
+    held = setup.start("e0", "deaf")
     await await_until(lambda: held.cause == "timed_out")
-    scene.executor.end_all("released")
-    await await_until(lambda: scene.settlers[0].told)
-    scene.end.set()
+    setup.executor.end_all("released")
+    await await_until(lambda: setup.settlers[0].told)
+    setup.end.set()
     await await_until(lambda: held.stage is Stage.ENDED)
     await asyncio.sleep(0)
-    ((event, outcome),) = scene.settlers[0].told
+    ((event, outcome),) = setup.settlers[0].told
     assert event == "e0"
     assert isinstance(outcome, RetryLater)
 
 
-async def test_a_run_that_is_cancelled_before_it_begins_has_an_outcome(scene: _Scene) -> None:
+async def test_a_run_that_is_cancelled_before_it_begins_has_an_outcome(setup: _Setup) -> None:
     """A job may cancel all tasks at the moment at which others are handed to the worker."""
-    held = scene.start("e1", "patient")
+    held = setup.start("e1", "patient")
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
-    await await_until(lambda: scene.settlers[0].told)
-    ((event, outcome),) = scene.settlers[0].told
+    await await_until(lambda: setup.settlers[0].told)
+    ((event, outcome),) = setup.settlers[0].told
     assert event == "e1"
     assert isinstance(outcome, RetryLater)
-    assert not scene.in_flight.runs.get(held.key) or held.stage is Stage.ENDED
+    assert not setup.in_flight.runs.get(held.key) or held.stage is Stage.ENDED
 
 
-async def test_a_run_that_is_released_before_it_begins_is_not_called(scene: _Scene) -> None:
+async def test_a_run_that_is_released_before_it_begins_is_not_called(setup: _Setup) -> None:
     """Its function has not begun, and must not."""
-    scene.start("e1", "patient")
-    scene.executor.end_all("released")
-    await await_until(lambda: scene.settlers[0].told)
-    assert scene.settlers[0].told == [("e1", Released())]
-    assert scene.called == []
+    setup.start("e1", "patient")
+    setup.executor.end_all("released")
+    await await_until(lambda: setup.settlers[0].told)
+    assert setup.settlers[0].told == [("e1", Released())]
+    assert setup.called == []

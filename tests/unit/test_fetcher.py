@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.streams.pending import pending_entries
+from tests.support.scripted_server import ScriptedServer, state_over
 
 
 async def _nothing() -> None:
@@ -39,16 +40,14 @@ def _entries(first: int, count: int = 1, *, lost: int = 0) -> list[Entry]:
     return [(f"{each}-0".encode(), [b"e", b"e%d" % each, b"j", b"job", b"s", state, b"b", b"x"]) for each in ids]
 
 
-class _Server:
-    """Has entries that are in a name's hands, and keeps what was asked of it."""
+class _Server(ScriptedServer):
+    """Has pending entries of each name, and keeps what was asked of it."""
 
     def __init__(self) -> None:
-        self.hands: dict[str, list[Entry]] = {}
+        super().__init__(self._answer)
+        self.pending: dict[str, list[Entry]] = {}
         self.asked: list[tuple[str, str]] = []
         self.on_own: Callable[[], None] | None = None
-
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002 - all answer
-        return [self._answer(call) for call in calls]
 
     def _answer(self, call: Call[Any]) -> Any:
         if call.script is not None:
@@ -58,7 +57,7 @@ class _Server:
         self.asked.append(("own", name))
         if self.on_own is not None:
             self.on_own()
-        behind = [each for each in self.hands.get(name, []) if int(each[0][:-2]) > int(after.partition("-")[0])]
+        behind = [each for each in self.pending.get(name, []) if int(each[0][:-2]) > int(after.partition("-")[0])]
         return behind[:count]
 
 
@@ -77,7 +76,7 @@ class _Reader:
 
 
 class _Executor:
-    """Takes what is to begin into the hand."""
+    """Adds each run that begins to those in flight."""
 
     def __init__(self, in_flight: InFlight) -> None:
         self.began: list[tuple[str, str]] = []
@@ -88,14 +87,12 @@ class _Executor:
         self._in_flight.take(InFlightRun(delivery, name, 0.0))
 
 
-class _Scene:
+class _Setup:
     """A fetcher of one queue, over a server and a reader that only answer."""
 
     def __init__(self, concurrency: int = 1_000) -> None:
-        config = WorkerConfig(concurrency=concurrency, lease=600)
-        self.state = WorkerState(_app(), Partitions("test"), "redis://localhost:1", config)
         self.server, self.reader = _Server(), _Reader()
-        self.state.commands = self.server  # type: ignore[assignment]
+        self.state = state_over(self.server, _app(), concurrency=concurrency, lease=600)
         self.in_flight = InFlight(concurrency)
         self.executor = _Executor(self.in_flight)
         self.quarantine = Quarantine(self.in_flight)
@@ -136,170 +133,170 @@ async def settled(*tasks: asyncio.Task[Any]) -> None:
 
 async def test_what_was_read_begins_only_while_the_lease_surely_holds() -> None:
     """A worker that stood still between its read and the runs' beginning asks first whether it is fenced."""
-    scene = _Scene()
+    setup = _Setup()
 
     def read_then_stand_still() -> list[Entry]:
-        scene.lose_lease()
+        setup.lose_lease()
         return _entries(1)
 
-    scene.reader.reads = [read_then_stand_still]
-    tick = asyncio.ensure_future(scene.fetcher.tick())
+    setup.reader.reads = [read_then_stand_still]
+    tick = asyncio.ensure_future(setup.fetcher.tick())
     await settled(tick)
-    assert scene.began == []
-    scene.hold_lease()
+    assert setup.began == []
+    setup.hold_lease()
     await asyncio.wait_for(tick, 20)
-    assert scene.began == ["e1"]
+    assert setup.began == ["e1"]
 
 
 async def test_nothing_is_read_unless_the_lease_surely_holds() -> None:
     """What a dead worker reads would be in the hands of nobody."""
-    scene = _Scene()
-    scene.reader.reads = [lambda: _entries(1)]
-    scene.lose_lease()
-    tick = asyncio.ensure_future(scene.fetcher.tick())
+    setup = _Setup()
+    setup.reader.reads = [lambda: _entries(1)]
+    setup.lose_lease()
+    tick = asyncio.ensure_future(setup.fetcher.tick())
     await settled(tick)
-    assert scene.reader.asked == 0
-    scene.hold_lease()
+    assert setup.reader.asked == 0
+    setup.hold_lease()
     await asyncio.wait_for(tick, 20)
-    assert scene.began == ["e1"]
+    assert setup.began == ["e1"]
 
 
 async def test_what_was_handed_to_a_name_that_is_fenced_does_not_begin() -> None:
     """It is rescued by others, and executes there."""
-    scene = _Scene()
+    setup = _Setup()
 
     def read_then_be_fenced() -> list[Entry]:
-        scene.state.take_new_name()
+        setup.state.take_new_name()
         return _entries(1)
 
-    scene.reader.reads = [read_then_be_fenced]
-    await scene.tick()
-    assert scene.began == []
+    setup.reader.reads = [read_then_be_fenced]
+    await setup.tick()
+    assert setup.began == []
 
 
 async def test_a_name_that_is_not_registered_reads_nothing() -> None:
     """A worker that hears of its death while it waits for its lease waits for the new name's."""
-    scene = _Scene()
-    scene.reader.reads = [lambda: _entries(1)]
-    scene.lose_lease()
-    tick = asyncio.ensure_future(scene.fetcher.tick())
+    setup = _Setup()
+    setup.reader.reads = [lambda: _entries(1)]
+    setup.lose_lease()
+    tick = asyncio.ensure_future(setup.fetcher.tick())
     await settled(tick)
-    scene.state.take_new_name()
-    scene.hold_lease()
+    setup.state.take_new_name()
+    setup.hold_lease()
     await asyncio.wait_for(tick, 20)
-    assert scene.reader.asked == 0
+    assert setup.reader.asked == 0
 
 
-async def test_what_was_read_ahead_under_an_old_name_does_not_begin_under_the_new_one() -> None:
-    """Its entries are in the hands of the old name."""
-    scene = _Scene()
-    old = scene.state.name
-    scene.reader.reads = [lambda: _entries(1, MAX_READ), lambda: _entries(500), lambda: _entries(600)]
-    await scene.tick()
+async def test_prefetched_runs_of_an_old_name_do_not_begin() -> None:
+    """Its entries are pending under the old name."""
+    setup = _Setup()
+    old = setup.state.name
+    setup.reader.reads = [lambda: _entries(1, MAX_READ), lambda: _entries(500), lambda: _entries(600)]
+    await setup.tick()
     await settled()
-    assert scene.reader.asked == 2
-    scene.state.take_new_name()
-    scene.state.is_registered.set()
-    await scene.tick()
-    assert scene.executor.began[MAX_READ:] == [("e600", scene.state.name)]
-    assert {name for _, name in scene.executor.began[:MAX_READ]} == {old}
+    assert setup.reader.asked == 2
+    setup.state.take_new_name()
+    setup.state.is_registered.set()
+    await setup.tick()
+    assert setup.executor.began[MAX_READ:] == [("e600", setup.state.name)]
+    assert {name for _, name in setup.executor.began[:MAX_READ]} == {old}
 
 
-async def test_after_a_failure_all_pages_of_what_is_in_hand_begin_once() -> None:
-    """A reply that was lost may have had many; what is known to be in hand goes on."""
-    scene = _Scene()
-    scene.hold_lease()
-    scene.reader.reads = [lambda: _entries(1), lambda: _entries(1_000)]
-    await scene.tick()
-    scene.server.hands[scene.state.name] = _entries(1, 2 * MAX_READ + 1)
-    await scene.fetcher.recover(ServerUnreachable("gone"))
-    await scene.tick()
-    assert scene.began == [f"e{number}" for number in (*range(1, 2 * MAX_READ + 2), 1_000)]
+async def test_after_a_failure_all_pending_entries_begin_once() -> None:
+    """A lost reply may have had many; the known runs in flight go on."""
+    setup = _Setup()
+    setup.hold_lease()
+    setup.reader.reads = [lambda: _entries(1), lambda: _entries(1_000)]
+    await setup.tick()
+    setup.server.pending[setup.state.name] = _entries(1, 2 * MAX_READ + 1)
+    await setup.fetcher.recover(ServerUnreachable("gone"))
+    await setup.tick()
+    assert setup.began == [f"e{number}" for number in (*range(1, 2 * MAX_READ + 2), 1_000)]
 
 
 async def test_a_look_that_ends_under_another_name_is_repeated() -> None:
-    """The new name's hands are looked at too: a read of its own may have failed before."""
-    scene = _Scene()
-    await scene.fetcher.recover(ServerUnreachable("gone"))
-    old = scene.state.name
+    """The new name's pending entries are looked at too: a read of its own may have failed before."""
+    setup = _Setup()
+    await setup.fetcher.recover(ServerUnreachable("gone"))
+    old = setup.state.name
 
     def be_fenced() -> None:
-        scene.server.on_own = None
-        scene.state.take_new_name()
-        scene.state.is_registered.set()
+        setup.server.on_own = None
+        setup.state.take_new_name()
+        setup.state.is_registered.set()
 
-    scene.server.on_own = be_fenced
-    scene.reader.reads = [list, list]
-    await scene.tick()
-    await scene.tick()
-    assert scene.server.asked == [("own", old), ("own", scene.state.name)]
+    setup.server.on_own = be_fenced
+    setup.reader.reads = [list, list]
+    await setup.tick()
+    await setup.tick()
+    assert setup.server.asked == [("own", old), ("own", setup.state.name)]
 
 
-async def test_nothing_is_read_beside_a_run_on_its_last_life() -> None:
+async def test_nothing_is_read_beside_a_quarantined_run() -> None:
     """Until it is settled."""
-    scene = _Scene()
-    scene.reader.reads = [lambda: _entries(1, lost=2), lambda: _entries(2)]
-    await scene.tick()
-    assert scene.began == ["e1"]
-    tick = asyncio.ensure_future(scene.fetcher.tick())
+    setup = _Setup()
+    setup.reader.reads = [lambda: _entries(1, lost=2), lambda: _entries(2)]
+    await setup.tick()
+    assert setup.began == ["e1"]
+    tick = asyncio.ensure_future(setup.fetcher.tick())
     await settled(tick)
-    assert scene.reader.asked == 1
-    (held,) = scene.in_flight.runs.values()
-    scene.in_flight.mark_ended(held)
-    scene.in_flight.mark_recorded(held)
+    assert setup.reader.asked == 1
+    (held,) = setup.in_flight.runs.values()
+    setup.in_flight.mark_ended(held)
+    setup.in_flight.mark_recorded(held)
     await asyncio.wait_for(tick, 20)
-    assert scene.began == ["e1", "e2"]
+    assert setup.began == ["e1", "e2"]
 
 
-def _delivery(scene: _Scene, number: int, *, lost: int = 0) -> Delivery:
+def _delivery(setup: _Setup, number: int, *, lost: int = 0) -> Delivery:
     (entry,) = _entries(number, lost=lost)
-    return decode_delivery(scene.state.queues[0], entry)
+    return decode_delivery(setup.state.queues[0], entry)
 
 
-async def test_nothing_is_fetched_while_a_run_on_its_last_life_waits_for_empty_hands() -> None:
-    """Not in another partition either; what came there already is given back."""
-    scene = _Scene()
-    held = InFlightRun(_delivery(scene, 1), scene.state.name, 0.0)
-    scene.in_flight.take(held)
-    last = _delivery(scene, 2, lost=2)
-    waiting = asyncio.ensure_future(scene.quarantine.admit(scene.state, [last], scene.state.name))
+async def test_nothing_is_fetched_while_a_quarantined_run_waits() -> None:
+    """Not in another partition either; what was fetched there already is released."""
+    setup = _Setup()
+    held = InFlightRun(_delivery(setup, 1), setup.state.name, 0.0)
+    setup.in_flight.take(held)
+    last = _delivery(setup, 2, lost=2)
+    waiting = asyncio.ensure_future(setup.quarantine.admit(setup.state, [last], setup.state.name))
     await settled(waiting)
-    assert scene.quarantine.is_closed
+    assert setup.quarantine.is_closed
     elsewhere = WorkerState(_app(), Partitions("test", 2), "redis://localhost:1", WorkerConfig(), partition=1)
-    elsewhere.commands = scene.server  # type: ignore[assignment]
-    assert await scene.quarantine.admit(elsewhere, [_delivery(scene, 3)], scene.state.name) == []
-    assert scene.server.asked == [("release", "")]
-    scene.in_flight.mark_ended(held)
-    scene.in_flight.mark_recorded(held)
+    elsewhere.commands = setup.server  # type: ignore[assignment]
+    assert await setup.quarantine.admit(elsewhere, [_delivery(setup, 3)], setup.state.name) == []
+    assert setup.server.asked == [("release", "")]
+    setup.in_flight.mark_ended(held)
+    setup.in_flight.mark_recorded(held)
     assert await asyncio.wait_for(waiting, 20) == [last]
 
 
 @pytest.mark.parametrize("is_alone", [False, True])
-async def test_a_run_on_its_last_life_that_was_handed_to_a_fenced_name_does_not_begin(
+async def test_a_fence_ends_the_wait_of_a_quarantined_run(
     is_alone: bool,  # noqa: FBT001
 ) -> None:
-    """Its wait for empty hands ends with the name, and keeps nobody from fetching."""
-    scene = _Scene()
-    held = InFlightRun(_delivery(scene, 1), scene.state.name, 0.0)
-    scene.in_flight.take(held)
+    """Its wait for the runs in flight ends with the name, and fetching goes on."""
+    setup = _Setup()
+    held = InFlightRun(_delivery(setup, 1), setup.state.name, 0.0)
+    setup.in_flight.take(held)
     waiting = asyncio.ensure_future(
-        scene.quarantine.admit(scene.state, [_delivery(scene, 2, lost=2)], scene.state.name)
+        setup.quarantine.admit(setup.state, [_delivery(setup, 2, lost=2)], setup.state.name)
     )
     await settled(waiting)
-    scene.state.take_new_name()
+    setup.state.take_new_name()
     if is_alone:
-        scene.in_flight.mark_ended(held)
-        scene.in_flight.mark_recorded(held)
-    scene.in_flight.notify()
+        setup.in_flight.mark_ended(held)
+        setup.in_flight.mark_recorded(held)
+    setup.in_flight.notify()
     assert await asyncio.wait_for(waiting, 20) == []
-    assert not scene.quarantine.is_closed
+    assert not setup.quarantine.is_closed
 
 
 @pytest.mark.parametrize("count", [0, 1, MAX_READ, MAX_READ + 1, 3 * MAX_READ])
-async def test_all_of_a_hand_is_read_page_by_page(count: int) -> None:
+async def test_pending_entries_are_read_page_by_page(count: int) -> None:
     """However much it is, each entry once."""
-    scene = _Scene()
-    scene.server.hands["w"] = _entries(1, count)
+    setup = _Setup()
+    setup.server.pending["w"] = _entries(1, count)
     stream = Stream("queue", "workers", "wake-up")
-    found = [entry async for page in pending_entries(scene.state, stream, "w") for entry in page]
-    assert found == scene.server.hands["w"]
+    found = [entry async for page in pending_entries(setup.state, stream, "w") for entry in page]
+    assert found == setup.server.pending["w"]

@@ -158,7 +158,7 @@ def test_a_vital_thread_that_ends_breaks_the_guard(is_vital: bool) -> None:  # n
 
 
 def test_what_can_t_be_told_on_is_noted_all_the_same() -> None:
-    """Whoever watches may fail as well."""
+    """A callback of a watcher may fail as well."""
 
     def fail() -> None:
         raise Panic
@@ -206,7 +206,7 @@ async def test_a_run_that_is_cancelled_before_it_begins_begins() -> None:
 
 
 async def test_nothing_cancels_a_lasting_task() -> None:
-    """Neither a run nor whoever knows of no run: a thread that a job has started, say."""
+    """Neither a run nor a thread that a job has started."""
     over = asyncio.Event()
     task = lasting_task(over.wait())
     assert not task.cancel()
@@ -214,7 +214,7 @@ async def test_nothing_cancels_a_lasting_task() -> None:
     assert await task
 
 
-async def test_an_own_task_that_is_cancelled_ends_and_one_that_raises_it_fails() -> None:
+async def test_only_a_requested_cancellation_ends_a_task_quietly() -> None:
     """A CancelledError that nobody asked for is a failure like any other."""
     found: list[bool] = []
 

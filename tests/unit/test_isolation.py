@@ -10,13 +10,11 @@ import pytest
 
 from headrace import HeadraceError, PermissionMissing, ServerError, ServerFull, ServerNotReady, ServerUnreachable
 from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import HeldEntry, events_stream
 from headrace_worker.protocol import release as release_call
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import requeue
+from tests.support.scripted_server import ScriptedServer, name_of, state_over
 
 REFUSAL = ServerError("WRONGTYPE")
 
@@ -30,7 +28,7 @@ class Sender:
         self.aside: list[int] = []
         self.calls = 0
 
-    async def dead_letter(self, culprit: int, error: HeadraceError) -> None:
+    async def set_aside(self, culprit: int, error: HeadraceError) -> None:
         assert error is REFUSAL
         self.aside.append(culprit)
 
@@ -40,13 +38,13 @@ class Sender:
             part = left.popleft()
             self.calls += 1
             if self.culprits & set(part):
-                left.extendleft(reversed(await isolate(part, REFUSAL, self.dead_letter)))
+                left.extendleft(reversed(await isolate(part, REFUSAL, self.set_aside)))
             else:
                 self.sent += part
 
 
 @pytest.mark.parametrize("culprits", [set(), {0}, {99}, {7, 8}, {0, 50, 99}])
-async def test_only_culprits_are_set_aside(culprits: set[int]) -> None:
+async def test_only_culprits_are_isolated(culprits: set[int]) -> None:
     """The rest is sent once each, in its order, in few calls."""
     sender = Sender(culprits)
     await sender.send(range(100))
@@ -65,7 +63,7 @@ async def test_every_entry_may_be_a_culprit() -> None:
 async def test_a_refusal_without_entries_is_raised() -> None:
     """No entry explains it."""
     with pytest.raises(ServerError, match="WRONGTYPE"):
-        await isolate([], REFUSAL, Sender(set()).dead_letter)
+        await isolate([], REFUSAL, Sender(set()).set_aside)
 
 
 @pytest.mark.parametrize(
@@ -79,30 +77,24 @@ def test_outages_and_missing_rights_are_no_refusals(error: ServerError) -> None:
     assert is_refusal(REFUSAL)
 
 
-class _Server:
+class _Server(ScriptedServer):
     """Refuses what touches a foreign record, and answers with the number of entries otherwise."""
 
     def __init__(self, foreign: set[str]) -> None:
+        super().__init__(self._answer)
         self.foreign = foreign
-        self.answer: int | None = None
+        self.second_release: int | None = None
         self.calls: list[str] = []
 
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002 - one call
-        (call,) = calls
-        self.calls.append(call.script.name if call.script else str(call.args[0]))
+    def _answer(self, call: Call[Any]) -> Any:
+        self.calls.append(name_of(call))
         if self.calls[-1] == "dead_letter":
-            return [1]
+            return 1
         if any(record in map(str, call.args) for record in self.foreign):
-            return [REFUSAL]
-        if self.answer is not None and self.calls.count("release") > 1:
-            return [self.answer]
-        return [sum(str(each).endswith("-0") for each in call.args)]
-
-
-def state_over(server: _Server) -> WorkerState:
-    state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig())
-    state.commands = server  # type: ignore[assignment]
-    return state
+            return REFUSAL
+        if self.second_release is not None and self.calls.count("release") > 1:
+            return self.second_release
+        return sum(str(each).endswith("-0") for each in call.args)
 
 
 async def requeue_events(server: _Server) -> int:
@@ -124,7 +116,7 @@ async def test_a_refused_requeue_moves_all_but_the_culprit() -> None:
 async def test_a_requeue_ends_at_the_first_answer_below_0() -> None:
     """The script moves nothing of that worker any more: what was moved before must not hide it."""
     server = _Server(set())
-    server.foreign, server.answer = {state_over(server).keys.event("e8")}, -1
+    server.foreign, server.second_release = {state_over(server).keys.event("e8")}, -1
     assert await requeue_events(server) == -1
     assert server.calls == ["release", "release"]
 

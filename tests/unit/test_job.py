@@ -157,7 +157,7 @@ def _decorated(function: Callable[..., Any]) -> Callable[..., Any]:
         (staticmethod(elsewhere.takes_a_visitor), False),
     ],
 )
-def test_the_schema_is_found_behind_partials_objects_and_decorators(function: Any, is_async: bool) -> None:  # noqa: FBT001
+def test_the_schema_is_found_behind_partials_and_decorators(function: Any, is_async: bool) -> None:  # noqa: FBT001
     """The annotation of `payload` counts wherever the function itself stands."""
     job = _define(function)
     assert job.is_async is is_async

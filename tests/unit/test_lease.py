@@ -12,13 +12,11 @@ import pytest
 
 from headrace import ServerUnreachable
 from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Watch
 from headrace_worker.protocol import Fenced, Renewed
+from tests.support.scripted_server import ScriptedServer, state_over
 from tests.support.waiting import await_until
 
 HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]
@@ -46,14 +44,13 @@ class _Server:
         """Nothing is to be closed."""
 
 
-class _Scene:
+class _Setup:
     """A lease over a server that only answers."""
 
     def __init__(self, server: _Server, lease_s: float = 600) -> None:
         self.server = server
         self.answers: list[tuple[str, Answer]] = []
-        config = WorkerConfig(lease=lease_s, stall=2 * lease_s + 60)
-        self.state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", config)
+        self.state = state_over(lease=lease_s, stall=2 * lease_s + 60)
         self.state.is_registered.set()
         self.faults: list[str] = []
         self.watch = Watch(self.state.config, InFlight(10), self.state.guard)
@@ -74,119 +71,120 @@ class _Scene:
 
 async def test_it_renews_at_once_and_when_asked_to() -> None:
     """And tells the event loop what the answer was, with the name that was renewed."""
-    scene = _Scene(_Server(HELD))
-    scene.lease.start()
-    await scene.renewals(1)
-    scene.lease.renew_now()
-    await scene.renewals(1)
-    await asyncio.wait_for(scene.lease.stop(), 20)
-    assert scene.answers == [(scene.state.name, Renewed(True, True, "1", 60_000, [], [], 1_700_000_000_000))] * 2  # noqa: FBT003 - in order
+    setup = _Setup(_Server(HELD))
+    setup.lease.start()
+    await setup.renewals(1)
+    setup.lease.renew_now()
+    await setup.renewals(1)
+    await asyncio.wait_for(setup.lease.stop(), 20)
+    assert setup.answers == [(setup.state.name, Renewed(True, True, "1", 60_000, [], [], 1_700_000_000_000))] * 2  # noqa: FBT003 - in order
 
 
 async def test_a_stop_just_before_the_wait_is_not_missed() -> None:
     """Wherever in its round the thread is then, it does not sleep through a third of a lease."""
-    scene = _Scene(_Server(HELD))
-    wake = scene.lease._wake
+    setup = _Setup(_Server(HELD))
+    wake = setup.lease._wake
     clear = wake.clear
 
     def stopped_before_clearing() -> None:
-        scene.lease.end()
+        setup.lease.end()
         clear()
 
     wake.clear = stopped_before_clearing  # type: ignore[method-assign]
-    scene.lease.start()
-    await scene.renewals(1)
-    if not scene.lease._over:
-        scene.lease.renew_now()
-    assert scene.lease._thread is not None
-    await asyncio.to_thread(scene.lease._thread.join, 10)
-    assert not scene.lease._thread.is_alive()
+    setup.lease.start()
+    await setup.renewals(1)
+    if not setup.lease._over:
+        setup.lease.renew_now()
+    assert setup.lease._thread is not None
+    await asyncio.to_thread(setup.lease._thread.join, 10)
+    assert not setup.lease._thread.is_alive()
 
 
 async def test_a_name_is_renewed_only_while_it_is_registered() -> None:
     """One that the server does not know yet would be taken for a fenced one, and dropped with all its runs."""
-    scene = _Scene(_Server(HELD))
-    scene.lease.start()
-    await scene.renewals(1)
-    old = scene.state.name
-    scene.state.take_new_name()
-    scene.lease.renew_now()
-    assert not await asyncio.to_thread(scene.server.renewed.acquire, timeout=0.1)
-    scene.state.is_registered.set()
-    scene.lease.renew_now()
-    await scene.renewals(1)
-    await scene.lease.stop()
-    names = [call.args[3 + int(call.args[2])] for call in scene.server.asked]
-    assert names == [old, scene.state.name]
-    assert old != scene.state.name
+    setup = _Setup(_Server(HELD))
+    setup.lease.start()
+    await setup.renewals(1)
+    old = setup.state.name
+    setup.state.take_new_name()
+    setup.lease.renew_now()
+    assert not await asyncio.to_thread(setup.server.renewed.acquire, timeout=0.1)
+    setup.state.is_registered.set()
+    setup.lease.renew_now()
+    await setup.renewals(1)
+    await setup.lease.stop()
+    names = [call.args[3 + int(call.args[2])] for call in setup.server.asked]
+    assert names == [old, setup.state.name]
+    assert old != setup.state.name
 
 
 @pytest.mark.parametrize("fault", [ServerUnreachable("gone"), RuntimeError("what")], ids=repr)
 async def test_no_failure_ends_the_thread(fault: Exception) -> None:
     """The next renewal is tried all the same."""
-    scene = _Scene(_Server(fault, fault, HELD), lease_s=3)
-    scene.lease.start()
-    await scene.renewals(3)
-    await await_until(lambda: any(isinstance(answer, Renewed) for _, answer in scene.answers), what="the third answer")
-    await scene.lease.stop()
+    setup = _Setup(_Server(fault, fault, HELD), lease_s=3)
+    setup.lease.start()
+    await setup.renewals(3)
+    await await_until(lambda: any(isinstance(answer, Renewed) for _, answer in setup.answers), what="the third answer")
+    await setup.lease.stop()
 
 
-async def test_the_next_renewal_comes_when_something_may_have_to_be_done() -> None:
+async def test_a_lease_that_ends_soon_brings_the_renewal_forward() -> None:
     """Sooner than a third of the lease where another's lease may end before."""
-    scene = _Scene(
+    setup = _Setup(
         _Server([b"held", 1, 1, b"1", 20, [], [], 1, 0, 0], [b"held", 1, 1, b"1", -5, [], [], 1, 0, 0], HELD)
     )
-    scene.lease.start()
-    await scene.renewals(3)
-    assert not await asyncio.to_thread(scene.server.renewed.acquire, timeout=0.1)
-    await scene.lease.stop()
+    setup.lease.start()
+    await setup.renewals(3)
+    assert not await asyncio.to_thread(setup.server.renewed.acquire, timeout=0.1)
+    await setup.lease.stop()
 
 
-async def test_a_fenced_name_is_told_once_a_round() -> None:
+async def test_a_fenced_name_is_reported_once_a_round() -> None:
     """The event loop decides what becomes of it."""
-    scene = _Scene(_Server([b"fenced"]))
-    scene.lease.start()
-    await scene.renewals(1)
-    await scene.lease.stop()
+    setup = _Setup(_Server([b"fenced"]))
+    setup.lease.start()
+    await setup.renewals(1)
+    await setup.lease.stop()
     await asyncio.sleep(0)
-    assert scene.answers == [(scene.state.name, Fenced())]
+    assert setup.answers == [(setup.state.name, Fenced())]
 
 
 async def test_the_lease_is_counted_from_when_it_was_asked_for() -> None:
     """The server counts from when it hears of it, which may be long before its answer arrives."""
-    scene = _Scene(_Server(HELD))
-    scene.lease.start()
-    await scene.renewals(1)
-    await scene.lease.stop()
-    assert 0 < scene.state.lease_until <= scene.server.answered_at + 600
+    setup = _Setup(_Server(HELD))
+    setup.lease.start()
+    await setup.renewals(1)
+    await setup.lease.stop()
+    assert 0 < setup.state.lease_until <= setup.server.answered_at + 600
 
 
 async def test_a_fenced_name_has_no_lease() -> None:
     """What is read under it must not begin."""
-    scene = _Scene(_Server([b"fenced"]))
-    scene.lease.start()
-    await scene.renewals(1)
-    await scene.lease.stop()
-    assert scene.state.lease_until == 0
+    setup = _Setup(_Server([b"fenced"]))
+    setup.lease.start()
+    await setup.renewals(1)
+    await setup.lease.stop()
+    assert setup.state.lease_until == 0
 
 
-class _Registry:
+class _Registry(ScriptedServer):
     """Answers what a worker asks for its registration, and can do something meanwhile."""
 
     def __init__(self, meanwhile: Callable[[], None] | None = None) -> None:
+        super().__init__(self._answer)
         self.answered_at = 0.0
         self._meanwhile = meanwhile
 
-    async def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def _answer(self, _: Call[Any]) -> int:
         self.answered_at = time.monotonic()
         if self._meanwhile is not None:
             self._meanwhile()
-        return [1 for _ in calls]
+        return 1
 
 
 async def test_a_registration_is_a_lease_from_when_it_was_asked_for() -> None:
     """As a renewal is."""
-    state = _Scene(_Server(HELD)).state
+    state = _Setup(_Server(HELD)).state
     state.commands = registry = _Registry()  # type: ignore[assignment]
     await state.register()
     assert 0 < state.lease_until <= registry.answered_at + 600
@@ -195,7 +193,7 @@ async def test_a_registration_is_a_lease_from_when_it_was_asked_for() -> None:
 
 async def test_a_name_that_was_given_up_meanwhile_is_not_registered() -> None:
     """Another one was taken while the server had the registration: that one has no lease yet."""
-    state = _Scene(_Server(HELD)).state
+    state = _Setup(_Server(HELD)).state
     state.commands = _Registry(state.take_new_name)  # type: ignore[assignment]
     await state.register()
     assert not state.is_registered.is_set()
@@ -205,11 +203,11 @@ async def test_a_name_that_was_given_up_meanwhile_is_not_registered() -> None:
 @pytest.mark.parametrize(("stops", "movement"), [(False, 1), (True, -1)])
 async def test_a_renewal_says_whether_the_worker_moves_or_stops(stops: bool, movement: int) -> None:  # noqa: FBT001
     """A stopping one resigns."""
-    scene = _Scene(_Server(HELD))
+    setup = _Setup(_Server(HELD))
     if stops:
-        scene.state.stopping.set()
-    scene.lease.start()
-    await scene.renewals(1)
-    await scene.lease.stop()
-    (call,) = scene.server.asked
+        setup.state.stopping.set()
+    setup.lease.start()
+    await setup.renewals(1)
+    await setup.lease.stop()
+    (call,) = setup.server.asked
     assert call.args[-3:-1] == (movement, 8)

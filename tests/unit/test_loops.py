@@ -67,7 +67,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(run: Any) -> None:
     assert loop.recovered == faults
 
 
-async def test_the_server_is_not_blamed_where_the_event_loop_stood_still() -> None:
+async def test_a_stalled_event_loop_is_not_blamed_on_the_server() -> None:
     """What the server itself has answered is its own."""
     loop = _Scripted(ServerUnreachable("timed out"), ServerNotReady("LOADING", "loading"), None)
     with capture_logs() as lines:

@@ -20,7 +20,7 @@ from headrace_worker.protocol.delivery import Delivery
 from tests.support.metrics import Scrape, scrape_here
 
 
-class _Scene:
+class _Setup:
     """An app with the jobs `a` and `b`, and what counts for it."""
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class _Scene:
 
 
 @pytest.fixture
-def scene() -> _Scene:
-    return _Scene()
+def setup() -> _Setup:
+    return _Setup()
 
 
-def test_durations_that_are_added_at_once_are_counted_as_one_by_one(scene: _Scene) -> None:
+def test_durations_added_at_once_count_as_observed_singly(setup: _Setup) -> None:
     """In every bucket, at its very bound and beyond the last."""
-    many = scene.metrics.execution.labels("prod", "app", "a")
+    many = setup.metrics.execution.labels("prod", "app", "a")
     bounds = [each for each in many._upper_bounds if each != float("inf")]
     drawn = [random.expovariate(1) for _ in range(200)] + [0.0, 5_000.0, *bounds]
     one = Histogram("one", "One by one.", registry=None, buckets=many._upper_bounds)
@@ -63,11 +63,9 @@ def test_durations_that_are_added_at_once_are_counted_as_one_by_one(scene: _Scen
     assert many._sum.get() == pytest.approx(one._sum.get())
 
 
-def test_durations_are_observed_one_by_one_if_they_can_t_be_added(
-    scene: _Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_durations_are_observed_singly_if_adding_fails(setup: _Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a release of prometheus-client that has renamed the parts of a histogram."""
-    many = scene.metrics.execution.labels("prod", "app", "a")
+    many = setup.metrics.execution.labels("prod", "app", "a")
     seen: list[float] = []
     monkeypatch.delattr(many, "_sum")
     monkeypatch.setattr(many, "observe", seen.append)
@@ -75,15 +73,15 @@ def test_durations_are_observed_one_by_one_if_they_can_t_be_added(
     assert sorted(seen) == [0.1, 0.5, 0.5]
 
 
-def test_ends_are_counted_by_job_and_status(scene: _Scene) -> None:
+def test_ends_are_counted_by_job_and_status(setup: _Setup) -> None:
     """Each with its dead letter where it is one; the dropped are stale and nothing else."""
     ends = [
-        Settled(scene.delivery("a"), "s", 20, "", b""), Settled(scene.delivery("a"), "s", 30, "", b""),
-        Settled(scene.delivery("b"), "f", 40, "failed", b""), Settled(scene.delivery("b"), "c", 0, "", b""),
-        Settled(scene.delivery("b"), "s", 50, "", b""), Settled(scene.delivery("a"), "f", 0, "lost", b""),
+        Settled(setup.delivery("a"), "s", 20, "", b""), Settled(setup.delivery("a"), "s", 30, "", b""),
+        Settled(setup.delivery("b"), "f", 40, "failed", b""), Settled(setup.delivery("b"), "c", 0, "", b""),
+        Settled(setup.delivery("b"), "s", 50, "", b""), Settled(setup.delivery("a"), "f", 0, "lost", b""),
     ]  # fmt: skip
-    scene.observer.settled(ends, [1, 4])
-    seen = scene.seen
+    setup.observer.settled(ends, [1, 4])
+    seen = setup.seen
     counts = {("a", "succeeded"): 1, ("a", "failed"): 1, ("b", "failed"): 1, ("b", "canceled"): 1}
     assert {key: seen.sum("runs_settled_total", job=key[0], status=key[1]) for key in counts} == counts
     assert seen.sum("runs_settled_total") == 4
@@ -93,49 +91,49 @@ def test_ends_are_counted_by_job_and_status(scene: _Scene) -> None:
     assert seen.sum("run_execution_seconds_count") == 3  # a lost run was not called
 
 
-def test_a_wait_for_another_worker_is_no_retry(scene: _Scene) -> None:
+def test_a_wait_for_another_worker_is_no_retry(setup: _Setup) -> None:
     """Only what is attempted again is."""
     state = RunState(attempt=2)
     waits = [
-        Retried(scene.delivery(state=state), RunState(attempt=3).text(), 5, 100, b""),
-        Retried(scene.delivery(state=state), RunState(attempt=2, unknown_since_ms=9).text(), 0, 100, b""),
+        Retried(setup.delivery(state=state), RunState(attempt=3).text(), 5, 100, b""),
+        Retried(setup.delivery(state=state), RunState(attempt=2, unknown_since_ms=9).text(), 0, 100, b""),
     ]
-    scene.observer.settled(waits, [])
-    assert scene.seen.sum("runs_retried_total", job="a") == scene.seen.sum("run_execution_seconds_count") == 1
+    setup.observer.settled(waits, [])
+    assert setup.seen.sum("runs_retried_total", job="a") == setup.seen.sum("run_execution_seconds_count") == 1
 
 
-def test_jobs_that_the_app_does_not_have_share_one_name(scene: _Scene) -> None:
+def test_jobs_that_the_app_does_not_have_share_one_name(setup: _Setup) -> None:
     """However many entries name however many."""
-    scene.observer.began([scene.delivery(f"evil-{number}") for number in range(5)])
-    scene.observer.failed(scene.delivery("evil-5"))
-    scene.observer.settled([Settled(scene.delivery("evil-6"), "f", 0, "unknown_job", b"")], [])
-    scene.observer.dead_lettered(scene.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
-    seen = scene.seen
+    setup.observer.began([setup.delivery(f"evil-{number}") for number in range(5)])
+    setup.observer.failed(setup.delivery("evil-5"))
+    setup.observer.settled([Settled(setup.delivery("evil-6"), "f", 0, "unknown_job", b"")], [])
+    setup.observer.dead_lettered(setup.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
+    seen = setup.seen
     assert "evil" not in seen.text
     assert seen.sum("attempts_begun_total", job="(unknown)") == 5
 
 
-def test_a_wait_is_measured_by_the_servers_clock(scene: _Scene) -> None:
+def test_a_wait_is_measured_by_the_servers_clock(setup: _Setup) -> None:
     """Before that is known none is; one that seems to have begun before it was queued did not wait."""
     server_ahead_s = 1_000_000.0
     queued_ms = round((time.monotonic() + server_ahead_s) * 1000) - 60_000
-    run, early = scene.delivery(queued_ms=queued_ms), scene.delivery(queued_ms=queued_ms + 3_600_000)
-    scene.observer.began([run])
-    assert scene.seen.sum("run_wait_seconds_count") == 0
-    scene.observer.renewed(server_ahead_s)
-    scene.observer.began([run, early])
-    assert scene.seen.sum("run_wait_seconds_count") == 2
-    assert 60 <= scene.seen.sum("run_wait_seconds_sum") < 120
+    run, early = setup.delivery(queued_ms=queued_ms), setup.delivery(queued_ms=queued_ms + 3_600_000)
+    setup.observer.began([run])
+    assert setup.seen.sum("run_wait_seconds_count") == 0
+    setup.observer.renewed(server_ahead_s)
+    setup.observer.began([run, early])
+    assert setup.seen.sum("run_wait_seconds_count") == 2
+    assert 60 <= setup.seen.sum("run_wait_seconds_sum") < 120
 
 
-def test_what_happens_to_entries_is_counted_by_their_streams(scene: _Scene) -> None:
+def test_what_happens_to_entries_is_counted_by_their_streams(setup: _Setup) -> None:
     """Events have no queue."""
-    for stream in (scene.queue, scene.events):
-        scene.observer.rescued(stream, 3)
-        scene.observer.released(stream, 2)
-    scene.observer.promoted(4)
-    scene.observer.dispatched(10, Dispatched(6, 12, 1))
-    seen = scene.seen
+    for stream in (setup.queue, setup.events):
+        setup.observer.rescued(stream, 3)
+        setup.observer.released(stream, 2)
+    setup.observer.promoted(4)
+    setup.observer.dispatched(10, Dispatched(6, 12, 1))
+    seen = setup.seen
     assert seen.sum("runs_rescued_total", app="app", queue="default") == seen.sum("runs_rescued_total") == 3
     assert seen.sum("events_rescued_total") == 3
     assert seen.sum("runs_released_total", app="app", queue="default") == seen.sum("runs_released_total") == 2

@@ -29,7 +29,7 @@ def _after(exc: BaseException, state: RunState, *, retry: Retry = TWICE, timed_o
     return after_exception(exc, timed_out=timed_out, retry=retry, state=state, draw=lambda: 0.5)
 
 
-def test_an_attempt_that_raised_is_followed_by_another_while_there_are_any() -> None:
+def test_a_failed_attempt_is_retried_while_attempts_remain() -> None:
     """The next attempt is one more, after the wait of `Retry`; replay and lost workers stay, being unknown is over."""
     outcome = _after(ValueError("no"), RunState(attempt=1, lost=2, unknown_since_ms=9, replay=1))
     assert isinstance(outcome, RetryLater)
@@ -103,7 +103,7 @@ def test_an_unknown_job_that_is_given_up_is_dead_with_its_reason() -> None:
     assert outcome.error == RunError("UnknownJob", "no live worker has had job 'a/b' for 5 s")
 
 
-def test_how_long_a_job_is_unknown_is_told_by_the_times_of_its_entries() -> None:
+def test_unknown_jobs_are_timed_by_their_entries() -> None:
     """The first time is none; a clock that went back makes it none again."""
     assert unknown_for_ms(RunState(), 5_000) == 0
     assert unknown_for_ms(RunState(unknown_since_ms=1_000), 5_000) == 4_000

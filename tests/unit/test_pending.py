@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import events_stream
 from headrace_worker.streams.pending import Pending
-
-
-class _Server:
-    """Has one page of one entry."""
-
-    async def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        return [[(b"1-0", None)] if str(call.args[-1]) == "0" else [] for call in calls]
+from tests.support.scripted_server import ScriptedServer, state_over
 
 
 def a_state() -> WorkerState:
-    state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig())
-    state.commands = _Server()  # type: ignore[assignment]
-    return state
+    """Return the state of a worker with one page of one pending entry."""
+    return state_over(ScriptedServer(lambda call: [(b"1-0", None)] if str(call.args[-1]) == "0" else []))
 
 
 async def test_a_look_ends_the_doubt() -> None:

@@ -288,7 +288,7 @@ def test_a_record_that_goes_between_two_looks_is_not_found() -> None:
 
 
 @pytest.mark.parametrize(("answer", "status"), [("queued", "queued"), ("waits", "waiting")])
-def test_a_retried_run_that_has_settled_and_is_not_kept_was_queued(answer: str, status: str) -> None:
+def test_a_retried_run_that_is_not_kept_reads_as_queued(answer: str, status: str) -> None:
     """Where retention leaves nothing of it, the answer says what the retry did."""
     found = FoundRun(records.decode_run("e", b"r:app/job", b"f 3 1 0 0 default 1-0 host-1 1 2"))
     run = run_plan(retry.retry_run(PARTITIONS, "e:app/job"), [found], [(answer, ""), None])

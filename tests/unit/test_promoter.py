@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from headrace import ServerError, ServerFull
 from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig
 from headrace_worker.leader.promoter import Promoter
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.protocol import DueMember, Promoted
+from tests.support.scripted_server import ScriptedServer, state_over
 
 NOW_MS = 1_000_000
 
 
 def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call[Any]]]:
     """Returns a promoter over a server that only answers, and what it is asked."""
-    state = WorkerState(App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(lease=10))
     asked: list[Call[Any]] = []
 
-    class Server:
-        async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002
-            asked.extend(calls)
-            assert len(asked) < 20, "it asks without end"
-            return [answer(call) for call in calls]
+    def count_and_answer(call: Call[Any]) -> Any:
+        asked.append(call)
+        assert len(asked) < 20, "it asks without end"
+        return answer(call)
 
-    state.commands = Server()  # type: ignore[assignment]
-    return Promoter(state, lambda: None), asked
+    return Promoter(state_over(ScriptedServer(count_and_answer), lease=10), lambda: None), asked
 
 
 async def test_it_looks_again_at_the_next_due_time() -> None:
@@ -70,8 +65,8 @@ async def test_after_an_outage_it_looks_at_once() -> None:
     assert promoter._look_at <= time.monotonic()
 
 
-async def test_a_member_with_a_foreign_record_keeps_no_other_from_its_stream() -> None:
-    """Runs that are refused are halved until the culprit is alone; that one is set aside, and events stay out of it."""
+async def test_a_foreign_record_stops_no_other_due_member() -> None:
+    """Refused runs are halved until the culprit is alone and dead-lettered; events are not halved with them."""
     members = [f"r:default:e{number}:app/job" for number in range(8)]
     due = [DueMember(member, NOW_MS - 5) for member in ("e:x", *members)]
     promoted: list[str] = []

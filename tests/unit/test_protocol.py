@@ -36,7 +36,7 @@ def test_a_member_of_due_says_where_it_belongs(member: str, event_id: str, strea
 
 @pytest.mark.parametrize("key", ["k", "a:b", "é:1:", "r:q:x:app/job", "5:", "😀" * 256])
 def test_a_member_of_a_run_with_an_ordering_key_names_it(key: str) -> None:
-    """Whatever characters are in key and event id: record, queue, bell and turns are known from the member alone."""
+    """Whatever characters are in key and event id: the member alone names record, queue, wake-up stream and line."""
     member = protocol.member_of("q.1", "a:b/c:app/job", key)
     call = protocol.promote(KEYS, [member], 5)
     names = ["due", "events", "event:a:b/c", "queue:app/q.1", "wake-up:app", f"line:app/job:{key}"]

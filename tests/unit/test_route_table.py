@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from headrace.calls.call import Call
-from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig, event_trigger
-from headrace_worker.app.routes import (
-    ROUTES_FORMAT,
-    RoutesTooNew,
-    Subscriptions,
-    fingerprint_of,
-    subscriptions_of,
-)
+from headrace_worker import App, event_trigger
+from headrace_worker.app.routes import ROUTES_FORMAT, RoutesTooNew, Subscriptions, subscriptions_of
 from headrace_worker.dispatch.route_table import RouteTable
-from headrace_worker.membership.state import WorkerState
+from tests.support.scripted_server import ScriptedServer, name_of, state_over, stored_routes
 
 
 def an_app() -> App:
@@ -28,15 +19,13 @@ def an_app() -> App:
     return app
 
 
-class _Server:
+class _Server(ScriptedServer):
     """Has the routes of one app, which one worker has subscribed with."""
 
     def __init__(self) -> None:
+        super().__init__(lambda call: call.read(self._reply(name_of(call))))
         self.version, self.reads = 1, 0
         self.blob = subscriptions_of(an_app())
-
-    async def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        return [call.read(self._reply(str(call.args[0]))) for call in calls]
 
     def _reply(self, command: str) -> Any:
         if command == "GET":
@@ -44,14 +33,12 @@ class _Server:
             return str(self.version).encode()
         if command == "SMEMBERS":
             return [b"app/default"]
-        fingerprint = fingerprint_of(self.blob).encode()
-        return [b"s:" + fingerprint, self.blob, b"n:" + fingerprint, b"1", b"w:w", fingerprint]
+        return stored_routes(self.blob)
 
 
 def a_table() -> tuple[RouteTable, _Server]:
-    state = WorkerState(an_app(), Partitions("test"), "redis://localhost:1", WorkerConfig())
-    state.commands = server = _Server()  # type: ignore[assignment]
-    return RouteTable(state), server
+    server = _Server()
+    return RouteTable(state_over(server, an_app())), server
 
 
 async def test_routes_are_read_once_for_each_version() -> None:
@@ -88,7 +75,7 @@ async def test_it_knows_which_jobs_live_workers_have() -> None:
     assert server.reads == 1
 
 
-async def test_routes_that_are_too_new_are_evaluated_again_once_they_have_changed() -> None:
+async def test_too_new_routes_are_tried_again_once_they_change() -> None:
     """Until then the worker knows that it must not dispatch."""
     table, server = a_table()
     readable = server.blob

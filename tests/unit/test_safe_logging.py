@@ -223,7 +223,7 @@ def _raise(_logger: Any, _method: str, _line: Any) -> Any:
         structlog.stdlib.BoundLogger,
     ],
 )
-def test_the_logger_of_a_job_stays_what_the_application_configured(recorder: Recorder, wrapper: Any) -> None:
+def test_a_jobs_logger_is_the_one_that_its_app_configured(recorder: Recorder, wrapper: Any) -> None:
     """An instance of its class, to bind to and to call with arguments by position."""
     structlog.configure(wrapper_class=wrapper)
     logger = _io().logger

@@ -72,7 +72,7 @@ def served() -> Iterator[_Served]:
     served.close()
 
 
-def test_a_scrape_is_answered_beside_any_number_of_silent_connections(served: _Served) -> None:
+def test_silent_connections_do_not_stop_a_scrape(served: _Served) -> None:
     """The oldest of them make room; threads and descriptors stay few."""
     for _ in range(5):
         for _ in range(40):

@@ -91,7 +91,7 @@ def test_a_context_is_no_payload() -> None:
     ("seal", "reason"), [(None, "this process has none"), (Seal(Scrambler(b"other key"), "test"), "WrongKey")]
 )
 def test_a_value_that_does_not_open_says_so(seal: Seal | None, reason: str) -> None:
-    """Whoever reads a record without the right codec gets Sealed values with the reason, and no error."""
+    """A client without the right codec reads Sealed values with the reason, and gets no error."""
     payload, context = contents(sealed_body(Event("n", "kitten", None, "e1")), seal=seal)
     assert isinstance(payload, Sealed)
     assert reason in payload.reason

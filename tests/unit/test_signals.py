@@ -20,7 +20,7 @@ def test_signals_that_come_close_together_are_one_wish() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_the_first_process_of_a_container_can_be_stopped_as_it_starts(number: signal.Signals) -> None:
+def test_a_containers_first_process_can_be_stopped_at_start(number: signal.Signals) -> None:
     """The kernel would ignore the signal: a handler ends the process, as the default does to any other process."""
     code = f"""
 import os, signal

@@ -42,8 +42,8 @@ async def test_no_calls_ask_nothing() -> None:
     assert await AsyncTransport("redis://localhost:1").run([]) == []
 
 
-async def test_a_connection_that_does_not_close_in_order_hinders_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """redis-py gives up on it after a time with an error of its own, which is not for whoever has done with it."""
+async def test_a_connection_that_fails_to_close_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis-py gives up on it after a time with an error of its own, which the caller does not get."""
     connections = await ConnectionSets(PoolMaker(redis.asyncio.ConnectionPool, read_url("redis://h"), {})).enter()
 
     async def disconnect() -> None:

@@ -51,7 +51,7 @@ def test_what_is_wrong_is_still_said() -> None:
         Client(f"redis://user:{SECRET}/x@localhost/0")
 
 
-async def test_a_server_that_refuses_or_is_away_is_no_reason_to_show_a_password(
+async def test_no_error_or_log_line_shows_a_password(
     make_server: Callable[..., EmbeddedServer], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Neither errors nor the log of a worker at level debug have the password of a user whom the server rejects."""

@@ -32,7 +32,7 @@ class _Clock:
         return self.now
 
 
-class _Scene:
+class _Setup:
     """A worker of two slots, whose loops and runs are what a test makes of them."""
 
     def __init__(self, clock: _Clock) -> None:
@@ -57,7 +57,7 @@ class _Scene:
         return self.watch.judge(self.renewed_since)
 
     def hold(self, **changes: Any) -> InFlightRun:
-        """A run is in hand since now."""
+        """Add a run in flight since now."""
         queue = protocol.queue_stream(Keys("test"), "app", "default")
         number = len(self.in_flight.runs)
         held = InFlightRun(
@@ -70,98 +70,98 @@ class _Scene:
 
 
 @pytest.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> _Scene:
+async def setup(monkeypatch: pytest.MonkeyPatch) -> _Setup:
     clock = _Clock()
     monkeypatch.setattr(watches, "monotonic", clock.monotonic)
-    return _Scene(clock)
+    return _Setup(clock)
 
 
-async def test_a_standstill_of_the_event_loop_is_remembered_for_a_while(scene: _Scene) -> None:
+async def test_a_stall_of_the_event_loop_is_remembered_for_a_while(setup: _Setup) -> None:
     """As long as a call may take that was on its way then; what is shorter than a second says nothing."""
-    assert scene.watch.stood_lately_s == 0
-    scene.clock.now += LEASE_S / 12 + 0.9
-    scene.watch._mark_movement()
-    assert scene.watch.stood_lately_s == 0
-    scene.clock.now += LEASE_S / 12 + 3
-    assert scene.watch.stood_lately_s == pytest.approx(3)
-    scene.watch._mark_movement()
+    assert setup.watch.stood_lately_s == 0
+    setup.clock.now += LEASE_S / 12 + 0.9
+    setup.watch._mark_movement()
+    assert setup.watch.stood_lately_s == 0
+    setup.clock.now += LEASE_S / 12 + 3
+    assert setup.watch.stood_lately_s == pytest.approx(3)
+    setup.watch._mark_movement()
     for _ in range(10):
-        scene.clock.now += 1
-        scene.watch._moved_at = scene.clock.now
-        assert scene.watch.stood_lately_s == pytest.approx(3)
-    scene.clock.now = scene.watch._moved_at = scene.clock.now + 10
-    assert scene.watch.stood_lately_s == 0
+        setup.clock.now += 1
+        setup.watch._moved_at = setup.clock.now
+        assert setup.watch.stood_lately_s == pytest.approx(3)
+    setup.clock.now = setup.watch._moved_at = setup.clock.now + 10
+    assert setup.watch.stood_lately_s == 0
 
 
 # what is as it should be
 
 
-def _renews_and_works(scene: _Scene) -> None:
+def _renews_and_works(setup: _Setup) -> None:
     for _ in range(100):
-        scene.pass_time(LEASE_S / 3, beating=True)
+        setup.pass_time(LEASE_S / 3, beating=True)
 
 
-def _waits_for_long(scene: _Scene) -> None:
-    with scene.pulse.waiting(lambda: False):
-        scene.pass_time(100_000)
-        assert scene.judge() == Verdict()
+def _waits_for_long(setup: _Setup) -> None:
+    with setup.pulse.waiting(lambda: False):
+        setup.pass_time(100_000)
+        assert setup.judge() == Verdict()
 
 
-def _is_in_an_outage(scene: _Scene) -> None:
-    scene.pulse.fail(RuntimeError())
-    scene.renewed_since = None
-    scene.pass_time(100_000)
-    scene.pulse.fail(RuntimeError())
+def _is_in_an_outage(setup: _Setup) -> None:
+    setup.pulse.fail(RuntimeError())
+    setup.renewed_since = None
+    setup.pass_time(100_000)
+    setup.pulse.fail(RuntimeError())
 
 
-def _is_just_out_of_an_outage(scene: _Scene) -> None:
-    _is_in_an_outage(scene)
-    scene.renewed_since = scene.clock.now
-    scene.pass_time(LEASE_S)
+def _is_just_out_of_an_outage(setup: _Setup) -> None:
+    _is_in_an_outage(setup)
+    setup.renewed_since = setup.clock.now
+    setup.pass_time(LEASE_S)
 
 
-def _goes_on_after_a_sigstop(scene: _Scene) -> None:
-    scene.hold()
-    scene.pass_time(100_000, turning=False)
-    scene.watch.note_stillness()
+def _goes_on_after_a_sigstop(setup: _Setup) -> None:
+    setup.hold()
+    setup.pass_time(100_000, turning=False)
+    setup.watch.note_stillness()
 
 
-def _reads_for_as_long_as_it_may(scene: _Scene) -> None:
-    scene.pulse.allow(300)
-    scene.pass_time(300 + 15)
+def _reads_for_as_long_as_it_may(setup: _Setup) -> None:
+    setup.pulse.allow(300)
+    setup.pass_time(300 + 15)
 
 
-def _reads_after_it_has_failed_for_a_while(scene: _Scene) -> None:
+def _reads_after_it_has_failed_for_a_while(setup: _Setup) -> None:
     for _ in range(19):
-        scene.pulse.fail(RuntimeError())
-        scene.pass_time(0.5)
-    scene.pulse.allow(60)
-    scene.pass_time(60)
+        setup.pulse.fail(RuntimeError())
+        setup.pass_time(0.5)
+    setup.pulse.allow(60)
+    setup.pass_time(60)
 
 
-def _executes_a_run_for_long(scene: _Scene) -> None:
+def _executes_a_run_for_long(setup: _Setup) -> None:
     for _ in range(2):
-        scene.hold(stage=Stage.EXECUTING)
-    scene.pass_time(100_000, beating=True)
+        setup.hold(stage=Stage.EXECUTING)
+    setup.pass_time(100_000, beating=True)
 
 
-def _has_recorded_a_run_that_goes_on(scene: _Scene) -> None:
-    scene.hold(stage=Stage.RECORDED, recorded_at=scene.clock.now)
-    scene.pass_time(100_000, beating=True)
+def _has_recorded_a_run_that_goes_on(setup: _Setup) -> None:
+    setup.hold(stage=Stage.RECORDED, recorded_at=setup.clock.now)
+    setup.pass_time(100_000, beating=True)
 
 
-def _is_stopping_within_its_grace(scene: _Scene) -> None:
-    scene.watch.note_stop()
-    scene.pass_time(GRACE_S + 14, beating=True)
+def _is_stopping_within_its_grace(setup: _Setup) -> None:
+    setup.watch.note_stop()
+    setup.pass_time(GRACE_S + 14, beating=True)
 
 
-def _has_loops_that_rest(scene: _Scene) -> None:
-    scene.pulse.rest()
-    scene.pass_time(100_000)
+def _has_loops_that_rest(setup: _Setup) -> None:
+    setup.pulse.rest()
+    setup.pass_time(100_000)
 
 
-def _blocks_for_a_moment(scene: _Scene) -> None:
-    scene.pass_time(LEASE_S / 3 - 0.1, turning=False)
+def _blocks_for_a_moment(setup: _Setup) -> None:
+    setup.pass_time(LEASE_S / 3 - 0.1, turning=False)
 
 
 @pytest.mark.parametrize(
@@ -173,30 +173,30 @@ def _blocks_for_a_moment(scene: _Scene) -> None:
         _reads_after_it_has_failed_for_a_while,
     ],
 )  # fmt: skip
-async def test_what_is_as_it_should_be_is_no_fault(scene: _Scene, happens: Callable[[_Scene], None]) -> None:
+async def test_what_is_as_it_should_be_is_no_fault(setup: _Setup, happens: Callable[[_Setup], None]) -> None:
     """Whatever it takes, and however long."""
-    happens(scene)
-    assert scene.judge() == Verdict()
+    happens(setup)
+    assert setup.judge() == Verdict()
 
 
 # what is not
 
 
-async def test_a_part_that_is_gone_is_final_at_once(scene: _Scene) -> None:
+async def test_a_part_that_is_gone_is_final_at_once(setup: _Setup) -> None:
     """Even in an outage."""
-    scene.guard.break_off("dispatcher")
-    scene.renewed_since = None
-    assert scene.judge() == Verdict("dispatcher has ended", is_final=True)
+    setup.guard.break_off("dispatcher")
+    setup.renewed_since = None
+    assert setup.judge() == Verdict("dispatcher has ended", is_final=True)
 
 
 @pytest.mark.parametrize(
     ("seconds", "fault", "is_final"),
     [(LEASE_S / 3 - 0.1, False, False), (11.0, True, False), (STALL_S + 1, True, True)],
 )
-async def test_an_event_loop_that_stands_still(scene: _Scene, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
+async def test_an_event_loop_that_stands_still(setup: _Setup, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
     """For a third of a lease it costs the dispatcher slot, for longer than the bound the lease; the place is told."""
-    scene.pass_time(seconds, turning=False)
-    verdict = scene.judge()
+    setup.pass_time(seconds, turning=False)
+    verdict = setup.judge()
     assert (bool(verdict.fault), verdict.is_final, bool(verdict.stack)) == (fault, is_final, fault)
 
 
@@ -208,101 +208,101 @@ async def test_an_event_loop_that_stands_still(scene: _Scene, seconds: float, fa
     ],
 )  # fmt: skip
 async def test_a_run_that_blocks_has_its_timeout(
-    scene: _Scene,
+    setup: _Setup,
     timeout_s: float | None,
     seconds: float,
     is_over: bool,  # noqa: FBT001
     is_final: bool,  # noqa: FBT001
 ) -> None:
     """It takes the bound's place; a run without one has the bound. Two leases pass at least."""
-    held = scene.hold(stage=Stage.EXECUTING, timeout_s=timeout_s, task=asyncio.current_task())
-    scene.watch._blocking_run = lambda: held  # type: ignore[method-assign]
-    scene.pass_time(seconds, turning=False)
-    verdict = scene.judge()
+    held = setup.hold(stage=Stage.EXECUTING, timeout_s=timeout_s, task=asyncio.current_task())
+    setup.watch._blocking_run = lambda: held  # type: ignore[method-assign]
+    setup.pass_time(seconds, turning=False)
+    verdict = setup.judge()
     assert (verdict.timed_out is held, verdict.is_final) == (is_over, is_final)
     assert "run e0:app/job" in verdict.fault
 
 
-async def test_the_run_that_blocks_is_found_by_its_task(scene: _Scene) -> None:
+async def test_the_run_that_blocks_is_found_by_its_task(setup: _Setup) -> None:
     """It is the task that the event loop is in."""
-    held = scene.hold(stage=Stage.EXECUTING, task=asyncio.current_task())
-    found = scene.watch._blocking_run()
+    held = setup.hold(stage=Stage.EXECUTING, task=asyncio.current_task())
+    found = setup.watch._blocking_run()
     assert found in (held, None)  # by its context where Python tells of a task's
 
 
 @pytest.mark.parametrize(("seconds", "fault", "is_final"), [(16, False, False), (17, True, False), (41, True, True)])
-async def test_a_loop_without_progress(scene: _Scene, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
+async def test_a_loop_without_progress(setup: _Setup, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
     """It may take as long as a silent server takes; the bound ends the worker."""
-    scene.pass_time(seconds)
-    verdict = scene.judge()
+    setup.pass_time(seconds)
+    verdict = setup.judge()
     assert (bool(verdict.fault), verdict.is_final) == (fault, is_final)
 
 
-async def test_a_loop_that_waits_on_though_something_is_due(scene: _Scene) -> None:
+async def test_a_loop_that_waits_on_though_something_is_due(setup: _Setup) -> None:
     """From the first look that finds it so; a moment later it may have gone on."""
     due = False
-    with scene.pulse.waiting(lambda: due):
-        scene.pass_time(1_000)
-        assert scene.judge() == Verdict()
+    with setup.pulse.waiting(lambda: due):
+        setup.pass_time(1_000)
+        assert setup.judge() == Verdict()
         due = True
-        assert scene.judge() == Verdict()
-        scene.pass_time(LEASE_S + 1)
-        assert "fetcher" in scene.judge().fault
-        scene.pass_time(STALL_S)
-        assert scene.judge().is_final
+        assert setup.judge() == Verdict()
+        setup.pass_time(LEASE_S + 1)
+        assert "fetcher" in setup.judge().fault
+        setup.pass_time(STALL_S)
+        assert setup.judge().is_final
         due = False
-        assert scene.judge() == Verdict()
+        assert setup.judge() == Verdict()
 
 
-async def test_a_loop_that_fails_for_as_long_as_the_bound(scene: _Scene) -> None:
+async def test_a_loop_that_fails_for_as_long_as_the_bound(setup: _Setup) -> None:
     """Though it beats never, and is never long at one thing; the server is there meanwhile."""
     for second in range(60):
-        scene.pulse.fail(RuntimeError())
-        scene.pass_time(1)
-        verdict = scene.judge()
+        setup.pulse.fail(RuntimeError())
+        setup.pass_time(1)
+        verdict = setup.judge()
         assert (bool(verdict.fault), verdict.is_final) == (second > LEASE_S, second > STALL_S)
 
 
-async def test_a_loop_whose_calls_are_refused_costs_no_life(scene: _Scene) -> None:
+async def test_a_loop_whose_calls_are_refused_costs_no_life(setup: _Setup) -> None:
     """That is for an operator to mend: the worker gives up its dispatcher slot, and lives."""
     for _ in range(60):
-        scene.pulse.fail(ServerError("NOPERM"))
-        scene.pass_time(1)
-    verdict = scene.judge()
+        setup.pulse.fail(ServerError("NOPERM"))
+        setup.pass_time(1)
+    verdict = setup.judge()
     assert "fetcher" in verdict.fault
     assert not verdict.is_final
 
 
-async def test_a_loop_that_works_again_has_failed_for_nothing(scene: _Scene) -> None:
+async def test_a_loop_that_works_again_has_failed_for_nothing(setup: _Setup) -> None:
     """Its next failure is a first one."""
     for _ in range(30):
-        scene.pulse.fail(RuntimeError())
-        scene.pass_time(1)
-    scene.pulse.succeed()
-    scene.pulse.fail(RuntimeError())
-    scene.pass_time(1)
-    assert scene.judge() == Verdict()
+        setup.pulse.fail(RuntimeError())
+        setup.pass_time(1)
+    setup.pulse.succeed()
+    setup.pulse.fail(RuntimeError())
+    setup.pass_time(1)
+    assert setup.judge() == Verdict()
 
 
-async def test_registration_is_watched_in_an_outage_too(scene: _Scene) -> None:
+async def test_registration_is_watched_in_an_outage_too(setup: _Setup) -> None:
     """Without it the lease is never renewed again, and nothing else would be judged."""
-    scene.renewed_since = None
-    scene.always.beat()
-    scene.pass_time(STALL_S + 1)
-    verdict = scene.judge()
+    setup.renewed_since = None
+    setup.always.beat()
+    setup.pass_time(STALL_S + 1)
+    verdict = setup.judge()
     assert "registration" in verdict.fault
     assert verdict.is_final
 
 
-async def test_a_stop_that_is_never_over_is_final(scene: _Scene) -> None:
+async def test_a_stop_that_is_never_over_is_final(setup: _Setup) -> None:
     """The grace, and what cancellations and a silent server take, are all it has."""
-    scene.watch.note_stop()
-    scene.pass_time(GRACE_S + 16, beating=True)
-    scene.watch.note_stop()
-    assert scene.judge().is_final
+    setup.watch.note_stop()
+    setup.pass_time(GRACE_S + 16, beating=True)
+    setup.watch.note_stop()
+    assert setup.judge().is_final
 
 
-async def test_a_run_whose_task_is_gone_is_final_at_the_second_look(scene: _Scene) -> None:
+async def test_a_run_whose_task_is_gone_is_final_at_the_second_look(setup: _Setup) -> None:
     """Between its task's end and what is told of it there may be a look."""
 
     async def end() -> None:
@@ -310,40 +310,40 @@ async def test_a_run_whose_task_is_gone_is_final_at_the_second_look(scene: _Scen
 
     task = asyncio.ensure_future(end())
     await task
-    scene.hold(stage=Stage.EXECUTING, task=task)
-    assert scene.judge() == Verdict()
-    verdict = scene.judge()
+    setup.hold(stage=Stage.EXECUTING, task=task)
+    assert setup.judge() == Verdict()
+    verdict = setup.judge()
     assert "has ended without an outcome" in verdict.fault
     assert verdict.is_final
 
 
-async def test_a_run_that_is_never_called_is_final(scene: _Scene) -> None:
-    """It is in hand, so that no other worker takes it."""
-    scene.hold()
-    scene.pass_time(STALL_S, beating=True)
-    assert scene.judge() == Verdict()
-    scene.pass_time(1, beating=True)
-    assert scene.judge().is_final
+async def test_a_run_that_is_never_called_is_final(setup: _Setup) -> None:
+    """It is in flight, so that no other worker takes it."""
+    setup.hold()
+    setup.pass_time(STALL_S, beating=True)
+    assert setup.judge() == Verdict()
+    setup.pass_time(1, beating=True)
+    assert setup.judge().is_final
 
 
 @pytest.mark.parametrize(("seconds", "fault", "is_final"), [(10, False, False), (11, True, False), (41, True, True)])
-async def test_slots_that_are_all_taken_for_good(scene: _Scene, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
+async def test_slots_that_are_all_taken_for_good(setup: _Setup, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
     """Their runs are recorded, and their functions go on: nothing can be taken any more."""
     for _ in range(2):
-        scene.hold(stage=Stage.RECORDED, recorded_at=scene.clock.now)
-    scene.pass_time(seconds, beating=True)
-    verdict = scene.judge()
+        setup.hold(stage=Stage.RECORDED, recorded_at=setup.clock.now)
+    setup.pass_time(seconds, beating=True)
+    verdict = setup.judge()
     assert (bool(verdict.fault), verdict.is_final) == (fault, is_final)
 
 
-async def test_where_the_loop_is_may_not_be_known(scene: _Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_the_loop_is_may_not_be_known(setup: _Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only tells does not keep a worker from its end."""
 
     def fail(_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(traceback, "format_stack", fail)
-    scene.pass_time(STALL_S + 1, turning=False)
-    verdict = scene.judge()
+    setup.pass_time(STALL_S + 1, turning=False)
+    verdict = setup.judge()
     assert verdict.is_final
     assert "MemoryError" in verdict.stack

@@ -1,6 +1,6 @@
 """The faults: each begins when it is entered and is over when it is left, after the time that its step gives it.
 
-Which worker, how deep and how long is drawn from the step's number, so that a seed plays the same. What it meant is
+Which worker, how deep and how long is drawn from the step's number, so that a seed draws the same. What it meant is
 told by the processes that it yields.
 """
 
@@ -19,11 +19,11 @@ from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Injected, now
 from tests.faults.chaos.orders import Order
 from tests.faults.chaos.schedule import Kind
-from tests.faults.chaos.stage import Post, Stage
+from tests.faults.chaos.system import Post, System
 from tests.support.proxy import Proxy, has_data
 
 Pids = tuple[int, ...]
-Fault = Callable[[Stage, random.Random], AbstractContextManager[Pids]]
+Fault = Callable[[System, random.Random], AbstractContextManager[Pids]]
 _SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue")
 FAULTS: dict[str, tuple[Kind, Fault]] = {}
 LAST_RELEASE = "worker of the last release"
@@ -36,19 +36,19 @@ def _fault(
     *,
     server: bool = False,
     at_most: int = 1_000_000,
-) -> Callable[[Callable[[Stage, random.Random], Iterator[Pids]]], Fault]:
+) -> Callable[[Callable[[System, random.Random], Iterator[Pids]]], Fault]:
     kind = Kind(shortest_s, shortest_s if longest_s is None else longest_s, server, at_most)
 
-    def add(function: Callable[[Stage, random.Random], Iterator[Pids]]) -> Fault:
+    def add(function: Callable[[System, random.Random], Iterator[Pids]]) -> Fault:
         FAULTS[name] = (kind, contextmanager(function))
         return FAULTS[name][1]
 
     return add
 
 
-def _chosen(stage: Stage, rng: random.Random) -> Post | None:
+def _chosen(system: System, rng: random.Random) -> Post | None:
     """Returns a worker that is up, or none if none is."""
-    up = [post for post in stage.posts if post.is_up]
+    up = [post for post in system.posts if post.is_up]
     return rng.choice(up) if up else None
 
 
@@ -56,38 +56,38 @@ def _chosen(stage: Stage, rng: random.Random) -> Post | None:
 
 
 @_fault("worker killed")
-def kill_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
-    post = _chosen(stage, rng)
+def kill_worker(system: System, rng: random.Random) -> Iterator[Pids]:
+    post = _chosen(system, rng)
     if post is None:
         yield ()
         return
     pid = post.pid
-    stage.kill_worker(post)
+    system.kill_worker(post)
     yield (pid,)
 
 
 @_fault("all workers killed", at_most=2)
-def kill_all_workers(stage: Stage, _: random.Random) -> Iterator[Pids]:
-    killed = [post for post in stage.posts if post.is_up]
+def kill_all_workers(system: System, _: random.Random) -> Iterator[Pids]:
+    killed = [post for post in system.posts if post.is_up]
     pids = tuple(post.pid for post in killed)
     for post in killed:
-        stage.kill_worker(post)
+        system.kill_worker(post)
     yield pids
 
 
 @_fault("worker stopped", LEASE_S * 1.3, LEASE_S * 2.5)
-def stop_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+def stop_worker(system: System, rng: random.Random) -> Iterator[Pids]:
     """For longer than its lease, so that its runs go to others."""
-    yield from _stop(stage, rng)
+    yield from _stop(system, rng)
 
 
 @_fault("worker stopped for a moment", LEASE_S * 0.1, LEASE_S * 0.4)
-def stop_worker_for_a_moment(stage: Stage, rng: random.Random) -> Iterator[Pids]:
-    yield from _stop(stage, rng)
+def stop_worker_for_a_moment(system: System, rng: random.Random) -> Iterator[Pids]:
+    yield from _stop(system, rng)
 
 
-def _stop(stage: Stage, rng: random.Random) -> Iterator[Pids]:
-    post = _chosen(stage, rng)
+def _stop(system: System, rng: random.Random) -> Iterator[Pids]:
+    post = _chosen(system, rng)
     process = post.process if post else None
     if post is None or process is None:
         yield ()
@@ -102,9 +102,9 @@ def _stop(stage: Stage, rng: random.Random) -> Iterator[Pids]:
 
 
 @_fault(TERMINATED)
-def terminate_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+def terminate_worker(system: System, rng: random.Random) -> Iterator[Pids]:
     """Some of its runs take longer than the lease, and some longer than their grace."""
-    post = _chosen(stage, rng)
+    post = _chosen(system, rng)
     if post is None or post.process is None:
         yield ()
         return
@@ -114,38 +114,38 @@ def terminate_worker(stage: Stage, rng: random.Random) -> Iterator[Pids]:
 
 
 @_fault("surplus worker", 3.0, 6.0)
-def start_surplus_worker(stage: Stage, _: random.Random) -> Iterator[Pids]:
+def start_surplus_worker(system: System, _: random.Random) -> Iterator[Pids]:
     """The same worker is started once more than it should be, and stopped again."""
-    yield from _add_for_a_while(stage, Post(stage.posts[0].app))
+    yield from _add_for_a_while(system, Post(system.posts[0].app))
 
 
 @_fault(LAST_RELEASE, 3.0, 6.0)
-def start_worker_of_the_last_release(stage: Stage, _: random.Random) -> Iterator[Pids]:
+def start_worker_of_the_last_release(system: System, _: random.Random) -> Iterator[Pids]:
     """It dispatches, promotes, executes and rescues beside the others, and is stopped again."""
-    yield from _add_for_a_while(stage, Post(stage.posts[0].app, release=stage.last_release))
+    yield from _add_for_a_while(system, Post(system.posts[0].app, release=system.last_release))
 
 
-def _add_for_a_while(stage: Stage, post: Post) -> Iterator[Pids]:
-    stage.man(post)
-    stage.posts.append(post)
+def _add_for_a_while(system: System, post: Post) -> Iterator[Pids]:
+    system.man(post)
+    system.posts.append(post)
     yield ()
     post.is_over = post.is_terminated = True
     if post.process is not None and post.process.is_running:
         post.process.terminate()
         moment = now()
-        stage.diary.add(Injected(**moment, kind=TERMINATED, until=moment["at"], pids=(post.pid,)))
+        system.diary.add(Injected(**moment, kind=TERMINATED, until=moment["at"], pids=(post.pid,)))
 
 
 @_fault("poison run", server=True, at_most=3)
-def send_poison(stage: Stage, _: random.Random) -> Iterator[Pids]:
+def send_poison(system: System, _: random.Random) -> Iterator[Pids]:
     """It waits for the server as what happens to that does."""
-    stage.sender.send("poison")
+    system.sender.send("poison")
     yield ()
 
 
 @_fault("app registered", at_most=2)
-def register_app(stage: Stage, _: random.Random) -> Iterator[Pids]:
-    stage.add_late_app()
+def register_app(system: System, _: random.Random) -> Iterator[Pids]:
+    system.add_late_app()
     yield ()
 
 
@@ -156,13 +156,13 @@ def _ordered(name: str, shortest_s: float, longest_s: float, at_most: int = 1_00
     """A worker does that to itself, for so long."""
 
     @_fault(name, shortest_s, longest_s, at_most=at_most)
-    def order(stage: Stage, rng: random.Random) -> Iterator[Pids]:
-        up = [post for post in stage.posts if post.is_up and post.release is None]
+    def order(system: System, rng: random.Random) -> Iterator[Pids]:
+        up = [post for post in system.posts if post.is_up and post.release is None]
         if not up:
             yield ()
             return
         post = rng.choice(up)
-        stage.order(post, Order(name, rng.uniform(shortest_s, longest_s), rng.getrandbits(16)))
+        system.order(post, Order(name, rng.uniform(shortest_s, longest_s), rng.getrandbits(16)))
         yield (post.pid,)
 
 
@@ -180,8 +180,8 @@ def _sent(name: str, event: str, at_most: int) -> None:
     """A job of its own does that to the worker that takes it."""
 
     @_fault(name, server=True, at_most=at_most)
-    def send(stage: Stage, _: random.Random) -> Iterator[Pids]:
-        stage.sender.send(event)
+    def send(system: System, _: random.Random) -> Iterator[Pids]:
+        system.sender.send(event)
         yield ()
 
 
@@ -194,49 +194,49 @@ _sent("job cancels all tasks", "canceller", 5)
 # lines
 
 
-def _line(stage: Stage, rng: random.Random) -> tuple[Proxy, Pids]:
+def _line(system: System, rng: random.Random) -> tuple[Proxy, Pids]:
     """Returns a line, and the worker that is at its end if there is one."""
     if rng.random() < 0.3:
-        return stage.producer_line, ()
-    pids = tuple(post.pid for post in stage.posts if post.proxy is stage.worker_line and post.process is not None)
-    return stage.worker_line, pids
+        return system.producer_line, ()
+    pids = tuple(post.pid for post in system.posts if post.proxy is system.worker_line and post.process is not None)
+    return system.worker_line, pids
 
 
 @_fault("line cut", 0.1, 1.0)
-def cut_line(stage: Stage, rng: random.Random) -> Iterator[Pids]:
-    proxy, pids = _line(stage, rng)
+def cut_line(system: System, rng: random.Random) -> Iterator[Pids]:
+    proxy, pids = _line(system, rng)
     proxy.drop_all()
     yield pids
     proxy.restore()
 
 
 @_fault("line half open", 0.3, LEASE_S * 2)
-def stall_line(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+def stall_line(system: System, rng: random.Random) -> Iterator[Pids]:
     """It takes connections and all that is sent, and is silent."""
-    proxy, pids = _line(stage, rng)
+    proxy, pids = _line(system, rng)
     proxy.stall()
     yield pids
     proxy.restore()
 
 
 @_fault("line slow", 1.0, 3.0)
-def slow_line(stage: Stage, rng: random.Random) -> Iterator[Pids]:
-    proxy, pids = _line(stage, rng)
+def slow_line(system: System, rng: random.Random) -> Iterator[Pids]:
+    proxy, pids = _line(system, rng)
     proxy.slow(rng.uniform(0.01, 0.08))
     yield pids
     proxy.restore()
 
 
 @_fault("replies lost", 1.0)
-def lose_replies(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+def lose_replies(system: System, rng: random.Random) -> Iterator[Pids]:
     """Requests of some kinds are carried out, or not, and their answers never come."""
-    _, pids = _line(stage, rng)
-    cuts = [stage.producer_line.cut_after_request(load("send").sha.encode())]
+    _, pids = _line(system, rng)
+    cuts = [system.producer_line.cut_after_request(load("send").sha.encode())]
     for verb in rng.sample(_SCRIPTS, 4):
-        cut = rng.choice((stage.worker_line.cut_after_request, stage.worker_line.cut_before_request))
+        cut = rng.choice((system.worker_line.cut_after_request, system.worker_line.cut_before_request))
         cuts.append(cut(load(verb).sha.encode()))
     reads = (b"XREADGROUP", load("take").sha.encode())
-    cuts += [stage.worker_line.cut_after_request(read, 3, only=has_data) for read in reads]
+    cuts += [system.worker_line.cut_after_request(read, 3, only=has_data) for read in reads]
     yield pids
     for each in cuts:
         each.cancel()
@@ -246,77 +246,77 @@ def lose_replies(stage: Stage, rng: random.Random) -> Iterator[Pids]:
 
 
 @_fault("server killed", 0.0, 1.5, server=True)
-def kill_server(stage: Stage, _: random.Random) -> Iterator[Pids]:
-    stage.kill_server()
+def kill_server(system: System, _: random.Random) -> Iterator[Pids]:
+    system.kill_server()
     yield ()
-    stage.start_server()
+    system.start_server()
 
 
 @_fault("server killed for more than a lease", LEASE_S * 1.2, LEASE_S * 1.8, server=True, at_most=2)
-def kill_server_for_long(stage: Stage, _: random.Random) -> Iterator[Pids]:
-    stage.kill_server()
+def kill_server_for_long(system: System, _: random.Random) -> Iterator[Pids]:
+    system.kill_server()
     yield ()
-    stage.start_server()
+    system.start_server()
 
 
 @_fault("power lost", 0.0, 1.0, server=True)
-def cut_power(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+def cut_power(system: System, rng: random.Random) -> Iterator[Pids]:
     """Only in the time of `everysec` is anything lost; before it is a kill like any other."""
-    if stage.fsync == "always":
-        stage.kill_server()
+    if system.fsync == "always":
+        system.kill_server()
         yield ()
-        stage.start_server()
+        system.start_server()
         return
-    stage.cut_power(rng.uniform(0.05, 0.9))
+    system.cut_power(rng.uniform(0.05, 0.9))
     yield ()
-    stage.start_server()
+    system.start_server()
 
 
 @_fault("server stopped", 0.2, LEASE_S * 1.5, server=True)
-def stop_server(stage: Stage, _: random.Random) -> Iterator[Pids]:
-    stage.pause_server()
+def stop_server(system: System, _: random.Random) -> Iterator[Pids]:
+    system.pause_server()
     yield ()
-    stage.resume_server()
+    system.resume_server()
 
 
 @_fault("clients paused", 0.3, 1.0, server=True)
-def pause_clients(stage: Stage, rng: random.Random) -> Iterator[Pids]:
+def pause_clients(system: System, rng: random.Random) -> Iterator[Pids]:
     with _hiccup():
-        stage.redis.client_pause(rng.randint(100, 900))
+        system.redis.client_pause(rng.randint(100, 900))
     yield ()
 
 
 @_fault("scripts flushed", server=True)
-def flush_scripts(stage: Stage, _: random.Random) -> Iterator[Pids]:
+def flush_scripts(system: System, _: random.Random) -> Iterator[Pids]:
     with _hiccup():
-        stage.redis.script_flush()
+        system.redis.script_flush()
     yield ()
 
 
 @_fault("connections killed", server=True)
-def kill_connections(stage: Stage, _: random.Random) -> Iterator[Pids]:
+def kill_connections(system: System, _: random.Random) -> Iterator[Pids]:
     with _hiccup():
-        stage.redis.client_kill_filter(_type="normal", skipme=True)
+        system.redis.client_kill_filter(_type="normal", skipme=True)
     yield ()
 
 
 @_fault("groups destroyed", server=True)
-def destroy_groups(stage: Stage, rng: random.Random) -> Iterator[Pids]:
-    scene = stage.scene
-    groups = [(scene.keys.events, "dispatch")]
-    groups += [(scene.queue("chaos", queue), "workers") for queue in ("default", "threads", "long")]
+def destroy_groups(system: System, rng: random.Random) -> Iterator[Pids]:
+    deployment = system.deployment
+    groups = [(deployment.keys.events, "dispatch")]
+    groups += [(deployment.queue("chaos", queue), "workers") for queue in ("default", "threads", "long")]
     for stream, group in rng.sample(groups, 2):
         with _hiccup():
-            stage.redis.xgroup_destroy(stream, group)
+            system.redis.xgroup_destroy(stream, group)
     yield ()
 
 
 @_fault("server full", 0.5, 2.5, server=True)
-def fill_server(stage: Stage, _: random.Random) -> Iterator[Pids]:
+def fill_server(system: System, _: random.Random) -> Iterator[Pids]:
     with _hiccup():
-        stage.redis.config_set("maxmemory", max(int(stage.redis.info("memory")["used_memory"]) - 100_000, 1))
+        system.redis.config_set("maxmemory", max(int(system.redis.info("memory")["used_memory"]) - 100_000, 1))
     yield ()
-    stage.redis.config_set("maxmemory", 0)
+    system.redis.config_set("maxmemory", 0)
 
 
 @contextmanager

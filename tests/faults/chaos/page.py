@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.document import fill
-from tests.faults.chaos.report import Played
+from tests.faults.chaos.report import ChaosResult
 from tests.support.processes import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -18,37 +18,37 @@ _OF_SERVER = (
 )  # fmt: skip
 
 
-def fill_page(played: Played, page: Path = PAGE) -> None:
+def fill_page(result: ChaosResult, page: Path = PAGE) -> None:
     """The page's part `chaos` tells this run."""
-    fill("chaos", lines_of(played), page)
+    fill("chaos", lines_of(result), page)
 
 
-def lines_of(played: Played) -> list[str]:
+def lines_of(result: ChaosResult) -> list[str]:
     """Returns the run's tables, in Markdown."""
-    report = played.report
-    command = f"make chaos SEED={played.seed} DURATION={played.duration_s:g}"
+    report = result.report
+    command = f"make chaos SEED={result.seed} DURATION={result.duration_s:g}"
     return [
-        f"One run of `{command}` on {os.cpu_count()} cores, on {played.server}.",
+        f"One run of `{command}` on {os.cpu_count()} cores, on {result.server}.",
         "",
         "| what | count |",
         "|---|---|",
-        *(f"| {what} | {count} |" for what, count in _rows(played).items()),
+        *(f"| {what} | {count} |" for what, count in _rows(result).items()),
         "",
         "| fault | times |",
         "|---|---:|",
         *(f"| {kind} | {count} |" for kind, count in sorted(report.faults.items(), key=_server_last)),
-        f"| **all** | **{played.faults}** |",
+        f"| **all** | **{result.faults}** |",
     ]
 
 
-def _rows(played: Played) -> dict[str, str]:
-    report = played.report
+def _rows(result: ChaosResult) -> dict[str, str]:
+    report = result.report
     counts, excused = report.counts, report.excused
     broken = sum(rule != "called twice" for rule in (violation.rule for violation in report.violations))
     rows = {
         "events sent · acknowledged · delayed · canceled · with an ordering key": _of(counts, *_EVENTS),
         "runs settled · of those dead as they should be": _of(counts, "runs", "runs dead"),
-        f"faults injected, of {len(report.faults)} kinds": f"{played.faults}",
+        f"faults injected, of {len(report.faults)} kinds": f"{result.faults}",
         "worker processes · lost": _of(counts, "workers", "workers lost"),
         "every rule but the next: lost, not delivered, settled twice, early, too late, left over, …": f"**{broken}**",
         "called twice without a cause": f"**{report.broken('called twice')}**",

@@ -9,7 +9,7 @@ from typing import Any
 from headrace import Client, EventNotFound, EventRecord
 from headrace.formats.codec import to_micros
 from tests.faults.chaos.history import FinalEvent, FinalRun, Remains
-from tests.faults.scene import OUTAGE, Scene
+from tests.faults.deployment import OUTAGE, Deployment
 from tests.support.leaks import find_leaks
 from tests.support.waiting import WaitedInVain, wait_until
 
@@ -17,9 +17,9 @@ _TOLERATED_BYTES = 4_000_000
 """What a server's memory differs by from one moment to another."""
 
 
-def open_work(redis: Any, scene: Scene) -> dict[str, int]:
+def open_work(redis: Any, deployment: Deployment) -> dict[str, int]:
     """Returns how many entries and members each stream and `due` holds, and how many are in hands."""
-    keys = scene.keys
+    keys = deployment.keys
     found = {"events": redis.xlen(keys.events), "due": redis.zcard(keys.due)}
     found["events in hands"] = redis.xpending(keys.events, "dispatch")["pending"]
     for name in redis.smembers(keys.queues):
@@ -30,13 +30,13 @@ def open_work(redis: Any, scene: Scene) -> dict[str, int]:
     return found
 
 
-def strangers(redis: Any, scene: Scene, living: AbstractSet[str]) -> dict[str, int]:
+def strangers(redis: Any, deployment: Deployment, living: AbstractSet[str]) -> dict[str, int]:
     """Returns how many workers that do not live any more are not forgotten, by where they are known."""
-    found = {"dead workers": len(scene.workers() - living)}
-    groups = [(scene.keys.events, "dispatch")]
-    for name in redis.smembers(scene.keys.queues):
+    found = {"dead workers": len(deployment.workers() - living)}
+    groups = [(deployment.keys.events, "dispatch")]
+    for name in redis.smembers(deployment.keys.queues):
         app, _, queue = name.decode().partition("/")
-        groups.append((scene.keys.queue(app, queue), "workers"))
+        groups.append((deployment.keys.queue(app, queue), "workers"))
     for stream, group in groups:
         known = {row["name"].decode() for row in redis.xinfo_consumers(stream, group)}
         found[f"consumers of {stream.rpartition('}:')[2]}"] = len(known - living)
@@ -56,9 +56,9 @@ def wait_until_none(look: Callable[[], dict[str, int]], timeout: float) -> dict[
     return {}
 
 
-def memory(redis: Any, scene: Scene) -> int:
+def memory(redis: Any, deployment: Deployment) -> int:
     """Returns the server's memory without the listings, which are bounded and stay."""
-    listings = (scene.keys.recent, scene.keys.runs, scene.keys.dead)
+    listings = (deployment.keys.recent, deployment.keys.runs, deployment.keys.dead)
     return int(redis.info("memory")["used_memory"]) - sum(redis.memory_usage(key, samples=0) or 0 for key in listings)
 
 
@@ -95,15 +95,15 @@ def _final(record: EventRecord) -> FinalEvent:
     )
 
 
-def leftovers(redis: Any, scene: Scene, retention_ms: int, memory_before: int) -> dict[str, int]:
+def leftovers(redis: Any, deployment: Deployment, retention_ms: int, memory_before: int) -> dict[str, int]:
     """Returns what is left when all workers have stopped and retention has passed, whose end is brought forward."""
-    keys = scene.keys
+    keys = deployment.keys
     found = {
         "workers": redis.zcard(keys.workers),
         "dispatchers": redis.zcard(keys.dispatchers),
         "leader": redis.exists(keys.leader),
     }
-    found |= {f"leak {leak}": 1 for leak in find_leaks(redis, scene.namespace)}
+    found |= {f"leak {leak}": 1 for leak in find_leaks(redis, deployment.namespace)}
     kept_too_long = 0
     for name in redis.scan_iter(match=f"{keys.prefix}*", count=1000):
         ttl = redis.pttl(name)
@@ -111,6 +111,6 @@ def leftovers(redis: Any, scene: Scene, retention_ms: int, memory_before: int) -
         if ttl > 0:
             redis.delete(name)
     found["records kept too long"] = kept_too_long
-    grown = memory(redis, scene) - memory_before
+    grown = memory(redis, deployment) - memory_before
     found["bytes"] = grown if grown > _TOLERATED_BYTES else 0
     return found

@@ -17,7 +17,7 @@ RULES = (
 """The rules that the table names even when nothing breaks them."""
 
 
-class Played(msgspec.Struct, frozen=True):
+class ChaosResult(msgspec.Struct, frozen=True):
     """A run of chaos: what it was made of, and what it came to."""
 
     seed: int

@@ -1,4 +1,4 @@
-"""Plays a schedule of faults under load, lets everything drain, and returns what the checker says of the history."""
+"""Runs a schedule of faults under load, lets everything drain, and returns what the checker says of the history."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.faults.chaos.app import BLOCK_S, BLOCKADE, ENDS, GRACE_S, LEASE_S, NA
 from tests.faults.chaos.checker import Report, Rules, check
 from tests.faults.chaos.faults import FAULTS, Pids, all_kinds
 from tests.faults.chaos.history import AnyLine, Began, History, Injected, Moment, Remains, Sending, now
-from tests.faults.chaos.report import Played
+from tests.faults.chaos.report import ChaosResult
 from tests.faults.chaos.schedule import Step, schedule
-from tests.faults.chaos.stage import Stage
-from tests.faults.scene import OUTAGE
+from tests.faults.chaos.system import System
+from tests.faults.deployment import OUTAGE
 from tests.support.waiting import wait_until
 
 RULES = Rules(ENDS, LEASE_S, GRACE_S, (BLOCKADE,))
@@ -35,16 +35,16 @@ class _Active(msgspec.Struct, frozen=True):
     fault: AbstractContextManager[Pids]
 
 
-class Player:
+class FaultRunner:
     """Begins and ends each fault at its time, and minds the workers in between."""
 
-    def __init__(self, stage: Stage, seed: int, duration_s: float) -> None:
-        self._stage = stage
+    def __init__(self, system: System, seed: int, duration_s: float) -> None:
+        self._system = system
         self._duration_s = duration_s
         self._steps = list(schedule(seed, duration_s, all_kinds(), _LAST))
         self._active: list[_Active] = []
 
-    def play(self) -> None:
+    def run(self) -> None:
         """Returns when the time is over and every fault too; the second half is one of `everysec`."""
         start = time.monotonic()
         while True:
@@ -52,13 +52,13 @@ class Player:
             self._end_faults(passed >= self._duration_s)
             if passed >= self._duration_s:
                 return
-            if passed >= self._duration_s / 2 and self._stage.fsync == "always" and not self._is_server_busy:
-                self._stage.set_fsync("everysec")
+            if passed >= self._duration_s / 2 and self._system.fsync == "always" and not self._is_server_busy:
+                self._system.set_fsync("everysec")
             self._begin_faults(passed)
-            self._stage.mark()
-            self._stage.mind()
+            self._system.mark()
+            self._system.mind()
             if not self._is_server_busy:
-                self._stage.listing.follow()
+                self._system.listing.follow()
             time.sleep(_LOOK_S)
 
     @property
@@ -72,7 +72,7 @@ class Player:
             if kind.is_servers and self._is_server_busy:
                 return  # it waits, and those behind it too, so that their order stays
             del self._steps[0]
-            fault, began = make(self._stage, Random(step.draw)), now()
+            fault, began = make(self._system, Random(step.draw)), now()
             self._active.append(_Active(step, began, fault.__enter__(), fault))
 
     def _end_faults(self, is_over: bool) -> None:  # noqa: FBT001
@@ -81,82 +81,84 @@ class Player:
                 self._active.remove(active)
                 active.fault.__exit__(None, None, None)
                 ended = now()["at"]
-                self._stage.diary.add(Injected(**active.began, kind=active.step.kind, until=ended, pids=active.pids))
+                self._system.diary.add(Injected(**active.began, kind=active.step.kind, until=ended, pids=active.pids))
 
 
-def play(folder: Path, seed: int, duration_s: float, *, rate: float = 60.0, binary: Path | None = None) -> Played:
+def run_chaos(
+    folder: Path, seed: int, duration_s: float, *, rate: float = 60.0, binary: Path | None = None
+) -> ChaosResult:
     """Returns what a run of so many seconds came to; its files are in the folder."""
-    stage = Stage(folder, seed, rate, binary)
+    system = System(folder, seed, rate, binary)
     try:
-        report = play_on(stage, Player(stage, seed, duration_s).play)
-        return Played(seed, duration_s, _server_of(stage), report)
+        report = run_on(system, FaultRunner(system, seed, duration_s).run)
+        return ChaosResult(seed, duration_s, _server_of(system), report)
     finally:
-        stage.close()
+        system.close()
 
 
-def play_on(stage: Stage, act: Callable[[], None]) -> Report:
+def run_on(system: System, act: Callable[[], None]) -> Report:
     """Returns what the checker says of all that happened under load, from before the act until all had drained."""
-    stage.mind()
-    stage.wait_until_manned()
-    memory_before = remains.memory(stage.redis, stage.scene)
-    stage.start_producers()
+    system.mind()
+    system.wait_until_manned()
+    memory_before = remains.memory(system.redis, system.deployment)
+    system.start_producers()
     act()
-    stage.stop_producers()
-    stage.wait_until_manned()
-    found = _drain(stage, memory_before)
-    history = History(stage.lines(), found)
+    system.stop_producers()
+    system.wait_until_manned()
+    found = _drain(system, memory_before)
+    history = History(system.lines(), found)
     return check(history, RULES)
 
 
-def _drain(stage: Stage, memory_before: int) -> Remains:
+def _drain(system: System, memory_before: int) -> Remains:
     """Everything that was sent ends; then what is remembered of it is read, the workers stop, and retention passes."""
-    redis, scene = stage.redis, stage.scene
+    redis, deployment = system.redis, system.deployment
 
     def open_work() -> dict[str, int]:
-        stage.mind()  # a run that ends its process may still have lives
-        return remains.open_work(redis, scene)
+        system.mind()  # a run that ends its process may still have lives
+        return remains.open_work(redis, deployment)
 
     undrained = remains.wait_until_none(open_work, _DRAIN_S)
-    stage.listing.follow()
-    ids = {line.id: None for line in stage.lines() if isinstance(line, Sending)}
-    read = remains.read_remains(stage.client, ids)
-    strangers = remains.wait_until_none(lambda: remains.strangers(redis, scene, stage.names()), _FORGOTTEN_S)
-    stage.stop_workers()
-    left = remains.leftovers(redis, scene, round(RETENTION_S * 1000), memory_before)
-    return msgspec.structs.replace(read, open=undrained | strangers | left, counted=stage.counted())
+    system.listing.follow()
+    ids = {line.id: None for line in system.lines() if isinstance(line, Sending)}
+    read = remains.read_remains(system.client, ids)
+    strangers = remains.wait_until_none(lambda: remains.strangers(redis, deployment, system.names()), _FORGOTTEN_S)
+    system.stop_workers()
+    left = remains.leftovers(redis, deployment, round(RETENTION_S * 1000), memory_before)
+    return msgspec.structs.replace(read, open=undrained | strangers | left, counted=system.counted())
 
 
-def _server_of(stage: Stage) -> str:
-    info = stage.redis.info("server")
+def _server_of(system: System) -> str:
+    info = system.redis.info("server")
     kind = "valkey" if "valkey_version" in info else "redis"
     return f"{kind} {info[f'{kind}_version']}"
 
 
-def play_emptied(folder: Path, empty: Callable[[Stage], None], *, binary: Path | None = None) -> Report:
+def run_emptied(folder: Path, empty: Callable[[System], None], *, binary: Path | None = None) -> Report:
     """Returns what the checker says of all that was sent after the server had lost everything under load.
 
     Only what was sent once every worker was known again counts: before, an event may find no job.
     """
-    stage = Stage(folder, 2, 40.0, binary)
+    system = System(folder, 2, 40.0, binary)
     try:
-        stage.mind()
-        stage.wait_until_manned()
-        memory_before = remains.memory(stage.redis, stage.scene)
-        stage.start_producers()
-        wait_until(lambda: _called(stage) > 20, 60, what="calls before", interval=0.1)
-        empty(stage)
-        wait_until(lambda: stage.redis.hlen(stage.scene.keys.routes(NAME)), 60, what="routes", ignoring=OUTAGE)
+        system.mind()
+        system.wait_until_manned()
+        memory_before = remains.memory(system.redis, system.deployment)
+        system.start_producers()
+        wait_until(lambda: _called(system) > 20, 60, what="calls before", interval=0.1)
+        empty(system)
+        wait_until(lambda: system.redis.hlen(system.deployment.keys.routes(NAME)), 60, what="routes", ignoring=OUTAGE)
         since = now()["at"]
-        wait_until(lambda: _called(stage, since) > 100, 60, what="calls after", interval=0.1)
-        stage.stop_producers()
-        found = _drain(stage, memory_before)
-        return check(_since(since, History(stage.lines(), found)), RULES)
+        wait_until(lambda: _called(system, since) > 100, 60, what="calls after", interval=0.1)
+        system.stop_producers()
+        found = _drain(system, memory_before)
+        return check(_since(since, History(system.lines(), found)), RULES)
     finally:
-        stage.close()
+        system.close()
 
 
-def _called(stage: Stage, since: float = 0.0) -> int:
-    return sum(isinstance(line, Began) and line.at >= since for line in stage.lines())
+def _called(system: System, since: float = 0.0) -> int:
+    return sum(isinstance(line, Began) and line.at >= since for line in system.lines())
 
 
 def _since(moment: float, history: History) -> History:

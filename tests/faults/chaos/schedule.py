@@ -1,4 +1,4 @@
-"""Which fault comes when and for how long: drawn from a seed, so that the same seed plays the same. Pure."""
+"""Which fault comes when and for how long: drawn from a seed, so that the same seed draws the same. Pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.inside", description=__doc__)
     parser.add_argument("--place", default="*", help="a pattern: 'lease:*', '*_finish*'")
     parser.add_argument("--kind", default="", help=f"some of: {' '.join(BY_NAME)}")
-    parser.add_argument("--at-once", type=int, default=6, help="so many scenarios play at once")
+    parser.add_argument("--at-once", type=int, default=6, help="so many scenarios run at once")
     options = parser.parse_args()
     named = os.environ.get("HEADRACE_TEST_SERVER")
     binary = Path(named) if named else None
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _cases(pattern: str, kinds: str, binary: Path | None) -> tuple[list[Case], list[str]]:
-    """Return the faults to play, and the places of the pattern that the load does not reach."""
+    """Return the faults to inject, and the places of the pattern that the load does not reach."""
     lives = lives_by_place(FOLDER, binary)
     chosen = {place: life for place, life in lives.items() if fnmatch(place, pattern)}
     unreached = [place for place in places.places() if fnmatch(place, pattern) and place not in lives]

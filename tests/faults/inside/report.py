@@ -11,7 +11,7 @@ _COLUMNS = ("played", "struck", "worked on", "ended", "runs failed by it", "brok
 
 
 def table(results: Sequence[Result]) -> str:
-    """Return how often each kind of fault was played, and what the struck worker did."""
+    """Return how often each kind of fault was injected, and what the struck worker did."""
     rows: list[tuple[str, ...]] = [("fault", *_COLUMNS)]
     for kind in KINDS:
         of_kind = [result for result in results if result.case.kind == kind]

@@ -1,4 +1,4 @@
-"""Plays one fault from inside: the struck worker works alone, or ends; then a whole one joins, and all must settle."""
+"""Runs one fault from inside: the struck worker works alone, or ends; then a whole one joins, and all must settle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from headrace import HeadraceError
 from tests.faults.inside import promise
 from tests.faults.inside.fault import EVERYWHERE, KINDS, REACHED, STRUCK, Kind, Life
-from tests.faults.inside.stage import Stage, open_stage
+from tests.faults.inside.system import System, open_system
 from tests.support.processes import Process
 from tests.support.waiting import WaitedInVain, wait_until
 
@@ -50,21 +50,21 @@ class Result(msgspec.Struct):
     seconds: float = 0.0
 
 
-def play(case: Case, folder: Path, binary: Path | None = None) -> Result:
+def run_scenario(case: Case, folder: Path, binary: Path | None = None) -> Result:
     """Return what came of a fault; the folder stays where it has broken the promise, with the output of all."""
     began_at = time.monotonic()
     folder.mkdir(parents=True)
-    with open_stage(folder, binary) as stage:
-        play_ = _Play(stage, case)
+    with open_system(folder, binary) as system:
+        scenario = _Scenario(system, case)
         try:
-            play_.run()
+            scenario.run()
         except (AssertionError, HeadraceError) as exc:
-            play_.result.broken.append(f"{type(exc).__name__}: {str(exc)[:300]}")
-        result = play_.result
+            scenario.result.broken.append(f"{type(exc).__name__}: {str(exc)[:300]}")
+        result = scenario.result
         result.broken = [each for each in result.broken if not promise.is_allowed(case.place, each)]
-        result.is_struck = stage.struck is not None and STRUCK in stage.struck.output
+        result.is_struck = system.struck is not None and STRUCK in system.struck.output
         if result.broken:
-            (folder / "outputs").write_text("\n".join([*result.broken, stage.outputs()]))
+            (folder / "outputs").write_text("\n".join([*result.broken, system.outputs()]))
     result.seconds = time.monotonic() - began_at
     if not result.broken:
         shutil.rmtree(folder)
@@ -78,31 +78,31 @@ def reached_places(folder: Path, life: Life, binary: Path | None = None) -> list
         AssertionError: the promise does not hold without a fault.
     """
     folder.mkdir(parents=True)
-    with open_stage(folder, binary) as stage:
-        play_ = _Play(stage, Case(EVERYWHERE, KINDS[0], life))
-        play_.run()
-        assert not play_.result.broken, f"{play_.result.broken}\n{stage.outputs()}"
-        assert stage.struck is not None
-        lines = stage.struck.output.splitlines()
+    with open_system(folder, binary) as system:
+        scenario = _Scenario(system, Case(EVERYWHERE, KINDS[0], life))
+        scenario.run()
+        assert not scenario.result.broken, f"{scenario.result.broken}\n{system.outputs()}"
+        assert system.struck is not None
+        lines = system.struck.output.splitlines()
     shutil.rmtree(folder)
     return sorted({line.removeprefix(REACHED) for line in lines if line.startswith(REACHED)})
 
 
-class _Play:
-    def __init__(self, stage: Stage, case: Case) -> None:
-        self._stage = stage
+class _Scenario:
+    def __init__(self, system: System, case: Case) -> None:
+        self._system = system
         self._case = case
         self.result = Result(case)
 
     def run(self) -> None:
-        stage, case = self._stage, self._case
-        struck = stage.start_struck(case.place, case.kind, case.life)
-        stage.send_load()
-        stage.arm(struck)
+        system, case = self._system, self._case
+        struck = system.start_struck(case.place, case.kind, case.life)
+        system.send_load()
+        system.arm(struck)
         self._work_alone(struck)
-        joined_at = stage.now()
-        whole = stage.start_whole()
-        stage.send_load()
+        joined_at = system.now()
+        whole = system.start_whole()
+        system.send_load()
         self._end(struck, whole)
         self._wait_settled(_TOGETHER_S, "a whole worker is there, and not all is settled")
         self._judge(struck, joined_at)
@@ -114,12 +114,12 @@ class _Play:
         """Let the struck worker work as long as it lives, with everything that may befall a worker's connection."""
         for befalls in ("nothing", "cut", "fenced"):
             if befalls == "cut":
-                self._stage.cut_lines()
+                self._system.cut_lines()
             elif befalls == "fenced":
-                self._stage.fence(struck)
-            self._stage.send_load()
+                self._system.fence(struck)
+            self._system.send_load()
             try:
-                wait_until(lambda: not struck.is_running or self._stage.is_drained(), _ALONE_S, interval=0.05)
+                wait_until(lambda: not struck.is_running or self._system.is_drained(), _ALONE_S, interval=0.05)
             except WaitedInVain:
                 self.result.broken.append(f"alone, the worker neither works nor ends within {_ALONE_S:g} s")
                 return
@@ -131,10 +131,10 @@ class _Play:
         broken = self.result.broken
         if struck.is_running:
             whole.wait_for_line("worker started", 60)
-            broken += promise.repeated(self._stage.calls())
+            broken += promise.repeated(self._system.calls())
         was_running = struck.is_running
         if was_running and self._case.life == "blocked":
-            self._stage.block(struck)
+            self._system.block(struck)
         elif was_running:
             struck.terminate()
         try:
@@ -148,15 +148,15 @@ class _Play:
 
     def _wait_settled(self, seconds: float, what: str) -> None:
         try:
-            wait_until(self._stage.is_drained, seconds, interval=0.05)
+            wait_until(self._system.is_drained, seconds, interval=0.05)
         except WaitedInVain:
             self.result.broken.append(what)
 
     def _judge(self, struck: Process, joined_at: datetime) -> None:
-        records, kind = self._stage.records(), self._case.kind
+        records, kind = self._system.records(), self._case.kind
         broken = self.result.broken
-        broken += promise.wrong_runs(records, self._stage.sent, kind)
+        broken += promise.wrong_runs(records, self._system.sent, kind)
         broken += promise.late_events(records, joined_at)
         self.result.failed = promise.failed_runs(records, kind)
         if self.result.code == 0 and "grace is over" not in struck.output:
-            broken += promise.repeated(self._stage.calls())
+            broken += promise.repeated(self._system.calls())

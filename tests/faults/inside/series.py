@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.faults.inside.fault import KINDS, LIVES, Kind, Life
 from tests.faults.inside.places import room_of
-from tests.faults.inside.scenario import Case, Result, play, reached_places
+from tests.faults.inside.scenario import Case, Result, reached_places, run_scenario
 
 _SEED = 1
 """Chooses the places of the short series; the same ones each time, as long as the code has them."""
@@ -55,7 +55,7 @@ def _played(
 ) -> Iterator[Result]:
     with ThreadPoolExecutor(at_once) as threads:
         waits = [
-            threads.submit(play, case, folder / f"{number:04}-{case.kind.name}", binary)
+            threads.submit(run_scenario, case, folder / f"{number:04}-{case.kind.name}", binary)
             for number, case in enumerate(cases)
         ]
         try:

@@ -161,7 +161,7 @@ class Namespace(Living):
     # the path of a run
 
     def deliver(self, stream: str, worker: str, count: int) -> list[Entry]:
-        """Returns the entries that the next read of the stream gives, which are in the worker's hands now."""
+        """Return the entries that the next read of the stream gives; they are pending for the worker now."""
         found = [entry for entry in self.streams[stream] if entry.holder is None][:count]
         for entry in found:
             entry.holder = worker

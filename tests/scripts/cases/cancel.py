@@ -20,12 +20,12 @@ from tests.scripts.cases.case import (
     run_line,
     seed_record,
 )
-from tests.scripts.state import NOW, Changes, World
+from tests.scripts.state import NOW, Changes, Keyspace
 
 
-def _seed_delayed(world: World, kind: str = "s") -> None:
-    seed_record(world, "e1", kind=kind, due=FUTURE, delivered=0)
-    world.seed("ZADD", "due", FUTURE, "e:e1")
+def _seed_delayed(keyspace: Keyspace, kind: str = "s") -> None:
+    seed_record(keyspace, "e1", kind=kind, due=FUTURE, delivered=0)
+    keyspace.seed("ZADD", "due", FUTURE, "e:e1")
 
 
 def _canceled(kind: str, ttl: str) -> Lines:
@@ -37,80 +37,82 @@ def _canceled(kind: str, ttl: str) -> Lines:
     }
 
 
-def _cancel(world: World, changes: Changes, retention: Retention = RETENTION, since: datetime | None = NOW) -> Step:
-    return Step(canceling.cancel(world.keys, "e1", retention), since, changes)
+def _cancel(
+    keyspace: Keyspace, changes: Changes, retention: Retention = RETENTION, since: datetime | None = NOW
+) -> Step:
+    return Step(canceling.cancel(keyspace.keys, "e1", retention), since, changes)
 
 
 @case
-def a_delayed_event(world: World) -> Step:
+def a_delayed_event(keyspace: Keyspace) -> Step:
     """A delayed event is out of `due`, its record says canceled and ends after the sender's dedupe."""
-    _seed_delayed(world)
-    return _cancel(world, _canceled("s", "<now+2000s>"))
+    _seed_delayed(keyspace)
+    return _cancel(keyspace, _canceled("s", "<now+2000s>"))
 
 
 @case
-def an_id_by_the_client(world: World) -> Step:
+def an_id_by_the_client(keyspace: Keyspace) -> Step:
     """The record of an event whose id the client made ends with the retention of successes."""
-    _seed_delayed(world, "c")
-    return _cancel(world, _canceled("c", "<now+1000s>"))
+    _seed_delayed(keyspace, "c")
+    return _cancel(keyspace, _canceled("c", "<now+1000s>"))
 
 
 @case
-def a_derived_id(world: World) -> Step:
+def a_derived_id(keyspace: Keyspace) -> Step:
     """The record of an event whose id is derived is kept as long as failures are."""
-    _seed_delayed(world, "d")
-    return _cancel(world, _canceled("d", "<now+5000s>"))
+    _seed_delayed(keyspace, "d")
+    return _cancel(keyspace, _canceled("d", "<now+5000s>"))
 
 
 @case
-def someone_waits(world: World) -> Step:
+def someone_waits(keyspace: Keyspace) -> Step:
     """Whoever waits for the event hears of it."""
-    _seed_delayed(world)
-    world.seed("HSET", "event:e1", "w", 1)
-    return _cancel(world, _canceled("s", "<now+2000s>") | {"published settled:e1": ""})
+    _seed_delayed(keyspace)
+    keyspace.seed("HSET", "event:e1", "w", 1)
+    return _cancel(keyspace, _canceled("s", "<now+2000s>") | {"published settled:e1": ""})
 
 
 @case
-def without_retention(world: World) -> Step:
+def without_retention(keyspace: Keyspace) -> Step:
     """With retention 0 the header alone stays, for dedupe."""
-    _seed_delayed(world)
+    _seed_delayed(keyspace)
     gone = {line: fact for line, fact in _canceled("s", "<now+2000s>").items() if line != "fading e1"}
-    return _cancel(world, gone | {"event:e1 e": None}, NO_RETENTION)
+    return _cancel(keyspace, gone | {"event:e1 e": None}, NO_RETENTION)
 
 
 @case
-def without_retention_and_dedupe(world: World) -> Step:
+def without_retention_and_dedupe(keyspace: Keyspace) -> Step:
     """With retention 0 and dedupe 0 nothing stays."""
-    _seed_delayed(world)
+    _seed_delayed(keyspace)
     nothing = Retention(success=0, failure=0, dedupe_client=0, dedupe_sender=0)
-    return _cancel(world, {"due e:e1": None, "event:e1 m": None, "event:e1 e": None}, nothing)
+    return _cancel(keyspace, {"due e:e1": None, "event:e1 m": None, "event:e1 e": None}, nothing)
 
 
 @case
-def a_canceled_event(world: World) -> Step:
+def a_canceled_event(keyspace: Keyspace) -> Step:
     """A canceled event stays as it is."""
-    seed_record(world, "e1", due=FUTURE, delivered=0, canceled=LONG_PAST, runs="0")
-    world.seed("PEXPIREAT", "event:e1", FUTURE)
-    return _cancel(world, {}, since=from_millis(LONG_PAST))
+    seed_record(keyspace, "e1", due=FUTURE, delivered=0, canceled=LONG_PAST, runs="0")
+    keyspace.seed("PEXPIREAT", "event:e1", FUTURE)
+    return _cancel(keyspace, {}, since=from_millis(LONG_PAST))
 
 
 @case
-def a_delivered_event(world: World) -> Step:
+def a_delivered_event(keyspace: Keyspace) -> Step:
     """A delivered event stays as it is, and so do its runs."""
-    seed_record(world, "e1", due=PAST, runs="1", fields={"r:app/job": run_line("q", "1-0")})
-    return _cancel(world, {}, since=None)
+    seed_record(keyspace, "e1", due=PAST, runs="1", fields={"r:app/job": run_line("q", "1-0")})
+    return _cancel(keyspace, {}, since=None)
 
 
 @case
-def an_unknown_event(world: World) -> Step:
+def an_unknown_event(keyspace: Keyspace) -> Step:
     """An event that is not known is reported, and gets no record."""
-    return Step(canceling.cancel(world.keys, "e1", RETENTION), EventNotFound("e1"), {})
+    return Step(canceling.cancel(keyspace.keys, "e1", RETENTION), EventNotFound("e1"), {})
 
 
 @case
-def a_damaged_header(world: World) -> Step:
+def a_damaged_header(keyspace: Keyspace) -> Step:
     """A record whose header can't be read stays as it is."""
-    seed_record(world, "e1", due=FUTURE, delivered=0)
-    world.seed("HSET", "event:e1", "m", "something else")
-    world.seed("ZADD", "due", FUTURE, "e:e1")
-    return _cancel(world, {}, since=None)
+    seed_record(keyspace, "e1", due=FUTURE, delivered=0)
+    keyspace.seed("HSET", "event:e1", "m", "something else")
+    keyspace.seed("ZADD", "due", FUTURE, "e:e1")
+    return _cancel(keyspace, {}, since=None)

@@ -11,7 +11,7 @@ from headrace.calls.call import Call
 from headrace.model.retention import Retention
 from headrace_worker import protocol
 from headrace_worker.protocol.delivery import Delivery, Stream, decode_delivery
-from tests.scripts.state import Changes, Fact, World
+from tests.scripts.state import Changes, Fact, Keyspace
 
 PAST, LONG_PAST, FUTURE = 1_000_000_000_000, 900_000_000_000, 4_000_000_000_000
 """Moments in ms that no test comes near: in 2001, 1998 and 2096."""
@@ -29,7 +29,7 @@ LARGEST_INLINE, LARGE = "x" * 8_192, "x" * 8_193
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One call on a world that is seeded for it.
+    """One call on a keyspace that is seeded for it.
 
     Attributes:
         gives: what its reader returns or raises.
@@ -48,7 +48,7 @@ class Case(msgspec.Struct, frozen=True):
 
     script: str
     name: str
-    arrange: Callable[[World], Step]
+    arrange: Callable[[Keyspace], Step]
 
     def __str__(self) -> str:
         return f"{self.script}-{self.name}"
@@ -60,38 +60,39 @@ Lines = dict[str, Fact | None]
 CASES: list[Case] = []
 
 
-def case(arrange: Callable[[World], Step]) -> Callable[[World], Step]:
-    """The function is a case of the script that its module is named for."""
-    CASES.append(Case(arrange.__module__.rpartition(".")[2], arrange.__name__, arrange))
+def case(arrange: Callable[[Keyspace], Step]) -> Callable[[Keyspace], Step]:
+    """Add a case of the script that the module, or its folder, is named for."""
+    script = arrange.__module__.removeprefix(f"{__package__}.").partition(".")[0]
+    CASES.append(Case(script, arrange.__name__, arrange))
     return arrange
 
 
 # what a namespace in use has; no case may touch it
 
 
-def seed_bystanders(world: World) -> None:
+def seed_bystanders(keyspace: Keyspace) -> None:
     """Another event is being dispatched, another run executed, others wait; a live worker leads and sits."""
     for stream, group in (("events", "dispatch"), ("queue:app/default", "workers"), ("wake-up:app", "wake-up")):
-        world.seed("XGROUP CREATE", stream, group, "0", "MKSTREAM")
-    world.entry("events", "1-0", {"i": "dispatching", "z": 8, "b": BODY})
-    world.hold("events", "dispatch", "w0", "1-0")
-    seed_record(world, "dispatching")
-    world.entry("queue:app/default", "1-0", {"e": "executing", "j": "job", "s": "", "b": BODY})
-    world.hold("queue:app/default", "workers", "w0", "1-0")
-    seed_record(world, "executing", runs="1", fields={"r:app/job": run_line("x", "1-0", worker="w0", started=PAST)})
-    world.seed("ZADD", "due", FUTURE, "e:later", FUTURE, "r:default:waiting:app/job")
-    seed_record(world, "later", due=FUTURE, delivered=0)
-    seed_record(world, "waiting", runs="1", fields={"r:app/job": run_line("w", "-", state="2 0 0 0", worker="w0")})
-    world.entry("recent", "1-0", {"later": "user.new"})
-    world.entry("runs", "1-0", {"settled:app/job": "s"})
-    world.entry("dead", "1-0", {"run": "failed:app/job", "reason": "failed", "error": ""})
-    world.seed("SADD", "queues", "app/default")
-    world.seed("ZADD", "workers", FUTURE, "w0")
-    world.seed("HSET", "worker:w0", "app", "app", "fingerprint", "f0", "queues", "app/default")
-    world.seed("HSET", "routes:app", "n:f0", 1, "s:f0", "subscriptions", "w:w0", "f0")
-    world.seed("SET", "routes:version", 1)
-    world.seed("SET", "leader", f"w0 {FUTURE}")
-    world.seed("ZADD", "dispatchers", FUTURE, "w0")
+        keyspace.seed("XGROUP CREATE", stream, group, "0", "MKSTREAM")
+    keyspace.entry("events", "1-0", {"i": "dispatching", "z": 8, "b": BODY})
+    keyspace.hold("events", "dispatch", "w0", "1-0")
+    seed_record(keyspace, "dispatching")
+    keyspace.entry("queue:app/default", "1-0", {"e": "executing", "j": "job", "s": "", "b": BODY})
+    keyspace.hold("queue:app/default", "workers", "w0", "1-0")
+    seed_record(keyspace, "executing", runs="1", fields={"r:app/job": run_line("x", "1-0", worker="w0", started=PAST)})
+    keyspace.seed("ZADD", "due", FUTURE, "e:later", FUTURE, "r:default:waiting:app/job")
+    seed_record(keyspace, "later", due=FUTURE, delivered=0)
+    seed_record(keyspace, "waiting", runs="1", fields={"r:app/job": run_line("w", "-", state="2 0 0 0", worker="w0")})
+    keyspace.entry("recent", "1-0", {"later": "user.new"})
+    keyspace.entry("runs", "1-0", {"settled:app/job": "s"})
+    keyspace.entry("dead", "1-0", {"run": "failed:app/job", "reason": "failed", "error": ""})
+    keyspace.seed("SADD", "queues", "app/default")
+    keyspace.seed("ZADD", "workers", FUTURE, "w0")
+    keyspace.seed("HSET", "worker:w0", "app", "app", "fingerprint", "f0", "queues", "app/default")
+    keyspace.seed("HSET", "routes:app", "n:f0", 1, "s:f0", "subscriptions", "w:w0", "f0")
+    keyspace.seed("SET", "routes:version", 1)
+    keyspace.seed("SET", "leader", f"w0 {FUTURE}")
+    keyspace.seed("ZADD", "dispatchers", FUTURE, "w0")
 
 
 # what cases are made of
@@ -126,7 +127,7 @@ def run_line(
 
 
 def seed_record(
-    world: World,
+    keyspace: Keyspace,
     event_id: str,
     *,
     kind: str = "s",
@@ -139,20 +140,20 @@ def seed_record(
 ) -> None:
     """The event has a record."""
     head = header(kind=kind, due=due, delivered=delivered, canceled=canceled, runs=runs)
-    world.seed("HSET", f"event:{event_id}", "m", head)
+    keyspace.seed("HSET", f"event:{event_id}", "m", head)
     if body is not None:
-        world.seed("HSET", f"event:{event_id}", "e", body)
+        keyspace.seed("HSET", f"event:{event_id}", "e", body)
     for field, value in (fields or {}).items():
-        world.seed("HSET", f"event:{event_id}", field, value)
+        keyspace.seed("HSET", f"event:{event_id}", field, value)
 
 
-def queue(world: World, name: str = "default", app: str = "app") -> Stream:
-    """Returns a queue of the world."""
-    return protocol.queue_stream(world.keys, app, name)
+def queue(keyspace: Keyspace, name: str = "default", app: str = "app") -> Stream:
+    """Returns a queue of the keyspace."""
+    return protocol.queue_stream(keyspace.keys, app, name)
 
 
 def delivery(
-    world: World,
+    keyspace: Keyspace,
     entry: str,
     event_id: str,
     *,
@@ -165,11 +166,11 @@ def delivery(
     """Returns a run in a worker's hands as its fetcher decodes it."""
     fields = [b"e", event_id.encode(), b"j", job.encode(), b"s", state.encode(), b"b", body.encode()]
     fields += [b"k", ordering_key.encode()] if ordering_key else []
-    return decode_delivery(queue(world, name), (entry.encode(), fields))
+    return decode_delivery(queue(keyspace, name), (entry.encode(), fields))
 
 
 def seed_entry(
-    world: World,
+    keyspace: Keyspace,
     entry: str,
     event_id: str,
     *,
@@ -182,13 +183,13 @@ def seed_entry(
 ) -> None:
     """An entry is in its queue, in the hands of the worker if one is named; its state need be none."""
     stream = f"queue:app/{name}"
-    world.entry(stream, entry, {"e": event_id, "j": job, "s": state, "b": body} | _key_field(ordering_key))
+    keyspace.entry(stream, entry, {"e": event_id, "j": job, "s": state, "b": body} | _key_field(ordering_key))
     if worker is not None:
-        world.hold(stream, "workers", worker, entry)
+        keyspace.hold(stream, "workers", worker, entry)
 
 
 def seed_run(
-    world: World,
+    keyspace: Keyspace,
     entry: str,
     event_id: str,
     *,
@@ -201,18 +202,18 @@ def seed_run(
 ) -> Delivery:
     """A run is in its queue, in the hands of the worker if one is named; returns it as its fetcher decodes it."""
     seed_entry(
-        world, entry, event_id, worker=worker, state=state, body=body, job=job, name=name, ordering_key=ordering_key
+        keyspace, entry, event_id, worker=worker, state=state, body=body, job=job, name=name, ordering_key=ordering_key
     )
-    return delivery(world, entry, event_id, state=state, body=body, job=job, name=name, ordering_key=ordering_key)
+    return delivery(keyspace, entry, event_id, state=state, body=body, job=job, name=name, ordering_key=ordering_key)
 
 
 def _key_field(ordering_key: str) -> dict[str, str]:
     return {"k": ordering_key} if ordering_key else {}
 
 
-def seed_line(world: World, key: str, *elements: str) -> None:
+def seed_line(keyspace: Keyspace, key: str, *elements: str) -> None:
     """The order or the turns of an ordering key are these."""
-    world.seed("RPUSH", key, *elements)
+    keyspace.seed("RPUSH", key, *elements)
 
 
 TURNS = "line:app/job:user:1"
@@ -224,6 +225,6 @@ def turn(event_id: str, name: str = "default") -> str:
     return f"o:6:user:1:{name}:{event_id}:app/job"
 
 
-def seed_queue(world: World, name: str, app: str = "app") -> None:
+def seed_queue(keyspace: Keyspace, name: str, app: str = "app") -> None:
     """Another queue is there, with its group."""
-    world.seed("XGROUP CREATE", f"queue:{app}/{name}", "workers", "0", "MKSTREAM")
+    keyspace.seed("XGROUP CREATE", f"queue:{app}/{name}", "workers", "0", "MKSTREAM")

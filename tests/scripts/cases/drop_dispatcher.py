@@ -4,58 +4,58 @@ from __future__ import annotations
 
 from headrace_worker import protocol
 from tests.scripts.cases.case import BODY, FUTURE, PAST, Step, case
-from tests.scripts.state import World
+from tests.scripts.state import Keyspace
 
 _OPEN_MS = 20_000
 
 
-def _unseats(world: World) -> Step:
-    return Step(protocol.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=True, changes={"dispatchers w1": None})
+def _unseats(keyspace: Keyspace) -> Step:
+    return Step(protocol.drop_dispatcher(keyspace.keys, "w1", _OPEN_MS), gives=True, changes={"dispatchers w1": None})
 
 
-def _keeps(world: World) -> Step:
-    return Step(protocol.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=False, changes={})
+def _keeps(keyspace: Keyspace) -> Step:
+    return Step(protocol.drop_dispatcher(keyspace.keys, "w1", _OPEN_MS), gives=False, changes={})
 
 
 @case
-def a_seat_that_has_run_out(world: World) -> Step:
+def a_seat_that_has_run_out(keyspace: Keyspace) -> Step:
     """A seat is gone once nothing that its worker read can still turn up."""
-    world.seed("ZADD", "dispatchers", PAST, "w1")
-    return _unseats(world)
+    keyspace.seed("ZADD", "dispatchers", PAST, "w1")
+    return _unseats(keyspace)
 
 
 @case
-def a_seat_that_holds(world: World) -> Step:
+def a_seat_that_holds(keyspace: Keyspace) -> Step:
     """A seat that holds stays."""
-    world.seed("ZADD", "dispatchers", FUTURE, "w1")
-    return _keeps(world)
+    keyspace.seed("ZADD", "dispatchers", FUTURE, "w1")
+    return _keeps(keyspace)
 
 
 @case
-def a_seat_that_has_just_run_out(world: World) -> Step:
+def a_seat_that_has_just_run_out(keyspace: Keyspace) -> Step:
     """While a read of its worker may still be open the dispatcher slot stays, so that its end is looked at again."""
-    world.seed("ZADD", "dispatchers", world.now_ms() - 1, "w1")
-    return _keeps(world)
+    keyspace.seed("ZADD", "dispatchers", keyspace.now_ms() - 1, "w1")
+    return _keeps(keyspace)
 
 
 @case
-def events_in_hand(world: World) -> Step:
+def events_in_hand(keyspace: Keyspace) -> Step:
     """While an event is in its worker's hands the dispatcher slot stays."""
-    world.seed("ZADD", "dispatchers", PAST, "w1")
-    world.entry("events", "5-0", {"i": "e5", "z": 8, "b": BODY})
-    world.hold("events", "dispatch", "w1", "5-0")
-    return _keeps(world)
+    keyspace.seed("ZADD", "dispatchers", PAST, "w1")
+    keyspace.entry("events", "5-0", {"i": "e5", "z": 8, "b": BODY})
+    keyspace.hold("events", "dispatch", "w1", "5-0")
+    return _keeps(keyspace)
 
 
 @case
-def an_unknown_worker(world: World) -> Step:
+def an_unknown_worker(keyspace: Keyspace) -> Step:
     """A worker without a dispatcher slot has none to lose."""
-    return _keeps(world)
+    return _keeps(keyspace)
 
 
 @case
-def without_events(world: World) -> Step:
+def without_events(keyspace: Keyspace) -> Step:
     """Where `events` is gone nothing is in anybody's hands."""
-    world.seed("DEL", "events")
-    world.seed("ZADD", "dispatchers", PAST, "w1")
-    return _unseats(world)
+    keyspace.seed("DEL", "events")
+    keyspace.seed("ZADD", "dispatchers", PAST, "w1")
+    return _unseats(keyspace)

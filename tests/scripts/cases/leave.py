@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from headrace_worker import protocol
 from tests.scripts.cases.case import BODY, FUTURE, PAST, Lines, Step, case, seed_queue, seed_run
-from tests.scripts.state import World
+from tests.scripts.state import Keyspace
 
 
-def _seed_worker(world: World, fingerprint: str = "f0", ends: int = FUTURE, *, fenced: bool = False) -> None:
+def _seed_worker(keyspace: Keyspace, fingerprint: str = "f0", ends: int = FUTURE, *, fenced: bool = False) -> None:
     """The worker has read from every stream, and holds nothing."""
-    world.seed("ZADD", "workers", ends, "w1")
-    world.seed("HSET", "worker:w1", "app", "app", "fingerprint", fingerprint, "queues", "app/default")
-    world.seed("HSET", "routes:app", f"n:{fingerprint}", 1, f"s:{fingerprint}", "subscriptions", "w:w1", fingerprint)
-    world.seed("XGROUP CREATECONSUMER", "events", "dispatch", "w1")
-    world.seed("XGROUP CREATECONSUMER", "queue:app/default", "workers", "w1")
+    keyspace.seed("ZADD", "workers", ends, "w1")
+    keyspace.seed("HSET", "worker:w1", "app", "app", "fingerprint", fingerprint, "queues", "app/default")
+    keyspace.seed("HSET", "routes:app", f"n:{fingerprint}", 1, f"s:{fingerprint}", "subscriptions", "w:w1", fingerprint)
+    keyspace.seed("XGROUP CREATECONSUMER", "events", "dispatch", "w1")
+    keyspace.seed("XGROUP CREATECONSUMER", "queue:app/default", "workers", "w1")
     if fenced:
-        world.seed("HSET", "worker:w1", "fenced", PAST)
+        keyspace.seed("HSET", "worker:w1", "fenced", PAST)
 
 
 _FORGOTTEN: Lines = {
@@ -32,171 +32,171 @@ _FORGOTTEN: Lines = {
 _FORGOTTEN_DEAD = _FORGOTTEN | {"worker:w1 fenced": None}
 
 
-def _forgets(world: World, changes: Lines, *, dead: bool = False) -> Step:
+def _forgets(keyspace: Keyspace, changes: Lines, *, dead: bool = False) -> Step:
     return Step(
-        protocol.leave(world.keys, "w1", "app", [world.keys.queue("app", "default")], dead=dead),
+        protocol.leave(keyspace.keys, "w1", "app", [keyspace.keys.queue("app", "default")], dead=dead),
         gives=True,
         changes=changes,
     )
 
 
-def _keeps(world: World, queues: Sequence[str] = ("default",), *, dead: bool = False) -> Step:
-    names = [world.keys.queue("app", name) for name in queues]
-    return Step(protocol.leave(world.keys, "w1", "app", names, dead=dead), gives=False, changes={})
+def _keeps(keyspace: Keyspace, queues: Sequence[str] = ("default",), *, dead: bool = False) -> Step:
+    names = [keyspace.keys.queue("app", name) for name in queues]
+    return Step(protocol.leave(keyspace.keys, "w1", "app", names, dead=dead), gives=False, changes={})
 
 
 @case
-def one_of_several(world: World) -> Step:
+def one_of_several(keyspace: Keyspace) -> Step:
     """A worker is forgotten; while another has its subscriptions the routes stay, as do leader and dispatchers."""
-    _seed_worker(world)
-    return _forgets(world, _FORGOTTEN)
+    _seed_worker(keyspace)
+    return _forgets(keyspace, _FORGOTTEN)
 
 
 @case
-def seat_and_leadership(world: World) -> Step:
+def seat_and_leadership(keyspace: Keyspace) -> Step:
     """Its dispatcher slot and its leadership are free at once."""
-    _seed_worker(world)
-    world.seed("ZADD", "dispatchers", FUTURE, "w1")
-    world.seed("SET", "leader", f"w1 {FUTURE}")
-    return _forgets(world, _FORGOTTEN | {"dispatchers w1": None, "leader": None})
+    _seed_worker(keyspace)
+    keyspace.seed("ZADD", "dispatchers", FUTURE, "w1")
+    keyspace.seed("SET", "leader", f"w1 {FUTURE}")
+    return _forgets(keyspace, _FORGOTTEN | {"dispatchers w1": None, "leader": None})
 
 
 @case
-def the_last_with_its_subscriptions(world: World) -> Step:
+def the_last_with_its_subscriptions(keyspace: Keyspace) -> Step:
     """Where others of the app live, but none with its subscriptions, the routes change."""
-    _seed_worker(world, "f1")
-    return _forgets(world, _FORGOTTEN | {"routes:version": "2"})
+    _seed_worker(keyspace, "f1")
+    return _forgets(keyspace, _FORGOTTEN | {"routes:version": "2"})
 
 
 @case
-def the_last_of_its_app(world: World) -> Step:
+def the_last_of_its_app(keyspace: Keyspace) -> Step:
     """The subscriptions of an app's last worker stay in force: events go on to wait for its jobs."""
-    _seed_worker(world, "f1")
-    world.seed("HDEL", "routes:app", "w:w0")
-    return _forgets(world, _FORGOTTEN | {"routes:app last": "f1"})
+    _seed_worker(keyspace, "f1")
+    keyspace.seed("HDEL", "routes:app", "w:w0")
+    return _forgets(keyspace, _FORGOTTEN | {"routes:app last": "f1"})
 
 
 @case
-def runs_in_hand(world: World) -> Step:
+def runs_in_hand(keyspace: Keyspace) -> Step:
     """A worker that holds a run is not forgotten."""
-    _seed_worker(world)
-    seed_run(world, "5-0", "e1")
-    return _keeps(world)
+    _seed_worker(keyspace)
+    seed_run(keyspace, "5-0", "e1")
+    return _keeps(keyspace)
 
 
 @case
-def events_in_hand(world: World) -> Step:
+def events_in_hand(keyspace: Keyspace) -> Step:
     """A worker that holds an event is not forgotten."""
-    _seed_worker(world)
-    world.entry("events", "5-0", {"i": "e5", "z": 8, "b": BODY})
-    world.hold("events", "dispatch", "w1", "5-0")
-    return _keeps(world)
+    _seed_worker(keyspace)
+    keyspace.entry("events", "5-0", {"i": "e5", "z": 8, "b": BODY})
+    keyspace.hold("events", "dispatch", "w1", "5-0")
+    return _keeps(keyspace)
 
 
 @case
-def runs_in_hand_of_another_queue(world: World) -> Step:
+def runs_in_hand_of_another_queue(keyspace: Keyspace) -> Step:
     """A worker that holds a run in the last of its queues is not forgotten."""
-    _seed_worker(world)
-    seed_queue(world, "mail")
-    seed_run(world, "5-0", "e1", name="mail")
-    return _keeps(world, ("default", "mail"))
+    _seed_worker(keyspace)
+    seed_queue(keyspace, "mail")
+    seed_run(keyspace, "5-0", "e1", name="mail")
+    return _keeps(keyspace, ("default", "mail"))
 
 
 @case
-def streams_that_are_gone(world: World) -> Step:
+def streams_that_are_gone(keyspace: Keyspace) -> Step:
     """A worker whose streams were flushed holds nothing and is forgotten."""
-    _seed_worker(world)
-    world.seed("DEL", "events", world.keys.queue("app", "default"))
+    _seed_worker(keyspace)
+    keyspace.seed("DEL", "events", keyspace.keys.queue("app", "default"))
     changes = {line: fact for line, fact in _FORGOTTEN.items() if not line.startswith(("events", "queue:"))}
-    return _forgets(world, changes)
+    return _forgets(keyspace, changes)
 
 
 @case
-def an_unknown_worker(world: World) -> Step:
+def an_unknown_worker(keyspace: Keyspace) -> Step:
     """Of a worker that is not known there is nothing to forget."""
-    return _forgets(world, {})
+    return _forgets(keyspace, {})
 
 
 @case
-def consumers_of_an_unknown_worker(world: World) -> Step:
+def consumers_of_an_unknown_worker(keyspace: Keyspace) -> Step:
     """Where groups alone know of a dead worker, and it holds nothing, they forget it too."""
-    world.seed("XGROUP CREATECONSUMER", "events", "dispatch", "w1")
-    world.seed("XGROUP CREATECONSUMER", "queue:app/default", "workers", "w1")
-    return _forgets(world, {"events dispatch w1": None, "queue:app/default workers w1": None}, dead=True)
+    keyspace.seed("XGROUP CREATECONSUMER", "events", "dispatch", "w1")
+    keyspace.seed("XGROUP CREATECONSUMER", "queue:app/default", "workers", "w1")
+    return _forgets(keyspace, {"events dispatch w1": None, "queue:app/default workers w1": None}, dead=True)
 
 
 @case
-def an_unknown_worker_with_runs_in_hand(world: World) -> Step:
+def an_unknown_worker_with_runs_in_hand(keyspace: Keyspace) -> Step:
     """A dead worker of which groups alone know is not forgotten while it holds a run."""
-    seed_run(world, "5-0", "e1")
-    return _keeps(world, dead=True)
+    seed_run(keyspace, "5-0", "e1")
+    return _keeps(keyspace, dead=True)
 
 
 @case
-def a_dead_worker(world: World) -> Step:
+def a_dead_worker(keyspace: Keyspace) -> Step:
     """A fenced worker is forgotten when the time of its last look has come."""
-    _seed_worker(world, ends=PAST, fenced=True)
-    return _forgets(world, _FORGOTTEN_DEAD, dead=True)
+    _seed_worker(keyspace, ends=PAST, fenced=True)
+    return _forgets(keyspace, _FORGOTTEN_DEAD, dead=True)
 
 
 @case
-def a_dead_worker_too_early(world: World) -> Step:
+def a_dead_worker_too_early(keyspace: Keyspace) -> Step:
     """Before its last look a fenced worker is not forgotten: something may still be handed to it."""
-    _seed_worker(world, ends=FUTURE, fenced=True)
-    return _keeps(world, dead=True)
+    _seed_worker(keyspace, ends=FUTURE, fenced=True)
+    return _keeps(keyspace, dead=True)
 
 
 @case
-def a_dead_worker_that_is_not_fenced(world: World) -> Step:
+def a_dead_worker_that_is_not_fenced(keyspace: Keyspace) -> Step:
     """A worker that nobody has fenced is not forgotten as dead."""
-    _seed_worker(world, ends=PAST)
-    return _keeps(world, dead=True)
+    _seed_worker(keyspace, ends=PAST)
+    return _keeps(keyspace, dead=True)
 
 
 @case
-def a_dead_worker_with_runs_in_hand(world: World) -> Step:
+def a_dead_worker_with_runs_in_hand(keyspace: Keyspace) -> Step:
     """A fenced worker to which a run was handed since is not forgotten."""
-    _seed_worker(world, ends=PAST, fenced=True)
-    seed_run(world, "5-0", "e1")
-    return _keeps(world, dead=True)
+    _seed_worker(keyspace, ends=PAST, fenced=True)
+    seed_run(keyspace, "5-0", "e1")
+    return _keeps(keyspace, dead=True)
 
 
-def _dies(world: World, fingerprint: str) -> Lines:
+def _dies(keyspace: Keyspace, fingerprint: str) -> Lines:
     """The worker is fenced, and its part in the routes is that of a dead one; returns what goes with it."""
-    _seed_worker(world, fingerprint, ends=PAST, fenced=True)
-    world.seed("HDEL", "routes:app", "w:w1")
-    world.seed("HSET", "routes:app", "d:w1", fingerprint)
+    _seed_worker(keyspace, fingerprint, ends=PAST, fenced=True)
+    keyspace.seed("HDEL", "routes:app", "w:w1")
+    keyspace.seed("HSET", "routes:app", "d:w1", fingerprint)
     gone = {line: fact for line, fact in _FORGOTTEN_DEAD.items() if line != "routes:app w:w1"}
     return gone | {"routes:app d:w1": None}
 
 
 @case
-def a_dead_worker_whose_subscriptions_count_no_more(world: World) -> Step:
+def a_dead_worker_whose_subscriptions_count_no_more(keyspace: Keyspace) -> Step:
     """Where others of the app live the routes have changed when it was fenced, and do not again."""
-    return _forgets(world, _dies(world, "f1"), dead=True)
+    return _forgets(keyspace, _dies(keyspace, "f1"), dead=True)
 
 
 @case
-def the_last_of_the_dead(world: World) -> Step:
+def the_last_of_the_dead(keyspace: Keyspace) -> Step:
     """Where nobody of the app lives, the subscriptions of the dead worker that is forgotten last stay in force."""
-    gone = _dies(world, "f1")
-    world.seed("HDEL", "routes:app", "w:w0")
-    return _forgets(world, gone | {"routes:app last": "f1"}, dead=True)
+    gone = _dies(keyspace, "f1")
+    keyspace.seed("HDEL", "routes:app", "w:w0")
+    return _forgets(keyspace, gone | {"routes:app last": "f1"}, dead=True)
 
 
 @case
-def one_of_the_dead(world: World) -> Step:
+def one_of_the_dead(keyspace: Keyspace) -> Step:
     """Where nobody of the app lives, what the other dead had counts on without it."""
-    gone = _dies(world, "f1")
-    world.seed("HDEL", "routes:app", "w:w0")
-    world.seed("HSET", "routes:app", "d:w2", "f2")
-    return _forgets(world, gone | {"routes:version": "2"}, dead=True)
+    gone = _dies(keyspace, "f1")
+    keyspace.seed("HDEL", "routes:app", "w:w0")
+    keyspace.seed("HSET", "routes:app", "d:w2", "f2")
+    return _forgets(keyspace, gone | {"routes:version": "2"}, dead=True)
 
 
 @case
-def the_last_that_lives(world: World) -> Step:
+def the_last_that_lives(keyspace: Keyspace) -> Step:
     """One that leaves in order as the last of its app leaves its own subscriptions in force, not those of the dead."""
-    _seed_worker(world, "f1")
-    world.seed("HDEL", "routes:app", "w:w0")
-    world.seed("HSET", "routes:app", "d:w2", "f2")
-    return _forgets(world, _FORGOTTEN | {"routes:app last": "f1", "routes:app d:w2": None})
+    _seed_worker(keyspace, "f1")
+    keyspace.seed("HDEL", "routes:app", "w:w0")
+    keyspace.seed("HSET", "routes:app", "d:w2", "f2")
+    return _forgets(keyspace, _FORGOTTEN | {"routes:app last": "f1", "routes:app d:w2": None})

@@ -4,58 +4,60 @@ from __future__ import annotations
 
 from headrace_worker import protocol
 from tests.scripts.cases.case import FUTURE, PAST, Step, case, turn
-from tests.scripts.state import Changes, World
+from tests.scripts.state import Changes, Keyspace
 
 _BY, _STOOD = 3_600_000, 2_000_000_000_000
 """An hour, and where the clock stood before; in ms."""
 
 
-def _set_back(world: World, gives: int, changes: Changes, *, from_ms: int | None = _STOOD, count: int = 10) -> Step:
-    world.seed("ZREM", "due", "e:later", "r:default:waiting:app/job")
+def _set_back(
+    keyspace: Keyspace, gives: int, changes: Changes, *, from_ms: int | None = _STOOD, count: int = 10
+) -> Step:
+    keyspace.seed("ZREM", "due", "e:later", "r:default:waiting:app/job")
     if from_ms is not None:
-        world.seed("HSET", "meta", "back", f"{_BY} {from_ms}")
-    return Step(protocol.set_back(world.keys, count), gives, changes)
+        keyspace.seed("HSET", "meta", "back", f"{_BY} {from_ms}")
+    return Step(protocol.set_back(keyspace.keys, count), gives, changes)
 
 
 @case
-def no_clock_that_went_back(world: World) -> Step:
+def no_clock_that_went_back(keyspace: Keyspace) -> Step:
     """Nothing is looked at."""
-    world.seed("ZADD", "due", _STOOD + 1, "r:default:e1:app/job")
-    return _set_back(world, 0, {}, from_ms=None)
+    keyspace.seed("ZADD", "due", _STOOD + 1, "r:default:e1:app/job")
+    return _set_back(keyspace, 0, {}, from_ms=None)
 
 
 @case
-def runs(world: World) -> Step:
+def runs(keyspace: Keyspace) -> Step:
     """Runs that wait are due as much earlier; events, and what was due before, stay."""
-    world.seed("ZADD", "due", PAST, "r:default:e0:app/job", _STOOD + 1, "r:default:e1:app/job")
-    world.seed("ZADD", "due", _STOOD + 2, "e:e2", _STOOD + 3, turn("e3"))
+    keyspace.seed("ZADD", "due", PAST, "r:default:e0:app/job", _STOOD + 1, "r:default:e1:app/job")
+    keyspace.seed("ZADD", "due", _STOOD + 2, "e:e2", _STOOD + 3, turn("e3"))
     changes = {
         "due r:default:e1:app/job": str(_STOOD + 1 - _BY),
         f"due {turn('e3')}": str(_STOOD + 3 - _BY),
         "meta back": f"{_BY} {_STOOD + 3}",
     }
-    return _set_back(world, 3, changes)
+    return _set_back(keyspace, 3, changes)
 
 
 @case
-def a_part(world: World) -> Step:
+def a_part(keyspace: Keyspace) -> Step:
     """No more are looked at than asked for, and those of one millisecond stay together."""
-    world.seed("ZADD", "due", _STOOD + 1, "r:default:e1:app/job")
-    world.seed("ZADD", "due", _STOOD + 2, "r:default:e2:app/job", _STOOD + 2, "r:default:e3:app/job")
+    keyspace.seed("ZADD", "due", _STOOD + 1, "r:default:e1:app/job")
+    keyspace.seed("ZADD", "due", _STOOD + 2, "r:default:e2:app/job", _STOOD + 2, "r:default:e3:app/job")
     changes = {"due r:default:e1:app/job": str(_STOOD + 1 - _BY), "meta back": f"{_BY} {_STOOD + 1}"}
-    return _set_back(world, 1, changes, count=2)
+    return _set_back(keyspace, 1, changes, count=2)
 
 
 @case
-def many_of_one_millisecond(world: World) -> Step:
+def many_of_one_millisecond(keyspace: Keyspace) -> Step:
     """They are all set back in one call."""
     for number in range(3):
-        world.seed("ZADD", "due", _STOOD + 1, f"r:default:e{number}:app/job")
+        keyspace.seed("ZADD", "due", _STOOD + 1, f"r:default:e{number}:app/job")
     changes = {f"due r:default:e{number}:app/job": str(_STOOD + 1 - _BY) for number in range(3)}
-    return _set_back(world, 3, {**changes, "meta back": f"{_BY} {_STOOD + 1}"}, count=2)
+    return _set_back(keyspace, 3, {**changes, "meta back": f"{_BY} {_STOOD + 1}"}, count=2)
 
 
 @case
-def the_last_part(world: World) -> Step:
+def the_last_part(keyspace: Keyspace) -> Step:
     """When none is left it is over."""
-    return _set_back(world, 0, {"meta back": None}, from_ms=FUTURE)
+    return _set_back(keyspace, 0, {"meta back": None}, from_ms=FUTURE)

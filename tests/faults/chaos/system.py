@@ -1,4 +1,4 @@
-"""Where chaos plays: a server with an append-only file, workers and producers on it, and the lines in between.
+"""The system under test: a server with an append-only file, workers and producers on it, and the lines in between.
 
 Whatever a process is started for is started again when it ends, until `stop_producers` and `stop_workers`.
 """
@@ -37,7 +37,7 @@ from tests.faults.chaos.history import (
 from tests.faults.chaos.listing import Listing
 from tests.faults.chaos.orders import Order, give
 from tests.faults.chaos.producer import Sender
-from tests.faults.scene import OUTAGE, Scene
+from tests.faults.deployment import OUTAGE, Deployment
 from tests.support.processes import Process, Processes
 from tests.support.proxy import Proxy
 from tests.support.release import Release, unpack_last_release
@@ -89,7 +89,7 @@ class Post:
         return self.process.pid
 
 
-class Stage:
+class System:
     """Everything that a run of chaos needs; `close` ends all of it."""
 
     def __init__(self, folder: Path, seed: int, rate: float, binary: Path | None = None) -> None:
@@ -101,10 +101,10 @@ class Stage:
         )
         self.server.start()
         self.processes = Processes(folder, self.server.url, NAME)
-        self.scene = Scene(self.server, NAME, self.processes, folder)
+        self.deployment = Deployment(self.server, NAME, self.processes, folder)
         self.redis: Any = redis_py.Redis.from_url(self.server.url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         self.diary = Diary(folder / "diaries")
-        self.listing = Listing(self.server.url, self.scene.keys, self.diary)
+        self.listing = Listing(self.server.url, self.deployment.keys, self.diary)
         self.client = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=20)
         self._impatient = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=2)
         self.sender = Sender(self._impatient, self.diary, random.Random(seed))
@@ -131,7 +131,7 @@ class Stage:
         self._impatient.close()
         self.listing.close()
         self.redis.close()
-        self.scene.close()
+        self.deployment.close()
         for proxy in (self.worker_line, self.producer_line):
             proxy.close()
         self.diary.close()
@@ -227,7 +227,7 @@ class Stage:
             (self.folder / "metrics").mkdir(exist_ok=True)
             env["PROMETHEUS_MULTIPROC_DIR"] = str(self.folder / "metrics")
             env["HEADRACE_CHAOS_ORDERS"] = str(self.orders)
-        post.process = self.scene.start_worker(
+        post.process = self.deployment.start_worker(
             post.app,
             url=post.proxy.url if post.proxy else None,
             runner="tests.faults.chaos.worker",

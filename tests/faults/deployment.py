@@ -1,4 +1,4 @@
-"""Where a test of faults plays: a server, a namespace on it, the workers there, and what can be seen of them."""
+"""A server, a namespace on it, the workers there, and what a test of faults sees of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ return open
 """
 
 
-class Scene:
+class Deployment:
     """One server and one namespace of it.
 
     Attributes:
@@ -58,7 +58,7 @@ class Scene:
         self._processes = processes
 
     def close(self) -> None:
-        """The scene's connections are closed."""
+        """The deployment's connections are closed."""
         self.client.close()
         self.redis.close()
         self.calls.close()
@@ -80,7 +80,7 @@ class Scene:
         return self._processes.python("-m", runner, app, env=full_env, name=f"{app}-worker")
 
     def environment(self, url: str | None = None) -> dict[str, str]:
-        """Returns what a process has to know of the scene."""
+        """Returns what a process has to know of the deployment."""
         return {
             "HEADRACE_URL": url or self.url,
             "HEADRACE_NAMESPACE": self.namespace,

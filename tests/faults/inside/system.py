@@ -1,4 +1,4 @@
-"""Where one fault from inside plays: a server of its own, the worker that it strikes, and one that is whole."""
+"""The system under one fault from inside: a server of its own, the worker with the fault, and a whole one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DELAY_S = 0.4
 _START_S, _RENAMED_S = 60.0, 3.0
 
 
-class Stage:
+class System:
     """One namespace, its workers, and what can be seen of them.
 
     Attributes:
@@ -177,11 +177,11 @@ class Stage:
 
 
 @contextmanager
-def open_stage(folder: Path, binary: Path | None) -> Iterator[Stage]:
-    """Provide a stage with a server of its own; all that it has started ends with it."""
+def open_system(folder: Path, binary: Path | None) -> Iterator[System]:
+    """Provide a system with a server of its own; all that it has started ends with it."""
     with EmbeddedServer(binary=binary) as server:
-        stage = Stage(server, folder)
+        system = System(server, folder)
         try:
-            yield stage
+            yield system
         finally:
-            stage.close()
+            system.close()

@@ -1,0 +1,119 @@
+"""Rules by which runs are taken, settled, tried again and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from headrace.calls import rerunning
+from headrace.formats.codec import decode_event, decode_value
+from headrace_worker import protocol
+from headrace_worker.protocol import BadEntry, Retried, Settled
+from headrace_worker.protocol.delivery import Delivery, decode_delivery
+from tests.properties.model.base import COUNTS, IDS, WORKERS, MachineBase
+from tests.properties.model.facts import HOUR_MS
+from tests.properties.model.namespace import QUEUES, State
+
+_REASONS = {"s": "", "c": "", "f": "failed", "t": "timed_out", "i": "invalid_payload"}
+_UNKNOWN_SINCE = 7
+
+
+def _some_hold_runs(machine: Any) -> bool:
+    return any(machine.in_flight.values())
+
+
+class RunRules(MachineBase):
+    """Lets workers take runs and settle them."""
+
+    @rule(worker=WORKERS, free=COUNTS, other_first=st.booleans())
+    def take(self, worker: int, free: int, other_first: bool) -> None:  # noqa: FBT001 - it is drawn
+        self.take_as(self.name(worker), free, QUEUES[::-1] if other_first else QUEUES)
+
+    def take_as(self, name: str, free: int, queues: Sequence[str]) -> None:
+        reply = self.ask(protocol.take(name, [self.queues[queue] for queue in queues], free))
+        taken = {queue.name: entries for queue, entries in reply}
+        for queue in queues:
+            entries = self.namespace.deliver(queue, name, free)
+            free -= len(entries)
+            found = taken.get(queue, [])
+            assert len(found) == len(entries)
+            for raw, entry in zip(found, entries, strict=True):
+                delivery = decode_delivery(self.queues[queue], raw)
+                assert (delivery.event_id, delivery.job_id) == (entry.event, entry.job)
+                assert self.payload_of(delivery) == self.namespace.events[entry.event].payload
+                self.in_flight[name].append((delivery, entry))
+
+    def payload_of(self, delivery: Delivery) -> Any:
+        body = delivery.body or self.ask(protocol.read_body(self.keys, delivery.event_id))
+        return decode_value(decode_event(body).p)
+
+    @precondition(_some_hold_runs)
+    @rule(worker=WORKERS, count=COUNTS)
+    def start(self, worker: int, count: int) -> None:
+        name = self.holder(worker, self.in_flight)
+        pairs = self.in_flight[name][:count]
+        answer = self.ask(protocol.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
+        assert answer == self.namespace.start([entry for _, entry in pairs])
+
+    @precondition(_some_hold_runs)
+    @rule(worker=WORKERS, letters=st.lists(st.sampled_from("ssftci"), min_size=1, max_size=4))
+    def settle(self, worker: int, letters: list[str]) -> None:
+        self.settle_as(self.holder(worker, self.in_flight), letters)
+
+    def settle_as(self, name: str, letters: Sequence[str]) -> None:
+        pairs = self.in_flight[name][: len(letters)]
+        del self.in_flight[name][: len(letters)]
+        ends = [(entry, letter, _REASONS[letter]) for (_, entry), letter in zip(pairs, letters, strict=False)]
+        runs = [
+            Settled(delivery, letter, 5, reason, b"")
+            for (delivery, _), (_, letter, reason) in zip(pairs, ends, strict=True)
+        ]
+        if runs:
+            answer = self.ask(protocol.settle(self.keys, name, runs, self.retention))
+            assert sorted(answer.missed) == self.namespace.settle(ends)
+
+    @precondition(_some_hold_runs)
+    @rule(worker=WORKERS, count=COUNTS, hours=st.integers(1, 3), is_unknown=st.booleans())
+    def retry(self, worker: int, count: int, hours: int, is_unknown: bool) -> None:  # noqa: FBT001 - it is drawn
+        """After an attempt, or to wait for a worker that has their job."""
+        name = self.holder(worker, self.in_flight)
+        pairs = self.in_flight[name][:count]
+        del self.in_flight[name][:count]
+        states = [_next_state(entry.state, is_unknown=is_unknown) for _, entry in pairs]
+        runs = [
+            Retried(delivery, " ".join(map(str, state)), 5, hours * HOUR_MS, b"")
+            for (delivery, _), state in zip(pairs, states, strict=True)
+        ]
+        answer = self.ask(protocol.retry(self.keys, name, runs))
+        assert answer.missed == self.namespace.retry([entry for _, entry in pairs], hours, states)
+
+    @precondition(_some_hold_runs)
+    @rule(worker=WORKERS)
+    def bury(self, worker: int) -> None:
+        delivery, entry = self.in_flight[self.holder(worker, self.in_flight)].pop(0)
+        bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
+        answer = self.ask(protocol.dead_letter(self.keys, delivery.queue, bad, self.retention))
+        assert answer == self.namespace.bury(entry)
+
+    @precondition(lambda self: bool(self.namespace.dead))
+    @rule(place=st.integers(0, 9))
+    def rerun_a_dead_run(self, place: int) -> None:
+        """One that is in `dead`, of this life of its event or of one before."""
+        run, _ = self.namespace.dead[place % len(self.namespace.dead)]
+        event_id, _, job = run.rpartition(":app/")
+        event = self.namespace.events.get(event_id)
+        if event is not None and job in event.runs:
+            self.rerun(event_id, job, event.runs[job].queue)
+
+    @rule(event_id=IDS, job=st.sampled_from("ab"), queue=st.sampled_from(QUEUES))
+    def rerun(self, event_id: str, job: str, queue: str) -> None:
+        answer = self.ask(rerunning.rerun(self.keys, event_id, f"app/{job}", queue))
+        assert answer[0] == self.namespace.rerun(event_id, job, queue)
+
+
+def _next_state(state: State, *, is_unknown: bool) -> State:
+    attempt, lost, since, replay = state
+    return (attempt, lost, since or _UNKNOWN_SINCE, replay) if is_unknown else (attempt + 1, lost, since, replay)

@@ -1,0 +1,101 @@
+"""What `settle` must give and change where entries or records are other ones or gone."""
+
+from __future__ import annotations
+
+from tests.scripts.cases.case import FUTURE, NO_RETENTION, Step, case, delivery, run_line, seed_record, seed_run
+from tests.scripts.cases.settle.runs import ends, gone, seed_only_run, settle, succeeded
+from tests.scripts.state import Keyspace
+
+
+@case
+def an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
+    """An outcome for an entry that is in nobody's hands any more changes nothing, not even a failure."""
+    seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0"), "w": 1})
+    seed_run(keyspace, "6-0", "e1", worker="w2")
+    return settle(keyspace, [ends(delivery(keyspace, "5-0", "e1"), "f")], [0], {}, foreign=[0])
+
+
+@case
+def an_entry_that_is_none_of_the_run(keyspace: Keyspace) -> Step:
+    """One that names a run with another entry settles nothing, stays in hands, and hinders no other."""
+    run = seed_only_run(keyspace, "c")
+    forged = seed_run(keyspace, "6-0", "e1")
+    changes = succeeded("<now+1000s>") | {"queue:app/default workers w1": "6-0"}
+    return settle(keyspace, [ends(forged, "f"), ends(run)], [0], changes, foreign=[0])
+
+
+@case
+def an_entry_that_begins_as_the_runs(keyspace: Keyspace) -> Step:
+    """Of an entry whose id is but the beginning of the run's nothing is settled."""
+    seed_record(keyspace, "e1", kind="c", runs="1", fields={"r:app/job": run_line("q", "5-10")})
+    return settle(keyspace, [ends(seed_run(keyspace, "5-1", "e1"))], [0], {}, foreign=[0])
+
+
+@case
+def an_entry_of_a_run_that_there_is_not(keyspace: Keyspace) -> Step:
+    """Of an event whose record knows no such run nothing is settled."""
+    seed_record(keyspace, "e1", kind="c", runs="1", fields={"r:app/other": run_line("q", "4-0")})
+    return settle(keyspace, [ends(seed_run(keyspace, "5-0", "e1"))], [0], {}, foreign=[0])
+
+
+@case
+def an_entry_of_a_run_that_waits(keyspace: Keyspace) -> Step:
+    """A run that waits has no entry, whatever stands in its queue."""
+    seed_record(keyspace, "e1", kind="c", runs="1", fields={"r:app/job": run_line("w", "-", outcome="5-0 q 5-0")})
+    return settle(keyspace, [ends(seed_run(keyspace, "5-0", "e1"))], [0], {}, foreign=[0])
+
+
+@case
+def another_state_than_the_records(keyspace: Keyspace) -> Step:
+    """It is the entry that says whose it is, not the length of its state."""
+    fields: dict[str, str | int] = {"r:app/job": run_line("q", "5-0", state="10 0 0 0")}
+    seed_record(keyspace, "e1", kind="c", runs="1", fields=fields)
+    return settle(keyspace, [ends(seed_run(keyspace, "5-0", "e1"))], [], succeeded("<now+1000s>"))
+
+
+@case
+def the_same_outcome_again(keyspace: Keyspace) -> Step:
+    """An outcome that is recorded already, its reply having been lost, is not recorded twice."""
+    line = run_line("s", "5-0", worker="w1", started=1_000_000_000_000, finished=1_000_000_000_000)
+    seed_record(keyspace, "e1", runs="1", fields={"r:app/job": line})
+    keyspace.seed("PEXPIREAT", "event:e1", FUTURE)
+    return settle(keyspace, [ends(delivery(keyspace, "5-0", "e1"))], [0], {}, foreign=[0])
+
+
+@case
+def the_same_outcome_twice(keyspace: Keyspace) -> Step:
+    """Of two outcomes for one entry in a batch the first is recorded."""
+    run = seed_only_run(keyspace, "c")
+    return settle(keyspace, [ends(run), ends(run, "f")], [1], succeeded("<now+1000s>"))
+
+
+@case
+def a_lost_record(keyspace: Keyspace) -> Step:
+    """A run whose record is gone leaves its outcome, which ends."""
+    run = seed_run(keyspace, "5-0", "e1")
+    return settle(keyspace, [ends(run)], [], succeeded("<now+1000s>"))
+
+
+@case
+def a_lost_record_without_retention(keyspace: Keyspace) -> Step:
+    """A run whose record is gone leaves nothing where nothing is kept."""
+    run = seed_run(keyspace, "5-0", "e1")
+    return settle(keyspace, [ends(run)], [], gone() | {"runs new-1": {"e1:app/job": "s"}}, NO_RETENTION)
+
+
+@case
+def a_damaged_count(keyspace: Keyspace) -> Step:
+    """A count of open runs that is no number stops no batch: the record ends with this run."""
+    seed_record(keyspace, "e1", kind="c", runs="2", fields={"o": "damaged", "r:app/job": run_line("q", "5-0")})
+    run = seed_run(keyspace, "5-0", "e1")
+    return settle(keyspace, [ends(run)], [], succeeded("<now+1000s>"))
+
+
+@case
+def a_lost_entry(keyspace: Keyspace) -> Step:
+    """An entry that was deleted while it was in hand settles like any other."""
+    run = seed_only_run(keyspace, "c")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    changes = succeeded("<now+1000s>")
+    del changes["queue:app/default 5-0"]
+    return settle(keyspace, [ends(run)], [], changes)

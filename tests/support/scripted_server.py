@@ -1,0 +1,57 @@
+"""A server that answers a worker's calls as a test has scripted, for what no real server does on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from headrace import HeadraceError, ServerUnreachable
+from headrace.calls.call import Call
+from headrace.formats.partitions import Partitions
+from headrace_worker import App, WorkerConfig
+from headrace_worker.app.routes import fingerprint_of
+from headrace_worker.membership.state import WorkerState
+
+
+class ScriptedServer:
+    """Answers each call with what `answer` returns, and raises errors where a transport raises them."""
+
+    def __init__(self, answer: Callable[[Call[Any]], Any]) -> None:
+        self.answer = answer
+
+    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+        """Return the answers in order; with `partial`, those that are errors among them."""
+        answers = [self.answer(call) for call in calls]
+        for answer in answers:
+            if isinstance(answer, HeadraceError) and (isinstance(answer, ServerUnreachable) or not partial):
+                raise answer
+        return answers
+
+
+def state_over(server: ScriptedServer | None = None, app: App | None = None, **settings: Any) -> WorkerState:
+    """Return the state of a worker whose calls go to this server."""
+    state = WorkerState(app or App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(**settings))
+    if server is not None:
+        state.commands = server  # type: ignore[assignment]
+    return state
+
+
+def name_of(call: Call[Any]) -> str:
+    """Return the name of a call's script, or its command."""
+    return call.script.name if call.script else str(call.args[0])
+
+
+def keys_of(call: Call[Any]) -> list[str]:
+    """Return the keys that a call gives to its script."""
+    return [str(key) for key in call.args[3 : 3 + int(call.args[2])]]
+
+
+def arguments_of(call: Call[Any]) -> Sequence[str | bytes | float]:
+    """Return the arguments that a call gives to its script, behind the keys."""
+    return call.args[3 + int(call.args[2]) :]
+
+
+def stored_routes(blob: bytes) -> list[bytes]:
+    """Return the fields of an app's routes to which one worker has subscribed."""
+    fingerprint = fingerprint_of(blob).encode()
+    return [b"s:" + fingerprint, blob, b"n:" + fingerprint, b"1", b"w:w", fingerprint]

@@ -11,8 +11,9 @@ from headrace import ServerNotReady
 from headrace.calls import sending
 from headrace.calls.call import Call
 from headrace.model.retention import Retention
-from headrace_worker import protocol
-from headrace_worker.protocol import Movement, Renewed, Settled
+from headrace_worker.protocol import leases, reading, settling
+from headrace_worker.protocol.leases import Movement, Renewed
+from headrace_worker.protocol.settling import Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
 from tests.scripts.cases.send.events import outgoing
 from tests.scripts.state import Keyspace
@@ -38,7 +39,7 @@ def _seed_worker(keyspace: Keyspace, leader: str = f"w1 {FUTURE}") -> None:
 
 def _renew(keyspace: Keyspace, movement: Movement = "moves") -> Renewed:
     keyspace.seed_now()
-    call = protocol.renew(keyspace.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
+    call = leases.renew(keyspace.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
     (renewed,) = keyspace.ask(call)
     assert isinstance(renewed, Renewed)
     return renewed
@@ -92,7 +93,7 @@ def test_a_queue_that_is_gone_is_told(keyspace: Keyspace) -> None:
     """A take from a queue without its group fails so that the worker makes it again."""
     keyspace.seed_now()
     with pytest.raises(ServerNotReady) as caught:
-        keyspace.ask(protocol.take("w1", [queue(keyspace, "gone"), queue(keyspace)], 10))
+        keyspace.ask(reading.take("w1", [queue(keyspace, "gone"), queue(keyspace)], 10))
     assert caught.value.code == "NOGROUP"
 
 
@@ -103,7 +104,7 @@ def test_dead_letters_go_with_their_retention(keyspace: Keyspace) -> None:
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     run = seed_run(keyspace, "5-0", "e1")
     keyspace.seed_now()
-    (recorded,) = keyspace.ask(protocol.settle(keyspace.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
+    (recorded,) = keyspace.ask(settling.settle(keyspace.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
     assert recorded.missed == []
     assert keyspace.count("dead") < 250
 
@@ -117,6 +118,6 @@ def test_listings_are_bounded(keyspace: Keyspace, stream: str) -> None:
     run = seed_run(keyspace, "5-0", "e1")
     keyspace.seed_now()
     sent = _with_argument(sending.send(keyspace.keys, [outgoing("e2")], "tok"), 2, "100")
-    settled = protocol.settle(keyspace.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
+    settled = settling.settle(keyspace.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
     keyspace.ask(sent if stream == "recent" else _with_argument(settled, 8, "100"))
     assert 100 <= keyspace.count(stream) < 250

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from headrace_worker import protocol
-from headrace_worker.protocol import Movement, Renewed
+from headrace_worker.protocol import leases
+from headrace_worker.protocol.leases import Movement, Renewed
 from tests.scripts.state import Keyspace
 
 _HOUR_MS, _LEASE_MS = 3_600_000, 60_000
@@ -33,7 +33,7 @@ def stood(keyspace: Keyspace) -> int:
 
 
 def _renew(keyspace: Keyspace, movement: Movement = "moves") -> Renewed:
-    call = protocol.renew(keyspace.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_HOUR_MS)
+    call = leases.renew(keyspace.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_HOUR_MS)
     (answer,) = keyspace.ask(call)
     assert isinstance(answer, Renewed)
     return answer

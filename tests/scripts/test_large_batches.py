@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from headrace.calls import sending
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route
-from headrace_worker.protocol import BadEntry, Dispatched, HeldEntry, Matched, Promoted, Recorded, Retried, Settled
+from headrace_worker.protocol import dispatching, due, reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, Matched
+from headrace_worker.protocol.due import Promoted
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import BadEntry, Recorded, Retried, Settled
 from tests.scripts.cases.case import (
     BODY,
     PAST,
@@ -54,7 +57,7 @@ def test_one_event_for_many_jobs(keyspace: Keyspace) -> None:
     keyspace.hold("events", "dispatch", "w1", "5-0")
     routes = [Route(f"app/{job}", "app", "default") for job in _JOBS]
     batch = [Matched(EventEntry("5-0", "e1", 8, None), routes)]
-    ran = keyspace.run(protocol.dispatch(keyspace.keys, batch, "1", RETENTION))
+    ran = keyspace.run(dispatching.dispatch(keyspace.keys, batch, "1", RETENTION))
     assert ran.gave == expected(Dispatched(1, _MANY, 0))
     changes: Lines = {
         "events 5-0": None,
@@ -79,7 +82,7 @@ def test_many_events(keyspace: Keyspace) -> None:
     keyspace.hold("events", "dispatch", "w1", *entries)
     route = Route("app/job", "app", "default")
     batch = [Matched(EventEntry(entry, each, 8, None), [route]) for entry, each in zip(entries, ids, strict=True)]
-    ran = keyspace.run(protocol.dispatch(keyspace.keys, batch, "1", RETENTION))
+    ran = keyspace.run(dispatching.dispatch(keyspace.keys, batch, "1", RETENTION))
     assert ran.gave == expected(Dispatched(_MANY, _MANY, 0))
     assert ran.changes["events dispatch w1"] == ""
     assert sum(line.startswith("queue:app/default new-") for line in ran.changes) == _MANY
@@ -89,7 +92,7 @@ def test_many_events(keyspace: Keyspace) -> None:
 def test_many_settled_runs(keyspace: Keyspace) -> None:
     """Thousands of runs settle in one call, the last of which closes their event."""
     runs = [Settled(run, "s", 0, "", b"") for run in _seed_runs(keyspace)]
-    ran = keyspace.run(protocol.settle(keyspace.keys, "w1", runs, RETENTION))
+    ran = keyspace.run(settling.settle(keyspace.keys, "w1", runs, RETENTION))
     assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"event:e1 o": "0", "event:e1 ttl": "<now+1000s>"}
     for first in range(0, len(_JOBS), _LISTED):
@@ -103,7 +106,7 @@ def test_many_settled_runs(keyspace: Keyspace) -> None:
 def test_many_retried_runs(keyspace: Keyspace) -> None:
     """Thousands of runs begin to wait in one call."""
     runs = [Retried(run, "2 0 0 0", 0, 60_000, b"") for run in _seed_runs(keyspace)]
-    ran = keyspace.run(protocol.retry(keyspace.keys, "w1", runs))
+    ran = keyspace.run(settling.retry(keyspace.keys, "w1", runs))
     assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"wake 0": "1"}
     for job in _JOBS:
@@ -117,8 +120,8 @@ def test_many_runs_put_back(keyspace: Keyspace, lost: int) -> None:
     """Thousands of entries are back in one call, released or rescued."""
     held = [HeldEntry(run.entry, keyspace.keys.event("e1"), run.job) for run in _seed_runs(keyspace)]
     back = queue(keyspace)
-    rescue = protocol.rescue(keyspace.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
-    ran = keyspace.run(rescue if lost else protocol.release(back, held))
+    rescue = rescuing.rescue(keyspace.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
+    ran = keyspace.run(rescue if lost else rescuing.release(back, held))
     assert ran.gave == _MANY
     changes = _emptied() | {"wake-up:app new-1": {"r": ""}}
     if lost:
@@ -137,7 +140,7 @@ def test_many_due_runs(keyspace: Keyspace) -> None:
     members = [f"r:default:e1:app/{job}" for job in _JOBS]
     for member in members:
         keyspace.seed("ZADD", "due", PAST, member)
-    ran = keyspace.run(protocol.promote(keyspace.keys, members, 0))
+    ran = keyspace.run(due.promote(keyspace.keys, members, 0))
     assert ran.gave == expected(Promoted(NOW, _MANY, 0, [], []))
     changes: Lines = {f"due {member}": None for member in members}
     changes["wake-up:app new-1"] = {"r": ""}
@@ -151,7 +154,7 @@ def test_many_taken_runs(keyspace: Keyspace) -> None:
     """Thousands of runs are taken in one call."""
     for number, job in enumerate(_JOBS, 1):
         seed_entry(keyspace, f"1-{number}", "e1", job=job, worker=None)
-    ran = keyspace.run(protocol.take("w1", [queue(keyspace)], _MANY + 1))
+    ran = keyspace.run(reading.take("w1", [queue(keyspace)], _MANY + 1))
     (_, entries) = ran.gave[0]
     assert [entry for entry, _ in entries] == [f"1-{number}".encode() for number in range(1, _MANY + 1)]
 
@@ -161,7 +164,7 @@ def test_an_entry_of_many_fields(keyspace: Keyspace) -> None:
     keyspace.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
     keyspace.hold("queue:app/default", "workers", "w1", "5-0")
     ran = keyspace.run(
-        protocol.dead_letter(keyspace.keys, queue(keyspace), BadEntry("5-0", "unreadable", "no entry"), RETENTION)
+        settling.dead_letter(keyspace.keys, queue(keyspace), BadEntry("5-0", "unreadable", "no entry"), RETENTION)
     )
     assert ran.gave == 1
     letter = ran.changes["dead new-1"]
@@ -174,7 +177,7 @@ def test_a_foreign_event_of_many_fields(keyspace: Keyspace) -> None:
     """A foreign entry of `events` with thousands of fields can be put back."""
     keyspace.entry("events", "5-0", {f"f{number}": number for number in range(6_000)})
     keyspace.hold("events", "dispatch", "w1", "5-0")
-    ran = keyspace.run(protocol.release(protocol.events_stream(keyspace.keys), [HeldEntry("5-0")]))
+    ran = keyspace.run(rescuing.release(reading.events_stream(keyspace.keys), [HeldEntry("5-0")]))
     assert ran.gave == 1
     assert "events new-1" in ran.changes
     assert ran.changes["events 5-0"] is None

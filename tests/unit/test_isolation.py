@@ -10,8 +10,9 @@ import pytest
 
 from headrace import HeadraceError, PermissionMissing, ServerError, ServerFull, ServerNotReady, ServerUnreachable
 from headrace.calls.call import Call
-from headrace_worker.protocol import HeldEntry, events_stream
-from headrace_worker.protocol import release as release_call
+from headrace_worker.protocol.reading import events_stream
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import release as release_call
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import requeue
 from tests.support.scripted_server import ScriptedServer, name_of, state_over

@@ -15,7 +15,7 @@ from headrace.calls.call import Call
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.watch import Watch
-from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.protocol.leases import Fenced, Renewed
 from tests.support.scripted_server import ScriptedServer, state_over
 from tests.support.waiting import await_until
 

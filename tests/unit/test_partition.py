@@ -13,7 +13,7 @@ from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.partition import Partition
-from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.protocol.leases import Fenced, Renewed
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from tests.support.scripted_server import ScriptedServer, name_of, state_over

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import events_stream
+from headrace_worker.protocol.reading import events_stream
 from headrace_worker.streams.pending import Pending
 from tests.support.scripted_server import ScriptedServer, state_over
 

@@ -9,7 +9,7 @@ from typing import Any
 from headrace import ServerError, ServerFull
 from headrace.calls.call import Call
 from headrace_worker.leader.promoter import Promoter
-from headrace_worker.protocol import DueMember, Promoted
+from headrace_worker.protocol.due import DueMember, Promoted
 from tests.support.scripted_server import ScriptedServer, state_over
 
 NOW_MS = 1_000_000

@@ -18,8 +18,8 @@ from headrace_worker.dispatch.matcher import Matcher
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.dispatch.run_maker import RunMaker
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import Dispatched, EventsBehind, QueuesFull, RoutesStale
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, QueuesFull, RoutesStale
 from tests.support.scripted_server import ScriptedServer, arguments_of, keys_of, name_of, state_over, stored_routes
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)

@@ -14,16 +14,16 @@ from headrace import PermissionMissing, RunError, ServerError, ServerUnreachable
 from headrace.calls.call import Call
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
-from headrace_worker import protocol
 from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
-from headrace_worker.protocol import Recorded
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Recorded
 from headrace_worker.run.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
 from headrace_worker.run.settler import Settler
 from tests.support.scripted_server import ScriptedServer, state_over
 
 KEYS = Keys("test")
-QUEUE = protocol.queue_stream(KEYS, "app", "default")
+QUEUE = reading.queue_stream(KEYS, "app", "default")
 ERROR = RunError("ValueError", "no")
 LATER = RetryLater(ERROR, 1, RunState(2))
 

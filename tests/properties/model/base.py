@@ -13,10 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine
 from headrace import Retention
 from headrace.formats.keys import Keys
 from headrace.transport.single import Transport
-from headrace_worker import App, event_trigger, protocol
+from headrace_worker import App, event_trigger
 from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
-from headrace_worker.protocol import HeldEntry, Registration
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery, EventEntry, Stream
+from headrace_worker.protocol.leases import Registration
+from headrace_worker.protocol.rescuing import HeldEntry
 from tests.properties.model.facts import Seen
 from tests.properties.model.living import JOBS
 from tests.properties.model.namespace import QUEUES, Entry, Namespace, Policy
@@ -53,8 +55,8 @@ class MachineBase(RuleBasedStateMachine):
         self.transport = Transport(self.url, attempts=1)
         self.seen = Seen(self.redis, self.keys)
         self.registrations = {version: _registration(version) for version in JOBS}
-        self.queues = {name: protocol.queue_stream(self.keys, "app", name) for name in QUEUES}
-        self.events_stream = protocol.events_stream(self.keys)
+        self.queues = {name: reading.queue_stream(self.keys, "app", name) for name in QUEUES}
+        self.events_stream = reading.events_stream(self.keys)
         self.names: list[str] = []
         self.unsent: dict[str, list[tuple[EventEntry, Entry]]] = {}
         self.in_flight: dict[str, list[tuple[Delivery, Entry]]] = {}

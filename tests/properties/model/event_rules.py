@@ -16,10 +16,11 @@ from headrace.calls import canceling, records, sending
 from headrace.formats.codec import INLINE_BYTES, decode_event
 from headrace.formats.outgoing import Outgoing
 from headrace.plans.prepare import SendOptions, prepare
-from headrace_worker import protocol
 from headrace_worker.app.routes import Routes
-from headrace_worker.protocol import BadEntry, Dispatched, Matched, QueuesFull
+from headrace_worker.protocol import dispatching, due, reading, settling
 from headrace_worker.protocol.delivery import EventEntry, decode_event_entry
+from headrace_worker.protocol.dispatching import Dispatched, Matched, QueuesFull
+from headrace_worker.protocol.settling import BadEntry
 from tests.properties.model.base import COUNTS, IDS, WORKERS, MachineBase
 from tests.properties.model.namespace import Entry, Event
 
@@ -105,7 +106,7 @@ class EventRules(MachineBase):
     def promote_members(self, members: Sequence[tuple[str, str]]) -> None:
         members = list(dict.fromkeys(members))
         names = [f"r:{self.queue_of(event, job)}:{event}:app/{job}" if job else f"e:{event}" for event, job in members]
-        answer = self.ask(protocol.promote(self.keys, names, 1000))
+        answer = self.ask(due.promote(self.keys, names, 1000))
         self.namespace.promote(members)
         assert (answer.dropped, answer.foreign, len(answer.ahead)) == (0, [], len(self.namespace.due))
 
@@ -114,7 +115,7 @@ class EventRules(MachineBase):
         self.read_events_as(self.name(worker), count)
 
     def read_events_as(self, name: str, count: int) -> None:
-        found = self.ask(protocol.read_group(protocol.DISPATCH_GROUP, name, self.keys.events, count, None))
+        found = self.ask(reading.read_group(reading.DISPATCH_GROUP, name, self.keys.events, count, None))
         entries = self.namespace.deliver("events", name, count)
         assert len(found) == len(entries)
         for raw, entry in zip(found, entries, strict=True):
@@ -124,8 +125,10 @@ class EventRules(MachineBase):
 
     @rule()
     def read_routes(self) -> None:
-        version, apps = self.transport.run([protocol.read_routes_version(self.keys), protocol.read_apps(self.keys)])
-        stored = self.transport.run([protocol.read_routes(self.keys, app) for app in apps])
+        version, apps = self.transport.run(
+            [dispatching.read_routes_version(self.keys), dispatching.read_apps(self.keys)]
+        )
+        stored = self.transport.run([dispatching.read_routes(self.keys, app) for app in apps])
         self.routes = Routes(version, dict(zip(apps, stored, strict=True)))
 
     @precondition(_some_hold_events)
@@ -147,7 +150,7 @@ class EventRules(MachineBase):
         if not batch:
             return
         version, matched = self.routes.version, [each for each, _ in batch]
-        answer = self.ask(protocol.dispatch(self.keys, matched, version, self.retention, free_first=free_first))
+        answer = self.ask(dispatching.dispatch(self.keys, matched, version, self.retention, free_first=free_first))
         if isinstance(answer, QueuesFull):
             assert free_first
             assert any(self.namespace.streams[route.queue] for route in matched[0].routes)
@@ -164,7 +167,7 @@ class EventRules(MachineBase):
         """Returns what the worker can dispatch; events whose body was only in their record are set aside without it."""
         batch, left = [], []
         for event, entry in self.unsent[name][:count]:
-            body = self.ask(protocol.read_body(self.keys, event.event_id))
+            body = self.ask(reading.read_body(self.keys, event.event_id))
             stored = event.event or (decode_event(body) if body else None)
             if stored is not None:
                 whole = EventEntry(event.entry, event.event_id, event.size, stored)
@@ -172,7 +175,7 @@ class EventRules(MachineBase):
                 left.append((event, entry))
             else:
                 bad = BadEntry(event.entry, "unreadable", "no body", event.event_id)
-                answer = self.ask(protocol.dead_letter(self.keys, self.events_stream, bad, self.retention))
+                answer = self.ask(settling.dead_letter(self.keys, self.events_stream, bad, self.retention))
                 assert answer == self.namespace.bury(entry)
         self.unsent[name][:count] = left
         return batch

@@ -10,9 +10,9 @@ from hypothesis.stateful import precondition, rule
 
 from headrace.calls import rerunning
 from headrace.formats.codec import decode_event, decode_value
-from headrace_worker import protocol
-from headrace_worker.protocol import BadEntry, Retried, Settled
+from headrace_worker.protocol import reading, settling
 from headrace_worker.protocol.delivery import Delivery, decode_delivery
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from tests.properties.model.base import COUNTS, IDS, WORKERS, MachineBase
 from tests.properties.model.facts import HOUR_MS
 from tests.properties.model.namespace import QUEUES, State
@@ -33,7 +33,7 @@ class RunRules(MachineBase):
         self.take_as(self.name(worker), free, QUEUES[::-1] if other_first else QUEUES)
 
     def take_as(self, name: str, free: int, queues: Sequence[str]) -> None:
-        reply = self.ask(protocol.take(name, [self.queues[queue] for queue in queues], free))
+        reply = self.ask(reading.take(name, [self.queues[queue] for queue in queues], free))
         taken = {queue.name: entries for queue, entries in reply}
         for queue in queues:
             entries = self.namespace.deliver(queue, name, free)
@@ -47,7 +47,7 @@ class RunRules(MachineBase):
                 self.in_flight[name].append((delivery, entry))
 
     def payload_of(self, delivery: Delivery) -> Any:
-        body = delivery.body or self.ask(protocol.read_body(self.keys, delivery.event_id))
+        body = delivery.body or self.ask(reading.read_body(self.keys, delivery.event_id))
         return decode_value(decode_event(body).p)
 
     @precondition(_some_hold_runs)
@@ -55,7 +55,7 @@ class RunRules(MachineBase):
     def start(self, worker: int, count: int) -> None:
         name = self.holder(worker, self.in_flight)
         pairs = self.in_flight[name][:count]
-        answer = self.ask(protocol.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
+        answer = self.ask(settling.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
         assert answer == self.namespace.start([entry for _, entry in pairs])
 
     @precondition(_some_hold_runs)
@@ -72,7 +72,7 @@ class RunRules(MachineBase):
             for (delivery, _), (_, letter, reason) in zip(pairs, ends, strict=True)
         ]
         if runs:
-            answer = self.ask(protocol.settle(self.keys, name, runs, self.retention))
+            answer = self.ask(settling.settle(self.keys, name, runs, self.retention))
             assert sorted(answer.missed) == self.namespace.settle(ends)
 
     @precondition(_some_hold_runs)
@@ -87,7 +87,7 @@ class RunRules(MachineBase):
             Retried(delivery, " ".join(map(str, state)), 5, hours * HOUR_MS, b"")
             for (delivery, _), state in zip(pairs, states, strict=True)
         ]
-        answer = self.ask(protocol.retry(self.keys, name, runs))
+        answer = self.ask(settling.retry(self.keys, name, runs))
         assert answer.missed == self.namespace.retry([entry for _, entry in pairs], hours, states)
 
     @precondition(_some_hold_runs)
@@ -95,7 +95,7 @@ class RunRules(MachineBase):
     def bury(self, worker: int) -> None:
         delivery, entry = self.in_flight[self.holder(worker, self.in_flight)].pop(0)
         bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
-        answer = self.ask(protocol.dead_letter(self.keys, delivery.queue, bad, self.retention))
+        answer = self.ask(settling.dead_letter(self.keys, delivery.queue, bad, self.retention))
         assert answer == self.namespace.bury(entry)
 
     @precondition(lambda self: bool(self.namespace.dead))

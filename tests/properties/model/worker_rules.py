@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from headrace_worker import protocol
-from headrace_worker.protocol import Fenced, HeldEntry
+from headrace_worker.protocol import leases, rescuing
+from headrace_worker.protocol.leases import Fenced
+from headrace_worker.protocol.rescuing import HeldEntry
 from tests.properties.model.base import COUNTS, WORKERS, MachineBase
 from tests.properties.model.facts import HOUR_MS
 from tests.properties.model.living import JOBS, LEASE, Answer
@@ -25,7 +26,7 @@ class WorkerRules(MachineBase):
         name = f"w{next(self.numbers)}"
         self.names.append(name)
         self.unsent[name], self.in_flight[name] = [], []
-        answer = self.ask(protocol.register(self.keys, name, LEASE * HOUR_MS, self.registrations[version]))
+        answer = self.ask(leases.register(self.keys, name, LEASE * HOUR_MS, self.registrations[version]))
         assert int(answer) == self.namespace.register(name, version)
 
     @rule(
@@ -36,7 +37,7 @@ class WorkerRules(MachineBase):
     def renew(self, worker: int, movement: Any, dispatchers: int) -> None:
         name = self.name(worker)
         lease_ms = LEASE * HOUR_MS
-        call = protocol.renew(self.keys, name, lease_ms, movement, dispatchers=dispatchers, keep_dead_ms=_KEEP_DEAD_MS)
+        call = leases.renew(self.keys, name, lease_ms, movement, dispatchers=dispatchers, keep_dead_ms=_KEEP_DEAD_MS)
         answer = self.ask(call)
         expected = self.namespace.renew(name, movement, dispatchers)
         if isinstance(answer, Fenced):
@@ -48,7 +49,7 @@ class WorkerRules(MachineBase):
     @rule(worker=WORKERS)
     def crash(self, worker: int) -> None:
         name = self.name(worker)
-        assert self.ask(protocol.end_lease(self.keys, name)) == self.namespace.end_lease(name)
+        assert self.ask(leases.end_lease(self.keys, name)) == self.namespace.end_lease(name)
 
     @rule(worker=WORKERS)
     def crash_and_rescue(self, worker: int) -> None:
@@ -63,13 +64,13 @@ class WorkerRules(MachineBase):
 
     def rescue_from(self, name: str, stream: str, *, dead: bool, count: int) -> int:
         where = self.stream(stream)
-        ids = self.ask(protocol.read_held(where, name, "", count))
+        ids = self.ask(rescuing.read_held(where, name, "", count))
         entries = [entry for entry in self.namespace.streams[stream] if entry.holder == name][:count]
         assert len(ids) == len(entries)
         held = [self.held(stream, each, entry) for each, entry in zip(ids, entries, strict=True)]
         look_again_ms = LOOK_AGAIN * HOUR_MS
         answer = self.ask(
-            protocol.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms, app="app")
+            rescuing.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms, app="app")
         )
         assert answer == self.namespace.rescue(name, stream, entries, dead=dead)
         return int(answer)
@@ -80,10 +81,10 @@ class WorkerRules(MachineBase):
         for queue in QUEUES:
             mine = [pair for pair in self.in_flight[name] if pair[0].queue.name == queue]
             held = [self.held(queue, delivery.entry, entry) for delivery, entry in mine]
-            answer = self.ask(protocol.release(self.queues[queue], held))
+            answer = self.ask(rescuing.release(self.queues[queue], held))
             assert answer == self.namespace.put_back(queue, [entry for _, entry in mine])
         held = [HeldEntry(event.entry) for event, _ in self.unsent[name]]
-        answer = self.ask(protocol.release(self.events_stream, held))
+        answer = self.ask(rescuing.release(self.events_stream, held))
         assert answer == self.namespace.put_back("events", [entry for _, entry in self.unsent[name]])
         self.unsent[name], self.in_flight[name] = [], []
 
@@ -93,7 +94,7 @@ class WorkerRules(MachineBase):
 
     def forget(self, name: str, *, dead: bool) -> None:
         queues = [queue.key for queue in self.queues.values()]
-        answer = self.ask(protocol.leave(self.keys, name, "app", queues, dead=dead))
+        answer = self.ask(leases.leave(self.keys, name, "app", queues, dead=dead))
         assert answer == self.namespace.leave(name, dead=dead)
 
     @rule(hours=st.integers(1, 4))

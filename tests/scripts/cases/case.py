@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.calls.call import Call
 from headrace.model.retention import Retention
-from headrace_worker import protocol
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery, Stream, decode_delivery
 from tests.scripts.state import Changes, Fact, Keyspace
 
@@ -149,7 +149,7 @@ def seed_record(
 
 def queue(keyspace: Keyspace, name: str = "default", app: str = "app") -> Stream:
     """Returns a queue of the keyspace."""
-    return protocol.queue_stream(keyspace.keys, app, name)
+    return reading.queue_stream(keyspace.keys, app, name)
 
 
 def delivery(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from headrace.model.retention import Retention
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route
-from headrace_worker.protocol import Answer, Matched
+from headrace_worker.protocol import dispatching
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Answer, Matched
 from tests.scripts.cases.case import BODY, RETENTION, Lines, Step, seed_record
 from tests.scripts.state import Changes, Keyspace
 
@@ -52,7 +52,7 @@ def dispatch(
     free_first: bool = False,
     full: Literal["passes", "refused"] = "passes",
 ) -> Step:
-    call = protocol.dispatch(keyspace.keys, batch, version, retention, free_first=free_first)
+    call = dispatching.dispatch(keyspace.keys, batch, version, retention, free_first=free_first)
     return Step(call, gives, changes, full)
 
 

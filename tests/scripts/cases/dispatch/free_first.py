@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace_worker.protocol import Dispatched, Matched, QueuesFull
+from headrace_worker.protocol.dispatching import Dispatched, Matched, QueuesFull
 from tests.scripts.cases.case import BODY, Step, case, header, run_line, seed_queue
 from tests.scripts.cases.dispatch.events import JOB, MAIL, RUNG, SHOP, acknowledged, dispatch, seed_event
 from tests.scripts.state import Keyspace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace_worker.protocol import Dispatched, Matched
+from headrace_worker.protocol.dispatching import Dispatched, Matched
 from tests.scripts.cases.case import BODY, LARGE, LARGEST_INLINE, NO_RETENTION, Step, case, header, run_line, seed_queue
 from tests.scripts.cases.dispatch.events import JOB, MAIL, RUNG, SHOP, TWO, acknowledged, dispatch, seed_event
 from tests.scripts.state import Keyspace

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headrace_worker.protocol import Dispatched, Matched, RoutesStale
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, Matched, RoutesStale
 from tests.scripts.cases.case import BODY, Lines, Step, case, header, run_line
 from tests.scripts.cases.dispatch.events import JOB, RUNG, acknowledged, dispatch, seed_event
 from tests.scripts.state import Keyspace

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headrace_worker.protocol import Dispatched, EventsBehind, Matched
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, Matched
 from tests.scripts.cases.case import (
     BODY,
     TURNS,

@@ -13,8 +13,9 @@ from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import HeldEntry, events_stream
-from headrace_worker.protocol import release as release_call
+from headrace_worker.protocol.reading import events_stream
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import release as release_call
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import requeue
 

@@ -17,7 +17,7 @@ from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.partition import Partition
-from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.protocol.leases import Fenced, Renewed
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 

@@ -19,8 +19,8 @@ from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.dispatch.run_maker import RunMaker
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import Dispatched, EventsBehind, QueuesFull, RoutesStale
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, QueuesFull, RoutesStale
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
 REFUSAL = ServerError("WRONGTYPE")

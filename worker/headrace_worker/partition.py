@@ -13,7 +13,6 @@ from headrace import HeadraceError
 from headrace.connect import AnyTransport
 from headrace.errors import OUTAGE
 from headrace.transport.backoff import Backoff
-from headrace_worker import protocol
 from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.leader.forgetter import Forgetter
 from headrace_worker.leader.promoter import Promoter
@@ -24,8 +23,9 @@ from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.loops import Loop, run_loop
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse, Verdict, Watch
-from headrace_worker.protocol import Fenced
+from headrace_worker.protocol import leases
 from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.leases import Fenced
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
@@ -273,7 +273,7 @@ class Partition:
             await self._release(queue)
         queues = [queue.key for queue in state.queues]
         await self._lease.stop()
-        await state.commands.run([protocol.leave(state.keys, state.name, state.app.name, queues, dead=False)])
+        await state.commands.run([leases.leave(state.keys, state.name, state.app.name, queues, dead=False)])
 
     async def _release(self, stream: Stream) -> None:
         state = self._state

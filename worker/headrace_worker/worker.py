@@ -11,7 +11,6 @@ from headrace import ConfigurationError, HeadraceError
 from headrace.config import resolve, resolve_url
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import OUTAGE
-from headrace_worker import protocol
 from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
@@ -23,6 +22,7 @@ from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState, new_name
 from headrace_worker.membership.watch import Verdict
 from headrace_worker.partition import Partition
+from headrace_worker.protocol import leases
 from headrace_worker.run.executor import IGNORED_CANCEL_S, Executor
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
@@ -254,7 +254,7 @@ class _Running:
             transport = transport or open_transport(self._state.url, attempts=1, reply_timeout_s=_LAST_CALL_S)
             if verdict.timed_out is not None:
                 self._executor.time_out(verdict.timed_out, verdict.stack, transport)
-            transport.run([protocol.end_lease(each.keys, each.name) for each in self._states])
+            transport.run([leases.end_lease(each.keys, each.name) for each in self._states])
         except BaseException as exc:  # noqa: BLE001 - the leases expire
             with contextlib.suppress(BaseException):
                 write_directly(f"headrace: its lease could not be ended, and will run out by itself: {describe(exc)}")
@@ -288,7 +288,7 @@ class _Running:
         """End the leases after a start or stop was broken off: other workers need not wait until they expire."""
         for each in self._states:
             with contextlib.suppress(HeadraceError, TimeoutError):
-                await asyncio.wait_for(each.commands.run([protocol.end_lease(each.keys, each.name)]), _LAST_CALL_S)
+                await asyncio.wait_for(each.commands.run([leases.end_lease(each.keys, each.name)]), _LAST_CALL_S)
 
     async def _close(self) -> None:
         await asyncio.gather(*(partition.close() for partition in self._partitions))

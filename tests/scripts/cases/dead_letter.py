@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headrace import Retention, RunError
 from headrace.formats.codec import encode_outcome
-from headrace_worker import protocol
-from headrace_worker.protocol import BadEntry
+from headrace_worker.protocol import reading, settling
 from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.settling import BadEntry
 from tests.scripts.cases.case import (
     BODY,
     FUTURE,
@@ -45,7 +45,7 @@ def _dead_letter(
     bad = BadEntry("5-0", "unreadable", "no event")
     if named:
         bad = BadEntry("5-0", "unreadable", "no event", "e1", "job" if stream.app else "")
-    return Step(protocol.dead_letter(world.keys, stream, bad, retention), gives, changes)
+    return Step(settling.dead_letter(world.keys, stream, bad, retention), gives, changes)
 
 
 @case
@@ -147,7 +147,7 @@ def the_entry_of_an_event(world: World) -> Step:
     """An event that can't be dispatched has no runs, and its record ends as after a failure."""
     seed_record(world, "e1")
     changes = {**_of_events(world, 8, BODY), "event:e1 m": header(runs="0"), "event:e1 ttl": _IN_5000_S}
-    return _dead_letter(world, protocol.events_stream(world.keys), 1, changes, named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, changes, named=True)
 
 
 @case
@@ -155,14 +155,14 @@ def the_entry_of_an_event_with_a_large_body(world: World) -> Step:
     """So it is where the body is only in the record."""
     seed_record(world, "e1", body=LARGE)
     changes = {**_of_events(world, len(LARGE), ""), "event:e1 m": header(runs="0"), "event:e1 ttl": _IN_5000_S}
-    return _dead_letter(world, protocol.events_stream(world.keys), 1, changes, named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, changes, named=True)
 
 
 @case
 def an_entry_that_is_not_its_events(world: World) -> Step:
     """A foreign entry that names an event with another body does not end it."""
     seed_record(world, "e1")
-    return _dead_letter(world, protocol.events_stream(world.keys), 1, _of_events(world, 5, "other"), named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, _of_events(world, 5, "other"), named=True)
 
 
 @case
@@ -170,14 +170,14 @@ def an_entry_of_an_event_that_is_delayed(world: World) -> Step:
     """An event that is yet to be delivered is none that an entry could have been for."""
     seed_record(world, "e1", due=FUTURE, delivered=0)
     world.seed("ZADD", "due", FUTURE, "e:e1")
-    return _dead_letter(world, protocol.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
 
 
 @case
 def an_entry_of_an_event_that_was_dispatched(world: World) -> Step:
     """An event that has runs keeps them."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "4-0")})
-    return _dead_letter(world, protocol.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
 
 
 @case
@@ -190,7 +190,7 @@ def an_entry_of_events(world: World) -> Step:
         "events dispatch w1": "",
         "dead new-1": _WHY | {"raw.reason": "theirs", "raw.run": "theirs"},
     }
-    return _dead_letter(world, protocol.events_stream(world.keys), 1, changes)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, changes)
 
 
 @case
@@ -240,7 +240,7 @@ def a_run_with_an_ordering_key(world: World) -> Step:
         f"due {turn('e2')}": NOW,
         "wake 0": "1",
     }
-    return Step(protocol.dead_letter(world.keys, queue(world), bad, RETENTION), 1, changes)
+    return Step(settling.dead_letter(world.keys, queue(world), bad, RETENTION), 1, changes)
 
 
 def _of_the_order(world: World) -> tuple[BadEntry, Changes]:
@@ -262,7 +262,7 @@ def an_event_with_an_ordering_key(world: World) -> Step:
     changes = {**gone, "event:e1 m": header(runs="0"), "event:e1 ttl": _IN_5000_S}
     left: Changes = {"order:user:1 1": "e2", "order:user:1 2": None}
     return Step(
-        protocol.dead_letter(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 1, {**changes, **left}
+        settling.dead_letter(world.keys, reading.events_stream(world.keys), bad, RETENTION), 1, {**changes, **left}
     )
 
 
@@ -271,7 +271,7 @@ def an_event_with_an_ordering_key_that_is_not_ours(world: World) -> Step:
     """An event whose entry is in nobody's hands any more keeps its place."""
     bad, _ = _of_the_order(world)
     world.seed("XACK", "events", "dispatch", "5-0")
-    return Step(protocol.dead_letter(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 0, {})
+    return Step(settling.dead_letter(world.keys, reading.events_stream(world.keys), bad, RETENTION), 0, {})
 
 
 @case
@@ -282,4 +282,4 @@ def an_entry_of_events_with_an_ordering_key_alone(world: World) -> Step:
     world.hold("events", "dispatch", "w1", "5-0")
     bad = BadEntry("5-0", "unreadable", "no event", ordering_key="user:1")
     changes: Changes = {"events 5-0": None, "events dispatch w1": "", "dead new-1": _WHY | {"raw.k": "user:1"}}
-    return Step(protocol.dead_letter(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 1, changes)
+    return Step(settling.dead_letter(world.keys, reading.events_stream(world.keys), bad, RETENTION), 1, changes)

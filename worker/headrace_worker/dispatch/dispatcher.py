@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Sequence
 
 from headrace import HeadraceError, ServerNotReady
-from headrace_worker import protocol
 from headrace_worker.app.routes import RoutesTooNew
 from headrace_worker.dispatch.matcher import Matcher
 from headrace_worker.dispatch.route_table import RouteTable
@@ -21,6 +20,7 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
+from headrace_worker.protocol import reading, rescuing
 from headrace_worker.protocol.delivery import Entry
 from headrace_worker.streams.pending import Pending, pending_entries
 from headrace_worker.streams.reader import Reader
@@ -44,7 +44,7 @@ class Dispatcher:
         self.reader = Reader(state, self.pulse)
         self._matcher = Matcher(state)
         self._runs = RunMaker(state, routes, self._matcher, self.pulse)
-        self._stream = protocol.events_stream(state.keys)
+        self._stream = reading.events_stream(state.keys)
         self._pending = Pending(state)
         self._under_way: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -60,7 +60,7 @@ class Dispatcher:
             await self.finish()
             await self._dispatch_unseen()
         name = state.name
-        call = protocol.read_group(protocol.DISPATCH_GROUP, name, state.keys.events, protocol.MAX_READ, state.block_ms)
+        call = reading.read_group(reading.DISPATCH_GROUP, name, state.keys.events, reading.MAX_READ, state.block_ms)
         entries = await self.reader.read(call)
         await self.finish()
         if entries and name == state.name:
@@ -109,7 +109,7 @@ class Dispatcher:
     async def _release_pending(self) -> None:
         state = self._state
         async for page in pending_entries(state, self._stream, state.name):
-            held = [protocol.HeldEntry(entry[0].decode()) for entry in page]
+            held = [rescuing.HeldEntry(entry[0].decode()) for entry in page]
             await release(state, self._stream, held)
 
     async def _dispatch_unseen(self) -> None:

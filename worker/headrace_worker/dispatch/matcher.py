@@ -11,12 +11,13 @@ import msgspec
 
 from headrace import UndecodableEvent
 from headrace.formats.codec import SEALED_FORMAT, StoredEvent, decode_event, open_event
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route, Routes
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import BadEntry, Matched
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Entry, EventEntry, decode_event_entry
+from headrace_worker.protocol.dispatching import Matched
+from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.dead_letters import bad_entry, bad_event, dead_letter
 from headrace_worker.streams.payloads import load_payloads
 
@@ -82,7 +83,7 @@ class Matcher:
         await self._dead_letter(bad_event(event, error))
 
     async def _dead_letter(self, bad: BadEntry) -> None:
-        stream = protocol.events_stream(self._state.keys)
+        stream = reading.events_stream(self._state.keys)
         await dead_letter(self._state, stream, bad, log, "event can't be read and is moved to dead")
 
 

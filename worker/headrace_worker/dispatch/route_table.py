@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headrace_worker import protocol
 from headrace_worker.app.routes import Routes, RoutesTooNew
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import dispatching
 
 log = get_logger("headrace.dispatcher")
 
@@ -37,8 +37,8 @@ class RouteTable:
 
     async def _read(self) -> Routes:
         keys, run = self._state.keys, self._state.commands.run
-        version, apps = await run([protocol.read_routes_version(keys), protocol.read_apps(keys)])
-        stored = await run([protocol.read_routes(keys, app) for app in apps])
+        version, apps = await run([dispatching.read_routes_version(keys), dispatching.read_apps(keys)])
+        stored = await run([dispatching.read_routes(keys, app) for app in apps])
         try:
             routes = Routes(version, dict(zip(apps, stored, strict=True)))
         except RoutesTooNew:

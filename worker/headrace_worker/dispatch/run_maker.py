@@ -18,15 +18,16 @@ import msgspec
 from headrace import HeadraceError, ServerError, ServerFull
 from headrace.calls.sending import MAX_BATCH_BYTES
 from headrace.formats.codec import INLINE_BYTES
-from headrace_worker import protocol
 from headrace_worker.dispatch.matcher import Matcher
 from headrace_worker.dispatch.ordering import earlier_events
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import Dispatched, EventsBehind, HeldEntry, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol import dispatching, reading
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol.rescuing import HeldEntry
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import release
 
@@ -46,7 +47,7 @@ class Refused(msgspec.Struct, frozen=True):
     error: ServerError
 
 
-Answer = protocol.Answer | NoRoom | Refused
+Answer = dispatching.Answer | NoRoom | Refused
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -110,10 +111,10 @@ class RunMaker:
             HeadraceError: an outage, or a missing right.
         """
         state = self._state
-        call = protocol.dispatch(
+        call = dispatching.dispatch(
             state.keys, batch.matched, batch.version, state.config.retention, free_first=free_first
         )
-        answer: protocol.Answer
+        answer: dispatching.Answer
         try:
             (answer,) = await state.commands.run([call])
         except ServerFull:
@@ -200,7 +201,7 @@ class RunMaker:
 
     async def _release(self, events: Sequence[Matched]) -> None:
         held = [HeldEntry(matched.entry.entry) for matched in events]
-        await release(self._state, protocol.events_stream(self._state.keys), held)
+        await release(self._state, reading.events_stream(self._state.keys), held)
 
     async def _batches(self, events: Sequence[EventEntry]) -> list[Batch]:
         """Match events against the current routes; return those that match, in their order, divided into batches."""

@@ -6,9 +6,9 @@ All other data expires on the server. Only the leader deletes; the lease's answe
 from __future__ import annotations
 
 from headrace import HeadraceError
-from headrace_worker import protocol
 from headrace_worker.leader.duty import Duty
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import forgetting
 
 _PAGE = 200
 
@@ -28,7 +28,7 @@ class Forgetter(Duty):
         state = self._state
         event_ids: list[str] = []
         while state.is_leader.is_set() and not state.stopping.is_set():
-            call = protocol.forget(state.keys, event_ids, state.config.retention, _PAGE)
+            call = forgetting.forget(state.keys, event_ids, state.config.retention, _PAGE)
             (forgotten,) = await state.commands.run([call])
             self.pulse.beat()
             event_ids = forgotten.following

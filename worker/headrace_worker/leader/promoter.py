@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError, ServerFull
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import BadEntry, DueMember, Promoted
+from headrace_worker.protocol import due, reading
+from headrace_worker.protocol.due import DueMember, Promoted
+from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.reader import Reader
 
@@ -82,7 +83,7 @@ class Promoter:
     async def _listen(self, wait_s: float) -> str | None:
         """Wait for the time, or until an earlier due time is set; return what ended the wait."""
         longest_s = self._longest_read_s
-        call = protocol.listen_wake(self._state.keys, min(wait_s, longest_s))
+        call = due.listen_wake(self._state.keys, min(wait_s, longest_s))
         woken_by = await (self.reader.read(call) if wait_s > longest_s else self.reader.read_until(wait_s, call))
         if woken_by:
             self.forget()
@@ -102,14 +103,14 @@ class Promoter:
 
     async def _set_back(self) -> None:
         log.warning("the server's clock has gone back; leases and retries are set back with it")
-        while (await self._state.commands.run([protocol.set_back(self._state.keys, AHEAD)]))[0]:
+        while (await self._state.commands.run([due.set_back(self._state.keys, AHEAD)]))[0]:
             self.pulse.beat()
         self._went_back, self._upcoming = False, None
 
     async def _promote_due(self) -> int:
         """Move the due members that were read, and read again until none is due; return the server's time."""
         while True:
-            looked = await self._promote([due.member for due in self._upcoming or ()])
+            looked = await self._promote([each.member for each in self._upcoming or ()])
             self.pulse.beat()
             for member in looked.foreign:
                 await self._dead_letter(member, "Headrace did not write this member of due")
@@ -122,9 +123,9 @@ class Promoter:
         keys = self._state.keys
         events = [member for member in members if member.startswith("e:")]
         runs = [member for member in members if not member.startswith("e:")]
-        parts, calls = [runs], [protocol.promote(keys, runs, AHEAD)]
+        parts, calls = [runs], [due.promote(keys, runs, AHEAD)]
         if events:
-            parts, calls = [events, *parts], [protocol.promote(keys, events, 0, self._ordered), *calls]
+            parts, calls = [events, *parts], [due.promote(keys, events, 0, self._ordered), *calls]
         answers = await self._state.commands.run(calls, partial=True)
         self._is_full = isinstance(answers[0], ServerFull)
         if isinstance(answers[0], Promoted):  # ordering keys are only in records; the next look knows them
@@ -149,7 +150,7 @@ class Promoter:
         left = deque(await isolate(members, error, self._dead_letter_foreign))
         while left:
             part = left.popleft()
-            call = protocol.promote(self._state.keys, part, 0, self._ordered)
+            call = due.promote(self._state.keys, part, 0, self._ordered)
             (answer,) = await self._state.commands.run([call], partial=True)
             self.pulse.beat()
             if isinstance(answer, Promoted):
@@ -160,15 +161,15 @@ class Promoter:
                 raise answer
 
     async def _dead_letter_foreign(self, member: str, error: HeadraceError) -> None:
-        await require_foreign_record(self._state, protocol.event_of(member), error)
+        await require_foreign_record(self._state, due.event_of(member), error)
         await self._dead_letter(member, str(error))
 
     async def _dead_letter(self, member: str | bytes, error: str) -> None:
         log.error("member of due can't be handled and is moved to dead", member=repr(member), error=error)
         keys, run = self._state.keys, self._state.commands.run
-        await run(protocol.dead_letter_due(keys, member, error), partial=True)
-        self._state.observer.dead_lettered(protocol.events_stream(keys), BadEntry("", "unreadable", error))
-        if isinstance(member, str) and (line := protocol.line_of(keys, member)):
-            _, following = await run(protocol.leave_line(line, member))
+        await run(due.dead_letter_due(keys, member, error), partial=True)
+        self._state.observer.dead_lettered(reading.events_stream(keys), BadEntry("", "unreadable", error))
+        if isinstance(member, str) and (line := due.line_of(keys, member)):
+            _, following = await run(due.leave_line(line, member))
             if following is not None:
-                await run([protocol.make_due(keys, following)])
+                await run([due.make_due(keys, following)])

@@ -13,13 +13,13 @@ from headrace import HeadraceError, ServerError, ServerNotReady, UndecodableEven
 from headrace.calls.call import Call
 from headrace.errors import OUTAGE
 from headrace.formats.keys import Keys
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.leader.duty import Duty
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import HeldEntry
+from headrace_worker.protocol import leases, reading, rescuing
 from headrace_worker.protocol.delivery import Stream, decode_delivery
+from headrace_worker.protocol.rescuing import HeldEntry
 from headrace_worker.streams.dead_letters import bad_entry, dead_letter
 from headrace_worker.streams.requeue import requeue
 
@@ -84,35 +84,35 @@ class Rescuer(Duty):
         """
         keys, config = self._state.keys, self._state.config
         self._searched_at = monotonic()
-        (queues,) = await self._state.commands.run([protocol.read_queues(keys)])
-        streams = [protocol.events_stream(keys), *_queues_of(keys, queues)]
+        (queues,) = await self._state.commands.run([rescuing.read_queues(keys)])
+        streams = [reading.events_stream(keys), *_queues_of(keys, queues)]
         found: set[str] = set()
         for stream in streams:
             self.pulse.beat()
             with _without_group():
-                (consumers,) = await self._state.commands.run([protocol.read_consumers(stream)])
+                (consumers,) = await self._state.commands.run([rescuing.read_consumers(stream)])
                 found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}
         # Read last: a worker has its lease before it reads from a stream.
-        (living,) = await self._state.commands.run([protocol.read_workers(keys)])
+        (living,) = await self._state.commands.run([rescuing.read_workers(keys)])
         return sorted(found - living)
 
     async def _free_dispatcher_slot(self, name: str) -> None:
         """Re-queue the events that the worker has read, then free its dispatcher slot."""
-        stream = protocol.events_stream(self._state.keys)
+        stream = reading.events_stream(self._state.keys)
         moved = await self._move(name, stream, self._state.app.name, dead=False)
         if moved > 0:
             log.warning("events taken from a worker whose event loop does not move", worker=name, events=moved)
         config = self._state.config
-        await self._state.commands.run([protocol.drop_dispatcher(self._state.keys, name, config.look_again_ms)])
+        await self._state.commands.run([leases.drop_dispatcher(self._state.keys, name, config.look_again_ms)])
 
     async def _rescue(self, name: str) -> None:
         """Fence the name and re-queue its entries; forget the worker after the last look."""
         keys = self._state.keys
-        (facts,) = await self._state.commands.run([protocol.read_worker(keys, name)])
+        (facts,) = await self._state.commands.run([rescuing.read_worker(keys, name)])
         if facts is None:  # its hash is gone, so it may hold entries of any queue
-            (every_queue,) = await self._state.commands.run([protocol.read_queues(keys)])
-            facts = protocol.WorkerFacts(self._state.app.name, tuple(every_queue))
-        streams = [protocol.events_stream(keys), *_queues_of(keys, facts.queues)]
+            (every_queue,) = await self._state.commands.run([rescuing.read_queues(keys)])
+            facts = rescuing.WorkerFacts(self._state.app.name, tuple(every_queue))
+        streams = [reading.events_stream(keys), *_queues_of(keys, facts.queues)]
         total = 0
         for stream in streams:
             moved = await self._move(name, stream, facts.app, dead=True)
@@ -122,7 +122,7 @@ class Rescuer(Duty):
         if total:
             log.warning("entries of a dead worker are back in their queues", worker=name, entries=total)
         queue_keys = [stream.key for stream in streams[1:]]
-        (forgotten,) = await self._state.commands.run([protocol.leave(keys, name, facts.app, queue_keys, dead=True)])
+        (forgotten,) = await self._state.commands.run([leases.leave(keys, name, facts.app, queue_keys, dead=True)])
         if forgotten:
             log.info("dead worker is forgotten", worker=name)
 
@@ -145,7 +145,7 @@ class Rescuer(Duty):
         keys, after_ms = self._state.keys, self._state.config.look_again_ms
 
         def call_for(part: Sequence[HeldEntry]) -> Call[int]:
-            return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
+            return rescuing.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
         moved = await requeue(self._state, stream, held, call_for)
         self._state.observer.rescued(stream, max(moved, 0))
@@ -155,19 +155,19 @@ class Rescuer(Duty):
         """Return the ids of entries pending under the worker's name; none if the group is gone."""
         found: list[str] = []
         with _without_group():
-            (found,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)])
+            (found,) = await self._state.commands.run([rescuing.read_held(stream, name, after, _PAGE)])
         return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
         """Return the entries with their records' keys; dead-letter unreadable ones."""
         if not stream.name:
             return [HeldEntry(entry) for entry in page]
-        entries = await self._state.commands.run([protocol.read_entry(stream, entry) for entry in page]) if page else []
+        entries = await self._state.commands.run([rescuing.read_entry(stream, entry) for entry in page]) if page else []
         keys = self._state.keys
         held = []
         for entry in entries:
             try:
-                held.append(protocol.held_entry(keys, decode_delivery(stream, entry)))
+                held.append(rescuing.held_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
                 await dead_letter(self._state, stream, bad_entry(entry, exc))
         return held
@@ -190,5 +190,5 @@ def _queues_of(keys: Keys, names: Sequence[str]) -> list[Stream]:
     found = []
     for full_name in names:
         app, _, queue = full_name.partition("/")
-        found.append(protocol.queue_stream(keys, app, queue))
+        found.append(reading.queue_stream(keys, app, queue))
     return found

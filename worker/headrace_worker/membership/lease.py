@@ -15,12 +15,12 @@ from collections.abc import Callable
 from headrace import HeadraceError
 from headrace.connect import AnyTransport, open_transport
 from headrace.transport.pool import CONNECT_TIMEOUT_S
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Verdict, Watch
-from headrace_worker.protocol import Fenced, Movement, Renewed
+from headrace_worker.protocol import leases
+from headrace_worker.protocol.leases import Fenced, Movement, Renewed
 from headrace_worker.tasks.guard import describe
 
 log = get_logger("headrace.lease")
@@ -184,7 +184,7 @@ class Lease:
         movement: Movement = "stuck" if verdict.fault else "moves"
         if self._state.stopping.is_set():
             movement = "resigns"
-        call = protocol.renew(
+        call = leases.renew(
             self._state.keys, name, config.lease_ms, movement,
             dispatchers=self._dispatchers(), keep_dead_ms=config.retention.millis()[1],
         )  # fmt: skip

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, Stream
+from headrace_worker.protocol.dispatching import Dispatched
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 
 log = get_logger("headrace.metrics")
 

@@ -16,7 +16,6 @@ from headrace.connect import open_async_transport
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.plans.checks import check_count
-from headrace_worker import protocol
 from headrace_worker.app.app import App
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 from headrace_worker.clock import monotonic
@@ -25,7 +24,8 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.observer import Observer
 from headrace_worker.membership.timed_codec import TimedCodec
-from headrace_worker.protocol import Registration
+from headrace_worker.protocol import leases, reading
+from headrace_worker.protocol.leases import Registration
 from headrace_worker.tasks.guard import Guard
 
 log = get_logger("headrace.worker")
@@ -81,7 +81,7 @@ class WorkerState:
         self.observer = observer or Observer()
         self._on_name = on_name
         names = config.queues if config.queues is not None else app.queues
-        self.queues = tuple(protocol.queue_stream(keys, app.name, name) for name in names)
+        self.queues = tuple(reading.queue_stream(keys, app.name, name) for name in names)
         blob = subscriptions_of(app)
         every_queue = tuple(sorted({*app.queues, *names}))
         self.registration = Registration(app.name, fingerprint_of(blob), blob, every_queue)
@@ -109,7 +109,7 @@ class WorkerState:
         name = self.name
         if self._on_name is not None:
             self._on_name(name)
-        call = protocol.register(self.keys, name, self.config.lease_ms, self.registration)
+        call = leases.register(self.keys, name, self.config.lease_ms, self.registration)
         asked_at = monotonic()
         await self.commands.run([call])
         if name == self.name:

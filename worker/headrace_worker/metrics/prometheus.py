@@ -20,8 +20,9 @@ from headrace_worker.app.app import App
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer, guarded
-from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, Stream
+from headrace_worker.protocol.dispatching import Dispatched
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from headrace_worker.run.outcome import LOST, SEALED, UNKNOWN_JOB
 
 try:

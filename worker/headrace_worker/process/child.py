@@ -15,8 +15,8 @@ from typing import IO, Self
 
 from headrace.connect import open_async_transport
 from headrace.formats.partitions import Partitions
-from headrace_worker import protocol
 from headrace_worker.process.control_channel import FD_VARIABLE, HURRY, STOP, ChildReport
+from headrace_worker.protocol import leases
 
 STOOD_STILL = 70
 """Exit code of a child that has ended itself because a part stood still: a software error."""
@@ -138,9 +138,7 @@ class Child:
         """
         transport = open_async_transport(url, attempts=2)
         try:
-            await transport.run(
-                [protocol.end_lease(keys, each) for each in self.report.names for keys in partitions.all]
-            )
+            await transport.run([leases.end_lease(keys, each) for each in self.report.names for keys in partitions.all])
         finally:
             await transport.close()
 

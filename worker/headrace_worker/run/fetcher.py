@@ -14,15 +14,17 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace import HeadraceError, ServerNotReady, UndecodableEvent
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight, InFlightRun
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
+from headrace_worker.protocol import reading, rescuing
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
+from headrace_worker.protocol.reading import MAX_READ
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
@@ -75,9 +77,7 @@ class Fetcher:
             (queue,) = self._queues
             await self._receive(name, queue, await self._read(name, queue, min(self._in_flight.free, MAX_READ)))
         elif not await self._take(name):
-            await self.reader.read(
-                protocol.listen_wake_up(self._state.keys, self._state.app.name, self._state.block_ms)
-            )
+            await self.reader.read(reading.listen_wake_up(self._state.keys, self._state.app.name, self._state.block_ms))
         self._state.observer.polled()
 
     async def _wait_for_lease(self) -> None:
@@ -100,7 +100,7 @@ class Fetcher:
         held = []
         for entry in entries:
             with contextlib.suppress(UndecodableEvent):
-                held.append(protocol.held_entry(self._state.keys, decode_delivery(stream, entry)))
+                held.append(rescuing.held_entry(self._state.keys, decode_delivery(stream, entry)))
         return held
 
     async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:
@@ -109,7 +109,7 @@ class Fetcher:
         prefetched, self._prefetched = self._prefetched, None
         if prefetched is not None and (entries := await prefetched):
             return entries
-        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
+        call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
         return await self.reader.read(call)
 
     async def _take(self, name: str) -> bool:
@@ -120,10 +120,10 @@ class Fetcher:
             return True
         try:
             self._queues.append(self._queues.pop(0))
-            (taken,) = await state.commands.run([protocol.take(name, self._queues, free)])
+            (taken,) = await state.commands.run([reading.take(name, self._queues, free)])
             got = sum(len(entries) for _, entries in taken)
             if got == free:
-                await state.commands.run([protocol.wake_worker(state.keys, state.app.name)])
+                await state.commands.run([reading.wake_worker(state.keys, state.app.name)])
             for queue, entries in taken:
                 await self._receive(name, queue, entries)
         finally:
@@ -175,7 +175,7 @@ class Fetcher:
         free = min(self._in_flight.free - count, MAX_READ)
         if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._pending.is_doubted:
             return
-        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
+        call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, None)
         self._prefetched_name, self._prefetched = name, own_task(self.reader.read(call))
         await asyncio.sleep(0)  # so that the read is sent
 

@@ -12,8 +12,8 @@ import msgspec
 
 from headrace_worker.clock import monotonic
 from headrace_worker.membership.in_flight import InFlightRun
-from headrace_worker.protocol import Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, Key
+from headrace_worker.protocol.settling import Retried, Settled
 
 REMEMBERED_S = 30.0
 REMEMBERED_RUNS = 10_000

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 
 from headrace import RunError
 from headrace.formats.codec import encode_outcome
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import Retried
+from headrace_worker.protocol import reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, Key
+from headrace_worker.protocol.settling import Retried
 from headrace_worker.streams.requeue import release
 
 log = get_logger("headrace.quarantine")
@@ -90,7 +90,7 @@ async def _delay(state: WorkerState, delivery: Delivery) -> None:
     log.info("quarantined run is delayed: other runs take long", run=delivery.run_id)
     blob = encode_outcome(RunError("Quarantined", "waits for a worker with no other run in flight"), None)
     wait = Retried(delivery, delivery.state.text(), 0, state.config.lease_ms, blob)
-    await state.commands.run([protocol.retry(state.keys, state.name, [wait])])
+    await state.commands.run([settling.retry(state.keys, state.name, [wait])])
 
 
 async def _release(state: WorkerState, deliveries: Sequence[Delivery]) -> None:
@@ -100,5 +100,5 @@ async def _release(state: WorkerState, deliveries: Sequence[Delivery]) -> None:
         by_queue.setdefault(delivery.queue.name, []).append(delivery)
     keys = state.keys
     for name, group in by_queue.items():
-        held = [protocol.held_entry(keys, each) for each in group]
-        await release(state, protocol.queue_stream(keys, state.app.name, name), held)
+        held = [rescuing.held_entry(keys, each) for each in group]
+        await release(state, reading.queue_stream(keys, state.app.name, name), held)

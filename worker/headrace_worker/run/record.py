@@ -11,9 +11,8 @@ from headrace.formats.codec import encode_outcome, seal_outcome
 from headrace.formats.seal import Seal
 from headrace.model.values import note_of_uncarried
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.protocol import BadEntry, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.protocol.settling import Record
+from headrace_worker.protocol.settling import BadEntry, Record, Retried, Settled
 from headrace_worker.run.outcome import (
     Canceled,
     Failed,

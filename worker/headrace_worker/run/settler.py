@@ -19,14 +19,14 @@ from headrace.calls.call import Call
 from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from headrace.connect import AnyTransport
 from headrace.errors import OUTAGE
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import ENDED, RECORDED, REPORTED, InFlight, InFlightRun
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Settled
-from headrace_worker.protocol.settling import Record
+from headrace_worker.protocol import due, settling
+from headrace_worker.protocol.due import Promoted
+from headrace_worker.protocol.settling import BadEntry, Record, Recorded, Retried, Settled
 from headrace_worker.run.outcome import Outcome, Recordable, Released
 from headrace_worker.run.outcome_memory import OutcomeMemory
 from headrace_worker.run.record import record_of
@@ -97,9 +97,9 @@ class Settler:
         """
         record, keys = self._record_of(run, outcome), self._state.keys
         if isinstance(record, Settled):
-            transport.run([protocol.settle(keys, run.name, [record], self._state.config.retention)])
+            transport.run([settling.settle(keys, run.name, [record], self._state.config.retention)])
         elif isinstance(record, Retried):
-            transport.run([protocol.retry(keys, run.name, [record])])
+            transport.run([settling.retry(keys, run.name, [record])])
 
     @property
     def is_idle(self) -> bool:
@@ -168,17 +168,17 @@ class Settler:
         state, groups = self._state, list[_Group]()
         if settled := [(run, run.record) for run in batch if isinstance(run.record, Settled)]:
             ends = [record for _, record in settled]
-            call = protocol.settle(state.keys, state.name, ends, state.config.retention)
+            call = settling.settle(state.keys, state.name, ends, state.config.retention)
             groups.append(_Group([run for run, _ in settled], ends, call))
         if retried := [(run, run.record) for run in batch if isinstance(run.record, Retried)]:
             waits = [record for _, record in retried]
-            groups.append(_Group([run for run, _ in retried], waits, protocol.retry(state.keys, state.name, waits)))
+            groups.append(_Group([run for run, _ in retried], waits, settling.retry(state.keys, state.name, waits)))
         return groups
 
     async def _run(self, calls: list[Call[Recorded]]) -> list[Recorded | HeadraceError]:
         """Return the answers to the calls; send "started" marks with them."""
         started = self.started.take()
-        marks = [protocol.started(self._state.keys, self._state.name, elapsed(started))] if started else []
+        marks = [settling.started(self._state.keys, self._state.name, elapsed(started))] if started else []
         if not (calls or marks):
             return []
         try:
@@ -203,7 +203,7 @@ class Settler:
         The leader moves runs that are refused here: they are due.
         """
         if in_turn:
-            call = protocol.promote(self._state.keys, in_turn, 0)
+            call = due.promote(self._state.keys, in_turn, 0)
             (answer,) = await self._state.commands.run([call], partial=True)
             if isinstance(answer, Promoted):
                 self._state.observer.promoted(answer.moved)

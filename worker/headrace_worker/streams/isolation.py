@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeGuard, TypeVar
 
 from headrace import HeadraceError, ServerError
-from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import reading
 
 T = TypeVar("T")
 
@@ -45,6 +45,6 @@ async def require_foreign_record(state: WorkerState, event_id: str, error: Headr
 
     The server refuses every script that touches a record which another program has overwritten.
     """
-    (answer,) = await state.commands.run([protocol.read_body(state.keys, event_id)], partial=True)
+    (answer,) = await state.commands.run([reading.read_body(state.keys, event_id)], partial=True)
     if not is_refusal(answer):
         raise error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Entry, Stream
 
 
@@ -52,7 +52,7 @@ async def pending_entries(state: WorkerState, stream: Stream, name: str) -> Asyn
     """Yield the entries of a stream that are pending under a name of this worker, page by page."""
     after = "0"
     while True:
-        call = protocol.read_own(stream.group, name, stream.key, after, protocol.MAX_READ)
+        call = reading.read_own(stream.group, name, stream.key, after, reading.MAX_READ)
         (page,) = await state.commands.run([call])
         if not page:
             return

@@ -11,9 +11,9 @@ import redis.exceptions
 from headrace import HeadraceError
 from headrace.calls.call import Call
 from headrace.connect import open_async_transport
-from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
+from headrace_worker.protocol import reading
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Reader:
         """End the open read soon, if there is one; without the right to that, the read ends at its own time."""
         if self._is_reading and self._client_id is not None:
             with contextlib.suppress(HeadraceError):
-                await self._state.commands.run([protocol.unblock(self._client_id)])
+                await self._state.commands.run([reading.unblock(self._client_id)])
 
     async def close(self) -> None:
         """Close the connection."""

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError
 from headrace.calls.call import Call
-from headrace_worker import protocol
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import BadEntry, HeldEntry
+from headrace_worker.protocol import rescuing
 from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.dead_letters import dead_letter
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 
@@ -53,7 +54,7 @@ async def requeue(
 
 async def release(state: WorkerState, stream: Stream, held: Sequence[HeldEntry]) -> None:
     """Move this worker's own entries back to their stream, with nothing counted."""
-    moved = await requeue(state, stream, held, lambda part: protocol.release(stream, part))
+    moved = await requeue(state, stream, held, lambda part: rescuing.release(stream, part))
     state.observer.released(stream, moved)
 
 

@@ -99,7 +99,7 @@ def _logs_are_as_they_were() -> Iterator[None]:
     reports = logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook
     yield
     logger.flush(5)
-    LOSSES.told = LOSSES.lines
+    LOSSES.reported = LOSSES.lines
     structlog.reset_defaults()
     logging.lastResort, warnings.showwarning, sys.unraisablehook, threading.excepthook = reports
 

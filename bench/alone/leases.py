@@ -8,9 +8,10 @@ import time
 from bench.side import url
 from headrace.formats.keys import Keys
 from headrace.transport.single import Transport
-from headrace_worker import App, protocol
+from headrace_worker import App
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
-from headrace_worker.protocol import Registration
+from headrace_worker.protocol import leases
+from headrace_worker.protocol.leases import Registration
 
 LEASE_MS = 15_000
 
@@ -23,10 +24,10 @@ def main() -> None:
     nothing = subscriptions_of(App("crowd"))
     registration = Registration("crowd", fingerprint_of(nothing), nothing, ("default",))
     for name in names:
-        transport.run([protocol.register(keys, name, LEASE_MS, registration)])
+        transport.run([leases.register(keys, name, LEASE_MS, registration)])
     while True:
         for name in names:
-            transport.run([protocol.renew(keys, name, LEASE_MS, "stuck", dispatchers=0, keep_dead_ms=604_800_000)])
+            transport.run([leases.renew(keys, name, LEASE_MS, "stuck", dispatchers=0, keep_dead_ms=604_800_000)])
             time.sleep(LEASE_MS / 3000 / len(names) * 0.8)
 
 

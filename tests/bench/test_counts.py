@@ -25,7 +25,7 @@ from headrace import Client, Event
 from headrace.scripts import load
 from headrace_worker import App, Worker, event_trigger
 from headrace_worker.metrics.prometheus import Metrics
-from headrace_worker.protocol import MAX_READ
+from headrace_worker.protocol.reading import MAX_READ
 from tests.support.waiting import await_until
 from tests.support.workers import Place, quick
 

@@ -15,9 +15,10 @@ import redis as redis_py
 from headrace import Client, Event, EventRecord, RunRecord
 from headrace.formats.partitions import Partitions
 from headrace.transport.single import Transport
-from headrace_worker import App, Worker, WorkerConfig, protocol
+from headrace_worker import App, Worker, WorkerConfig
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
-from headrace_worker.protocol import Registration
+from headrace_worker.protocol import leases
+from headrace_worker.protocol.leases import Registration
 from tests.faults.apps import APPS, gate_path
 from tests.faults.calls import CallLog
 from tests.support.leaks import find_leaks
@@ -94,7 +95,7 @@ class Scene:
         blob = subscriptions_of(whole)
         registration = Registration(whole.name, fingerprint_of(blob), blob, ("default",))
         transport = Transport(self.url)
-        transport.run([protocol.register(self.keys, name, 1, registration)])
+        transport.run([leases.register(self.keys, name, 1, registration)])
         transport.close()
 
     def app(self, name: str) -> App:

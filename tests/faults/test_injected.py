@@ -17,7 +17,7 @@ _FOUND = (
     Case("run.executor:Executor.end_all", BY_NAME["error-once"]),
     Case("tasks.guard:Guard.part", BY_NAME["memory-once"]),
     Case("membership.watch:Watch.judge", BY_NAME["base-always"]),
-    Case("dispatch.run_maker:RunMaker._ask", BY_NAME["error-always"]),
+    Case("dispatch.run_maker:RunMaker._call", BY_NAME["error-always"]),
     Case("membership.in_flight:InFlight.release", BY_NAME["memory-once"], "troubled"),
 )
 """Faults that have broken the promise before."""

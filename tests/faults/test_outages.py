@@ -231,7 +231,7 @@ async def test_a_worker_started_while_the_server_is_away_says_so_and_ends(make_s
         await asyncio.wait_for(worker.run(), 30)
 
 
-@pytest.mark.parametrize("verb", ["register", "dispatch", "settle", "bury", "leave"])
+@pytest.mark.parametrize("verb", ["register", "dispatch", "settle", "dead_letter", "leave"])
 async def test_a_start_that_is_broken_off_leaves_nothing_for_ever(scene: Scene, proxy: Proxy, verb: str) -> None:
     """Where a worker dies, or its server goes, while it tries out the scripts, what it tried them on has a TTL."""
     for name in SCRIPTS:  # otherwise those of the same round trip as the cut have not run yet

@@ -20,13 +20,14 @@ with atheris.instrument_imports(include=["headrace", "headrace_worker"]):
     from headrace.calls import listing
     from headrace.formats import codec, records
     from headrace.formats.keys import Keys
-    from headrace_worker import App, event_trigger, protocol
+    from headrace_worker import App, event_trigger
     from headrace_worker.app.filters import compile_filter
     from headrace_worker.app.routes import Routes, RoutesTooNew, subscriptions_of
+    from headrace_worker.protocol import due, reading
     from headrace_worker.protocol.delivery import decode_delivery, decode_event_entry, named_by
 
 _KEYS = Keys("fuzz")
-_QUEUE = protocol.queue_stream(_KEYS, "app", "default")
+_QUEUE = reading.queue_stream(_KEYS, "app", "default")
 _ID = b"1-0"
 _MOST_DIGITS = 20
 
@@ -62,7 +63,7 @@ def _event_entry(data: bytes) -> None:
 
 
 def _due(data: bytes) -> None:
-    protocol.promote(_KEYS, [], 1).read([1, 0, 0, [], data, b"5"])
+    due.promote(_KEYS, [], 1).read([1, 0, 0, [], data, b"5"])
 
 
 def _dead(data: bytes) -> None:

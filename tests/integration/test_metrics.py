@@ -26,12 +26,13 @@ from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.transport.single import AsyncTransport
-from headrace_worker import App, Worker, event_trigger, protocol
+from headrace_worker import App, Worker, event_trigger
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 from headrace_worker.metrics.depths_collector import DepthsCollector
 from headrace_worker.metrics.exposition import Shared
 from headrace_worker.metrics.prometheus import Metrics
 from headrace_worker.process import log_setup
+from headrace_worker.protocol import leases, reading, rescuing
 from tests.apps.counted import app
 from tests.support.metrics import Scrape, scrape, scrape_here, served_at
 from tests.support.processes import Process, Processes
@@ -391,12 +392,12 @@ async def test_an_outcome_that_comes_too_late_is_counted_as_stale(
         await gate.wait()
 
     keys, sent = Keys(namespace), client.send_event(Event("wait"))
-    queue = protocol.queue_stream(keys, "gated", "default")
+    queue = reading.queue_stream(keys, "gated", "default")
     async with place.running(counting(place, gated, registry, concurrency=1)):
         await asyncio.wait_for(begun.wait(), 30)
         (entry,) = (name.decode() for name, _ in redis.xrange(queue.key))
-        held = protocol.HeldEntry(entry, keys.event(sent.id), "gated/wait")
-        await ask(place.url, protocol.release(queue, [held]))  # as a rescue does
+        held = rescuing.HeldEntry(entry, keys.event(sent.id), "gated/wait")
+        await ask(place.url, rescuing.release(queue, [held]))  # as a rescue does
         gate.set()
         await await_until(lambda: client.get_event(sent.id).is_settled, 30, what="its end")
     seen = scrape_here(registry)
@@ -416,5 +417,5 @@ async def ask(url: str, call: Call[Any]) -> None:
 async def register_dead(url: str, keys: Keys, app: App) -> None:
     """A worker named `dead` has a lease that has run out."""
     blob = subscriptions_of(app)
-    registration = protocol.Registration(app.name, fingerprint_of(blob), blob, app.queues)
-    await ask(url, protocol.register(keys, "dead", 1, registration))
+    registration = leases.Registration(app.name, fingerprint_of(blob), blob, app.queues)
+    await ask(url, leases.register(keys, "dead", 1, registration))

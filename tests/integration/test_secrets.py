@@ -56,7 +56,7 @@ def _check(worker: Process, log_format: str) -> None:
     text = worker.output
     lines = text.removesuffix("\n").split("\n")
     assert "attempt failed" in text
-    assert "set aside" in text
+    assert "moved to dead" in text
     assert [line for line in lines if SECRET in line] == []
     assert [line for line in lines if not line.isprintable()] == []
     if log_format == "json":

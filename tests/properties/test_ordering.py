@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from headrace import Event, Retention
 from headrace.calls import rerunning, sending
 from headrace.plans.prepare import SendOptions, prepare
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route
-from headrace_worker.protocol import EventsBehind, HeldEntry, Matched, Registration, Retried, Settled
+from headrace_worker.protocol import dispatching, due, leases, reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, decode_delivery, decode_event_entry
+from headrace_worker.protocol.dispatching import EventsBehind, Matched
+from headrace_worker.protocol.leases import Registration
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import Retried, Settled
 from tests.scripts.state import World
 
 _ROUTE = Route("app/job", "app", "default")
@@ -72,7 +75,7 @@ class Model:
         self.sent[key].append(event_id)
 
     def read(self, name: str, most: int = 2) -> None:
-        call = protocol.read_group(protocol.DISPATCH_GROUP, name, self.keys.events, most, None)
+        call = reading.read_group(reading.DISPATCH_GROUP, name, self.keys.events, most, None)
         self.events[name] += [decode_event_entry(entry) for entry in self.world.ask(call)[0]]
 
     def read_all(self, name: str) -> None:
@@ -80,30 +83,30 @@ class Model:
 
     def dispatch(self, name: str) -> None:
         batch = [Matched(entry, [_ROUTE]) for entry in self.events[name]]
-        (answer,) = self.world.ask(protocol.dispatch(self.keys, batch, self.version, _RETENTION))
+        (answer,) = self.world.ask(dispatching.dispatch(self.keys, batch, self.version, _RETENTION))
         if not isinstance(answer, EventsBehind):
             self.events[name] = []
 
     def give_back(self, name: str) -> None:
         held = [HeldEntry(each.entry) for each in self.events[name]]
-        self.world.ask(protocol.release(protocol.events_stream(self.keys), held))
+        self.world.ask(rescuing.release(reading.events_stream(self.keys), held))
         self.events[name] = []
 
     def take(self, _: str) -> None:
-        queue = protocol.queue_stream(self.keys, "app", "default")
-        for _queue, entries in self.world.ask(protocol.take("w", [queue], 2))[0]:
+        queue = reading.queue_stream(self.keys, "app", "default")
+        for _queue, entries in self.world.ask(reading.take("w", [queue], 2))[0]:
             self.runs += [decode_delivery(queue, entry) for entry in entries]
 
     def look(self, _: str) -> None:
-        (looked,) = self.world.ask(protocol.promote(self.keys, [], 100))
+        (looked,) = self.world.ask(due.promote(self.keys, [], 100))
         self.ahead = [due.member for due in looked.ahead]
 
     def promote(self, _: str) -> None:
-        self.world.ask(protocol.promote(self.keys, self.ahead, 0))
+        self.world.ask(due.promote(self.keys, self.ahead, 0))
 
     def queue_next(self, _: str) -> None:
         """The settler goes on."""
-        self.world.ask(protocol.promote(self.keys, self.in_turn, 0))
+        self.world.ask(due.promote(self.keys, self.in_turn, 0))
         self.in_turn = []
 
     def die(self, _: str) -> None:
@@ -112,7 +115,7 @@ class Model:
 
     def delete(self, place: int) -> None:
         """Another program deletes an entry of the queue, in hand or not."""
-        queue = protocol.queue_stream(self.keys, "app", "default")
+        queue = reading.queue_stream(self.keys, "app", "default")
         for entry_id, fields in self.world.entries(queue.key)[place : place + 1]:
             self.world.admin.xdel(queue.key, entry_id)
             run = decode_delivery(queue, (entry_id, [part for pair in fields.items() for part in pair]))
@@ -137,20 +140,20 @@ class Model:
     def settle(self, place: int) -> None:
         for run in self.runs[place : place + 1]:
             settled = Settled(run, "s" if place % 2 else "f", 0, "" if place % 2 else "failed", b"")
-            (recorded,) = self.world.ask(protocol.settle(self.keys, "w", [settled], _RETENTION))
+            (recorded,) = self.world.ask(settling.settle(self.keys, "w", [settled], _RETENTION))
             self.in_turn += recorded.in_turn
             self.ended[run.ordering_key].append(run.event_id)
             self.runs.remove(run)
 
     def retry(self, place: int) -> None:
         for run in self.runs[place : place + 1]:
-            self.world.ask(protocol.retry(self.keys, "w", [Retried(run, "2 0 0 0", 0, 0, b"")]))
+            self.world.ask(settling.retry(self.keys, "w", [Retried(run, "2 0 0 0", 0, 0, b"")]))
             self.runs.remove(run)
 
     def release(self, place: int) -> None:
         for run in self.runs[place : place + 1]:
             held = HeldEntry(run.entry, self.keys.event(run.event_id), run.job)
-            self.world.ask(protocol.release(run.queue, [held]))
+            self.world.ask(rescuing.release(run.queue, [held]))
             self.runs.remove(run)
             if run.entry in self.deleted:
                 self.lost.append((run.event_id, run.ordering_key))
@@ -178,7 +181,7 @@ def test_runs_of_an_ordering_key_keep_their_order(
 ) -> None:
     """Each is delivered when those before it have settled, and in the end all have, and nothing is left of the keys."""
     world = World(url, namespace)
-    (version,) = world.ask(protocol.register(world.keys, "w", 60_000, Registration("app", "f", b"", ("default",))))
+    (version,) = world.ask(leases.register(world.keys, "w", 60_000, Registration("app", "f", b"", ("default",))))
     model = Model(world, version, first_id=0)
     begin = [*(("send", key) for key in first), ("read_all", "d1"), ("dispatch", "d1")]
     for name, argument in [*begin, *steps]:

@@ -11,8 +11,9 @@ from headrace import ServerNotReady
 from headrace.calls import sending
 from headrace.calls.call import Call
 from headrace.model.retention import Retention
-from headrace_worker import protocol
-from headrace_worker.protocol import Movement, Renewed, Settled
+from headrace_worker.protocol import leases, reading, settling
+from headrace_worker.protocol.leases import Movement, Renewed
+from headrace_worker.protocol.settling import Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
 from tests.scripts.cases.send import outgoing
 from tests.scripts.state import World
@@ -38,7 +39,7 @@ def _seed_worker(world: World, leader: str = f"w1 {FUTURE}") -> None:
 
 def _renew(world: World, movement: Movement = "moves") -> Renewed:
     world.seed_now()
-    call = protocol.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
+    call = leases.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
     (renewed,) = world.ask(call)
     assert isinstance(renewed, Renewed)
     return renewed
@@ -74,7 +75,7 @@ def test_ones_own_end_is_not_ahead(world: World) -> None:
     assert _renew(world, "stuck").next_ms == _LEASE_MS
     world.seed("ZADD", "dispatchers", PAST, "w1")
     renewed = _renew(world, "stuck")
-    assert renewed.lapsed == []
+    assert renewed.expired == []
     assert not renewed.may_dispatch
 
 
@@ -92,7 +93,7 @@ def test_a_queue_that_is_gone_is_told(world: World) -> None:
     """A take from a queue without its group fails so that the worker makes it again."""
     world.seed_now()
     with pytest.raises(ServerNotReady) as caught:
-        world.ask(protocol.take("w1", [queue(world, "gone"), queue(world)], 10))
+        world.ask(reading.take("w1", [queue(world, "gone"), queue(world)], 10))
     assert caught.value.code == "NOGROUP"
 
 
@@ -103,7 +104,7 @@ def test_dead_letters_go_with_their_retention(world: World) -> None:
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     run = seed_run(world, "5-0", "e1")
     world.seed_now()
-    (recorded,) = world.ask(protocol.settle(world.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
+    (recorded,) = world.ask(settling.settle(world.keys, "w1", [Settled(run, "f", 0, "failed", b"")], Retention()))
     assert recorded.missed == []
     assert world.count("dead") < 250
 
@@ -117,6 +118,6 @@ def test_listings_are_bounded(world: World, stream: str) -> None:
     run = seed_run(world, "5-0", "e1")
     world.seed_now()
     sent = _with_argument(sending.send(world.keys, [outgoing("e2")], "tok"), 2, "100")
-    settled = protocol.settle(world.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
+    settled = settling.settle(world.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
     world.ask(sent if stream == "recent" else _with_argument(settled, 8, "100"))
     assert 100 <= world.count(stream) < 250

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from headrace_worker import protocol
-from headrace_worker.protocol import Movement, Renewed
+from headrace_worker.protocol import leases
+from headrace_worker.protocol.leases import Movement, Renewed
 from tests.scripts.state import World
 
 _HOUR_MS, _LEASE_MS = 3_600_000, 60_000
@@ -33,7 +33,7 @@ def stood(world: World) -> int:
 
 
 def _renew(world: World, movement: Movement = "moves") -> Renewed:
-    call = protocol.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_HOUR_MS)
+    call = leases.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=8, keep_dead_ms=_HOUR_MS)
     (answer,) = world.ask(call)
     assert isinstance(answer, Renewed)
     return answer

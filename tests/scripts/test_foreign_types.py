@@ -27,7 +27,7 @@ def test_foreign_type(case: Case, limits: Limits) -> None:
             assert ran.changes == {}, name
         elif case.script == "take":  # what is delivered must be told
             assert ran.changes.items() <= elsewhere.items(), name
-        elif case.script == "bury" and name.startswith("event:"):  # it may be what is wrong with the entry
+        elif case.script == "dead_letter" and name.startswith("event:"):  # it may be what is wrong with the entry
             assert ran.gave == expected(step.gives)
             letter = ran.changes.get("dead new-1")
             assert letter is None or "run" not in letter

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from headrace.calls import sending
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route
-from headrace_worker.protocol import BadEntry, Dispatched, HeldEntry, Matched, Promoted, Recorded, Retried, Settled
+from headrace_worker.protocol import dispatching, due, reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, Matched
+from headrace_worker.protocol.due import Promoted
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import BadEntry, Recorded, Retried, Settled
 from tests.scripts.cases.case import (
     BODY,
     PAST,
@@ -54,7 +57,7 @@ def test_one_event_for_many_jobs(world: World) -> None:
     world.hold("events", "dispatch", "w1", "5-0")
     routes = [Route(f"app/{job}", "app", "default") for job in _JOBS]
     batch = [Matched(EventEntry("5-0", "e1", 8, None), routes)]
-    ran = world.run(protocol.dispatch(world.keys, batch, "1", RETENTION))
+    ran = world.run(dispatching.dispatch(world.keys, batch, "1", RETENTION))
     assert ran.gave == expected(Dispatched(1, _MANY, 0))
     changes: Lines = {
         "events 5-0": None,
@@ -79,7 +82,7 @@ def test_many_events(world: World) -> None:
     world.hold("events", "dispatch", "w1", *entries)
     route = Route("app/job", "app", "default")
     batch = [Matched(EventEntry(entry, each, 8, None), [route]) for entry, each in zip(entries, ids, strict=True)]
-    ran = world.run(protocol.dispatch(world.keys, batch, "1", RETENTION))
+    ran = world.run(dispatching.dispatch(world.keys, batch, "1", RETENTION))
     assert ran.gave == expected(Dispatched(_MANY, _MANY, 0))
     assert ran.changes["events dispatch w1"] == ""
     assert sum(line.startswith("queue:app/default new-") for line in ran.changes) == _MANY
@@ -89,7 +92,7 @@ def test_many_events(world: World) -> None:
 def test_many_settled_runs(world: World) -> None:
     """Thousands of runs settle in one call, the last of which closes their event."""
     runs = [Settled(run, "s", 0, "", b"") for run in _seed_runs(world)]
-    ran = world.run(protocol.settle(world.keys, "w1", runs, RETENTION))
+    ran = world.run(settling.settle(world.keys, "w1", runs, RETENTION))
     assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"event:e1 o": "0", "event:e1 ttl": "<now+1000s>"}
     for first in range(0, len(_JOBS), _LISTED):
@@ -103,7 +106,7 @@ def test_many_settled_runs(world: World) -> None:
 def test_many_retried_runs(world: World) -> None:
     """Thousands of runs begin to wait in one call."""
     runs = [Retried(run, "2 0 0 0", 0, 60_000, b"") for run in _seed_runs(world)]
-    ran = world.run(protocol.retry(world.keys, "w1", runs))
+    ran = world.run(settling.retry(world.keys, "w1", runs))
     assert ran.gave == expected(Recorded([]))
     changes = _emptied() | {"wake 0": "1"}
     for job in _JOBS:
@@ -117,8 +120,8 @@ def test_many_runs_put_back(world: World, lost: int) -> None:
     """Thousands of entries are back in one call, released or rescued."""
     held = [HeldEntry(run.entry, world.keys.event("e1"), run.job) for run in _seed_runs(world)]
     back = queue(world)
-    rescue = protocol.rescue(world.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
-    ran = world.run(rescue if lost else protocol.release(back, held))
+    rescue = rescuing.rescue(world.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
+    ran = world.run(rescue if lost else rescuing.release(back, held))
     assert ran.gave == _MANY
     changes = _emptied() | {"wake-up:app new-1": {"r": ""}}
     if lost:
@@ -137,7 +140,7 @@ def test_many_due_runs(world: World) -> None:
     members = [f"r:default:e1:app/{job}" for job in _JOBS]
     for member in members:
         world.seed("ZADD", "due", PAST, member)
-    ran = world.run(protocol.promote(world.keys, members, 0))
+    ran = world.run(due.promote(world.keys, members, 0))
     assert ran.gave == expected(Promoted(NOW, _MANY, 0, [], []))
     changes: Lines = {f"due {member}": None for member in members}
     changes["wake-up:app new-1"] = {"r": ""}
@@ -151,7 +154,7 @@ def test_many_taken_runs(world: World) -> None:
     """Thousands of runs are taken in one call."""
     for number, job in enumerate(_JOBS, 1):
         seed_entry(world, f"1-{number}", "e1", job=job, worker=None)
-    ran = world.run(protocol.take("w1", [queue(world)], _MANY + 1))
+    ran = world.run(reading.take("w1", [queue(world)], _MANY + 1))
     (_, entries) = ran.gave[0]
     assert [entry for entry, _ in entries] == [f"1-{number}".encode() for number in range(1, _MANY + 1)]
 
@@ -160,7 +163,9 @@ def test_an_entry_of_many_fields(world: World) -> None:
     """Of a foreign entry with thousands of fields as many are set aside as a script can."""
     world.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
     world.hold("queue:app/default", "workers", "w1", "5-0")
-    ran = world.run(protocol.bury(world.keys, queue(world), BadEntry("5-0", "unreadable", "no entry"), RETENTION))
+    ran = world.run(
+        settling.dead_letter(world.keys, queue(world), BadEntry("5-0", "unreadable", "no entry"), RETENTION)
+    )
     assert ran.gave == 1
     letter = ran.changes["dead new-1"]
     assert isinstance(letter, dict)
@@ -172,7 +177,7 @@ def test_a_foreign_event_of_many_fields(world: World) -> None:
     """A foreign entry of `events` with thousands of fields can be put back."""
     world.entry("events", "5-0", {f"f{number}": number for number in range(6_000)})
     world.hold("events", "dispatch", "w1", "5-0")
-    ran = world.run(protocol.release(protocol.events_stream(world.keys), [HeldEntry("5-0")]))
+    ran = world.run(rescuing.release(reading.events_stream(world.keys), [HeldEntry("5-0")]))
     assert ran.gave == 1
     assert "events new-1" in ran.changes
     assert ran.changes["events 5-0"] is None

@@ -119,7 +119,7 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
     keys = (f"{_OURS}queue:app/default", f"{_OURS}dead", f"{_OURS}runs", f"{_OURS}fading")
     policy = (60_000, 60_000, 60_000, 60_000, 60_000, "", 100)
     bad = ("workers", "1-0", "forged", "", "", "", "", "")
-    return user.execute_command("EVAL", load("bury").text, len(keys), *keys, *policy, *bad)
+    return user.execute_command("EVAL", load("dead_letter").text, len(keys), *keys, *policy, *bad)
 
 
 @_attempt("touch another namespace, or any key that is not Headrace's")

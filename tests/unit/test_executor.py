@@ -15,9 +15,10 @@ from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.plans.prepare import SendOptions, prepare
-from headrace_worker import App, WorkerConfig, event_trigger, protocol
+from headrace_worker import App, WorkerConfig, event_trigger
 from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.outcome import Outcome, Released, RetryLater
@@ -69,7 +70,7 @@ class _Scene:
 
     def start(self, event: str, job: str, partition: int = 0) -> InFlightRun:
         """A run of the event begins."""
-        queue = protocol.queue_stream(Keys("test", partition), "app", "default")
+        queue = reading.queue_stream(Keys("test", partition), "app", "default")
         (body,) = prepare([Event("x", id=event)], SendOptions(), now=lambda: datetime.now(UTC))
         return self.executor.start(Delivery(queue, f"{event}-0", event, job, RunState(), body.body, 0), "w")
 

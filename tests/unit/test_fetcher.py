@@ -15,8 +15,8 @@ from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger
 from headrace_worker.membership.in_flight import InFlight, InFlightRun
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import MAX_READ
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
+from headrace_worker.protocol.reading import MAX_READ
 from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler

@@ -141,7 +141,7 @@ async def test_work_aside_breaks_nothing() -> None:
         raise ValueError("wrong")
 
     guard = Guard()
-    await guard.aside("the end of a read", fail())
+    await guard.detached("the end of a read", fail())
     assert guard.broken == ""
 
 

@@ -13,8 +13,9 @@ from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import HeldEntry, events_stream
-from headrace_worker.protocol import release as release_call
+from headrace_worker.protocol.reading import events_stream
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import release as release_call
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import requeue
 
@@ -30,7 +31,7 @@ class Sender:
         self.aside: list[int] = []
         self.calls = 0
 
-    async def set_aside(self, culprit: int, error: HeadraceError) -> None:
+    async def dead_letter(self, culprit: int, error: HeadraceError) -> None:
         assert error is REFUSAL
         self.aside.append(culprit)
 
@@ -40,7 +41,7 @@ class Sender:
             part = left.popleft()
             self.calls += 1
             if self.culprits & set(part):
-                left.extendleft(reversed(await isolate(part, REFUSAL, self.set_aside)))
+                left.extendleft(reversed(await isolate(part, REFUSAL, self.dead_letter)))
             else:
                 self.sent += part
 
@@ -65,7 +66,7 @@ async def test_every_entry_may_be_a_culprit() -> None:
 async def test_a_refusal_without_entries_is_raised() -> None:
     """No entry explains it."""
     with pytest.raises(ServerError, match="WRONGTYPE"):
-        await isolate([], REFUSAL, Sender(set()).set_aside)
+        await isolate([], REFUSAL, Sender(set()).dead_letter)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ class _Server:
     async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:  # noqa: ARG002 - one call
         (call,) = calls
         self.calls.append(call.script.name if call.script else str(call.args[0]))
-        if self.calls[-1] == "bury":
+        if self.calls[-1] == "dead_letter":
             return [1]
         if any(record in map(str, call.args) for record in self.foreign):
             return [REFUSAL]
@@ -118,7 +119,7 @@ async def test_a_refused_requeue_moves_all_but_the_culprit() -> None:
     server = _Server(set())
     server.foreign = {state_over(server).keys.event("e3")}
     assert await requeue_events(server) == 7
-    assert server.calls.count("bury") == 1
+    assert server.calls.count("dead_letter") == 1
 
 
 async def test_a_requeue_ends_at_the_first_answer_below_0() -> None:

@@ -18,7 +18,7 @@ from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Watch
-from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.protocol.leases import Fenced, Renewed
 from tests.support.waiting import await_until
 
 HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]

@@ -125,7 +125,7 @@ def test_a_reader_that_stands_still_keeps_no_line_waiting(open_reader: Any, make
     lines = reader.read_all().decode().splitlines(keepends=True)
     assert lines == [LINE] * (count - 10) + ["log lines were lost {'lines': 10}\n"]
     assert writer.flush(5)
-    assert (losses.lines, losses.untold) == (10, 0)
+    assert (losses.lines, losses.unreported) == (10, 0)
     writer.write("after\n")
     assert reader.read_all() == b"after\n"
 
@@ -321,7 +321,7 @@ def test_a_thread_that_writes_what_waits_ends(open_reader: Any) -> None:
     reader = open_reader(_pipe)
     writer, losses = _writer(reader.writes)
     for _ in range(2):
-        losses.lines = losses.told = 0
+        losses.lines = losses.reported = 0
         _fill(writer, losses)
         reader.read_all()
         wait_until(lambda: not writer._has_thread, what="the end of the thread")

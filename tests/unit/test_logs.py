@@ -20,8 +20,8 @@ from headrace.formats.keys import Keys
 from headrace_worker.current_run import current_run
 from headrace_worker.logs import logger
 from headrace_worker.process import log_setup
-from headrace_worker.protocol import queue_stream
 from headrace_worker.protocol.delivery import Delivery, decode_delivery
+from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.run.io import JobIO
 from headrace_worker.run.port import RunPort
 

@@ -11,12 +11,14 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
-from headrace_worker import App, event_trigger, protocol
+from headrace_worker import App, event_trigger
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer, guarded
 from headrace_worker.metrics.prometheus import Metrics, _Counting
-from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.dispatching import Dispatched
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from tests.support.metrics import Scrape, scrape_here
 
 
@@ -34,8 +36,8 @@ class _Scene:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
         self.observer = self.metrics.watch(app, self.keys, InFlight(7))
-        self.queue = protocol.queue_stream(self.keys, "app", "default")
-        self.events = protocol.events_stream(self.keys)
+        self.queue = reading.queue_stream(self.keys, "app", "default")
+        self.events = reading.events_stream(self.keys)
 
     def delivery(self, job: str = "a", state: RunState | None = None, queued_ms: int = 1_000) -> Delivery:
         return Delivery(self.queue, f"{queued_ms}-0", "e", job, state or RunState(), b"", 0)
@@ -109,7 +111,7 @@ def test_jobs_that_the_app_does_not_have_share_one_name(scene: _Scene) -> None:
     scene.observer.began([scene.delivery(f"evil-{number}") for number in range(5)])
     scene.observer.failed(scene.delivery("evil-5"))
     scene.observer.settled([Settled(scene.delivery("evil-6"), "f", 0, "unknown_job", b"")], [])
-    scene.observer.buried(scene.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
+    scene.observer.dead_lettered(scene.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
     seen = scene.seen
     assert "evil" not in seen.text
     assert seen.sum("attempts_begun_total", job="(unknown)") == 5

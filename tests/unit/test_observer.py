@@ -8,7 +8,7 @@ import pytest
 
 from headrace_worker.membership.observer import Observer, guarded
 from headrace_worker.process import log_setup
-from headrace_worker.protocol import Dispatched
+from headrace_worker.protocol.dispatching import Dispatched
 
 
 class _Broken(Observer):

@@ -114,7 +114,7 @@ def test_a_run_that_cost_too_many_workers_says_how_many() -> None:
     """The reason is `lost`."""
     outcome = lost(RunState(lost=3))
     assert outcome.reason == "lost"
-    assert outcome.error == RunError("LostWorker", "3 workers died with this run in their hands")
+    assert outcome.error == RunError("LostWorker", "3 workers died with this run in flight")
 
 
 class _Speechless(Exception):

@@ -17,12 +17,12 @@ from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.partition import Partition
-from headrace_worker.protocol import Fenced, Renewed
+from headrace_worker.protocol.leases import Fenced, Renewed
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 
-LEADS = Renewed(is_leader=True, may_dispatch=True, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
-FOLLOWS = Renewed(is_leader=False, may_dispatch=False, version="1", next_ms=1, lapsed=[], dead=[], now_ms=1)
+LEADS = Renewed(is_leader=True, may_dispatch=True, version="1", next_ms=1, expired=[], dead=[], now_ms=1)
+FOLLOWS = Renewed(is_leader=False, may_dispatch=False, version="1", next_ms=1, expired=[], dead=[], now_ms=1)
 
 
 class _Server:

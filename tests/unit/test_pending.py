@@ -9,7 +9,7 @@ from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import events_stream
+from headrace_worker.protocol.reading import events_stream
 from headrace_worker.streams.pending import Pending
 
 

@@ -12,7 +12,7 @@ from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.leader.promoter import Promoter
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import DueMember, Promoted
+from headrace_worker.protocol.due import DueMember, Promoted
 
 NOW_MS = 1_000_000
 

@@ -8,8 +8,11 @@ import pytest
 
 from headrace import Retention
 from headrace.formats.keys import Keys
-from headrace_worker import protocol
-from headrace_worker.protocol import DueMember, Fenced, Promoted, QueuesFull, Renewed, RoutesStale, WorkerFacts
+from headrace_worker.protocol import dispatching, due, leases, reading, rescuing
+from headrace_worker.protocol.dispatching import QueuesFull, RoutesStale
+from headrace_worker.protocol.due import DueMember, Promoted
+from headrace_worker.protocol.leases import Fenced, Renewed
+from headrace_worker.protocol.rescuing import WorkerFacts
 
 KEYS = Keys("test")
 P = KEYS.prefix
@@ -27,29 +30,29 @@ P = KEYS.prefix
 )
 def test_a_member_of_due_says_where_it_belongs(member: str, event_id: str, stream: str, wake_up: str) -> None:
     """Its record, its stream and its wake-up stream; an event's id may hold any character."""
-    call = protocol.promote(KEYS, [member], 5)
+    call = due.promote(KEYS, [member], 5)
     names = ["due", "events", f"event:{event_id}", stream, wake_up]
     assert list(call.args[2:8]) == [5, *(P + name for name in names)]
     assert call.args[-3:] == (5, member, "")
-    assert protocol.event_of(member) == event_id
+    assert due.event_of(member) == event_id
 
 
 @pytest.mark.parametrize("key", ["k", "a:b", "é:1:", "r:q:x:app/job", "5:", "😀" * 256])
 def test_a_member_of_a_run_with_an_ordering_key_names_it(key: str) -> None:
     """Whatever characters are in key and event id: record, queue, bell and turns are known from the member alone."""
-    member = protocol.member_of("q.1", "a:b/c:app/job", key)
-    call = protocol.promote(KEYS, [member], 5)
+    member = due.member_of("q.1", "a:b/c:app/job", key)
+    call = due.promote(KEYS, [member], 5)
     names = ["due", "events", "event:a:b/c", "queue:app/q.1", "wake-up:app", f"line:app/job:{key}"]
     assert list(call.args[2:9]) == [6, *(P + name for name in names)]
-    assert protocol.line_of(KEYS, member) == f"{P}line:app/job:{key}"
-    assert protocol.event_of(member) == "a:b/c"
+    assert due.line_of(KEYS, member) == f"{P}line:app/job:{key}"
+    assert due.event_of(member) == "a:b/c"
 
 
 def test_a_member_without_an_ordering_key_stands_in_no_turns() -> None:
     """Neither a run's nor an event's."""
-    assert protocol.line_of(KEYS, protocol.member_of("q", "x:app/job")) is None
-    assert protocol.line_of(KEYS, "e:x") is None
-    assert protocol.line_of(KEYS, "hello") is None
+    assert due.line_of(KEYS, due.member_of("q", "x:app/job")) is None
+    assert due.line_of(KEYS, "e:x") is None
+    assert due.line_of(KEYS, "hello") is None
 
 
 _FOREIGN: list[bytes] = [
@@ -65,14 +68,14 @@ def test_what_headrace_did_not_write_into_due_is_told_apart(member: bytes) -> No
     """As bytes, so that it can be taken out."""
     reply = [1000, 2, 1, [], b"e:x", b"5", member, b"6", b"r:q:x:app/job", b"7"]
     ahead = [DueMember("e:x", 5), DueMember("r:q:x:app/job", 7)]
-    assert protocol.promote(KEYS, [], 5).read(reply) == Promoted(1000, 2, 1, ahead, [member])
+    assert due.promote(KEYS, [], 5).read(reply) == Promoted(1000, 2, 1, ahead, [member])
 
 
 def test_no_script_is_asked_to_move_what_is_no_member() -> None:
     """A key that only Headrace may touch is never made of it."""
     with pytest.raises(ValueError, match="is no member of due"):
-        protocol.promote(KEYS, ["r:a b:x:app/job"], 5)
-    assert protocol.event_of("hello") == ""
+        due.promote(KEYS, ["r:a b:x:app/job"], 5)
+    assert due.event_of("hello") == ""
 
 
 @pytest.mark.parametrize(
@@ -80,12 +83,12 @@ def test_no_script_is_asked_to_move_what_is_no_member() -> None:
 )
 def test_any_score_is_a_time(score: bytes, due_ms: int) -> None:
     """Also one that Headrace did not write."""
-    assert protocol.promote(KEYS, [], 5).read([1, 0, 0, [], b"e:x", score]).ahead == [DueMember("e:x", due_ms)]
+    assert due.promote(KEYS, [], 5).read([1, 0, 0, [], b"e:x", score]).ahead == [DueMember("e:x", due_ms)]
 
 
 def test_a_renewal_says_what_the_worker_may_do() -> None:
     """Or that its name is fenced."""
-    call = protocol.renew(KEYS, "w", 15_000, "moves", dispatchers=8, keep_dead_ms=9_000)
+    call = leases.renew(KEYS, "w", 15_000, "moves", dispatchers=8, keep_dead_ms=9_000)
     reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"], 1_700_000_000_000, 1, 0]
     gives = Renewed(True, False, "7", 4_000, ["a"], ["b", "c"], 1_700_000_000_000, True)  # noqa: FBT003 - the struct's order
     assert call.read(reply) == gives
@@ -94,18 +97,18 @@ def test_a_renewal_says_what_the_worker_may_do() -> None:
 
 def test_a_dispatch_says_what_it_did_or_why_not() -> None:
     """Its answers are told apart by their first word."""
-    call = protocol.dispatch(KEYS, [], "1", Retention())
-    assert call.read([b"done", 3, 5, 1]) == protocol.Dispatched(3, 5, 1)
+    call = dispatching.dispatch(KEYS, [], "1", Retention())
+    assert call.read([b"done", 3, 5, 1]) == dispatching.Dispatched(3, 5, 1)
     assert call.read([b"stale", b"2"]) == RoutesStale()
     assert call.read([b"full"]) == QueuesFull()
-    assert call.read([b"behind", 1, 3]) == protocol.EventsBehind([0, 2])
+    assert call.read([b"behind", 1, 3]) == dispatching.EventsBehind([0, 2])
 
 
 def test_a_take_gives_each_queue_its_entries() -> None:
     """The script names queues by their places."""
-    queues = [protocol.queue_stream(KEYS, "app", name) for name in ("a", "b", "c")]
+    queues = [reading.queue_stream(KEYS, "app", name) for name in ("a", "b", "c")]
     reply = [1, [[b"1-0", [b"e", b"x"]]], 3, [[b"2-0", None]]]
-    assert protocol.take("w", queues, 5).read(reply) == [
+    assert reading.take("w", queues, 5).read(reply) == [
         (queues[0], [(b"1-0", [b"e", b"x"])]),
         (queues[2], [(b"2-0", None)]),
     ]
@@ -113,7 +116,7 @@ def test_a_take_gives_each_queue_its_entries() -> None:
 
 def test_what_is_stored_of_a_worker() -> None:
     """Nothing, where its hash is gone."""
-    call = protocol.read_worker(KEYS, "w")
+    call = rescuing.read_worker(KEYS, "w")
     assert call.read([b"app", b"app/a app/b"]) == WorkerFacts("app", ("app/a", "app/b"))
     assert call.read([b"app", None]) == WorkerFacts("app", ())
     assert call.read([None, None]) is None
@@ -121,10 +124,10 @@ def test_what_is_stored_of_a_worker() -> None:
 
 def test_the_apps_are_those_of_the_queues() -> None:
     """Each once, in order."""
-    assert protocol.read_apps(KEYS).read([b"shop/b", b"app/a", b"shop/a"]) == ["app", "shop"]
+    assert dispatching.read_apps(KEYS).read([b"shop/b", b"app/a", b"shop/a"]) == ["app", "shop"]
 
 
 @pytest.mark.parametrize(("seconds", "asked"), [(0.0, "0.002"), (-1.0, "0.002"), (0.25, "0.250"), (5.0, "5.000")])
 def test_a_wait_for_an_earlier_time_always_ends(seconds: float, asked: str) -> None:
     """BLPOP takes 0 for ever, and Redis 6.2 makes 0 of a millisecond."""
-    assert protocol.listen_wake(KEYS, seconds).args == ("BLPOP", KEYS.wake, asked)
+    assert due.listen_wake(KEYS, seconds).args == ("BLPOP", KEYS.wake, asked)

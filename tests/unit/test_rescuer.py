@@ -63,9 +63,9 @@ class _Scene:
         self.state.is_leader.set()
         self.rescuer = Rescuer(self.state)
 
-    async def tick(self, dead: Sequence[str] = (), lapsed: Sequence[str] = ()) -> None:
+    async def tick(self, dead: Sequence[str] = (), expired: Sequence[str] = ()) -> None:
         """It is told of these, and does what is to be done."""
-        self.rescuer.tell(dead, lapsed)
+        self.rescuer.notify(dead, expired)
         await asyncio.wait_for(self.rescuer.tick(), 20)
 
 

@@ -19,8 +19,8 @@ from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.dispatch.run_maker import RunMaker
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import Dispatched, EventsBehind, QueuesFull, RoutesStale
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, QueuesFull, RoutesStale
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
 REFUSAL = ServerError("WRONGTYPE")
@@ -164,7 +164,7 @@ async def test_a_refused_batch_is_halved_until_its_culprit_is_alone() -> None:
     scene.server.foreign = {"c"}
     scene.server.answer = lambda ids, _first: REFUSAL if "c" in ids else None
     assert await scene.dispatch(*"abcd") == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
-    assert scene.server.scripts == ["bury"]
+    assert scene.server.scripts == ["dead_letter"]
 
 
 async def test_a_refusal_that_no_record_explains_is_raised() -> None:
@@ -203,7 +203,7 @@ async def test_a_full_server_takes_single_events_into_empty_queues(monkeypatch: 
     asked = await scene.dispatch(*"abcde")
     assert asked[:5] == [["a", "b", "c", "d", "e"], ["a"], ["b"], ["c"], ["d"]]
     assert {tuple(ids) for ids in asked[5:]} == {("d",)}
-    assert scene.server.scripts == ["bury", "release"]
+    assert scene.server.scripts == ["dead_letter", "release"]
 
 
 async def test_routes_that_change_at_a_full_server_are_read_anew() -> None:

@@ -20,8 +20,8 @@ from headrace_worker.logs.guarded_logger import guarded_logger
 from headrace_worker.logs.logger import get_logger, lost_lines
 from headrace_worker.logs.writer import LOST
 from headrace_worker.process import log_setup
-from headrace_worker.protocol import queue_stream
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.run.io import JobIO
 from headrace_worker.run.port import RunPort
 

@@ -15,16 +15,17 @@ from headrace.calls.call import Call
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
-from headrace_worker import App, WorkerConfig, protocol
+from headrace_worker import App, WorkerConfig
 from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import Recorded
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Recorded
 from headrace_worker.run.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
 from headrace_worker.run.settler import Settler
 
 KEYS = Keys("test")
-QUEUE = protocol.queue_stream(KEYS, "app", "default")
+QUEUE = reading.queue_stream(KEYS, "app", "default")
 ERROR = RunError("ValueError", "no")
 LATER = RetryLater(ERROR, 1, RunState(2))
 
@@ -177,7 +178,7 @@ async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
     scene.put(*[Succeeded(None)] * 5)
     await scene.tick()
     assert scene.in_flight.runs == {}
-    assert [name for names in scene.server.rounds for name in names].count("bury") == 1
+    assert [name for names in scene.server.rounds for name in names].count("dead_letter") == 1
 
 
 async def test_outcomes_that_were_recorded_count_when_others_are_refused() -> None:

@@ -12,10 +12,11 @@ import pytest
 from headrace import ServerError
 from headrace.formats.codec import RunState
 from headrace.formats.keys import Keys
-from headrace_worker import WorkerConfig, protocol
+from headrace_worker import WorkerConfig
 from headrace_worker.membership import watch as watches
 from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
 from headrace_worker.membership.watch import Pulse, Verdict, Watch
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.tasks.guard import Guard
 
@@ -58,7 +59,7 @@ class _Scene:
 
     def hold(self, **changes: Any) -> InFlightRun:
         """A run is in hand since now."""
-        queue = protocol.queue_stream(Keys("test"), "app", "default")
+        queue = reading.queue_stream(Keys("test"), "app", "default")
         number = len(self.in_flight.runs)
         held = InFlightRun(
             Delivery(queue, f"{number}-0", f"e{number}", "job", RunState(), None, 0), "w", self.clock.now

@@ -1,6 +1,6 @@
-"""The clock by which the worker measures time: that of the system, also where a test has stopped Python's clocks.
+"""The clock by which the worker measures time: the system's, even where a test has stopped Python's clocks.
 
-Libraries such as freezegun replace `time.monotonic` for all modules; jobs are to see that, and the worker is not.
+Libraries such as freezegun replace `time.monotonic` for all modules. Jobs see that clock, the worker does not.
 """
 
 from __future__ import annotations
@@ -10,4 +10,4 @@ from collections.abc import Callable
 from functools import partial
 
 monotonic: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
-"""Returns seconds that never go back, as `time.monotonic` does."""
+"""Return seconds that never go back, as `time.monotonic` does."""

@@ -16,18 +16,18 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a worker works. Durations are seconds or a timedelta.
 
     Attributes:
-        concurrency: runs that it executes at once.
-        queues: names of the queues it takes runs from; None for all of its app.
+        concurrency: runs that the worker executes at once.
+        queues: names of the queues from which the worker takes runs; None for all of its app.
         grace: how long runs may go on after a stop; then they are released to other workers.
         lease: how long after its last sign of life a worker's runs go to other workers.
-        stall: how long a part of the worker may stand still before the worker ends, as the event loop does in a job
-            that blocks it; a run's timeout takes its place. Four leases if None.
-        block: how long a read waits at most for something to arrive.
-        max_lost: workers that may die with a run in their hands before it is buried; its last life is alone.
-        dispatchers: workers of a partition that dispatch at once; 0: this one never does.
+        stall: how long a part of the worker may stand still before the worker ends, for example the event loop in a
+            job that blocks it; a run's timeout replaces this limit. Four leases if None.
+        block: how long a read waits at most for entries.
+        max_lost: workers that may die with a run in flight before it is dead-lettered; its last try is quarantined.
+        dispatchers: workers of a partition that dispatch at once; 0: this worker never does.
         retention: how long records are kept.
         unknown_job: how long a run waits for a worker that has its job.
-        max_output_bytes: an output over this size is replaced by a note.
+        max_output_bytes: a note replaces an output over this size.
         allow_eviction: work on a server whose eviction policy may drop keys; leases and records can vanish then.
     """
 
@@ -98,7 +98,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def look_again_ms(self) -> int:
-        """Milliseconds after which nothing that a dead worker had asked for can still be handed to it."""
+        """Milliseconds after which no read of a dead worker can still deliver entries."""
         return round((self.block_s + self.lease_s) * 1000)
 
 

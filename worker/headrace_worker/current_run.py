@@ -1,4 +1,4 @@
-"""Says which run executes here, in whatever task or thread."""
+"""Holds which run executes here, in any task or thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the worker package adds to the tree of `headrace.errors`; in brackets the module, where it is not this one.
+"""What the worker package adds to the tree of `headrace.errors`; in brackets the module, if it is not this one.
 
     HeadraceError
     ├── ConfigurationError
@@ -9,7 +9,7 @@
     │   ├── JobError                a job of it, or its trigger
     │   └── FilterError             a filter breaks a rule of the language; the path says where
     ├── StartRefused                the worker can't start on this server; nothing was started
-    ├── WorkerFailed                a part of the worker did not work any more; its runs go to others
+    ├── WorkerFailed                a part of the worker did not work any more; its runs go to other workers
     ├── RoutesTooNew                routes need a newer release; this worker dispatches nothing (app.routes)
     ├── RunControl                  raised by a job's function to say how its run goes on
     │   ├── RetryAfter
@@ -56,11 +56,11 @@ class FilterError(DefinitionError):
 
 
 class StartRefused(HeadraceError):
-    """The worker can't start on this server, and nothing was started; the message says what to change."""
+    """The worker can't start on this server; nothing was started. The message says what to change."""
 
 
 class WorkerFailed(HeadraceError):
-    """A part of the worker did not work any more, so the worker has ended. The message says which, and where it was."""
+    """A part of the worker did not work any more, so the worker has ended. The message names the part and its place."""
 
 
 class RunControl(HeadraceError):
@@ -68,9 +68,9 @@ class RunControl(HeadraceError):
 
 
 class RetryAfter(RunControl):
-    """Ends this attempt, and asks for the next one after `seconds`, if attempts are left.
+    """Ends this attempt, and requests the next one after `seconds`, if attempts are left.
 
-    In a group of exceptions it counts as well; of several the longest does.
+    It counts in a group of exceptions, too; of several, the longest wait counts.
     """
 
     def __init__(self, seconds: float | timedelta, reason: str = "") -> None:
@@ -82,7 +82,7 @@ class RetryAfter(RunControl):
 
 
 class Abort(RunControl):
-    """Ends the run as failed, with no more attempts; so it does anywhere in a group of exceptions."""
+    """Ends the run as failed, with no more attempts; anywhere in a group of exceptions, too."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "aborted by the job")

@@ -1,6 +1,6 @@
-"""What a worker does in one partition of its namespace: a lease of its own, and one set of loops under it.
+"""What a worker does in one partition of its namespace: one lease, and one set of loops under it.
 
-Slots and executor are the worker's and shared by all its partitions. It must not decide when the worker stops.
+All partitions of a worker share its slots and its executor. A partition must not decide when the worker stops.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from headrace import HeadraceError
 from headrace.connect import AnyTransport
 from headrace.errors import OUTAGE
 from headrace.transport.backoff import Backoff
-from headrace_worker import protocol
 from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.leader.forgetter import Forgetter
 from headrace_worker.leader.promoter import Promoter
@@ -24,8 +23,9 @@ from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.loops import Loop, run_loop
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse, Verdict, Watch
-from headrace_worker.protocol import Fenced
+from headrace_worker.protocol import leases
 from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.leases import Fenced
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
@@ -38,14 +38,14 @@ from headrace_worker.tasks.guard import describe, is_end
 log = get_logger("headrace.worker")
 
 _LAST_WRITES_S = 5.0
-"""How long a stopping worker tries to record its last outcomes; what it can't is run again elsewhere."""
+"""How long a stopping worker tries to record its last outcomes; other workers execute unrecorded runs again."""
 
 _LAST_ATTEMPTS = 5
-"""How often it tries to leave in order."""
+"""How often a stopping worker tries to leave in order."""
 
 
 class Partition:
-    """One run of a worker in a partition, from its registration to its leave."""
+    """One life of a worker in a partition, from the registration to the leave."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a partition has these parts
         self,
@@ -58,7 +58,7 @@ class Partition:
         on_fault: Callable[[Verdict, AnyTransport | None], None],
         on_turn: Callable[[], None] | None = None,
     ) -> None:
-        """Nothing is started yet.
+        """Start nothing yet.
 
         Args:
             on_fault: see `Lease`.
@@ -85,7 +85,7 @@ class Partition:
         self._registering.rest()
 
     def start(self) -> None:
-        """The lease is renewed from now on, and the loops run."""
+        """Renew the lease from now on, and start the loops."""
         loops: dict[str, Loop] = {
             "fetcher": self._fetcher,
             "dispatcher": self._dispatcher,
@@ -110,7 +110,7 @@ class Partition:
         return lambda: over.is_set() or self._is_closing
 
     async def end_reads(self) -> None:
-        """Nothing new is read: open reads are ended through the server, and what they gave is kept."""
+        """Stop reading: end open reads through the server, and keep the entries that they return."""
         self._lease.renew_now()
         self._in_flight.notify()
         self._rescuer.stop()
@@ -124,7 +124,7 @@ class Partition:
             await self._renaming
 
     async def leave(self) -> None:
-        """Record the last outcomes, release what is still pending, and let the server forget this worker's name."""
+        """Record the last outcomes, release pending entries, and let the server forget this worker's name."""
         if not self._state.is_registered.is_set() and self._is_new:
             await self._lease.stop()
             return
@@ -132,25 +132,25 @@ class Partition:
         backoff = Backoff(_LAST_ATTEMPTS)
         for failures in range(1, backoff.attempts + 1):
             try:
-                await self._give_everything_back()
+                await self._release_everything()
                 break
             except HeadraceError as exc:
                 if failures == backoff.attempts:
-                    log.warning("could not leave in order; others take over when the lease ends", error=str(exc))
+                    log.warning("could not leave in order; other workers take over when the lease ends", error=str(exc))
                 else:
                     await asyncio.sleep(backoff.delay_s(failures))
         await self._lease.stop()
 
     def renew_now(self) -> None:
-        """The lease's thread looks at the worker, and renews, at once."""
+        """Let the lease's thread judge the worker and renew the lease now."""
         self._lease.renew_now()
 
     def end_lease(self) -> None:
-        """Nothing is held on to any more."""
+        """Stop renewing the lease."""
         self._lease.end()
 
     async def close(self) -> None:
-        """Whatever still goes on is broken off, and the connections of the loops are closed."""
+        """Cancel loops that still run, and close their connections."""
         self._is_closing = True
         tasks = [*self._working, *([self._settling] if self._settling else ())]
         for task in tasks:
@@ -179,35 +179,35 @@ class Partition:
         if not answer.is_leader:
             self._promoter.forget()
         self._dispatcher.routes.note_version(answer.version)
-        self._rescuer.tell(answer.dead, answer.lapsed)
+        self._rescuer.notify(answer.dead, answer.expired)
         if answer.fades:
-            self._forgetter.tell()
+            self._forgetter.notify()
         if answer.went_back and answer.is_leader:
             self._promoter.set_back()
         state.renewed.set()
 
     def _drop_everything(self) -> None:
-        """The name is fenced: its runs are others' now. They are dropped, and the worker goes on under a new name."""
+        """Drop the runs of a fenced name, which other workers have now, and go on under a new name."""
         state = self._state
         number = state.keys.partition
-        in_hand = sum(run.delivery.queue.partition == number for run in self._in_flight.runs.values())
-        log.warning("worker was taken for dead and drops its runs", worker=state.name, in_hand=in_hand)
-        self._registering.succeed()  # from here on: a registration that never begins must be seen, too
+        in_flight = sum(run.delivery.queue.partition == number for run in self._in_flight.runs.values())
+        log.warning("worker's lease has expired, so it drops its runs", worker=state.name, in_flight=in_flight)
+        self._registering.succeed()  # from now on: the watch must see a registration that never begins, too
         fenced = state.name
         state.take_new_name()
         self._renaming = state.guard.part("registration", self._register_again(), self._is_named)
         try:
             self._executor.end_all("released", number, fenced)
-        except BaseException as exc:  # noqa: BLE001 - the new name is on its way, and the runs end a little later
+        except BaseException as exc:  # noqa: BLE001 - the registration has begun; the runs end a little later
             state.guard.again(exc, self._executor.end_all, "released", number, fenced)
 
     def _is_named(self) -> bool:
         return self._state.is_registered.is_set() or self._state.stopping.is_set() or self._is_closing
 
     async def _arrive(self) -> None:
-        """A partition that could not be reached at the start is taken on when it comes."""
+        """Register in a partition that could not be reached at the start, once it can be reached."""
         state, backoff = self._state, Backoff(1)
-        failures, told = 0, ""
+        failures, logged = 0, ""
         while not (state.stopping.is_set() or state.is_registered.is_set()):
             self._registering.beat()
             try:
@@ -217,8 +217,8 @@ class Partition:
                 if is_end(exc):
                     raise
                 failures += 1
-                if not isinstance(exc, OUTAGE) and str(exc) != told:
-                    told = str(exc)
+                if not isinstance(exc, OUTAGE) and str(exc) != logged:
+                    logged = str(exc)
                     log.error(  # noqa: TRY400 - said without a traceback, once
                         "partition can't be taken on yet", partition=state.keys.partition, error=describe(exc)
                     )
@@ -265,7 +265,7 @@ class Partition:
         if self._settling is not None:
             await asyncio.wait([self._settling], timeout=_LAST_WRITES_S)
 
-    async def _give_everything_back(self) -> None:
+    async def _release_everything(self) -> None:
         state = self._state
         await self._fetcher.end()
         await self._dispatcher.end()
@@ -273,7 +273,7 @@ class Partition:
             await self._release(queue)
         queues = [queue.key for queue in state.queues]
         await self._lease.stop()
-        await state.commands.run([protocol.leave(state.keys, state.name, state.app.name, queues, dead=False)])
+        await state.commands.run([leases.leave(state.keys, state.name, state.app.name, queues, dead=False)])
 
     async def _release(self, stream: Stream) -> None:
         state = self._state

@@ -1,4 +1,4 @@
-"""For tests of jobs: a real server, and a worker that runs in this process until all that was sent has settled."""
+"""For tests of jobs: a real server, and a worker that runs in this process until every sent event has settled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLOCKS_DIFFER_S = 60.0
 
 
 class NotSettled(HeadraceError, TimeoutError):
-    """Something that was sent has not settled in the time given; the message says what is left, and where."""
+    """Sent events or their runs have not settled in the time given; the message says how many are left, and where."""
 
 
 async def run_until_settled(
@@ -39,12 +39,13 @@ async def run_until_settled(
     config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
     timeout: float = 30,
 ) -> None:
-    """Every event sent so far is dispatched and every run of the app has settled, delayed ones and retries included.
+    """Run a worker until every event sent so far is dispatched and every run of the app, retries included, has settled.
 
-    Time that a test has stopped, with freezegun as may be, stands still for jobs and not for the worker.
+    Delayed events are waited for, too. Time that a test has stopped, with freezegun for example, stands still for jobs
+    and not for the worker.
 
     Raises:
-        NotSettled: that is not so after `timeout` seconds.
+        NotSettled: events or runs are left after `timeout` seconds.
         StartRefused: see `Worker.run`.
     """
     worker = Worker(app, url, namespace=namespace, partitions=partitions, config=config)
@@ -65,12 +66,12 @@ async def _run_until_settled(worker: Worker, app: App, timeout: float) -> None:
         looking.cancel()
         if left == {}:
             worker.stop()
-        else:  # what still executes would take its grace
+        else:  # runs that still execute would take their grace
             worker.stop_now()
         await asyncio.wait([looking])
         await transport.close()
         await running
-    # Where a thread logs, what it writes must not come into what the test does next.
+    # Lines that a thread still logs must not mix with what the test does next.
     await asyncio.to_thread(flush, _LAST_LINES_S)
     if left:
         raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
@@ -78,7 +79,7 @@ async def _run_until_settled(worker: Worker, app: App, timeout: float) -> None:
 
 @contextmanager
 def _moving_time(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Let the event loop's time go on where it was stopped: nothing that sleeps would wake."""
+    """Let the event loop's time go on if a test has stopped it: no sleeping task would wake."""
     if abs(loop.time() - monotonic()) < _CLOCKS_DIFFER_S:
         yield
         return
@@ -93,7 +94,7 @@ def _moving_time(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 async def _look_until_settled(
     transport: AnyAsyncTransport, partitions: Partitions, app: App, deadline: float
 ) -> dict[str, int]:
-    """Returns what is left at the deadline; nothing as soon as there is nothing."""
+    """Return what is left at the deadline, or nothing as soon as nothing is left."""
     quiet_looks = 0
     while True:
         left = await _open_work(transport, partitions, app)

@@ -11,7 +11,6 @@ from headrace import ConfigurationError, HeadraceError
 from headrace.config import resolve, resolve_url
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import OUTAGE
-from headrace_worker import protocol
 from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
@@ -23,6 +22,7 @@ from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState, new_name
 from headrace_worker.membership.watch import Verdict
 from headrace_worker.partition import Partition
+from headrace_worker.protocol import leases
 from headrace_worker.run.executor import IGNORED_CANCEL_S, Executor
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 log = get_logger("headrace.worker")
 
 _LAST_CALL_S = 2.0
-"""How long the server may take to hear of the end of a worker that has failed."""
+"""How long a failed worker may take to end its leases on the server."""
 
 
 class Worker:
-    """Executes the runs of one app, and takes its turn in dispatching, promoting and rescuing for all."""
+    """Executes the runs of one app, and shares in dispatching, promoting and rescuing for all apps."""
 
     def __init__(  # noqa: PLR0913 - each is a setting, and given by name
         self,
@@ -53,19 +53,19 @@ class Worker:
         on_started: Callable[[], None] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        """The worker is ready to run; nothing is connected yet.
+        """Make a worker that is ready to run; connect nothing yet.
 
         Args:
-            app: whose jobs to execute.
+            app: the app whose jobs to execute.
             url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
                 `redis+cluster://` with the addresses of some of its nodes; HEADRACE_URL if None.
             namespace: HEADRACE_NAMESPACE if None, then `default`.
             partitions: into how many the namespace is divided; HEADRACE_PARTITIONS if None, then 1. The worker serves
                 all of them.
-            on_name: is told each name of this worker before anything is delivered to it, so that whoever sees the
-                process die can end its lease.
+            on_name: receives each name of this worker before anything is delivered to the name, so that a process
+                which sees this one die can end the lease.
             on_started: is called once the worker takes runs.
-            metrics: counts what it does; several workers of a process may share them.
+            metrics: count what the worker does; several workers of a process may share them.
 
         Raises:
             ConfigurationError: no URL, a namespace that is no name, or no number of partitions.
@@ -86,21 +86,21 @@ class Worker:
     async def run(
         self, *, on_fault: Callable[[str], None] | None = None, on_turn: Callable[[], None] | None = None
     ) -> None:
-        """Returns after `stop`, once every in-flight run has ended or is with another worker.
+        """Run until `stop`; return once every in-flight run has ended or is released to other workers.
 
-        Outages of the server are waited through. A worker runs once: another run takes another one.
+        Outages of the server are waited through. A worker runs once: make another Worker to run again.
 
         Args:
-            on_fault: is called once, with the reason, where the worker does not work and has to end: its lease has
-                ended then. It may be called in any thread, and should end the process. Without it WorkerFailed is
-                raised, if the event loop still turns.
-            on_turn: is called by the lease's thread, three times in a lease and more, as long as it turns.
+            on_fault: is called once, with the reason, if the worker does not work and has to end: its lease has ended
+                then. It may be called in any thread, and should end the process. Without it WorkerFailed is raised,
+                if the event loop still turns.
+            on_turn: is called by the lease's thread at each turn, at least three times in a lease.
 
         Raises:
-            WorkerFailed: a part of the worker did not work any more, and nothing was given that ends the process.
-            StartRefused: the server can't be worked with as it is; nothing was started.
+            WorkerFailed: a part of the worker did not work any more, and there is no `on_fault`.
+            StartRefused: the worker can't work on this server as it is; nothing was started.
             ConfigurationError: the namespace has another number of partitions; nothing was started.
-            ServerError: it could not be reached at the start.
+            ServerError: the server could not be reached at the start.
         """
         if self._states:
             raise ConfigurationError("this worker has run already; make another Worker to run once more")
@@ -133,10 +133,10 @@ class Worker:
         return states
 
     async def _register(self) -> None:
-        """Each partition that can be reached has a lease; the others are taken on when they come.
+        """Get a lease in each partition that can be reached; take on the rest later.
 
         Raises:
-            HeadraceError: as `run` does; an outage only where no partition can be reached.
+            HeadraceError: as `run` does; an outage only if no partition can be reached.
         """
         away: dict[int, HeadraceError] = {}
         for begin in (preflight.check, WorkerState.register):
@@ -156,13 +156,13 @@ class Worker:
             )  # fmt: skip
 
     def stop(self) -> None:
-        """No new runs are taken; those in flight have `grace_s` to end. To be called on the worker's event loop."""
+        """Take no new runs; give in-flight runs `grace_s` to end. To be called on the worker's event loop."""
         self._is_stopping = True
         for state in self._states:
             state.stopping.set()
 
     def note_stop(self) -> None:
-        """Note that `stop` is about to be called: a worker that can't even do that ends a while after its grace.
+        """Note that `stop` is about to be called: a worker that can't even stop ends a while after its grace.
 
         May be called from a signal's handler, and while the event loop is blocked.
         """
@@ -172,23 +172,23 @@ class Worker:
 
     @property
     def left_behind(self) -> int:
-        """How many plain functions of its runs go on."""
+        """How many plain functions of runs go on."""
         return 0 if self._running is None else self._running.left_behind
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether a stop was requested."""
         return self._is_stopping
 
     def stop_now(self) -> None:
-        """In-flight runs are told to end and are released without further grace."""
+        """Stop; cancel and release in-flight runs without further grace."""
         self.stop()
         if self._hurry is not None:
             self._hurry.set()
 
     @property
     def name(self) -> str | None:
-        """The worker's name of the moment, in partition 0; a new one at each start and after each fencing."""
+        """The worker's current name in partition 0; a new one at each start and after each fencing."""
         return self._states[0].name if self._states else None
 
 
@@ -211,7 +211,7 @@ class _Running:
         settlers = [Settler(each, in_flight) for each in states]
         tables = [RouteTable(each) for each in states]
         dispatchers = [Dispatcher(each, table) for each, table in zip(states, tables, strict=True)]
-        # A live worker serves all partitions, so any partition's table tells whether it has a job.
+        # A live worker serves all partitions, so any partition's table knows whether it has a job.
         self._executor = executor = Executor(state, in_flight, settlers, tables[0].has_live)
         self._partitions = [
             Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_turn)
@@ -231,17 +231,17 @@ class _Running:
         return self._executor.left_behind
 
     def _look_at_once(self) -> None:
-        """A part is gone: the leases' threads look at it now."""
+        """Let the leases' threads look at the worker now: a part is gone."""
         for partition in self._partitions:
             partition.renew_now()
 
     def _fail(self, verdict: Verdict, transport: AnyTransport | None) -> None:
-        """The worker does not work and has to end: its leases end first, so that others take its runs at once.
+        """End a worker that does not work: its leases first, so that other workers take its runs at once.
 
         Called in the thread of a lease, or on the event loop if that thread does not work.
 
         Args:
-            transport: a connection that is there; None if one has to be made.
+            transport: an open connection; None if one has to be made.
         """
         if self._fault:  # the first call has failed, or stands still
             self._end()
@@ -254,8 +254,8 @@ class _Running:
             transport = transport or open_transport(self._state.url, attempts=1, reply_timeout_s=_LAST_CALL_S)
             if verdict.timed_out is not None:
                 self._executor.time_out(verdict.timed_out, verdict.stack, transport)
-            transport.run([protocol.end_lease(each.keys, each.name) for each in self._states])
-        except BaseException as exc:  # noqa: BLE001 - the leases run out by themselves
+            transport.run([leases.end_lease(each.keys, each.name) for each in self._states])
+        except BaseException as exc:  # noqa: BLE001 - the leases expire
             with contextlib.suppress(BaseException):
                 write_directly(f"headrace: its lease could not be ended, and will run out by itself: {describe(exc)}")
         self._end()
@@ -278,17 +278,17 @@ class _Running:
         except BaseException:
             await asyncio.shield(self._end_leases())
             raise
-        finally:  # where the stop itself is broken off, the leases must not hold what nobody works on
+        finally:  # if the stop itself is broken off, the leases must not keep runs on which no worker works
             for partition in self._partitions:
                 partition.end_lease()
             self._executor.end_all("released")
             await asyncio.shield(self._close())
 
     async def _end_leases(self) -> None:
-        """Start or stop were broken off: others need not wait until the leases have run out."""
+        """End the leases after a start or stop was broken off: other workers need not wait until they expire."""
         for each in self._states:
             with contextlib.suppress(HeadraceError, TimeoutError):
-                await asyncio.wait_for(each.commands.run([protocol.end_lease(each.keys, each.name)]), _LAST_CALL_S)
+                await asyncio.wait_for(each.commands.run([leases.end_lease(each.keys, each.name)]), _LAST_CALL_S)
 
     async def _close(self) -> None:
         await asyncio.gather(*(partition.close() for partition in self._partitions))
@@ -302,17 +302,17 @@ class _Running:
         canceled = False
         try:
             await state.stopping.wait()
-        except asyncio.CancelledError as exc:  # whoever runs the worker gives up on it: it stops in order all the same
-            if self._on_fault is not None:  # nobody does in a process of its own: a life is to be counted for that
+        except asyncio.CancelledError as exc:  # the caller gives the worker up: it still stops in order
+            if self._on_fault is not None:  # in a process of its own no caller does: count a lost worker for its runs
                 state.guard.break_off("the worker's own task", exc)
                 await asyncio.Event().wait()
             canceled = True
             if (task := asyncio.current_task()) is not None:
-                task.uncancel()  # or timeouts within the stop would be taken for this cancellation
+                task.uncancel()  # or timeouts within the stop would count as this cancellation
             self._hurry.set()
             for each in self._states:
                 each.stopping.set()
-        log.info("worker stops", worker=state.name, in_hand=len(self._in_flight.runs))
+        log.info("worker stops", worker=state.name, in_flight=len(self._in_flight.runs))
         await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
         await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))
@@ -335,7 +335,7 @@ class _Running:
             )
 
     async def _drain(self) -> None:
-        """Let in-flight runs end by themselves within the grace; then tell them to."""
+        """Let in-flight runs end by themselves within the grace; then cancel and release them."""
         deadline = monotonic() + self._state.config.grace_s
         await self._wait_until_over(lambda: monotonic() >= deadline or self._hurry.is_set())
         if self._in_flight.runs:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 
-from headrace_worker.protocol import MAX_READ
+from headrace_worker.protocol.reading import MAX_READ
 from tests.faults.chaos.calls import Call
 from tests.faults.chaos.history import AnyLine, Counted, Died, Named, Remains, RolledBack, Settled
 

@@ -18,8 +18,9 @@ import redis as redis_py
 from headrace import Client, Event, EventRecord
 from headrace.formats.keys import Keys
 from headrace.transport.single import Transport
-from headrace_worker import WorkerConfig, protocol
+from headrace_worker import WorkerConfig
 from headrace_worker.dev.embedded import EmbeddedServer
+from headrace_worker.protocol import leases, reading, rescuing
 from tests.faults.calls import Call, CallLog
 from tests.faults.inside.app import APP, BLOCKED_PID
 from tests.faults.inside.fault import ARMED, Kind, Life
@@ -113,9 +114,9 @@ class Stage:
         return {name for name in names if f"-{process.pid}-" in name}
 
     def _try_to_fence(self, name: str) -> bool:
-        queue = protocol.queue_stream(self._keys, APP, "default")
-        rescue = protocol.rescue(self._keys, name, queue, [], dead=True, look_again_ms=CONFIG.look_again_ms, app=APP)
-        self._transport.run([protocol.end_lease(self._keys, name), rescue])
+        queue = reading.queue_stream(self._keys, APP, "default")
+        rescue = rescuing.rescue(self._keys, name, queue, [], dead=True, look_again_ms=CONFIG.look_again_ms, app=APP)
+        self._transport.run([leases.end_lease(self._keys, name), rescue])
         return bool(self._redis.hexists(self._keys.worker(name), "fenced"))
 
     def block(self, struck: Process) -> None:

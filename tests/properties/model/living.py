@@ -27,7 +27,7 @@ class Answer:
 
     leads: bool
     sits: bool
-    lapsed: set[str]
+    expired: set[str]
     dead: set[str]
 
 

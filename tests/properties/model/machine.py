@@ -24,20 +24,14 @@ from headrace.formats.keys import Keys
 from headrace.formats.outgoing import Outgoing
 from headrace.plans.prepare import SendOptions, prepare
 from headrace.transport.single import Transport
-from headrace_worker import App, event_trigger, protocol
+from headrace_worker import App, event_trigger
 from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
-from headrace_worker.protocol import (
-    BadEntry,
-    Dispatched,
-    Fenced,
-    HeldEntry,
-    Matched,
-    QueuesFull,
-    Registration,
-    Retried,
-    Settled,
-)
+from headrace_worker.protocol import dispatching, due, leases, reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, EventEntry, Stream, decode_delivery, decode_event_entry
+from headrace_worker.protocol.dispatching import Dispatched, Matched, QueuesFull
+from headrace_worker.protocol.leases import Fenced, Registration
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from tests.properties.model.facts import HOUR_MS, Seen
 from tests.properties.model.living import JOBS, LEASE, Answer
 from tests.properties.model.namespace import LOOK_AGAIN, QUEUES, Entry, Event, Namespace, Policy, State
@@ -90,8 +84,8 @@ class Machine(RuleBasedStateMachine):
         self.transport = Transport(self.url, attempts=1)
         self.seen = Seen(self.redis, self.keys)
         self.registrations = {version: _registration(version) for version in JOBS}
-        self.queues = {name: protocol.queue_stream(self.keys, "app", name) for name in QUEUES}
-        self.events_stream = protocol.events_stream(self.keys)
+        self.queues = {name: reading.queue_stream(self.keys, "app", name) for name in QUEUES}
+        self.events_stream = reading.events_stream(self.keys)
         self.names: list[str] = []
         self.unsent: dict[str, list[tuple[EventEntry, Entry]]] = {}
         self.hands: dict[str, list[tuple[Delivery, Entry]]] = {}
@@ -138,7 +132,7 @@ class Machine(RuleBasedStateMachine):
         name = f"w{next(self.numbers)}"
         self.names.append(name)
         self.unsent[name], self.hands[name] = [], []
-        answer = self.ask(protocol.register(self.keys, name, LEASE * HOUR_MS, self.registrations[version]))
+        answer = self.ask(leases.register(self.keys, name, LEASE * HOUR_MS, self.registrations[version]))
         assert int(answer) == self.namespace.register(name, version)
 
     @rule(
@@ -149,19 +143,19 @@ class Machine(RuleBasedStateMachine):
     def renew(self, worker: int, movement: Any, dispatchers: int) -> None:
         name = self.name(worker)
         lease_ms = LEASE * HOUR_MS
-        call = protocol.renew(self.keys, name, lease_ms, movement, dispatchers=dispatchers, keep_dead_ms=_KEEP_DEAD_MS)
+        call = leases.renew(self.keys, name, lease_ms, movement, dispatchers=dispatchers, keep_dead_ms=_KEEP_DEAD_MS)
         answer = self.ask(call)
         expected = self.namespace.renew(name, movement, dispatchers)
         if isinstance(answer, Fenced):
             assert expected is None
         else:
-            assert Answer(answer.is_leader, answer.may_dispatch, set(answer.lapsed), set(answer.dead)) == expected
+            assert Answer(answer.is_leader, answer.may_dispatch, set(answer.expired), set(answer.dead)) == expected
             assert int(answer.version) == self.namespace.version
 
     @rule(worker=WORKERS)
     def crash(self, worker: int) -> None:
         name = self.name(worker)
-        assert self.ask(protocol.end_lease(self.keys, name)) == self.namespace.end_lease(name)
+        assert self.ask(leases.end_lease(self.keys, name)) == self.namespace.end_lease(name)
 
     @rule(worker=WORKERS)
     def crash_and_rescue(self, worker: int) -> None:
@@ -176,13 +170,13 @@ class Machine(RuleBasedStateMachine):
 
     def rescue_from(self, name: str, stream: str, *, dead: bool, count: int) -> int:
         where = self.stream(stream)
-        ids = self.ask(protocol.read_held(where, name, "", count))
+        ids = self.ask(rescuing.read_held(where, name, "", count))
         entries = [entry for entry in self.namespace.streams[stream] if entry.holder == name][:count]
         assert len(ids) == len(entries)
         held = [self.held(stream, each, entry) for each, entry in zip(ids, entries, strict=True)]
         look_again_ms = LOOK_AGAIN * HOUR_MS
         answer = self.ask(
-            protocol.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms, app="app")
+            rescuing.rescue(self.keys, name, where, held, dead=dead, look_again_ms=look_again_ms, app="app")
         )
         assert answer == self.namespace.rescue(name, stream, entries, dead=dead)
         return int(answer)
@@ -193,10 +187,10 @@ class Machine(RuleBasedStateMachine):
         for queue in QUEUES:
             mine = [pair for pair in self.hands[name] if pair[0].queue.name == queue]
             held = [self.held(queue, delivery.entry, entry) for delivery, entry in mine]
-            answer = self.ask(protocol.release(self.queues[queue], held))
+            answer = self.ask(rescuing.release(self.queues[queue], held))
             assert answer == self.namespace.put_back(queue, [entry for _, entry in mine])
         held = [HeldEntry(event.entry) for event, _ in self.unsent[name]]
-        answer = self.ask(protocol.release(self.events_stream, held))
+        answer = self.ask(rescuing.release(self.events_stream, held))
         assert answer == self.namespace.put_back("events", [entry for _, entry in self.unsent[name]])
         self.unsent[name], self.hands[name] = [], []
 
@@ -206,7 +200,7 @@ class Machine(RuleBasedStateMachine):
 
     def forget(self, name: str, *, dead: bool) -> None:
         queues = [queue.key for queue in self.queues.values()]
-        answer = self.ask(protocol.leave(self.keys, name, "app", queues, dead=dead))
+        answer = self.ask(leases.leave(self.keys, name, "app", queues, dead=dead))
         assert answer == self.namespace.leave(name, dead=dead)
 
     @rule(hours=st.integers(1, 4))
@@ -296,7 +290,7 @@ class Machine(RuleBasedStateMachine):
     def promote_members(self, members: Sequence[tuple[str, str]]) -> None:
         members = list(dict.fromkeys(members))
         names = [f"r:{self.queue_of(event, job)}:{event}:app/{job}" if job else f"e:{event}" for event, job in members]
-        answer = self.ask(protocol.promote(self.keys, names, 1000))
+        answer = self.ask(due.promote(self.keys, names, 1000))
         self.namespace.promote(members)
         assert (answer.dropped, answer.foreign, len(answer.ahead)) == (0, [], len(self.namespace.due))
 
@@ -305,7 +299,7 @@ class Machine(RuleBasedStateMachine):
         self.read_events_as(self.name(worker), count)
 
     def read_events_as(self, name: str, count: int) -> None:
-        found = self.ask(protocol.read_group(protocol.DISPATCH_GROUP, name, self.keys.events, count, None))
+        found = self.ask(reading.read_group(reading.DISPATCH_GROUP, name, self.keys.events, count, None))
         entries = self.namespace.deliver("events", name, count)
         assert len(found) == len(entries)
         for raw, entry in zip(found, entries, strict=True):
@@ -315,8 +309,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def read_routes(self) -> None:
-        version, apps = self.transport.run([protocol.read_routes_version(self.keys), protocol.read_apps(self.keys)])
-        stored = self.transport.run([protocol.read_routes(self.keys, app) for app in apps])
+        version, apps = self.transport.run(
+            [dispatching.read_routes_version(self.keys), dispatching.read_apps(self.keys)]
+        )
+        stored = self.transport.run([dispatching.read_routes(self.keys, app) for app in apps])
         self.routes = Routes(version, dict(zip(apps, stored, strict=True)))
 
     @precondition(_some_hold_events)
@@ -347,7 +343,7 @@ class Machine(RuleBasedStateMachine):
         if not batch:
             return
         version, matched = self.routes.version, [each for each, _ in batch]
-        answer = self.ask(protocol.dispatch(self.keys, matched, version, self.retention, free_first=free_first))
+        answer = self.ask(dispatching.dispatch(self.keys, matched, version, self.retention, free_first=free_first))
         if isinstance(answer, QueuesFull):
             assert free_first
             assert any(self.namespace.streams[route.queue] for route in matched[0].routes)
@@ -364,7 +360,7 @@ class Machine(RuleBasedStateMachine):
         """Returns what the worker can dispatch; events whose body was only in their record are set aside without it."""
         batch, left = [], []
         for event, entry in self.unsent[name][:count]:
-            body = self.ask(protocol.read_body(self.keys, event.event_id))
+            body = self.ask(reading.read_body(self.keys, event.event_id))
             stored = event.event or (decode_event(body) if body else None)
             if stored is not None:
                 whole = EventEntry(event.entry, event.event_id, event.size, stored)
@@ -372,7 +368,7 @@ class Machine(RuleBasedStateMachine):
                 left.append((event, entry))
             else:
                 bad = BadEntry(event.entry, "unreadable", "no body", event.event_id)
-                answer = self.ask(protocol.bury(self.keys, self.events_stream, bad, self.retention))
+                answer = self.ask(settling.dead_letter(self.keys, self.events_stream, bad, self.retention))
                 assert answer == self.namespace.bury(entry)
         self.unsent[name][:count] = left
         return batch
@@ -384,7 +380,7 @@ class Machine(RuleBasedStateMachine):
         self.take_as(self.name(worker), free, QUEUES[::-1] if other_first else QUEUES)
 
     def take_as(self, name: str, free: int, queues: Sequence[str]) -> None:
-        reply = self.ask(protocol.take(name, [self.queues[queue] for queue in queues], free))
+        reply = self.ask(reading.take(name, [self.queues[queue] for queue in queues], free))
         taken = {queue.name: entries for queue, entries in reply}
         for queue in queues:
             entries = self.namespace.deliver(queue, name, free)
@@ -398,7 +394,7 @@ class Machine(RuleBasedStateMachine):
                 self.hands[name].append((delivery, entry))
 
     def payload_of(self, delivery: Delivery) -> Any:
-        body = delivery.body or self.ask(protocol.read_body(self.keys, delivery.event_id))
+        body = delivery.body or self.ask(reading.read_body(self.keys, delivery.event_id))
         return decode_value(decode_event(body).p)
 
     @precondition(_some_hold_runs)
@@ -406,7 +402,7 @@ class Machine(RuleBasedStateMachine):
     def start(self, worker: int, count: int) -> None:
         name = self.holder(worker, self.hands)
         pairs = self.hands[name][:count]
-        answer = self.ask(protocol.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
+        answer = self.ask(settling.started(self.keys, name, [(delivery, 5) for delivery, _ in pairs]))
         assert answer == self.namespace.start([entry for _, entry in pairs])
 
     @precondition(_some_hold_runs)
@@ -423,7 +419,7 @@ class Machine(RuleBasedStateMachine):
             for (delivery, _), (_, letter, reason) in zip(pairs, ends, strict=True)
         ]
         if runs:
-            answer = self.ask(protocol.settle(self.keys, name, runs, self.retention))
+            answer = self.ask(settling.settle(self.keys, name, runs, self.retention))
             assert sorted(answer.missed) == self.namespace.settle(ends)
 
     @precondition(_some_hold_runs)
@@ -438,7 +434,7 @@ class Machine(RuleBasedStateMachine):
             Retried(delivery, " ".join(map(str, state)), 5, hours * HOUR_MS, b"")
             for (delivery, _), state in zip(pairs, states, strict=True)
         ]
-        answer = self.ask(protocol.retry(self.keys, name, runs))
+        answer = self.ask(settling.retry(self.keys, name, runs))
         assert answer.missed == self.namespace.retry([entry for _, entry in pairs], hours, states)
 
     @precondition(_some_hold_runs)
@@ -446,7 +442,7 @@ class Machine(RuleBasedStateMachine):
     def bury(self, worker: int) -> None:
         delivery, entry = self.hands[self.holder(worker, self.hands)].pop(0)
         bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
-        answer = self.ask(protocol.bury(self.keys, delivery.queue, bad, self.retention))
+        answer = self.ask(settling.dead_letter(self.keys, delivery.queue, bad, self.retention))
         assert answer == self.namespace.bury(entry)
 
     @precondition(lambda self: bool(self.namespace.dead))

@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.calls.call import Call
 from headrace.model.retention import Retention
-from headrace_worker import protocol
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery, Stream, decode_delivery
 from tests.scripts.state import Changes, Fact, World
 
@@ -148,7 +148,7 @@ def seed_record(
 
 def queue(world: World, name: str = "default", app: str = "app") -> Stream:
     """Returns a queue of the world."""
-    return protocol.queue_stream(world.keys, app, name)
+    return reading.queue_stream(world.keys, app, name)
 
 
 def delivery(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from headrace.model.retention import Retention
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route
-from headrace_worker.protocol import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol import dispatching
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Answer, Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
 from tests.scripts.cases.case import (
     BODY,
     LARGE,
@@ -68,7 +68,7 @@ def _dispatch(
     free_first: bool = False,
     full: Literal["passes", "refused"] = "passes",
 ) -> Step:
-    call = protocol.dispatch(world.keys, batch, version, retention, free_first=free_first)
+    call = dispatching.dispatch(world.keys, batch, version, retention, free_first=free_first)
     return Step(call, gives, changes, full)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace_worker import protocol
+from headrace_worker.protocol import leases
 from tests.scripts.cases.case import BODY, FUTURE, PAST, Step, case
 from tests.scripts.state import World
 
@@ -10,11 +10,11 @@ _OPEN_MS = 20_000
 
 
 def _unseats(world: World) -> Step:
-    return Step(protocol.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=True, changes={"dispatchers w1": None})
+    return Step(leases.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=True, changes={"dispatchers w1": None})
 
 
 def _keeps(world: World) -> Step:
-    return Step(protocol.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=False, changes={})
+    return Step(leases.drop_dispatcher(world.keys, "w1", _OPEN_MS), gives=False, changes={})
 
 
 @case

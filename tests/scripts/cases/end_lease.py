@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace_worker import protocol
+from headrace_worker.protocol import leases
 from tests.scripts.cases.case import FUTURE, PAST, Step, case, seed_run
 from tests.scripts.state import Changes, World
 
@@ -14,11 +14,11 @@ def _seed_worker(world: World, ends: int = FUTURE) -> None:
 
 def _ends(world: World, changes: Changes) -> Step:
     ended: Changes = {"workers w1": "0", "wake 0": "lease"}
-    return Step(protocol.end_lease(world.keys, "w1"), gives=True, changes={**ended, **changes})
+    return Step(leases.end_lease(world.keys, "w1"), gives=True, changes={**ended, **changes})
 
 
 def _keeps(world: World) -> Step:
-    return Step(protocol.end_lease(world.keys, "w1"), gives=False, changes={})
+    return Step(leases.end_lease(world.keys, "w1"), gives=False, changes={})
 
 
 @case

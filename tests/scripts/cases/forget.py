@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_worker import protocol
-from headrace_worker.protocol import Forgotten
+from headrace_worker.protocol import forgetting
+from headrace_worker.protocol.forgetting import Forgotten
 from tests.scripts.cases.case import FUTURE, PAST, RETENTION, Lines, Step, case, header, run_line, seed_record
 from tests.scripts.state import Changes, World
 
@@ -20,7 +20,7 @@ def _forget(
     count: int = 2,
 ) -> Step:
     """The dead letter of the bystanders, of 1970, was kept long enough."""
-    call = protocol.forget(world.keys, ids, RETENTION, count)
+    call = forgetting.forget(world.keys, ids, RETENTION, count)
     gone: Lines = {"dead 1-0": None} if letters else {}
     return Step(call, Forgotten(letters, list(following)), {**gone, **changes})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_worker import protocol
+from headrace_worker.protocol import leases
 from tests.scripts.cases.case import BODY, FUTURE, PAST, Lines, Step, case, seed_queue, seed_run
 from tests.scripts.state import World
 
@@ -34,7 +34,7 @@ _FORGOTTEN_DEAD = _FORGOTTEN | {"worker:w1 fenced": None}
 
 def _forgets(world: World, changes: Lines, *, dead: bool = False) -> Step:
     return Step(
-        protocol.leave(world.keys, "w1", "app", [world.keys.queue("app", "default")], dead=dead),
+        leases.leave(world.keys, "w1", "app", [world.keys.queue("app", "default")], dead=dead),
         gives=True,
         changes=changes,
     )
@@ -42,7 +42,7 @@ def _forgets(world: World, changes: Lines, *, dead: bool = False) -> Step:
 
 def _keeps(world: World, queues: Sequence[str] = ("default",), *, dead: bool = False) -> Step:
     names = [world.keys.queue("app", name) for name in queues]
-    return Step(protocol.leave(world.keys, "w1", "app", names, dead=dead), gives=False, changes={})
+    return Step(leases.leave(world.keys, "w1", "app", names, dead=dead), gives=False, changes={})
 
 
 @case

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from headrace_worker import protocol
-from headrace_worker.protocol import DueMember, Promoted
+from headrace_worker.protocol import due
+from headrace_worker.protocol.due import DueMember, Promoted
 from tests.scripts.cases.case import (
     BODY,
     FUTURE,
@@ -42,7 +42,7 @@ def _promote(
     known: dict[str, str] | None = None,
     told: dict[str, str] | None = None,
 ) -> Step:
-    call = protocol.promote(world.keys, members, ahead, known)
+    call = due.promote(world.keys, members, ahead, known)
     moved = sum(name.startswith(("events new-", "queue:")) and " new-" in name for name in changes)
     return Step(call, Promoted(NOW, moved, dropped, list(left), [], told or {}), changes, full)
 

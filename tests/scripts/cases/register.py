@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headrace_worker import protocol
-from headrace_worker.protocol import Registration
+from headrace_worker.protocol import leases
+from headrace_worker.protocol.leases import Registration
 from tests.scripts.cases.case import PAST, Lines, Step, case
 from tests.scripts.state import World
 
@@ -28,7 +28,7 @@ def _register(
         f"worker:{name} queues": " ".join(f"{app}/{queue}" for queue in queues),
         f"routes:{app} w:{name}": fingerprint,
     }
-    return Step(protocol.register(world.keys, name, _LEASE_MS, registration), version, leased | changes)
+    return Step(leases.register(world.keys, name, _LEASE_MS, registration), version, leased | changes)
 
 
 @case

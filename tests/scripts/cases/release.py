@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_worker import protocol
-from headrace_worker.protocol import HeldEntry
+from headrace_worker.protocol import reading, rescuing
+from headrace_worker.protocol.rescuing import HeldEntry
 from tests.scripts.cases.case import (
     BODY,
     LARGE,
@@ -28,7 +28,7 @@ def _held(world: World, entry: str = "5-0", event_id: str = "e1", job: str = "jo
 
 
 def _release(world: World, held: Sequence[HeldEntry], gives: int, changes: Changes, name: str = "default") -> Step:
-    return Step(protocol.release(queue(world, name), held), gives, changes)
+    return Step(rescuing.release(queue(world, name), held), gives, changes)
 
 
 def _back(state: str, body: str = BODY, name: str = "default") -> Lines:
@@ -148,7 +148,7 @@ def events(world: World) -> Step:
         "events new-2": {"i": "e6", "z": "8", "b": BODY},
     }
     held = [HeldEntry("5-0"), HeldEntry("6-0"), HeldEntry("4-0")]
-    return Step(protocol.release(protocol.events_stream(world.keys), held), 2, changes)
+    return Step(rescuing.release(reading.events_stream(world.keys), held), 2, changes)
 
 
 @case

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace_worker import protocol
-from headrace_worker.protocol import Fenced, Movement, Renewed
+from headrace_worker.protocol import leases
+from headrace_worker.protocol.leases import Fenced, Movement, Renewed
 from tests.scripts.cases.case import FUTURE, PAST, Step, case
 from tests.scripts.state import NOW, Changes, World
 
@@ -23,14 +23,14 @@ def _seed_worker(world: World, ends: int = FUTURE) -> None:
 def _renew(
     world: World, gives: Renewed | Fenced, changes: Changes, movement: Movement = "moves", dispatchers: int = 8
 ) -> Step:
-    call = protocol.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=dispatchers, keep_dead_ms=_KEEP_DEAD_MS)
+    call = leases.renew(world.keys, "w1", _LEASE_MS, movement, dispatchers=dispatchers, keep_dead_ms=_KEEP_DEAD_MS)
     return Step(call, gives, changes)
 
 
 def _held(
-    *, leads: bool = False, sits: bool = True, dead: list[str] | None = None, lapsed: list[str] | None = None
+    *, leads: bool = False, sits: bool = True, dead: list[str] | None = None, expired: list[str] | None = None
 ) -> Renewed:
-    return Renewed(leads, sits, "1", _LEASE_MS, lapsed or [], dead or [], NOW)
+    return Renewed(leads, sits, "1", _LEASE_MS, expired or [], dead or [], NOW)
 
 
 @case
@@ -94,7 +94,7 @@ def a_leader(world: World) -> Step:
     for ends, name in ((PAST, "w8"), (PAST + 1, "w9")):
         world.seed("ZADD", "workers", ends, name)
         world.seed("ZADD", "dispatchers", ends, name)
-    gives = _held(leads=True, dead=["w8", "w9"], lapsed=["w8", "w9"])
+    gives = _held(leads=True, dead=["w8", "w9"], expired=["w8", "w9"])
     return _renew(world, gives, {**_RENEWED, "dispatchers w1": _HELD, "leader": f"w1 {_HELD}"})
 
 
@@ -272,7 +272,7 @@ def dead_letters_kept_long_enough(world: World) -> Step:
     """So the leader is of dead letters."""
     _seed_leader(world)
     step = _renew(world, msgspec.structs.replace(_held(leads=True), fades=True), {})
-    call = protocol.renew(world.keys, "w1", _LEASE_MS, "moves", dispatchers=8, keep_dead_ms=1_000)
+    call = leases.renew(world.keys, "w1", _LEASE_MS, "moves", dispatchers=8, keep_dead_ms=1_000)
     changes: Changes = {**_RENEWED, "dispatchers w1": _HELD, "leader": f"w1 {_HELD}"}
     return msgspec.structs.replace(step, call=call, changes=changes)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_worker import protocol
-from headrace_worker.protocol import HeldEntry
+from headrace_worker.protocol import reading, rescuing
+from headrace_worker.protocol.rescuing import HeldEntry
 from tests.scripts.cases.case import (
     BODY,
     FUTURE,
@@ -52,7 +52,7 @@ def _back(state: str = "1 1 0 0 0") -> Lines:
 
 
 def _rescue(world: World, held: Sequence[HeldEntry], gives: int, changes: Changes) -> Step:
-    call = protocol.rescue(world.keys, "w1", queue(world), held, dead=True, look_again_ms=_LOOK_MS, app="app")
+    call = rescuing.rescue(world.keys, "w1", queue(world), held, dead=True, look_again_ms=_LOOK_MS, app="app")
     return Step(call, gives, changes)
 
 
@@ -198,8 +198,8 @@ def events_of_a_dead_worker(world: World) -> Step:
     """Events that a dead worker was dispatching are back in `events`, with nothing counted."""
     _seed_worker(world)
     held, changes = _seed_events(world)
-    call = protocol.rescue(
-        world.keys, "w1", protocol.events_stream(world.keys), held, dead=True, look_again_ms=_LOOK_MS, app="app"
+    call = rescuing.rescue(
+        world.keys, "w1", reading.events_stream(world.keys), held, dead=True, look_again_ms=_LOOK_MS, app="app"
     )
     return Step(call, 2, _FENCED | changes)
 
@@ -219,9 +219,9 @@ def _seed_events(world: World) -> tuple[list[HeldEntry], Lines]:
 
 
 def _mind_seat(world: World, held: Sequence[HeldEntry], gives: int, changes: Changes) -> Step:
-    stream = protocol.events_stream(world.keys)
+    stream = reading.events_stream(world.keys)
     return Step(
-        protocol.rescue(world.keys, "w1", stream, held, dead=False, look_again_ms=_LOOK_MS, app="app"), gives, changes
+        rescuing.rescue(world.keys, "w1", stream, held, dead=False, look_again_ms=_LOOK_MS, app="app"), gives, changes
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_worker import protocol
-from headrace_worker.protocol import Recorded, Retried
+from headrace_worker.protocol import settling
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Recorded, Retried
 from tests.scripts.cases.case import (
     FUTURE,
     PAST,
@@ -50,7 +50,7 @@ def _waits(event_id: str = "e1", entry: str = "5-0", name: str = "default", at: 
 def _retry(
     world: World, runs: Sequence[Retried], missed: list[int], changes: Changes, foreign: Sequence[int] = ()
 ) -> Step:  # fmt: skip
-    return Step(protocol.retry(world.keys, "w1", runs), Recorded(missed, foreign=list(foreign)), changes)
+    return Step(settling.retry(world.keys, "w1", runs), Recorded(missed, foreign=list(foreign)), changes)
 
 
 @case

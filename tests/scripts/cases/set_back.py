@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace_worker import protocol
+from headrace_worker.protocol import due
 from tests.scripts.cases.case import FUTURE, PAST, Step, case, turn
 from tests.scripts.state import Changes, World
 
@@ -14,7 +14,7 @@ def _set_back(world: World, gives: int, changes: Changes, *, from_ms: int | None
     world.seed("ZREM", "due", "e:later", "r:default:waiting:app/job")
     if from_ms is not None:
         world.seed("HSET", "meta", "back", f"{_BY} {from_ms}")
-    return Step(protocol.set_back(world.keys, count), gives, changes)
+    return Step(due.set_back(world.keys, count), gives, changes)
 
 
 @case

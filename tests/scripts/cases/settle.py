@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.model.retention import Retention
-from headrace_worker import protocol
-from headrace_worker.protocol import Recorded, Settled
+from headrace_worker.protocol import settling
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Recorded, Settled
 from tests.scripts.cases.case import (
     FUTURE,
     NO_RETENTION,
@@ -51,7 +51,7 @@ def _settle(
     foreign: Sequence[int] = (),
 ) -> Step:
     recorded = Recorded(missed, list(in_turn), list(foreign))
-    return Step(protocol.settle(world.keys, "w1", runs, retention), recorded, changes)
+    return Step(settling.settle(world.keys, "w1", runs, retention), recorded, changes)
 
 
 def _gone(entry: str = "5-0", queue: str = "default") -> Lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace_worker import protocol
+from headrace_worker.protocol import settling
 from tests.scripts.cases.case import Step, case, delivery, run_line, seed_record, seed_run
 from tests.scripts.state import World
 
@@ -15,7 +15,7 @@ def a_run(world: World) -> Step:
     run = seed_run(world, "5-0", "e1", state="2 1 0 0 8")
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0", state="2 1 0 0", worker="w9")})
     line = run_line("x", "5-0", state="2 1 0 0", worker="w1", started="<now-10s>")
-    call = protocol.started(world.keys, "w1", [(run, _AGE_MS)])
+    call = settling.started(world.keys, "w1", [(run, _AGE_MS)])
     return Step(call, 1, {"event:e1 r:app/job": line}, full="refused")
 
 
@@ -30,21 +30,21 @@ def several_runs(world: World) -> Step:
         "event:e1 r:app/two": run_line("x", "6-0", worker="w1", started="<now-10s>"),
         "event:e2 r:app/job": run_line("x", "7-0", worker="w1", started="<now-10s>"),
     }
-    return Step(protocol.started(world.keys, "w1", [(run, _AGE_MS) for run in runs]), 3, changes, full="refused")
+    return Step(settling.started(world.keys, "w1", [(run, _AGE_MS) for run in runs]), 3, changes, full="refused")
 
 
 @case
 def another_entry(world: World) -> Step:
     """A run that was given to another worker since, under a new entry, stays as it is."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0")})
-    return Step(protocol.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
+    return Step(settling.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
 
 
 @case
 def a_run_that_has_settled(world: World) -> Step:
     """A run that has settled meanwhile stays settled."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("s", "5-0", worker="w1")})
-    return Step(protocol.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
+    return Step(settling.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
 
 
 @case
@@ -52,13 +52,13 @@ def an_executing_run(world: World) -> Step:
     """A run that says so already stays as it is."""
     line = run_line("x", "5-0", worker="w1", started=1_000_000_000_000)
     seed_record(world, "e1", runs="1", fields={"r:app/job": line})
-    return Step(protocol.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
+    return Step(settling.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
 
 
 @case
 def no_record(world: World) -> Step:
     """A run whose record is gone gets none."""
-    return Step(protocol.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
+    return Step(settling.started(world.keys, "w1", [(delivery(world, "5-0", "e1"), 0)]), 0, {})
 
 
 @case
@@ -66,7 +66,7 @@ def no_field(world: World) -> Step:
     """A run that its record does not know, or not in a way that can be read, stays as it is."""
     seed_record(world, "e1", fields={"r:app/two": "damaged"})
     runs = [delivery(world, "5-0", "e1"), delivery(world, "6-0", "e1", job="two")]
-    return Step(protocol.started(world.keys, "w1", [(run, 0) for run in runs]), 0, {})
+    return Step(settling.started(world.keys, "w1", [(run, 0) for run in runs]), 0, {})
 
 
 @case
@@ -75,5 +75,5 @@ def one_among_others(world: World) -> Step:
     seed_record(world, "e1", fields={"r:app/job": run_line("q", "6-0"), "r:app/two": run_line("q", "7-0")})
     runs = [delivery(world, "5-0", "e1"), delivery(world, "8-0", "gone"), delivery(world, "7-0", "e1", job="two")]
     line = run_line("x", "7-0", worker="w1", started="<now-10s>")
-    call = protocol.started(world.keys, "w1", [(run, _AGE_MS) for run in runs])
+    call = settling.started(world.keys, "w1", [(run, _AGE_MS) for run in runs])
     return Step(call, 1, {"event:e1 r:app/two": line}, full="refused")

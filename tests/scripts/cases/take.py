@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_worker import protocol
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Entry, Stream
 from tests.scripts.cases.case import BODY, Step, case, queue, seed_queue
 from tests.scripts.state import Changes, World
@@ -21,7 +21,7 @@ def _seed_waiting(world: World, name: str, *entries: str) -> None:
 
 
 def _take(queues: Sequence[Stream], free: int, gives: list[tuple[Stream, list[Entry]]], changes: Changes) -> Step:
-    return Step(protocol.take("w1", queues, free), gives, changes)
+    return Step(reading.take("w1", queues, free), gives, changes)
 
 
 @case

@@ -1,6 +1,6 @@
-"""What the author of an app writes: apps, jobs, triggers, filters, retries; and the routes that come of them. Pure.
+"""What the author of an app writes: apps, jobs, triggers, filters, retries; and the routes made from them. Pure.
 
 Here: definitions and their checks.
-Not here: what executes them.
+Not here: their execution.
 Imports: no other room.
 """

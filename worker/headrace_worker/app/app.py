@@ -1,4 +1,4 @@
-"""An app: a named set of jobs, which its workers execute and for which any worker dispatches."""
+"""An app: a named set of jobs. Its workers execute the jobs; any worker dispatches for them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class App:
     """The jobs of one service, under the service's name.
 
     Attributes:
-        name: 1 to 64 of `A-Z a-z 0-9 _ . -`; two services on one namespace have two names.
+        name: 1 to 64 of `A-Z a-z 0-9 _ . -`; two services on one namespace need two names.
         version: reaches the job as `ctx.job.version`.
-        codec: opens the events that the jobs see, seals what they send, their outputs and their errors.
-        dispatch_only: it has no jobs, on purpose: its workers dispatch events for other apps.
+        codec: opens the events of the jobs; seals the events that they send, their outputs and their errors.
+        dispatch_only: the app has no jobs on purpose: its workers dispatch events for other apps.
         jobs: every job by its id.
     """
 
@@ -40,7 +40,7 @@ class App:
         """Make an app without jobs.
 
         Raises:
-            DefinitionError: a name that is none, or a codec that is none.
+            DefinitionError: the name or the codec is invalid.
         """
         try:
             self.name = check_name("app", name)
@@ -61,18 +61,18 @@ class App:
         queue: str = "default",
         schema: Any = None,
     ) -> Callable[[F], F]:
-        """The decorated function is a job of this app: each event that its trigger matches becomes one run of it.
+        """Make the decorated function a job of this app: each event that the trigger matches becomes one run.
 
         Args:
             id: unique in the app, and the same across its versions.
             trigger: made by `event_trigger`.
-            retry: how often a run is attempted, and with what waits.
-            timeout: seconds that an attempt may take; None for as long as it likes.
-            queue: the queue that its runs wait in.
-            schema: what the payload is parsed into; by default the annotation of `payload`.
+            retry: how often a run is attempted, and how long it waits in between.
+            timeout: seconds that an attempt may take; None without a limit.
+            queue: the queue in which the runs wait.
+            schema: the type of the parsed payload; by default the annotation of `payload`.
 
         Raises:
-            JobError: it is defined in a way that can't work; the message says what to change.
+            JobError: the job is defined in a way that can't work; the message says what to change.
         """
 
         def define(function: F) -> F:

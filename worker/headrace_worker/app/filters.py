@@ -1,24 +1,24 @@
-"""The filter language. A filter is checked once, where it is defined, and becomes a function that judges events.
+"""The filter language. A filter is checked once, at its definition, and becomes a function that tests events.
 
-It is Trigger.dev v2's `EventFilter`, with its holes closed:
+The language is Trigger.dev v2's `EventFilter`, with its holes closed:
 
     Filter  := { key: Matcher | Filter, ... }          every key must pass
     Matcher := [ scalar, ... ]                         the value equals any of them
              | [ {operator: operand, ...}, ... ]       every operator passes
              | []                                      no constraint
 
-What differs from v2:
+Differences from v2:
 
-* Several operators in one object all count; v2 kept one of them and dropped the others.
+* Several operators in one object all count; v2 kept one of them and dropped the rest.
 * `{}` passes whatever the value is; v2 made an exception of an empty list.
 * A list inside a list is searched like the outer one; v2 took it for an object without keys.
 * `$ignoreCaseEquals` folds as Unicode says, in every locale: "STRASSE" equals "straße", "e" is not "é".
-* What nobody can mean is an error at definition: an operator outside a list, an object without operators,
-  NaN, a `$between` with its bounds the wrong way round, a value that msgpack cannot carry.
+* A filter without a sensible meaning is an error at definition: an operator outside a list, an object without
+  operators, NaN, a `$between` with its bounds the wrong way round, a value that msgpack cannot carry.
 
 A filter is data, to be stored and sent as it is. Evaluation has no effects, recurses as deep as the filter
-and never as deep as the payload, and raises on nothing that msgpack can carry. Bytes and datetimes are
-scalars that equal no other. This module must not know of triggers, events or Redis.
+and never as deep as the payload, and raises for no value that msgpack can carry. Bytes and datetimes are
+scalars that equal no other scalar. This module must not know of triggers, events or Redis.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from headrace_worker.errors import FilterError
 MAX_DEPTH: Final = 64
 """How many dicts of a filter may stand inside one another."""
 
-# A test is asked about the value of one key, which is _MISSING where the payload lacks the key.
+# A test gets the value of one key, which is _MISSING if the payload lacks the key.
 _Test = Callable[[object], bool]
 _MISSING: Final = object()
 
@@ -46,14 +46,14 @@ _HALF_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def compile_filter(definition: object, /, at: str = "filter") -> Callable[[object], bool]:
-    """Returns the function that says whether a value passes the filter, whatever becomes of `definition` later.
+    """Return the function that says whether a value passes the filter; later changes of `definition` do not matter.
 
     Args:
-        definition: the filter, made of dicts, lists or tuples, and scalars; an enum's member is its value.
-        at: what the filter is called in errors, such as `context_filter`.
+        definition: the filter, made of dicts, lists or tuples, and scalars; an enum's member counts as its value.
+        at: the filter's name in errors, such as `context_filter`.
 
     Raises:
-        FilterError: it is not a filter, or more than `MAX_DEPTH` of its dicts stand inside one another.
+        FilterError: `definition` is no filter, or more than `MAX_DEPTH` of its dicts stand inside one another.
     """
     return _filter(definition, at, depth=1)
 
@@ -121,7 +121,7 @@ def _operator(name: object, path: str) -> Callable[[object, str], _Test]:
 
 
 def _kind(value: object) -> str | None:
-    """Returns what kind of scalar it is, or None for what is none, equals nothing or cannot be sent."""
+    """Return the kind of a scalar; None for a value that is no scalar, equals nothing or cannot be sent."""
     if isinstance(value, bool):
         return "a boolean"
     if type(value) not in {str, int, float} and not isinstance(value, Enum):
@@ -201,7 +201,7 @@ def _equality_to_any(operand: object, path: str) -> _Test:
 
 
 def _passes_on(tests: Sequence[tuple[str, _Test]]) -> _Test:
-    """Returns the test of a filter that has keys, against a value of any kind."""
+    """Return the test of a filter that has keys, for a value of any kind."""
 
     def passes_mapping(mapping: dict[object, object]) -> bool:
         for key, test in tests:  # noqa: SIM110 - all() takes twice as long
@@ -222,7 +222,7 @@ def _passes_on(tests: Sequence[tuple[str, _Test]]) -> _Test:
 
 
 def _elements(items: Sequence[object]) -> Iterator[object]:
-    """Yields what is in a list and in the lists inside it; without recursion, as a payload may be of any depth."""
+    """Yield the elements of a list and of the lists inside it; without recursion, as a payload may have any depth."""
     rest = list(items)
     while rest:
         item = rest.pop()
@@ -237,7 +237,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _equals_any(scalars: Sequence[object]) -> _Test:
-    """Returns the test of equality to scalars of one kind, which asks for the type first, as 1 == True."""
+    """Return the test of equality to scalars of one kind; it checks the type first, as 1 == True."""
     among = frozenset(scalars)
     if all(isinstance(scalar, str) for scalar in scalars):
         return lambda value: isinstance(value, str) and value in among
@@ -248,12 +248,12 @@ def _equals_any(scalars: Sequence[object]) -> _Test:
 
 def _equals_ignoring_case(text: str) -> _Test:
     folded = _fold(text)
-    longest = 4 * len(folded)  # nothing longer folds to it; normalising can take time quadratic in the length
+    longest = 4 * len(folded)  # no longer text folds to it; normalising can take time quadratic in the length
     return lambda value: isinstance(value, str) and len(value) <= longest and _fold(value) == folded
 
 
 def _fold(text: str) -> str:
-    """Returns the text without case and compatibility forms, decomposed first so that accents fold apart."""
+    """Return the text without case and compatibility forms, decomposed first so that accents fold apart."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text).casefold())
 
 

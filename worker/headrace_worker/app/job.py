@@ -1,4 +1,4 @@
-"""What a job is: its function, looked at once when it is defined, and how it is called. No I/O."""
+"""The definition of a job: its function, inspected once at the definition, and how to call it. No I/O."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         name: `<app>/<id>`.
         takes: which of `payload`, `io` and `ctx` the function has as parameters.
-        parse: turns an encoded payload into what the function takes; None where nobody asks for that.
-        is_async: it is `async def`; a plain function runs in a thread.
-        timeout_s: seconds an attempt may take; None for as long as it likes.
+        parse: turns an encoded payload into the function's type; None if there is neither parameter nor schema.
+        is_async: the function is `async def`; a plain function executes in a thread.
+        timeout_s: seconds that an attempt may take; None without a limit.
     """
 
     id: str
@@ -63,7 +63,7 @@ def define(  # noqa: PLR0913 - a job has these parts
     queue: str,
     schema: Any,
 ) -> Job:
-    """Returns the job, or raises JobError that says what about it can't work."""
+    """Return the job, or raise JobError, which says what can't work."""
     try:
         check_name("job", id)
         check_name("queue", queue)
@@ -113,7 +113,7 @@ def _parameters(job_id: str, function: object) -> frozenset[str]:
 
 
 def _behind(function: Any) -> Any:
-    """Returns the function behind a partial, a decorated one or an object that can be called."""
+    """Return the function behind a partial, a static method or a callable object."""
     while isinstance(function, functools.partial | staticmethod):
         function = function.func if isinstance(function, functools.partial) else function.__func__
     is_function = inspect.isfunction(function) or inspect.ismethod(function) or inspect.isbuiltin(function)
@@ -121,7 +121,7 @@ def _behind(function: Any) -> Any:
 
 
 def _is_async(function: Any) -> bool:
-    """Returns whether calling it gives a coroutine: it is `async def`, or marked as such before Python 3.12 could."""
+    """Return whether a call returns a coroutine: the function is `async def`, or marked so, as before Python 3.12."""
     mark = getattr(asyncio.coroutines, "_is_coroutine", None)
     return any(
         inspect.iscoroutinefunction(each) or (mark is not None and getattr(each, "_is_coroutine", None) is mark)
@@ -130,9 +130,9 @@ def _is_async(function: Any) -> bool:
 
 
 def _gives_coroutine(function: Any) -> bool:
-    """Returns whether a plain function is known to hand on the coroutine of an async one that it wraps.
+    """Return whether a plain function certainly returns the coroutine of an async function that it wraps.
 
-    It is if there is nothing in it that could run one: no name but those of what it wraps and of its own variables.
+    It does if its code could not run a coroutine: it uses only the wrapped function and variables of its own.
     """
     wrapped = getattr(function, "__wrapped__", None)
     if wrapped is None or not (inspect.iscoroutinefunction(wrapped) or _gives_coroutine(wrapped)):
@@ -166,7 +166,7 @@ def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[st
 
 
 def _annotation(job_id: str, function: JobFunction) -> Any:
-    """Returns the annotation of `payload`; those of the other parameters need not exist when the program runs."""
+    """Return the annotation of `payload`; other parameters' annotations need not exist when the program runs."""
     annotation = inspect.signature(function).parameters["payload"].annotation
     if annotation is inspect.Parameter.empty:
         return None

@@ -22,7 +22,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         max_attempts: attempts in all, the first included.
         min_delay: seconds to wait after the first failure, or a timedelta; before jitter.
         max_delay: seconds that no wait exceeds, or a timedelta; 100 years at most.
-        factor: what each wait is multiplied with from the third failure on.
+        factor: multiplies each wait from the third failure on.
     """
 
     max_attempts: int = 5
@@ -47,7 +47,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             raise DefinitionError(f"Retry.factor must be a number of 1 or more, not {factor!r}")
 
     def delay_s(self, failures: int, draw: Callable[[], float]) -> float:
-        """Returns the seconds to wait after so many failures; `draw` gives an even number from 0 to 1."""
+        """Return the seconds to wait after so many failures; `draw` returns an evenly drawn number from 0 to 1."""
         r = 1 + draw() if self.jitter else 1.0
         try:
             growth = float(self.factor) ** max(failures - 2, 0)

@@ -1,4 +1,4 @@
-"""Which jobs an event goes to: the subscriptions of all apps, and the match of one event against them. Pure."""
+"""The jobs of an event: the subscriptions of all apps, and the match of one event against them. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from headrace_worker.app.trigger import Trigger
 from headrace_worker.errors import FilterError
 
 ROUTES_FORMAT = 1
-"""What a dispatcher must be able to evaluate; raised when triggers learn something that older ones do not know."""
+"""The format that a dispatcher must be able to evaluate; raised when triggers get what older ones do not know."""
 
 
 _MOST_DIGITS = 18
 
 
 class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One job's trigger, as it is stored with its app's others."""
+    """One job's trigger, as it is stored with the app's other triggers."""
 
     job: str
     queue: str
@@ -31,7 +31,7 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Subscriptions(msgspec.Struct, frozen=True):
-    """All of an app's, with the format that evaluating them takes."""
+    """All subscriptions of an app, with the format that their evaluation needs."""
 
     format: int
     jobs: list[Subscription]
@@ -49,7 +49,7 @@ class RoutesTooNew(HeadraceError):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where a matching event's run goes: job `<app>/<id>`, queue without its app."""
+    """The target of a matching event's run: job `<app>/<id>`, queue without its app."""
 
     job: str
     app: str
@@ -63,13 +63,13 @@ _Test = Callable[[object], bool]
 
 
 def subscriptions_of(app: App) -> bytes:
-    """Returns an app's subscriptions as they are stored: the same for the same jobs, in whatever order."""
+    """Return an app's subscriptions as they are stored: equal for equal jobs, in whatever order."""
     jobs = [Subscription(job.id, job.queue, job.trigger) for job in app.jobs.values()]
     return _encoder.encode(Subscriptions(ROUTES_FORMAT, sorted(jobs, key=lambda each: each.job)))
 
 
 def fingerprint_of(subscriptions: bytes) -> str:
-    """Returns the short name under which subscriptions stand."""
+    """Return the short name under which subscriptions are stored."""
     return hashlib.blake2b(subscriptions, digest_size=8).hexdigest()
 
 
@@ -85,14 +85,14 @@ class Routes:
     """The effective subscriptions of all apps at one version, and the match against them."""
 
     def __init__(self, version: str, stored: Mapping[str, Mapping[bytes, bytes]]) -> None:
-        """The routes are ready to match; `unreadable` names the apps and fingerprints that could not be read.
+        """Make the routes ready to match; `unreadable` names apps and fingerprints that could not be read.
 
         One app's damaged subscriptions stop no other app's events.
 
         Args:
             version: of the routes, read before the rest.
             stored: for each app, its hash: `s:<fingerprint>` subscriptions, `n:<fingerprint>` age,
-                `w:<worker>` fingerprint of one that lives, `d:<worker>` of one whose lease has ended, `last` the
+                `w:<worker>` fingerprint of a live worker, `d:<worker>` of a worker whose lease has ended, `last` the
                 fingerprint of the last worker that left.
 
         Raises:
@@ -108,7 +108,7 @@ class Routes:
                     self._by_name.setdefault(name, []).append(candidate)
 
     def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[_Candidate]:
-        """Returns each job's route of the newest fingerprint with a live worker; if none lives, of the last."""
+        """Return each job's route of the newest fingerprint with a live worker; if no worker lives, of the last."""
         prints = _prints_of(fields, b"w:")
         alive = bool(prints)
         if not alive:
@@ -130,7 +130,7 @@ class Routes:
         return jobs.values()
 
     def match(self, event: StoredEvent) -> list[Route]:
-        """Returns the routes of the jobs that the event matches, each once; raises UndecodableEvent."""
+        """Return the routes of the jobs that the event matches, each once; raise UndecodableEvent if it is damaged."""
         candidates = self._by_name.get(event.n)
         if not candidates:
             return []
@@ -151,15 +151,15 @@ class Routes:
         return found
 
     def match_unopened(self, event: StoredEvent) -> list[Route]:
-        """Returns the routes of the jobs that hear the name and the source of an event that can't be opened here.
+        """Return the routes of the jobs that subscribe to the name and source of an event that can't be opened here.
 
-        Their filters are left to the workers that open it.
+        Workers that can open the event apply the filters.
         """
         candidates = self._by_name.get(event.n, ())
         return [each.route for each in candidates if not each.sources or event.s in each.sources]
 
     def has_live(self, job: str) -> bool:
-        """A live worker has subscribed with this job, `<app>/<id>`."""
+        """Return whether a live worker has subscribed with this job, `<app>/<id>`."""
         return job in self._live
 
 
@@ -175,7 +175,7 @@ def _age_of(text: bytes) -> int:
 
 
 def _decode(app: str, blob: bytes) -> list[_Candidate] | None:
-    """Returns stored subscriptions, ready to match; None for bytes that are none."""
+    """Return stored subscriptions, ready to match; None for bytes that are no subscriptions."""
     try:
         needed = _needed_format(blob)
         if needed > ROUTES_FORMAT:
@@ -206,5 +206,5 @@ _needed_decoder = msgspec.msgpack.Decoder(_Needed)
 
 
 def _needed_format(blob: bytes) -> int:
-    """Reads only the format, as the rest may have a shape that this release does not know."""
+    """Read only the format, as the rest may have a shape that this release does not know."""
     return _needed_decoder.decode(blob).format

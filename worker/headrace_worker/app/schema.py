@@ -1,7 +1,7 @@
-"""Turns an event's payload into what a job's function takes, or says where it does not fit. Pure.
+"""Turns an event's payload into the type of a job's function, or says where it does not fit. Pure.
 
-The schema is the annotation of `payload`, or `schema=`: whatever msgspec can decode into (Struct, dataclass,
-TypedDict, built-in types), or, if pydantic is installed, what it can: its models, and lists and unions of them.
+The schema is the annotation of `payload`, or `schema=`: any type that msgspec can decode (Struct, dataclass, TypedDict,
+built-in types), or, if pydantic is installed, its models, and lists and unions of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_FAULTS = 20
 
 
 class PayloadError(Exception):
-    """A payload does not fit; `error` names the paths at fault."""
+    """A payload does not fit the schema; `error` names the paths at fault."""
 
     def __init__(self, message: str) -> None:
         self.error = RunError("InvalidPayload", message)
@@ -31,7 +31,7 @@ class PayloadError(Exception):
 
 
 def parser_of(schema: Any) -> Parser:
-    """Returns the function that turns an encoded payload into a value of the schema or raises PayloadError.
+    """Return the function that turns an encoded payload into a value of the schema, or raises PayloadError.
 
     Raises:
         TypeError: nothing can be decoded into such a type.
@@ -56,7 +56,7 @@ def parser_of(schema: Any) -> Parser:
 
 
 def _unknown_types(info: object, seen: set[int]) -> Iterator[type]:
-    """Yields the types in a schema that would be accepted here and then fit no payload at all."""
+    """Yield the types in a schema that would be accepted here and then fit no payload at all."""
     if id(info) in seen:
         return
     seen.add(id(info))
@@ -71,7 +71,7 @@ def _unknown_types(info: object, seen: set[int]) -> Iterator[type]:
 
 
 def _has_pydantic(schema: Any) -> bool:
-    """Returns whether a model of pydantic is in it; found by what models have, so that pydantic need not be there."""
+    """Return whether the schema has a model of pydantic, by a model's attributes: pydantic need not be installed."""
     if isinstance(schema, type) and hasattr(schema, "__pydantic_validator__"):
         return True
     return any(_has_pydantic(part) for part in typing.get_args(schema))
@@ -88,8 +88,8 @@ def _pydantic_parser(schema: Any) -> Parser:
     def from_json(value: Any) -> Any:
         return adapter.validate_json(to_json(value))
 
-    # A payload is data, as JSON is: a strict model takes a text for a UUID there, and a list for a tuple. Python's own
-    # values (bytes, times) are in no JSON. So both are tried, first what is likelier.
+    # A payload is data, like JSON: from JSON a strict model takes a text for a UUID, and a list for a tuple. Python's
+    # own values (bytes, times) are in no JSON. So both ways are tried, the likelier one first.
     ways: list[Callable[[Any], Any]]
     ways = [from_json, adapter.validate_python] if _goes_by_json(schema) else [adapter.validate_python, from_json]
 
@@ -101,14 +101,14 @@ def _pydantic_parser(schema: Any) -> Parser:
             except ValidationError as exc:
                 misfit = exc if misfit is None or way is from_json else misfit
             except PydanticSerializationError:
-                continue  # no JSON, so the other way tells
+                continue  # no JSON, so the other way decides
         raise PayloadError(_faults(misfit)) from misfit
 
     return parse
 
 
 def _goes_by_json(schema: Any) -> bool:
-    """Returns whether a model of pydantic is set to be strict, or to read bytes from JSON in a way of its own."""
+    """Return whether a model of pydantic is strict, or reads bytes from JSON in a way of its own."""
     config = getattr(schema, "model_config", None) or {}
     own = bool(config.get("strict")) or config.get("val_json_bytes", "utf8") != "utf8"
     return own or any(_goes_by_json(part) for part in typing.get_args(schema))

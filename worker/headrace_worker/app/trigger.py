@@ -1,4 +1,4 @@
-"""What a job listens to. Pure: a trigger is data that is checked when it is defined."""
+"""The events to which a job subscribes. Pure: a trigger is data that is checked at its definition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         names: exact, case-sensitive.
-        sources: exact; none means any source.
+        sources: exact; empty for any source.
     """
 
     names: tuple[str, ...]
@@ -34,17 +34,17 @@ def event_trigger(
     filter: Mapping[str, Any] | None = None,  # noqa: A002 - the name that Trigger.dev v2 gave it
     context_filter: Mapping[str, Any] | None = None,
 ) -> Trigger:
-    """Returns a trigger for events by name, source, and filters on their payload and context.
+    """Return a trigger for events by name, source, and filters on their payload and context.
 
     Args:
-        name: one name or several; an event needs to have one of them.
-        source: one source or several; None means any.
-        filter: what the payload must pass, in the language of event filters.
+        name: one name or several; an event has to have one of them.
+        source: one source or several; None for any.
+        filter: the filter that the payload must pass, in the language of event filters.
         context_filter: the same for the context.
 
     Raises:
         JobError: a name or source that no event can have.
-        FilterError: a filter that is not of the language; it gives the path.
+        FilterError: a filter that breaks a rule of the language; the error gives the path.
     """
     return Trigger(
         names=_texts("name", name),
@@ -55,7 +55,7 @@ def event_trigger(
 
 
 def _checked(given: Mapping[str, Any] | None, at: str) -> dict[str, Any] | None:
-    """Returns the filter as it is stored: plain data, which nobody changes afterwards."""
+    """Return the filter as it is stored: plain data, which later changes of `given` do not touch."""
     if given is None:
         return None
     compile_filter(given, at=at)
@@ -80,4 +80,4 @@ def _text(field: str, value: object) -> str:
         value.encode()
     except UnicodeEncodeError as exc:
         raise JobError("event_trigger", f"{field} {value!r} has a lone surrogate, which no event can have") from exc
-    return str.__str__(value)  # a member of an enumeration is its text
+    return str.__str__(value)  # a member of an enumeration counts as its text

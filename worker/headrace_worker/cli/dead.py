@@ -1,4 +1,4 @@
-"""`headrace dead`: what ended for good without success, and its retry."""
+"""`headrace dead`: lists runs that failed for good, and retries them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def list_(client: Client, limit: int, cursor: str | None, as_json: bool) -> None
         print_json(page)
         return
     print_table(
-        ("id", "buried", "reason", "run", "error"),
+        ("id", "since", "reason", "run", "error"),
         ((each.id, each.dead_at, each.reason, each.run_id, each.error) for each in page.entries),
     )
     if page.cursor is not None:
@@ -60,7 +60,7 @@ def show(client: Client, entry_id: str, as_json: bool) -> None:
     print_fields(
         [
             ("dead letter", letter.id),
-            ("buried", letter.dead_at),
+            ("since", letter.dead_at),
             ("reason", letter.reason),
             ("run", letter.run_id),
             ("job", letter.job),
@@ -89,7 +89,7 @@ def retry(
 
     With --all and --job the oldest come first, so that runs of an ordering key keep their order.
 
-    Exit code 1: one of them could not be queued; the others are.
+    Exit code 1: one of them could not be queued; the rest are.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def retry(
         if ids
         else dead_letters.retry_letters(client, dead_letters.all_letters(client, job))
     )
-    for count, each in enumerate(retried, 1):  # noqa: B007 - what it has counted to
+    for count, each in enumerate(retried, 1):  # noqa: B007 - the count is used after the loop
         if each.run is None:
             failed += 1
             print_note(str(each.error))

@@ -1,4 +1,4 @@
-"""Takes dead letters up again: many at once, and one failure does not hold up the others."""
+"""Retries the runs of dead letters: many at once; a failure does not hold up the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAGE = 200
 
 
 class Retried(msgspec.Struct, frozen=True):
-    """What became of one: `run` is queued again, or `error` says why it is not."""
+    """The result for one dead letter: `run` is queued again, or `error` says why it is not."""
 
     id: str
     run: RunRecord | None = None
@@ -20,7 +20,7 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 class NoRun(HeadraceError):
-    """The dead letter is of an entry that could not be read, so there is no run to retry."""
+    """The dead letter holds an entry that could not be read, so there is no run to retry."""
 
     def __init__(self, entry_id: str, reason: str) -> None:
         self.entry_id = entry_id
@@ -28,7 +28,7 @@ class NoRun(HeadraceError):
 
 
 class Letter(msgspec.Struct, frozen=True, gc=False):
-    """What it takes to retry a dead letter, without its contents."""
+    """What a retry needs of a dead letter, without the contents."""
 
     id: str
     run_id: str | None
@@ -36,10 +36,10 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
 
 
 def all_letters(client: Client, job: str | None = None) -> Sequence[Letter]:
-    """Return every dead letter of now, oldest first; only those of a job, `<app>/<job id>`, if one is named.
+    """Return every present dead letter, oldest first; only those of a job, `<app>/<job id>`, if a job is named.
 
-    Runs of an ordering key so begin again in the order in which they failed. All are read before the first is retried:
-    one that fails once more meanwhile has a new letter, which is none of these.
+    So runs of an ordering key begin again in the order in which they failed. All letters are read before the first
+    retry: a run that fails once more meanwhile has a new letter, which is not among them.
     """
     letters: list[Letter] = []
     cursor: str | None = None
@@ -53,7 +53,7 @@ def all_letters(client: Client, job: str | None = None) -> Sequence[Letter]:
 
 
 def retry_ids(client: Client, ids: Iterable[str]) -> Iterator[Retried]:
-    """Yields what became of each; an id is that of a dead letter or of its run."""
+    """Retry each run, and yield its result; an id names a dead letter or its run."""
     for each in ids:
         try:
             is_run = ":" in each
@@ -63,7 +63,7 @@ def retry_ids(client: Client, ids: Iterable[str]) -> Iterator[Retried]:
 
 
 def retry_letters(client: Client, letters: Iterable[Letter]) -> Iterator[Retried]:
-    """Yields what became of each, in their order."""
+    """Retry each letter's run in order, and yield its result."""
     for letter in letters:
         try:
             yield Retried(letter.id, run=_retry(client, letter))

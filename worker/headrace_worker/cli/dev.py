@@ -1,4 +1,4 @@
-"""`headrace dev`: a server of one's own, and a worker that restarts when a file changes."""
+"""`headrace dev`: a server for development, and a worker that restarts when a file changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends the events of a file, one as JSON a line; all are checked before the first is sent."""
+"""Sends the events of a file, each a line of JSON; all are checked before the first is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH_EVENTS = 500
 
 
 class BadLine(InvalidArgument):
-    """A line is no event that can be sent, and nothing was sent; `line` is its number, from 1."""
+    """A line is no event that can be sent; nothing was sent. `line` is the line's number, from 1."""
 
     def __init__(self, line: int, reason: str) -> None:
         self.line = line
@@ -24,12 +24,12 @@ class BadLine(InvalidArgument):
 
 
 class SendingStopped(HeadraceError):
-    """A batch could not be sent, and those behind it were not tried.
+    """A batch could not be sent, so no later batch was tried.
 
     Attributes:
         sent: how many events are known to be with the server.
         first: the number of the batch's first line.
-        last: that of its last line.
+        last: the number of the batch's last line.
     """
 
     def __init__(self, sent: int, first: int, last: int, cause: HeadraceError) -> None:
@@ -42,7 +42,7 @@ class SendingStopped(HeadraceError):
 
 
 class EventFile:
-    """Events that can all be sent."""
+    """Checked events, all of which can be sent."""
 
     def __init__(self, lines: Sequence[tuple[int, bytes]], options: SendOptions) -> None:
         self._lines = lines
@@ -50,7 +50,7 @@ class EventFile:
 
     @classmethod
     def read(cls, file: Iterable[bytes], options: SendOptions) -> Self:
-        """Return the events of a file's lines, empty ones and a byte order mark passed over.
+        """Return the events of a file's lines; skip empty lines and a byte order mark.
 
         Raises:
             BadLine: the first line that is no event.
@@ -73,10 +73,10 @@ class EventFile:
         return len(self._lines)
 
     def send(self, client: Client) -> Iterator[list[SentEvent]]:
-        """Yields what each batch became, once it is with the server.
+        """Send the events, and yield the answers to each batch.
 
         Raises:
-            SendingStopped: it says which lines are at fault and how many events were sent.
+            SendingStopped: a batch failed; names its lines, and how many events were sent.
         """
         sent = 0
         for start in range(0, len(self._lines), BATCH_EVENTS):
@@ -97,7 +97,7 @@ class EventFile:
 
 
 def _without_mark(file: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a file without the byte order mark that some editors begin it with."""
+    """Yield the lines of a file without the byte order mark that some editors write."""
     for place, line in enumerate(file):
         yield line.removeprefix(codecs.BOM_UTF8) if place == 0 else line
 
@@ -106,5 +106,5 @@ _decode = msgspec.json.Decoder(Event).decode
 
 
 def _without_root(message: str) -> str:
-    """Returns msgspec's message with paths as the file's author sees them: `.payload` for `$.payload`."""
+    """Return msgspec's message with paths as the file's author knows them: `.payload` for `$.payload`."""
     return message.replace("`$.", "`").replace(" - at `$`", "")

@@ -1,4 +1,4 @@
-"""`headrace events`: what is remembered of an event, waiting for it, canceling it."""
+"""`headrace events`: shows the record of an event, waits for the event, cancels it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several commands take beside the server: JSON as output, how to log, and values checked when parsed."""
+"""Options of several commands: JSON as output, the form of the log, and values that are checked when parsed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
 
 
 def json_option(command: F) -> F:
-    """The command takes `as_json`."""
+    """Give the command the option `as_json`."""
     return option("--json", "as_json", envvar="HEADRACE_JSON", is_flag=True, help="Print JSON, for machines.")(command)
 
 
 def log_options(command: F) -> F:
-    """The command takes `log_format` and `log_level`."""
+    """Give the command the options `log_format` and `log_level`."""
     log_format = option(
         "--log-format",
         envvar="HEADRACE_LOG_FORMAT",
@@ -52,7 +52,7 @@ def log_options(command: F) -> F:
 
 
 def job_option(text: str) -> Callable[[F], F]:
-    """The command takes `job`, `<app>/<job id>`, or None."""
+    """Give the command the option `job`: `<app>/<job id>`, or None."""
     return option("--job", metavar="APP/JOB", type=_parse_job, help=text)
 
 
@@ -64,7 +64,7 @@ def _parse_job(text: str) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns the value that is written as JSON."""
+    """Return the value that is written as JSON."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError) as exc:
@@ -73,12 +73,12 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_json_or_stdin(text: str) -> Any:
-    """Returns the value that is written as JSON, on standard input if the text is `-`."""
+    """Return the value that is written as JSON, on standard input if the text is `-`."""
     return parse_json(sys.stdin.buffer.read() if text == "-" else text)
 
 
 def parse_time(text: str) -> datetime:
-    """Returns the point in time, which must say its offset from UTC."""
+    """Return the point in time, which must have an offset from UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""What commands print: JSON for machines, tables and fields for people. No value gets to a terminal as control codes.
+"""Prints for commands: JSON for machines, tables and fields for people. No value gets to a terminal as control codes.
 
 With rich on a terminal tables have colours; without it, or into a file, they are plain aligned text.
 """
@@ -24,12 +24,12 @@ STATUS_COLOURS = {
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON: keys in the order of the type's fields, times in ISO 8601 as UTC, bytes in base64."""
+    """Print one line of JSON: keys in the order of the type's fields, times in ISO 8601 as UTC, bytes in base64."""
     click.echo(msgspec.json.encode(_plain(value), enc_hook=str))
 
 
 def _plain(value: Any) -> Any:
-    """Returns structs as mappings, also those that are encoded as arrays elsewhere, and every time in UTC."""
+    """Return structs as mappings, even structs that are encoded as arrays elsewhere, and every time in UTC."""
     match value:
         case RunError() | msgspec.Struct():
             return {name: _plain(each) for name, each in msgspec.structs.asdict(value).items()}
@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Returns a value as text for people: times in UTC, structures as JSON, control characters escaped."""
+    """Return a value as text for people: times in UTC, structures as JSON, control characters escaped."""
     match value:
         case None:
             return "-"
@@ -57,12 +57,12 @@ def shown(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns the text with what would move a terminal's cursor, change its colours or break a line escaped."""
+    """Return the text; escape characters that would move a terminal's cursor, change its colours or break a line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
-    """One line a field; those without a value are left out."""
+    """Print one line a field; leave out fields without a value."""
     known = [(name, shown(value)) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, text in known:
@@ -70,7 +70,7 @@ def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """One line a row, under a head; nothing is cut off, and numbers stand on the right."""
+    """Print one line a row, under a head; cut nothing off, and align numbers on the right."""
     values = [list(row) for row in rows]
     texts = [[shown(value) for value in row] for row in values]
     is_number = [bool(values) and all(isinstance(row[place], int) for row in values) for place in range(len(columns))]
@@ -87,7 +87,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Gives the function to be told of each advance; on a terminal a bar on standard error shows it."""
+    """Yield the function to call with each advance; on a terminal, show a bar on standard error."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -104,7 +104,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def print_note(text: str) -> None:
-    """One line for people on standard error, beside what is printed for use."""
+    """Print one line for people on standard error, apart from the output."""
     click.echo(printable(text), err=True)
 
 

@@ -1,6 +1,6 @@
-"""The command `headrace` itself: its commands by noun, and how what they raise becomes a line and an exit code.
+"""The command `headrace` itself: its commands by noun; it turns their errors into a line and an exit code.
 
-0: done. 1: what was asked for is not so: not found, failed, not settled, not canceled, no server. 2: asked wrongly.
+0: done. 1: the command failed: not found, failed, not settled, not canceled, no server. 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from headrace_worker.logs.writer import write_last_line
 
 _LAST_LINE_S = 2.0
 _INTERRUPTED = 130
-"""The exit code that shells expect of what Ctrl-C has ended: 128 and the number of SIGINT."""
-_WRONG_QUESTIONS = (ConfigurationError, InvalidArgument, DefinitionError, StartRefused)
+"""The exit code that shells expect after Ctrl-C: 128 and the number of SIGINT."""
+_WRONG_USAGE = (ConfigurationError, InvalidArgument, DefinitionError, StartRefused)
 
 
-class NotSo(click.ClickException):
-    """What was asked for did not come true; one line says why."""
+class CommandFailed(click.ClickException):
+    """The command failed; one line says why."""
 
     exit_code = 1
 
@@ -38,28 +38,28 @@ class NotSo(click.ClickException):
         super().__init__(" ".join(message.split()))
 
     def show(self, _file: Any = None) -> None:
-        """Print the message; a worker that ends does not wait for a reader of its log that stands still."""
+        """Print the message, without waiting for a reader of the log that stands still."""
         write_last_line(f"Error: {self.format_message()}\n", _LAST_LINE_S)
 
 
-class AskedWrongly(NotSo):
-    """What was asked for can't be done by anyone; one line says what to change."""
+class WrongUsage(CommandFailed):
+    """The command can't be done as it was given; one line says what to change."""
 
     exit_code = 2
 
 
 class Root(click.Group):
-    """The command that all others belong to."""
+    """The command to which all commands belong."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parses what stands before the command."""
+        """Parse the arguments before the command."""
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as exc:
             raise _usage_failure(exc) from exc
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; what Headrace raises becomes one line."""
+        """Run the command; turn an error of Headrace into one line."""
         try:
             return super().invoke(ctx)
         except click.exceptions.NoArgsIsHelpError:
@@ -67,22 +67,22 @@ class Root(click.Group):
         except click.UsageError as exc:
             raise _usage_failure(exc) from exc
         except HeadraceError as exc:
-            raise (AskedWrongly if isinstance(exc, _WRONG_QUESTIONS) else NotSo)(str(exc)) from exc
+            raise (WrongUsage if isinstance(exc, _WRONG_USAGE) else CommandFailed)(str(exc)) from exc
         except KeyboardInterrupt:
             raise click.exceptions.Exit(_INTERRUPTED) from None
-        except BrokenPipeError:  # whoever read the output has seen enough; click ends quietly
+        except BrokenPipeError:  # the reader of the output is gone; click ends quietly
             raise
         except (OSError, UnicodeError, RecursionError, MemoryError) as exc:
             raise _own_failure(exc) from exc
 
 
-def _usage_failure(exc: click.UsageError) -> AskedWrongly:
+def _usage_failure(exc: click.UsageError) -> WrongUsage:
     command = exc.ctx.command_path if exc.ctx is not None else "headrace"
-    return AskedWrongly(f"{exc.format_message().rstrip('.')}{_variable_of(exc)}; see {command} --help")
+    return WrongUsage(f"{exc.format_message().rstrip('.')}{_variable_of(exc)}; see {command} --help")
 
 
 def _variable_of(exc: click.UsageError) -> str:
-    """Returns which variable of the environment a wrong value stands in, to be added to an error; empty if in none."""
+    """Return a hint for an error: the environment variable of a wrong value; empty if the value is from elsewhere."""
     parameter = getattr(exc, "param", None)
     if exc.ctx is None or parameter is None:
         return ""
@@ -91,20 +91,20 @@ def _variable_of(exc: click.UsageError) -> str:
     return f" (in the environment, as {parameter.envvar})"
 
 
-def _own_failure(exc: Exception) -> NotSo:
-    """Returns the line about what the system, or this process, could not do."""
+def _own_failure(exc: Exception) -> CommandFailed:
+    """Return the line about a failure of the system or of this process."""
     if isinstance(exc, FileNotFoundError) and exc.filename is None and not _has_current_folder():
-        return AskedWrongly("the current folder does not exist any more; change to one that does")
+        return WrongUsage("the current folder does not exist any more; change to one that does")
     if isinstance(exc, OSError) and exc.strerror:
-        return NotSo(f"{exc.filename}: {exc.strerror}" if exc.filename is not None else exc.strerror)
+        return CommandFailed(f"{exc.filename}: {exc.strerror}" if exc.filename is not None else exc.strerror)
     if isinstance(exc, RecursionError):
-        return NotSo("a value is nested too deeply to be read or shown")
-    return NotSo(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)
+        return CommandFailed("a value is nested too deeply to be read or shown")
+    return CommandFailed(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)
 
 
 def _has_current_folder() -> bool:
     try:
-        return Path(os.getcwd()).is_dir()  # noqa: PTH109 - Path.cwd() is what is being judged
+        return Path(os.getcwd()).is_dir()  # noqa: PTH109 - Path.cwd() is what is checked
     except OSError:
         return False
 

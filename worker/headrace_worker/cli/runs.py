@@ -1,4 +1,4 @@
-"""`headrace runs`: what is remembered of runs."""
+"""`headrace runs`: shows and lists the records of runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
 @with_client
 @json_option
 def list_(client: Client, /, status: tuple[RunStatus, ...], limit: int, as_json: bool, **given: Any) -> None:
-    """List runs, newest first: by when they settled if only final states are asked for, else by when they were sent.
+    """List runs, newest first: by when they settled if --status names only final states, else by when they were sent.
 
     \b
     Example:
@@ -77,7 +77,7 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], limit: int, as_json:
 
 
 def print_run(record: RunRecord) -> None:
-    """One run, for people."""
+    """Print one run, for people."""
     error = record.error
     print_fields(
         [

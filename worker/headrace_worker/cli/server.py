@@ -1,4 +1,4 @@
-"""The server that a command works with: its options, handed to the command as settings or as an open client."""
+"""The server of a command: its options, passed to the command as settings or as an open client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class Server(msgspec.Struct, frozen=True):
-    """Where a command works, as it was given; what is None is for the library to find."""
+    """The settings of a command's server, as given; the library finds a setting that is None."""
 
     url: str | None
     namespace: str | None
@@ -27,7 +27,7 @@ class Server(msgspec.Struct, frozen=True):
 
 
 def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R]:
-    """The command takes the server's options, and is called with a Server as its first argument."""
+    """Give the command the server's options, and a Server as its first argument."""
 
     @functools.wraps(command)
     def call(*args: Any, **given: Any) -> R:
@@ -35,14 +35,14 @@ def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R
         named = {name: given.pop(name) for name in ("url", "namespace", "partitions")}
         for name in named:
             if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
-                named[name] = None  # the library finds it there too, and names the variable if it is wrong
+                named[name] = None  # the library finds it there too, and names the variable if the value is wrong
         return command(Server(**named), *args, **given)
 
     return _server_options(call)
 
 
 def with_client(command: Callable[Concatenate[Client, P], R]) -> Callable[..., R]:
-    """The command takes the options of the server and of its codec, and is called with a client that is then closed."""
+    """Give the command the options of the server and of its codec, and a client that is closed afterwards."""
 
     @with_server
     @_codec_option
@@ -55,7 +55,7 @@ def with_client(command: Callable[Concatenate[Client, P], R]) -> Callable[..., R
 
 
 def namespace_option(command: F) -> F:
-    """The command takes `namespace`."""
+    """Give the command the option `namespace`."""
     return option(
         "--namespace", envvar="HEADRACE_NAMESPACE", metavar="NAME", help="Whose events and runs.  [default: default]"
     )(command)
@@ -91,5 +91,5 @@ def _codec_option(command: F) -> F:
 def _parse_codec(target: str) -> PayloadCodec:
     try:
         return load_codec(target)
-    except ConfigurationError as exc:  # a ValueError, of which click would only repeat what was given
+    except ConfigurationError as exc:  # a ValueError, from which click would only show the given value
         raise click.BadParameter(str(exc)) from exc

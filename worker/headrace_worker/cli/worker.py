@@ -50,7 +50,7 @@ def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], 
 @_count("--processes", 1, "Processes; one that dies is replaced.")
 @option("--queue", metavar="NAME", multiple=True, help="Take runs of this queue only; may be repeated.")
 @_seconds("--grace", _DEFAULTS.grace_s, "How long runs may go on after a stop.")
-@_seconds("--lease", _DEFAULTS.lease_s, "Silence after which a worker's runs go to others.")
+@_seconds("--lease", _DEFAULTS.lease_s, "Silence after which other workers get a worker's runs.")
 @option(
     "--stall",
     metavar="SECONDS",
@@ -58,7 +58,7 @@ def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], 
     help="How long a part of the worker, its event loop say, may stand still before the process ends.  "
     "[default: four leases]",
 )
-@_count("--max-lost", _DEFAULTS.max_lost, "Workers that may die with a run in hand before it is buried.")
+@_count("--max-lost", _DEFAULTS.max_lost, "Workers that may die with a run in flight before it is dead.")
 @_count("--dispatchers", _DEFAULTS.dispatchers, "Workers that dispatch at once; 0: never this one.")
 @_seconds("--retention", _RETENTION.success, "How long records are kept after success.")
 @_seconds("--failure-retention", _RETENTION.failure, "How long records are kept after failure.")
@@ -96,8 +96,8 @@ def worker(
     """Run the jobs of an app: MODULE is found in the current folder or installed, APP is its App in there.
 
     SIGTERM, SIGINT or SIGHUP: no new runs, those that execute may go on for --grace; a second one: none may; a third
-    ends the process. Signals that come within half a second are one. With --processes, one that dies is replaced and
-    its runs go to others at once, and one address serves the metrics of all.
+    ends the process. Signals that come within half a second are one. With --processes, one that dies is replaced, other
+    workers get its runs at once, and one address serves the metrics of all.
 
     Exit code 1: the server can't be reached at the start, or worker processes die as they start and none ever has. 2:
     the app can't be loaded, a setting is wrong, or the server is one that can't be worked with.
@@ -121,7 +121,7 @@ def worker(
     hooks: dict[str, Any] = (
         {} if channel is None else {"on_name": channel.report_name, "on_started": channel.report_started}
     )
-    if metrics_port is not None:  # before the app, which may have metrics of its own: these are kept as ours are then
+    if metrics_port is not None:  # before the app, so that its own metrics are kept in the same way
         hooks["metrics"] = _metrics(server, endpoint)
     app = load_app(target)
     run_as_process(
@@ -145,14 +145,14 @@ def _supervise(processes: int, server: Server, endpoint: Endpoint | None) -> int
 
 
 def _listen(control_fd: int) -> ControlChannel:
-    """Return the channel to the process that started this one, which is obeyed from now on."""
+    """Return the channel to the parent process, and obey its commands from now on."""
     channel = ControlChannel(control_fd)
     channel.listen()
     return channel
 
 
 def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:
-    """Return what counts for this process: served by itself or, without an endpoint, by its supervisor."""
+    """Return the metrics of this process: served here or, without an endpoint, by the supervisor."""
     from headrace_worker.metrics.prometheus import Metrics
 
     if endpoint is None:

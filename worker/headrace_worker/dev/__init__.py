@@ -1,4 +1,4 @@
-"""`headrace dev` and its server; nothing of it is for production.
+"""`headrace dev` and its server; not for production.
 
 Here: a server that starts and ends with a process, and reload on change.
 Not here: what workers need.

@@ -1,4 +1,4 @@
-"""The folder in which an embedded server keeps its data, its log and its socket. One server at a time may use it."""
+"""The folder in which an embedded server keeps data, log and socket. One server at a time may use it."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ class DataFolder:
 
     @property
     def path(self) -> Path:
-        """The folder; it must have been made."""
+        """The folder, once `make` has made it."""
         if self._path is None:
             raise RuntimeError("the embedded server has not been started")
         return self._path
 
     @property
     def socket_path(self) -> Path:
-        """The Unix socket: in the folder, or in a short temporary one if that is too deep."""
+        """The Unix socket: in the folder, or in a short temporary one if the folder's path is too long."""
         if self._socket_dir is None:
             raise RuntimeError("the embedded server has not been started")
         return self._socket_dir / "server.sock"
 
     @property
     def log_path(self) -> Path:
-        """The server appends its log to this file."""
+        """The file to which the server appends its log."""
         return self.path / "server.log"
 
     def make(self) -> None:
-        """Make the folder, and a short one for the socket where the path is too long for one."""
+        """Make the folder, and a short one for the socket if the folder's path is too long for it."""
         if self._path is not None:
             return
         try:
@@ -104,7 +104,7 @@ class DataFolder:
                 return lock
 
     def read_log(self, start: int = 0) -> str:
-        """Return what the server has written, from an offset in its log on."""
+        """Return the server's log from an offset on."""
         if not self.log_path.exists():
             return ""
         with self.log_path.open("rb") as log:

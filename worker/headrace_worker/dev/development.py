@@ -1,4 +1,4 @@
-"""The server and the worker of `headrace dev`: the data is kept, and the worker restarts when a file changes."""
+"""The server and the worker of `headrace dev`: the server keeps its data, the worker restarts when a file changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE_S = 10.0
 
 
 def check_installed() -> None:
-    """Raise ConfigurationError if a package is missing that only development needs."""
+    """Raise ConfigurationError if a package for development is missing."""
     if importlib.util.find_spec("watchfiles") is None:
         raise ConfigurationError("reload on change needs the package watchfiles: pip install 'headrace-worker[dev]'")
 
@@ -61,7 +61,7 @@ class Reloader:
             url: of the server; passed to the worker in its environment.
             namespace: passed like the URL.
             watch: folders whose Python files restart the worker, at any depth.
-            ignore: folders in them that are not watched.
+            ignore: folders below them that are not watched.
             grace_s: how long a stopping worker lets its runs go on.
         """
         self._command = command
@@ -107,7 +107,7 @@ class Reloader:
                 await child.end_leases(self._url, resolve(self._namespace, None))
 
     async def _report_end(self, child: Child) -> None:
-        """Log that the worker has ended, unless it was asked to stop."""
+        """Log that the worker has ended, unless a stop was requested."""
         code = await child.wait()
         if not self._reason.is_set():
             log.warning("worker ended, and starts again when a file changes", ended=describe_end(code))

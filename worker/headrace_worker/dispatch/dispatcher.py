@@ -1,9 +1,9 @@
-"""Dispatches events: reads them, while this worker has a dispatcher slot, and has their runs made.
+"""Dispatches events: reads events while this worker has a dispatcher slot, and makes their runs.
 
     read → decode and load payloads (matcher) → match against the routes → make runs (run_maker)
 
-The next read is open while a batch is dispatched. It must not look at payloads: the matcher does, through the routes'
-filters.
+The next read is open while a batch is dispatched. The dispatcher must not look at payloads: the matcher does, through
+the routes' filters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Sequence
 
 from headrace import HeadraceError, ServerNotReady
-from headrace_worker import protocol
 from headrace_worker.app.routes import RoutesTooNew
 from headrace_worker.dispatch.matcher import Matcher
 from headrace_worker.dispatch.route_table import RouteTable
@@ -21,6 +20,7 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
+from headrace_worker.protocol import reading, rescuing
 from headrace_worker.protocol.delivery import Entry
 from headrace_worker.streams.pending import Pending, pending_entries
 from headrace_worker.streams.reader import Reader
@@ -44,7 +44,7 @@ class Dispatcher:
         self.reader = Reader(state, self.pulse)
         self._matcher = Matcher(state)
         self._runs = RunMaker(state, routes, self._matcher, self.pulse)
-        self._stream = protocol.events_stream(state.keys)
+        self._stream = reading.events_stream(state.keys)
         self._pending = Pending(state)
         self._under_way: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -60,18 +60,18 @@ class Dispatcher:
             await self.finish()
             await self._dispatch_unseen()
         name = state.name
-        call = protocol.read_group(protocol.DISPATCH_GROUP, name, state.keys.events, protocol.MAX_READ, state.block_ms)
+        call = reading.read_group(reading.DISPATCH_GROUP, name, state.keys.events, reading.MAX_READ, state.block_ms)
         entries = await self.reader.read(call)
         await self.finish()
         if entries and name == state.name:
-            # Now, so that it is sent before the next read.
+            # Now, so that its call is sent before the next read.
             self._under_way = own_task(self._dispatch(entries), eagerly=True)
             self._state.guard.on_done(self._under_way, self._end_read_if_failed)
 
     def _end_read_if_failed(self, task: asyncio.Task[None]) -> None:
         """Handle a failed batch at once, not when the next events come."""
         if not task.cancelled() and task.exception() is not None:
-            self._ending = self._state.guard.aside("the end of a read", self.reader.end())
+            self._ending = self._state.guard.detached("the end of a read", self.reader.end())
 
     async def finish(self) -> None:
         """Wait until the batch under way is dispatched; raise its failure."""
@@ -87,7 +87,7 @@ class Dispatcher:
             await asyncio.wait([self._under_way])
             self._under_way = None
         if isinstance(error, RoutesTooNew):
-            self._state.may_dispatch.clear()  # the lease's next renewal gives it up; others dispatch what we have read
+            self._state.may_dispatch.clear()  # the lease's next renewal frees the slot; other workers dispatch
             await self._release_pending()
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()
@@ -109,7 +109,7 @@ class Dispatcher:
     async def _release_pending(self) -> None:
         state = self._state
         async for page in pending_entries(state, self._stream, state.name):
-            held = [protocol.HeldEntry(entry[0].decode()) for entry in page]
+            held = [rescuing.HeldEntry(entry[0].decode()) for entry in page]
             await release(state, self._stream, held)
 
     async def _dispatch_unseen(self) -> None:

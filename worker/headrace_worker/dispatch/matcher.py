@@ -1,6 +1,6 @@
-"""Makes of entries of `events` the events with the routes that they match, and dead-letters what can't be read.
+"""Turns entries of `events` into events with the routes that they match, and dead-letters unreadable entries.
 
-It must not look at payloads but through the routes' filters.
+The matcher must look at payloads only through the routes' filters.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import msgspec
 
 from headrace import UndecodableEvent
 from headrace.formats.codec import SEALED_FORMAT, StoredEvent, decode_event, open_event
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route, Routes
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import BadEntry, Matched
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Entry, EventEntry, decode_event_entry
+from headrace_worker.protocol.dispatching import Matched
+from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.dead_letters import bad_entry, bad_event, dead_letter
 from headrace_worker.streams.payloads import load_payloads
 
@@ -47,7 +48,7 @@ class Matcher:
             try:
                 whole.append(event if event.event is not None else _with_body(event, bodies[event.event_id]))
             except UndecodableEvent as exc:
-                await self.set_aside(event, str(exc))
+                await self.dead_letter(event, str(exc))
         return whole
 
     async def match(self, events: Sequence[EventEntry], routes: Routes) -> list[Matched]:
@@ -63,13 +64,13 @@ class Matcher:
                 else:
                     found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
-                await self.set_aside(event, str(exc))
+                await self.dead_letter(event, str(exc))
         return found
 
     def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
-        """Return the routes of a sealed event; where it can't be opened here, whatever their filters say.
+        """Return the routes of a sealed event; ignore their filters if the event can't be opened here.
 
-        A worker of another app has not the keys of this one, and should not need them to dispatch.
+        A worker of another app does not have this app's keys, and should not need them to dispatch.
         """
         try:
             opened = open_event(event, event_id, self._state.seal)
@@ -77,13 +78,13 @@ class Matcher:
             return routes.match_unopened(event)
         return routes.match(opened)
 
-    async def set_aside(self, event: EventEntry, error: str) -> None:
-        """Dead-letter an event, so that it stops no other."""
+    async def dead_letter(self, event: EventEntry, error: str) -> None:
+        """Dead-letter an event, so that it stops no other event."""
         await self._dead_letter(bad_event(event, error))
 
     async def _dead_letter(self, bad: BadEntry) -> None:
-        stream = protocol.events_stream(self._state.keys)
-        await dead_letter(self._state, stream, bad, log, "event can't be read and is set aside in dead")
+        stream = reading.events_stream(self._state.keys)
+        await dead_letter(self._state, stream, bad, log, "event can't be read and is moved to dead")
 
 
 def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:

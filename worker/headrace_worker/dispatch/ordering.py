@@ -7,9 +7,9 @@ from itertools import takewhile
 
 from headrace import HeadraceError, UndecodableEvent
 from headrace.formats.codec import decode_event
-from headrace_worker import protocol
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import dispatching, reading
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.streams.isolation import is_refusal
 
@@ -18,25 +18,24 @@ log = get_logger("headrace.dispatcher")
 _MOST = 500
 """How many events of an ordering key are read at once."""
 _NO_ENTRY = "0-0"
-"""Stands for the entry of an event that another worker may have read; that worker will find the event dispatched."""
+"""Stands for the entry of an event that another worker may have read; that worker then finds the event dispatched."""
 
 
 async def earlier_events(state: WorkerState, behind: Sequence[EventEntry]) -> list[EventEntry]:
-    """Return the undispatched events that are before these in the orders of their keys, read from their records.
+    """Return the undispatched events that precede these in the orders of their keys, read from their records.
 
-    An event that can't be read leaves the order, as it is never dispatched; the worker that has its entry dead-letters
-    it.
+    An unreadable event leaves the order, as it is never dispatched; the worker that has the entry dead-letters it.
     """
     firsts: dict[str, str] = {}
     for entry in behind:
         firsts.setdefault(entry.ordering_key, entry.event_id)
-    orders = await state.commands.run([protocol.read_order(state.keys, key, _MOST) for key in firsts])
+    orders = await state.commands.run([dispatching.read_order(state.keys, key, _MOST) for key in firsts])
     earlier = [
         (key, event_id)
         for (key, first), order in zip(firsts.items(), orders, strict=True)
         for event_id in takewhile(first.__ne__, order)
     ]
-    calls = [protocol.read_body(state.keys, event_id) for _, event_id in earlier]
+    calls = [reading.read_body(state.keys, event_id) for _, event_id in earlier]
     bodies = await state.commands.run(calls, partial=True)
     events: list[EventEntry] = []
     for (key, event_id), body in zip(earlier, bodies, strict=True):
@@ -46,7 +45,7 @@ async def earlier_events(state: WorkerState, behind: Sequence[EventEntry]) -> li
             events.append(_event(key, event_id, body))
         except UndecodableEvent as exc:
             log.warning("event can't be read and lets its ordering key go", event_id=event_id, error=str(exc))
-            await state.commands.run([protocol.leave_order(state.keys, key, event_id)])
+            await state.commands.run([dispatching.leave_order(state.keys, key, event_id)])
     return events
 
 

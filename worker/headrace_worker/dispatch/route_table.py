@@ -1,11 +1,11 @@
-"""The routes of one partition as this worker knows them, read anew when their version has changed."""
+"""The routes of one partition as this worker knows them, read again when their version has changed."""
 
 from __future__ import annotations
 
-from headrace_worker import protocol
 from headrace_worker.app.routes import Routes, RoutesTooNew
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import dispatching
 
 log = get_logger("headrace.dispatcher")
 
@@ -18,7 +18,7 @@ class RouteTable:
     """
 
     def __init__(self, state: WorkerState) -> None:
-        """Nothing is read yet."""
+        """Read nothing yet."""
         self._state = state
         self._routes: Routes | None = None
         self._noted_version = ""
@@ -37,8 +37,8 @@ class RouteTable:
 
     async def _read(self) -> Routes:
         keys, run = self._state.keys, self._state.commands.run
-        version, apps = await run([protocol.read_routes_version(keys), protocol.read_apps(keys)])
-        stored = await run([protocol.read_routes(keys, app) for app in apps])
+        version, apps = await run([dispatching.read_routes_version(keys), dispatching.read_apps(keys)])
+        stored = await run([dispatching.read_routes(keys, app) for app in apps])
         try:
             routes = Routes(version, dict(zip(apps, stored, strict=True)))
         except RoutesTooNew:
@@ -49,12 +49,12 @@ class RouteTable:
         return routes
 
     def forget(self, version: str | None = None) -> None:
-        """Read the routes anew when they are needed next, unless another version than this is cached by now."""
+        """Read the routes again when they are needed next, unless another version than this is cached by now."""
         if self._routes is not None and version in (None, self._routes.version):
             self._routes = None
 
     def note_version(self, version: str) -> None:
-        """Note the version that the routes have now: another one is read anew, and may not be too new any more."""
+        """Note the current version of the routes: a new version is read again, and may not be too new any more."""
         if self._routes is not None and self._routes.version != version:
             self._routes = None
         if version != self._noted_version:

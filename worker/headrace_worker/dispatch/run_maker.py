@@ -1,8 +1,9 @@
-"""Makes runs of matched events: asks the server for a batch, and knows the remedy for each of its answers.
+"""Makes runs of matched events: sends batches to the server, and has a remedy for each of its answers.
 
-    matched events → batches → ask → answer → remedy → batches that are left
+    matched events → batches → call → answer → remedy → batches that are left
 
-A remedy never asks for the batches that it leaves: they are asked for next, before any other. It must not read streams.
+A remedy never sends the batches that it leaves: they are sent next, before any other. This module must not read
+streams.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import msgspec
 from headrace import HeadraceError, ServerError, ServerFull
 from headrace.calls.sending import MAX_BATCH_BYTES
 from headrace.formats.codec import INLINE_BYTES
-from headrace_worker import protocol
 from headrace_worker.dispatch.matcher import Matcher
 from headrace_worker.dispatch.ordering import earlier_events
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import Dispatched, EventsBehind, HeldEntry, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol import dispatching, reading
 from headrace_worker.protocol.delivery import EventEntry
+from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
+from headrace_worker.protocol.rescuing import HeldEntry
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import release
 
@@ -45,14 +47,14 @@ class Refused(msgspec.Struct, frozen=True):
     error: ServerError
 
 
-Answer = protocol.Answer | NoRoom | Refused
+Answer = dispatching.Answer | NoRoom | Refused
 
 
 class Batch(msgspec.Struct, frozen=True):
     """Matched events that one call dispatches.
 
     Attributes:
-        version: that of the routes which they match.
+        version: of the routes that the events match.
         follows_earlier: the events before them in their ordering keys were dispatched just now.
     """
 
@@ -71,7 +73,7 @@ class RunMaker:
         self._pulse = pulse
 
     async def dispatch(self, events: Sequence[EventEntry]) -> None:
-        """Make one run of each event for every job that it matches; an event that can't have any is not kept.
+        """Make one run of each event for every job that the event matches.
 
         On return each event is dispatched, dead-lettered, or at the end of `events` again.
         """
@@ -82,8 +84,8 @@ class RunMaker:
             left.extendleft(reversed(await self._remedy(batch)))
 
     async def _remedy(self, batch: Batch) -> Sequence[Batch]:
-        """Ask for a batch and do what the answer calls for; return what is to be asked for next."""
-        match await self._ask(batch):
+        """Send a batch and apply the remedy for the answer; return the batches to send next."""
+        match await self._call(batch):
             case Dispatched():
                 return []
             case RoutesStale():
@@ -99,8 +101,8 @@ class RunMaker:
             case answer:
                 assert_never(answer)
 
-    async def _ask(self, batch: Batch, *, free_first: bool = False) -> Answer:
-        """Ask the server to dispatch a batch.
+    async def _call(self, batch: Batch, *, free_first: bool = False) -> Answer:
+        """Let the server dispatch a batch.
 
         Args:
             free_first: for a single event and a full server; only into queues that are empty.
@@ -109,10 +111,10 @@ class RunMaker:
             HeadraceError: an outage, or a missing right.
         """
         state = self._state
-        call = protocol.dispatch(
+        call = dispatching.dispatch(
             state.keys, batch.matched, batch.version, state.config.retention, free_first=free_first
         )
-        answer: protocol.Answer
+        answer: dispatching.Answer
         try:
             (answer,) = await state.commands.run([call])
         except ServerFull:
@@ -122,21 +124,21 @@ class RunMaker:
                 raise
             return Refused(exc)
         if isinstance(answer, Dispatched):
-            self._note(answer, len(batch.matched))
+            self._report(answer, len(batch.matched))
         return answer
 
-    def _note(self, answer: Dispatched, asked: int) -> None:
-        self._state.observer.dispatched(asked, answer)
+    def _report(self, answer: Dispatched, requested: int) -> None:
+        self._state.observer.dispatched(requested, answer)
         if answer.lost:
             log.error("events had neither a record nor a body and are gone", events=answer.lost)
 
     async def _match_anew(self, batch: Batch) -> list[Batch]:
-        """Match the events against the routes as they are now."""
+        """Match the events against the current routes."""
         self._routes.forget(batch.version)
         return await self._batches([matched.entry for matched in batch.matched])
 
     async def _earlier_first(self, batch: Batch, behind: Sequence[int]) -> list[Batch]:
-        """Dispatch the events before these in their ordering keys first, whichever worker has read them."""
+        """Dispatch first the events that precede these in their ordering keys, whichever worker has read them."""
         events = await earlier_events(self._state, [batch.matched[place].entry for place in behind])
         return [*await self._batches(events), msgspec.structs.replace(batch, follows_earlier=True)]
 
@@ -148,16 +150,16 @@ class RunMaker:
         return [Batch(rest, batch.version)] if rest else []
 
     async def _without_culprit(self, batch: Batch, error: ServerError) -> list[Batch]:
-        """Halve a batch until the event whose record is not Headrace's is alone, and dead-letter that one."""
-        halves = await isolate(batch.matched, error, self._set_aside)
+        """Halve a batch until the event whose record is not Headrace's is alone, and dead-letter that event."""
+        halves = await isolate(batch.matched, error, self._dead_letter)
         return [Batch(half, batch.version) for half in halves]
 
-    async def _set_aside(self, culprit: Matched, error: HeadraceError) -> None:
+    async def _dead_letter(self, culprit: Matched, error: HeadraceError) -> None:
         await require_foreign_record(self._state, culprit.entry.event_id, error)
-        await self._matcher.set_aside(culprit.entry, str(error))
+        await self._matcher.dead_letter(culprit.entry, str(error))
 
     async def _into_empty_queues(self, batch: Batch) -> list[Batch]:
-        """Dispatch events one by one into empty queues; move those that find none for long to the end of `events`."""
+        """Dispatch events one by one into empty queues; move events that wait for long to the end of `events`."""
         left, pause_s = list(batch.matched), _FIRST_FULL_PAUSE_S
         while left and pause_s < _LONGEST_FULL_PAUSE_S and not self._state.stopping.is_set():
             waiting = await self._one_by_one(left, batch.version)
@@ -181,7 +183,7 @@ class RunMaker:
             if jobs in full:
                 waiting.append(matched)
                 continue
-            match await self._ask(Batch([matched], version), free_first=True):
+            match await self._call(Batch([matched], version), free_first=True):
                 case Dispatched():
                     pass
                 case RoutesStale():
@@ -192,14 +194,14 @@ class RunMaker:
                 case EventsBehind() | NoRoom():
                     waiting.append(matched)
                 case Refused(error):
-                    await self._set_aside(matched, error)
+                    await self._dead_letter(matched, error)
                 case answer:
                     assert_never(answer)
         return waiting
 
     async def _release(self, events: Sequence[Matched]) -> None:
         held = [HeldEntry(matched.entry.entry) for matched in events]
-        await release(self._state, protocol.events_stream(self._state.keys), held)
+        await release(self._state, reading.events_stream(self._state.keys), held)
 
     async def _batches(self, events: Sequence[EventEntry]) -> list[Batch]:
         """Match events against the current routes; return those that match, in their order, divided into batches."""

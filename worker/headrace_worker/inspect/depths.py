@@ -1,4 +1,4 @@
-"""How much waits on the server: in each queue, to be dispatched, to become due, and in `dead`. Pure."""
+"""How much waits on the server: in each queue, in `events`, in `due`, and in `dead`. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The duties of the one leader: due times, dead workers, what was kept long enough.
+"""The duties of the one leader: due times, dead workers, the end of retention.
 
 Here: loops that work while this worker leads.
-Not here: who leads: that is in the lease.
+Not here: which worker leads: the lease knows.
 Imports: logs, membership, protocol, streams.
 """

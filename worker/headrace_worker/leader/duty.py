@@ -1,4 +1,4 @@
-"""A duty that waits until the lease's answers tell of work."""
+"""A duty that waits until the lease's answers report work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headrace_worker.membership.watch import Pulse
 
 
 class Duty(ABC):
-    """A loop that works when it is woken, and once more at the stop."""
+    """A loop that works when woken, and once more at the stop."""
 
     def __init__(self, state: WorkerState, name: str) -> None:
         self._state = state
@@ -30,4 +30,4 @@ class Duty(ABC):
 
     @abstractmethod
     async def _work(self) -> None:
-        """Do what there is to do; after a stop, or while another worker leads, that is nothing."""
+        """Do the reported work; do nothing after a stop, or while another worker leads."""

@@ -1,34 +1,34 @@
 """Deletes what was kept long enough: contents of events whose ids are remembered for longer, and dead letters.
 
-All else ends by itself, on the server. Only the leader does this; the lease's answers tell when there is anything.
+All other data expires on the server. Only the leader deletes; the lease's answers say when there is anything to delete.
 """
 
 from __future__ import annotations
 
 from headrace import HeadraceError
-from headrace_worker import protocol
 from headrace_worker.leader.duty import Duty
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import forgetting
 
 _PAGE = 200
 
 
 class Forgetter(Duty):
-    """Forgets in parts that are short calls for the server."""
+    """Deletes in parts, each a short call for the server."""
 
     def __init__(self, state: WorkerState) -> None:
         super().__init__(state, "forgetter")
 
-    def tell(self) -> None:
-        """Note that something was kept long enough."""
+    def notify(self) -> None:
+        """Wake the loop: something was kept long enough."""
         self._wake.set()
 
     async def _work(self) -> None:
-        """Forget all that there is, while this worker leads."""
+        """Delete all that was kept long enough, while this worker leads."""
         state = self._state
         event_ids: list[str] = []
         while state.is_leader.is_set() and not state.stopping.is_set():
-            call = protocol.forget(state.keys, event_ids, state.config.retention, _PAGE)
+            call = forgetting.forget(state.keys, event_ids, state.config.retention, _PAGE)
             (forgotten,) = await state.commands.run([call])
             self.pulse.beat()
             event_ids = forgotten.following
@@ -36,4 +36,4 @@ class Forgetter(Duty):
                 return
 
     async def recover(self, error: HeadraceError | None) -> None:
-        """Do nothing: the next answer of the lease tells again of what is left."""
+        """Do nothing: the next answer of the lease reports again what is left."""

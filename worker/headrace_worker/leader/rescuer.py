@@ -1,7 +1,7 @@
 """Re-queues the entries of dead workers, and the events that a worker with a stuck event loop has read.
 
-Only the leader does this. The lease's answers tell which leases and dispatcher slots have expired; every step looks
-first and is checked again by its script.
+Only the leader does this. The lease's answers say which leases and dispatcher slots have expired; every step looks
+first, and its script checks again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from headrace import HeadraceError, ServerError, ServerNotReady, UndecodableEven
 from headrace.calls.call import Call
 from headrace.errors import OUTAGE
 from headrace.formats.keys import Keys
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.leader.duty import Duty
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import HeldEntry
+from headrace_worker.protocol import leases, reading, rescuing
 from headrace_worker.protocol.delivery import Stream, decode_delivery
+from headrace_worker.protocol.rescuing import HeldEntry
 from headrace_worker.streams.dead_letters import bad_entry, dead_letter
 from headrace_worker.streams.requeue import requeue
 
@@ -32,27 +32,27 @@ _SEARCH_LEASES = 8
 
 
 class Rescuer(Duty):
-    """Rescues one dead worker or expired dispatcher slot after the other."""
+    """Rescues dead workers and expired dispatcher slots, one after the other."""
 
     def __init__(self, state: WorkerState) -> None:
         super().__init__(state, "rescuer")
         self._dead: list[str] = []
-        self._lapsed: list[str] = []
+        self._expired: list[str] = []
         self._searched_at = 0.0
 
-    def tell(self, dead: Sequence[str], lapsed: Sequence[str]) -> None:
-        """Note the workers whose leases, and those whose dispatcher slots, have expired."""
-        self._dead, self._lapsed = list(dead), list(lapsed)
-        if dead or lapsed or self._is_search_due:
+    def notify(self, dead: Sequence[str], expired: Sequence[str]) -> None:
+        """Note the workers whose leases, and the workers whose dispatcher slots, have expired; wake the loop."""
+        self._dead, self._expired = list(dead), list(expired)
+        if dead or expired or self._is_search_due:
             self._wake.set()
 
     async def _work(self) -> None:
         """Rescue the names of the lease's last answer and, now and then, names without a lease."""
         strays = await self._strays() if self._is_search_due else []
-        await self._for_each(self._lapsed, self._mind_seat)
+        await self._for_each(self._expired, self._free_dispatcher_slot)
         await self._for_each([*self._dead, *strays], self._rescue)
 
-    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - what a loop is told
+    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - the signature of a loop
         """Retry what is left at once, without waiting for the next answer of the lease."""
         self._wake.set()
 
@@ -84,35 +84,35 @@ class Rescuer(Duty):
         """
         keys, config = self._state.keys, self._state.config
         self._searched_at = monotonic()
-        (queues,) = await self._state.commands.run([protocol.read_queues(keys)])
-        streams = [protocol.events_stream(keys), *_queues_of(keys, queues)]
+        (queues,) = await self._state.commands.run([rescuing.read_queues(keys)])
+        streams = [reading.events_stream(keys), *_queues_of(keys, queues)]
         found: set[str] = set()
         for stream in streams:
             self.pulse.beat()
             with _without_group():
-                (consumers,) = await self._state.commands.run([protocol.read_consumers(stream)])
+                (consumers,) = await self._state.commands.run([rescuing.read_consumers(stream)])
                 found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}
-        # Read last: who reads from a stream had its lease before.
-        (living,) = await self._state.commands.run([protocol.read_workers(keys)])
+        # Read last: a worker has its lease before it reads from a stream.
+        (living,) = await self._state.commands.run([rescuing.read_workers(keys)])
         return sorted(found - living)
 
-    async def _mind_seat(self, name: str) -> None:
+    async def _free_dispatcher_slot(self, name: str) -> None:
         """Re-queue the events that the worker has read, then free its dispatcher slot."""
-        stream = protocol.events_stream(self._state.keys)
+        stream = reading.events_stream(self._state.keys)
         moved = await self._move(name, stream, self._state.app.name, dead=False)
         if moved > 0:
             log.warning("events taken from a worker whose event loop does not move", worker=name, events=moved)
         config = self._state.config
-        await self._state.commands.run([protocol.drop_dispatcher(self._state.keys, name, config.look_again_ms)])
+        await self._state.commands.run([leases.drop_dispatcher(self._state.keys, name, config.look_again_ms)])
 
     async def _rescue(self, name: str) -> None:
         """Fence the name and re-queue its entries; forget the worker after the last look."""
         keys = self._state.keys
-        (facts,) = await self._state.commands.run([protocol.read_worker(keys, name)])
+        (facts,) = await self._state.commands.run([rescuing.read_worker(keys, name)])
         if facts is None:  # its hash is gone, so it may hold entries of any queue
-            (every_queue,) = await self._state.commands.run([protocol.read_queues(keys)])
-            facts = protocol.WorkerFacts(self._state.app.name, tuple(every_queue))
-        streams = [protocol.events_stream(keys), *_queues_of(keys, facts.queues)]
+            (every_queue,) = await self._state.commands.run([rescuing.read_queues(keys)])
+            facts = rescuing.WorkerFacts(self._state.app.name, tuple(every_queue))
+        streams = [reading.events_stream(keys), *_queues_of(keys, facts.queues)]
         total = 0
         for stream in streams:
             moved = await self._move(name, stream, facts.app, dead=True)
@@ -122,12 +122,12 @@ class Rescuer(Duty):
         if total:
             log.warning("entries of a dead worker are back in their queues", worker=name, entries=total)
         queue_keys = [stream.key for stream in streams[1:]]
-        (forgotten,) = await self._state.commands.run([protocol.leave(keys, name, facts.app, queue_keys, dead=True)])
+        (forgotten,) = await self._state.commands.run([leases.leave(keys, name, facts.app, queue_keys, dead=True)])
         if forgotten:
             log.info("dead worker is forgotten", worker=name)
 
     async def _move(self, name: str, stream: Stream, app: str, *, dead: bool) -> int:
-        """Re-queue all that is pending there under the worker's name; return how much, or why nothing."""
+        """Re-queue the stream's entries pending under the worker's name; return how many, or why none."""
         total, after = 0, ""
         while True:
             page = await self._held(name, stream, after)
@@ -144,30 +144,30 @@ class Rescuer(Duty):
     async def _requeue(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
         keys, after_ms = self._state.keys, self._state.config.look_again_ms
 
-        def ask(part: Sequence[HeldEntry]) -> Call[int]:
-            return protocol.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
+        def call_for(part: Sequence[HeldEntry]) -> Call[int]:
+            return rescuing.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
-        moved = await requeue(self._state, stream, held, ask)
+        moved = await requeue(self._state, stream, held, call_for)
         self._state.observer.rescued(stream, max(moved, 0))
         return moved
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
-        """Return the ids of entries pending under the worker's name; none where the group is gone."""
+        """Return the ids of entries pending under the worker's name; none if the group is gone."""
         found: list[str] = []
         with _without_group():
-            (found,) = await self._state.commands.run([protocol.read_held(stream, name, after, _PAGE)])
+            (found,) = await self._state.commands.run([rescuing.read_held(stream, name, after, _PAGE)])
         return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
-        """Return the entries with their records' keys; dead-letter those that can't be read."""
+        """Return the entries with their records' keys; dead-letter unreadable ones."""
         if not stream.name:
             return [HeldEntry(entry) for entry in page]
-        entries = await self._state.commands.run([protocol.read_entry(stream, entry) for entry in page]) if page else []
+        entries = await self._state.commands.run([rescuing.read_entry(stream, entry) for entry in page]) if page else []
         keys = self._state.keys
         held = []
         for entry in entries:
             try:
-                held.append(protocol.held_entry(keys, decode_delivery(stream, entry)))
+                held.append(rescuing.held_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
                 await dead_letter(self._state, stream, bad_entry(entry, exc))
         return held
@@ -190,5 +190,5 @@ def _queues_of(keys: Keys, names: Sequence[str]) -> list[Stream]:
     found = []
     for full_name in names:
         app, _, queue = full_name.partition("/")
-        found.append(protocol.queue_stream(keys, app, queue))
+        found.append(reading.queue_stream(keys, app, queue))
     return found

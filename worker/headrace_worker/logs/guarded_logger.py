@@ -1,6 +1,6 @@
 """Makes loggers of structlog whose log calls raise nothing, whatever processors, values and streams do.
 
-They stay what they were: `bind`, `new`, `info`, arguments by position and all.
+The loggers stay as they were: `bind`, `new`, `info`, arguments by position and all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TAKEN = frozenset({"self", "level", "method_name", "event"})
 
 @functools.cache
 def guarded(wrapper_class: Any) -> Any:
-    """Return a subclass of a class of bound loggers, in which no log call raises; a line that fails is counted."""
+    """Return a subclass of a class of bound loggers in which no log call raises; a line that fails is counted."""
     body: dict[str, Any] = {"_is_guarded": True}
     body |= {name: _guard(name, getattr(wrapper_class, name)) for name in _METHODS if hasattr(wrapper_class, name)}
     body |= {
@@ -94,7 +94,7 @@ def _guard_async(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _guard_last(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Guard the one method that all others come to: nothing of the line can be saved there."""
+    """Guard the method that all log methods call: nothing of the line can be saved there."""
 
     def call(self: Any, /, *args: Any, **fields: Any) -> Any:
         try:
@@ -107,7 +107,7 @@ def _guard_last(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _repeat(method: Callable[..., Any], logger: Any, name: str, args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
-    """Log the call whose arguments did not fit: text and arguments side by side, fields under names that are free."""
+    """Log a call whose arguments did not fit: text and arguments side by side, fields under free names."""
     try:
         leading = args[:1] if name == "log" else ()
         text, *rest = args[len(leading) :] or ("",)
@@ -115,6 +115,6 @@ def _repeat(method: Callable[..., Any], logger: Any, name: str, args: tuple[Any,
             text = f"{text if isinstance(text, str) else shown(text)} {shown(tuple(rest))}"
         free = {f"{each}_" if each in _TAKEN else each: value for each, value in fields.items()}
         return method(logger, *leading, text, **free)
-    except BaseException:  # noqa: BLE001 - it was the method itself that raised
+    except BaseException:  # noqa: BLE001 - the method itself has raised
         LOSSES.lines += 1
         return None

@@ -1,7 +1,7 @@
 """Loggers of Headrace's own that can neither raise into the code that logs nor keep it waiting.
 
-A line that can't be written is lost, and counted. With the configuration of `logs.configure` lines are written where
-they are logged. What the application has configured in structlog may raise or wait: there a thread logs the lines.
+A line that can't be written is lost, and counted. With the configuration of `process.log_setup` lines are written where
+they are logged. An application's own configuration of structlog may raise or wait: there a thread logs the lines.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class SafeLogger:
 
 
 def write_directly(text: str) -> None:
-    """Write the last words of a process past all that waits; see `log_writer.write_directly`."""
+    """Write the last words of a process before all waiting lines; see `writer.write_directly`."""
     writer.write_directly(text)
 
 
@@ -91,8 +91,8 @@ def lost_lines() -> int:
 def flush(timeout_s: float) -> bool:
     """Return whether all lines were written within the time, or are lost; to be called before the process ends.
 
-    False means that a thread may stand in a write to a stream of Python's, which an orderly end of the interpreter
-    would wait for: end the process with `os._exit` then.
+    False means that a thread may wait in a write to a stream of Python's. An orderly end of the interpreter would wait
+    for that thread: end the process with `os._exit` then.
     """
     deadline = monotonic() + timeout_s
     is_logged = _handed_over.flush(timeout_s)
@@ -107,7 +107,7 @@ class _Trusted:
 
 
 def trust_configuration() -> None:
-    """From now on lines are logged directly as long as structlog's configuration is the present one."""
+    """Log lines directly from now on, as long as structlog keeps its present configuration."""
     config = structlog.get_config()
     _Trusted.processors, _Trusted.others = tuple(config["processors"]), _others(config)
 
@@ -120,7 +120,7 @@ def _is_trusted() -> bool:
     config = structlog.get_config()
     processors = tuple(config["processors"])
     if processors and isinstance(processors[-1], structlog.testing.LogCapture):
-        return True  # a test that waits for no thread
+        return True  # a test, which waits for no thread
     return processors == _Trusted.processors and _others(config) == _Trusted.others
 
 
@@ -140,7 +140,7 @@ class _HandedOver:
         self.start_afresh()
 
     def start_afresh(self) -> None:
-        """Forget what waits: in a forked process the parent logs it, and the parent's thread is not there."""
+        """Forget waiting lines: in a forked process the parent logs them, and the parent's thread is missing."""
         # Safe in signal handlers and finalizers, unlike queue.Queue.
         self._lines: queue.SimpleQueue[_Line] = queue.SimpleQueue()
         self._is_started = False
@@ -148,7 +148,7 @@ class _HandedOver:
         self._logged = 0
 
     def put(self, line: _Line) -> None:
-        """Have the line logged, or lose it where too many wait or no thread can be started."""
+        """Queue the line for the thread; lose it if too many lines wait or no thread can be started."""
         if not self._is_started:
             self._is_started = True
             try:
@@ -185,15 +185,15 @@ class _HandedOver:
 
 
 def _log_line(context: contextvars.Context, name: str, method: str, event: str, fields: dict[str, Any]) -> None:
-    if _is_logged(context, name, method, event, fields) and (untold := LOSSES.untold):
-        if _is_logged(context, name, "warning", LOST, {"lines": untold}):
-            LOSSES.told += untold
+    if _is_logged(context, name, method, event, fields) and (unreported := LOSSES.unreported):
+        if _is_logged(context, name, "warning", LOST, {"lines": unreported}):
+            LOSSES.reported += unreported
         else:
-            LOSSES.lines -= 1  # the line about lost lines is none of them
+            LOSSES.lines -= 1  # the report itself does not count as a lost line
 
 
 def _is_logged(context: contextvars.Context, name: str, method: str, event: str, fields: dict[str, Any]) -> bool:
-    """Return whether the line was logged; it is counted if not."""
+    """Return whether the line was logged; count a line that was not."""
     before = LOSSES.lines
     try:
         context.run(getattr(structlog.get_logger(name), method), event, **fields)

@@ -1,7 +1,7 @@
-"""Makes log lines of what Python itself would write to standard error, and wait there for a reader that stands still.
+"""Turns Python's own reports into log lines: a write to standard error could wait for a reader that stands still.
 
-That happens in the event loop, too: asyncio logs a task's lost exception, a coroutine that was never awaited is a
-warning, and what a finalizer raises is reported.
+Such reports come in the event loop, too: asyncio logs a task's lost exception, Python warns of a coroutine that was
+never awaited, and reports the exceptions of finalizers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = get_logger("headrace.python")
 
 
 def log_reports_of_python() -> None:
-    """Log, from now on, records and warnings without a handler, and exceptions that nothing can catch any more."""
+    """Log records and warnings without a handler, and exceptions that no code can catch any more, from now on."""
     logging.lastResort = _UnclaimedRecords(logging.WARNING)
     warnings.showwarning = _log_warning
     sys.unraisablehook = _log_unraisable
@@ -31,7 +31,7 @@ class _UnclaimedRecords(logging.Handler):
     """Logs records of loggers for which the application has configured no handler."""
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Log the record, whose level is warning or more; takes no lock."""
+        """Log the record, whose level is warning or higher; takes no lock."""
         try:
             self._log(record)
         except BaseException:  # noqa: BLE001 - no memory, no stack

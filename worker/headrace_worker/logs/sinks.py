@@ -1,7 +1,7 @@
-"""Opens a descriptor for log lines so that a write to it does not wait for its reader, wherever the system allows that.
+"""Opens a descriptor for log lines to which a write does not wait for the reader, wherever the system allows that.
 
-O_NONBLOCK is never set on a description that other processes share: they would be refused writes that they expect to
-wait. A pipe or a terminal is opened once more instead, and a socket is asked with each write.
+O_NONBLOCK is never set on a description that other processes share: their writes would fail where they expect to wait.
+Instead a pipe or a terminal is opened once more, and each write to a socket sets a flag not to wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FileSink:
     """Write to a file, a pipe or a terminal.
 
     Attributes:
-        waits: a write may wait for the reader, so that only a thread of its own may call it.
+        waits: a write may wait for the reader, so only a thread of its own may write.
     """
 
     def __init__(self, fd: int, *, waits: bool, is_owned: bool = True) -> None:
@@ -44,12 +44,12 @@ class FileSink:
         return os.write(self._fd, data)
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Return when a write may be taken, or fail, or the time is up."""
+        """Return when a write may succeed, or would fail, or the time is up."""
         _wait_for_room(self._fd, timeout_s)
 
 
 class SocketSink:
-    """Write to a socket, as a service of systemd has it for its journal."""
+    """Write to a socket, such as that of systemd's journal."""
 
     waits = False
 
@@ -70,7 +70,7 @@ Sink = FileSink | SocketSink
 
 
 def open_sink(fd: int) -> Sink:
-    """Return a sink for what `fd` leads to; it stays open when `fd` is closed, or comes to lead elsewhere.
+    """Return a sink for the target of `fd`; the sink stays open when `fd` is closed or gets another target.
 
     Raises:
         OSError: `fd` is closed, or it is a socket and there are no more descriptors.
@@ -89,13 +89,13 @@ def open_sink(fd: int) -> Sink:
 
 
 def descriptor_without_waits(fd: int) -> int:
-    """Return a descriptor to the same place, for code that is no Python and writes by itself; `fd` if there is none."""
+    """Return a descriptor of the same target, for C code that writes by itself; `fd` if none can be opened."""
     again = _open_again(fd)
     return fd if again is None else again
 
 
 def _open_again(fd: int) -> int | None:
-    """Return a descriptor with a description of its own; None where the system has no path to it, or no right."""
+    """Return a descriptor with a description of its own; None if the system has no path to the target, or no right."""
     paths = [f"/proc/self/fd/{fd}"]
     with contextlib.suppress(OSError):  # a pipe, or a terminal that has no name here
         paths.append(os.ttyname(fd))

@@ -1,7 +1,7 @@
-"""Shows any value and any exception in a log line, with what can be shown of it; pure.
+"""Shows any value and any exception in a log line, as far as they can be shown; pure.
 
-A log line may hold whatever a job has at hand: objects whose `__repr__` raises, structures that contain themselves,
-keys that are no strings, exceptions that can't be formatted.
+A job may log anything: objects whose `__repr__` raises, structures that contain themselves, keys that are no strings,
+exceptions that can't be formatted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_CHAIN = 10
 
 
 def shown(value: object) -> str:
-    """Return `repr(value)`, or the value's type where that raises."""
+    """Return `repr(value)`, or the value's type if `repr` raises."""
     try:
         return repr(value)
     except BaseException as exc:  # noqa: BLE001 - what a __repr__ raises is its own choice
@@ -28,7 +28,7 @@ def shown(value: object) -> str:
 
 
 def as_json(line: Mapping[str, Any]) -> str:
-    """Return the line as JSON: what JSON has no form for is shown, numbers that JSON does not know are text."""
+    """Return the line as JSON: values without a form in JSON are shown as text, and so are NaN and the infinities."""
     try:
         return json.dumps(line, default=_fallback, allow_nan=False)
     except BaseException:  # noqa: BLE001 - what a value of a job raises is its own choice
@@ -36,7 +36,7 @@ def as_json(line: Mapping[str, Any]) -> str:
 
 
 def _fallback(value: Any) -> Any:
-    """Return what structlog's own renderer would take, but raise nothing."""
+    """Return the value in the form that structlog's own renderer takes, but raise nothing."""
     try:
         return value.__structlog__()
     except BaseException:  # noqa: BLE001 - most have no such method
@@ -44,7 +44,7 @@ def _fallback(value: Any) -> Any:
 
 
 def _plain(value: Any, above: tuple[int, ...]) -> Any:
-    """Return the value in types that are JSON's own; `above` are the ids of what contains it."""
+    """Return the value in JSON's own types; `above` are the ids of the structures around it."""
     try:
         if value is None or isinstance(value, bool | str):
             return value
@@ -72,11 +72,11 @@ def _key(key: Any) -> str:
 
 
 def add_exception(logger: Any, method: str, line: Any) -> Any:
-    """Put the traceback of `exc_info` under `exception`, as structlog does, or what can be said of it."""
+    """Put the traceback of `exc_info` under `exception`, as structlog does; if that fails, as much as can be shown."""
     exc = _exception_of(line.get("exc_info"))
     try:
         return format_exc_info(logger, method, line)
-    except BaseException:  # noqa: BLE001 - what an exception raises when it is asked about itself is its own choice
+    except BaseException:  # noqa: BLE001 - an exception's own code may raise anything
         line.pop("exc_info", None)
         if exc is not None:
             line["exception"] = _describe(exc)

@@ -1,7 +1,7 @@
 """Writes log lines without raising and without waiting; a line that can't be written is lost, and counted.
 
-Lines that the reader leaves no room for wait in a bounded queue, for a thread that writes them when there is room. One
-write is one line, so that lines of several processes don't mix.
+Lines wait in a bounded queue if the reader leaves no room; a thread writes them when there is room. One write is one
+line, so that lines of several processes don't mix.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from headrace_worker.clock import monotonic
 from headrace_worker.logs.sinks import Sink, open_sink
 
 _ROOM = 64 * 1024
-"""Bytes that may wait for the reader; a line is accepted as long as fewer do."""
+"""Bytes that may wait for the reader; a line is accepted as long as fewer wait."""
 _GAP = b""
-"""Stands in the queue where lines were lost that found no room."""
+"""Marks in the queue where lines were lost for lack of room."""
 _LOOK_AGAIN_S = 1.0
 _PAUSE_S = 0.01
 _LAST_WORDS = 4000
-"""Characters: with their frame they fit into one write to a pipe, which is whole or nothing."""
+"""Characters: with their frame they fit into one write to a pipe, which happens as a whole or not at all."""
 _LAST_WRITE_S = 0.2
 
 Format = Callable[[str, str, dict[str, Any]], str]
@@ -35,18 +35,18 @@ class Losses:
     """The log lines of this process that were lost.
 
     Attributes:
-        lines: how many there were.
-        told: how many of them a line that was written has told of.
+        lines: how many were lost.
+        reported: how many of them a written line has reported.
     """
 
     def __init__(self) -> None:
         self.lines = 0
-        self.told = 0
+        self.reported = 0
 
     @property
-    def untold(self) -> int:
-        """How many lines were lost that nothing has told of."""
-        return self.lines - self.told
+    def unreported(self) -> int:
+        """How many lost lines no written line has reported."""
+        return self.lines - self.reported
 
 
 LOSSES = Losses()
@@ -54,13 +54,13 @@ LOST = "log lines were lost"
 
 
 class Writer(Protocol):
-    """What log lines go through."""
+    """Writes log lines."""
 
     def write(self, line: str) -> None:
         """Write the line, which ends with a line break, now or when there is room. Never raises, never waits."""
 
     def write_directly(self, text: str) -> None:
-        """Write an error of this text past the lines that wait, or lose it. Never raises, never waits for long."""
+        """Write an error of this text before the lines that wait, or lose it. Never raises, never waits for long."""
 
     def flush(self, timeout_s: float) -> bool:
         """Return whether all lines were written within the time, or are lost."""
@@ -69,7 +69,7 @@ class Writer(Protocol):
 class LineWriter:
     """Write lines to a sink. Safe in threads, in signal handlers and after a fork.
 
-    Nothing waits for the lock: a line is queued first, and where another thread holds the lock that thread writes it.
+    No thread waits for the lock: a line is queued first, and a thread that holds the lock writes it.
     """
 
     def __init__(self, sink: Sink, form: Format, losses: Losses = LOSSES) -> None:
@@ -79,14 +79,14 @@ class LineWriter:
         self.start_afresh()
 
     def start_afresh(self) -> None:
-        """Forget what waits: in a forked process the parent writes it, and the parent's threads are not there."""
+        """Forget waiting lines: in a forked process the parent writes them, and the parent's threads are missing."""
         self._lock = _thread.allocate_lock()
         self._lines: collections.deque[bytes] = collections.deque()
         self._queued = 0
         self._has_gap = False
         self._rest = b""  # of the line that is being written
         self._is_begun = False
-        self._tells = 0  # how many lost lines that line tells of
+        self._reports = 0  # how many lost lines that line reports
         self._is_failing = False
         self._has_thread = False
 
@@ -142,7 +142,7 @@ class LineWriter:
             self._lines.append(_GAP)
 
     def _advance(self) -> None:
-        """Write what waits, as far as there is room and no other thread does."""
+        """Write waiting lines, as far as there is room and no other thread writes."""
         has_room = True
         while has_room and self._has_waiting() and self._lock.acquire(blocking=False):
             try:
@@ -151,7 +151,7 @@ class LineWriter:
                 self._lock.release()
 
     def _write_waiting(self) -> bool:
-        """Return whether all that waited is written or lost; False if the reader left no room. Called with the lock."""
+        """Return whether all waiting lines are written or lost; False if the reader left no room. Needs the lock."""
         while self._rest or self._lines:
             if not self._rest:
                 self._take_next()
@@ -168,30 +168,30 @@ class LineWriter:
             self._is_failing = False
             self._rest = self._rest[written:]
             self._is_begun = bool(self._rest)
-            self._losses.told += self._tells
-            self._tells = 0
+            self._losses.reported += self._reports
+            self._reports = 0
         return True
 
     def _take_next(self) -> None:
-        """Begin with the next line, or with one that tells of lost lines: before the next, or where there is a gap."""
+        """Begin with the next line, or with a report of lost lines: before the next line, or at a gap."""
         is_gap = self._lines[0] is _GAP
         if is_gap:
             self._lines.popleft()
             self._has_gap = False
-        untold = self._losses.untold
-        if untold and not self._has_gap:
-            self._tells = untold
-            self._rest = self._form("warning", LOST, {"lines": untold}).encode()
+        unreported = self._losses.unreported
+        if unreported and not self._has_gap:
+            self._reports = unreported
+            self._rest = self._form("warning", LOST, {"lines": unreported}).encode()
         elif self._lines:
             self._rest = self._lines.popleft()
             self._queued -= len(self._rest)
 
     def _lose_all(self) -> None:
-        """Nothing can be written: lose what waits, except for the rest of a line that the reader has the begin of."""
+        """Lose all waiting lines, as nothing can be written; keep the rest of a line whose begin the reader has."""
         self._is_failing = True
         if not self._is_begun:
-            self._losses.lines += bool(self._rest) and not self._tells
-            self._rest, self._tells = b"", 0
+            self._losses.lines += bool(self._rest) and not self._reports
+            self._rest, self._reports = b"", 0
         while self._lines:
             line = self._lines.popleft()
             self._queued -= len(line)
@@ -199,7 +199,7 @@ class LineWriter:
         self._has_gap = False
 
     def _start_thread(self) -> None:
-        """Have a thread write what waits. Where none can be started, the next line tries again."""
+        """Let a thread write waiting lines. If no thread can be started, the next line tries again."""
         if not self._has_thread:
             self._has_thread = True
             try:
@@ -214,7 +214,7 @@ class LineWriter:
                 if not self._sink.waits:
                     self._sink.wait_for_room(_LOOK_AGAIN_S)
                 self._advance()
-                if self._has_waiting():  # there was less room than it seemed, or another thread is at it
+                if self._has_waiting():  # there was less room than it seemed, or another thread writes
                     time.sleep(_PAUSE_S)
         except BaseException:  # noqa: BLE001 - no memory, no stack: the next line starts another thread
             self._has_thread = False
@@ -224,7 +224,7 @@ class LineWriter:
             self._start_thread()
 
     def _write_beside(self, data: bytes) -> None:
-        """Write from a thread, which stays behind if the reader stands still."""
+        """Write in a thread, and leave the thread behind if the reader stands still."""
         written: list[int] = []
         _thread.start_new_thread(lambda: written.append(self._sink.write(data)), ())
         deadline = monotonic() + _LAST_WRITE_S
@@ -233,7 +233,7 @@ class LineWriter:
 
 
 class StreamWriter:
-    """Write lines to a stream that is no descriptor of the process, as tests have it; None loses all lines."""
+    """Write lines to a stream that is no descriptor of the process, as in tests; None loses all lines."""
 
     def __init__(self, stream: Any, form: Format, losses: Losses = LOSSES) -> None:
         self._stream = stream
@@ -243,12 +243,12 @@ class StreamWriter:
     def write(self, line: str) -> None:
         """See `Writer.write`; the stream itself may wait."""
         try:
-            untold = self._losses.untold
-            if untold and self._stream is not None:
-                self._put(self._form("warning", LOST, {"lines": untold}))
-                self._losses.told += untold
+            unreported = self._losses.unreported
+            if unreported and self._stream is not None:
+                self._put(self._form("warning", LOST, {"lines": unreported}))
+                self._losses.reported += unreported
             self._put(line)
-        except BaseException:  # noqa: BLE001 - a stream may raise whatever it likes
+        except BaseException:  # noqa: BLE001 - a stream may raise anything
             self._losses.lines += 1
 
     def write_directly(self, text: str) -> None:
@@ -272,7 +272,7 @@ def _plain(_level: str, text: str, fields: dict[str, Any]) -> str:
 
 
 def open_writer(stream: Any, form: Format = _plain) -> Writer:
-    """Return the writer of a stream, which is that of this process's standard error or any other, or None."""
+    """Return the writer of a stream: this process's standard error, any other stream, or None."""
     try:
         if stream is sys.__stderr__ and stream is not None:
             return LineWriter(open_sink(stream.fileno()), form)
@@ -285,16 +285,16 @@ _writer: Writer | None = None
 
 
 def use_writer(writer: Writer) -> None:
-    """Make `writer` the one of this process, which `write_directly` and `flush` use."""
+    """Make `writer` the process's writer, which `write_directly` and `flush` use."""
     global _writer  # noqa: PLW0603 - a process has one standard error
     _writer = writer
 
 
 def write_directly(text: str) -> None:
-    """Write the last words of a process that is about to end, at most 4,000 characters, past all that waits.
+    """Write the last words of a process that is about to end, at most 4,000 characters, before all waiting lines.
 
-    Takes no lock, never raises, and returns within a fifth of a second even where the reader stands still; the words
-    are lost then.
+    Takes no lock, never raises, and returns within a fifth of a second even if the reader stands still; then the words
+    are lost.
     """
     try:
         (_writer or open_writer(sys.stderr)).write_directly(text[:_LAST_WORDS])
@@ -303,7 +303,7 @@ def write_directly(text: str) -> None:
 
 
 def write_last_line(line: str, timeout_s: float) -> None:
-    """Write what a command ends with to standard error, behind all that waits; lose it once the time is up."""
+    """Write a command's last line to standard error, behind all waiting lines; lose it once the time is up."""
     deadline = monotonic() + timeout_s
     flush(timeout_s)
     writer = open_writer(sys.stderr)

@@ -18,14 +18,14 @@ class Stage(IntEnum):
     """How far an in-flight run has come.
 
         TAKEN → EXECUTING → REPORTED → ENDED → OVER       the function ends first, as it should
-                                     → RECORDED → OVER    the function ignores that it was told to end
+                                     → RECORDED → OVER    the function ignores its cancellation
 
     Attributes:
         TAKEN: its function is not called yet.
         EXECUTING: its function is called, or is about to be.
-        REPORTED: the settler has its outcome; a function that ignores its end may go on.
+        REPORTED: the settler has the run's outcome; a function that ignores its cancellation may go on.
         ENDED: its function has ended, and its outcome waits to be recorded.
-        RECORDED: its outcome is recorded, or another worker has the run; its function goes on and keeps the slot.
+        RECORDED: the outcome is recorded, or another worker has the run; the function goes on and keeps the slot.
         OVER: its slot is free.
     """
 
@@ -37,7 +37,7 @@ class Stage(IntEnum):
     OVER = 5
 
 
-# On the path of each run: until Python 3.12 it costs as much as a call to look a member up in its class.
+# On the path of each run: until Python 3.12 the look-up of a member in its class costs as much as a call.
 TAKEN, EXECUTING, REPORTED, ENDED, RECORDED, OVER = Stage
 
 
@@ -48,11 +48,11 @@ class InFlightRun:
         key: the delivery's.
         name: the worker's name under which it was delivered.
         started_at: by the monotonic clock, in seconds.
-        stage: how far it has come.
-        record: what is written of it, from REPORTED on; None if nothing is.
-        timeout_s: seconds that its function may take; None for as long as it likes.
-        cause: why its function was told to end, if it was.
-        recorded_at: when it came to RECORDED, by the monotonic clock.
+        stage: how far the run has come.
+        record: what is written of the run, from REPORTED on; None if nothing is.
+        timeout_s: seconds that the function may take; None without a limit.
+        cause: why the function has to end, if it has to.
+        recorded_at: when the run came to RECORDED, by the monotonic clock.
     """
 
     __slots__ = (
@@ -76,11 +76,11 @@ class InFlightRun:
 
     @property
     def is_lost(self) -> bool:
-        """Whether its task has ended and the settler has no outcome of it."""
+        """Whether the run's task has ended without an outcome for the settler."""
         return self.stage < REPORTED and self.task is not None and self.task.done()
 
     def elapsed_ms(self, now: float) -> int:
-        """Return the milliseconds since it started."""
+        """Return the milliseconds since the run started."""
         return round((now - self.started_at) * 1000)
 
 
@@ -99,17 +99,17 @@ class InFlight:
         return self.slots - len(self.runs) - sum(self._reserved.values())
 
     def reserve(self, partition: int, sharers: int, most: int) -> int:
-        """Reserve some of the free slots for a read in a partition, at most so many, and return how many.
+        """Reserve at most `most` free slots for a read in a partition; return how many.
 
         Args:
-            sharers: how many share the slots; each gets its part, and one at least if one is free.
+            sharers: partitions that share the slots; each gets an equal part, but at least one if one is free.
         """
         count = min(max(self.free // sharers, 1), max(self.free, 0), most)
         self._reserved[partition] = count
         return count
 
     def release(self, partition: int) -> None:
-        """End the reservation of a partition, if there is one: runs that the read has brought have slots by now."""
+        """End the reservation of a partition, if there is one: by now the runs of its read have slots."""
         self._reserved.pop(partition, None)
         self.notify()
 
@@ -119,16 +119,16 @@ class InFlight:
         return any(run.stage < RECORDED for run in self.runs.values())
 
     def is_unrecorded(self, key: Key) -> bool:
-        """Tell whether the run of this key is in flight and its outcome not recorded yet."""
+        """Return whether the run of this key is in flight and its outcome not recorded yet."""
         run = self.runs.get(key)
         return run is not None and run.stage < RECORDED
 
     def take(self, run: InFlightRun) -> None:
-        """Let the run take a slot."""
+        """Give the run a slot."""
         self.runs[run.key] = run
 
     def mark_recorded(self, run: InFlightRun) -> None:
-        """Note that the run's outcome is recorded, or is not this worker's to record; its function may go on."""
+        """Note that the outcome is recorded, or not this worker's to record; the function may go on."""
         if run.stage in (ENDED, OVER):
             run.stage = OVER
             self.drop(run)
@@ -138,7 +138,7 @@ class InFlight:
             self.notify()
 
     def mark_ended(self, run: InFlightRun) -> None:
-        """Note that the run's function has ended; its outcome may wait to be recorded."""
+        """Note that the function has ended; the outcome may still wait to be recorded."""
         if run.stage < RECORDED:
             run.stage = ENDED
         else:
@@ -152,7 +152,7 @@ class InFlight:
         self._changed.set()
 
     def notify(self) -> None:
-        """Wake all that wait for a change."""
+        """Wake every loop that waits for a change."""
         self._changed.set()
 
     async def wait_change(self) -> None:

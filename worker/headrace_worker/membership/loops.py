@@ -21,23 +21,23 @@ _LONGEST_DELAY_S = 2.0
 
 
 class Loop(Protocol):
-    """Something that is done again and again.
+    """A background loop, whose `tick` is called again and again.
 
     Attributes:
-        pulse: what the loop is at, for whoever watches over the worker.
+        pulse: what the loop is doing, for the watch.
     """
 
     pulse: Pulse
 
     async def tick(self) -> None:
-        """Does it once; may wait inside for something to do."""
+        """Do the loop's work once; may wait for work."""
 
     async def recover(self, error: HeadraceError | None) -> None:
-        """Is called after a tick that failed, and before the next one; `error` is None for an unforeseen failure."""
+        """Recover from a failed tick, before the next one; `error` is None for an unforeseen failure."""
 
 
 async def wait_either(first: asyncio.Event, second: asyncio.Event) -> None:
-    """Returns when one of two events is set."""
+    """Return when one of two events is set."""
     while not (first.is_set() or second.is_set()):
         waits = [own_task(event.wait()) for event in (first, second)]
         try:
@@ -50,10 +50,10 @@ async def wait_either(first: asyncio.Event, second: asyncio.Event) -> None:
 async def run_loop(
     name: str, loop: Loop, is_over: Callable[[], bool], over: asyncio.Event, stood_s: Callable[[], float] = float
 ) -> None:
-    """Ticks until `is_over`. A failure is logged once, then waited out with jitter for as long as it stays the same.
+    """Call `tick` until `is_over`; log a failure once while it stays the same, and pause after each, with jitter.
 
     Args:
-        over: set when a wait between failures shall end early.
+        over: when set, ends the pause after a failure early.
         stood_s: for how many seconds the event loop stood still lately; 0 if it did not.
     """
     failures = _Failures(name, loop, over, stood_s)
@@ -70,7 +70,7 @@ async def run_loop(
 
 
 class _Failures:
-    """What becomes of the failures of one loop. Nothing that happens here ends the loop."""
+    """Handles the failures of one loop. Nothing that happens here ends the loop."""
 
     def __init__(self, name: str, loop: Loop, over: asyncio.Event, stood_s: Callable[[], float]) -> None:
         self._name = name
@@ -81,7 +81,7 @@ class _Failures:
         self._known = ""
 
     def end(self) -> None:
-        """A tick went well."""
+        """Note that a tick went well."""
         if self._count:
             log.info("loop goes on", loop=self._name, failures=self._count)
             self._count, self._known = 0, ""
@@ -90,7 +90,7 @@ class _Failures:
         """Log a failure of a new kind, wait, and let the loop recover."""
         self._count += 1
         try:
-            self._note(exc)
+            self._report(exc)
         except BaseException as fault:
             self._known = ""
             with contextlib.suppress(BaseException):  # the pause and the recovery come all the same
@@ -101,10 +101,10 @@ class _Failures:
         except BaseException as fault:
             if is_end(fault):
                 raise
-            # No memory, or no stack, even for that: the next tick may find some.
+            # No memory or stack even for the pause: the next tick may find some.
             await _NEXT_TURN
 
-    def _note(self, exc: BaseException) -> None:
+    def _report(self, exc: BaseException) -> None:
         self._loop.pulse.fail(exc)
         if (kind := _kind_of(exc)) != self._known:
             self._known = kind
@@ -132,7 +132,7 @@ class _Failures:
 
 
 def _kind_of(exc: BaseException) -> str:
-    """Returns what two failures have in common that need to be told only once."""
+    """Return the kind of a failure; failures of one kind in a row are logged once."""
     return "outage" if isinstance(exc, OUTAGE) else f"{type(exc).__name__}: {exc}"
 
 
@@ -148,7 +148,7 @@ async def _recover(name: str, loop: Loop, exc: BaseException) -> None:
 
 
 class _NextTurn:
-    """Waits for the event loop's next turn; made before it is needed, and with next to no stack."""
+    """Waits for the event loop's next turn; made before it is needed, and takes next to no stack."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield

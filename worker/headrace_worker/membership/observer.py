@@ -1,7 +1,7 @@
-"""What the steps of a worker tell of what they do: facts that they have anyway, once a batch, to whoever counts them.
+"""What the steps of a worker report, once a batch, to an observer that counts it: facts that they have anyway.
 
-The observer here makes nothing of them. One that does must be quick, know no payloads, and be `guarded`: what only
-counts must not stop what works.
+The observer here ignores the facts. An observer that counts must be quick, know no payloads, and be `guarded`:
+counting must not stop the work.
 """
 
 from __future__ import annotations
@@ -9,48 +9,49 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, Stream
+from headrace_worker.protocol.dispatching import Dispatched
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 
 log = get_logger("headrace.metrics")
 
 
 class Observer:
-    """Hears what happens in one partition of a worker."""
+    """Receives what happens in one partition of a worker."""
 
     def polled(self) -> None:
-        """A look for new runs is complete, whatever it gave."""
+        """Note a completed look for new runs, whatever it found."""
 
     def renewed(self, server_ahead_s: float) -> None:
-        """The lease holds on; told from the lease's own thread.
+        """Note a renewed lease; called in the lease's own thread.
 
         Args:
             server_ahead_s: the server's time less the monotonic clock's, off by at most the renewal's round trip.
         """
 
-    def dispatched(self, asked: int, done: Dispatched) -> None:
-        """Events were dispatched; of those `asked` for, the others were not in this worker's hands, or done before."""
+    def dispatched(self, requested: int, done: Dispatched) -> None:
+        """Note dispatched events; the rest of the `requested` were not pending here any more, or dispatched before."""
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
-        """Runs are in hand and execute."""
+        """Note runs that are in flight and execute."""
 
     def failed(self, delivery: Delivery) -> None:
-        """A run's attempt has raised, or ran out of time."""
+        """Note an attempt that raised or ran out of time."""
 
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
-        """What runs came to is recorded, but for those in the places `missed`, which are not this worker's any more."""
+        """Note recorded outcomes, except at the places `missed`: those runs are not this worker's any more."""
 
-    def buried(self, stream: Stream, bad: BadEntry) -> None:
-        """An entry that can't be handled is set aside in `dead`."""
+    def dead_lettered(self, stream: Stream, bad: BadEntry) -> None:
+        """Note an entry that can't be handled and is moved to `dead`."""
 
     def released(self, stream: Stream, entries: int) -> None:
-        """So many entries of this worker's hands are back in their stream."""
+        """Note pending entries of this worker that are back in their stream."""
 
     def rescued(self, stream: Stream, entries: int) -> None:
-        """So many entries that another worker held are back in their stream."""
+        """Note pending entries of another worker that are back in their stream."""
 
     def promoted(self, members: int) -> None:
-        """So many members of `due` are in their streams."""
+        """Note members of `due` that are in their streams now."""
 
 
 def guarded(observer: Observer) -> Observer:
@@ -67,40 +68,40 @@ class _Guarded(Observer):
         self._reported: set[tuple[str, type[BaseException]]] = set()
 
     def polled(self) -> None:
-        self._tell(self._observer.polled)
+        self._notify(self._observer.polled)
 
     def renewed(self, server_ahead_s: float) -> None:
-        self._tell(self._observer.renewed, server_ahead_s)
+        self._notify(self._observer.renewed, server_ahead_s)
 
-    def dispatched(self, asked: int, done: Dispatched) -> None:
-        self._tell(self._observer.dispatched, asked, done)
+    def dispatched(self, requested: int, done: Dispatched) -> None:
+        self._notify(self._observer.dispatched, requested, done)
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
-        self._tell(self._observer.began, deliveries)
+        self._notify(self._observer.began, deliveries)
 
     def failed(self, delivery: Delivery) -> None:
-        self._tell(self._observer.failed, delivery)
+        self._notify(self._observer.failed, delivery)
 
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
-        self._tell(self._observer.settled, records, missed)
+        self._notify(self._observer.settled, records, missed)
 
-    def buried(self, stream: Stream, bad: BadEntry) -> None:
-        self._tell(self._observer.buried, stream, bad)
+    def dead_lettered(self, stream: Stream, bad: BadEntry) -> None:
+        self._notify(self._observer.dead_lettered, stream, bad)
 
     def released(self, stream: Stream, entries: int) -> None:
-        self._tell(self._observer.released, stream, entries)
+        self._notify(self._observer.released, stream, entries)
 
     def rescued(self, stream: Stream, entries: int) -> None:
-        self._tell(self._observer.rescued, stream, entries)
+        self._notify(self._observer.rescued, stream, entries)
 
     def promoted(self, members: int) -> None:
-        self._tell(self._observer.promoted, members)
+        self._notify(self._observer.promoted, members)
 
-    def _tell(self, hear: Callable[..., None], *facts: object) -> None:
+    def _notify(self, receive: Callable[..., None], *facts: object) -> None:
         try:
-            hear(*facts)
+            receive(*facts)
         except BaseException as exc:
-            kind = hear.__name__, type(exc)
+            kind = receive.__name__, type(exc)
             if kind not in self._reported:
                 self._reported.add(kind)
-                log.exception("what a worker does could not be counted", fact=hear.__name__)
+                log.exception("what a worker does could not be counted", fact=receive.__name__)

@@ -1,4 +1,4 @@
-"""What the loops of one worker share: its name of the moment, what it may do, and whether it stops."""
+"""What the loops of one worker share: its current name, what it may do, and whether it stops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from headrace.connect import open_async_transport
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.plans.checks import check_count
-from headrace_worker import protocol
 from headrace_worker.app.app import App
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 from headrace_worker.clock import monotonic
@@ -25,14 +24,15 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.observer import Observer
 from headrace_worker.membership.timed_codec import TimedCodec
-from headrace_worker.protocol import Registration
+from headrace_worker.protocol import leases, reading
+from headrace_worker.protocol.leases import Registration
 from headrace_worker.tasks.guard import Guard
 
 log = get_logger("headrace.worker")
 
 
 def new_name() -> str:
-    """Returns a name that no worker has had: a restarted process must not look like its old self."""
+    """Return a name that no worker has had: a restarted process must not look like its old self."""
     host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:24] or "host"
     return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -41,20 +41,20 @@ class WorkerState:
     """The worker's identity and rights in one partition. Only `partition` changes the name, only leases the rights.
 
     Attributes:
-        guard: starts what goes on by itself.
+        guard: starts tasks, timers and threads.
         keys: those of the partition.
         name: new at each start and, for this partition, after each fencing.
-        codec: the app's, timed; None where it has none.
-        seal: that codec at work here.
-        observer: hears what happens.
-        is_registered: set while the name has a lease, so that what is read under it can be rescued.
+        codec: the app's, timed; None if the app has none.
+        seal: seals and opens with that codec.
+        observer: receives what happens.
+        is_registered: set while the name has a lease, so that entries read under it can be rescued.
         may_dispatch: set while this worker may dispatch.
-        is_leader: set while it promotes and rescues.
-        stopping: set once it takes no new work.
+        is_leader: set while this worker leads: it promotes and rescues.
+        stopping: set once this worker takes no new work.
         lease_until: until when the lease surely holds, by the monotonic clock in seconds; the lease's thread sets it.
         renewed: set at each renewal.
-        connections: how many were made. After a new one the server may know less, or have put more into our hands,
-            than it has told us: a lost connection that nobody was reading from fails no call.
+        connections: how many were made. After a new one the view of this worker may be stale: the server may have
+            lost data, or delivered entries in a reply that was lost. A connection lost between calls fails no call.
     """
 
     def __init__(  # noqa: PLR0913 - what a partition works with
@@ -81,7 +81,7 @@ class WorkerState:
         self.observer = observer or Observer()
         self._on_name = on_name
         names = config.queues if config.queues is not None else app.queues
-        self.queues = tuple(protocol.queue_stream(keys, app.name, name) for name in names)
+        self.queues = tuple(reading.queue_stream(keys, app.name, name) for name in names)
         blob = subscriptions_of(app)
         every_queue = tuple(sorted({*app.queues, *names}))
         self.registration = Registration(app.name, fingerprint_of(blob), blob, every_queue)
@@ -95,12 +95,12 @@ class WorkerState:
         self.connections = 0
 
     async def note_connection(self, connection: Any) -> None:
-        """The connection is ready, and counted."""
+        """Prepare the connection, and count it."""
         await connection.on_connect()
         self.connections += 1
 
     async def register(self) -> None:
-        """The name of the moment has a lease, and every group that this worker reads exists.
+        """Get a lease for the current name, and make every group that this worker reads.
 
         Raises:
             ConfigurationError: the namespace has another number of partitions.
@@ -109,7 +109,7 @@ class WorkerState:
         name = self.name
         if self._on_name is not None:
             self._on_name(name)
-        call = protocol.register(self.keys, name, self.config.lease_ms, self.registration)
+        call = leases.register(self.keys, name, self.config.lease_ms, self.registration)
         asked_at = monotonic()
         await self.commands.run([call])
         if name == self.name:
@@ -126,23 +126,23 @@ class WorkerState:
             check_count(self.partitions, count)
 
     async def give_way(self) -> None:
-        """Let the event loop turn after a call of a codec that took long: leases and answers must not wait for many."""
+        """Let the event loop turn after a slow call of the codec: leases and answers must not wait for many calls."""
         if self.codec is not None and self.codec.is_slow:
             await asyncio.sleep(0)
 
     async def wait_for_lease(self) -> None:
-        """Returns when the lease holds, as far as this worker can know, or when it stops.
+        """Return when the lease holds, as far as this worker can know, or when the worker stops.
 
-        One that stood still for long may be dead and forgotten: what it reads then is in the hands of nobody.
+        The name of a worker that stood still for long may be forgotten: entries read under it would have no lease.
         """
         while monotonic() >= self.lease_until and not self.stopping.is_set():
             self.renewed.clear()
             await wait_either(self.renewed, self.stopping)
 
     def take_new_name(self) -> None:
-        """The old name is not used any more; the new one has no lease and no rights yet."""
+        """Replace the name by a new one, which has no lease and no rights yet."""
         for right in (self.is_registered, self.may_dispatch, self.is_leader):
-            right.clear()  # before the name: the lease's thread must not renew one that is not registered
+            right.clear()  # before the name: the lease's thread must not renew a name that is not registered
         self.name = new_name()
 
     @property

@@ -1,6 +1,6 @@
 """Judges whether a worker works: its event loop turns, its loops make progress, and each in-flight run gets on.
 
-It is asked by the lease's thread, before each renewal: a lease vouches for work. It must not change anything.
+The lease's thread queries the watch before each renewal: a lease vouches for work. The watch must not change anything.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from headrace_worker.membership.in_flight import RECORDED, TAKEN, InFlight, InFl
 from headrace_worker.tasks.guard import Guard
 
 _LONGEST_CALL_S = CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S + 1
-"""What one call to a silent server takes until it fails."""
+"""Seconds until a call to a silent server fails."""
 _STOP_MARGIN_S = 15.0
 """How long a stop may take beyond the grace: cancellations, last outcomes, a silent server."""
 _STACK_LINES = 16
 _NOTABLE_STAND_S = 1.0
 """A call to the server that runs out of time beside such a standstill of the event loop is not blamed on the server."""
 _REAL_WAIT_S = 5.0
-"""After such a wait a loop that had failed before begins anew; it is longer than any pause between failures."""
+"""A loop that waits this long begins anew after failures; longer than any pause between failures."""
 
 
 class Pulse:
-    """What one loop is at: it works, waits for what it may wait for, or fails."""
+    """What one loop is doing: it works, waits for work, or fails."""
 
     __slots__ = (
         "_due", "_due_since", "_failed_at", "_failing_since", "_has_failed", "_is_refused", "_may_take_s", "_since",
@@ -49,13 +49,13 @@ class Pulse:
         self.succeed()
 
     def succeed(self) -> None:
-        """Note that the loop has done once what it is for, and goes on; failures before are over."""
+        """Note that the loop has completed a tick; earlier failures are over."""
         self._failing_since: float | None = None
         self._is_refused = False
         self.beat()
 
     def beat(self) -> None:
-        """Note that the loop has made progress in what it does; that may fail in the end, as it did before."""
+        """Note progress within a tick, which may still fail as the one before."""
         self._since = self._failed_at = monotonic()
         self._has_failed = False
         self._may_take_s = _LONGEST_CALL_S
@@ -63,7 +63,7 @@ class Pulse:
 
     def fail(self, exc: BaseException) -> None:
         """Note that the loop has failed and tries again."""
-        # What the server has answered is for an operator to mend, and no other worker would fare better.
+        # An operator has to correct what the server refuses: it would refuse another worker, too.
         self._is_refused = isinstance(exc, ServerError) and not isinstance(exc, ServerUnreachable)
         self._has_failed = True
         self._since = self._failed_at = monotonic()
@@ -73,7 +73,7 @@ class Pulse:
 
     @contextmanager
     def waiting(self, is_due: Callable[[], bool]) -> Iterator[None]:
-        """Let the loop wait as long as nothing `is_due`; a loop that waits on then stands still."""
+        """Let the loop wait until work `is_due`; a loop that still waits then stands still."""
         began_at = monotonic()
         self._due_since = None
         self._due = is_due
@@ -86,21 +86,21 @@ class Pulse:
                 self._failing_since = None
 
     def rest(self) -> None:
-        """Note that the loop is over, and nothing is expected of it."""
+        """Note that the loop is over; expect nothing of it any more."""
         self._due = _never
 
     def allow(self, seconds: float) -> None:
-        """Let what the loop does now take so long, and as long as a silent server takes besides."""
+        """Allow the loop's present work so many seconds, plus those that a silent server takes."""
         self._since = monotonic()
         self._may_take_s = seconds + _LONGEST_CALL_S
 
     def stands_for_s(self, now: float, since: float) -> tuple[float, float, float]:
         """Return for how long the loop has made no progress, how long it may, and after how long it has to end.
 
-        All in seconds; the watch has bounds of its own besides.
+        All in seconds; the watch has bounds of its own, too.
 
         Args:
-            since: what was before does not count, as the server could not be reached or the process stood still.
+            since: time before it does not count: the server could not be reached, or the process stood still.
         """
         if (due := self._due) is not None:
             if not due():
@@ -111,7 +111,7 @@ class Pulse:
         busy = now - max(self._since, since), self._may_take_s, self._may_take_s
         if not self._has_failed or self._failing_since is None or self._failed_at <= since:
             return busy
-        # Up to its last failure: what it tries now may take its time, and go well.
+        # Up to the last failure: the present attempt may take its time, and go well.
         failed_s = self._failed_at - max(self._failing_since, since)
         return max((failed_s, 0.0, inf if self._is_refused else 0.0), busy, key=_excess)
 
@@ -125,11 +125,11 @@ def _excess(stands: tuple[float, float, float]) -> float:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a look has shown.
+    """The result of a look at the worker.
 
     Attributes:
         fault: what is wrong; empty if the worker works.
-        is_final: it has lasted too long: the worker has to end.
+        is_final: the fault has lasted too long: the worker has to end.
         stack: where the event loop is, if that matters.
         timed_out: the run that blocks the event loop, if its timeout is over.
     """
@@ -163,11 +163,11 @@ class Watch:
         self._is_over = False
 
     def start(self, pulses: Sequence[Pulse], always: Pulse) -> None:
-        """Watch over these loops from now on, and over the event loop.
+        """Watch these loops and the event loop from now on.
 
         Args:
-            pulses: those of loops that can't work without the server.
-            always: is watched while the lease is not renewed, too.
+            pulses: of the loops that can't work without the server.
+            always: is watched even while the lease is not renewed.
         """
         for pulse in pulses:
             pulse.beat()
@@ -176,15 +176,15 @@ class Watch:
         self._mark_movement()
 
     def end(self) -> None:
-        """Mark the movement of the event loop no more."""
+        """Stop marking the movement of the event loop."""
         self._is_over = True
 
     def note_stop(self) -> None:
-        """The worker was asked to stop; it has its grace for that, and a little more."""
+        """Note that a stop has begun; it may take the grace, and a little more."""
         self._stop_at = min(self._stop_at, monotonic() + self._config.grace_s + _STOP_MARGIN_S)
 
     def note_stillness(self) -> None:
-        """The whole process stood still until now, so that no part of it could make progress."""
+        """Note that the whole process stood still until now, so that no part of it could make progress."""
         self._steady_since = monotonic()
 
     @property
@@ -194,7 +194,7 @@ class Watch:
 
     @property
     def stood_lately_s(self) -> float:
-        """For how long the event loop stood still at a time within the length of a call to a silent server; else 0."""
+        """Seconds of the event loop's last standstill, within the length of a call to a silent server; else 0."""
         now = monotonic()
         if (stands_s := now - self._moved_at - self._mark_every_s) > _NOTABLE_STAND_S:
             return stands_s
@@ -204,8 +204,8 @@ class Watch:
         """Return what is wrong with the worker, if anything is.
 
         Args:
-            renewed_since: since when the lease is renewed without a failure, by the monotonic clock; None if it is
-                not. Loops can't work without the server either.
+            renewed_since: since when each renewal of the lease succeeds, by the monotonic clock; None if renewals
+                fail. Loops can't work without the server either.
         """
         now = monotonic()
         if self._guard.broken:
@@ -234,7 +234,7 @@ class Watch:
         if run.timeout_s is None:
             return Verdict(fault, stood_s > self._config.stall_limit_s, self._stack())
         is_over = now - run.started_at > run.timeout_s
-        # Two leases, so that a run which merely blocks for a moment too long loses nothing to others.
+        # Two leases, so that a run which merely blocks for a moment too long keeps its worker alive.
         is_final = is_over and stood_s > 2 * self._config.lease_s
         return Verdict(fault, is_final, self._stack(), run if is_over else None)
 
@@ -255,12 +255,12 @@ class Watch:
         limit_s = max(_LONGEST_CALL_S, self._config.stall_limit_s)
         for run in runs:
             if run.stage is TAKEN and now - max(run.started_at, since) > limit_s:
-                fault = f"run {run.delivery.run_id} is in hand for {now - run.started_at:.1f} s and was not called"
+                fault = f"run {run.delivery.run_id} is in flight for {now - run.started_at:.1f} s and was not called"
                 return Verdict(fault, is_final=True)
         return self._judge_slots(runs, now)
 
     def _judge_slots(self, runs: list[InFlightRun], now: float) -> Verdict:
-        """All slots are taken by functions that were told to end, whose runs are recorded: nothing can be taken."""
+        """Find that functions which ignore their cancellation take every slot, so that nothing can be fetched."""
         if len(runs) < self._in_flight.slots or any(run.stage < RECORDED for run in runs):
             return SOUND
         stood_s = now - max(run.recorded_at for run in runs)
@@ -282,7 +282,7 @@ class Watch:
             self._guard.later(self._mark_every_s, self._mark_movement)
 
     def _blocking_run(self) -> InFlightRun | None:
-        """Return the run whose code the event loop is in, as far as that is known."""
+        """Return the run whose code the event loop executes, as far as that is known."""
         task = asyncio.current_task(self._loop)
         if task is None:
             return None
@@ -293,10 +293,10 @@ class Watch:
         return next((run for run in list(self._in_flight.runs.values()) if run.task is task), None)
 
     def _stack(self) -> str:
-        """Return where the event loop's thread is: the end of its stack."""
+        """Return the end of the stack of the event loop's thread."""
         try:
             frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - the one way to see another thread's stack
             lines = "".join(traceback.format_stack(frame)).splitlines()
             return "\n".join(lines[-_STACK_LINES:])
-        except BaseException as exc:  # noqa: BLE001 - what only tells must not keep the worker from its end
-            return f"  where it is can't be told: {type(exc).__name__}"
+        except BaseException as exc:  # noqa: BLE001 - a report must not keep the worker from its end
+            return f"  its stack can't be read: {type(exc).__name__}"

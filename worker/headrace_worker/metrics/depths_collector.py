@@ -1,6 +1,6 @@
 """Adds to each scrape how much waits on the server: read at the scrape, at most once a second, within a short time.
 
-A read that fails fails no scrape: the depths are left out, and `headrace_server_up` is 0.
+A failed read does not fail the scrape: the depths are left out, and `headrace_server_up` is 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UP = "headrace_server_up"
 _QUEUES = "headrace_queue_entries"
 _TEXTS = {
     _UP: "Whether the server has answered, and let the depths be read.",
-    _QUEUES: "Runs that wait in a queue; those in a worker's hands are not counted.",
+    _QUEUES: "Runs that wait in a queue; in-flight runs are not counted.",
     "headrace_events_entries": "Events that are not dispatched yet.",
     "headrace_due_entries": "Delayed events, and runs that wait for their next attempt.",
     "headrace_dead_entries": "Dead letters.",
@@ -46,7 +46,7 @@ class DepthsCollector(Collector):
         self._logged_fault = ""
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Return the metrics without values, so that their registration asks no server."""
+        """Return the metrics without values, so that their registration needs no server."""
         return [_family(name) for name in _TEXTS]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -62,10 +62,10 @@ class DepthsCollector(Collector):
         self._transport.close()
 
     def _read(self) -> Depths | None:
-        """Return the depths; log why they can't be read, once, and return None."""
+        """Return the depths; if they can't be read, log why, once, and return None."""
         try:
             depths = self._run()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the rest of the scrape is answered
+        except Exception as exc:  # noqa: BLE001 - the rest of the scrape is answered in any case
             fault = str(exc) or type(exc).__name__
             if fault != self._logged_fault:
                 log.warning("how much waits on the server can't be read for metrics", error=fault)

@@ -1,6 +1,6 @@
-"""Serves the metrics of a worker over HTTP: of this process, or of all the processes of a supervisor in one place.
+"""Serves the metrics of a worker over HTTP: of this process, or of all processes of a supervisor in one place.
 
-Needs the extra `metrics`. The endpoint answers anyone who reaches it, within the bounds of `scrape_server`.
+Needs the extra `metrics`. The endpoint answers every client that reaches it, within the bounds of `scrape_server`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from headrace import ConfigurationError
 from headrace.formats.partitions import Partitions
-from headrace_worker.metrics.prometheus import Metrics  # first: it says what is not installed
+from headrace_worker.metrics.prometheus import Metrics  # first: its import says which package is missing
 
 # isort: split
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, disable_created_metrics, make_wsgi_app
@@ -30,7 +30,7 @@ from headrace_worker.metrics.scrape_server import ScrapeServer
 log = get_logger("headrace.metrics")
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder in which processes keep their metrics; prometheus-client reads it when it is imported."""
+"""Names the folder in which processes keep their metrics; prometheus-client reads the variable at its import."""
 
 
 class Shared:
@@ -44,14 +44,14 @@ class Shared:
 
     @property
     def env(self) -> dict[str, str]:
-        """What the environment of such a process has to hold when it starts."""
+        """The variables with which such a process has to start."""
         return {FOLDER_VARIABLE: str(self._folder)}
 
     def before_start(self) -> None:
-        """Make the folder if it is not there: before the first start, or as something has removed it.
+        """Make the folder if it is missing: before the first start, or because it was removed.
 
         Raises:
-            OSError: that is not possible; a process without the folder counts in memory only.
+            OSError: the folder can't be made; a process without it counts in memory only.
         """
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ class Shared:
         self._has_been_there = True
 
     def after_end(self, pid: int) -> None:
-        """Drop what an ended process had in hand; keep what it had counted, in no more of the disk than it takes.
+        """Drop an ended process's gauges; keep its counts, without unused disk space.
 
         Raises:
             OSError: a file can't be removed or cut.
@@ -72,14 +72,14 @@ class Shared:
 
 
 class _Files(Collector):
-    """The metrics in a folder; a file that can't be read costs a scrape these, and nothing else."""
+    """The metrics in a folder; with an unreadable file a scrape lacks these metrics, and nothing else."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._is_reported = False
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing, so that no file is read when this is registered."""
+        """Return nothing, so that the registration reads no file."""
         return []
 
     def collect(self) -> Iterable[Metric]:
@@ -95,14 +95,14 @@ class _Files(Collector):
 
 
 class Endpoint:
-    """Where the metrics of a worker are served."""
+    """Serves the metrics of a worker on one address."""
 
     def __init__(self, host: str, port: int) -> None:
         """Serve nothing yet.
 
         Args:
-            host: whose address to listen on.
-            port: 0 is any that is free.
+            host: the host on whose address to listen.
+            port: 0 for any free port.
 
         Raises:
             ConfigurationError: the environment names a folder that does not exist.
@@ -112,19 +112,19 @@ class Endpoint:
         self._given_folder = _given_folder()
 
     def count_here(self, url: str, partitions: Partitions) -> Metrics:
-        """Return what counts for this process, which is served from now on, beside metrics that jobs make themselves.
+        """Return the metrics of this process, and serve them from now on, together with metrics that jobs make.
 
         Raises:
             ConfigurationError: the address can't be served on.
         """
-        disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call] # one more series for each metric, without use
         folder = self._given_folder
         self._serve(REGISTRY if folder is None else Shared(folder).registry, DepthsCollector(url, partitions))
         return Metrics()
 
     @contextlib.contextmanager
     def serving_others(self, url: str, partitions: Partitions) -> Iterator[Shared]:
-        """Serve the metrics of all processes that share the folder; remove a folder of our own at the end.
+        """Serve the metrics of all processes that share the folder; at the end remove the folder if it was made here.
 
         Raises:
             ConfigurationError: the address can't be served on.
@@ -136,7 +136,7 @@ class Endpoint:
             yield shared
 
     def _serve(self, registry: CollectorRegistry, depths: DepthsCollector) -> Callable[[], None]:
-        """Serve the registry, with the depths; return what ends that."""
+        """Serve the registry, with the depths; return the function that stops serving."""
         registry.register(depths)
         try:
             server = ScrapeServer(self._host, self._port, make_wsgi_app(registry))
@@ -150,14 +150,14 @@ class Endpoint:
 
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
-    """Name a folder of our own, which is made when a process starts, and remove it at the end.
+    """Name a new folder, which is made when a process starts, and remove it at the end.
 
-    On a full disk it can't be made, and workers work all the same.
+    On a full disk the folder can't be made, and workers work without it.
     """
     try:
         where = Path(tempfile.gettempdir())
-    except OSError:  # no usable folder, which it finds out by writing a file
-        where = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - what is made in there has a name of its own
+    except OSError:  # no usable folder: the call tries to write a file
+        where = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - the folder's name is random
     folder = where / f"headrace-metrics-{secrets.token_hex(8)}"
     try:
         yield folder

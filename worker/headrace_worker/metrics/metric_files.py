@@ -1,10 +1,10 @@
 """Keeps the files of prometheus-client from stopping the process that counts in them.
 
-Where several processes are served in one place, prometheus-client counts in files that it maps into memory. They are
-sparse: on a full disk a write into one ends the process by SIGBUS; and where their folder is gone, each new metric
-raises. prometheus-client has no public way to choose how a file is kept. So `keep_room` replaces the class that it
-looks up for each file by one that takes the disk's space first. A value without space is counted in memory, and written
-when there is space.
+If several processes are served in one place, prometheus-client counts in files that it maps into memory. The files are
+sparse: on a full disk a write into one ends the process by SIGBUS. If their folder is gone, each new metric raises.
+prometheus-client has no public way to choose how a file is kept. So `keep_room` replaces the class that it looks up for
+each file by a class that takes the disk's space first. A value without space is counted in memory, and written when
+there is space.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from headrace_worker.clock import monotonic
 
 _FIRST_SIZE = 1 << 16
 _OVERHEAD = 4 + 8 + 16
-"""Bytes that an entry takes beside its key, at most: a length, padding, the value and its time."""
+"""The most bytes that an entry takes beside its key: a length, padding, the value and its time."""
 _USED = Struct("i")
-"""How a file begins: with the number of its bytes that are in use."""
+"""The begin of a file: the number of its bytes that are in use."""
 _RETRY_S = 10.0
 
 
 class ValueFile:
-    """The values of one kind of metrics of this process, in a file that has its space before a value is written."""
+    """The values of one kind of this process's metrics, in a file that has its space before a value is written."""
 
     fault = ""
-    """Why values of this process are not written: told here, as prometheus-client holds a lock when it writes."""
+    """Why values of this process are not written; not logged at once, as prometheus-client holds a lock meanwhile."""
 
     def __init__(self, filename: str) -> None:
-        """Open the file, or make it; where that fails, try again at a later value."""
+        """Open or make the file; if that fails, try again at a later value."""
         self._name = filename
         self._retry_at = 0.0
         self._file: _RoomyFile | None = None
@@ -45,7 +45,7 @@ class ValueFile:
         if (file := self._file_for(key)) is not None:
             try:
                 value, timestamp = file.read_value(key)  # type: ignore[no-untyped-call]
-            except Exception as exc:  # noqa: BLE001 - what counts must not stop what works
+            except Exception as exc:  # noqa: BLE001 - counting must not stop the work
                 self._give_up_for_now(exc)
             else:
                 return value, timestamp
@@ -65,7 +65,7 @@ class ValueFile:
             self._file.close()  # type: ignore[no-untyped-call]
 
     def _file_for(self, key: str) -> _RoomyFile | None:
-        """Return the file; None while the last failure is fresh, but for a value that has its place in the file."""
+        """Return the file; None while the last failure is fresh, except for a value with a place in the file."""
         if self._file is not None and self._file.has(key):
             return self._file
         if monotonic() < self._retry_at:
@@ -87,7 +87,7 @@ class ValueFile:
 
 
 class _RoomyFile(MmapedDict):
-    """A file of values without holes: it takes its space by writing zeros, as a disk has no other way to promise it."""
+    """A file of values without holes: it takes its space by writing zeros, as a disk can't promise space otherwise."""
 
     def __init__(self, filename: str) -> None:
         _make(Path(filename))
@@ -99,7 +99,7 @@ class _RoomyFile(MmapedDict):
             raise
 
     def has(self, key: str) -> bool:
-        """Return whether a value has its place."""
+        """Return whether a value has a place in the file."""
         return key in self._positions
 
     def _init_value(self, key: str) -> None:
@@ -112,7 +112,7 @@ class _RoomyFile(MmapedDict):
 
 
 def keep_room() -> None:
-    """Let all files that prometheus-client opens in this process from now on have their space first."""
+    """Let all files that prometheus-client opens in this process from now on take their space first."""
     values.MmapedDict = ValueFile  # type: ignore[attr-defined, assignment]
 
 
@@ -123,7 +123,7 @@ def take_fault() -> str:
 
 
 def shrink(folder: Path, pid: int) -> None:
-    """Let the files of an ended process keep no more of the disk than they use.
+    """Cut the files of an ended process to the bytes in use.
 
     Raises:
         OSError: a file can't be read or cut.
@@ -137,7 +137,7 @@ def shrink(folder: Path, pid: int) -> None:
 
 
 def _make(path: Path) -> None:
-    """Make a file with its first space, unless there is one; a reader never meets it without that."""
+    """Make a file with its first space, unless it exists; a reader never sees the file without that space."""
     if path.exists() and path.stat().st_size:
         return
     unready = path.with_suffix(".new")
@@ -152,7 +152,7 @@ def _make(path: Path) -> None:
 
 
 def _extend(file: int, size: int) -> None:
-    """Let a file that is open for appending have a size; where the disk is full, leave it as it is."""
+    """Extend a file that is open for appending to a size; if the disk is full, leave the file as it is."""
     before = now = os.fstat(file).st_size
     try:
         while now < size:

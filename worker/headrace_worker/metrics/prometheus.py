@@ -1,6 +1,6 @@
-"""Counts what a worker does, for Prometheus: one batch of facts is a few additions, not some for each run.
+"""Counts what a worker does, for Prometheus: a batch of facts costs a few additions, not some for each run.
 
-Needs the extra `metrics`. No label ever holds what comes from outside: neither names nor ids of events, and no job but
+Needs the extra `metrics`. No label ever holds a text from outside: neither names nor ids of events, and no job but
 those of the worker's app.
 """
 
@@ -20,8 +20,9 @@ from headrace_worker.app.app import App
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer, guarded
-from headrace_worker.protocol import BadEntry, Dispatched, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, Stream
+from headrace_worker.protocol.dispatching import Dispatched
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from headrace_worker.run.outcome import LOST, SEALED, UNKNOWN_JOB
 
 try:
@@ -37,7 +38,7 @@ log = get_logger("headrace.metrics")
 
 _BOUNDS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
 _UNKNOWN = "(unknown)"
-"""Stands for a job that the worker's app does not have; no job can be named so."""
+"""Stands for a job that the worker's app does not have; no job can have this name."""
 _NOT_CALLED = frozenset({LOST, UNKNOWN_JOB, SEALED, "invalid_payload"})
 _RETRIED = "w"
 _FINAL = ("succeeded", "failed", "timed_out", "canceled", "invalid_payload")
@@ -48,8 +49,9 @@ _QUEUE = ("namespace", "app", "queue")
 class _Durations(Histogram):
     """A histogram that takes many durations at once.
 
-    prometheus-client observes one value a call, which costs several times as much (see "Why not" in docs/design.md), so
-    this class adds to the histogram's own parts. A release that names them differently makes it slower, not wrong.
+    prometheus-client observes one value a call, which costs several times as much (see "Why not" in docs/design.md). So
+    this class adds to the histogram's own parts. A release that names the parts differently makes this class slower,
+    not wrong.
     """
 
     def observe_all(self, counts: Mapping[float, int]) -> None:
@@ -69,14 +71,14 @@ class _Durations(Histogram):
 
 
 class Metrics:
-    """The metrics of this process's workers: give it to each `Worker`, and serve the registry as you like.
+    """The metrics of this process's workers: pass them to each `Worker`, and serve the registry as you like.
 
-    In a process that has PROMETHEUS_MULTIPROC_DIR in its environment they are kept in files there, which outlive it.
-    Make them before other metrics, which are then safe from a full disk too.
+    If PROMETHEUS_MULTIPROC_DIR is set, they are kept in files in that folder, which outlive the process. Make them
+    before other metrics, which are then safe from a full disk, too.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        """Every metric is in the registry; a registry takes them once."""
+        """Register every metric; a registry takes them once."""
         metric_files.keep_room()
 
         def counter(name: str, text: str, labels: Sequence[str] = _JOB) -> Counter:
@@ -92,18 +94,22 @@ class Metrics:
         self.dispatched = counter("events_dispatched_total", "Events dispatched.", everywhere)
         self.queued = counter("runs_queued_total", "Runs made of events by dispatch.", everywhere)
         self.stale_dispatches = counter(
-            "dispatches_stale_total", "Events to dispatch that others had dispatched.", everywhere
+            "dispatches_stale_total", "Events to dispatch that other workers had dispatched.", everywhere
         )
         self.promoted = counter("due_promoted_total", "Delayed events and waiting runs that became due.", everywhere)
         self.begun = counter("attempts_begun_total", "Attempts begun.")
         self.failed = counter("attempts_failed_total", "Attempts that raised, or ran out of time.")
         self.settled = counter("runs_settled_total", "Runs recorded as ended, by status.", (*_JOB, "status"))
         self.retried = counter("runs_retried_total", "Runs recorded as waiting for their next attempt.")
-        self.stale = counter("settles_stale_total", "Outcomes dropped: the run was another's by then, or recorded.")
-        self.dead = counter("dead_letters_total", "Runs and entries set aside in dead, by reason.", (*_JOB, "reason"))
-        self.released = counter("runs_released_total", "Runs given back without an outcome.", _QUEUE)
+        self.stale = counter(
+            "settles_stale_total", "Outcomes dropped: another worker had the run by then, or it was recorded."
+        )
+        self.dead = counter("dead_letters_total", "Runs and entries moved to dead, by reason.", (*_JOB, "reason"))
+        self.released = counter("runs_released_total", "Runs released without an outcome.", _QUEUE)
         self.rescued = counter("runs_rescued_total", "Runs taken from dead workers.", _QUEUE)
-        self.rescued_events = counter("events_rescued_total", "Undispatched events taken from others.", everywhere)
+        self.rescued_events = counter(
+            "events_rescued_total", "Undispatched events taken from other workers.", everywhere
+        )
         self.execution = durations("run_execution_seconds", "How long an attempt executed.")
         self.wait = durations("run_wait_seconds", "From a run's entry into its queue to its start.")
         self.in_hand = gauge("runs_in_hand", "Runs that take a slot.", "livesum", ("namespace", "app"))
@@ -116,10 +122,10 @@ class Metrics:
         )
 
     def watch(self, app: App, keys: Keys, in_flight: InFlight) -> Observer:
-        """Return what counts the facts of a worker in one partition; no failure of it reaches the worker."""
+        """Return the observer of a worker in one partition; none of its failures reaches the worker."""
         try:
             return guarded(_Counting(self, app, keys, in_flight))
-        except BaseException:  # a library's: the worker works without metrics
+        except BaseException:  # of a library: the worker works without metrics
             log.exception("metrics can't be counted, the worker goes on without them")
             return Observer()
 
@@ -138,7 +144,7 @@ class _Counting(Observer):
         metrics.slots.labels(*where[:2]).set(in_flight.slots)
         self.polled()
         self._last_renewal.set(time.time())
-        for job in app.jobs:  # a rate needs to know that there were none before the first
+        for job in app.jobs:  # a rate needs the 0 before the first count
             names: list[tuple[str, ...]] = [(job,)]
             for each in (metrics.begun, metrics.failed, metrics.retried, metrics.stale):
                 self._add(each, dict.fromkeys(names, 0))
@@ -154,14 +160,14 @@ class _Counting(Observer):
         self._server_ahead_s = server_ahead_s
         self._last_renewal.set(time.time())
 
-    def dispatched(self, asked: int, done: Dispatched) -> None:
+    def dispatched(self, requested: int, done: Dispatched) -> None:
         metrics, namespace = self._metrics, self._namespace
         metrics.dispatched.labels(namespace).inc(done.events)
         metrics.queued.labels(namespace).inc(done.runs)
-        metrics.stale_dispatches.labels(namespace).inc(asked - done.events - done.lost)
+        metrics.stale_dispatches.labels(namespace).inc(requested - done.events - done.lost)
 
     def began(self, deliveries: Sequence[Delivery]) -> None:
-        # Of a batch most came into their queue at once, so what follows is done for a few of them.
+        # Most runs of a batch came into their queue at once, so the loop has few turns.
         alike = Tally((delivery.job_id, delivery.entry.partition("-")[0]) for delivery in deliveries)
         ahead_s = self._server_ahead_s
         now_s = None if ahead_s is None else monotonic() + ahead_s
@@ -201,7 +207,7 @@ class _Counting(Observer):
         self._observe(metrics.execution, called)
         self._in_hand.set(len(self._in_flight.runs))
 
-    def buried(self, stream: Stream, bad: BadEntry) -> None:
+    def dead_lettered(self, stream: Stream, bad: BadEntry) -> None:
         app = stream.app
         self._metrics.dead.labels(self._namespace, app, self._job(bad.job_id) if app else "", bad.reason).inc()
 
@@ -231,9 +237,9 @@ class _Counting(Observer):
 
 
 def _end_of(record: Settled | Retried) -> tuple[str, str, str, int]:
-    """Return what is counted of a record: job, status letter, reason and ms. Many records of a batch have the same.
+    """Return what is counted of a record: job, status letter, reason and ms. Many records of a batch share them.
 
-    A run that waits for a worker which has its job or its key has no letter: it was not attempted.
+    A run that waits for a worker with its job or its key has no letter: it was not attempted.
     """
     if isinstance(record, Settled):
         return record.delivery.job_id, record.letter, record.reason, record.elapsed_ms

@@ -1,7 +1,7 @@
-"""Answers scrapes over HTTP within bounds of its own, whatever connects and however it behaves.
+"""Answers scrapes over HTTP within fixed bounds, however clients behave.
 
-The address may be open to anybody, so neither silent nor slow nor many connections may take from the worker's threads,
-descriptors and processor more than a fixed part.
+The address may be open to anybody. So silent, slow and many connections may take only a fixed part of the worker's
+threads, descriptors and processor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SEND_S = 5.0
 _TURN_S = 1.0
 """How long a new connection waits for the place of one that was closed for it."""
 _PAUSE_S = 0.5
-"""How long nothing is accepted after no descriptor was left for a connection."""
+"""How long no connection is accepted after no descriptor was left for one."""
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REPORT_EVERY_S = 60.0
 
@@ -44,14 +44,14 @@ _REPORT_EVERY_S = 60.0
 class ScrapeServer(WSGIServer):
     """Serves an application on an address, in at most 16 daemon threads.
 
-    Where all are taken, the oldest connection without a request is closed for a new one: a scraper is served beside any
-    number of connections that say nothing.
+    If all are taken, the oldest connection without a request is closed for a new one: a scraper is served beside any
+    number of silent connections.
     """
 
     request_queue_size = _MOST_CONNECTIONS
 
     def __init__(self, host: str, port: int, application: WSGIApplication) -> None:
-        """Listen, and serve nothing yet; raises OSError if that is not possible."""
+        """Listen, and serve nothing yet; raise OSError if the address can't be listened on."""
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
         self._places = threading.BoundedSemaphore(_MOST_CONNECTIONS)
@@ -68,12 +68,12 @@ class ScrapeServer(WSGIServer):
         start_thread("headrace-metrics", self.serve_forever)
 
     def stop(self) -> None:
-        """Accept nothing any more."""
+        """Stop accepting connections."""
         self.shutdown()
         self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; pause if there is no room for one, as the next attempt comes at once."""
+        """Accept a connection; pause if there is no room for one, as the next attempt follows at once."""
         try:
             return super().get_request()
         except OSError as exc:
@@ -82,7 +82,7 @@ class ScrapeServer(WSGIServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread, if there is a place for it."""
+        """Serve a connection in a thread, if a place is free."""
         if not self._take_place():
             self.shutdown_request(request)
             return
@@ -96,12 +96,12 @@ class ScrapeServer(WSGIServer):
             raise
 
     def note_request(self, connection: socket.socket) -> None:
-        """Take note that a connection is not silent any more."""
+        """Note that a connection is not silent any more."""
         with self._silent_lock:
             self._silent.pop(connection, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the class has it
-        """Report what kept a connection from being served."""
+        """Report why a connection was not served."""
         self._report()
 
     def _take_place(self) -> bool:

@@ -1,4 +1,4 @@
-"""The operating system's process that a worker is, and the one that watches over several.
+"""The operating system's process of a worker, and the process that watches several.
 
 Here: what a process loads, logs and obeys, its children, and its exit.
 Not here: what a worker does.

@@ -1,4 +1,4 @@
-"""Starts a worker process, receives its reports and stops it. Why it is started, and when again, is its caller's."""
+"""Starts a worker process, receives its reports and stops it. The caller decides why and when to start one."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing import IO, Self
 
 from headrace.connect import open_async_transport
 from headrace.formats.partitions import Partitions
-from headrace_worker import protocol
 from headrace_worker.process.control_channel import FD_VARIABLE, HURRY, STOP, ChildReport
+from headrace_worker.protocol import leases
 
 STOOD_STILL = 70
-"""Exit code of a child that has ended itself because a part of it stood still: a software error."""
+"""Exit code of a child that has ended itself because a part stood still: a software error."""
 
 _LAST_WORDS_S = 1.0
-"""How long after a child's end its channel is read: a process that it has started may keep it open."""
+"""How long after a child's end its channel is read: a process that the child has started may keep it open."""
 
 
 def cli_command(*args: str) -> list[str]:
-    """Return the command that runs `headrace ARGS` with this interpreter, whatever lies in the current folder."""
+    """Return the command that runs `headrace ARGS` with this interpreter, whatever is in the current folder."""
     return [sys.executable, "-P", "-m", "headrace_worker.cli", *args]
 
 
 class Child:
-    """A worker process in a session of its own: what a terminal sends goes to its parent alone.
+    """A worker process in a session of its own: signals of a terminal go to its parent alone.
 
     Attributes:
         report: what the process has reported.
@@ -63,8 +63,8 @@ class Child:
         Args:
             command: see `cli_command`.
             env: variables to add to this process's environment.
-            folder: its current folder; this process's if None.
-            log: the file for its output; this process's streams if None.
+            folder: the child's current folder; this process's if None.
+            log: the file for the child's output; this process's streams if None.
 
         Raises:
             OSError: the program is missing, or the system has no process, thread or descriptor left.
@@ -85,7 +85,7 @@ class Child:
                 )
             return cls(process, ours)
         except BaseException as exc:
-            ours.close()  # ends a process that was started and can't be watched
+            ours.close()  # ends a process that was started but can't be watched
             if isinstance(exc, RuntimeError):  # no thread to watch the process with
                 raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: {exc}") from exc
             raise
@@ -97,16 +97,16 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, minus the signal's number if one ended it; None while it lives."""
+        """The exit code; minus the signal's number if a signal ended the process; None while it lives."""
         return self._process.returncode
 
-    def ask_to_stop(self) -> None:
-        """Ask the process to end in order: over the channel, and by SIGTERM, as it may not listen yet."""
+    def request_stop(self) -> None:
+        """Let the process end in order: send "stop" over the channel, and SIGTERM, as it may not listen yet."""
         self._say(STOP)
         self._send_signal(signal.SIGTERM)
 
     def hurry(self) -> None:
-        """Ask the process to end without further grace."""
+        """Let the process end without further grace."""
         self._say(HURRY)
 
     def kill(self) -> None:
@@ -123,8 +123,8 @@ class Child:
         return code
 
     async def stop(self, timeout_s: float) -> int:
-        """Ask the process to stop, kill it if it has not after `timeout_s`, and return its exit code."""
-        self.ask_to_stop()
+        """Stop the process, kill it if it still lives after `timeout_s`, and return its exit code."""
+        self.request_stop()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), timeout_s)
         self.kill()
@@ -134,18 +134,16 @@ class Child:
         """End the leases of this process, which has ended, so that other workers take its runs now.
 
         Raises:
-            ServerError: the leases could not be ended; they run out by themselves.
+            ServerError: the leases could not be ended; they expire by themselves.
         """
         transport = open_async_transport(url, attempts=2)
         try:
-            await transport.run(
-                [protocol.end_lease(keys, each) for each in self.report.names for keys in partitions.all]
-            )
+            await transport.run([leases.end_lease(keys, each) for each in self.report.names for keys in partitions.all])
         finally:
             await transport.close()
 
     def _send_signal(self, number: int) -> None:
-        # Not by subprocess: it would take the exit code of a process that has ended, and asyncio would then report 255.
+        # Not by subprocess, which would take the exit code of an ended process: asyncio would then report 255.
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)

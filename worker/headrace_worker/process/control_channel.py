@@ -1,8 +1,7 @@
-"""The socket between a worker process and the process that has started it.
+"""The socket between a worker process and its parent, which has started it.
 
-The child reports its worker's names, and that the worker has started. The parent says "stop" and "hurry". The end of
-the channel tells each side that the other is gone: a parent ends the leases of the reported names, a child stops in
-order.
+The child reports its worker's names, and that the worker has started. The parent sends "stop" and "hurry". A closed
+channel means that the peer is gone: then a parent ends the leases of the reported names, and a child stops in order.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ FD_VARIABLE = "HEADRACE_WORKER_CONTROL_FD"
 """The environment variable that gives a child the descriptor of its end."""
 
 STOP, HURRY = b"stop", b"hurry"
-"""What a parent says: end in order, within the grace; and end without further grace."""
+"""The commands of a parent: end in order, within the grace; and end without further grace."""
 
 _NAME, _STARTED = "name ", "started"
 
@@ -29,7 +28,7 @@ class ControlChannel:
     """The child's end."""
 
     def __init__(self, fd: int) -> None:
-        """Take over a descriptor; raise ConfigurationError if it is not a socket's."""
+        """Take over a descriptor; raise ConfigurationError if it does not belong to a socket."""
         try:
             self._socket = socket.socket(fileno=fd)
         except OSError as exc:
@@ -41,7 +40,7 @@ class ControlChannel:
 
     @property
     def descriptor(self) -> int:
-        """The descriptor of the socket, which forks of this process must not keep."""
+        """The socket's descriptor, which forks of this process must not keep."""
         return self._socket.fileno()
 
     def report_name(self, name: str) -> None:
@@ -57,7 +56,7 @@ class ControlChannel:
         start_thread("headrace-control", self._listen)
 
     def obey_with(self, stop: Callable[[], object], hurry: Callable[[], object]) -> None:
-        """Call these when the parent says so, from the channel's thread; call `hurry` now if the parent has said it."""
+        """Call these at the parent's commands, in the channel's thread; call `hurry` now if it was sent already."""
         self._stop, self._hurry = stop, hurry
         if self._is_hurried:
             hurry()
@@ -85,10 +84,10 @@ class ControlChannel:
 
 
 class ChildReport:
-    """What a child has reported to its parent.
+    """The reports of a child to its parent.
 
     Attributes:
-        names: of the child's worker, all since its start.
+        names: all names of the child's worker since its start.
         has_started: the child takes runs.
     """
 
@@ -97,7 +96,7 @@ class ChildReport:
         self.has_started = False
 
     def add(self, line: str) -> None:
-        """Add what a line says; ignore a line of an unknown kind."""
+        """Add a line of the child; ignore a line of an unknown kind."""
         if line.startswith(_NAME) and (name := line.removeprefix(_NAME)) not in self.names:
             self.names.append(name)
         self.has_started = self.has_started or line == _STARTED

@@ -17,7 +17,7 @@ log = get_logger("headrace.worker")
 
 
 class AppNotLoaded(ConfigurationError):
-    """MODULE:APP names no app that can be loaded; `target` is what was given, `reason` why not."""
+    """MODULE:APP, the `target`, names no app that can be loaded; `reason` says why."""
 
     def __init__(self, target: str, reason: str) -> None:
         self.target = target
@@ -26,7 +26,7 @@ class AppNotLoaded(ConfigurationError):
 
 
 def load_app(target: str) -> App:
-    """Return the app that `MODULE:APP` names; modules of the current folder are found like installed ones.
+    """Return the app that `MODULE:APP` names; modules are looked up in the current folder, too.
 
     Raises:
         AppNotLoaded: the form, the module, the attribute or what it holds is at fault, or the app has no jobs; the
@@ -39,7 +39,7 @@ def load_app(target: str) -> App:
     found = getattr(module, name, None)
     if isinstance(found, App):
         if not (found.jobs or found.dispatch_only):
-            # In the log too, which may be all that is kept of a container that has ended.
+            # In the log too: of an ended container often only the log is kept.
             log.warning("app has no jobs; is the module that defines them imported?", app=found.name)
             raise AppNotLoaded(target, _no_jobs(found))
         return found
@@ -54,7 +54,7 @@ def _no_jobs(app: App) -> str:
 
 
 def load_codec(target: str) -> PayloadCodec:
-    """Return the codec that `MODULE:OBJECT` names, found as apps are.
+    """Return the codec that `MODULE:OBJECT` names, looked up like apps.
 
     Raises:
         ConfigurationError: the form, the module, the attribute or what it holds is at fault; the message says which.
@@ -113,7 +113,7 @@ def _attribute_fault(module: ModuleType, name: str) -> str:
 
 
 def _shadowed(module_name: str) -> str:
-    """Return what to add to a message where another module of this name was imported than the current folder's."""
+    """Return an addition to a message if another module of this name was imported than the current folder's."""
     top = module_name.partition(".")[0]
     imported = getattr(sys.modules.get(top), "__file__", None)
     for own in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py"):

@@ -1,4 +1,4 @@
-"""How log lines look: for people on a terminal, JSON otherwise. Values never break a line, so none can be forged."""
+"""The form of log lines: for people on a terminal, JSON otherwise. Values never break a line, so none can be forged."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LEVELS = ("debug", "info", "warning", "error")
 def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     """Send every line of structlog to standard error, in the format and from the level given.
 
-    No log call raises, and none waits for the reader of standard error: see `log_writer`. What Python itself reports
-    becomes such lines too.
+    No log call raises, and none waits for the reader of standard error: see `logs.writer`. Python's own reports become
+    such lines, too.
     """
     console = log_format == "console" or (log_format == "auto" and _is_terminal(sys.stderr))
     renderer: Any = (
@@ -54,7 +54,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
         ],
         wrapper_class=guarded(structlog.make_filtering_bound_logger(getattr(logging, level.upper()))),
         logger_factory=_LineLoggerFactory(writer),
-        # Not cached: whoever embeds a worker, or tests it, may configure structlog again. Lines are rare enough.
+        # Not cached: a program or a test that embeds a worker may configure structlog again. Lines are rare enough.
         cache_logger_on_first_use=False,
     )
     trust_configuration()
@@ -69,13 +69,13 @@ def _is_terminal(stream: Any) -> bool:
 
 
 class _LineLogger:
-    """What structlog's loggers write their lines to."""
+    """Receives the lines of structlog's loggers."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     def msg(self, line: str) -> None:
-        """Write the line, its end included, in one write."""
+        """Write the line and its end in one write."""
         self._writer.write(line + "\n")
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
@@ -103,7 +103,7 @@ def _add_run(_logger: Any, _method: str, line: Any) -> Any:
 def _escape(_logger: Any, _method: str, line: Any) -> Any:
     """Escape line breaks and control characters: event names come from outside.
 
-    An exception's lines stay lines, each behind a bar, as the message of the exception may hold what looks like one.
+    An exception keeps its lines, each behind a bar, as its message may hold text that looks like a log line.
     """
     return {
         _printable(name): _exception(value) if name == "exception" else _value(value) for name, value in line.items()

@@ -1,7 +1,7 @@
 """Runs a worker as this process: only signals stop it in order, and a stop is bounded in time.
 
-Whatever a job does to the event loop (it stops it, or ends a task of its own with SystemExit), the loop goes on. A
-worker that does not work ends the process with exit code 70 (`watch`).
+The event loop goes on whatever a job does to it: stops the loop, or ends a task with SystemExit. A worker that does
+not work ends the process with exit code 70 (`watch`).
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ log = get_logger("headrace.worker")
 R = TypeVar("R")
 
 FAILED, BROKEN = 1, 70
-"""Exit codes: the worker has ended without a stop; it did not work any more (EX_SOFTWARE)."""
+"""Exit codes: the worker has ended without a stop; the worker did not work any more (EX_SOFTWARE)."""
 _LAST_MOMENT_S = 0.5
-"""How long what still executes when the worker has ended gets to end as well."""
+"""How long functions that still execute at the worker's end get to end, too."""
 _LONGEST_EXIT_S = 5.0
-"""How long Python's own exit may take: it joins the threads of the app, and calls what is registered with `atexit`."""
+"""How long Python's exit may take: it joins the app's threads, and calls functions registered with `atexit`."""
 _LONGEST_END_S = 15.0
-"""How long the process may take from its worker's end to its own, whatever goes wrong then."""
+"""How long the process may take from its worker's end to its own end, whatever goes wrong."""
 _STDERR = 2
 _LAST_LINES_S = 0.5
 _SAME_LINE_S = 1.0
 _SILENCE_S = 15.0
-"""Beyond a worker's own bound, how long not even the lease's thread may turn, as one call keeps all threads waiting."""
+"""Seconds beyond a worker's own limit for which even the lease's thread may stand still, as in a call that blocks all
+threads."""
 
 
 def run_as_process(worker: Worker, channel: ControlChannel | None = None) -> None:
@@ -57,7 +58,7 @@ def run_as_process(worker: Worker, channel: ControlChannel | None = None) -> Non
     With a channel to a supervisor, signals only stop the worker, and the supervisor hurries it over the channel.
 
     If functions of runs go on that can't be ended, end the process with exit code 0: other workers have their runs by
-    then. Call it once, from the main thread.
+    then. To be called once, from the main thread.
 
     Raises:
         StartRefused: see `Worker.run`.
@@ -83,7 +84,7 @@ class _Process:
         self._loop.set_default_executor(self._job_pool)
         fork.prepare(self._loop, *(() if self._channel is None else (self._channel.descriptor,)))
         _stop_on_signals(self._worker, self._loop, self._channel, self._guard)
-        # What the app and its libraries have made until now stays: the collector need not look at it again and again.
+        # Objects that the app and its libraries have made by now stay: the collector need not look at them again.
         gc.collect()
         gc.freeze()
         try:
@@ -108,23 +109,23 @@ class _Process:
         while not running.done():
             try:
                 self._loop.run_forever()
-            except BaseException as exc:  # noqa: BLE001 - of a task or a callback of a job, as ours let none out
+            except BaseException as exc:  # noqa: BLE001 - from a task or callback of a job: Headrace's raise none
                 if fork.is_child:
                     fork.end(exc)
-                self._tell("a task of a job ended with what ends a program; the worker goes on", error=describe(exc))
+                self._report("a task of a job ended with what ends a program; the worker goes on", error=describe(exc))
             else:
                 if not running.done():
-                    self._tell("a job stopped the event loop; it goes on")
+                    self._report("a job stopped the event loop; it goes on")
         return running
 
-    def _tell(self, what: str, **fields: str) -> None:
-        """Log what a job has done to the event loop: at most once a second, as it may do that at every turn."""
+    def _report(self, what: str, **fields: str) -> None:
+        """Log what a job has done to the event loop, at most once a second: it may do that at every turn."""
         if monotonic() - self._told_at.get(what, 0.0) > _SAME_LINE_S:
             self._told_at[what] = monotonic()
             log.warning(what, **fields)
 
     def _count_still_executing(self) -> int:
-        """Return how many functions of runs still execute after they were asked to end."""
+        """Return how many functions of runs still execute after their cancellation."""
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
@@ -139,7 +140,7 @@ class _Process:
         return self._worker.left_behind + self._job_pool.busy
 
     def _leave(self, ending: asyncio.Task[None], left: int) -> None:
-        """Leave the end to Python, which joins threads and calls what the app has registered for it; not for ever."""
+        """Let Python end the process, which joins threads and calls the app's exit functions; not for ever."""
         code = 0
         if ending.cancelled() or not self._worker.is_stopping:
             code = FAILED
@@ -151,7 +152,7 @@ class _Process:
             if not ending.cancelled():
                 ending.result()
             if code:
-                log.error("the worker has ended, and nobody has asked for it")
+                log.error("the worker has ended without a request to stop")
                 sys.exit(code)
         except BaseException:
             code = FAILED
@@ -172,23 +173,23 @@ class _Process:
             signal.setitimer(signal.ITIMER_REAL, _LONGEST_EXIT_S)
 
     def _end_process(self, code: int) -> NoReturn:
-        """End the process here, past the threads that Python would wait for; what was written has a moment to go."""
+        """End the process here, without the threads that Python would wait for; give output a moment to be written."""
         with contextlib.suppress(RuntimeError, MemoryError):
             self._guard.thread("output", _flush_output, is_vital=False).join(_LAST_LINES_S)
         flush(_LAST_LINES_S)
         os._exit(code)
 
     def _put_off_end(self) -> None:
-        """End the process should no thread of Python's turn for long: one call can keep all waiting."""
+        """Postpone the end of a process whose Python threads all stand still: one call can keep all waiting."""
         self._end_without_python(self._silence_s)
 
     def _end_without_python(self, seconds: float) -> None:
-        """Let C code end the process, and show where its threads are, after so many seconds; the last call counts."""
+        """Let C code end the process after so many seconds, and show where its threads are; the last call counts."""
         faulthandler.dump_traceback_later(seconds, exit=True, file=self._last_words)
 
 
 def _end_broken(_reason: str) -> None:
-    """End the process past everything: its worker does not work."""
+    """End the process at once: its worker does not work."""
     flush(_LAST_LINES_S)
     os._exit(BROKEN)
 
@@ -196,9 +197,10 @@ def _end_broken(_reason: str) -> None:
 def _stop_on_signals(
     worker: Worker, loop: asyncio.AbstractEventLoop, channel: ControlChannel | None, guard: Guard
 ) -> None:
-    """Stop the worker as its operator wishes or, in a supervised process, as the supervisor says over the channel.
+    """Stop the worker at its operator's signals or, in a supervised process, at the supervisor's commands.
 
-    There each signal means "stop", however many come: the service manager may send the same ones to every process.
+    In a supervised process every signal means "stop", however many come: the service manager may send the same signals
+    to every process.
     """
 
     def stop() -> None:
@@ -222,7 +224,7 @@ def _stop_on_signals(
 
 
 class _JobPool(ThreadPoolExecutor):
-    """The event loop's own threads, which are for the code of jobs: `asyncio.to_thread` leads here.
+    """The event loop's own threads, for the code of jobs: `asyncio.to_thread` uses them.
 
     Attributes:
         busy: how many functions execute or wait for a thread.
@@ -244,7 +246,7 @@ class _JobPool(ThreadPoolExecutor):
 
 
 def _run_here(fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
-    """Call a function in a thread of the pool; a fork that comes back from it ends here."""
+    """Call a function in a thread of the pool; end a fork that comes back from it."""
     try:
         return fn(*args, **kwargs)
     finally:
@@ -253,7 +255,7 @@ def _run_here(fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
 
 
 async def _resolve(for_jobs: Callable[..., Any], threads: JobThreads, *args: Any, **kwargs: Any) -> Any:
-    """Look a host's name up: the worker's own connections wait for no thread that a job may keep."""
+    """Look up a host name: the worker's own connections must not wait for a thread that a job may keep."""
     if current_run.get() is not None:
         return await for_jobs(*args, **kwargs)
     try:

@@ -1,6 +1,6 @@
-"""Opens the standard streams that a process was started without, so that nothing else gets their descriptors.
+"""Opens missing standard streams of a process, so that nothing else gets their descriptors.
 
-A connection to the server would become descriptor 2 otherwise, and get whatever is written to standard error.
+Otherwise a connection to the server could become descriptor 2, and get whatever is written to standard error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _STREAMS = {0: ("stdin", "r"), 1: ("stdout", "w"), 2: ("stderr", "w")}
 
 
 def open_closed_streams() -> None:
-    """Lead each of descriptors 0, 1 and 2 that is closed to the null device; to be called before others are opened."""
+    """Open the null device as each closed descriptor of 0, 1 and 2; to be called before any other is opened."""
     for fd, (name, mode) in _STREAMS.items():
         if _is_open(fd):
             continue

@@ -1,7 +1,7 @@
-"""Keeps worker processes going: starts them, replaces those that died, and stops them all.
+"""Keeps worker processes going: starts them, replaces dead ones, and stops them all.
 
-It imports no app and touches no run. What it does on the server is one thing: a dead child's lease ends at once.
-Nothing that happens to one child, to its leases, to the log or to the metrics stops the other children.
+The supervisor imports no app and touches no run. On the server it does one thing: it ends a dead child's leases at
+once. No failure of one child, its leases, the log or the metrics stops the other children.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from headrace_worker.tasks.signals import ignore_stop_signals, receive_wishes
 log = get_logger("headrace.supervisor")
 
 FAILED, MISCONFIGURED = 1, 2
-"""Exit codes of a child, and of the supervisor that gives up on it: it could not do it; it was told wrong."""
+"""Exit codes of a child, and of the supervisor that gives up on it: a failure; a wrong configuration."""
 
 _LONG_LIFE_S = 10.0
-"""A child that lived this long and died is replaced at once; those that die sooner wait longer and longer."""
+"""A child that dies after this time is replaced at once; the pause grows for children that die sooner."""
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
 _MAX_FAILED_STARTS = 5
 _LONG_START_S = 10.0
-"""A child that starts for longer is reported: then, and each time that it has taken three times as long."""
+"""A child whose start takes longer is reported: then, and each time that three times as long has passed."""
 _LONGEST_SILENCE_S = 600.0
 _FIRST_ALONE_S = 30.0
-"""How long the first child may start alone, so that what is wrong is said once."""
+"""How long the first child may start alone, so that a fault is reported once."""
 _END_LEASES_S = 10.0
 
 
 class Hooks(Protocol):
-    """What else is to be done for the processes of a supervisor; an exception of it is logged, and changes nothing."""
+    """What else to do for the processes of a supervisor; an exception is logged, and changes nothing."""
 
     @property
     def env(self) -> Mapping[str, str]:
-        """What the environment of the processes has beside the supervisor's."""
+        """Variables of the processes' environment beside the supervisor's."""
 
     def before_start(self) -> None:
         """Prepare the start of a process."""
@@ -50,7 +50,7 @@ class Hooks(Protocol):
 
 
 class Supervisor:
-    """Runs a number of processes of the same command until it is told to stop."""
+    """Runs a number of processes of the same command until a signal stops it."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Supervisor:
         """Start nothing yet.
 
         Args:
-            command: that of one worker process.
-            processes: how many of it.
-            url: the server's, where the leases of children that died are ended.
-            partitions: those of the namespace in which the leases are.
-            hooks: what else is to be done for the processes.
+            command: starts one worker process.
+            processes: how many processes to run.
+            url: of the server on which to end the leases of dead children.
+            partitions: of the namespace in which the leases are.
+            hooks: what else to do for the processes.
         """
         self._command = command
         self._processes = processes
@@ -83,11 +83,11 @@ class Supervisor:
         self._exit_code = 0
 
     async def run(self) -> int:
-        """Return how it went as an exit code, after a signal to stop or when it gives up, once every child has ended.
+        """Run until a signal to stop or until giving up; return an exit code once every child has ended.
 
         0: every child has stopped in order. 1: one had to be killed, or no child has ever started in five attempts.
-        2: no child has ever started, and one says that its configuration is at fault. After one child has started,
-        children that fail to start are started again for as long as it takes; the rest keep working.
+        2: no child has ever started, and one reports that its configuration is at fault. After one child has started,
+        children that fail to start are restarted indefinitely; the rest keep working.
         """
         loop = asyncio.get_running_loop()
         receive_wishes(lambda wish: call_on_loop(loop, self._obey, wish))
@@ -113,7 +113,7 @@ class Supervisor:
             slot.obey(wish)
 
     async def _keep(self, slot: _Slot) -> None:
-        """Let one child after the other live in a slot, until there shall be none."""
+        """Keep one child alive in a slot, replacing dead ones, until the supervisor stops."""
         while slot.child is not None or not self._stopping.is_set():
             if slot.child is None:
                 await self._start(slot)
@@ -122,22 +122,22 @@ class Supervisor:
                 await self._wait_for_end(slot, slot.child)
 
     async def _start(self, slot: _Slot) -> None:
-        """Start a child in a slot; where that fails, return after the pause before the next attempt."""
+        """Start a child in a slot; if the start fails, return after the pause before the next attempt."""
         env = None
         if self._hooks is not None:
             self._call_hook(self._hooks.before_start)
             env = self._hooks.env
         try:
             slot.child = await Child.start(self._command, env=env)
-        except Exception as exc:  # noqa: BLE001 - no program, no room, no thread: it is tried again
+        except Exception as exc:  # noqa: BLE001 - no program, no room, no thread: the start is tried again
             slot.note_end(0.0, has_started=False)
             await self._prepare_next(slot, error=_text_of(exc))
             return
-        for wish in range(1, self._wishes + 1):  # those that came while it was being started
+        for wish in range(1, self._wishes + 1):  # wishes that came during the start
             slot.obey(wish)
 
     async def _wait_for_start(self, child: Child) -> None:
-        """Return when the child takes runs or has ended; log that it still starts where that takes long."""
+        """Return when the child takes runs or has ended; log a start that takes long."""
         silence_s = _LONG_START_S
         while not await _wait(child.started_or_ended, silence_s):
             lived_s = round(_now() - child.born_at)
@@ -146,7 +146,7 @@ class Supervisor:
         self._note_start(child)
 
     async def _wait_for_end(self, slot: _Slot, child: Child) -> None:
-        """Return when the child has ended, its leases with it, and the pause before the next child is over."""
+        """Return when the child and its leases have ended and the pause before the next child is over."""
         code = await child.wait()
         slot.child = None
         slot.note_end(_now() - child.born_at, has_started=child.report.has_started)
@@ -170,7 +170,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(_END_LEASES_S):
                 await child.end_leases(self._url, self._partitions)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the child has to be replaced
+        except Exception as exc:  # noqa: BLE001 - the child has to be replaced in any case
             log.warning("its lease can't be ended, and will run out by itself", pid=child.pid, error=_text_of(exc))
 
     async def _prepare_next(self, slot: _Slot, *, is_misconfigured: bool = False, **what: Any) -> None:
@@ -188,7 +188,7 @@ class Supervisor:
     def _call_hook(self, hook: Callable[..., object], *args: object) -> None:
         try:
             hook(*args)
-        except Exception as exc:  # noqa: BLE001 - what is done beside the children must not stop them
+        except Exception as exc:  # noqa: BLE001 - a hook must not stop the children
             log.warning("what is done beside the worker processes failed", error=_text_of(exc))
 
 
@@ -203,7 +203,7 @@ class _Slot:
     def obey(self, wish: int) -> None:
         """Do to the child what the operator's wish of that number means."""
         if self.child is not None:
-            (self.child.ask_to_stop, self.child.hurry, self.child.kill)[min(wish, 3) - 1]()
+            (self.child.request_stop, self.child.hurry, self.child.kill)[min(wish, 3) - 1]()
 
     def note_end(self, lived_s: float, *, has_started: bool) -> None:
         """Count lives that were short, and starts that failed, in a row."""
@@ -212,12 +212,12 @@ class _Slot:
 
 
 def replacement_delay_s(short_lives: int) -> float:
-    """Return how long to wait before the next child, after so many in a row that died young: not at all after one."""
+    """Return the pause before the next child, after so many short lives in a row; no pause after a single one."""
     return 0 if short_lives < 2 else min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(short_lives - 2, 10))
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
-    """Return whether the event is set, as soon as it is or when the time is over."""
+    """Return true as soon as the event is set, false when the time is over."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), timeout_s)
     return event.is_set()

@@ -1,4 +1,4 @@
-"""An entry in a worker's hands: what was read from a stream, taken apart. Pure."""
+"""The entries that a worker has read from a stream, decoded. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.model.ids import run_id
 
 Key = tuple[str, str]
 Entry = tuple[bytes, list[bytes] | None]
-"""What a stream's read gives: an entry's id, its fields and values in turn; None for fields that were deleted."""
+"""What a read returns: an entry's id, then its fields and values by turns, or None if the entry was deleted."""
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -22,9 +22,9 @@ class Stream(msgspec.Struct, frozen=True):
 
     Attributes:
         wake_up: the wake-up stream of its app; the stream itself for `events`.
-        app: whose queue it is; empty for `events`.
+        app: the app of the queue; empty for `events`.
         name: the queue's name, without its app; empty for `events`.
-        partition: the number of the partition that it is in.
+        partition: the number of the stream's partition.
     """
 
     key: str
@@ -35,14 +35,14 @@ class Stream(msgspec.Struct, frozen=True):
     partition: int = 0
 
 
-class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: what it refers to knows none of it
-    """One run in a worker's hands.
+class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: no part of it refers back to it
+    """One run as it was delivered to a worker.
 
     Attributes:
-        entry: the id of its entry in the queue.
-        body: the encoded event; None while it is still only in the record.
+        entry: the id of the run's entry in the queue.
+        body: the encoded event; None while it is only in the record.
         size: bytes of a body that is only in the record.
-        ordering_key: that of its event; empty for none.
+        ordering_key: of the event; empty for none.
     """
 
     queue: Stream
@@ -61,17 +61,17 @@ class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: w
 
     @property
     def key(self) -> Key:
-        """What it is known by in this worker: the queue's key and the entry."""
+        """What identifies the delivery in this worker: the queue's key and the entry."""
         return self.queue.key, self.entry
 
     @property
     def ids(self) -> dict[str, str]:
-        """What every log line about the run has: `event` would be the line's text."""
+        """The fields of every log line about the run; a field named `event` would be the line's text."""
         return {"run": self.run_id, "job": self.job, "event_id": self.event_id}
 
     @property
     def queued_ms(self) -> int:
-        """When its entry came into the queue, by the server's clock."""
+        """When the entry came into the queue, by the server's clock."""
         return int(self.entry.partition("-")[0])
 
     @property
@@ -81,7 +81,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False, gc=False):  # no cycles: w
 
 
 class EventEntry(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One event that is to be dispatched; `event` is None while its body is only in the record."""
+    """One event to dispatch; `event` is None while its body is only in the record."""
 
     entry: str
     event_id: str
@@ -95,10 +95,10 @@ _EVENT_FIELDS = [b"i", b"z", b"b"]
 
 
 def _values(fields: list[bytes] | None, names: list[bytes]) -> tuple[list[bytes], bytes]:
-    """Returns the values of the fields of these names, and the ordering key; fields that we do not know are ignored."""
+    """Return the values of the fields of these names, and the ordering key; ignore unknown fields."""
     if fields is None:
-        raise UndecodableEvent("the entry was deleted from its stream while it was in a worker's hands")
-    if fields[::2] == names:  # all that we write without an ordering key
+        raise UndecodableEvent("the entry was deleted from its stream while it was pending")
+    if fields[::2] == names:  # all fields of an entry without an ordering key
         return fields[1::2], b""
     found = {b"s": b""} | as_fields(fields)  # without a state it is a first delivery
     for name in names:
@@ -108,7 +108,7 @@ def _values(fields: list[bytes] | None, names: list[bytes]) -> tuple[list[bytes]
 
 
 def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
-    """Returns a queue's entry as a delivery, or raises UndecodableEvent."""
+    """Return a queue's entry as a delivery, or raise UndecodableEvent."""
     entry_id, fields = entry
     (id_bytes, job_bytes, state_text, body), key = _values(fields, _RUN_FIELDS)
     try:
@@ -124,7 +124,7 @@ def decode_delivery(queue: Stream, entry: Entry) -> Delivery:
 
 
 def named_by(entry: Entry) -> tuple[str, str, str]:
-    """Returns the event's id, the job's and the ordering key of an entry, as far as they can be read; else empty."""
+    """Return an entry's event id, job id and ordering key; each is empty if it can't be read."""
     found = as_fields(entry[1] or [])
     try:
         event_id, job_id = found.get(b"e", found.get(b"i", b"")).decode(), found.get(b"j", b"").decode()
@@ -135,13 +135,13 @@ def named_by(entry: Entry) -> tuple[str, str, str]:
 
 
 def decode_event_entry(entry: Entry) -> EventEntry:
-    """Returns an entry of `events`, or raises UndecodableEvent."""
+    """Return an entry of `events`, or raise UndecodableEvent."""
     entry_id, fields = entry
     (id_bytes, size_text, body), key = _values(fields, _EVENT_FIELDS)
     try:
         event_id, size, ordering_key = id_bytes.decode(), int(size_text), key.decode() if key else ""
         if size < 0:
-            raise ValueError(f"{size} bytes")  # noqa: TRY301 - said with the entry, below
+            raise ValueError(f"{size} bytes")  # noqa: TRY301 - raised again with the entry, below
     except ValueError as exc:
         raise UndecodableEvent(f"the entry's event id or size can't be read: {exc}") from exc
     if not event_id:
@@ -150,5 +150,5 @@ def decode_event_entry(entry: Entry) -> EventEntry:
 
 
 def entries_of(reply: Any) -> list[Entry]:
-    """Returns the entries of a read of one stream; none when nothing arrived."""
+    """Return the entries of a read of one stream; none if nothing arrived."""
     return [(entry[0], entry[1]) for entry in reply[0][1]] if reply else []

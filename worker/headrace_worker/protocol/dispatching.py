@@ -1,4 +1,4 @@
-"""What a dispatcher asks: the routes that there are, and runs made of events. Pure."""
+"""The calls of a dispatcher: read the routes, make runs of events. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace_worker.protocol.policy import before_id, policy
 
 
 class Dispatched(msgspec.Struct, frozen=True):
-    """What a dispatch did; `lost` events had no record and no body."""
+    """The result of a dispatch; `lost` events had no record and no body."""
 
     events: int
     runs: int
@@ -29,7 +29,7 @@ class RoutesStale(msgspec.Struct, frozen=True):
 
 
 class EventsBehind(msgspec.Struct, frozen=True):
-    """Nothing was dispatched: the events in these places have others of their ordering keys before them."""
+    """Nothing was dispatched: earlier events of their ordering keys stand before the events at these places."""
 
     places: list[int]
 
@@ -51,10 +51,10 @@ Answer = Dispatched | RoutesStale | QueuesFull | EventsBehind
 def dispatch(
     keys: Keys, batch: Sequence[Matched], version: str, retention: Retention, *, free_first: bool = False
 ) -> Call[Answer]:
-    """Makes one run of each event in each matched queue.
+    """Make one run of each event in each matched queue.
 
     Args:
-        free_first: one event only, for a full server.
+        free_first: for a full server, with one event only.
     """
     places: dict[str, int] = {}
     names: list[str] = [keys.events, keys.routes_version, keys.fading]
@@ -85,7 +85,7 @@ def dispatch(
 
 
 def _ordered(keys: Keys, batch: Sequence[Matched]) -> tuple[list[str], list[Argument]]:
-    """Returns the keys and arguments of the events that have an ordering key."""
+    """Return the keys and arguments of the events that have an ordering key."""
     names: list[str] = []
     argv: list[Argument] = []
     for place, matched in enumerate(batch, 1):
@@ -107,25 +107,25 @@ def _read_dispatched(reply: list[Any]) -> Answer:
 
 
 def read_order(keys: Keys, ordering_key: str, count: int) -> Call[list[str]]:
-    """Reads the ids of the first events with an ordering key that are not dispatched."""
+    """Read the ids of the first undispatched events of an ordering key."""
     return Call(("LRANGE", keys.order(ordering_key), 0, count - 1), lambda reply: [as_text(each) for each in reply])
 
 
 def leave_order(keys: Keys, ordering_key: str, event_id: str) -> Call[int]:
-    """Takes an event that can't be dispatched out of the order of its key, so that others do not wait for it."""
+    """Take an event that can't be dispatched out of the order of its key, so that later events do not wait for it."""
     return Call(("LREM", keys.order(ordering_key), 1, event_id), int)
 
 
 def read_routes_version(keys: Keys) -> Call[str]:
-    """Reads the version of the routes; to be read before the routes themselves."""
+    """Read the version of the routes; to be read before the routes themselves."""
     return Call(("GET", keys.routes_version), lambda reply: as_text(reply or b"0"))
 
 
 def read_apps(keys: Keys) -> Call[list[str]]:
-    """Reads the names of all apps that have queues."""
+    """Read the names of all apps that have queues."""
     return Call(("SMEMBERS", keys.queues), lambda reply: sorted({as_text(each).partition("/")[0] for each in reply}))
 
 
 def read_routes(keys: Keys, app: str) -> Call[dict[bytes, bytes]]:
-    """Reads the stored subscriptions of an app."""
+    """Read the stored subscriptions of an app."""
     return Call(("HGETALL", keys.routes(app)), as_fields)

@@ -1,4 +1,4 @@
-"""How what is due gets into its stream. Pure."""
+"""The calls that move due members into their streams. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.formats.keys import Keys, is_name
 
 _LATEST_MS = 2**53
 _DIGITS = 6
-"""A length has fewer: an ordering key is at most 1,024 bytes."""
+"""More digits than any length has: an ordering key is at most 1,024 bytes."""
 
 
 Wake = Literal["due", "lease"]
@@ -21,18 +21,22 @@ Wake = Literal["due", "lease"]
 
 
 class DueMember(msgspec.Struct, frozen=True):
-    """A member of `due` and its time in ms."""
+    """A member of `due` and the time, in ms, at which it is due."""
 
     member: str
     due_ms: int
 
 
 class Promoted(msgspec.Struct, frozen=True):
-    """The server's time, how many members moved and how many had nothing to deliver, and the earliest that are left.
+    """The result of a promotion.
 
     Attributes:
-        foreign: those of them that Headrace did not write.
-        ordered: events that are not moved as they have another ordering key than was said, and that key.
+        now_ms: the server's time.
+        moved: how many members were moved.
+        dropped: how many members had nothing to deliver.
+        ahead: the earliest members that are left.
+        foreign: members among them that Headrace did not write.
+        ordered: events that were not moved, as the call named another ordering key, and their right keys.
     """
 
     now_ms: int
@@ -58,7 +62,7 @@ class _Member(msgspec.Struct, frozen=True):
 
 
 def _split_member(member: str) -> _Member | None:
-    """Returns what a member of `due` names; None for one that Headrace did not write."""
+    """Return what a member of `due` names; None if Headrace did not write the member."""
     kind, _, rest = member.partition(":")
     if kind == "e" and rest:
         return _Member(rest)
@@ -74,7 +78,7 @@ def _split_member(member: str) -> _Member | None:
 
 
 def _split_key(rest: str) -> tuple[str, str, str]:
-    """Returns `r`, the ordering key, and what is behind it as in a member without one; nothing if it has no key."""
+    """Return `r`, the ordering key, and the rest as in a member without a key; empty texts if there is no key."""
     length, _, tail = rest.partition(":")
     blob = tail.encode("utf-8", "surrogatepass")
     end = int(length) if length.isdecimal() and len(length) < _DIGITS else 0
@@ -84,26 +88,26 @@ def _split_key(rest: str) -> tuple[str, str, str]:
 
 
 def member_of(queue: str, run_id: str, ordering_key: str = "") -> str:
-    """Returns the member of `due` of a run that waits; one with an ordering key names it, its length in bytes first."""
+    """Return the member of `due` of a waiting run; an ordering key stands in it behind its length in bytes."""
     if not ordering_key:
         return f"r:{queue}:{run_id}"
     return f"o:{len(ordering_key.encode())}:{ordering_key}:{queue}:{run_id}"
 
 
 def name_of(member: bytes) -> str | None:
-    """Returns a member of `due` as text; None for one that Headrace did not write."""
+    """Return a member of `due` as text; None if Headrace did not write the member."""
     name = as_text(member)
     return name if name.encode() == member and _split_member(name) is not None else None
 
 
 def line_of(keys: Keys, member: str) -> str | None:
-    """Returns the key of the turns in which a member of `due` stands; None for one without an ordering key."""
+    """Return the key of the line in which a member of `due` stands; None for a member without an ordering key."""
     found = _split_member(member)
     return keys.line(found.job, found.ordering_key) if found is not None and found.ordering_key else None
 
 
 def event_of(member: str) -> str:
-    """Returns the id of the event that a member of `due` belongs to; empty for one that Headrace did not write."""
+    """Return the event id of a member of `due`; empty if Headrace did not write the member."""
     found = _split_member(member)
     return found.event_id if found else ""
 
@@ -111,10 +115,10 @@ def event_of(member: str) -> str:
 def promote(
     keys: Keys, members: Sequence[str], ahead: int, ordered: Mapping[str, str] | None = None
 ) -> Call[Promoted]:  # fmt: skip
-    """Moves members that are due into their streams, and looks ahead.
+    """Move members that are due into their streams, and read the next `ahead` members.
 
     Args:
-        ordered: the ordering keys of events, by member, as an earlier look has told them.
+        ordered: the ordering keys of events, by member, as an earlier answer has named them.
     """
     names = [keys.due, keys.events]
     argv: list[Argument] = [INLINE_BYTES, ahead]
@@ -142,37 +146,37 @@ def _read_promoted(reply: list[Any]) -> Promoted:
         else:
             foreign.append(member)
     now_ms, moved, dropped = map(int, reply[:3])
-    told = [as_text(each) for each in reply[3]]
-    return Promoted(now_ms, moved, dropped, ahead, foreign, as_fields(told))
+    ordered = [as_text(each) for each in reply[3]]
+    return Promoted(now_ms, moved, dropped, ahead, foreign, as_fields(ordered))
 
 
 def set_back(keys: Keys, count: int) -> Call[int]:
-    """Sets a part of the runs that wait back by as much as the server's clock has gone back; 0 when none is left."""
+    """Make part of the waiting runs due earlier, by as much as the server's clock has gone back; 0 if none is left."""
     return script_call("set_back", (keys.due, keys.meta), (count,), int)
 
 
 def listen_wake(keys: Keys, timeout_s: float) -> Call[Wake | None]:
-    """Waits until an earlier due time is set or a lease was ended by hand, or for the time."""
+    """Wait until an earlier due time is set, a lease is ended before its time, or the time is over."""
 
     def read(reply: list[bytes] | None) -> Wake | None:
         return None if reply is None else "lease" if reply[1] == b"lease" else "due"
 
-    # Redis 6.2 makes 0 of 0.001 s, which is for ever.
+    # Redis 6.2 rounds 0.001 s to 0, which means for ever.
     return Call(("BLPOP", keys.wake, f"{max(timeout_s, 0.002):.3f}"), read)
 
 
 def leave_line(line: str, member: str) -> tuple[Call[int], Call[str | None]]:
-    """Take a run that can't be handled out of its line; the second call says which one is first then."""
+    """Take a run that can't be handled out of its line; the second call reads which run is first then."""
     first = Call(("LINDEX", line, 0), lambda reply: None if reply is None else as_text(reply))
     return Call(("LREM", line, 1, member), int), first
 
 
 def make_due(keys: Keys, member: str) -> Call[int]:
-    """Lets a run that waits for its turn be due at once; one that is due already stays as it is."""
+    """Make a run due at once that waits in its line; a run that is due already stays as it is."""
     return Call(("ZADD", keys.due, "NX", 0, member), int)
 
 
-def set_aside_due(keys: Keys, member: str | bytes, error: str) -> tuple[Call[str], Call[int]]:
-    """Moves a member of `due` that can't be handled into `dead`, as it is."""
+def dead_letter_due(keys: Keys, member: str | bytes, error: str) -> tuple[Call[str], Call[int]]:
+    """Move a member of `due` that can't be handled to `dead`, as it is."""
     letter = ("reason", "unreadable", "error", error, "raw.member", member)
     return Call(("XADD", keys.dead, "*", *letter), as_text), Call(("ZREM", keys.due, member), int)

@@ -1,4 +1,4 @@
-"""How what was kept long enough goes. Pure."""
+"""The call that deletes what was kept long enough. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from headrace.model.retention import Retention
 
 
 class Forgotten(msgspec.Struct, frozen=True):
-    """How many dead letters were deleted, and the events whose contents are to go now."""
+    """How many dead letters were deleted, and the events whose contents are to be deleted next."""
 
     letters: int
     following: list[str]
 
 
 def forget(keys: Keys, event_ids: Sequence[str], retention: Retention, count: int) -> Call[Forgotten]:
-    """Leaves the headers of events whose contents were kept long enough, and deletes dead letters that were.
+    """Delete contents of events, and dead letters, that were kept long enough; keep the events' headers.
 
     Args:
-        event_ids: as the call before has told them.
-        count: how many dead letters to delete, and events to tell of, at most.
+        event_ids: as the call before has returned them.
+        count: how many dead letters to delete, and events to return, at most.
     """
 
     def read(reply: list[Any]) -> Forgotten:

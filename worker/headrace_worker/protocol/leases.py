@@ -1,4 +1,4 @@
-"""How workers say that they live, and what they are told. Pure."""
+"""The calls by which workers show that they live, and their answers. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from headrace.formats.keys import Keys
 
 
 class Renewed(msgspec.Struct, frozen=True):
-    """The lease holds on.
+    """The lease is renewed.
 
     Attributes:
-        next_ms: until something may have to be done by this worker: a lease or dispatcher slot that may end.
-        lapsed: workers whose dispatcher slot has ended; only told to the leader.
-        dead: workers whose lease has ended; only told to the leader.
+        next_ms: ms until this worker may have to act: a lease or dispatcher slot may end then.
+        expired: workers whose dispatcher slot has expired; only for the leader.
+        dead: workers whose lease has expired; only for the leader.
         now_ms: the server's time.
-        fades: contents or dead letters were kept long enough; only told to the leader.
-        went_back: runs are to be set back, as the server's clock has gone back.
+        fades: contents or dead letters were kept long enough; only for the leader.
+        went_back: the server's clock has gone back, so runs have to be set back.
     """
 
     is_leader: bool
     may_dispatch: bool
     version: str
     next_ms: int
-    lapsed: list[str]
+    expired: list[str]
     dead: list[str]
     now_ms: int
     fades: bool = False
@@ -35,7 +35,7 @@ class Renewed(msgspec.Struct, frozen=True):
 
 
 class Fenced(msgspec.Struct, frozen=True):
-    """The name is fenced or unknown: what it held is given to others, and it must not be used any more."""
+    """The name is fenced or unknown: other workers get its entries, and the name must not be used any more."""
 
 
 Movement = Literal["moves", "stuck", "resigns"]
@@ -45,11 +45,11 @@ _MOVEMENT: dict[Movement, int] = {"moves": 1, "stuck": 0, "resigns": -1}
 def renew(
     keys: Keys, worker: str, lease_ms: int, movement: Movement, *, dispatchers: int, keep_dead_ms: int
 ) -> Call[Renewed | Fenced]:  # fmt: skip
-    """Holds the worker's lease on; its dispatcher slot and the leadership too while its event loop moves.
+    """Renew the worker's lease; its dispatcher slot and the leadership too while its event loop moves.
 
     Args:
-        movement: `stuck` lets dispatcher slot and leadership run out, `resigns` gives them up at once.
-        dispatchers: how many dispatcher slots there are; 0: this worker wants none.
+        movement: `stuck` lets dispatcher slot and leadership expire, `resigns` frees them at once.
+        dispatchers: how many dispatcher slots there are; 0 if this worker wants none.
         keep_dead_ms: how long dead letters stay.
     """
     names = [keys.workers, keys.worker(worker), keys.leader, keys.dispatchers, keys.meta, keys.routes_version]
@@ -61,13 +61,13 @@ def renew(
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, slot, version, next_ms, lapsed, dead, now_ms, fades, back = reply
+    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back = reply
     return Renewed(
         leader == 1,
         slot == 1,
         as_text(version),
         int(next_ms),
-        [as_text(name) for name in lapsed],
+        [as_text(name) for name in expired],
         [as_text(name) for name in dead],
         int(now_ms),
         fades == 1,
@@ -76,7 +76,7 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """What a worker makes known of itself at its start."""
+    """What a worker publishes of itself at its start."""
 
     app: str
     fingerprint: str
@@ -85,7 +85,7 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 def register(keys: Keys, worker: str, lease_ms: int, registration: Registration) -> Call[str]:
-    """Gives the worker a lease, stores its subscriptions and makes every group that it reads."""
+    """Give the worker a lease, store its subscriptions, and make every group that it reads."""
     app = registration.app
     names = [keys.workers, keys.worker(worker), keys.routes(app), keys.routes_version, keys.queues, keys.events]
     names += [keys.wake_up(app), *(keys.queue(app, queue) for queue in registration.queues)]
@@ -95,18 +95,18 @@ def register(keys: Keys, worker: str, lease_ms: int, registration: Registration)
 
 
 def leave(keys: Keys, worker: str, app: str, queues: Sequence[str], *, dead: bool) -> Call[bool]:
-    """Forgets a worker that holds nothing."""
+    """Forget a worker that has no pending entries."""
     names = [keys.workers, keys.worker(worker), keys.dispatchers, keys.leader, keys.routes(app), keys.routes_version]
     names += [keys.events, *queues]
     return script_call("leave", names, (worker, int(dead)), bool)
 
 
 def end_lease(keys: Keys, worker: str) -> Call[bool]:
-    """Ends the lease of a worker that is known to be dead, so that its runs need not wait for it."""
+    """End the lease of a worker that is known to be dead, so that its runs need not wait until the lease expires."""
     names = (keys.workers, keys.worker(worker), keys.dispatchers, keys.leader, keys.wake)
     return script_call("end_lease", names, (worker,), bool)
 
 
 def drop_dispatcher(keys: Keys, worker: str, still_open_ms: int) -> Call[bool]:
-    """Takes a dispatcher slot away that has run out."""
+    """Free a dispatcher slot that has expired."""
     return script_call("drop_dispatcher", (keys.dispatchers, keys.events), (worker, still_open_ms), bool)

@@ -1,4 +1,4 @@
-"""How much there is, and where. Pure."""
+"""The calls that count entries and members. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from headrace_worker.protocol.delivery import Stream
 
 
 def count_entries(stream: str) -> Call[int]:
-    """Counts the entries of a stream, those in hands included."""
+    """Count the entries of a stream, pending ones included."""
     return Call(("XLEN", stream), int)
 
 
 def count_held(stream: Stream) -> Call[int]:
-    """Counts the entries of a stream that are in any worker's hands."""
+    """Count the entries of a stream that are pending under any worker's name."""
     return Call(("XPENDING", stream.key, stream.group), lambda reply: int(reply[0]))
 
 
 def count_due(keys: Keys) -> Call[int]:
-    """Counts what is to be delivered later."""
+    """Count the members of `due`."""
     return Call(("ZCARD", keys.due), int)

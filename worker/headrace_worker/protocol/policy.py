@@ -8,10 +8,10 @@ from headrace.model.retention import Retention
 
 
 def policy(keys: Keys, retention: Retention) -> tuple[Argument, ...]:
-    """How long records stay, and where it is told that an event has settled; the first six arguments of a script."""
+    """Return how long records stay, and the channels' prefix for settled events: a script's first six arguments."""
     return (*retention.millis(), keys.settled_channel(""))
 
 
 def before_id(keys: Keys) -> int:
-    """How many bytes stand before the event's id in a record's key, so that no script is given an id twice."""
+    """Return the length of the record key's prefix; scripts cut it off to get the event's id."""
     return len(keys.event_prefix.encode())

@@ -1,4 +1,4 @@
-"""How work is read: the streams there are, and the calls that deliver their entries. Pure."""
+"""The streams of work, and the calls that deliver their entries. Pure."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Entry, Stream, entries_of
 
 MAX_READ = 128
-"""Entries a read asks for at most. A batch should stay in the processor's cache while the server works on it, hold up
-others for a millisecond at most, and leave the worker something to do in the meantime."""
+"""The most entries of a read. A batch should stay in the processor's cache while the server works on it, hold up
+other clients for a millisecond at most, and leave the worker something to do in the meantime."""
 DISPATCH_GROUP = "dispatch"
 WORKERS_GROUP = "workers"
 WAKE_UP_GROUP = "wake-up"
 
 
 def events_stream(keys: Keys) -> Stream:
-    """Returns `events` as a stream of work."""
+    """Return `events` as a stream of work."""
     return Stream(keys.events, DISPATCH_GROUP, keys.events)
 
 
 def queue_stream(keys: Keys, app: str, queue: str) -> Stream:
-    """Returns a queue as a stream of work."""
+    """Return a queue as a stream of work."""
     return Stream(keys.queue(app, queue), WORKERS_GROUP, keys.wake_up(app), app, queue, keys.partition)
 
 
 def read_group(group: str, worker: str, stream: str, count: int, block_ms: int | None) -> Call[list[Entry]]:
-    """Delivers new entries of a stream to this worker, at most `count`; waits for the first for `block_ms`."""
+    """Deliver at most `count` new entries of a stream to this worker; wait for the first entry for `block_ms`."""
     block = () if block_ms is None else ("BLOCK", block_ms)
     return Call(("XREADGROUP", "GROUP", group, worker, "COUNT", count, *block, "STREAMS", stream, ">"), entries_of)
 
 
 def read_own(group: str, worker: str, stream: str, after: str, count: int) -> Call[list[Entry]]:
-    """Reads what is already in this worker's hands, from the entry behind `after` on."""
+    """Read the entries that are pending under this worker's name, from the entry behind `after` on."""
     return Call(("XREADGROUP", "GROUP", group, worker, "COUNT", count, "STREAMS", stream, after), entries_of)
 
 
 def listen_wake_up(keys: Keys, app: str, block_ms: int) -> Call[bool]:
-    """Wait for the app's wake-up stream; one worker gets each entry. All read under one name, as none is pending."""
+    """Wait for the app's wake-up stream; one worker gets each entry. All read under one name: nothing stays pending."""
     command = ("XREADGROUP", "GROUP", WAKE_UP_GROUP, "any", "COUNT", 1, "BLOCK", block_ms, "NOACK", "STREAMS")
     return Call((*command, keys.wake_up(app), ">"), bool)
 
 
 def wake_worker(keys: Keys, app: str) -> Call[None]:
-    """Wakes one idle worker of the app."""
+    """Wake one idle worker of the app."""
     return Call(("XADD", keys.wake_up(app), "MAXLEN", 1, "*", "r", ""), lambda _: None)
 
 
 def take(worker: str, queues: Sequence[Stream], free: int) -> Call[list[tuple[Stream, list[Entry]]]]:
-    """Delivers runs from several queues, asked in their order."""
+    """Deliver at most `free` runs from several queues, in the order of the queues."""
 
     def read(reply: list[Any]) -> list[tuple[Stream, list[Entry]]]:
         return [
@@ -62,10 +62,10 @@ def take(worker: str, queues: Sequence[Stream], free: int) -> Call[list[tuple[St
 
 
 def read_body(keys: Keys, event_id: str) -> Call[bytes | None]:
-    """Reads a body that is only in the record; None when the record is gone."""
+    """Read a body that is only in the record; None if the record is gone."""
     return Call(("HGET", keys.event(event_id), "e"), lambda reply: reply)
 
 
 def unblock(client_id: int) -> Call[int]:
-    """Ends a blocked read as if its time had run out: what it might have been handed stays with the server."""
+    """End a blocked read as if its time had run out: entries that it might have received stay with the server."""
     return Call(("CLIENT", "UNBLOCK", client_id), int)

@@ -1,4 +1,4 @@
-"""How what is in hands is looked at and put back. Pure."""
+"""The calls that read pending entries and re-queue them. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from headrace_worker.protocol.delivery import Delivery, Entry, Stream
 
 
 class HeldEntry(msgspec.Struct, frozen=True):
-    """An entry in a worker's hands, and the record and job of its run; empty for entries of `events`.
+    """A pending entry, and the record and job of its run, which are empty for entries of `events`.
 
     Attributes:
-        ordering_key: that of its event; empty for none.
+        ordering_key: of the event; empty for none.
     """
 
     entry: str
@@ -26,12 +26,12 @@ class HeldEntry(msgspec.Struct, frozen=True):
 
 
 def held_entry(keys: Keys, delivery: Delivery) -> HeldEntry:
-    """Returns what puts a delivery back."""
+    """Return the delivery as `rescue` and `release` take it."""
     return HeldEntry(delivery.entry, keys.event(delivery.event_id), delivery.job, delivery.ordering_key)
 
 
 def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:
-    """Reads the ids of entries in a worker's hands, whoever asks."""
+    """Read the ids of entries that are pending under any worker's name."""
     start = f"({after}" if after else "-"
     return Call(
         ("XPENDING", stream.key, stream.group, start, "+", count, worker),
@@ -40,7 +40,7 @@ def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[
 
 
 def read_entry(stream: Stream, entry: str) -> Call[Entry]:
-    """Reads one entry, whoever holds it; its fields are None when it is gone."""
+    """Read one entry, under whatever name it is pending; its fields are None if it is gone."""
     return Call(("XRANGE", stream.key, entry, entry), lambda reply: (entry.encode(), reply[0][1] if reply else None))
 
 
@@ -52,7 +52,7 @@ class WorkerFacts(msgspec.Struct, frozen=True):
 
 
 def read_worker(keys: Keys, worker: str) -> Call[WorkerFacts | None]:
-    """Reads what is stored of a worker; None when nothing is."""
+    """Read what is stored of a worker; None if nothing is."""
 
     def read(reply: list[bytes | None]) -> WorkerFacts | None:
         app, queues = reply
@@ -62,12 +62,12 @@ def read_worker(keys: Keys, worker: str) -> Call[WorkerFacts | None]:
 
 
 def read_queues(keys: Keys) -> Call[list[str]]:
-    """Reads the full names of all queues, `<app>/<queue>`."""
+    """Read the full names of all queues, `<app>/<queue>`."""
     return Call(("SMEMBERS", keys.queues), lambda reply: sorted(map(as_text, reply)))
 
 
 class Consumer(msgspec.Struct, frozen=True):
-    """One name that a group knows; `held` entries are in its hands, and it has asked for none for `idle_ms`."""
+    """One name that a group knows; `held` entries are pending under it, and it has read nothing for `idle_ms`."""
 
     name: str
     held: int
@@ -75,7 +75,7 @@ class Consumer(msgspec.Struct, frozen=True):
 
 
 def read_consumers(stream: Stream) -> Call[list[Consumer]]:
-    """Reads every name that the stream's group knows."""
+    """Read every name that the stream's group knows."""
 
     def read(reply: list[list[Any]]) -> list[Consumer]:
         rows = map(as_fields, reply)
@@ -85,7 +85,7 @@ def read_consumers(stream: Stream) -> Call[list[Consumer]]:
 
 
 def read_workers(keys: Keys) -> Call[set[str]]:
-    """Reads the names of all workers that have a lease, or are looked at again."""
+    """Read the names of all workers that have a lease, or that the leader looks at again."""
     return Call(("ZRANGE", keys.workers, 0, -1), lambda reply: set(map(as_text, reply)))
 
 
@@ -99,10 +99,10 @@ def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument
 def rescue(  # noqa: PLR0913 - whose, where, what and how
     keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int, app: str
 ) -> Call[int]:  # fmt: skip
-    """Fence a dead worker, or mind an expired dispatcher slot, and re-queue its entries; see the script.
+    """Re-queue the entries of a dead worker, which is fenced, or of an expired dispatcher slot; see the script.
 
     Args:
-        app: the worker's, whose routes a dead worker leaves.
+        app: the worker's app, whose routes a dead worker leaves.
     """
     records, entries = _held_arguments(held)
     names = [keys.workers if dead else keys.dispatchers, keys.worker(worker), keys.meta, stream.key, stream.wake_up]
@@ -112,6 +112,6 @@ def rescue(  # noqa: PLR0913 - whose, where, what and how
 
 
 def release(stream: Stream, held: Sequence[HeldEntry]) -> Call[int]:
-    """Puts this worker's own entries back, with nothing counted."""
+    """Re-queue this worker's own entries, with nothing counted."""
     records, entries = _held_arguments(held)
     return script_call("release", [stream.key, stream.wake_up, *records], (stream.group, stream.name, *entries), int)

@@ -1,4 +1,4 @@
-"""How the ends of runs are recorded, and what can not be handled set aside. Pure."""
+"""The calls that record the outcomes of runs, and dead-letter entries that can't be handled. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headrace_worker.protocol.policy import before_id, policy
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """A run that ends for good; `reason` is why it is dead, empty if it is not."""
+    """A run that ends for good; `reason` is why the run is dead, empty if it is not."""
 
     delivery: Delivery
     letter: str
@@ -39,12 +39,12 @@ class Retried(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What became of a batch of outcomes.
+    """The result of a batch of outcomes.
 
     Attributes:
-        missed: the places of the runs that were not this worker's any more: nothing happened for them.
-        foreign: those of them whose records name other entries.
-        in_turn: members of `due` of the runs whose turn has come, each the next of its ordering key.
+        missed: the places of runs that were not this worker's any more: nothing happened for them.
+        foreign: the places among them of runs whose records name other entries.
+        in_turn: members of `due` of the runs that are now first in the lines of their ordering keys.
     """
 
     missed: list[int]
@@ -57,10 +57,9 @@ class BadEntry(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: one word, `unreadable`, `unsettled` or `foreign`.
-        event_id: of the event that it names; empty where that can't be read.
-        job_id: of the job that it names; empty in `events`.
-        ordering_key: of the run that it is for, whose turn is passed on, or of the event, which leaves the order; empty
-            for none.
+        event_id: of the event that the entry names; empty if it can't be read.
+        job_id: of the job that the entry names; empty in `events`.
+        ordering_key: of the run, which leaves its line, or of the event, which leaves the order; empty for none.
     """
 
     entry: str
@@ -72,13 +71,13 @@ class BadEntry(msgspec.Struct, frozen=True):
 
 
 Record = Settled | Retried | BadEntry
-"""What may be written of a run: its end, its wait for the next delivery, or its entry as a dead letter."""
+"""What may be written of a run: the end, a wait for the next delivery, or the entry as a dead letter."""
 
 _ERROR_OF = {"unreadable": "Unreadable", "unsettled": "Unsettled"}
 
 
 def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[Recorded]:
-    """Records the ends of runs, and lets the next run of their ordering keys be due."""
+    """Record the ends of runs, and make the next runs of their ordering keys due."""
     queues: dict[str, int] = {}
     places: dict[tuple[str, str], int] = {}
     jobs: list[Argument] = []
@@ -117,7 +116,7 @@ def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
 
 
 def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
-    """Lets runs wait for their next delivery."""
+    """Let runs wait for their next delivery."""
     names = [keys.due, keys.wake]
     argv: list[Argument] = [worker]
     for run in runs:
@@ -132,7 +131,7 @@ def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
 
 
 def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Call[int]:
-    """Lets the records of runs say that they execute, each since so many ms."""
+    """Mark the records of runs as executing, each since so many ms."""
     names = [keys.event(delivery.event_id) for delivery, _ in runs]
     argv: list[Argument] = [worker]
     for delivery, elapsed_ms in runs:
@@ -140,20 +139,20 @@ def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Ca
     return script_call("started", names, argv, int)
 
 
-def bury(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Call[int]:
-    """Sets an entry that can't be handled aside in `dead`, as it is; the run or event that it was for ends with it."""
+def dead_letter(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Call[int]:
+    """Move an entry that can't be handled to `dead`, as it is; the entry's run or event ends with it."""
     names = [keys.dead, keys.runs, keys.fading]
     if bad.event_id:
         names.append(keys.event(bad.event_id))
-    turn = ""
+    place = ""
     if stream.app and bad.ordering_key:
         run = run_id(bad.event_id, f"{stream.app}/{bad.job_id}")
-        turn = member_of(stream.name, run, bad.ordering_key)
+        place = member_of(stream.name, run, bad.ordering_key)
         names += (keys.due, keys.wake, keys.line(f"{stream.app}/{bad.job_id}", bad.ordering_key))
     elif bad.event_id and bad.ordering_key:
-        turn = bad.event_id
+        place = bad.event_id
         names.append(keys.order(bad.ordering_key))
     job = f"{stream.app}/{bad.job_id}" if stream.app else ""
     outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
-    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, turn)
-    return script_call("bury", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)
+    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, place)
+    return script_call("dead_letter", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)

@@ -1,4 +1,4 @@
-"""What a job's function gets as `ctx`, which says where it is: its run, job and event, and the worker. Pure."""
+"""What a job's function receives as `ctx`: its run, job and event, and the worker. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headrace.model.event import DEFAULT_SOURCE
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """This run: its id, which attempt of how many this is, and whether it was started again by hand."""
+    """This run: its id, the attempt and the most attempts, and whether the run was started again by hand."""
 
     id: str
     attempt: int
@@ -21,7 +21,7 @@ class RunInfo(msgspec.Struct, frozen=True):
 
     @property
     def is_retry(self) -> bool:
-        """An attempt has failed before this one."""
+        """Whether an attempt has failed before this one."""
         return self.attempt > 1
 
 
@@ -35,7 +35,7 @@ class JobInfo(msgspec.Struct, frozen=True):
 
 
 class EventInfo(msgspec.Struct, frozen=True):
-    """The event that this run is for; its payload is the function's `payload`."""
+    """The event of this run; its payload is the function's `payload`."""
 
     id: str
     name: str
@@ -46,13 +46,13 @@ class EventInfo(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The account that the event was sent for."""
+    """The account for which the event was sent."""
 
     id: str
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Where a function is: its run, job and event, and who executes it."""
+    """The run, job and event of a function, and the worker that executes it."""
 
     run: RunInfo
     job: JobInfo

@@ -2,8 +2,8 @@
 
     start → attempt: find the job → read the event → fit the arguments → call the function → outcome → settler
 
-A step that raises decides the outcome, by the tables at the end of the class. Every outcome is a value; the settler
-records it. It must not write to the server, and not decide when to fetch.
+A step that raises decides the outcome, by the tables at the end of the class. Every outcome is a value, which the
+settler records. The executor must not write to the server, and not decide when to fetch.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from headrace_worker.tasks.job_threads import JobThreads, NoThread
 log = get_logger("headrace.run")
 
 IGNORED_CANCEL_S = 1.0
-"""Seconds after which a function that was told to end and goes on is recorded without waiting for it."""
+"""Seconds after which the run of a function that ignores its cancellation is recorded without waiting for its end."""
 
 _FEWEST_FAILURES = 3
-"""So many runs, one after the other, tell a worker that can't execute any from one that has met trouble."""
-_TOLD_JOBS = 1_000
-"""Of so many jobs that this worker has not it tells; names in entries may be anything."""
+"""So many failed runs in a row mean that the worker can't execute any; fewer are passing trouble."""
+_REPORTED_JOBS = 1_000
+"""The most unknown jobs that are logged; names in entries may be anything."""
 
 
 _Become = Callable[["Executor", Job, InFlightRun, Any], Outcome]
 _Table = tuple[tuple[type[BaseException], _Become], ...]
-"""What an attempt comes to that an exception has ended: the first row counts whose class the exception has."""
+"""The outcome of an attempt that an exception has ended: by the first row whose class the exception has."""
 
 
 class Executor:
@@ -64,11 +64,11 @@ class Executor:
         settlers: Sequence[Settler],
         has_live: Callable[[str], Awaitable[bool]],
     ) -> None:
-        """Nothing executes yet.
+        """Execute nothing yet.
 
         Args:
-            state: that of the worker in any of its partitions.
-            settlers: for each partition the one that records its runs.
+            state: of the worker, in any of its partitions.
+            settlers: the settler of each partition.
             has_live: whether a live worker has a job, `<app>/<id>`.
         """
         self._state = state
@@ -76,7 +76,7 @@ class Executor:
         self._settlers = settlers
         self._has_live = has_live
         self._jobs = state.app.jobs
-        self._told_unknown: set[str] = set()
+        self._reported_unknown: set[str] = set()
         self._ports = RunPorts(state.url, state.keys.namespace, len(state.partitions), state.codec)
         self._guard = state.guard
         self._threads = JobThreads(state.guard)
@@ -84,14 +84,14 @@ class Executor:
         self._failing_since = 0.0
 
     def start(self, delivery: Delivery, name: str) -> InFlightRun:
-        """Execute the run, which takes a slot."""
+        """Execute a run, which takes a slot."""
         run = InFlightRun(delivery, name, monotonic())
         self._in_flight.take(run)
         work = self._run(run)
         try:
             task = run_task(work)
-        except BaseException:  # no memory for it: the run is found among the pending entries, and started then
-            work.close()  # or a task that is there all the same would start it, too
+        except BaseException:  # no memory for a task: the run is found among the pending entries, and started then
+            work.close()  # or a task that was made after all would start the run, too
             self._in_flight.drop(run)
             raise
         if not task.done():
@@ -102,24 +102,24 @@ class Executor:
         return run
 
     def end_all(self, cause: Cause, partition: int | None = None, name: str | None = None) -> None:
-        """Tell every function that executes to end; its outcome says why.
+        """Cancel every function that executes; the run's outcome says why.
 
         Args:
-            partition: only those of this partition.
-            name: only those that were delivered under this name of the worker.
+            partition: only runs of this partition.
+            name: only runs that were delivered under this name of the worker.
         """
         for run in list(self._in_flight.runs.values()):
             if partition in (None, run.delivery.queue.partition) and name in (None, run.name):
                 self._end(run, cause)
 
     def time_out(self, run: InFlightRun, place: str, transport: AnyTransport) -> None:
-        """Record that an attempt ran out of time, from another thread: it blocks the event loop, and goes on.
+        """Record, from another thread, the timeout of an attempt that blocks the event loop and goes on.
 
         Args:
-            place: where it is, for the run's error.
+            place: where the attempt blocks, for the run's error.
 
         Raises:
-            ServerError: that is not recorded.
+            ServerError: the timeout is not recorded.
         """
         run.cause = "timed_out"
         job = self._jobs[run.delivery.job_id]
@@ -127,7 +127,7 @@ class Executor:
         self._settlers[run.delivery.queue.partition].settle_at_once(run, outcome, transport)
 
     async def close(self) -> None:
-        """Close the connections of runs; threads that still execute are left alone."""
+        """Close the connections of runs; leave threads that still execute alone."""
         self._threads.close()
         await self._ports.close()
 
@@ -141,33 +141,33 @@ class Executor:
         try:
             outcome = await self._attempt(run)
             self._failures = 0
-        except BaseException as exc:  # noqa: BLE001 - whatever it is, the run comes to an outcome
+        except BaseException as exc:  # noqa: BLE001 - each run comes to an outcome
             outcome = self._last_resort(run, exc)
         try:
             self._finish(run, outcome)
-        except (MemoryError, RecursionError) as exc:  # there may be some again; the guard ends a worker that can't
+        except (MemoryError, RecursionError) as exc:  # repeated until it succeeds, or the guard ends the worker
             self._guard.again(exc, self._finish, run, outcome)
-        except BaseException as exc:  # noqa: BLE001 - this outcome can't be recorded, but one that describes nothing
+        except BaseException as exc:  # noqa: BLE001 - the outcome can't be recorded; one that describes nothing can
             self._guard.again(exc, self._finish, run, outcomes.UNDESCRIBED)
 
     def _last_resort(self, run: InFlightRun, exc: BaseException) -> Outcome:
-        """Returns what a run comes to that ended outside of its function."""
+        """Return the outcome of a run that ended outside of its function."""
         if fork.is_child:
             fork.end(exc)
         if run.cause == "released":
             return Released()
         try:
-            self._note_failure(exc)
+            self._count_failure(exc)
             log.error("run failed outside of its function", exc_info=exc, **_ids(run))
             error = outcomes.error_of(exc)
             if run.stage is TAKEN:
                 return outcomes.not_called(error, run.delivery.state, run.delivery.queued_ms)
             return Failed(error)
-        except BaseException:  # noqa: BLE001 - not even that can be described
+        except BaseException:  # noqa: BLE001 - the exception can't be described
             return outcomes.UNDESCRIBED
 
-    def _note_failure(self, exc: BaseException) -> None:
-        """A worker that fails each run outside of its function, for as long as a part may stand still, has to end."""
+    def _count_failure(self, exc: BaseException) -> None:
+        """End a worker in which each run fails outside of its function for as long as a part may stand still."""
         now = monotonic()
         if self._failures == 0:
             self._failing_since = now
@@ -176,7 +176,7 @@ class Executor:
             self._guard.break_off("the executor", exc)
 
     def _finish(self, run: InFlightRun, outcome: Outcome) -> None:
-        """Report the outcome, and free the run's slot once no thread goes on."""
+        """Report the outcome, and free the run's slot unless a thread goes on."""
         self._report(run, outcome)
         if run.timer is not None:
             run.timer.cancel()
@@ -185,14 +185,14 @@ class Executor:
             self._in_flight.mark_ended(run)
 
     def _report(self, run: InFlightRun, outcome: Outcome) -> None:
-        """Give the settler the outcome, unless it has one of the run already."""
+        """Give the settler the outcome, unless the settler has an outcome of the run already."""
         if run.stage < REPORTED:
             self._settlers[run.delivery.queue.partition].put(run, outcome)
 
     async def _attempt(self, run: InFlightRun) -> Outcome:
-        """Take the steps of an attempt: the first that does not go well decides what the run comes to."""
+        """Take the steps of an attempt: the first step that fails decides the outcome."""
         delivery = run.delivery
-        if run.cause == "released":  # before it began
+        if run.cause == "released":  # before the run began
             return Released()
         if delivery.state.lost >= self._state.config.max_lost:
             return outcomes.lost(delivery.state)
@@ -206,7 +206,7 @@ class Executor:
             return self._outcome_of(exc, self._AFTER_PREPARING, job, run)
         try:
             output = await self._call(job, run, arguments)
-        except BaseException as exc:  # noqa: BLE001 - whatever a job raises is an outcome, SystemExit too
+        except BaseException as exc:  # noqa: BLE001 - each exception of a job is an outcome, SystemExit too
             if fork.is_child:
                 fork.end(exc)
             return self._outcome_of(exc, self._AFTER_CALLING, job, run)
@@ -215,8 +215,8 @@ class Executor:
         return Succeeded(output) if run.cause is None else self._after_end(job, run, None)
 
     def _outcome_of(self, exc: BaseException, table: _Table, job: Job, run: InFlightRun) -> Outcome:
-        """Return what the table says of an exception."""
-        kind = type(exc)  # isinstance would ask the exception's own code for its class
+        """Return the outcome that the table has for an exception."""
+        kind = type(exc)  # isinstance would call the exception's own code for its class
         return next(become for row, become in table if issubclass(kind, row))(self, job, run, exc)
 
     def _read_event(self, job: Job, delivery: Delivery) -> StoredEvent:
@@ -226,24 +226,24 @@ class Executor:
         return event
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
-        self._tell_unknown(delivery)
+        self._warn_of_unknown_job(delivery)
         waited_ms = outcomes.unknown_for_ms(delivery.state, delivery.queued_ms)
         give_up = False
         if waited_ms >= self._state.config.unknown_job_s * 1000:
             try:
                 give_up = not await self._has_live(delivery.job)
             except HeadraceError as exc:
-                log.warning("can't tell whether a live worker has the job; the run waits on", error=str(exc))
+                log.warning("can't read whether a live worker has the job; the run waits on", error=str(exc))
         return outcomes.after_unknown_job(delivery.job, delivery.state, delivery.queued_ms, give_up=give_up)
 
-    def _tell_unknown(self, delivery: Delivery) -> None:
-        """Warn once for each job: two code bases may have called their apps by one name."""
-        if delivery.job_id in self._told_unknown or len(self._told_unknown) >= _TOLD_JOBS:
+    def _warn_of_unknown_job(self, delivery: Delivery) -> None:
+        """Warn once for each job: two code bases may use the same name for their apps."""
+        if delivery.job_id in self._reported_unknown or len(self._reported_unknown) >= _REPORTED_JOBS:
             return
-        self._told_unknown.add(delivery.job_id)
-        told = f"this worker has no job {delivery.job_id!r}; its run waits for one that has"
+        self._reported_unknown.add(delivery.job_id)
+        line = f"this worker has no job {delivery.job_id!r}; its run waits for one that has"
         log.warning(
-            told,
+            line,
             app=self._state.app.name, job=delivery.job_id, run=delivery.run_id,
         )  # fmt: skip
 
@@ -288,7 +288,7 @@ class Executor:
         return await run.thread.outcome
 
     def _end(self, run: InFlightRun, cause: Cause) -> None:
-        """Tell the function to end; if it has not a second later, the run is recorded without waiting for it."""
+        """Cancel the function; record the run without it if the function goes on a second later."""
         if run.task is None or run.cause is not None:
             return
         self._guard.later(IGNORED_CANCEL_S, self._give_up_on, run)
@@ -297,12 +297,12 @@ class Executor:
 
     def _give_up_on(self, run: InFlightRun) -> None:
         if run.task is not None and run.stage < REPORTED:
-            log.warning("run ignores that it was told to end; its slot is taken until it does", **_ids(run))
+            log.warning("run ignores its cancellation; its slot is taken until its function ends", **_ids(run))
             job = self._jobs[run.delivery.job_id]
             self._report(run, self._after_end(job, run, None))
 
     def _thread_goes_on(self, run: InFlightRun) -> bool:
-        """A thread can't be ended: it keeps the run's slot until it has."""
+        """Return whether a thread still executes the run: it can't be ended, and keeps the slot until it returns."""
         thread = run.thread
         if thread is None or thread.is_done:
             return False
@@ -311,7 +311,7 @@ class Executor:
         return True
 
     def _after_end(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Outcome:
-        """Return what a run comes to that was told to end, whatever its function has made of that."""
+        """Return the outcome of a run whose function was cancelled, however the function ended."""
         match run.cause:
             case "released":
                 return Released()
@@ -321,7 +321,7 @@ class Executor:
 
     def _after_timeout(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Recordable:
         fault = TimeoutError(f"the attempt took longer than the {job.timeout_s:g} s of its timeout")
-        fault.__cause__ = exc  # it shows where the function was
+        fault.__cause__ = exc  # shows where the function was
         return self._after_exception(job, run, fault, timed_out=True)
 
     def _after_exception(
@@ -332,11 +332,11 @@ class Executor:
         error = outcome.error
         self._state.observer.failed(run.delivery)
         log.info("attempt failed", attempt=state.attempt, error=error.type, **_ids(run))
-        log.debug("why the attempt failed", error=error.message, **_ids(run))  # it may tell of the payload
+        log.debug("why the attempt failed", error=error.message, **_ids(run))  # may show parts of the payload
         return outcome
 
     def _after_failure(self, job: Job, run: InFlightRun, exc: BaseException) -> Outcome:
-        """Return what a run comes to whose function has raised, by itself or as it was told to end."""
+        """Return the outcome of a run whose function has raised, by itself or after its cancellation."""
         return self._after_exception(job, run, exc) if run.cause is None else self._after_end(job, run, exc)
 
     def _after_no_thread(self, _: Job, run: InFlightRun, exc: NoThread) -> Outcome:
@@ -344,7 +344,7 @@ class Executor:
         return outcomes.no_thread(str(exc), run.delivery.state)
 
     def _after_sealed_event(self, job: Job, run: InFlightRun, exc: SealedEvent) -> Outcome:
-        """Without a codec the run is another worker's; where the codec fails, that is an attempt like any other."""
+        """Leave the run to another worker if this one has no codec; count a codec that fails as a failed attempt."""
         if self._state.seal is not None:
             return self._after_exception(job, run, exc)
         state, queued_ms = run.delivery.state, run.delivery.queued_ms
@@ -359,17 +359,17 @@ class Executor:
         (PayloadError, lambda _self, _job, _run, exc: outcomes.invalid(exc.error)),
         (BaseException, _after_exception),
     )
-    """What a run comes to whose event can't be read, or whose arguments don't fit: by the exception's class."""
+    """The outcome of a run whose event can't be read, or whose arguments don't fit: by the exception's class."""
 
     _AFTER_CALLING: ClassVar[_Table] = (
         (NoThread, _after_no_thread),
         (BaseException, _after_failure),
     )
-    """What a run comes to whose function could not be called, or has raised: anything, classes of above too."""
+    """The outcome of a run whose function could not be called, or has raised: anything, classes of above too."""
 
 
 def _call_plain(job: Job, arguments: dict[str, Any]) -> Any:
-    """Calls a plain function in its thread; what a future can't carry, or the event loop would end by, is an error."""
+    """Call a plain function in its thread; raise an error for what no future carries or what ends the event loop."""
     try:
         output = job.function(**arguments)
     except (StopIteration, KeyboardInterrupt, GeneratorExit) as exc:

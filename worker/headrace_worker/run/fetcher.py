@@ -1,9 +1,8 @@
-"""Fetches runs from the worker's queues, never more than it has free slots.
+"""Fetches runs from the worker's queues, never more than there are free slots.
 
-A worker with one queue, in one partition, blocks on it; any other blocks on its app's wake-up stream and takes from all
-its queues in one call. The fetchers of several partitions share the slots: each reserves its part before it takes.
-After every failure it reads its pending entries: a lost reply leaves some that it has not seen.
-It must not execute or settle.
+A worker with one queue in one partition blocks on that queue. Any other worker blocks on its app's wake-up stream, and
+takes from all its queues in one call. The fetchers of several partitions share the slots: each reserves its part first.
+After every failure a fetcher reads its pending entries: a lost reply leaves unseen ones. It must not execute or settle.
 """
 
 from __future__ import annotations
@@ -15,15 +14,17 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace import HeadraceError, ServerNotReady, UndecodableEvent
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight, InFlightRun
 from headrace_worker.membership.loops import wait_either
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import MAX_READ, BadEntry, HeldEntry
+from headrace_worker.protocol import reading, rescuing
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
+from headrace_worker.protocol.reading import MAX_READ
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
@@ -51,13 +52,13 @@ class Fetcher:
         self._queues = list(state.queues)
         self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
         self._pending = Pending(state)
-        self._ahead: asyncio.Task[list[Entry]] | None = None
-        self._ahead_name = ""
+        self._prefetched: asyncio.Task[list[Entry]] | None = None
+        self._prefetched_name = ""
         self.pulse = Pulse("fetcher")
         self.reader = Reader(state, self.pulse)
 
     async def tick(self) -> None:
-        """Fetches once, as much as there are free slots, and starts what came."""
+        """Fetch once, at most one run for each free slot, and start the runs."""
         ready = self._state.is_registered if self._queues else self._state.stopping  # an app may have no jobs
         with self.pulse.waiting(ready.is_set):
             await wait_either(ready, self._state.stopping)
@@ -76,9 +77,7 @@ class Fetcher:
             (queue,) = self._queues
             await self._receive(name, queue, await self._read(name, queue, min(self._in_flight.free, MAX_READ)))
         elif not await self._take(name):
-            await self.reader.read(
-                protocol.listen_wake_up(self._state.keys, self._state.app.name, self._state.block_ms)
-            )
+            await self.reader.read(reading.listen_wake_up(self._state.keys, self._state.app.name, self._state.block_ms))
         self._state.observer.polled()
 
     async def _wait_for_lease(self) -> None:
@@ -87,44 +86,44 @@ class Fetcher:
                 await self._state.wait_for_lease()
 
     def _may_take(self) -> bool:
-        return self._ahead is not None or (self._in_flight.free > 0 and not self._quarantine.is_closed)
+        return self._prefetched is not None or (self._in_flight.free > 0 and not self._quarantine.is_closed)
 
     async def recover(self, error: HeadraceError | None) -> None:
-        """Whatever failed, entries may be in our hands unseen; groups that are gone are made again."""
+        """Look for unseen pending entries at the next tick; make groups that are gone again."""
         self._pending.doubt()
-        self._in_flight.release(self._partition)  # what is still set aside, where its release has failed
+        self._in_flight.release(self._partition)  # a reservation whose release has failed
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._state.register()
 
     def described(self, stream: Stream, entries: Sequence[Entry]) -> list[HeldEntry]:
-        """Returns those of a queue's entries that can be read as what a release takes; the others stay."""
+        """Return the entries of a queue that can be read, as a release takes them; the rest stays pending."""
         held = []
         for entry in entries:
             with contextlib.suppress(UndecodableEvent):
-                held.append(protocol.held_entry(self._state.keys, decode_delivery(stream, entry)))
+                held.append(rescuing.held_entry(self._state.keys, decode_delivery(stream, entry)))
         return held
 
     async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:
-        if self._ahead_name != name:
+        if self._prefetched_name != name:
             await self.end()
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and (entries := await ahead):
+        prefetched, self._prefetched = self._prefetched, None
+        if prefetched is not None and (entries := await prefetched):
             return entries
-        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
+        call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
         return await self.reader.read(call)
 
     async def _take(self, name: str) -> bool:
-        """Takes from all queues, in turn the first; returns whether there was nothing to wait for."""
+        """Take from all queues, each time from another one first; return whether there was nothing to wait for."""
         state = self._state
         free = self._in_flight.reserve(self._partition, len(state.partitions), MAX_READ)
-        if free == 0:  # another partition was quicker
+        if free == 0:  # another partition has the slots
             return True
         try:
             self._queues.append(self._queues.pop(0))
-            (taken,) = await state.commands.run([protocol.take(name, self._queues, free)])
+            (taken,) = await state.commands.run([reading.take(name, self._queues, free)])
             got = sum(len(entries) for _, entries in taken)
             if got == free:
-                await state.commands.run([protocol.wake_worker(state.keys, state.app.name)])
+                await state.commands.run([reading.wake_worker(state.keys, state.app.name)])
             for queue, entries in taken:
                 await self._receive(name, queue, entries)
         finally:
@@ -132,71 +131,70 @@ class Fetcher:
         return got > 0
 
     async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
-        """Execute what was read, but for what can't be read, and what the quarantine does not admit."""
-        if not self._is_ours(name, len(entries)):
+        """Start the runs of these entries that can be read and that the quarantine admits."""
+        if not self._is_current_name(name, len(entries)):
             return
         whole = []
         for entry in entries:
             try:
                 delivery = decode_delivery(queue, entry)
             except UndecodableEvent as exc:
-                await self._bury(queue, bad_entry(entry, exc))
+                await self._dead_letter(queue, bad_entry(entry, exc))
                 continue
             if not self._was_delivered_before(delivery):
                 whole.append(delivery)
-        self.pulse.allow(self._state.config.lease_s)  # for a run that is to be quarantined
+        self.pulse.allow(self._state.config.lease_s)  # for a run to be quarantined
         deliveries = await self._quarantine.admit(self._state, whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
-        if monotonic() >= self._state.lease_until:  # who stood still since the read may be fenced: it asks first
+        if monotonic() >= self._state.lease_until:  # a worker that stood still since the read may be fenced
             await self._wait_for_lease()
-        if self._is_ours(name, len(deliveries)):
+        if self._is_current_name(name, len(deliveries)):
             if deliveries is whole:
-                await self._read_ahead(name, queue, len(deliveries))
+                await self._prefetch(name, queue, len(deliveries))
             await self._start(name, deliveries)
             self._state.observer.began(deliveries)
-            # Functions begin before the next read is open: one that blocks the event loop is not handed more runs.
+            # Functions begin before the next read is open: a worker whose event loop blocks gets no more runs.
             await asyncio.sleep(0)
 
     async def _start(self, name: str, deliveries: Sequence[Delivery]) -> None:
-        """Starts runs; a codec that is slow must not keep the event loop for all of them."""
+        """Start runs; let the event loop turn between them if the codec is slow."""
         codec = self._state.codec
         for delivery in deliveries:
             self._executor.start(delivery, name)
             if codec is not None and codec.is_slow:
                 await asyncio.sleep(0)
-                if name != self._state.name:  # fenced meanwhile: the others are others' to run
+                if name != self._state.name:  # fenced meanwhile: the rest goes to other workers
                     return
 
-    async def _read_ahead(self, name: str, queue: Stream, count: int) -> None:
-        """After a full read the next is sent before these begin: the server works on it while their functions do.
+    async def _prefetch(self, name: str, queue: Stream, count: int) -> None:
+        """After a full read, send the next one before these runs begin: the server works on it while they execute.
 
-        It does not wait for anything to arrive, and is none of a worker's that has several queues or partitions, or a
-        run on its last life.
+        Does not block. Skipped if the worker has several queues or partitions, or is quarantining a run.
         """
         free = min(self._in_flight.free - count, MAX_READ)
         if count < MAX_READ or free <= 0 or not self._blocks_on_queue or self._pending.is_doubted:
             return
-        call = protocol.read_group(protocol.WORKERS_GROUP, name, queue.key, free, None)
-        self._ahead_name, self._ahead = name, own_task(self.reader.read(call))
-        await asyncio.sleep(0)  # so that it is sent
+        call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, None)
+        self._prefetched_name, self._prefetched = name, own_task(self.reader.read(call))
+        await asyncio.sleep(0)  # so that the read is sent
 
     async def end(self) -> None:
-        """What was read ahead is forgotten here: it is found again in our hands, or given back at the stop."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            await asyncio.wait([ahead])
-            if not ahead.cancelled():
-                ahead.exception()  # or asyncio would complain that nobody has looked
+        """Forget prefetched entries: they stay pending, and are found there again or released at the stop."""
+        prefetched, self._prefetched = self._prefetched, None
+        if prefetched is not None:
+            await asyncio.wait([prefetched])
+            if not prefetched.cancelled():
+                prefetched.exception()  # or asyncio would complain that the exception was never retrieved
 
-    def _is_ours(self, name: str, count: int) -> bool:
-        """What was handed to a name that has been fenced since is rescued by others, and must not start here."""
+    def _is_current_name(self, name: str, count: int) -> bool:
+        """Return whether the worker still has this name; runs of a fenced name are rescued, and must not start here."""
         if name != self._state.name and count:
-            log.warning("runs dropped: they were handed to a name that is fenced now", runs=count)
+            log.warning("runs dropped: they were delivered to a name that is fenced now", runs=count)
         return name == self._state.name
 
     async def _with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]:
-        """Large bodies are read from their records; a run whose body is not there is set aside."""
+        """Read large bodies from their records; dead-letter a run whose body is gone."""
         sizes = {delivery.event_id: delivery.size for delivery in deliveries if delivery.body is None}
         bodies = await load_payloads(self._state, sizes)
         whole = []
@@ -205,15 +203,15 @@ class Fetcher:
             if isinstance(body, bytes):
                 whole.append(delivery if body is delivery.body else msgspec.structs.replace(delivery, body=body))
                 continue
-            await self._bury(delivery.queue, bad_delivery(delivery, body))
+            await self._dead_letter(delivery.queue, bad_delivery(delivery, body))
         return whole
 
-    async def _bury(self, queue: Stream, bad: BadEntry) -> None:
-        line = "entry can't be read and is set aside in dead"
+    async def _dead_letter(self, queue: Stream, bad: BadEntry) -> None:
+        line = "entry can't be read and is moved to dead"
         await dead_letter(self._state, queue, bad, log, line, queue=queue.name)
 
     async def _look_for_unseen(self) -> None:
-        """Entries in our hands that we do not know of execute; those whose outcome we remember are settled again."""
+        """Execute pending entries that this worker does not know; settle again those whose outcome it remembers."""
         await self.end()
         name, known = self._state.name, set(self._in_flight.runs)
         async for queue, page in self._pending.look(self._state.queues):
@@ -221,9 +219,9 @@ class Fetcher:
             await self._receive_as_slots_are_free(name, queue, unseen)
 
     async def _receive_as_slots_are_free(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
-        """As `_receive`, but each waits for a slot: those for which it was read may be another partition's by now.
+        """As `_receive`, but let each run wait for a slot: another partition may have taken the slots meanwhile.
 
-        At a stop those that have none yet are given back with all that is in hand.
+        At a stop, runs without a slot are released with all other pending entries.
         """
         while entries and not self._state.stopping.is_set():
             free = self._in_flight.reserve(self._partition, 1, len(entries))
@@ -237,7 +235,7 @@ class Fetcher:
                     await self._in_flight.wait_change()
 
     def _was_delivered_before(self, delivery: Delivery) -> bool:
-        """Tell whether the run must not be called again: it is in flight, or what it came to is recorded again."""
+        """Return whether the run must not be called again: it is in flight, or its outcome is recorded again."""
         key = delivery.key
         if key in self._in_flight.runs:
             return True

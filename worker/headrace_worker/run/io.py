@@ -1,4 +1,4 @@
-"""What a job's function gets as `io`, through which it acts: it knows its run, and a port to the server."""
+"""What a job's function receives as `io`, to act through: it knows the run, and a port to the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headrace_worker.run.port import RunPort, ThreadedRunPort
 
 
 class _RunIO:
-    """What both kinds know: the run, as it was delivered, and how its events get their ids."""
+    """What both kinds share: the delivery of the run, and how its events get their ids."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
@@ -27,7 +27,7 @@ class _RunIO:
         return guarded_logger("headrace.job", self._delivery.ids)
 
     def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
-        """Return the events with ids that are derived from the run and the key, but for those that bring their own."""
+        """Return the events; each without an id of its own gets one that is derived from the run and the key."""
         if not isinstance(key, str) or not key or "\0" in key:
             raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
         keyed = []
@@ -40,7 +40,7 @@ class _RunIO:
 
 
 class JobIO(_RunIO):
-    """What an `async def` job acts through. Each send has a key, so that a retried run sends its events once."""
+    """The `io` of an `async def` job. Each send has a key, so that a retried run sends its events once."""
 
     def __init__(self, delivery: Delivery, port: RunPort) -> None:
         super().__init__(delivery)
@@ -56,9 +56,9 @@ class JobIO(_RunIO):
         account_id: str | None = None,
         ordering_key: str | None = None,
     ) -> SentEvent:
-        """The event is with the server, once for this run and key, whatever number of attempts the run takes.
+        """Send an event, once for this run and key, however many attempts the run takes.
 
-        Its id is derived from the run's id and the key, unless the event brings one. Raises as
+        The event's id is derived from the run's id and the key, unless the event brings one. Raises as
         `Client.send_event` does.
         """
         options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
@@ -74,13 +74,13 @@ class JobIO(_RunIO):
         account_id: str | None = None,
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
-        """The events are with the server, each once for this run, key and place in the list. See `send_event`."""
+        """Send events, each once for this run, key and place in the list. See `send_event`."""
         options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         return await self._port.send_all(self._keyed(key, events), options)
 
 
 class SyncJobIO(_RunIO):
-    """What a plain `def` job acts through: the methods of `JobIO`, called without await."""
+    """The `io` of a plain `def` job: the methods of `JobIO`, called without await."""
 
     def __init__(self, delivery: Delivery, port: ThreadedRunPort) -> None:
         super().__init__(delivery)

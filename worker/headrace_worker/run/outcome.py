@@ -1,7 +1,7 @@
-"""What an attempt can come to, as values; the executor makes one, the settler records it. Pure.
+"""The outcomes of an attempt, as values; the executor makes an outcome, the settler records it. Pure.
 
-An outcome that ends its run has the `letter` of its status and the `reason` for which the run is dead, as its record
-has them.
+An outcome that ends its run has the `letter` of the run's status and the `reason` for which the run is dead, as they
+stand in the record.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class TimedOut(msgspec.Struct, frozen=True):
 
 
 class Invalid(msgspec.Struct, frozen=True):
-    """The payload does not fit the job's schema; it never will, so there is no retry."""
+    """The payload does not fit the job's schema. It never will, so there is no retry."""
 
     letter: ClassVar[str] = "i"
     reason: ClassVar[str] = "invalid_payload"
@@ -58,7 +58,7 @@ class Invalid(msgspec.Struct, frozen=True):
 
 
 class Canceled(msgspec.Struct, frozen=True):
-    """The run was canceled while it executed, or is for an event that its trigger does not match: `error` says so."""
+    """The run was canceled while it executed, or its trigger does not match the event: then `error` says so."""
 
     letter: ClassVar[str] = "c"
     reason: ClassVar[str] = ""
@@ -74,11 +74,11 @@ class RetryLater(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """The worker gave the run up before its end: nothing is recorded, and another worker will take it."""
+    """The worker released the run before its end: nothing is recorded, and another worker takes the run."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """The entry or its event can't be read: it is set aside as it is, for a person to look at."""
+    """The entry or its event can't be read: the entry is dead-lettered as it is, for a person to look at."""
 
     message: str
 
@@ -88,19 +88,19 @@ Outcome = Recordable | Released
 
 
 def error_of(exc: BaseException) -> RunError:
-    """Returns an exception as it is recorded: bounded, and cut in the middle of a long traceback."""
+    """Return an exception as it is recorded: bounded, and cut in the middle of a long traceback."""
     message = _described(lambda: str(exc), "its message can't be read")
     trace = _described(lambda: "".join(traceback.format_exception(exc)), "its traceback can't be formatted")
     return RunError(_cut(name_of(exc), MAX_MESSAGE), _cut(message, MAX_MESSAGE), _cut(trace, MAX_TRACEBACK, tail=True))
 
 
 def name_of(exc: BaseException) -> str:
-    """Returns what an exception's class is called; no code of its own has a say in that."""
+    """Return the name of an exception's class, without calling the class's own code."""
     return type.__repr__(type(exc))[len("<class '") : -len("'>")]
 
 
 def _described(describe: Callable[[], str], why_not: str) -> str:
-    """Returns what the exception's own code makes of it; that may raise anything, and must not hide the failure."""
+    """Return the text that the exception's own code makes; what that code raises must not hide the failure."""
     try:
         return str.__str__(describe())  # a plain text, whatever __str__ has returned
     except BaseException as exc:  # noqa: BLE001 - see above
@@ -110,16 +110,16 @@ def _described(describe: Callable[[], str], why_not: str) -> str:
 def _repr_of(fault: BaseException) -> str:
     try:
         return str.__str__(repr(fault))
-    except BaseException:  # noqa: BLE001 - what it is called is all that can be said
+    except BaseException:  # noqa: BLE001 - only its name can be shown
         return name_of(fault)
 
 
 UNDESCRIBED = Failed(RunError("Undescribed", "the attempt ended, and what it came to can't be described"))
-"""The last resort: an outcome that describes nothing, and was made before there was trouble."""
+"""The last resort: an outcome that describes nothing, made while there was still memory."""
 
 
 def _cut(text: str, limit: int, *, tail: bool = False) -> str:
-    """Returns text that UTF-8 carries in so many bytes, about: an exception may hold lone surrogates, or megabytes."""
+    """Return text that UTF-8 carries in about so many bytes: an exception may hold lone surrogates, or megabytes."""
     blob = text.encode("utf-8", "backslashreplace")
     if len(blob) <= limit:
         return blob.decode()
@@ -131,14 +131,14 @@ def _cut(text: str, limit: int, *, tail: bool = False) -> str:
 
 
 def invalid(error: RunError) -> Invalid:
-    """Returns what a run comes to whose payload does not fit; the schema's own code may have written the message."""
+    """Return the outcome of a run whose payload does not fit; the schema's own code may have written the message."""
     return Invalid(RunError(error.type, _cut(error.message, MAX_TRACEBACK)))
 
 
 def after_exception(
     exc: BaseException, *, timed_out: bool, retry: Retry, state: RunState, draw: Callable[[], float]
 ) -> Failed | TimedOut | RetryLater:
-    """Returns what an attempt that raised comes to: another attempt while there are any, or the end."""
+    """Return the outcome of an attempt that raised: a retry while attempts are left, or the end."""
     error, control = error_of(exc), _control_of(exc)
     if isinstance(control, Abort) or state.attempt >= retry.max_attempts:
         return TimedOut(error) if timed_out else Failed(error)
@@ -150,12 +150,12 @@ def after_exception(
 def _control_of(exc: BaseException) -> RunControl | None:
     try:
         return _control_in(exc)
-    except BaseException:  # noqa: BLE001 - an exception's own code is asked for its class, and may raise anything
+    except BaseException:  # noqa: BLE001 - an exception's own code may raise anything
         return None
 
 
 def _control_in(exc: BaseException) -> RunControl | None:
-    """Return what an exception, or a group of them as a TaskGroup raises, says of how the run goes on.
+    """Return what an exception, or a group as a TaskGroup raises it, says about how the run goes on.
 
     An Abort anywhere in a group ends the run; of several waits the longest counts.
     """
@@ -163,7 +163,7 @@ def _control_in(exc: BaseException) -> RunControl | None:
     unseen: list[Any] = [exc]
     while unseen:
         each = unseen.pop()
-        kind = type(each)  # isinstance would ask the exception's own code for its class
+        kind = type(each)  # isinstance would call the exception's own code for its class
         if issubclass(kind, BaseExceptionGroup):
             unseen += each.exceptions
         elif issubclass(kind, RunControl):
@@ -174,30 +174,30 @@ def _control_in(exc: BaseException) -> RunControl | None:
 
 
 def unknown_for_ms(state: RunState, queued_ms: int) -> int:
-    """Returns for how long nobody who took a run has known its job, or had the codec that opens its event.
+    """Return for how long no worker that took the run has had its job, or the codec that opens its event.
 
-    The times are those at which its entries came into the queue, so that no worker's clock decides.
+    The times are those at which the run's entries came into the queue, so that no worker's clock decides.
     """
     return max(queued_ms - (state.unknown_since_ms or queued_ms), 0)
 
 
 def after_unknown_job(job: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
-    """Returns what a run comes to whose job this worker does not have: a wait for one that has, or the end."""
+    """Return the outcome of a run whose job this worker does not have: a wait for a worker that has it, or the end."""
     waited_ms = unknown_for_ms(state, queued_ms)
     error = RunError("UnknownJob", f"no live worker has had job {job!r} for {waited_ms / 1000:.0f} s")
     return Failed(error, UNKNOWN_JOB) if give_up else _wait_for_another_worker(error, state, queued_ms)
 
 
 def after_missing_codec(reason: str, state: RunState, queued_ms: int, *, give_up: bool) -> Outcome:
-    """Returns what a run comes to whose event this worker has no codec to open: a wait for one that has, or the end."""
+    """Return the outcome of a run whose event no codec of this worker opens: a wait for another worker, or the end."""
     error = RunError("SealedEvent", reason)
     return Failed(error, SEALED) if give_up else _wait_for_another_worker(error, state, queued_ms)
 
 
 def _wait_for_another_worker(error: RunError, state: RunState, queued_ms: int) -> RetryLater:
-    """Returns a wait of 1, 2 … 60 s: a second longer than the run has waited already, which doubles it.
+    """Return a wait of 1, 2 … 60 s: a second longer than the run has waited already, which doubles the wait.
 
-    Nothing is counted.
+    No attempt and no lost worker is counted.
     """
     since = state.unknown_since_ms or queued_ms
     following = RunState(attempt=state.attempt, lost=state.lost, unknown_since_ms=since, replay=state.replay)
@@ -205,16 +205,16 @@ def _wait_for_another_worker(error: RunError, state: RunState, queued_ms: int) -
 
 
 def not_called(error: RunError, state: RunState, queued_ms: int) -> RetryLater:
-    """Returns what a run comes to whose function could not be called for a fault of the worker's: a wait."""
+    """Return the outcome of a run whose function the worker could not call, by its own fault: a wait."""
     return _wait_for_another_worker(error, state, queued_ms)
 
 
 def no_thread(reason: str, state: RunState) -> RetryLater:
-    """Returns what a run comes to for which no thread can be started now: a wait, with nothing counted."""
+    """Return the outcome of a run for which no thread can be started now: a wait, with nothing counted."""
     return RetryLater(RunError("NoThread", f"no thread can be started now: {reason}"), _NO_THREAD_WAIT_S, state)
 
 
 def lost(state: RunState) -> Failed:
-    """Returns what a run comes to that had its last life: too many workers died with it in their hands."""
-    message = f"{state.lost} workers died with this run in their hands"
+    """Return the outcome of a run that cost too many workers: they died while they executed it."""
+    message = f"{state.lost} workers died with this run in flight"
     return Failed(RunError("LostWorker", message), LOST)

@@ -1,6 +1,6 @@
-"""Remembers what was recorded lately, so that a run whose record got lost is recorded again and not called again.
+"""Remembers recent outcomes, so that a run whose record got lost is recorded again and not called again.
 
-That happens when a server goes back to older data, when a group was made again, or when a settle and its reply were
+Records get lost when a server goes back to older data, when a group is made again, or when a settle and its reply are
 lost.
 """
 
@@ -12,8 +12,8 @@ import msgspec
 
 from headrace_worker.clock import monotonic
 from headrace_worker.membership.in_flight import InFlightRun
-from headrace_worker.protocol import Retried, Settled
 from headrace_worker.protocol.delivery import Delivery, Key
+from headrace_worker.protocol.settling import Retried, Settled
 
 REMEMBERED_S = 30.0
 REMEMBERED_RUNS = 10_000
@@ -34,7 +34,7 @@ class OutcomeMemory:
         return key in self._latest or key in self._before
 
     def remember(self, runs: Sequence[InFlightRun], records: Sequence[Settled | Retried]) -> None:
-        """Remember what was recorded of these runs."""
+        """Remember the records of these runs."""
         now = monotonic()
         for run, record in zip(runs, records, strict=True):
             if len(record.outcome) > REMEMBERED_BYTES:
@@ -47,7 +47,7 @@ class OutcomeMemory:
             self._before, self._latest = self._latest, {}
 
     def recall(self, delivery: Delivery) -> Settled | Retried | None:
-        """Return what was recorded of the run of this delivery; None if that is not known, or too long ago."""
+        """Return the record of the run of this delivery; None if it is unknown, or too long ago."""
         known = self._latest.get(delivery.key) or self._before.get(delivery.key)
         if known is None or monotonic() - known[0] > REMEMBERED_S:
             return None

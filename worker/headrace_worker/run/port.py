@@ -1,6 +1,6 @@
-"""What the functions of runs act on the server through: from the event loop, or from their threads.
+"""Through what the functions of runs act on the server: from the event loop, or from their threads.
 
-All runs of a worker share both sides, which connect when first used.
+All runs of a worker share both sides, which connect at their first use.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from headrace import AsyncClient, Client, Event, PayloadCodec, SentEvent
 from headrace.plans.prepare import SendOptions
 
 _DERIVED = "d"
-"""The kind of an event's id that comes of a run and a key: see `Outgoing.id_kind`."""
+"""The kind of an event id that is derived from a run and a key: see `Outgoing.id_kind`."""
 
 
 class RunPort(AsyncClient):
-    """The side of the worker's event loop, for coroutines."""
+    """The side for coroutines, on the worker's event loop."""
 
     async def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
-        """Send the one event; errors name no place."""
+        """Send one event; errors name no place."""
         return (await self._send(events, options, numbered=False, id_kind=_DERIVED))[0]
 
     async def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
-        """Send the events; errors name an event's place."""
+        """Send events; errors name an event's place."""
         return await self._send(events, options, numbered=True, id_kind=_DERIVED)
 
 
 class ThreadedRunPort(Client):
-    """The side of threads, for plain functions."""
+    """The side for plain functions, in threads."""
 
     def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
         """See `RunPort.send_one`."""

@@ -1,8 +1,8 @@
-"""Lets a run that has cost several workers their lives execute alone, so that it dead-letters only itself.
+"""Lets a run that has cost several workers execute alone, so that it takes no other run with it.
 
-A run with one life left is quarantined: what came with it goes back to its queue, and nothing is fetched until it is
-settled. If other runs have not finished within one lease, it is delayed by one lease, so that it stops this worker no
-longer than that.
+A run that may cost one more worker is quarantined: runs that came with it are re-queued, and nothing is fetched until
+the run is settled. If other runs have not finished within one lease, the quarantined run is delayed by one lease, so
+that it stops this worker no longer than that.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Sequence
 
 from headrace import RunError
 from headrace.formats.codec import encode_outcome
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import Retried
+from headrace_worker.protocol import reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, Key
+from headrace_worker.protocol.settling import Retried
 from headrace_worker.streams.requeue import release
 
-log = get_logger("headrace.last_life")
+log = get_logger("headrace.quarantine")
 
 
 class Quarantine:
@@ -35,24 +35,24 @@ class Quarantine:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing may be fetched: a quarantined run is in flight, or waits for the others to be recorded."""
+        """Whether nothing may be fetched: a quarantined run is in flight, or waits until other runs are recorded."""
         return self._is_clearing or (self._alone is not None and self._in_flight.is_unrecorded(self._alone))
 
     async def admit(self, state: WorkerState, deliveries: list[Delivery], name: str) -> list[Delivery]:
-        """Return what may start now: all or, if one is to be quarantined, that one once nothing else is in flight.
+        """Return the runs that may start now: all, or a single one to quarantine once nothing else is in flight.
 
         Args:
-            state: that of the partition in which these were delivered.
-            name: the worker's name under which they were.
+            state: of the partition in which the runs were delivered.
+            name: the worker's name under which they were delivered.
         """
         if self.is_closed:  # by a run of another queue, or page, of the same read
             await _release(state, deliveries)
             return []
-        chosen = next((delivery for delivery in deliveries if _is_last_life(state, delivery)), None)
+        chosen = next((delivery for delivery in deliveries if _has_one_life_left(state, delivery)), None)
         if chosen is None:
             return deliveries
         await _release(state, [delivery for delivery in deliveries if delivery is not chosen])
-        log.warning("run on its last life executes alone", run=chosen.run_id, lost=chosen.state.lost)
+        log.warning("quarantined run executes alone", run=chosen.run_id, lost=chosen.state.lost)
         is_alone = await self._wait_until_alone(state, name)
         if state.stopping.is_set() or name != state.name:
             await _release(state, [chosen])
@@ -64,7 +64,7 @@ class Quarantine:
         return []
 
     async def _wait_until_alone(self, state: WorkerState, name: str) -> bool:
-        """Wait until every run in flight is recorded, for a lease at most; return whether that is so."""
+        """Wait until every in-flight run is recorded, for a lease at most; return whether every one is."""
         deadline = monotonic() + state.config.lease_s
         self._is_clearing = True
         try:
@@ -80,17 +80,17 @@ class Quarantine:
         return not self._in_flight.has_unrecorded
 
 
-def _is_last_life(state: WorkerState, delivery: Delivery) -> bool:
+def _has_one_life_left(state: WorkerState, delivery: Delivery) -> bool:
     lost = delivery.state.lost
     return lost > 0 and lost == state.config.max_lost - 1
 
 
 async def _delay(state: WorkerState, delivery: Delivery) -> None:
     """Let the run wait for a lease, with nothing counted; another worker may have no other run in flight then."""
-    log.info("run on its last life is put off: other runs take long", run=delivery.run_id)
-    blob = encode_outcome(RunError("LastLife", "waits for a worker with nothing else in its hands"), None)
+    log.info("quarantined run is delayed: other runs take long", run=delivery.run_id)
+    blob = encode_outcome(RunError("Quarantined", "waits for a worker with no other run in flight"), None)
     wait = Retried(delivery, delivery.state.text(), 0, state.config.lease_ms, blob)
-    await state.commands.run([protocol.retry(state.keys, state.name, [wait])])
+    await state.commands.run([settling.retry(state.keys, state.name, [wait])])
 
 
 async def _release(state: WorkerState, deliveries: Sequence[Delivery]) -> None:
@@ -100,5 +100,5 @@ async def _release(state: WorkerState, deliveries: Sequence[Delivery]) -> None:
         by_queue.setdefault(delivery.queue.name, []).append(delivery)
     keys = state.keys
     for name, group in by_queue.items():
-        held = [protocol.held_entry(keys, each) for each in group]
-        await release(state, protocol.queue_stream(keys, state.app.name, name), held)
+        held = [rescuing.held_entry(keys, each) for each in group]
+        await release(state, reading.queue_stream(keys, state.app.name, name), held)

@@ -1,4 +1,4 @@
-"""Turns an outcome into what is written of its run: encoded, bounded and sealed. Pure, as far as the codec is."""
+"""Turns an outcome into the record of its run: encoded, bounded and sealed. Pure, as far as the codec is."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from headrace.formats.codec import encode_outcome, seal_outcome
 from headrace.formats.seal import Seal
 from headrace.model.values import note_of_uncarried
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.protocol import BadEntry, Retried, Settled
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.protocol.settling import Record
+from headrace_worker.protocol.settling import BadEntry, Record, Retried, Settled
 from headrace_worker.run.outcome import (
     Canceled,
     Failed,
@@ -33,7 +32,7 @@ log = get_logger("headrace.settler")
 def record_of(
     delivery: Delivery, outcome: Recordable, elapsed_ms: int, *, max_output_bytes: int, seal: Seal | None
 ) -> Record:
-    """Return what is written of a run that came to this outcome.
+    """Return what is written of a run with this outcome.
 
     Args:
         max_output_bytes: a longer output is replaced by a note.
@@ -62,7 +61,7 @@ def _encoded(delivery: Delivery, outcome: Recordable, elapsed_ms: int, max_outpu
 def _encode_output(output: object, max_bytes: int) -> bytes:
     try:
         blob = encode_outcome(None, output)
-    except BaseException as exc:  # noqa: BLE001 - an output's own code may raise anything, and the run has succeeded
+    except BaseException as exc:  # noqa: BLE001 - an output's own code may raise anything; the run has succeeded
         return encode_outcome(None, note_of_uncarried(output, exc))
     if len(blob) > max_bytes:
         return encode_outcome(None, f"<an output of {len(blob):,} bytes was not kept: the limit is {max_bytes:,}>")
@@ -70,14 +69,14 @@ def _encode_output(output: object, max_bytes: int) -> bytes:
 
 
 def _sealed(record: Record, seal: Seal) -> Record:
-    """Return the record with error and output sealed; what the codec can't seal is left out."""
+    """Return the record with error and output sealed; leave out what the codec can't seal."""
     if isinstance(record, BadEntry) or not record.outcome:
         return record
     run = record.delivery.run_id
     try:
         outcome = seal_outcome(record.outcome, run, seal)
     except BaseException as exc:  # noqa: BLE001 - the application's codec may raise anything
-        fault = name_of(exc)  # without its message or traceback, which may show what was to be sealed
+        fault = name_of(exc)  # without message and traceback, which may show the secret
         log.error("the codec can't seal what a run came to; it is not kept", run=run, fault=fault)  # noqa: TRY400
         error = RunError("NotSealed", f"not kept: the codec raised {fault}")
         outcome = encode_outcome(error, None)

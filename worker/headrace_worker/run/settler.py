@@ -1,9 +1,9 @@
-"""Records what runs came to: the one place where an outcome becomes a write, in batches of one round trip.
+"""Records the outcomes of runs: the one place where an outcome becomes a write, in batches of one round trip.
 
     put → batch → record in one round trip → free slots → promote the next of each line → dead-letter → halve a refusal
 
-It must not decide anything: outcomes are made by the executor. An output that can't be carried is replaced by a note;
-a batch that the server refuses for its content is halved until the culprit is alone, and that one is dead-lettered.
+The settler must not decide an outcome: the executor does. A note replaces an output that can't be carried. A batch
+that the server refuses for its content is halved until the culprit is alone, which is then dead-lettered.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from headrace.calls.call import Call
 from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from headrace.connect import AnyTransport
 from headrace.errors import OUTAGE
-from headrace_worker import protocol
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import ENDED, RECORDED, REPORTED, InFlight, InFlightRun
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import BadEntry, Promoted, Recorded, Retried, Settled
-from headrace_worker.protocol.settling import Record
+from headrace_worker.protocol import due, settling
+from headrace_worker.protocol.due import Promoted
+from headrace_worker.protocol.settling import BadEntry, Record, Recorded, Retried, Settled
 from headrace_worker.run.outcome import Outcome, Recordable, Released
 from headrace_worker.run.outcome_memory import OutcomeMemory
 from headrace_worker.run.record import record_of
@@ -37,7 +37,7 @@ from headrace_worker.streams.isolation import isolate
 log = get_logger("headrace.settler")
 
 _RUN_BYTES = 200
-_TOLD_RUNS = 10
+_LOGGED_RUNS = 10
 _FOREIGN = "the run's record names another entry; this one was not written by Headrace, and settles nothing"
 
 
@@ -50,10 +50,10 @@ class _Group(msgspec.Struct, frozen=True):
 
 
 class Settler:
-    """Collects outcomes and records them; a run's slot is free only then, so nothing piles up in an outage.
+    """Collects outcomes and records them. A run's slot is free only then, so nothing piles up in an outage.
 
     Attributes:
-        memory: what was recorded lately.
+        memory: the recent records.
         started: runs whose records will say that they execute.
     """
 
@@ -68,7 +68,7 @@ class Settler:
         self.started = StartedMarks(state.guard, self._wake.set)
 
     def put(self, run: InFlightRun, outcome: Outcome) -> None:
-        """Record the run's outcome with the next batch; of a released run there is nothing to record."""
+        """Record the run's outcome with the next batch; a released run has nothing to record."""
         if isinstance(outcome, Released):
             self._in_flight.mark_recorded(run)
             return
@@ -78,7 +78,7 @@ class Settler:
         self._wake.set()
 
     def settle_again(self, run: InFlightRun) -> bool:
-        """Record once more what the run came to, if that is remembered; tell whether it is."""
+        """Record the run's outcome once more, if it is remembered; return whether it is."""
         known = self.memory.recall(run.delivery)
         if known is None:
             return False
@@ -90,16 +90,16 @@ class Settler:
         return True
 
     def settle_at_once(self, run: InFlightRun, outcome: Recordable, transport: AnyTransport) -> None:
-        """Record an outcome from another thread, past all that waits: this worker is about to end.
+        """Record an outcome from another thread, before all that wait: this worker is about to end.
 
         Raises:
-            ServerError: it is not recorded, and another worker takes the run.
+            ServerError: the outcome is not recorded, and another worker takes the run.
         """
         record, keys = self._record_of(run, outcome), self._state.keys
         if isinstance(record, Settled):
-            transport.run([protocol.settle(keys, run.name, [record], self._state.config.retention)])
+            transport.run([settling.settle(keys, run.name, [record], self._state.config.retention)])
         elif isinstance(record, Retried):
-            transport.run([protocol.retry(keys, run.name, [record])])
+            transport.run([settling.retry(keys, run.name, [record])])
 
     @property
     def is_idle(self) -> bool:
@@ -107,7 +107,7 @@ class Settler:
         return not (self._waiting or self._under_way)
 
     async def tick(self) -> None:
-        """Record the next batch, once there is one."""
+        """Wait for outcomes, and record the next batch."""
         with self.pulse.waiting(lambda: bool(self._waiting)):
             await self._wake.wait()
         self._wake.clear()
@@ -125,7 +125,7 @@ class Settler:
         """End the wait for outcomes."""
         self._wake.set()
 
-    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - what a loop is told
+    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - the signature of a loop
         """Retry the failed batch first; pending "started" marks go with it."""
         self._wake.set()
 
@@ -135,7 +135,7 @@ class Settler:
         return record_of(run.delivery, outcome, elapsed_ms, max_output_bytes=max_bytes, seal=state.seal)
 
     def _fill(self, batch: list[InFlightRun]) -> None:
-        """Move what waits into a batch, as much as one takes; each run is in one of both at least, at any moment."""
+        """Move waiting runs into a batch, as many as it takes; at any moment each run is in at least one of the two."""
         size = 0
         while self._waiting and len(batch) < MAX_BATCH_EVENTS:
             size += _size_of(self._waiting[0].record)
@@ -164,27 +164,27 @@ class Settler:
                 await self._dead_letter(run, run.record)
 
     def _groups(self, batch: Sequence[InFlightRun]) -> list[_Group]:
-        """Return what one script each records: the runs that end, and those that wait for their next delivery."""
+        """Return one group for each script: the runs that end, and the runs that wait for their next delivery."""
         state, groups = self._state, list[_Group]()
         if settled := [(run, run.record) for run in batch if isinstance(run.record, Settled)]:
             ends = [record for _, record in settled]
-            call = protocol.settle(state.keys, state.name, ends, state.config.retention)
+            call = settling.settle(state.keys, state.name, ends, state.config.retention)
             groups.append(_Group([run for run, _ in settled], ends, call))
         if retried := [(run, run.record) for run in batch if isinstance(run.record, Retried)]:
             waits = [record for _, record in retried]
-            groups.append(_Group([run for run, _ in retried], waits, protocol.retry(state.keys, state.name, waits)))
+            groups.append(_Group([run for run, _ in retried], waits, settling.retry(state.keys, state.name, waits)))
         return groups
 
     async def _run(self, calls: list[Call[Recorded]]) -> list[Recorded | HeadraceError]:
-        """Return what the calls came to; "started" marks go with them."""
+        """Return the answers to the calls; send "started" marks with them."""
         started = self.started.take()
-        marks = [protocol.started(self._state.keys, self._state.name, elapsed(started))] if started else []
+        marks = [settling.started(self._state.keys, self._state.name, elapsed(started))] if started else []
         if not (calls or marks):
             return []
         try:
             return (await self._state.commands.run([*calls, *marks], partial=True))[: len(calls)]
         except HeadraceError:
-            self.started.put_back(started)
+            self.started.restore(started)
             raise
 
     def _note_recorded(self, group: _Group, recorded: Recorded) -> None:
@@ -192,18 +192,18 @@ class Settler:
             self._in_flight.mark_recorded(run)
         self.memory.remember(group.runs, group.records)
         if recorded.missed:
-            runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_TOLD_RUNS]]
+            runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_LOGGED_RUNS]]
             count = len(recorded.missed)
-            log.warning("outcomes dropped: their entries were not in our hands any more", count=count, runs=runs)
+            log.warning("outcomes dropped: their entries were not pending here any more", count=count, runs=runs)
         self._state.observer.settled(group.records, recorded.missed)
 
     async def _promote(self, in_turn: list[str]) -> None:
-        """Move the next runs of ordering keys into their queues, without the leader, who may be dead.
+        """Move the next runs of ordering keys into their queues, without the leader, which may be dead.
 
-        The leader moves what is refused here: it is due.
+        The leader moves runs that are refused here: they are due.
         """
         if in_turn:
-            call = protocol.promote(self._state.keys, in_turn, 0)
+            call = due.promote(self._state.keys, in_turn, 0)
             (answer,) = await self._state.commands.run([call], partial=True)
             if isinstance(answer, Promoted):
                 self._state.observer.promoted(answer.moved)
@@ -220,11 +220,11 @@ class Settler:
         await self._dead_letter(run, bad_delivery(run.delivery, error, "unsettled"))
 
     async def _dead_letter(self, run: InFlightRun, bad: BadEntry) -> None:
-        line = "entry can't be handled and is set aside in dead"
+        line = "entry can't be handled and is moved to dead"
         await dead_letter(self._state, run.delivery.queue, bad, log, line, run=run.delivery.run_id)
         self._in_flight.mark_recorded(run)
 
 
 def _size_of(record: Record | None) -> int:
-    """Return the bytes that a record takes in a batch, about."""
+    """Return about how many bytes a record takes in a batch."""
     return _RUN_BYTES if record is None or isinstance(record, BadEntry) else _RUN_BYTES + len(record.outcome)

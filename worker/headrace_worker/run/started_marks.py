@@ -1,4 +1,4 @@
-"""Collects the runs of which their records will say that they execute, if they still do when a batch goes."""
+"""Collects runs whose records will say that they execute, if they still do when a batch is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StartedMarks:
         """Begin without a run.
 
         Args:
-            wake: is called a quarter of a second after the first run, in case no outcome sends a batch before.
+            wake: is called a quarter of a second after the first run, in case no outcome has caused a batch by then.
         """
         self._guard = guard
         self._wake = wake
@@ -36,8 +36,8 @@ class StartedMarks:
         runs, self._runs = self._runs, []
         return [run for run in runs if run.stage < ENDED]
 
-    def put_back(self, runs: list[InFlightRun]) -> None:
-        """Mark runs with the next batch whose batch did not arrive."""
+    def restore(self, runs: list[InFlightRun]) -> None:
+        """Mark these runs with the next batch, as their batch did not arrive."""
         self._runs = runs + self._runs
 
 

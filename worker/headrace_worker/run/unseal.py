@@ -1,6 +1,7 @@
-"""Opens the event of a run whose payload is sealed, and judges it by the job's filters. Pure, as far as the codec is.
+"""Opens the sealed event of a run, and applies the job's filters to it. Pure, as far as the codec is.
 
-A dispatcher that can't open an event makes runs whatever the filters say, so they are judged here, where the key is.
+A dispatcher that can't open an event makes runs whatever the filters say. So the filters are applied here, where the
+key is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from headrace_worker.app.job import Job
 
 
 class NotMatched(Exception):
-    """The event, opened, is none that the job's trigger matches; `error` is what its run's record says."""
+    """The job's trigger does not match the opened event; `error` is the error in the run's record."""
 
     def __init__(self, name: str) -> None:
         message = f"the opened event does not pass the `{name}` of the job's trigger, so the function was not called"
@@ -22,12 +23,12 @@ class NotMatched(Exception):
 
 
 def open_for(job: Job, event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEvent:
-    """Returns the event as it was sent.
+    """Return the event as it was sent.
 
     Raises:
-        SealedEvent: there is no codec, or it can't open it.
-        NotMatched: it does not pass the filters of the job's trigger.
-        UndecodableEvent: it is damaged.
+        SealedEvent: there is no codec, or it can't open the event.
+        NotMatched: the event does not pass the filters of the job's trigger.
+        UndecodableEvent: the event is damaged.
     """
     opened = open_event(event, event_id, seal)
     trigger = job.trigger

@@ -1,9 +1,9 @@
 """The calls that try each command and each key once, to find the rights that a worker's user lacks. Pure.
 
-A script does not roll back: on a server that can't be asked for rights (Redis 6.2), one that lacks a right ends half
-done. So a worker tries every command before it starts. `script_check`, which runs every script, can't replace this
-list: one run of a script does not reach each of its branches. Nor can the scripts give the list, as a command needs
-arguments with which it does no harm. A test holds the list against the scripts and against deploy/acl.
+A script does not roll back. On a server that can't report rights in advance (Redis 6.2), a script that lacks a right
+ends half done. So a worker tries every command before it starts. `script_check`, which runs every script, can't replace
+this list: one run of a script does not reach each of its branches. Nor can the list come from the scripts: a command
+needs arguments with which it does no harm. A test compares the list with the scripts and with deploy/acl.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def try_client() -> Call[object]:
 
 
 def try_keys(keys: Sequence[str], channel: str) -> list[Call[object]]:
-    """Return, for each key in turn and then for the channel, a write that changes nothing: no such key has a TTL."""
+    """Return, for each key in order and then for the channel, a write that changes nothing: no such key has a TTL."""
     return [*(Call(("PERSIST", key), _as_it_is) for key in keys), Call(("PUBLISH", channel, ""), _as_it_is)]
 
 
 def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[str]:
-    """Return all keys of a worker of that name: those of its app, its queues and an event that is named like it."""
+    """Return all keys of a worker of that name: of its app, its queues, and an event of the same name."""
     return [
         keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
         keys.workers, keys.leader, keys.dispatchers, keys.meta, keys.fading, keys.event(name), keys.worker(name),

@@ -1,7 +1,7 @@
 """Checks before a start that the worker can work with the server, and that its user has the rights it needs.
 
-Each command is tried and each script run once on scratch keys, as the worker's own user, so that a missing right fails
-the start, by name, instead of a settle later.
+Each command is tried and each script run once on scratch keys, as the worker's own user. So a missing right fails the
+start, by name, instead of a settle later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = get_logger("headrace.worker")
 
 
 async def check(state: WorkerState) -> None:
-    """Return if the worker can work on this server; raise StartRefused, which says what to change, if not."""
+    """Return if the worker can work on this server; else raise StartRefused, which says what to change."""
     await _check_server(state)
     await _check_client(state)
     await _check_keys(state)
@@ -45,7 +45,7 @@ async def _check_server(state: WorkerState) -> None:
     except AuthenticationFailed as exc:
         raise StartRefused(f"the worker can't log in: {exc}") from exc
     except PermissionMissing:
-        log.warning("server's version and eviction policy are not checked: the user may not ask for INFO")
+        log.warning("server's version and eviction policy are not checked: the user may not call INFO")
         return
     check_version(info)
     policy = info.get("maxmemory_policy", "noeviction")
@@ -57,7 +57,7 @@ async def _check_server(state: WorkerState) -> None:
 
 
 async def _check_client(state: WorkerState) -> None:
-    """Refuse a server without CLIENT, as no loop could read. A user without the right to it only stops more slowly."""
+    """Refuse a server without CLIENT, as no loop could read. A user without that right only stops more slowly."""
     with contextlib.suppress(PermissionMissing):
         try:
             await state.commands.run([permissions.try_client()])
@@ -93,5 +93,5 @@ def _delete_all(keys: Keys) -> Call[int]:
 
 
 def _expire(names: Iterable[str]) -> list[Call[int]]:
-    """Return the calls that let keys expire, should worker or server die before the keys are deleted."""
+    """Return the calls that let keys expire, in case worker or server die before the keys are deleted."""
     return [Call(("PEXPIRE", name, SCRATCH_MS), int) for name in names]

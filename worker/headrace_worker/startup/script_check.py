@@ -1,7 +1,7 @@
-"""Runs every script once on scratch keys, along the life of an event: sent, dispatched, retried, settled, buried.
+"""Runs every script once on scratch keys, along an event's life: sent, dispatched, retried, settled, dead-lettered.
 
-Each step is one round trip, which also lets all scratch keys expire, so that an interrupted check leaves none for ever.
-The caller deletes the keys.
+Each step is one round trip, which also gives all scratch keys a time to live, so that an interrupted check leaves none
+for ever. The caller deletes the keys.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.model.event import Event
 from headrace.plans.prepare import SendOptions, prepare
-from headrace_worker import protocol
 from headrace_worker.app.routes import Route
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import BadEntry, Matched, Registration, Retried, Settled
+from headrace_worker.protocol import dispatching, due, forgetting, leases, reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, EventEntry, decode_delivery
+from headrace_worker.protocol.dispatching import Matched
+from headrace_worker.protocol.leases import Registration
+from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from headrace_worker.startup import permissions
 
 SCRATCH_MS = 60_000
@@ -30,96 +32,98 @@ _EXPIRE_ALL = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[1])
 
 
 def scratch_keys(keys: Keys) -> list[str]:
-    """Return the scratch keys that there may be."""
+    """Return all scratch keys that the check may make."""
     return [*permissions.every_key(keys, _APP, [_QUEUE], _NAME), keys.event("e")]
 
 
 class ScriptCheck:
-    """Takes one event through its life, a step a method."""
+    """Takes one event through its life; each method is one step."""
 
     def __init__(self, state: WorkerState, keys: Keys) -> None:
         self._state = state
         self._keys = keys
-        self._queue = protocol.queue_stream(keys, _APP, _QUEUE)
+        self._queue = reading.queue_stream(keys, _APP, _QUEUE)
         names = scratch_keys(keys)
         self._expire_all = Call(("EVAL", _EXPIRE_ALL, len(names), *names, SCRATCH_MS), _nothing)
 
     async def run(self) -> None:
-        """Run every script once, or raise the error of the first that the user may not run."""
+        """Run every script once, or raise the error of the first script that the user may not run."""
         await self._send(await self._register())
         await self._retry_and_promote(await self._take())
         await self._release(await self._take())
         await self._settle_and_rerun(await self._take())
-        await self._bury(await self._take())
+        await self._dead_letter(await self._take())
         await self._rescue_and_leave()
 
-    async def _ask(self, *asked: Call[Any]) -> Any:
+    async def _call(self, *calls: Call[Any]) -> Any:
         """Return the result of the last call."""
-        return (await self._state.commands.run([*asked, self._expire_all]))[-2]
+        return (await self._state.commands.run([*calls, self._expire_all]))[-2]
 
     async def _register(self) -> str:
         registration = Registration(_APP, "f", b"", (_QUEUE,))
-        version: str = await self._ask(protocol.register(self._keys, _NAME, SCRATCH_MS, registration))
+        version: str = await self._call(leases.register(self._keys, _NAME, SCRATCH_MS, registration))
         return version
 
     async def _send(self, version: str) -> None:
         """Send the event and dispatch it to one job."""
         keys = self._keys
         event = prepare([Event(_NAME, id=_NAME)], SendOptions(), now=lambda: datetime.now(UTC))
-        await self._ask(
+        await self._call(
             checking.divide(keys, 1),
-            protocol.renew(keys, _NAME, SCRATCH_MS, "moves", dispatchers=1, keep_dead_ms=SCRATCH_MS),
+            leases.renew(keys, _NAME, SCRATCH_MS, "moves", dispatchers=1, keep_dead_ms=SCRATCH_MS),
             sending.send(keys, event, "token"),
         )
-        (entry,) = await self._ask(protocol.read_group(protocol.DISPATCH_GROUP, _NAME, keys.events, 1, None))
+        (entry,) = await self._call(reading.read_group(reading.DISPATCH_GROUP, _NAME, keys.events, 1, None))
         matched = Matched(EventEntry(entry[0].decode(), _NAME, 1, None), [Route(_JOB, _APP, _QUEUE)])
-        await self._ask(
-            protocol.dispatch(keys, [matched], version, _SHORT),
-            protocol.listen_wake_up(keys, _APP, 1),
-            protocol.wake_worker(keys, _APP),
+        await self._call(
+            dispatching.dispatch(keys, [matched], version, _SHORT),
+            reading.listen_wake_up(keys, _APP, 1),
+            reading.wake_worker(keys, _APP),
             records.watch(keys, _NAME),
         )
 
     async def _take(self) -> Delivery:
-        ((_, entries),) = await self._ask(protocol.take(_NAME, [self._queue], 10))
+        ((_, entries),) = await self._call(reading.take(_NAME, [self._queue], 10))
         return decode_delivery(self._queue, entries[0])
 
     async def _retry_and_promote(self, delivery: Delivery) -> None:
         keys = self._keys
-        await self._ask(
-            protocol.started(keys, _NAME, [(delivery, 0)]),
-            protocol.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]),
-            protocol.listen_wake(keys, 0.001),
-            protocol.promote(keys, [f"r:{_QUEUE}:{_NAME}:{_JOB}"], 1),
-            protocol.set_back(keys, 1),
-            protocol.forget(keys, [], _SHORT, 1),
+        await self._call(
+            settling.started(keys, _NAME, [(delivery, 0)]),
+            settling.retry(keys, _NAME, [Retried(delivery, "2 0 0 0", 0, 0, b"")]),
+            due.listen_wake(keys, 0.001),
+            due.promote(keys, [f"r:{_QUEUE}:{_NAME}:{_JOB}"], 1),
+            due.set_back(keys, 1),
+            forgetting.forget(keys, [], _SHORT, 1),
         )
 
     async def _release(self, delivery: Delivery) -> None:
-        await self._ask(protocol.release(self._queue, [protocol.held_entry(self._keys, delivery)]))
+        await self._call(rescuing.release(self._queue, [rescuing.held_entry(self._keys, delivery)]))
 
     async def _settle_and_rerun(self, delivery: Delivery) -> None:
-        await self._ask(
-            protocol.settle(self._keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
+        await self._call(
+            settling.settle(self._keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
             rerunning.rerun(self._keys, _NAME, _JOB, _QUEUE),
         )
 
-    async def _bury(self, delivery: Delivery) -> None:
-        await self._ask(
-            protocol.bury(self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT),
+    async def _dead_letter(self, delivery: Delivery) -> None:
+        await self._call(
+            settling.dead_letter(
+                self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT
+            ),
             canceling.cancel(self._keys, _NAME, _SHORT),
-            protocol.end_lease(self._keys, _NAME),  # the last key that is made; it expires, too
+            leases.end_lease(self._keys, _NAME),  # makes the last key, which expires, too
         )
 
     async def _rescue_and_leave(self) -> None:
         keys, queue = self._keys, self._queue
-        await self._ask(
-            protocol.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
-            protocol.drop_dispatcher(keys, _NAME, 0),
-            protocol.read_held(queue, _NAME, "", 1),
-            protocol.read_consumers(queue),
-            protocol.read_workers(keys),
-            protocol.leave(keys, _NAME, _APP, [queue.key], dead=False),
+        await self._call(
+            rescuing.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
+            leases.drop_dispatcher(keys, _NAME, 0),
+            rescuing.read_held(queue, _NAME, "", 1),
+            rescuing.read_consumers(queue),
+            rescuing.read_workers(keys),
+            leases.leave(keys, _NAME, _APP, [queue.key], dead=False),
         )
 
 

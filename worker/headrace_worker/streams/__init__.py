@@ -1,6 +1,6 @@
 """How the loops read streams, and what becomes of an entry without an outcome.
 
 Here: blocking reads, pending entries, payloads beside their entries, entries re-queued or dead-lettered.
-Not here: what is read for.
+Not here: what the entries are read for.
 Imports: logs, membership, protocol.
 """

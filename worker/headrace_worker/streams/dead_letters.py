@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from headrace_worker import protocol
 from headrace_worker.logs.logger import SafeLogger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import BadEntry
+from headrace_worker.protocol import settling
 from headrace_worker.protocol.delivery import Delivery, Entry, EventEntry, Stream, named_by
+from headrace_worker.protocol.settling import BadEntry
 
 
 async def dead_letter(
@@ -19,13 +19,13 @@ async def dead_letter(
     """
     if log is not None:
         log.error(line, **facts, entry=bad.entry, error=bad.error)
-    (is_moved,) = await state.commands.run([protocol.bury(state.keys, stream, bad, state.config.retention)])
+    (is_moved,) = await state.commands.run([settling.dead_letter(state.keys, stream, bad, state.config.retention)])
     if is_moved:
-        state.observer.buried(stream, bad)
+        state.observer.dead_lettered(stream, bad)
 
 
 def bad_entry(entry: Entry, error: object) -> BadEntry:
-    """Return the dead letter of an entry that can't be decoded, with what it names as far as that can be read."""
+    """Return the dead letter of an entry that can't be decoded, with the names in it that can be read."""
     return BadEntry(entry[0].decode(), "unreadable", str(error), *named_by(entry))
 
 

@@ -1,4 +1,4 @@
-"""Finds the one entry for whose content the server refuses a whole batch."""
+"""Finds the one entry whose content makes the server refuse a whole batch."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeGuard, TypeVar
 
 from headrace import HeadraceError, ServerError
-from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import reading
 
 T = TypeVar("T")
 
 
 async def isolate(
-    batch: Sequence[T], error: HeadraceError, set_aside: Callable[[T, HeadraceError], Awaitable[None]]
+    batch: Sequence[T], error: HeadraceError, dead_letter: Callable[[T, HeadraceError], Awaitable[None]]
 ) -> list[Sequence[T]]:
-    """Return what is left to send of a batch that was refused: its halves, or nothing once the culprit is alone.
+    """Return the parts of a refused batch that are still to be sent: its halves, or none once the culprit is alone.
 
-    The caller sends the halves in their order, before anything else, and isolates each one that is refused again.
+    The caller sends the halves in their order, before anything else, and isolates each half that is refused again.
 
     Args:
         error: why the batch was refused; no outage, as that is no entry's fault.
-        set_aside: is given the culprit and why it was refused.
+        dead_letter: receives the culprit and why the server refused it.
 
     Raises:
-        HeadraceError: the error, if the batch is empty, so that no entry explains it.
+        HeadraceError: the error, if the batch is empty: then no entry is the culprit.
     """
     if not batch:
         raise error
     if len(batch) > 1:
         half = len(batch) // 2
         return [batch[:half], batch[half:]]
-    await set_aside(batch[0], error)
+    await dead_letter(batch[0], error)
     return []
 
 
@@ -41,10 +41,10 @@ def is_refusal(answer: object) -> TypeGuard[ServerError]:
 
 
 async def require_foreign_record(state: WorkerState, event_id: str, error: HeadraceError) -> None:
-    """Raise the refusal of a call again, unless the event's record explains it.
+    """Raise the refusal of a call again, unless the event's record is its cause.
 
-    Where something else has overwritten the record, every script that touches it is refused.
+    The server refuses every script that touches a record which another program has overwritten.
     """
-    (answer,) = await state.commands.run([protocol.read_body(state.keys, event_id)], partial=True)
+    (answer,) = await state.commands.run([reading.read_body(state.keys, event_id)], partial=True)
     if not is_refusal(answer):
         raise error

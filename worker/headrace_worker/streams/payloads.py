@@ -1,12 +1,12 @@
-"""Loads encoded events that are only in their records: many in a round trip, never more than 8 MB in one."""
+"""Loads encoded events that are only in their records: many in one round trip, but at most 8 MB."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from headrace import HeadraceError
-from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import reading
 from headrace_worker.streams.isolation import is_refusal
 
 MAX_LOADED_BYTES = 8_388_608
@@ -20,7 +20,7 @@ async def load_payloads(state: WorkerState, sizes: Mapping[str, int]) -> dict[st
     """
     found: dict[str, bytes | str] = {}
     for event_ids in _groups(sizes):
-        calls = [protocol.read_body(state.keys, event_id) for event_id in event_ids]
+        calls = [reading.read_body(state.keys, event_id) for event_id in event_ids]
         for event_id, body in zip(event_ids, await state.commands.run(calls, partial=True), strict=True):
             if isinstance(body, HeadraceError) and not is_refusal(body):
                 raise body

@@ -1,19 +1,19 @@
-"""The entries that are pending under this worker's name, and whether the worker may not have seen some of them."""
+"""The entries that are pending under this worker's name, some of them perhaps unseen by the worker."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
+from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Entry, Stream
 
 
 class Pending:
     """What one loop knows of the entries that are pending under the worker's name.
 
-    Some may be unseen after a failed call, as its reply may have delivered entries and was lost; and after each new
-    connection, as the server may have been restarted with older data.
+    Entries may be unseen after a failed call, whose lost reply may have delivered them; and after each new connection,
+    as the server may have been restarted with older data.
     """
 
     def __init__(self, state: WorkerState) -> None:
@@ -27,20 +27,20 @@ class Pending:
 
     @property
     def is_doubted(self) -> bool:
-        """A call has failed since the last look."""
+        """Whether a call has failed since the last look."""
         return self._is_doubted
 
     @property
     def may_be_unseen(self) -> bool:
-        """A call has failed, or a connection was made, since the last look."""
+        """Whether a call has failed, or a connection was made, since the last look."""
         return self._is_doubted or self._looked_at_connection != self._state.connections
 
     async def look(self, streams: Sequence[Stream]) -> AsyncIterator[tuple[Stream, list[Entry]]]:
-        """Yield what is pending in these streams, page by page; the doubt ends with the last page.
+        """Yield the pending entries of these streams, page by page; the doubt ends with the last page.
 
-        It lasts if the worker takes a new name meanwhile.
+        The doubt stays if the worker takes a new name meanwhile.
         """
-        self._looked_at_connection = self._state.connections  # before: one that is made by the look counts as new
+        self._looked_at_connection = self._state.connections  # before: a connection that the look makes is new
         name = self._state.name
         for stream in streams:
             async for page in pending_entries(self._state, stream, name):
@@ -52,7 +52,7 @@ async def pending_entries(state: WorkerState, stream: Stream, name: str) -> Asyn
     """Yield the entries of a stream that are pending under a name of this worker, page by page."""
     after = "0"
     while True:
-        call = protocol.read_own(stream.group, name, stream.key, after, protocol.MAX_READ)
+        call = reading.read_own(stream.group, name, stream.key, after, reading.MAX_READ)
         (page,) = await state.commands.run([call])
         if not page:
             return

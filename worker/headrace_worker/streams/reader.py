@@ -11,9 +11,9 @@ import redis.exceptions
 from headrace import HeadraceError
 from headrace.calls.call import Call
 from headrace.connect import open_async_transport
-from headrace_worker import protocol
 from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
+from headrace_worker.protocol import reading
 
 T = TypeVar("T")
 
@@ -21,16 +21,16 @@ T = TypeVar("T")
 class Reader:
     """One connection for one loop's blocked reads.
 
-    A read is never cancelled: what the server had just handed out would stay in this worker's hands unseen. It is
-    ended through the server instead, or runs until its time is up.
+    A read is never cancelled: entries that the server has just delivered would stay pending unseen. A read is ended
+    through the server instead, or waits until its time is up.
     """
 
     def __init__(self, state: WorkerState, pulse: Pulse, longest_s: float | None = None) -> None:
-        """Nothing is connected yet.
+        """Connect nothing yet.
 
         Args:
-            pulse: that of the loop which reads.
-            longest_s: how long a read may wait; as long as the worker's settings say if None.
+            pulse: of the loop that reads.
+            longest_s: how long a read may wait; if None, as long as the worker's settings say.
         """
         self._state = state
         self._pulse = pulse
@@ -53,7 +53,7 @@ class Reader:
             self._client_id = await connection.read_response()
 
     async def read(self, call: Call[T]) -> T:
-        """Returns what the read gives; it may wait as long as the call says."""
+        """Return the result of the read, which may wait as long as the call says."""
         self._is_reading = True
         self._pulse.allow(self._longest_s)
         try:
@@ -64,10 +64,10 @@ class Reader:
         return found
 
     async def read_until(self, seconds: float, call: Call[T]) -> T:
-        """Returns what the read gives, or what it gives when it is ended after so many seconds.
+        """Return the result of the read, and end the read after so many seconds.
 
-        The server looks at the times of blocked reads ten times a second only, so its own end of this one may come a
-        tenth of a second late. It is the rescue for a user who may not end reads.
+        The server checks the timeouts of blocked reads only ten times a second, so its own end of the read may come a
+        tenth of a second late. That end is the fallback for a user who may not end reads.
         """
         timer = self._state.guard.later(seconds, self._end_soon)
         try:
@@ -76,14 +76,14 @@ class Reader:
             timer.cancel()
 
     def _end_soon(self) -> None:
-        self._ending = self._state.guard.aside("the end of a read", self.end())
+        self._ending = self._state.guard.detached("the end of a read", self.end())
 
     async def end(self) -> None:
-        """The read that is open, if one is, ends soon; where the server's user may not do that, at its own time."""
+        """End the open read soon, if there is one; without the right to that, the read ends at its own time."""
         if self._is_reading and self._client_id is not None:
             with contextlib.suppress(HeadraceError):
-                await self._state.commands.run([protocol.unblock(self._client_id)])
+                await self._state.commands.run([reading.unblock(self._client_id)])
 
     async def close(self) -> None:
-        """The connection is closed."""
+        """Close the connection."""
         await self._transport.close()

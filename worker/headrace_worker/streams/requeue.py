@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError
 from headrace.calls.call import Call
-from headrace_worker import protocol
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.state import WorkerState
-from headrace_worker.protocol import BadEntry, HeldEntry
+from headrace_worker.protocol import rescuing
 from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.dead_letters import dead_letter
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 
@@ -19,29 +20,29 @@ log = get_logger("headrace.worker")
 
 
 async def requeue(
-    state: WorkerState, stream: Stream, held: Sequence[HeldEntry], ask: Callable[[Sequence[HeldEntry]], Call[int]]
+    state: WorkerState, stream: Stream, held: Sequence[HeldEntry], call_for: Callable[[Sequence[HeldEntry]], Call[int]]
 ) -> int:
     """Move entries back to their stream; dead-letter one whose record is not Headrace's.
 
     Args:
-        ask: makes the call that moves entries.
+        call_for: makes the call that moves entries.
 
     Returns:
         How many entries were moved; or the first answer below 0, with which the script refuses to move any.
     """
 
-    async def set_aside(culprit: HeldEntry, error: HeadraceError) -> None:
+    async def move_to_dead(culprit: HeldEntry, error: HeadraceError) -> None:
         bad = _bad_entry(culprit, error, state.keys.event_prefix)
         await require_foreign_record(state, bad.event_id, error)
-        await dead_letter(state, stream, bad, log, "entry can't be put back and is set aside in dead")
+        await dead_letter(state, stream, bad, log, "entry can't be re-queued and is moved to dead")
 
     moved, left = 0, deque([held])
     answer: int | HeadraceError
     while left:
         part = left.popleft()
-        (answer,) = await state.commands.run([ask(part)], partial=True)
+        (answer,) = await state.commands.run([call_for(part)], partial=True)
         if is_refusal(answer):
-            left.extendleft(reversed(await isolate(part, answer, set_aside)))
+            left.extendleft(reversed(await isolate(part, answer, move_to_dead)))
         elif isinstance(answer, HeadraceError):
             raise answer
         elif answer < 0:
@@ -53,7 +54,7 @@ async def requeue(
 
 async def release(state: WorkerState, stream: Stream, held: Sequence[HeldEntry]) -> None:
     """Move this worker's own entries back to their stream, with nothing counted."""
-    moved = await requeue(state, stream, held, lambda part: protocol.release(stream, part))
+    moved = await requeue(state, stream, held, lambda part: rescuing.release(stream, part))
     state.observer.released(stream, moved)
 
 

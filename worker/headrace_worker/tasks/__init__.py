@@ -1,4 +1,4 @@
-"""Starts all that goes on by itself in a process: tasks, timers, callbacks, threads. Nothing else does.
+"""Starts all tasks, timers, callbacks and threads of a process. No other room starts any.
 
 Here: what becomes of them when they end, when a signal comes, or when the process is forked.
 Not here: what they do.

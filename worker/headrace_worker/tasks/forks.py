@@ -1,7 +1,7 @@
-"""Makes a fork of a worker's process know that it is one, as jobs fork, with multiprocessing or by hand.
+"""Lets a fork of a worker's process know that it is a fork: jobs fork, with multiprocessing or by hand.
 
-A child has its own signals and none of the worker's connections. It is for its own function: one that comes back to
-Headrace's code ends there, and never goes on as a second worker.
+A child has its own signals and none of the worker's connections. A child that comes back to Headrace's code ends
+there, and never goes on as a second worker.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Fork:
     """What this process knows of forks of itself.
 
     Attributes:
-        is_child: this process is a fork of one that a worker runs in.
+        is_child: this process is a fork of a worker's process.
     """
 
     def __init__(self) -> None:
@@ -32,9 +32,9 @@ class Fork:
         self._descriptors: list[int] = []
 
     def prepare(self, loop: asyncio.AbstractEventLoop | None, *descriptors: int) -> None:
-        """Let forks of this process be cut off from these descriptors, and from those that the event loop waits for.
+        """Cut forks of this process off from these descriptors, and from those that the event loop waits for.
 
-        To be called where a process is a worker's alone; what is given again is added.
+        Call it where a process is a worker's alone. A further call adds its descriptors.
         """
         self._loop = loop or self._loop
         self._descriptors += descriptors
@@ -55,18 +55,18 @@ class Fork:
         self.is_child = True
         signal.set_wakeup_fd(-1)  # the thread that has forked is the child's main thread
         for number in STOP_SIGNALS:
-            if callable(signal.getsignal(number)):  # what is ignored, under nohup say, stays so
+            if callable(signal.getsignal(number)):  # a signal that is ignored, as under nohup, stays ignored
                 signal.signal(number, signal.SIG_DFL)
         self._cut_off()
 
     def _cut_off(self) -> None:
-        """Put /dev/null in the place of every descriptor of the worker, and leave the event loop nothing to do."""
+        """Replace every descriptor of the worker by /dev/null, and leave the event loop nothing to do."""
         selector = getattr(self._loop, "_selector", None)
         found = list(self._descriptors)
         if selector is not None and (waited_for := selector.get_map()) is not None:
             found += [key.fd for key in waited_for.values()]
             selector.select = self._select
-            self._loop._ready.clear()  # noqa: SLF001 - what other runs were about to do is the parent's to do
+            self._loop._ready.clear()  # noqa: SLF001 - the callbacks of other runs are the parent's
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in found:
             os.dup2(null, descriptor)
@@ -77,4 +77,4 @@ class Fork:
 
 
 fork = Fork()
-"""Of this process. Not an object of a worker's: forks are known to a process as a whole."""
+"""The one of this process. No worker has its own: a process forks as a whole."""

@@ -32,12 +32,12 @@ _EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) 
 class OwnTask(asyncio.Task[T]):
     """A task of the worker's own, which the code of a job can't cancel.
 
-    A job that ends "all tasks but its own", as many recipes for a clean end have it, means those of a program and not
-    those of the worker that executes it.
+    A job that cancels "all tasks but its own", as many recipes for a clean end do, means the tasks of its program and
+    not those of the worker that executes it.
     """
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Ask the task to end; a request that comes from a run is refused, and False is returned."""
+        """Cancel the task; refuse a request that comes from a run, and return False."""
         return current_run.get() is None and super().cancel(msg)
 
 
@@ -45,15 +45,15 @@ class _LastingTask(OwnTask[T]):
     """A task that can't be cancelled: it ends with its work."""
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - as `Task` has it
-        """Refuse to end."""
+        """Refuse the cancellation."""
         return False
 
 
 class _RunTask(asyncio.Task[None]):
-    """The task of one run. It begins even if it is cancelled before: a task that never began would have no outcome."""
+    """The task of one run. It begins even if cancelled before: a task that never began would have no outcome."""
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Ask the task to end, once it has begun."""
+        """Cancel the task, once it has begun."""
         if inspect.getcoroutinestate(self.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
             self.get_loop().call_soon(super().cancel, msg)
             return True
@@ -64,18 +64,18 @@ def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.
     """Start a task whose result or exception the caller awaits.
 
     Args:
-        eagerly: start it at once, where Python can: work that never waits costs no turn of the event loop.
+        eagerly: start the work at once, where Python can: work that never waits costs no turn of the event loop.
     """
     return OwnTask(work, loop=asyncio.get_running_loop(), **(_EAGERLY if eagerly else {}))
 
 
 def lasting_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Start the task of a whole worker that has its process for itself: only a stop or a fault ends it."""
+    """Start the task of a worker that is alone in its process: only a stop or a fault ends the task."""
     return _LastingTask(work, loop=asyncio.get_running_loop())
 
 
 def run_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Start the task of one run, at once where Python can. A job may cancel it, as any task of its own."""
+    """Start the task of one run, at once where Python can. The job may cancel the task like any of its own."""
     return _RunTask(work, loop=asyncio.get_running_loop(), **_EAGERLY)
 
 
@@ -119,7 +119,7 @@ class Guard:
             if self.on_broken is not None:
                 self.on_broken()
         except BaseException as fault:
-            log.exception("the end of a part of the worker can't be told on", part=part, error=describe(fault))
+            log.exception("the end of a part of the worker can't be passed on", part=part, error=describe(fault))
 
     def part(self, name: str, work: Coroutine[Any, Any, None], may_end: Callable[[], bool]) -> asyncio.Task[None]:
         """Start work that must not end before `may_end`; an earlier end breaks the guard."""
@@ -135,12 +135,12 @@ class Guard:
         if not may_end():
             self.break_off(name)
 
-    def aside(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def detached(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start work that nothing awaits and nothing depends on; log its failure."""
         return own_task(_log_failure(name, work))
 
     def later(self, delay_s: float, call: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
-        """Call a function after so many seconds, and again a little later as long as it fails.
+        """Call a function after so many seconds; repeat a call that fails a little later.
 
         A call that fails for good, for about five seconds, breaks the guard.
         """
@@ -169,7 +169,7 @@ class Guard:
         future.add_done_callback(functools.partial(self._call_with, call))
 
     def again(self, exc: BaseException, call: Callable[..., object], *args: Any) -> None:
-        """Call a function again that has just failed, as `later` does."""
+        """Repeat a call that has just failed, as `later` does."""
         self._call_again(0, exc, call, args)
 
     def thread(self, name: str, run: Callable[[], None], *, is_vital: bool = True) -> threading.Thread:
@@ -226,4 +226,4 @@ async def _log_failure(name: str, work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except Exception:
-        log.exception("work aside has failed", work=name)
+        log.exception("detached work has failed", work=name)

@@ -1,7 +1,7 @@
-"""Threads for plain functions: each call has a thread of its own while it lasts, and is called once or not at all.
+"""Threads for plain functions: each call has its own thread while it lasts, and is made once or not at all.
 
-Not `ThreadPoolExecutor`: where no thread can be started it raises and calls the function later all the same, a thread
-that an exception from outside has ended is never replaced, and at its end Python waits for functions that never return.
+Not `ThreadPoolExecutor`. Where no thread can be started, it raises and still calls the function later. It never
+replaces a thread that an exception from outside has ended. At its end Python waits for functions that never return.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ class ThreadCall:
         self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def run(self) -> None:
-        """Call the function, in the thread; whatever it raises is its outcome."""
+        """Call the function, in the thread; an exception is its outcome, too."""
         try:
             self._result = self._context.run(self._function)
-        except BaseException as exc:  # noqa: BLE001 - it is handed on to whoever awaits the call
+        except BaseException as exc:  # noqa: BLE001 - `finish` passes it on to the caller
             self._error = exc
         if fork.is_child:
             fork.end(self._error)
 
     def interrupt(self, exc: BaseException) -> None:
-        """Take an exception for the outcome that came between the function's end and here, from another thread."""
+        """Take as outcome an exception that another thread has raised here after the function's end."""
         if self._error is None:
             self._error = exc
 
     def finish(self) -> None:
-        """Hand the outcome on, on the event loop."""
+        """Pass the outcome on, on the event loop."""
         if not self.outcome.done():
             if self._error is None:
                 self.outcome.set_result(self._result)
             else:
                 self.outcome.set_exception(self._error)
-                self.outcome.exception()  # or asyncio would complain where nobody waits any more
+                self.outcome.exception()  # or asyncio would complain if the outcome is awaited no more
         self._result = self._error = None
         if self.on_done is not None:
             self.on_done()
@@ -72,7 +72,7 @@ class ThreadCall:
 
 
 class JobThreads:
-    """Starts as many threads as there are calls at once, and keeps them for the next ones.
+    """Starts as many threads as there are calls at once, and keeps the threads for later calls.
 
     Attributes:
         busy: how many functions execute.
@@ -108,22 +108,22 @@ class JobThreads:
         try:
             self._guard.thread("job", thread.run, is_vital=False)
         except (RuntimeError, MemoryError) as exc:
-            thread.hand_over(None)  # should it have started after all, it ends
+            thread.hand_over(None)  # ends the thread if it has started after all
             raise NoThread(str(exc) or "no memory for a thread") from exc
         return thread
 
     def _done(self, thread: _Thread, call: ThreadCall) -> None:
-        """Bring an outcome to the event loop, from the thread: again and again, while there is no memory for it."""
+        """Pass an outcome to the event loop, from the thread; retry while there is no memory for that."""
         while True:
             try:
                 self._guard.from_thread(self._loop, self._finish, thread, call)
-            except BaseException:  # noqa: BLE001 - until it is told, or the event loop is closed
+            except BaseException:  # noqa: BLE001 - until it is passed on, or the event loop is closed
                 time.sleep(_RETRY_S)
             else:
                 return
 
     def _finish(self, thread: _Thread, call: ThreadCall) -> None:
-        if call.is_done:  # told twice, by an exception that came between
+        if call.is_done:  # passed on twice, as an exception interrupted the thread
             return
         call.finish()
         self.busy -= 1
@@ -134,10 +134,10 @@ class JobThreads:
 
 
 class _Thread:
-    """One thread: waits for a call, executes it, and tells of its end.
+    """One thread: waits for a call, executes it, and reports its end.
 
-    Time limits for threads raise an exception inside one from outside, and may come when the function has ended. So an
-    exception at any place in here must neither end the thread nor lose a call.
+    Time limits for threads raise an exception inside a thread from outside, perhaps after the function's end. So an
+    exception at any place in this class must neither end the thread nor lose a call.
     """
 
     def __init__(self, on_done: Callable[[_Thread, ThreadCall], None]) -> None:
@@ -156,11 +156,11 @@ class _Thread:
         self._wake.put(None)
 
     def run(self) -> None:
-        """Execute calls until the thread is told to end."""
+        """Execute calls until `hand_over` passes None."""
         while not self._is_over:
             try:
                 self._run()
-            except BaseException:  # noqa: BLE001, S112 - it came between two steps, and was meant for none of them
+            except BaseException:  # noqa: BLE001, S112 - came between two steps, and was meant for neither
                 continue
 
     def _run(self) -> None:
@@ -169,12 +169,12 @@ class _Thread:
                 if self._ended is None and self._call is None:
                     self._wake.get()
                 self._execute()
-            except BaseException as exc:  # noqa: BLE001 - it was meant for a function that has ended
+            except BaseException as exc:  # noqa: BLE001 - meant for a function that has ended
                 if (call := self._call) is not None and self._has_run:
                     call.interrupt(exc)
 
     def _execute(self) -> None:
-        """Execute the call that is there; what was done of it before an interruption is not done again."""
+        """Execute the present call; do not repeat steps that were done before an interruption."""
         if (call := self._call) is not None:
             if not self._has_run:
                 self._has_run = True

@@ -1,7 +1,7 @@
 """The signals that stop a process: received while the process works, ignored while it ends.
 
-An operator's wish reaches a process in many ways at once: systemd signals every process of a unit, supervisord a whole
-group, a wrapper forwards what it receives. So signals that come within half a second of a wish's first are that wish.
+An operator's wish reaches a process in several ways at once: systemd signals every process of a unit, supervisord a
+whole group, a wrapper forwards what it receives. So signals within half a second of a wish's first belong to that wish.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import write_directly
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What means "stop". SIGHUP is what a closed terminal sends; under nohup it stays ignored."""
+"""Signals that mean "stop". A closed terminal sends SIGHUP; under nohup it stays ignored."""
 
 SAME_WISH_S = 0.5
 
@@ -37,7 +37,7 @@ class Wishes:
 
 
 def receive_wishes(answer: Callable[[int], object]) -> None:
-    """From now on call `answer` in the main thread with the number of each wish to stop, from 1."""
+    """Call `answer` from now on, in the main thread, with the number of each wish to stop, from 1."""
     wishes = Wishes()
 
     def count() -> None:
@@ -48,15 +48,15 @@ def receive_wishes(answer: Callable[[int], object]) -> None:
 
 
 def receive_stop_signals(answer: Callable[[], object]) -> None:
-    """From now on call `answer` in the main thread for each signal, even while the event loop is blocked.
+    """Call `answer` from now on, in the main thread, for each signal, even while the event loop is blocked.
 
-    An answer that fails ends the process: what asks for a stop must get one.
+    An answer that fails ends the process: no request to stop may be lost.
     """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         try:
             answer()
-        except BaseException as exc:  # noqa: BLE001 - it would end up in whatever executes at the moment
+        except BaseException as exc:  # noqa: BLE001 - it would be raised in the code that executes at the moment
             end_process(f"headrace: can't stop in order, and ends: {type(exc).__name__}")
 
     for number in _wanted_signals():
@@ -64,7 +64,7 @@ def receive_stop_signals(answer: Callable[[], object]) -> None:
 
 
 def end_on_stop_signals() -> None:
-    """From now on end the process at once, as signals do by themselves to every process but the first of a container.
+    """End the process at once from now on, as signals do by default to every process but the first of a container.
 
     The kernel ignores a signal to process 1 that has no handler: without one, `docker stop` would wait in vain.
     """
@@ -78,13 +78,13 @@ def end_on_stop_signals() -> None:
 
 
 def ignore_stop_signals() -> None:
-    """From now on ignore the signals: a late one must not change how an orderly end looks from outside."""
+    """Ignore the signals from now on: a late one must not change how an orderly end looks from outside."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def end_process(last_words: str) -> None:
-    """End this process with exit code 1, wherever it stands; the words are written only if that can't block."""
+    """End this process at once with exit code 1; write the last words only if that can't block."""
     write_directly(last_words)
     os._exit(1)
 

@@ -1,12 +1,12 @@
-"""What `bury` must give and change."""
+"""What `dead_letter` must give and change."""
 
 from __future__ import annotations
 
 from headrace import Retention, RunError
 from headrace.formats.codec import encode_outcome
-from headrace_worker import protocol
-from headrace_worker.protocol import BadEntry
+from headrace_worker.protocol import reading, settling
 from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.settling import BadEntry
 from tests.scripts.cases.case import (
     BODY,
     FUTURE,
@@ -33,7 +33,7 @@ _RAW = {"raw.e": "e1", "raw.j": "job", "raw.s": "damaged", "raw.b": BODY}
 _IN_5000_S = "<now+5000s>"
 
 
-def _bury(
+def _dead_letter(
     world: World,
     stream: Stream,
     gives: int,
@@ -45,7 +45,7 @@ def _bury(
     bad = BadEntry("5-0", "unreadable", "no event")
     if named:
         bad = BadEntry("5-0", "unreadable", "no event", "e1", "job" if stream.app else "")
-    return Step(protocol.bury(world.keys, stream, bad, retention), gives, changes)
+    return Step(settling.dead_letter(world.keys, stream, bad, retention), gives, changes)
 
 
 @case
@@ -58,7 +58,7 @@ def an_entry_of_a_queue(world: World) -> Step:
         "queue:app/default workers w1": "",
         "dead new-1": _WHY | _RAW,
     }
-    return _bury(world, queue(world), 1, changes)
+    return _dead_letter(world, queue(world), 1, changes)
 
 
 def _ended(status: str = "f", state: str = "1 0 0 0") -> Changes:
@@ -77,7 +77,7 @@ def the_entry_of_a_run(world: World) -> Step:
     """The run whose entry it is has failed for good, and its record ends as after any failure."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     seed_entry(world, "5-0", "e1", state="damaged")
-    return _bury(world, queue(world), 1, _ended(), named=True)
+    return _dead_letter(world, queue(world), 1, _ended(), named=True)
 
 
 @case
@@ -87,7 +87,7 @@ def the_entry_of_a_run_that_executes(world: World) -> Step:
     seed_record(world, "e1", runs="1", fields={"r:app/job": line, "w": 1})
     seed_entry(world, "5-0", "e1", state="damaged")
     changes = {**_ended(state="2 1 0 0"), "published settled:e1": ""}
-    return _bury(world, queue(world), 1, changes, named=True)
+    return _dead_letter(world, queue(world), 1, changes, named=True)
 
 
 @case
@@ -96,7 +96,7 @@ def the_entry_of_one_of_several_runs(world: World) -> Step:
     seed_record(world, "e1", runs="2", fields={"r:app/job": run_line("q", "5-0"), "o": 2})
     seed_entry(world, "5-0", "e1", state="damaged")
     changes = {line: fact for line, fact in _ended().items() if line != "event:e1 ttl"}
-    return _bury(world, queue(world), 1, {**changes, "event:e1 o": "1", "event:e1 f": "1"}, named=True)
+    return _dead_letter(world, queue(world), 1, {**changes, "event:e1 o": "1", "event:e1 f": "1"}, named=True)
 
 
 @case
@@ -105,10 +105,10 @@ def without_retention(world: World) -> Step:
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     seed_entry(world, "5-0", "e1", state="damaged")
     gone: Changes = {"event:e1 e": None, "event:e1 r:app/job": None, "event:e1 ttl": "<now+2000s>"}
-    return _bury(world, queue(world), 1, {**_ended(), **gone}, named=True, retention=NO_RETENTION)
+    return _dead_letter(world, queue(world), 1, {**_ended(), **gone}, named=True, retention=NO_RETENTION)
 
 
-def _set_aside(raw: dict[str, str]) -> Changes:
+def _moved(raw: dict[str, str]) -> Changes:
     return {"queue:app/default 5-0": None, "queue:app/default workers w1": "", "dead new-1": _WHY | raw}
 
 
@@ -117,7 +117,7 @@ def an_entry_that_its_run_does_not_name(world: World) -> Step:
     """A foreign entry that names a run which has another entry ends no run."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "4-0")})
     seed_entry(world, "5-0", "e1", state="damaged")
-    return _bury(world, queue(world), 1, _set_aside(_RAW), named=True)
+    return _dead_letter(world, queue(world), 1, _moved(_RAW), named=True)
 
 
 @case
@@ -125,14 +125,14 @@ def the_entry_of_a_run_that_has_ended(world: World) -> Step:
     """A run that has ended does not end again."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("s", "5-0")})
     seed_entry(world, "5-0", "e1", state="damaged")
-    return _bury(world, queue(world), 1, _set_aside(_RAW), named=True)
+    return _dead_letter(world, queue(world), 1, _moved(_RAW), named=True)
 
 
 @case
 def an_entry_that_names_no_record(world: World) -> Step:
     """An entry of an event that is not known makes no record."""
     seed_entry(world, "5-0", "e1", state="damaged")
-    return _bury(world, queue(world), 1, _set_aside(_RAW), named=True)
+    return _dead_letter(world, queue(world), 1, _moved(_RAW), named=True)
 
 
 def _of_events(world: World, size: int, body: str) -> Changes:
@@ -147,7 +147,7 @@ def the_entry_of_an_event(world: World) -> Step:
     """An event that can't be dispatched has no runs, and its record ends as after a failure."""
     seed_record(world, "e1")
     changes = {**_of_events(world, 8, BODY), "event:e1 m": header(runs="0"), "event:e1 ttl": _IN_5000_S}
-    return _bury(world, protocol.events_stream(world.keys), 1, changes, named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, changes, named=True)
 
 
 @case
@@ -155,14 +155,14 @@ def the_entry_of_an_event_with_a_large_body(world: World) -> Step:
     """So it is where the body is only in the record."""
     seed_record(world, "e1", body=LARGE)
     changes = {**_of_events(world, len(LARGE), ""), "event:e1 m": header(runs="0"), "event:e1 ttl": _IN_5000_S}
-    return _bury(world, protocol.events_stream(world.keys), 1, changes, named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, changes, named=True)
 
 
 @case
 def an_entry_that_is_not_its_events(world: World) -> Step:
     """A foreign entry that names an event with another body does not end it."""
     seed_record(world, "e1")
-    return _bury(world, protocol.events_stream(world.keys), 1, _of_events(world, 5, "other"), named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, _of_events(world, 5, "other"), named=True)
 
 
 @case
@@ -170,14 +170,14 @@ def an_entry_of_an_event_that_is_delayed(world: World) -> Step:
     """An event that is yet to be delivered is none that an entry could have been for."""
     seed_record(world, "e1", due=FUTURE, delivered=0)
     world.seed("ZADD", "due", FUTURE, "e:e1")
-    return _bury(world, protocol.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
 
 
 @case
 def an_entry_of_an_event_that_was_dispatched(world: World) -> Step:
     """An event that has runs keeps them."""
     seed_record(world, "e1", runs="1", fields={"r:app/job": run_line("q", "4-0")})
-    return _bury(world, protocol.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, _of_events(world, 8, BODY), named=True)
 
 
 @case
@@ -190,7 +190,7 @@ def an_entry_of_events(world: World) -> Step:
         "events dispatch w1": "",
         "dead new-1": _WHY | {"raw.reason": "theirs", "raw.run": "theirs"},
     }
-    return _bury(world, protocol.events_stream(world.keys), 1, changes)
+    return _dead_letter(world, reading.events_stream(world.keys), 1, changes)
 
 
 @case
@@ -199,20 +199,20 @@ def a_deleted_entry(world: World) -> Step:
     seed_run(world, "5-0", "e1")
     world.seed("XDEL", "queue:app/default", "5-0")
     changes: Changes = {"queue:app/default workers w1": "", "dead new-1": _WHY}
-    return _bury(world, queue(world), 1, changes)
+    return _dead_letter(world, queue(world), 1, changes)
 
 
 @case
 def an_entry_that_is_not_ours(world: World) -> Step:
     """An entry that is in nobody's hands stays where it is."""
     seed_run(world, "5-0", "e1", worker=None)
-    return _bury(world, queue(world), 0, {})
+    return _dead_letter(world, queue(world), 0, {})
 
 
 @case
 def an_unknown_entry(world: World) -> Step:
     """An entry that is not there is not in `dead` either."""
-    return _bury(world, queue(world), 0, {})
+    return _dead_letter(world, queue(world), 0, {})
 
 
 @case
@@ -221,7 +221,7 @@ def retention_beyond_1970(world: World) -> Step:
     seed_run(world, "5-0", "e1")
     world.seed("XDEL", "queue:app/default", "5-0")
     changes: Changes = {"queue:app/default workers w1": "", "dead new-1": _WHY}
-    return _bury(world, queue(world), 1, changes, retention=Retention(failure=100 * 366 * 86_400))
+    return _dead_letter(world, queue(world), 1, changes, retention=Retention(failure=100 * 366 * 86_400))
 
 
 @case
@@ -240,11 +240,11 @@ def a_run_with_an_ordering_key(world: World) -> Step:
         f"due {turn('e2')}": NOW,
         "wake 0": "1",
     }
-    return Step(protocol.bury(world.keys, queue(world), bad, RETENTION), 1, changes)
+    return Step(settling.dead_letter(world.keys, queue(world), bad, RETENTION), 1, changes)
 
 
 def _of_the_order(world: World) -> tuple[BadEntry, Changes]:
-    """An event of a key is behind another in its order; returns what is to be buried of it, and what that changes."""
+    """An event of a key is behind another in its order; returns its dead letter, and what that changes."""
     seed_line(world, "order:user:1", "e0", "e1", "e2")
     entry = {"i": "e1", "z": "8", "b": BODY, "k": "user:1"}
     world.entry("events", "5-0", entry)
@@ -261,7 +261,9 @@ def an_event_with_an_ordering_key(world: World) -> Step:
     bad, gone = _of_the_order(world)
     changes = {**gone, "event:e1 m": header(runs="0"), "event:e1 ttl": _IN_5000_S}
     left: Changes = {"order:user:1 1": "e2", "order:user:1 2": None}
-    return Step(protocol.bury(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 1, {**changes, **left})
+    return Step(
+        settling.dead_letter(world.keys, reading.events_stream(world.keys), bad, RETENTION), 1, {**changes, **left}
+    )
 
 
 @case
@@ -269,7 +271,7 @@ def an_event_with_an_ordering_key_that_is_not_ours(world: World) -> Step:
     """An event whose entry is in nobody's hands any more keeps its place."""
     bad, _ = _of_the_order(world)
     world.seed("XACK", "events", "dispatch", "5-0")
-    return Step(protocol.bury(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 0, {})
+    return Step(settling.dead_letter(world.keys, reading.events_stream(world.keys), bad, RETENTION), 0, {})
 
 
 @case
@@ -280,4 +282,4 @@ def an_entry_of_events_with_an_ordering_key_alone(world: World) -> Step:
     world.hold("events", "dispatch", "w1", "5-0")
     bad = BadEntry("5-0", "unreadable", "no event", ordering_key="user:1")
     changes: Changes = {"events 5-0": None, "events dispatch w1": "", "dead new-1": _WHY | {"raw.k": "user:1"}}
-    return Step(protocol.bury(world.keys, protocol.events_stream(world.keys), bad, RETENTION), 1, changes)
+    return Step(settling.dead_letter(world.keys, reading.events_stream(world.keys), bad, RETENTION), 1, changes)

@@ -110,7 +110,7 @@ class Promoter:
     async def _promote_due(self) -> int:
         """Move the due members that were read, and read again until none is due; return the server's time."""
         while True:
-            looked = await self._promote([due.member for due in self._upcoming or ()])
+            looked = await self._promote([each.member for each in self._upcoming or ()])
             self.pulse.beat()
             for member in looked.foreign:
                 await self._dead_letter(member, "Headrace did not write this member of due")

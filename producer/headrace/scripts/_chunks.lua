@@ -1,4 +1,4 @@
--- Calls a command with any number of arguments, as unpack has a limit of about 8,000; returns the sum of its answers.
+-- Calls a command with any number of arguments, as unpack is limited to about 8,000. Returns the sum of the replies.
 local function call_in_chunks(command, key, arguments, group)
   local sum = 0
   for first = 1, #arguments, 5000 do

@@ -1,6 +1,6 @@
--- Ends a record whose last open thing has gone: it gets its TTL, and whoever waits for the event hears of it. Where its
--- contents are not kept, only its header stays for dedupe; where they are kept for less long than that, they fade.
--- ARGV[1] to ARGV[5] are the policy, ARGV[6] the channel's prefix.
+-- Closes a record whose last open run has ended: sets its TTL, and notifies the clients that wait for the event. If its
+-- contents are not kept, only its header stays, for dedupe; if they are kept for less time than the header, they fade.
+-- ARGV[1] to ARGV[5] are the retention, ARGV[6] the channel's prefix.
 local retention_ms, failure_retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local dedupe_ms = { c = tonumber(ARGV[3]), s = tonumber(ARGV[4]), d = tonumber(ARGV[5]) }
 local fades, closed_at = {}, now_ms()
@@ -21,7 +21,7 @@ local function close(record, header, failed, waited, event_id)
     redis.pcall('PUBLISH', ARGV[6] .. event_id, '')
   end
 end
--- Notes when the contents of what was closed are to go.
+-- Records when the contents of the closed records are to be deleted.
 local function let_fade(fading)
   call_in_chunks('ZADD', fading, fades)
 end

@@ -1,6 +1,7 @@
--- Whether an entry that names a run is none of the run's: its record knows another one, or says that the run waits or
--- has ended, or knows no such run. Where the record is gone, or can't be read, the entry is taken at its word.
--- `place` is where the entry gives_up in the run's field if its state is as long as that of the entry; that spares the rest.
+-- Returns whether an entry that names a run is not the run's own: the record names another entry, says that the run
+-- waits or has ended, or has no such run. If the record is gone, or can't be read, the entry is believed.
+-- `place` is the position of the entry's id in the run's field if the state there is as long as that of the entry; an
+-- entry that is found at that position needs no further comparison.
 local find, byte = string.find, string.byte
 local function is_foreign(header, field, entry, place)
   if not field then

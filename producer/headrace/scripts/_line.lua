@@ -1,5 +1,5 @@
--- Passes the place at the head of an ordering key's line on: the run that had it leaves, and the next is due at once.
--- Returns the member of `due` of the run that has it now, if there is one.
+-- Removes the run at the head of an ordering key's line, and makes the next run due at once.
+-- Returns the member of `due` of the run that is at the head now, if there is one.
 local function pass_on_line(line, member, due, now)
   if redis.call('LINDEX', line, 0) ~= member then
     return nil

@@ -1,5 +1,5 @@
--- Adds pairs to a stream for listing, twenty an entry at most, so that its limit in entries bounds its bytes.
--- A listing is no part of any guarantee, so it may fail and comes last.
+-- Adds pairs to a stream for listings, twenty an entry at most, so that the stream's limit in entries bounds its bytes.
+-- A listing is not part of any guarantee, so this may fail and comes last.
 local function list(stream, limit, pairs_in_turn)
   for first = 1, #pairs_in_turn, 40 do
     redis.pcall('XADD', stream, 'MAXLEN', '~', limit, '*',

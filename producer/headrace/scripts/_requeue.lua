@@ -1,6 +1,6 @@
--- Puts entries back under new ids; what is not in the group's hands any more is left alone. An entry of a queue
--- counts `lost` more lost workers, and its record says queued, unless that names another entry; one that can't be read
--- goes back as it is, to be set aside by whoever reads it next. Returns how many were put back.
+-- Re-queues entries under new ids; an entry that is no longer pending is left alone. An entry of a queue counts `lost`
+-- more lost workers, and its record says queued, unless the record names another entry. An entry that can't be read is
+-- re-queued unchanged; the next worker that reads it dead-letters it. Returns how many entries were re-queued.
 -- KEYS[first_key..] are the records, ARGV[first_arg..] two an entry: its id, `<app>/<job id>` (empty in `events`).
 local function successor(fields, lost)
   local value = {}

@@ -1,5 +1,5 @@
--- Why a stream takes no entry, nil if it does. One is added and taken out again, as nothing else tells of a last id
--- whose entry is gone.
+-- Returns the error with which a stream takes no entry, nil if it takes one. Probes with an XADD and an XDEL, as no
+-- command shows a last id whose entry is gone.
 local function refusal(stream)
   local entry = redis.pcall('XADD', stream, '*', 'r', '')
   if type(entry) == 'string' then

@@ -1,4 +1,4 @@
--- Wakes one idle worker of each app whose wake-up stream was noted. Optional, so it may fail and comes last.
+-- Wakes one idle worker of each app whose wake-up stream is given. Optional, so it may fail and comes last.
 local function wake_workers(streams)
   for stream in pairs(streams) do
     local added = redis.pcall('XADD', stream, 'MAXLEN', 1, '*', 'r', '')

@@ -1,19 +1,19 @@
--- A delayed event is gone from `due` and its record says canceled; anything else stays as it is.
+-- A delayed event is gone from `due` and its record says canceled; any other event stays as it is.
 --
 -- KEYS[1]     zset  due
 -- KEYS[2]     hash  the event's record
 -- KEYS[3]     zset  fading
 -- ARGV[1..5]  ms    retention after success, after failure; dedupe of ids by the client, the sender, derived
--- ARGV[6]     text  the prefix of the channels that hear of settled events
+-- ARGV[6]     text  the prefix of the channels of settled events
 -- ARGV[7]     text  the event's id
 --
--- Returns  {'canceled', moment}  when it is canceled, now or before: since when in ms
+-- Returns  {'canceled', time}    when it is canceled, now or before: since when, in ms
 -- Returns  {'delivered'}         when it was delivered already; nothing happened
 -- Returns  {'missing'}           when no such event is known
 -- Returns  {'damaged'}           when its header can't be read; nothing happened
 --
--- It frees first, so a full server lets it pass. The record comes before `due`: where a right is missing, no event is
--- out of `due` that says that it will be delivered.
+-- It frees first, so a full server lets it pass. The record is written before `due`, so that a missing right can't
+-- leave an event that is out of `due` while its record says that it will be delivered.
 --@ include _time
 --@ include _rights
 --@ include _chunks

@@ -1,14 +1,14 @@
--- An entry that can't be handled is acknowledged, deleted, and stands in `dead` as it was, with the reason; the run whose entry it is has failed, and the event that it was to dispatch has no runs and is not in the order of its key any more.
+-- An entry that can't be handled is acknowledged, deleted, and in `dead` unchanged, with the reason; a run whose entry it is has failed, and an event that it was to dispatch has no runs and is no longer in the order of its key.
 --
 -- KEYS[1]     stream  where the entry is
 -- KEYS[2]     stream  dead
 -- KEYS[3]     stream  runs
 -- KEYS[4]     zset    fading
--- KEYS[5..]   hash    the record of the event that the entry names; none where it names none
--- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), the line (list) of its key and job;
---                     for an event with one the order (list) of the key
+-- KEYS[5..]   hash    the record of the event that the entry names, if it names one
+-- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), line (list) of its key and job;
+--                     for an event with an ordering key: the order (list) of the key
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
--- ARGV[6]     text    the prefix of the channels that hear of settled events
+-- ARGV[6]     text    the prefix of the channels of settled events
 -- ARGV[7]     count   entries that `runs` keeps, about
 -- ARGV[8]     text    the stream's group
 -- ARGV[9]     text    the entry
@@ -17,13 +17,13 @@
 -- ARGV[12]    bytes   the error as the outcome of a run
 -- ARGV[13]    text    the event's id
 -- ARGV[14]    text    `<app>/<job id>`; empty in `events`
--- ARGV[15]    text    its member of the line, or the event's id, if it has an ordering key; else empty
+-- ARGV[15]    text    with an ordering key: the run's member of the line, or the event's id; else empty
 --
--- Returns  1  when it is in `dead` now
--- Returns  0  when it was not in the group's hands any more; nothing happened
+-- Returns  1  when the entry is in `dead` now
+-- Returns  0  when the entry was no longer pending; nothing happened
 --
--- It frees first, so a full server lets it pass. The record may be what is wrong, or another's: one of a foreign type,
--- or that does not name this entry, is not touched, and the dead letter belongs to no run then.
+-- It frees first, so a full server lets it pass. The record itself may be damaged, or may belong to another entry: a
+-- record of a foreign type, or one that does not name this entry, is not touched; the dead letter then has no run.
 --@ include _time
 --@ include _rights
 --@ include _chunks
@@ -58,7 +58,7 @@ local header, waited, counted, body, field = unpack(stored, 1, 5)
 local status, attempt, lost, since, replay, queue, recorded = run_of(field or '')
 local is_run = recorded == entry and (status == 'q' or status == 'x')
 
--- An event that is not dispatched yet, whose body is that of the entry.
+-- Whether the entry is that of an event which is not dispatched yet: their bodies are equal.
 local function is_event()
   local values = {}
   for i = 1, math.min(#raw, 4000), 2 do

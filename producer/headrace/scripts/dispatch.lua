@@ -7,11 +7,11 @@
 -- KEYS[..]    hash    then the record of each event
 -- KEYS[..]    list    then, for each event with an ordering key: the key's order, and the line of each of its jobs
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
--- ARGV[6]     text    the prefix of the channels that hear of settled events
--- ARGV[7]     int     the version of the routes that was matched against
--- ARGV[8]     0 or 1  1: one event, acknowledged first, and only where its queues are empty
+-- ARGV[6]     text    the prefix of the channels of settled events
+-- ARGV[7]     int     the version of the routes that the events were matched with
+-- ARGV[8]     0 or 1  1: one event, acknowledged first, and only if its queues are empty
 -- ARGV[9]     bytes   bodies up to this size travel in the entry
--- ARGV[10]    bytes   length of what stands before the event's id in a record's key
+-- ARGV[10]    bytes   length of the prefix before the event's id in a record's key
 -- ARGV[11]    count   jobs
 -- ARGV[12]    count   matches
 -- ARGV[13]    count   events with an ordering key
@@ -23,13 +23,13 @@
 --
 -- Returns  {'stale', version}            when the routes have changed since; nothing happened
 -- Returns  {'full'}                      when ARGV[8] is 1 and a queue has entries; nothing happened
--- Returns  {'behind', place, …}          when these events have others of their ordering keys before them, which are
---                                        in other hands; nothing happened
+-- Returns  {'behind', place, …}          when these events have undispatched events of their ordering keys before
+--                                        them, which are not in this batch; nothing happened
 -- Returns  {'done', events, runs, lost}  what was dispatched; lost: events without a record and without a body;
 --                                        an event that was dispatched before is only acknowledged
 --
--- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1 or there
--- are no jobs: then it frees first.
+-- It adds first, so a full server refuses it before anything is written, unless ARGV[8] is 1 or there are no jobs: then
+-- it frees first.
 --@ include _time
 --@ include _rights
 --@ include _chunks
@@ -38,7 +38,7 @@
 --@ include _wake_workers
 --@ include _close
 --@ include _member
--- A record that is gone is made again from the entry, if the body was in it: a lost record loses no event.
+-- Recreates a missing record from the entry, if the body was in the entry: so a lost record loses no event.
 local function record_from_entry(entry)
   local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
   for i = 1, found and #found[2] or 0, 2 do
@@ -102,7 +102,7 @@ end
 redis.call('XLEN', events)
 redis.call('ZCARD', KEYS[3])
 
--- An event with an ordering key goes when it is the first of its key that is not dispatched, or is listed nowhere.
+-- An event with an ordering key is dispatched if it is the first undispatched one of its key, or is not in its order.
 local lines, behind, ahead, known, k = {}, { 'behind' }, {}, {}, first_record + nevents
 for at = events_end + 1, #ARGV, 2 do
   local i, order = tonumber(ARGV[at]), KEYS[k + 1]
@@ -142,8 +142,8 @@ if not free_first then
   wake_workers(wake_ups)
 end
 
--- One acknowledgement for all. Where an entry is not in the group's hands any more, the record tells whether its event
--- was dispatched.
+-- One acknowledgement for all entries. If an entry is no longer pending, the record says whether its event was
+-- dispatched.
 local held = call_in_chunks('XACK', events, entries, 'dispatch')
 local seen, dispatched, runs, lost = {}, 0, 0, 0
 for i = 1, nevents do

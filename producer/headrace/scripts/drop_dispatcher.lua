@@ -1,12 +1,12 @@
--- A slot that has run out is taken away, once nothing that its worker read can still turn up.
+-- An expired dispatcher slot is gone, once no late read of its worker can complete any more.
 --
 -- KEYS[1]  zset    dispatchers
 -- KEYS[2]  stream  events
 -- ARGV[1]  text    the worker's name
--- ARGV[2]  ms      how long after its end a read of that worker may still be open
+-- ARGV[2]  ms      how long after the slot's end a read of that worker may still be open
 --
 -- Returns  1  when the slot is gone
--- Returns  0  when it holds, or is too fresh, or entries are in its worker's hands; nothing happened
+-- Returns  0  when the slot has not expired, or only lately, or its worker has pending entries; nothing happened
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time

@@ -1,4 +1,4 @@
--- A worker that is known to be dead has no lease, slot or leadership any more, and the leader is woken to rescue.
+-- The lease, dispatcher slot and leadership of a worker that is known to be dead have ended, and the leader is woken to rescue.
 --
 -- KEYS[1]  zset    workers
 -- KEYS[2]  hash    worker:<name>
@@ -8,7 +8,7 @@
 -- ARGV[1]  text    the worker's name
 --
 -- Returns  1  when its lease has ended
--- Returns  0  when it had none, or is fenced already; nothing happened
+-- Returns  0  when it had no lease, or is fenced already; nothing happened
 --
 -- It frees first, so a full server lets it pass.
 --@ include _rights

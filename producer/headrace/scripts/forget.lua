@@ -1,15 +1,15 @@
--- Of each named event whose contents were kept long enough its header alone is left, until its id may be used again; dead letters that were kept long enough are gone.
+-- Of each named event whose contents were kept long enough only the header is left, until its id may be used again; dead letters that were kept long enough are gone.
 --
 -- KEYS[1]    zset    fading
 -- KEYS[2]    stream  dead
 -- KEYS[3..]  hash    the record of each event
 -- ARGV[1]    ms      how long dead letters stay
--- ARGV[2]    count   dead letters to delete, and events to tell of
+-- ARGV[2]    count   dead letters to delete at most, and events to return at most
 -- ARGV[3..]  text    the events' ids
 --
--- Returns  {letters, id, …}  how many dead letters were deleted, and events whose contents are to go now
+-- Returns  {letters, id, …}  how many dead letters were deleted, and the events whose contents are to go next
 --
--- It frees first, so a full server lets it pass. An event that has runs again stays as it is: its record has no end.
+-- It frees first, so a full server lets it pass. An event with open runs again stays as it is: its record has no TTL.
 --@ include _time
 --@ include _rights
 --@ include _chunks
@@ -19,7 +19,7 @@ for i = 3, #ARGV do
   is_asked[ARGV[i]] = true
   local faded = redis.call('ZSCORE', fading, ARGV[i])
   if faded and tonumber(faded) <= now then
-    local stored = redis.pcall('HMGET', KEYS[i], 'm') -- what is no hash is nothing of ours
+    local stored = redis.pcall('HMGET', KEYS[i], 'm') -- a key that is no hash is not Headrace's
     if stored.err and not string.find(stored.err, 'WRONGTYPE') then
       return stored
     end

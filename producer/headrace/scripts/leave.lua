@@ -1,4 +1,4 @@
--- A worker that holds nothing is forgotten: its lease, slot, leadership, consumers and its part in its app's routes.
+-- A worker without pending entries is forgotten: its lease, dispatcher slot, leadership, consumers and its subscription in its app's routes.
 --
 -- KEYS[1]   zset    workers
 -- KEYS[2]   hash    worker:<name>
@@ -9,11 +9,11 @@
 -- KEYS[7]   stream  events
 -- KEYS[8..] stream  the queues of the worker
 -- ARGV[1]   text    the worker's name
--- ARGV[2]   0 or 1  1: it died, and is forgotten only if it is fenced and the time of its last look has come, or if
---                   nothing but its consumers is known of it
+-- ARGV[2]   0 or 1  1: it died, and is forgotten only if it is fenced and the time of the last look at its name has
+--                   come, or if nothing but its consumers is known of it
 --
 -- Returns  1  when it is forgotten
--- Returns  0  when entries are in its hands, or its time has not come; nothing happened
+-- Returns  0  when it has pending entries, or its time has not come; nothing happened
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
@@ -47,7 +47,7 @@ local prefix, fingerprint = 'w:', redis.call('HGET', KEYS[5], 'w:' .. name)
 if not fingerprint then
   prefix, fingerprint = 'd:', redis.call('HGET', KEYS[5], 'd:' .. name)
 end
--- Others of the app, living and dead, and those of them with the same subscriptions.
+-- Counts the app's other workers, live and dead, and those of them with the same subscriptions.
 local others, same, dead_fields = { ['w:'] = 0, ['d:'] = 0 }, { ['w:'] = 0, ['d:'] = 0 }, {}
 local fields = fingerprint and redis.call('HGETALL', KEYS[5]) or {}
 for i = 1, #fields, 2 do
@@ -77,7 +77,7 @@ if fingerprint then
     if prefix == 'w:' and same['w:'] == 0 then
       redis.call('INCR', KEYS[6])
     end
-  elseif prefix == 'w:' or others['d:'] == 0 then -- what it has stays in force, whatever the dead had
+  elseif prefix == 'w:' or others['d:'] == 0 then -- its subscriptions stay in force, not those of dead workers
     redis.call('HSET', KEYS[5], 'last', fingerprint)
     call_in_chunks('HDEL', KEYS[5], dead_fields)
   elseif same['d:'] == 0 then

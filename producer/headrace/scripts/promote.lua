@@ -2,28 +2,28 @@
 --
 -- KEYS[1]    zset    due
 -- KEYS[2]    stream  events
--- KEYS[3..]          three a member: its record (hash); its stream, `events` or a queue; its app's wake-up stream or, for an event,
---                    the order (list) of its ordering key, or `events` again; for a run with an ordering key, in
---                    fourth place the line (list) of its key and job
+-- KEYS[3..]          three a member: its record (hash); its stream, `events` or a queue; its app's wake-up stream or, for
+--                    an event, the order (list) of its ordering key, or `events` again; for a run with an ordering
+--                    key, in fourth place the line (list) of its key and job
 -- ARGV[1]    bytes   bodies up to this size travel in the entry
--- ARGV[2]    count   how many members to tell of
+-- ARGV[2]    count   how many of the members that are left to return
 -- ARGV[3..]          two a member: `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the same behind `o`, length
 --                    and ordering key; for an event, the ordering key whose order is in KEYS, else empty
 --
 -- Returns  {now, moved, dropped, {member, key, …}, member, score, …}
---          the server's time in ms; how many members are in their streams now; how many were taken out as nothing of
---          theirs is delayed or waits any more, or can be read; events that stay as their ordering key is another
---          than was said, and that key; the earliest members that are left, due or not, with their times in ms
+--          the server's time in ms; how many members are in their streams now; how many were removed, as their event is
+--          not delayed or their run no longer waits, or can't be read; events that stay, as their ordering key is
+--          not the given one, each with its key; the earliest members that are left, due or not, with their times in ms
 --
--- What belongs into a stream that takes no entries is due again in ten seconds. An event adds first and is refused by a
--- full server; a run frees first, so that what was begun can end.
+-- A member whose stream takes no entries is due again in ten seconds. An event adds first and is refused by a full
+-- server; a run frees first, so that a begun run can end.
 --@ include _time
 --@ include _rights
 --@ include _exhausted
 --@ include _room
 --@ include _wake_workers
 --@ include _line
--- Takes a run's member of `due` apart: the event's id, `<app>/<job id>`, its ordering key if it has one.
+-- Parses a run's member of `due`: the event's id, `<app>/<job id>`, its ordering key if it has one.
 local function split(member)
   local length = string.match(member, '^o:(%d+):')
   local before_queue = length and #length + 4 + tonumber(length) or 2
@@ -75,7 +75,7 @@ for i = 3, #ARGV, 2 do
   end
 end
 
--- Looks for those ahead write nothing, and need no right to.
+-- A call that only looks at the earliest members writes nothing, and needs no right to write.
 local denied = #work > 0 and lacking(events, 'ZREM', 'ZADD', 'XADD', 'XDEL', 'HSET', 'RPUSH', 'LPOP', 'DEL')
 if denied then
   return denied
@@ -97,7 +97,7 @@ for _, item in ipairs(work) do
   local body, whole = item.body, item.body and #item.body <= inline and item.body or ''
   if item.is_lost then
     redis.call('ZREM', due, item.member)
-    if item.is_headless then -- what an end or a retry has written since the record went would never go
+    if item.is_headless then -- a field written after the record went would never be deleted
       redis.call('DEL', item.record)
     end
     if item.line then

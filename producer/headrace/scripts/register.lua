@@ -1,4 +1,4 @@
--- The worker has a lease, its app's subscriptions stand under their fingerprint, and every group it reads exists.
+-- The worker has a lease, its app's subscriptions are stored under their fingerprint, and every group that it reads exists.
 --
 -- KEYS[1]   zset    workers
 -- KEYS[2]   hash    worker:<name>
@@ -15,7 +15,7 @@
 -- ARGV[5]   bytes   the subscriptions
 -- ARGV[6..] text    name of each queue, `<app>/<queue>`
 --
--- Returns  the version of the routes; it is bumped only when a fingerprint gets its first live worker
+-- Returns  the version of the routes; it is increased only when a fingerprint gets its first live worker
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time

@@ -1,4 +1,4 @@
--- Those of the named entries that are still in the group's hands are back in their stream, and nothing is counted.
+-- Those of the named entries that are still pending are back in their stream, and no lost worker is counted.
 --
 -- KEYS[1]   stream  where the entries are
 -- KEYS[2]   stream  wake-up:<app>, or the same stream again
@@ -7,7 +7,7 @@
 -- ARGV[2]   text    the queue's name, without its app
 -- ARGV[3..]         two an entry: its id, `<app>/<job id>` (empty in `events`)
 --
--- Returns  the number of entries that were put back
+-- Returns  the number of entries that were re-queued
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time

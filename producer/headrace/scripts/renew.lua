@@ -1,4 +1,4 @@
--- The worker's lease holds on from now; so do its dispatcher slot and the leadership, if it moves and may have them.
+-- The worker's lease is extended from now; so are its dispatcher slot and the leadership, if the worker moves and may have them.
 --
 -- KEYS[1]  zset    workers
 -- KEYS[2]  hash    worker:<name>
@@ -11,20 +11,20 @@
 -- ARGV[1]  text    the worker's name
 -- ARGV[2]  ms      lease
 -- ARGV[3]  -1 to 1 1: its event loop moves; 0: it does not; -1: it stops, and gives up slot and leadership at once
--- ARGV[4]  count   slots there are; 0: this worker wants none, and gives up the one it has
+-- ARGV[4]  count   dispatcher slots of the partition; 0: this worker wants none, and gives up the one that it has
 -- ARGV[5]  ms      how long dead letters stay
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
 -- Returns  {'held', leader, slot, version, next_ms, lapsed, dead, now, fades, back}
---          leader, slot: 1 when this worker has it; version of the routes; next_ms: until the next lease, slot or
---          leadership ends that is not this worker's, or the quiet time after a gap; lapsed: workers whose slot has
---          ended, dead: whose lease has (both only for the leader, and none in the quiet time); the server's time in ms;
---          fades: 1 when contents or dead letters were kept long enough (only for the leader); back: 1 when runs are to
---          be set back, as the clock has gone back
+--          leader, slot: 1 when this worker has it; version of the routes; next_ms: until the next end of another
+--          worker's lease, slot or leadership, or of the quiet time after a gap; lapsed: workers whose slot has
+--          expired, dead: workers whose lease has (both only for the leader, and none in the quiet time); the server's
+--          time in ms; fades: 1 when contents or dead letters were kept long enough (only for the leader); back: 1 when
+--          runs are to be set back, as the clock has gone back
 --
--- It frees first, so a full server lets it pass. Every call marks the time: after a gap of more than half a lease
--- the time is quiet for one lease, in which nobody is rescued, so that the living renew first.
--- So it is when the clock has gone back, as the last renewal is ahead of it: then all ends are set back by as much.
+-- It frees first, so a full server lets it pass. Every call stores the time: a gap of more than half a lease starts a
+-- quiet time of one lease, in which no worker is rescued, so that live workers renew first.
+-- The same happens when the clock has gone back, as the last renewal is in its future: then all ends are set back too.
 --@ include _time
 --@ include _rights
 --@ include _chunks
@@ -42,7 +42,7 @@ local fenced, known = unpack(redis.call('HMGET', KEYS[2], 'fenced', 'app'))
 local leader, leads_until = string.match(redis.call('GET', KEYS[3]) or '', '^(%S+) (%d+)$')
 leads_until = tonumber(leads_until) or 0
 
--- An end that lies further ahead than this lease may have been granted before; one that is nearer costs a lease at most.
+-- An end later than this lease from now may come from before the jump; an earlier end costs a lease at most.
 local function set_back(key)
   local moved = redis.call('ZRANGEBYSCORE', key, '(' .. text(now + lease), '+inf', 'WITHSCORES')
   for i = 1, #moved, 2 do

@@ -1,4 +1,4 @@
--- A run that ended for good without success is queued again from its first attempt, behind all of its ordering key if it has one, and its dead letter is gone; so is a run that is lost, as its entry was deleted, in its place.
+-- A run that ended for good without success is queued again from its first attempt, at the end of its line if it has an ordering key, and its dead letter is gone; a run that is lost, as its entry was deleted, is queued again too, in its place.
 --
 -- KEYS[1]  hash    the event's record
 -- KEYS[2]  stream  the run's queue
@@ -7,19 +7,19 @@
 -- KEYS[5..] list   the line of its ordering key and job, if it has a key
 -- ARGV[1]  text    the event's id
 -- ARGV[2]  text    `<app>/<job id>`
--- ARGV[3]  text    the queue's name, without its app, as the record said it
+-- ARGV[3]  text    the queue's name, without its app, as read from the record
 -- ARGV[4]  bytes   bodies up to this size travel in the entry
--- ARGV[5]  text    its ordering key, as the record said it; empty: none
--- ARGV[6]  ms      when it ended, as the record said it; 0: whenever that was
+-- ARGV[5]  text    its ordering key, as read from the record; empty: none
+-- ARGV[6]  ms      when it ended, as read from the record; 0: at any time
 --
 -- Returns  {'queued', entry}   when it is queued
--- Returns  {'waits', ''}       when it waits for its turn behind other runs of its ordering key
+-- Returns  {'waits', ''}       when it waits behind other runs in the line of its ordering key
 -- Returns  {'missing', ''}     when no such run is known
--- Returns  {'gone', status}    when the event's payload is not kept any more; nothing happened
+-- Returns  {'gone', status}    when the event's payload is no longer kept; nothing happened
 -- Returns  {'refused', status} when it neither failed nor is lost, or its queue, its ordering key or the time of its
---                              end is another; nothing happened
+--                              end differs from the given one; nothing happened
 --
--- The time tells a call that is repeated, as its reply was lost, from another one: the run may have failed again since.
+-- The time distinguishes a repeated call, whose reply was lost, from a new one: the run may have failed again since.
 -- It adds first, so a full server refuses it before anything is written.
 --@ include _rights
 --@ include _run
@@ -34,7 +34,7 @@ if not status then
 end
 local ended, seen_end = string.match(stored, '^[^\n]* (%d+)'), ARGV[6]
 local has_changed = queue ~= ARGV[3] or (ordering_key or '') ~= ARGV[5] or (seen_end ~= '0' and seen_end ~= ended)
--- An entry that is neither in its queue nor in hand was deleted by another program.
+-- An entry that is neither in its queue nor pending was deleted by another program.
 local is_open, refused = string.find('qx', status, 1, true), { 'refused', status }
 if has_changed or not (is_open or string.find('fti', status, 1, true)) then
   return refused
@@ -70,7 +70,7 @@ local waits, entry = false, '-'
 if #KEYS > 4 then
   entry_fields[9], entry_fields[10] = 'k', ordering_key
   redis.call('XLEN', KEYS[2])
-  -- One that is lost has the turn still.
+  -- A lost run is still at the head of its line.
   waits = redis.call('LLEN', KEYS[5]) > 0 and not is_open
 end
 local denied = lacking(KEYS[2], 'HSET', 'HINCRBY', 'RPUSH', 'PERSIST', 'XDEL')

@@ -1,4 +1,4 @@
--- If and only if a worker's lease (or slot) has run out, it is fenced (or out of its slot), and those of the named entries that are still its own are back in their stream.
+-- If and only if a worker's lease (or dispatcher slot) has expired, the worker is fenced (or has no slot), and those of the named entries that are still its own are back in their stream.
 --
 -- KEYS[1]   zset    workers, or dispatchers
 -- KEYS[2]   hash    worker:<name>
@@ -10,16 +10,16 @@
 -- KEYS[8..] hash    the record of each entry's event; none for entries of `events`
 -- ARGV[1]   text    the worker's name
 -- ARGV[2]   text    the stream's group
--- ARGV[3]   0 or 1  1: the worker is dead, its name is fenced; 0: only its slot has run out
+-- ARGV[3]   0 or 1  1: the worker is dead, its name is fenced; 0: only its dispatcher slot has expired
 -- ARGV[4]   ms      how long until the name is looked at again
 -- ARGV[5]   text    the queue's name, without its app
 -- ARGV[6..]         two an entry: its id, `<app>/<job id>` (empty in `events`)
 --
--- Returns  moved  the number of entries that were put back, each with one more lost worker if the worker is dead
--- Returns  -1     when its lease or slot holds; nothing happened
--- Returns  -2     when the time is quiet after a gap; nothing happened
+-- Returns  moved  the number of entries that were re-queued, each with one more lost worker if the worker is dead
+-- Returns  -1     when its lease or slot has not expired; nothing happened
+-- Returns  -2     in the quiet time after a gap; nothing happened
 --
--- The subscriptions of a worker that is fenced count no more, unless nobody of its app lives.
+-- The subscriptions of a fenced worker no longer count, unless no worker of its app is alive.
 -- It frees first, so a full server lets it pass.
 --@ include _time
 --@ include _rights
@@ -56,7 +56,7 @@ local moved = put_back(KEYS[4], ARGV[2], ARGV[5], dies and 1 or 0, 8, 6)
 if type(moved) == 'table' then
   return moved
 end
--- A name that was forgotten since it was found to be dead must not come back with nothing in its hands.
+-- A name that was forgotten after it was found to be dead must not come back without pending entries.
 if dies and (moved > 0 or (not fenced and (ends or known))) then
   redis.call('ZREM', KEYS[1], '')
   redis.call('HSET', KEYS[2], 'fenced', text(now))

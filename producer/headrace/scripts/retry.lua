@@ -1,4 +1,4 @@
--- Each entry that is still in the group's hands is acknowledged, deleted, and its run waits in `due` for its next delivery.
+-- Each entry that is still pending is acknowledged, deleted, and its run waits in `due` for its next delivery.
 --
 -- KEYS[1]    zset  due
 -- KEYS[2]    list  wake
@@ -7,8 +7,8 @@
 -- ARGV[2..]        eight a run: entry, member of `due`, `<app>/<job id>`, the state of its next entry, queue's name,
 --                  ms since it started, ms to wait, the error of this attempt
 --
--- Returns  {place, …}  the runs whose entry was not in the group's hands any more: nothing happened for them; below 0:
---                      those whose record names another entry, so that this one is none of the run's
+-- Returns  {place, …}  the runs whose entry was no longer pending: nothing happened for them; below 0: the runs whose
+--                      record names another entry, so that this entry is not the run's own
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
@@ -52,7 +52,7 @@ end
 for queue, entries in pairs(gone) do
   call_in_chunks('XDEL', queue, entries)
 end
--- A head that is due already may be one that nobody was woken for.
+-- If the earliest member is due already, its wake-up may have been lost.
 if earliest and (not head or earliest < tonumber(head) or tonumber(head) <= now) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end

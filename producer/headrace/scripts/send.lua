@@ -1,4 +1,4 @@
--- Every new event has its record and is in `events` or `due`; a known one is updated or reported; `recent` has the new ones.
+-- Every new event has its record and is in `events` or `due`; a known event is updated or reported; `recent` has the new events.
 --
 -- KEYS[1]    stream  events
 -- KEYS[2]    zset    due
@@ -6,21 +6,21 @@
 -- KEYS[4]    stream  recent
 -- KEYS[5..]  list    the order of the ordering key, if there is one
 -- KEYS[..]   hash    then the record of each event
--- ARGV[1]    text    the call's token: the same at its retries
+-- ARGV[1]    text    the call's token: the same at each retry of the call
 -- ARGV[2]    count   entries that `recent` keeps, about
 -- ARGV[3]    bytes   bodies up to this size travel in the entry
 -- ARGV[4]    text    the ordering key of all events; empty: none
 -- ARGV[5..]          six an event: id, id kind, when (empty: now; +ms: after; ms: at), name,
 --                    bytes of the body's identity, body
 --
--- Returns  {now, …}           the server's time in ms; nothing more for events that are new or changed, else four each:
--- Returns  place, 'again', due, delivered           when this same call was carried out before; due is 0 if it was for now
+-- Returns  {now, …}           the server's time in ms; nothing more for new or changed events, four for each other:
+-- Returns  place, 'again', due, delivered           when this same call was done before; due is 0 if it was for now
 -- Returns  place, 'duplicate', header, body        when it was delivered or canceled, or its id is derived from a run
 --                                                  that has sent it before; nothing happened
 -- Returns  place, 'conflict', '', ''               when it is delayed under another name or source; nothing happened
 --
--- It adds first, so a full server refuses it before anything is written. The record comes last: where a right is
--- missing, none says of an event that is nowhere that it was sent.
+-- It adds first, so a full server refuses it before anything is written. The record is written last, so that a missing
+-- right cannot leave a record without an entry in `events` or `due`.
 --@ include _time
 --@ include _rights
 --@ include _list
@@ -75,7 +75,7 @@ for i = 1, #KEYS - before_records do
       accept, answer, first, second = false, 'duplicate', header, redis.call('HGET', record, 'e') or ''
     else
       local body_now = redis.call('HGET', record, 'e') or ''
-      -- Name and source, behind the map's size and the format: a plain event may be replaced by a sealed one.
+      -- Compares name and source, which follow the map's size and the format: a sealed event may replace a plain one.
       if string.sub(body_now, 5, identity) ~= string.sub(body, 5, identity) then
         accept, answer = false, 'conflict'
       end
@@ -117,7 +117,7 @@ for i = 1, #KEYS - before_records do
 end
 
 list(recent, ARGV[2], index)
--- A head that is due already may be one that nobody was woken for.
+-- If the earliest member is due already, its wake-up may have been lost.
 if earliest and (not head or earliest < tonumber(head) or tonumber(head) <= now) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end

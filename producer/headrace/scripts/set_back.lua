@@ -1,4 +1,4 @@
--- Runs whose times in `due` were set by a clock that has gone back since are due as much earlier, a part of them in each call.
+-- Runs whose times in `due` were set by a clock that has gone back since are due earlier by the same time, a part of them in each call.
 --
 -- KEYS[1]  zset   due
 -- KEYS[2]  hash   meta
@@ -6,7 +6,7 @@
 --
 -- Returns  how many were looked at; 0 when none is left, or no clock has gone back
 --
--- It frees first, so a full server lets it pass. Events keep their times: those are moments of the server's clock.
+-- It frees first, so a full server lets it pass. Events keep their times: those are times of the server's clock.
 --@ include _time
 --@ include _rights
 --@ include _chunks
@@ -16,7 +16,7 @@ if not by then
   return 0
 end
 local found = redis.call('ZRANGEBYSCORE', due, '(' .. from, '+inf', 'WITHSCORES', 'LIMIT', 0, count)
--- Those of one millisecond stay together, as the next call begins behind it.
+-- Members of one millisecond stay together, as the next call begins after that millisecond.
 if #found == count * 2 then
   local last = found[#found]
   if found[2] == last then

@@ -1,4 +1,4 @@
--- Each entry that is still in the group's hands is acknowledged, deleted, and its run's outcome recorded for good; what failed is in `dead`, whose entry its field then names; the next run of its ordering key is due.
+-- Each entry that is still pending is acknowledged, deleted, and its run's outcome recorded for good; a failed run is in `dead`, and its field names that dead letter; the next run in its line is due.
 --
 -- KEYS[1]     stream  runs
 -- KEYS[2]     stream  dead
@@ -8,23 +8,23 @@
 -- KEYS[..]            then, if there are runs with an ordering key: due (zset), wake (list), and the line (list) of
 --                     the key and job of each of them
 -- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
--- ARGV[6]     text    the prefix of the channels that hear of settled events
+-- ARGV[6]     text    the prefix of the channels of settled events
 -- ARGV[7]     text    the worker's name
 -- ARGV[8]     count   entries that `runs` keeps, about
--- ARGV[9]     bytes   length of what stands before the event's id in a record's key
+-- ARGV[9]     bytes   length of the prefix before the event's id in a record's key
 -- ARGV[10]    count   queues
 -- ARGV[11]    count   jobs
 -- ARGV[12]    count   runs with an ordering key
 -- ARGV[13..]          three a job: `<app>/<job id>`, queue's name, place of the queue
 -- ARGV[..]            then the ends, runs that ended alike together: place of the job, status letter, the state of the
---                     entries, ms since they started, reason they are dead for (empty: they are not), error and
---                     output, how many runs, and the entry of each; the records come in the same order
+--                     entries, ms since they started, reason of their dead letters (empty: none), error and output,
+--                     how many runs, and the entry of each; the records come in the same order
 -- ARGV[..]            then two a run with an ordering key: its place, the key
 --
--- Returns  {place, …, member, …}  the runs whose entry was not in the group's hands any more: nothing happened for
---                                them; below 0: those whose record names another entry, so that this one, if it is
---                                in hands at all, is none of the run's; then the members of `due` of the runs whose
---                                turn has come
+-- Returns  {place, …, member, …}  the runs whose entry was no longer pending: nothing happened for them; below 0: the
+--                                runs whose record names another entry, so that this entry, if it is pending at all,
+--                                is not the run's own; then the members of `due` of the runs that are now at the head
+--                                of their lines
 --
 -- It frees first, so a full server lets it pass.
 --@ include _time
@@ -68,7 +68,7 @@ if denied then
   return denied
 end
 
--- Runs that ended alike share what their lines say before and after the entry.
+-- Runs that ended alike share the text of their fields before and after the entry.
 local end_of, entry_of, entries, missed, named = {}, {}, {}, {}, 0
 local a, i, finished = 13 + njobs * 3, 0, text(now)
 while a <= ends_end do
@@ -103,8 +103,8 @@ while a <= ends_end do
   a = last + 1
 end
 
--- One acknowledgement a queue. Its count proves that all entries were in the group's hands; where it falls short, the
--- record tells whose they are: a run that was put back names its new entry there, and one that has settled says so.
+-- One acknowledgement a queue. Its count proves that all entries were pending; if it falls short, each record says what
+-- happened: the record of a re-queued run names the new entry, that of a settled run its outcome.
 local held = 0
 for queue, of_queue in pairs(entries) do
   held = held + call_in_chunks('XACK', queue, of_queue, 'workers')
@@ -132,7 +132,7 @@ for i = 1, nruns do
       if type(letter) ~= 'string' and not is_exhausted(letter) then
         return letter
       end
-      entry = type(letter) == 'string' and letter or '0-0' -- where `dead` takes none, the record alone tells of it
+      entry = type(letter) == 'string' and letter or '0-0' -- if `dead` takes no entry, only the record has the failure
     end
     redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after)
 

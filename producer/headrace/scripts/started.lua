@@ -4,7 +4,7 @@
 -- ARGV[1]    text  the worker's name
 -- ARGV[2..]        three a run: its field's name, entry, ms since it started
 --
--- Returns  the number of runs that say so now
+-- Returns  the number of runs that were marked
 --
 -- It adds first, so a full server refuses it before anything is written.
 --@ include _time

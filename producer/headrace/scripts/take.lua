@@ -1,12 +1,12 @@
--- Runs from this worker's queues are delivered to it, at most as many as it has free slots.
+-- Runs from this worker's queues are delivered to it, at most one for each free slot.
 --
--- KEYS[1..]  stream  the worker's queues, in the order in which to ask them
+-- KEYS[1..]  stream  the worker's queues, in the order in which to read them
 -- ARGV[1]    text    the worker's name
 -- ARGV[2]    count   free slots
 --
--- Returns  {place, entries, …}  for each queue that had any, what XREADGROUP gives for it
+-- Returns  {place, entries, …}  for each queue that had any, the entries that XREADGROUP returned
 --
--- A queue that can't be read fails the call only while nothing is delivered: what is must be told.
+-- A queue that can't be read fails the call only while no entry is delivered: delivered entries must be returned.
 local reply, free = {}, tonumber(ARGV[2])
 for i = 1, #KEYS do
   if free <= 0 then

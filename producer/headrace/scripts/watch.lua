@@ -1,9 +1,9 @@
--- The settling of an event will be published, if it has not settled yet.
+-- The event's settling will be published, if the event has not settled yet.
 --
 -- KEYS[1]  hash  the event's record
 --
 -- Returns  1  when the event is known
--- Returns  0  when it is not; nothing happened
+-- Returns  0  when the event is not known; nothing happened
 --
 -- It adds first, so a full server refuses it before anything is written.
 if redis.call('HEXISTS', KEYS[1], 'm') == 0 then

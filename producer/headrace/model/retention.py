@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -35,5 +37,10 @@ class Retention(msgspec.Struct, frozen=True):
 
     def millis(self) -> tuple[int, int, int, int, int]:
         """Return the policy as the scripts read it; derived ids are remembered as long as failures are kept."""
-        success, failure, client, sender = (round(seconds * 1000) for seconds in msgspec.structs.astuple(self))
-        return success, failure, client, sender, failure
+        return _millis(self.success, self.failure, self.dedupe_client, self.dedupe_sender)
+
+
+@lru_cache(maxsize=64)  # asked for with each batch
+def _millis(*durations: Any) -> tuple[int, int, int, int, int]:
+    success, failure, client, sender = (round(seconds * 1000) for seconds in durations)
+    return success, failure, client, sender, failure

@@ -10,8 +10,7 @@ import contextvars
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import inf
 
 import msgspec
@@ -71,19 +70,18 @@ class Pulse:
         if self._failing_since is None:
             self._failing_since = self._failed_at
 
-    @contextmanager
-    def waiting(self, is_due: Callable[[], bool]) -> Iterator[None]:
-        """Let the loop wait until work `is_due`; a loop that still waits then stands still."""
-        began_at = monotonic()
+    def waiting(self, is_due: Callable[[], bool]) -> _Wait:
+        """Let the loop wait until work `is_due`, within a `with`; a loop that still waits then stands still."""
         self._due_since = None
         self._due = is_due
-        try:
-            yield
-        finally:
-            self._due = None
-            self._since = monotonic()
-            if self._since - began_at > _REAL_WAIT_S:
-                self._failing_since = None
+        return _Wait(self)
+
+    def end_wait(self, began_at: float) -> None:
+        """Note that the loop goes on after a wait."""
+        self._due = None
+        self._since = monotonic()
+        if self._since - began_at > _REAL_WAIT_S:
+            self._failing_since = None
 
     def rest(self) -> None:
         """Note that the loop is over; expect nothing of it any more."""
@@ -114,6 +112,22 @@ class Pulse:
         # Up to the last failure: the present attempt may take its time, and go well.
         failed_s = self._failed_at - max(self._failing_since, since)
         return max((failed_s, 0.0, inf if self._is_refused else 0.0), busy, key=_excess)
+
+
+class _Wait:
+    """The time for which a loop waits. Written out, as a loop that is idle does little else for an event."""
+
+    __slots__ = ("_began_at", "_pulse")
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+        self._began_at = monotonic()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self._pulse.end_wait(self._began_at)
 
 
 def _never() -> bool:

@@ -138,7 +138,7 @@ async def test_dead_letters_are_listed_shown_and_retried(
         "e2:everyday/fail",
         "e3:everyday/fail",
     ]
-    assert headrace("dead", "list").stdout.split() == ["ID", "BURIED", "REASON", "RUN", "ERROR"]
+    assert headrace("dead", "list").stdout.split() == ["ID", "SINCE", "REASON", "RUN", "ERROR"]
     await settle()
     everything = headrace("dead", "retry", "--all")
     assert (everything.exit_code, everything.stdout.count(" queued\n")) == (0, 4)

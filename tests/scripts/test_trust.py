@@ -51,7 +51,7 @@ def _(_user: redis.Redis, limits: Limits) -> Any:
         return len(client.send_events([Event("flood", "x" * 100)] * 2_000)) == 2_000
 
 
-@_attempt("run Lua of its own, and so keep the server busy for as long as it likes")
+@_attempt("run Lua of its own, and so keep the server busy as long as it likes")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("EVAL", "local n = 0 for i = 1, 1000 do n = n + i end return n", 0)
 
@@ -75,12 +75,12 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("HGET", record, "r:app/job").startswith(b"s ")
 
 
-@_attempt("list the ids and names of all events that were sent lately")
+@_attempt("list the ids and names of all recently sent events")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("XRANGE", f"{_OURS}recent", "-", "+")
 
 
-@_attempt("read what is in queues and in dead letters")
+@_attempt("read queues and dead letters")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     queue = user.execute_command("XRANGE", f"{_OURS}queue:app/default", "-", "+")
     return queue and user.execute_command("XRANGE", f"{_OURS}dead", "-", "+")
@@ -91,23 +91,23 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("XADD", f"{_OURS}queue:app/default", "*", "e", "e", "j", "job", "s", "", "b", _BODY)
 
 
-@_attempt("delete what waits in queues, and records")
+@_attempt("delete entries of queues, and records")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     gone = user.execute_command("XDEL", f"{_OURS}queue:app/default", "1-0")
     return gone and user.execute_command("DEL", f"{_OURS}event:executing")
 
 
-@_attempt("change which jobs hear of which events")
+@_attempt("change which jobs receive which events")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("HSET", f"{_OURS}routes:app", "s:f1", "none") or True
 
 
-@_attempt("end a worker's lease, so that its runs are given to others")
+@_attempt("end a worker's lease, so that other workers get its runs")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("ZADD", f"{_OURS}workers", "CH", 1, "w0")
 
 
-@_attempt("take runs as a worker does, with their payloads")
+@_attempt("fetch runs as a worker does, with their payloads")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command(
         "XREADGROUP", "GROUP", "workers", "thief", "STREAMS", f"{_OURS}queue:app/default", "0"
@@ -136,7 +136,7 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("EVAL", send.text, 5, *names, f"{_THEIRS}event:e", *argv)
 
 
-@_attempt("look for keys, change settings or users, stop or empty the server, watch what others do")
+@_attempt("search for keys, change settings or users, stop or empty the server, monitor other users")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     commands = (
         "KEYS *", "SCAN 0", "CONFIG GET *", "CONFIG SET maxmemory 1", "ACL LIST", "ACL WHOAMI", "FLUSHALL", "FLUSHDB",

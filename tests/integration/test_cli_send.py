@@ -61,6 +61,16 @@ def test_send_reads_a_payload_from_standard_input(headrace: Headrace, client: Cl
 
 
 @pytest.mark.leaves_records
+def test_send_succeeds_where_workers_cant_be_asked_for(headrace: Headrace, redis: redis_py.Redis, keys: Keys) -> None:
+    """The event is with the server by then, so the command has done what it was called for."""
+    redis.set(keys.workers, "no sorted set")
+    result = headrace("send", "x")
+    redis.delete(keys.workers)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert " accepted " in result.stdout
+
+
+@pytest.mark.leaves_records
 def test_send_says_that_no_worker_is_alive(headrace: Headrace, redis: redis_py.Redis, keys: Keys) -> None:
     """What was sent waits; once a worker has a lease nothing is said, and a lease that is over does not count."""
     waits = "no worker of this namespace is alive: what was sent waits until one starts\n"

@@ -73,7 +73,7 @@ def check_version(info: dict[str, str]) -> None:
 def has_workers(partitions: Partitions) -> Plan[bool | None]:
     """Return whether a worker of the namespace is alive, or None if this user may not ask. To be run with `partial`.
 
-    A worker serves all partitions, so any of them tells.
+    A worker serves all partitions, so the first one is asked for all.
     """
     now_ms, end_ms = yield [checking.server_time(), checking.last_lease_end(partitions.all[0])]
     for answer in (now_ms, end_ms):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, BinaryIO
 
 import click
 
-from headrace import Client, Event, SentEvent
+from headrace import Client, Event, HeadraceError, SentEvent
 from headrace.model.event import DEFAULT_SOURCE
 from headrace.plans.prepare import SendOptions
 from headrace_worker.cli.event_file import EventFile
@@ -97,8 +98,10 @@ def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json:
 
 
 def _note_missing_workers(client: Client) -> None:
-    if client.has_workers() is False:
-        print_note("no worker of this namespace is alive: what was sent waits until one starts")
+    """Print a note if no worker is alive. The events are sent, so a failed question must not fail the command."""
+    with contextlib.suppress(HeadraceError):
+        if client.has_workers() is False:
+            print_note("no worker of this namespace is alive: what was sent waits until one starts")
 
 
 def _sentence(sent: SentEvent) -> str:

@@ -155,7 +155,8 @@ class _Fake:
         finally:
             if not running.done():
                 os.kill(os.getpid(), signal.SIGTERM)
-            assert await running == exit_code
+            ended_with = await running
+        assert ended_with == exit_code
 
 
 _NOTE = """
@@ -298,6 +299,7 @@ async def test_children_are_told_what_the_operator_wishes(fake: _Fake, tmp_path:
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 line = int(os.environ["HEADRACE_WORKER_CONTROL_FD"])
 os.write(line, b"started\\n")
+open({str(heard)!r}, "w").close()
 while True:
     said = os.read(line, 100)
     with open({str(heard)!r}, "ab") as file:
@@ -308,13 +310,13 @@ while True:
         return heard.exists() and heard.read_text() == words
 
     async with fake.running(fake.supervisor(1, code), exit_code=1):
-        await await_until(lambda: len(fake.pids) == 1, 30)
+        await await_until(functools.partial(has_heard, ""), 30)
         for expected in ("stop\n", "stop\nhurry\n"):
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             for number in STOP_SIGNALS:
                 os.kill(os.getpid(), number)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # all at once, however slow the machine is
-            await await_until(functools.partial(has_heard, expected))
+            await await_until(functools.partial(has_heard, expected), 30)
             await asyncio.sleep(SAME_WISH_S)
     assert heard.read_text() == "stop\nhurry\n"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from headrace_worker import App, Retry, event_trigger
 from tests.apps.everyday import tell
+from tests.support import no_threads
 
 app = App("threads")
 _ONCE = Retry(max_attempts=1)
@@ -98,16 +99,12 @@ def showered(payload: float) -> str:
     return "in time"
 
 
-_START = threading._start_new_thread  # type: ignore[attr-defined]
-
-
-def _refuse(*_: object) -> None:
-    raise RuntimeError("can't start new thread")
+_START = getattr(threading, no_threads.NAME)
 
 
 def refuse_threads(refused: bool) -> None:  # noqa: FBT001 - that is all it is about
     """What the system says at a limit of pids; nothing but a call of threading's own shows it to us as root."""
-    threading._start_new_thread = _refuse if refused else _START  # type: ignore[attr-defined]
+    setattr(threading, no_threads.NAME, no_threads.refuse if refused else _START)
 
 
 @app.job(id="refuse", trigger=event_trigger("refuse"))

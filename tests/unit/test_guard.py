@@ -13,6 +13,7 @@ from headrace_worker.current_run import current_run
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.tasks import guard as guards
 from headrace_worker.tasks.guard import Guard, is_end, lasting_task, own_task, run_task
+from tests.support import no_threads
 from tests.support.waiting import await_until
 
 
@@ -243,11 +244,7 @@ async def test_only_a_requested_cancellation_ends_a_task_quietly() -> None:
 
 def test_a_thread_that_can_t_start_is_an_error_of_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is broken by that."""
-
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    monkeypatch.setattr(threading, no_threads.NAME, no_threads.refuse)
     guard = Guard()
     with pytest.raises(RuntimeError, match="can't start"):
         guard.thread("lease", print)

@@ -14,6 +14,7 @@ import pytest
 
 from headrace_worker.tasks.guard import Guard
 from headrace_worker.tasks.job_threads import JobThreads, NoThread
+from tests.support import no_threads
 from tests.support.waiting import await_until
 
 
@@ -70,12 +71,8 @@ async def test_a_call_has_a_copy_of_its_caller_s_context(threads: JobThreads) ->
 async def test_a_call_without_a_thread_is_never_made(threads: JobThreads, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even when there are threads again."""
     called: list[int] = []
-
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patch:
-        patch.setattr(threading, "_start_new_thread", refuse)
+        patch.setattr(threading, no_threads.NAME, no_threads.refuse)
         with pytest.raises(NoThread, match="can't start"):
             threads.call(lambda: called.append(1))
     await threads.call(lambda: called.append(2)).outcome

@@ -81,11 +81,16 @@ def _look_for(
 
 def readable(keys: Keys, event_id: str, answer: Any) -> Any:
     """Return the answer, or raise it if it is an error: DamagedRecord, which names the key, for what is no hash."""
-    if type(answer) is ServerError:
+    if is_wrong_type(answer):
         raise DamagedRecord(event_id, keys.event(event_id), str(answer)) from answer
     if isinstance(answer, HeadraceError):
         raise answer
     return answer
+
+
+def is_wrong_type(answer: object) -> bool:
+    """Return whether the server has refused a call because something that is no record stands under its key."""
+    return type(answer) is ServerError and "WRONGTYPE" in str(answer)
 
 
 def as_id(value: object) -> str:

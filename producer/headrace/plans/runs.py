@@ -11,7 +11,7 @@ import msgspec
 from headrace.calls import records
 from headrace.calls.call import Call
 from headrace.calls.listing import IndexEntry, read_index
-from headrace.errors import EventNotFound, HeadraceError, InvalidArgument, ServerError
+from headrace.errors import EventNotFound, HeadraceError, InvalidArgument
 from headrace.formats.codec import STATUS_LETTER, to_micros
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
@@ -21,7 +21,7 @@ from headrace.model.ids import run_id, split_run_id
 from headrace.model.moments import aware_moment
 from headrace.plans.listing import Merge, Place, check_limit, next_id, read_place
 from headrace.plans.plan import Plan
-from headrace.plans.read import as_id, find_partition
+from headrace.plans.read import as_id, find_partition, is_wrong_type
 
 _PAGE_READS = 20
 
@@ -148,7 +148,7 @@ def _readable(event_id: str, answer: list[RunRecord | DamagedEntry] | HeadraceEr
     """Return the runs of an event; name a record that is no hash as damaged, and raise any other failure."""
     if not isinstance(answer, HeadraceError):
         return answer
-    if type(answer) is ServerError:
+    if is_wrong_type(answer):
         return [DamagedEntry(event_id, str(answer))]
     raise answer
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from tests.support import no_threads
+
 _LOOK_S = 0.02
 _PAGE = 4096
 _FOR_NO_STACK = 4 << 20
@@ -152,15 +154,12 @@ def _refuse_descriptors() -> AbstractContextManager[None]:
 
 @contextmanager
 def _refuse_threads() -> Iterator[None]:
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    start = threading._start_new_thread  # type: ignore[attr-defined]
-    threading._start_new_thread = refuse  # type: ignore[attr-defined]
+    start = getattr(threading, no_threads.NAME)
+    setattr(threading, no_threads.NAME, no_threads.refuse)
     try:
         yield
     finally:
-        threading._start_new_thread = start  # type: ignore[attr-defined]
+        setattr(threading, no_threads.NAME, start)
 
 
 _FOR_A_WHILE: Mapping[str, Callable[[], AbstractContextManager[None]]] = {

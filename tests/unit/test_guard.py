@@ -215,6 +215,22 @@ async def test_nothing_cancels_a_lasting_task() -> None:
     assert await task
 
 
+async def test_timeouts_end_in_a_lasting_task() -> None:
+    """A timeout cancels the task that waits, so that task must take the request."""
+
+    async def wait_in_vain() -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), 0.01)
+        return "over"
+
+    async with asyncio.timeout(10):
+        assert await asyncio.shield(lasting_task(wait_in_vain())) == "over"
+
+
 async def test_only_a_requested_cancellation_ends_a_task_quietly() -> None:
     """A CancelledError that nobody asked for is a failure like any other."""
     found: list[bool] = []

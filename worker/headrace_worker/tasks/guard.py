@@ -70,8 +70,16 @@ def own_task(work: Coroutine[Any, Any, T], *, eagerly: bool = False) -> asyncio.
 
 
 def lasting_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Start the task of a worker that is alone in its process: only a stop or a fault ends the task."""
-    return _LastingTask(work, loop=asyncio.get_running_loop())
+    """Start the task of a worker that is alone in its process: only a stop or a fault ends the task.
+
+    The work has a task of its own: a timeout cancels the task that waits, which a lasting task would refuse.
+    """
+    return _LastingTask(_result_of(own_task(work)), loop=asyncio.get_running_loop())
+
+
+async def _result_of(task: asyncio.Task[T]) -> T:
+    await asyncio.wait([task])
+    return task.result()
 
 
 def run_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import re
@@ -139,9 +140,23 @@ async def close_loop() -> None:
     asyncio.get_running_loop().close()
 
 
-@_trouble
+def _forgets_that_it_runs() -> bool:
+    """Return whether this Python's event loops take themselves for stopped after such a call: 3.13.0 has that fault."""
+
+    async def run_again() -> bool:
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().run_forever()
+        return asyncio._get_running_loop() is None
+
+    return asyncio.new_event_loop().run_until_complete(run_again())
+
+
 async def run_loop_again() -> None:
     asyncio.get_running_loop().run_forever()
+
+
+if not _forgets_that_it_runs():
+    _trouble(run_loop_again)
 
 
 @_trouble

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -132,7 +133,9 @@ def test_a_run_that_blocks_for_good_costs_a_life(deployment: Deployment, process
     assert "_block" in worker.output
     other = start(processes, "--max-lost", "1")
     (run,) = deployment.client.wait_for_event(blocked, 30).runs
-    ended = "timed_out" if name == "blocks-in-error" else "failed"
+    # From Python 3.12 on a task says in which context, and so for which run, it executes.
+    knows_run = name == "blocks-in-error" or (name == "blocks-in-part" and sys.version_info >= (3, 12))
+    ended = "timed_out" if knows_run else "failed"
     assert (run.status, run.lost) in ((ended, 0), ("failed", 1))
     assert_works(deployment, other)
 

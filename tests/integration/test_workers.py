@@ -58,7 +58,7 @@ async def test_an_embedded_worker_raises_when_a_part_has_ended(host: WorkerHost,
     worker = host.make(queues_app([], "a"))
     running = asyncio.ensure_future(worker.run())
     await await_until(lambda: worker._running is not None)
-    worker._states[0].guard.break_off("settler")
+    worker._members[0].guard.break_off("settler")
     with pytest.raises(WorkerFailed, match="settler has ended"):
         await asyncio.wait_for(running, 30)
-    assert redis.zcard(worker._states[0].keys.workers) == 0
+    assert redis.zcard(worker._members[0].setup.keys.workers) == 0

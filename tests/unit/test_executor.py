@@ -17,11 +17,13 @@ from headrace.formats.partitions import Partitions
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker import App, WorkerConfig, event_trigger
 from headrace_worker.membership.in_flight import InFlight, InFlightRun, Stage
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.observer import Observer
+from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.outcome import Outcome, Released, RetryLater
+from headrace_worker.tasks.guard import Guard
 from tests.support.waiting import await_until
 
 
@@ -60,10 +62,10 @@ class _Setup:
                 except asyncio.CancelledError:
                     continue
 
-        state = WorkerState(app, Partitions("test", 2), "redis://localhost:1", WorkerConfig())
+        worker = WorkerSetup.of(app, Partitions("test", 2), "redis://localhost:1", WorkerConfig())
         self.in_flight, self.settlers = InFlight(10), [_Settler(), _Settler()]
         settlers: Any = self.settlers
-        self.executor = Executor(state, self.in_flight, settlers, self._has_live)
+        self.executor = Executor(worker, Guard(), Observer(), self.in_flight, settlers, self._has_live)
 
     async def _has_live(self, _: str) -> bool:
         return True

@@ -10,7 +10,7 @@ from headrace import ServerError, ServerFull
 from headrace.calls.call import Call
 from headrace_worker.leader.promoter import Promoter
 from headrace_worker.protocol.due import DueMember, Promoted
-from tests.support.scripted_server import ScriptedServer, state_over
+from tests.support.scripted_server import ScriptedServer, member_over
 
 NOW_MS = 1_000_000
 
@@ -24,7 +24,7 @@ def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call
         assert len(asked) < 20, "it asks without end"
         return answer(call)
 
-    return Promoter(state_over(ScriptedServer(count_and_answer), lease=10), lambda: None), asked
+    return Promoter(member_over(ScriptedServer(count_and_answer), lease=10), lambda: None), asked
 
 
 async def test_it_looks_again_at_the_next_due_time() -> None:

@@ -20,7 +20,7 @@ from headrace_worker.dispatch.run_maker import RunMaker
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, QueuesFull, RoutesStale
-from tests.support.scripted_server import ScriptedServer, arguments_of, keys_of, name_of, state_over, stored_routes
+from tests.support.scripted_server import ScriptedServer, arguments_of, keys_of, member_over, name_of, stored_routes
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
 REFUSAL = ServerError("WRONGTYPE")
@@ -77,9 +77,9 @@ class _Setup:
 
     def __init__(self) -> None:
         self.server = _Server()
-        self.state = state_over(self.server, an_app())
+        self.member = member_over(self.server, an_app())
         self.pulse = Pulse("dispatcher")
-        self.maker = RunMaker(self.state, RouteTable(self.state), Matcher(self.state), self.pulse)
+        self.maker = RunMaker(self.member, RouteTable(self.member.server), Matcher(self.member), self.pulse)
 
     async def dispatch(self, *ids: str, key: str = "") -> list[list[str]]:
         """Dispatches events, and returns the ids that were asked for, call by call."""

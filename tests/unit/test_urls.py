@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from headrace import AsyncClient, Client, ConfigurationError
 from headrace.config import resolve_partitions
-from headrace.formats.partitions import Partitions
+from headrace.formats.keys import Keys
 from headrace.transport.urls import SCHEMES, read_url, without_secrets
-from headrace_worker import App, WorkerConfig
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.streams.reader import Reader
+from headrace_worker.tasks.guard import Guard
 
 CLIENTS = [Client, AsyncClient]
 
@@ -192,9 +192,9 @@ def test_options_of_the_url_are_kept() -> None:
 
 async def test_the_url_does_not_shorten_a_worker_s_blocking_reads() -> None:
     """A read that waits longer than any reply may take has a time of its own."""
-    state = WorkerState(App("a"), Partitions("n"), "redis://h?socket_timeout=1", WorkerConfig())
-    reader: Any = Reader(state, Pulse(), 5)
-    commands: Any = state.commands
+    access = ServerAccess("redis://h?socket_timeout=1", Keys("n"))
+    reader: Any = Reader(access, Guard(), Pulse(), 5)
+    commands: Any = access.commands
     assert (reader._transport._reply_timeout_s, commands._reply_timeout_s) == (10, 1)
     assert reader._transport.pool.connection_kwargs["socket_timeout"] is None
 

@@ -107,7 +107,7 @@ def test_a_worker_tells_when_it_last_looked_for_runs(processes: Processes, clien
     first = until(url, lambda now: now.sum("last_poll_timestamp_seconds") > before, "a worker")
     assert before <= first.sum("last_renewal_timestamp_seconds") <= time.time()
     client.send_events([Event("long")] * 3)
-    until(url, lambda now: now.sum("runs_in_hand") == 3, "three runs in hand")
+    until(url, lambda now: now.sum("runs_in_flight") == 3, "three runs in flight")
 
     def has_moved(now: Scrape) -> bool:
         names = ("last_poll_timestamp_seconds", "last_renewal_timestamp_seconds")
@@ -368,7 +368,7 @@ async def test_what_is_put_back_or_set_aside_is_counted(
     redis.xadd(queue, {"e": "x", "j": "evil-job", "s": "no state", "b": "b"})
 
     async with host.running(counting(host, app, registry, lease=1.0)):
-        await await_until(lambda: scrape_here(registry).sum("runs_in_hand") == 2, 30, what="both runs in hand")
+        await await_until(lambda: scrape_here(registry).sum("runs_in_flight") == 2, 30, what="both runs in flight")
     seen = scrape_here(registry)
     assert seen.sum("dead_letters_total", app="counted", job="(unknown)", reason="unreadable") == 1
     assert seen.sum("dead_letters_total") == 1

@@ -14,7 +14,7 @@ from bench.field import Peer
 from bench.monitor import Monitor
 from bench.results import Counts, PeerResult, Round
 from bench.server import Server
-from bench.worker import Told, WorkerFailed, WorkerProcess, ask
+from bench.worker import Progress, WorkerFailed, WorkerProcess, ask
 
 BATCH = 500
 IDLE_S = 6.0
@@ -36,7 +36,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def compare(server: Server, field: Sequence[Peer], plan: Plan, say: Callable[[str], None]) -> list[PeerResult]:
-    """Returns what was measured of each, in the field's order; one that fails says why and holds up nobody."""
+    """Return the measurements of each, in the field's order; a peer that fails says why, and the next is measured."""
     results = {peer.name: PeerResult(peer.name, peer.title) for peer in field}
     running: list[tuple[Peer, list[str]]] = []
     for peer in field:
@@ -123,13 +123,13 @@ def _send(server: Server, command: list[str], one: int, many: int) -> Any:
     return ask([*command, "send", *options], server.url)
 
 
-def _drain(server: Server, peer: Peer, worker: WorkerProcess, jobs: int) -> tuple[Told, int, float]:
+def _drain(server: Server, peer: Peer, worker: WorkerProcess, jobs: int) -> tuple[Progress, int, float]:
     """Returns the moment of the first job, that of the end in ns, and the worker's CPU seconds between them."""
     timeout_s = 60 + jobs / 100
-    first = worker.wait_told(1, timeout_s)
+    first = worker.wait_done(1, timeout_s)
     process = worker.job_process()
     cpu_before = sum(process.cpu_times()[:2])
-    last_ns = worker.wait_told(jobs, timeout_s).ns
+    last_ns = worker.wait_done(jobs, timeout_s).ns
     if peer.left is not None:
         deadline = time.monotonic() + 30
         while peer.left(server.client) > 0:

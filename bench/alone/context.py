@@ -90,18 +90,18 @@ class Context:
         with self.worker(runs, gate=1, **options) as worker:
             time.sleep(1.0)  # it has its modules, and waits
             started_ns = self.open_gate()
-            first_ns = started_ns if from_start else worker.wait_told(1, 60).ns
-            worker.wait_told(runs, 60 + runs / 500)
+            first_ns = started_ns if from_start else worker.wait_done(1, 60).ns
+            worker.wait_done(runs, 60 + runs / 500)
             ended_ns = self.wait_until_drained()
             after = self.server.snapshot()
-            told = [(each.done, each.ns) for each in worker.told]
+            reports = [(each.done, each.ns) for each in worker.progress]
             seconds = (ended_ns - first_ns) / 1e9
             return Drained(
                 rate=runs / seconds,
                 seconds=seconds,
                 parts=[
                     (done - done_before) / max((ns - ns_before) / 1e9, 1e-9)
-                    for (done_before, ns_before), (done, ns) in itertools.pairwise(told)
+                    for (done_before, ns_before), (done, ns) in itertools.pairwise(reports)
                 ],
                 before=before,
                 after=after,

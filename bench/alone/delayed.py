@@ -59,7 +59,7 @@ def _instant(context: Context, due: int) -> Instant:
             time.sleep(0.002)
         dispatched = time.time()
         to_wall = time.time() - time.monotonic()
-        begun = worker.wait_told(due, 60).ns / 1e9 + to_wall
+        begun = worker.wait_done(due, 60).ns / 1e9 + to_wall
         context.wait_until_drained()
         after = server.snapshot()
     return Instant((dispatched - at) * 1000, (begun - at) * 1000, (after.cpu_s - before.cpu_s) / due * 1e6)

@@ -21,7 +21,7 @@ CROWD = 1_000
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Kills a worker with a run in hand: on an idle server, beside a thousand leases, under load."""
+    """Kills a worker with a run in flight: on an idle server, beside a thousand leases, under load."""
     target = LEASE_S + 1
     scenario.figures.append(at_most("kill -9 to the call again, idle", _recover(context), "s", target))
     context.server.reset()

@@ -1,4 +1,4 @@
-"""The worker of Headrace's own scenarios: `python -m bench.alone.worker`, told by its environment what to be.
+"""The worker of Headrace's own scenarios: `python -m bench.alone.worker`, configured by its environment.
 
 BENCH_FANOUT jobs take each event (1), async or, with BENCH_PLAIN, as plain functions in threads. BENCH_CONCURRENCY and
 BENCH_RETENTION_S are the worker's. With BENCH_METRICS it counts for Prometheus. With BENCH_GATE it waits for the key

@@ -55,7 +55,9 @@ def _rows(result: ChaosResult) -> dict[str, str]:
         f"calls beyond one, of {counts['calls']:,}": f"{counts['calls beyond one']:,}",
     }
     rows |= {f"… {cause}": f"{count:,}" for cause, count in report.repeats.items()}
-    rows["living workers taken for dead with no fault of theirs"] = _of(counts, "fenced without a fault")
+    rows["leases of live workers that expired with no fault to keep them from renewing"] = _of(
+        counts, "fenced without a fault"
+    )
     rows["from the loss of a worker to the next call: p50 · p99 · worst"] = _spread(report.recovery_s, 1)
     late_s = {name: ms / 1000 for name, ms in report.lateness_ms.items()}
     rows["lateness of delayed events by the server's clock: p50 · p99 · worst"] = _spread(late_s, 3)

@@ -29,7 +29,7 @@ class Plan(msgspec.Struct, frozen=True):
     probes: int = 500
 
     def jobs(self, peer: Peer) -> tuple[int, int]:
-        """Returns how many jobs a drain of the peer has that are sent one by one, and in batches."""
+        """Return how many jobs a drain of the peer has that are sent one by one, and in batches."""
         one = max(200, round(peer.one * self.scale))
         many = max(200, round((peer.jobs - peer.one) * self.scale)) if peer.batches else 0
         return one, many
@@ -67,7 +67,7 @@ def compare(server: Server, field: Sequence[Peer], plan: Plan, say: Callable[[st
 
 
 def _count(server: Server, peer: Peer, command: list[str], plan: Plan) -> Counts:
-    """Counts the commands and bytes of a smaller drain, and of an idle worker after it."""
+    """Count the commands and bytes of a smaller drain, and of an idle worker after it."""
     one, many = plan.jobs(peer)
     one, many = max(200, one // 5), many // 5
     server.reset()
@@ -124,7 +124,7 @@ def _send(server: Server, command: list[str], one: int, many: int) -> Any:
 
 
 def _drain(server: Server, peer: Peer, worker: WorkerProcess, jobs: int) -> tuple[Progress, int, float]:
-    """Returns the moment of the first job, that of the end in ns, and the worker's CPU seconds between them."""
+    """Return the moment of the first job, that of the end in ns, and the worker's CPU seconds between them."""
     timeout_s = 60 + jobs / 100
     first = worker.wait_done(1, timeout_s)
     process = worker.job_process()
@@ -141,6 +141,6 @@ def _drain(server: Server, peer: Peer, worker: WorkerProcess, jobs: int) -> tupl
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Returns the value that so many percent of the values do not exceed."""
+    """Return the value that so many percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

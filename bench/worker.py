@@ -95,21 +95,21 @@ class WorkerProcess:
         return self.progress[-1]
 
     def job_process(self) -> psutil.Process:
-        """Returns the process that the jobs run in."""
+        """Return the process that the jobs run in."""
         return psutil.Process(self.progress[-1].pid)
 
     def log_tail(self, lines: int = 20) -> str:
-        """Returns the end of what the worker wrote."""
+        """Return the end of what the worker wrote."""
         return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-lines:]) or "(it wrote nothing)"
 
     def kill(self) -> None:
-        """Ends the worker and its children with SIGKILL."""
+        """End the worker and its children with SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> None:
-        """Ends the worker as a deploy does, by force if it takes too long."""
+        """End the worker as a deploy does, by force if it takes too long."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -118,7 +118,7 @@ class WorkerProcess:
 
 
 def ask(command: Sequence[str | Path], url: str, timeout_s: float = 600, env: Mapping[str, str] | None = None) -> Any:
-    """Runs a command of a peer's side and returns its answer; raises WorkerFailed with what it wrote."""
+    """Run a command of a peer's side and returns its answer; raises WorkerFailed with what it wrote."""
     try:
         done = subprocess.run(
             [str(part) for part in command],

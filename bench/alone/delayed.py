@@ -23,7 +23,7 @@ class Instant(msgspec.Struct, frozen=True):
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Lets the same number of events be due at one instant, with few others waiting and with many."""
+    """Let the same number of events be due at one instant, with few others waiting and with many."""
     due = context.number(DUE, 1_000)
     waiting = context.number(WAITING, 20_000)
     alone = _instant(context, due)

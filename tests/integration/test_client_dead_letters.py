@@ -36,7 +36,7 @@ def bury(redis: redis_py.Redis, keys: Keys, event_id: str, error: bytes = b"") -
 
 
 def test_a_dead_letter_says_which_run_it_was_and_why(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """By its id it is found alone."""
+    """Its id is enough to find it."""
     error = codec.encode_outcome(RunError("ValueError", "no such user"), None)
     entry_id = bury(redis, keys, "e:1", error=error)
     (entry,) = client.list_dead_letters().entries
@@ -47,7 +47,7 @@ def test_a_dead_letter_says_which_run_it_was_and_why(client: Client, redis: redi
 
 
 def test_what_could_not_be_read_is_kept_as_it_was(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """It belongs to no run; its fields are bytes, also where their names are no text."""
+    """It belongs to no run. Its fields are bytes, even if their names are no text."""
     redis.xadd(
         keys.dead,
         {"reason": "unreadable", "error": "these 2 bytes are not an event", "raw.b": b"\xff\x00", b"raw.\xfe": b""},
@@ -99,7 +99,7 @@ def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, key
 
 @pytest.mark.parametrize("letter", ["q", "x", "w", "s", "c"])
 def test_only_a_failed_run_can_be_retried(client: Client, redis: redis_py.Redis, keys: Keys, letter: str) -> None:
-    """Any other stays as it is, while its entry is where its record says."""
+    """Any other run stays as it is, while its entry is where its record says."""
     run_id = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", letter)
     redis.xadd(keys.queue("app", "default"), {"e": "in its queue"}, id="7-0")
     before = client.get_run(run_id)
@@ -110,7 +110,7 @@ def test_only_a_failed_run_can_be_retried(client: Client, redis: redis_py.Redis,
 
 
 def test_a_run_whose_entry_was_deleted_can_be_retried(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """Once: then it is in its queue."""
+    """Only once: then it is in its queue."""
     run_id = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", "x")
     assert client.retry_run(run_id).status == "queued"
     with pytest.raises(RunNotRetryable, match="or whose entry is gone"):

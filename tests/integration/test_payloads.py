@@ -18,7 +18,7 @@ from headrace_worker.streams.payloads import MAX_LOADED_BYTES, load_payloads
 async def test_they_are_read_in_groups_of_at_most_8_mb(
     url: str, namespace: str, client: Client, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each comes back under its event's id; for one that is gone or foreign there is the reason instead."""
+    """Each is returned by its event's id; for a lost or foreign record there is the reason instead."""
     sizes = [1_000_000] * 10 + [9_000] * 20
     sent = client.send_events([Event("large", payload="x" * size) for size in sizes])
     wanted = {each.id: size for each, size in zip(sent, sizes, strict=True)} | {"gone": 9_000, "foreign": 9_000}

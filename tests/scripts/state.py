@@ -104,7 +104,7 @@ class Keyspace:
         self._planned.execute_command(*command.split(), self.keys.prefix + key, *args)
 
     def now_ms(self) -> int:
-        """Returns the server's time."""
+        """Return the server's time."""
         seconds, micros = _any(self.admin.time())
         return int(seconds) * 1000 + int(micros) // 1000
 
@@ -148,7 +148,7 @@ class Keyspace:
         by: Transport | None = None,
         under: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
     ) -> Ran:
-        """Runs the call on the seeded namespace; errors are told, not raised.
+        """Run the call on the seeded namespace; errors are told, not raised.
 
         Args:
             by: the connection of a limited user; the test's own, unlimited one if None.
@@ -164,16 +164,16 @@ class Keyspace:
         return self._told(gave, was)
 
     def ask(self, *calls: Call[Any]) -> list[Any]:
-        """Returns what the calls give, as it is; errors are raised."""
+        """Return what the calls give, as it is; errors are raised."""
         return self._transport.run(calls)
 
     def entries(self, key: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Returns the entries of a stream, by its whole key."""
+        """Return the entries of a stream, by its whole key."""
         found: list[tuple[bytes, dict[bytes, bytes]]] = _any(self.admin.xrange(key))
         return found
 
     def count(self, stream: str) -> int:
-        """Returns how many entries a stream has."""
+        """Return how many entries a stream has."""
         return int(_any(self.admin.xlen(self.keys.prefix + stream)))
 
     def _told(self, gave: object, was: _Dump) -> Ran:
@@ -192,7 +192,7 @@ class Keyspace:
         return _Dump(int(seconds) * 1000 + int(micros) // 1000, rows)
 
     def _hear(self) -> list[str]:
-        """Returns the channels on which anything was published since the last look."""
+        """Return the channels on which anything was published since the last look."""
         end = f"{self.keys.prefix}{secrets.token_hex(4)}"
         self.admin.publish(end, "")
         heard: list[str] = []
@@ -235,14 +235,14 @@ class _Tokens:
             self._new[stream] = {entry: f"new-{place}" for place, entry in enumerate(added, 1)}
 
     def moment(self, millis: int) -> str:
-        """Returns a moment of the call as a token; others as they are."""
+        """Return a moment of the call as a token; others as they are."""
         lowest = -((self._last - millis) // _GRAIN_MS) * _GRAIN_MS
         if lowest <= millis - self._first and abs(lowest) < _FAR_MS:
             return f"<now{lowest // 1000:+d}s>" if lowest else NOW
         return str(millis)
 
     def end(self, name: str, millis: int) -> str:
-        """Returns the end of a key, which no server tells to the millisecond: one that hardly differs is the same."""
+        """Return the end of a key, which no server tells to the millisecond: one that hardly differs is the same."""
         if abs(millis - self._ends.setdefault(name, millis)) <= _SLACK_MS:
             millis = self._ends[name]
         token = self.moment(millis)
@@ -255,7 +255,7 @@ class _Tokens:
         return self._new.get(stream, {}).get(_text(entry), _text(entry))
 
     def field(self, field: str, value: bytes) -> str:
-        """Returns a field of a hash; that of a run with the id of its entry, in its queue or in `dead`, as a token."""
+        """Return a field of a hash; that of a run with the id of its entry, in its queue or in `dead`, as a token."""
         if not field.startswith("r:"):
             return self.text(value)
         line, end, outcome = self.text(value).partition("\n")
@@ -267,7 +267,7 @@ class _Tokens:
         return " ".join(parts) + end + outcome
 
     def comparable(self, value: Any) -> Any:
-        """Returns what a call gave, with tokens in it."""
+        """Return what a call gave, with tokens in it."""
         match value:
             case HeadraceError():
                 return type(value), str(value)
@@ -290,7 +290,7 @@ class _Tokens:
 
 
 def expected(value: Any) -> Any:
-    """Returns what a call should give in the form in which what it gave is told."""
+    """Return what a call should give in the form in which what it gave is told."""
     nothing = _Dump(0, {})
     return _Tokens(nothing, nothing).comparable(value)
 
@@ -346,5 +346,5 @@ def _any(reply: Any) -> Any:
 
 
 def moment_of(millis: int) -> datetime:
-    """Returns a seeded moment as the packages tell it."""
+    """Return a seeded moment as the packages tell it."""
     return from_millis(millis)

@@ -52,7 +52,7 @@ class _Guarded:
         return f"unix://{user}:{password}@{self.server.socket_path}"
 
     def denied(self) -> list[Any]:
-        """Returns what users were denied, but what the client library tells of itself."""
+        """Return what users were denied, but what the client library tells of itself."""
         rows: Any = self.admin.acl_log()
         return [row for row in rows if row["object"] not in ("client", "client|setinfo")]
 

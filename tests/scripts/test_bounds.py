@@ -25,7 +25,7 @@ _KEEP_DEAD_MS = 100 * 366 * 86_400_000
 
 
 def _with_argument(call: Call[Any], place: int, value: str) -> Call[Any]:
-    """Returns the call of a script with another ARGV[place]."""
+    """Return the call of a script with another ARGV[place]."""
     args = list(call.args)
     args[2 + int(call.args[2]) + place] = value
     return msgspec.structs.replace(call, args=tuple(args))

@@ -1,4 +1,4 @@
-"""A server that answers a worker's calls as a test has scripted, for what no real server does on demand."""
+"""A server that answers a worker's calls as a test has scripted: answers that no real server gives on demand."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class _Scripted:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[_Scripted], Any]:
-    """Runs a loop without its pauses, whose bounds are kept, and returns what it logged."""
+    """Run a loop without its pauses, whose bounds are kept, and returns what it logged."""
 
     async def run(loop: _Scripted) -> list[tuple[str, str]]:
         async def no_pause(awaitable: Any, timeout: float) -> None:

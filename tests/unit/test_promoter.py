@@ -16,7 +16,7 @@ NOW_MS = 1_000_000
 
 
 def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call[Any]]]:
-    """Returns a promoter over a server that only answers, and what it is asked."""
+    """Return a promoter over a server that only answers, and what it is asked."""
     asked: list[Call[Any]] = []
 
     def count_and_answer(call: Call[Any]) -> Any:

@@ -82,7 +82,7 @@ class _Setup:
         self.maker = RunMaker(self.member, RouteTable(self.member.server), Matcher(self.member), self.pulse)
 
     async def dispatch(self, *ids: str, key: str = "") -> list[list[str]]:
-        """Dispatches events, and returns the ids that were asked for, call by call."""
+        """Dispatch events, and returns the ids that were asked for, call by call."""
         events = [
             EventEntry(f"{place}-0", event_id, len(BODY), decode_event(BODY), key)
             for place, event_id in enumerate(ids, 1)

@@ -55,7 +55,7 @@ class _Setup:
         return held
 
     def put(self, *outcomes: Outcome) -> list[InFlightRun]:
-        """Runs have ended with these outcomes."""
+        """Run have ended with these outcomes."""
         runs = [self.start(number) for number in range(1, len(outcomes) + 1)]
         for held, outcome in zip(runs, outcomes, strict=True):
             self.settler.put(held, outcome)

@@ -31,7 +31,7 @@ ELSEWHERE = {
 
 
 def starts_in(tree: ast.AST, within: str = "") -> Iterator[tuple[str, str]]:
-    """Yields each call of a starter: the function that it is in, and the starter."""
+    """Yield each call of a starter: the function that it is in, and the starter."""
     for node in ast.iter_child_nodes(tree):
         inner = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else within
         if isinstance(node, ast.Call):

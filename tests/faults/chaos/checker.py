@@ -87,12 +87,12 @@ class Report(msgspec.Struct, frozen=True):
     recovery_s: dict[str, float]
 
     def broken(self, rule: str) -> int:
-        """Returns how often a rule was broken."""
+        """Return how often a rule was broken."""
         return sum(violation.rule == rule for violation in self.violations)
 
 
 def check(history: History, rules: Rules) -> Report:
-    """Returns what breaks a rule, and the counts."""
+    """Return what breaks a rule, and the counts."""
     return _Checker(history, rules).report()
 
 
@@ -193,7 +193,7 @@ class _Checker:
                 yield Violation("ended wrongly", f"{event.id}:{run.job}", f"{run.status}, not {expected}")
 
     def _jobs_of(self, sent: _Sent) -> tuple[set[str], set[str]]:
-        """Returns the jobs that must have a run of the event, and those that may."""
+        """Return the jobs that must have a run of the event, and those that may."""
         must = set(sent.sending.jobs)
         may = set(must)
         for route in self._routes:
@@ -353,7 +353,7 @@ class _Checker:
                 yield Violation("metrics", what, detail)
 
     def _in_order(self) -> Iterator[Violation]:
-        """Runs of an ordering key begin in the order of the sends, each when the one before it has settled."""
+        """Run of an ordering key begin in the order of the sends, each when the one before it has settled."""
         for turns in self._turns().values():
             for before, turn in overlapping(turns):
                 if not self._causes.touches_rollback(turn.call):
@@ -364,7 +364,7 @@ class _Checker:
                 yield Violation("out of order", f"{turn.call.event}:{turn.call.job}", detail)
 
     def _turns(self) -> dict[tuple[str, str], list[Turn]]:
-        """Returns the runs of each ordering key and job that were called and have settled."""
+        """Return the runs of each ordering key and job that were called and have settled."""
         found: dict[tuple[str, str], list[Turn]] = defaultdict(list)
         places = {event_id: place for place, event_id in enumerate(self._sent)}
         for (event_id, job), calls in self._calls.items():

@@ -211,7 +211,7 @@ class Moment(TypedDict):
 
 
 def now() -> Moment:
-    """Returns this moment; a worker whose `time.time` is shifted does not shift it."""
+    """Return this moment; a worker whose `time.time` is shifted does not shift it."""
     return {"at": time.monotonic(), "ms": time.clock_gettime_ns(time.CLOCK_REALTIME) // 1_000_000}
 
 
@@ -233,7 +233,7 @@ class Diary:
 
 
 def read(folder: Path, process: str = "*") -> tuple[AnyLine, ...]:
-    """Returns all lines of all processes, or of one, by time."""
+    """Return all lines of all processes, or of one, by time."""
     decoder = msgspec.json.Decoder(AnyLine)
     lines: list[AnyLine] = []
     for path in sorted(folder.glob(f"{process}.jsonl")):
@@ -242,5 +242,5 @@ def read(folder: Path, process: str = "*") -> tuple[AnyLine, ...]:
 
 
 def in_order(lines: Iterable[AnyLine]) -> tuple[AnyLine, ...]:
-    """Returns the lines by time."""
+    """Return the lines by time."""
     return tuple(sorted(lines, key=lambda line: line.at))

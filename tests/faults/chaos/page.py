@@ -24,7 +24,7 @@ def fill_page(result: ChaosResult, page: Path = PAGE) -> None:
 
 
 def lines_of(result: ChaosResult) -> list[str]:
-    """Returns the run's tables, in Markdown."""
+    """Return the run's tables, in Markdown."""
     report = result.report
     command = f"make chaos SEED={result.seed} DURATION={result.duration_s:g}"
     return [

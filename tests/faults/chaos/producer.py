@@ -110,7 +110,7 @@ def _millis(moment: Any) -> int:
 
 
 def main(seed: int, rate: float, keys: int) -> None:
-    """Returns when SIGTERM has come and what was begun is done."""
+    """Return when SIGTERM has come and what was begun is done."""
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     rng = random.Random(seed)

@@ -208,7 +208,7 @@ class System:
             self._marks = [*self._marks[-200:], (ms, self._append_only_file.stat().st_size)]
 
     def server_ms(self) -> int:
-        """Returns the server's time."""
+        """Return the server's time."""
         seconds, micros = self.redis.time()
         return int(seconds * 1000 + micros // 1000)
 
@@ -282,7 +282,7 @@ class System:
         self.diary.add(Died(**moment, pid=process.pid, how=how))
 
     def _ended_at(self, pid: int, job: str) -> Moment | None:
-        """Returns when a job ended the process, if it did: it is the last that has begun, or others end beside it."""
+        """Return when a job ended the process, if it did: it is the last that has begun, or others end beside it."""
         ended = {(line.event, line.job, line.began) for line in self.lines(str(pid)) if isinstance(line, Ended)}
         for line in self.lines(str(pid)):
             if isinstance(line, Began) and line.job == job and (line.event, line.job, line.at) not in ended:
@@ -351,14 +351,14 @@ class System:
         wait_until(is_manned, 120, what="workers that have started", interval=0.05)
 
     def counted(self) -> Counted:
-        """Returns what the workers have counted."""
+        """Return what the workers have counted."""
         return read_counted(self.folder / "metrics")
 
     def names(self) -> set[str]:
-        """Returns the names of the workers that live."""
+        """Return the names of the workers that live."""
         names = {line.pid: line.name for line in self.lines() if isinstance(line, Named)}
         return {names[post.pid] for post in self.posts if post.is_up}
 
     def lines(self, process: str = "*") -> tuple[AnyLine, ...]:
-        """Returns what all processes, or one of them, have written down so far."""
+        """Return what all processes, or one of them, have written down so far."""
         return read(self.folder / "diaries", process)

@@ -164,7 +164,7 @@ class EventRules(MachineBase):
             self.routes = None
 
     def readable(self, name: str, count: int, routes: Routes) -> list[tuple[Matched, Entry]]:
-        """Returns what the worker can dispatch; events whose body was only in their record are set aside without it."""
+        """Return what the worker can dispatch; events whose body was only in their record are set aside without it."""
         batch, left = [], []
         for event, entry in self.unsent[name][:count]:
             body = self.ask(reading.read_body(self.keys, event.event_id))

@@ -60,7 +60,7 @@ class Seen:
         self._redis.eval(_PASS_TIME, len(moments) + len(records), *moments, *records, hours * HOUR_MS)
 
     def facts(self, workers: list[str], queues: tuple[str, ...]) -> Facts:
-        """Returns what the server holds of the namespace, of these workers and these queues."""
+        """Return what the server holds of the namespace, of these workers and these queues."""
         told = self._read(workers, queues)
         seconds, micros = told["time"]
         now_ms = seconds * 1000 + micros // 1000
@@ -87,7 +87,7 @@ class Seen:
         return found | self._records(told["keys"], places)
 
     def _read(self, workers: list[str], queues: tuple[str, ...]) -> dict[str, Any]:
-        """Returns what is read in one round trip, by a name for each."""
+        """Return what is read in one round trip, by a name for each."""
         keys, read, names = self._keys, self._redis.pipeline(transaction=False), []
 
         def note(name: str, _: object) -> None:
@@ -148,7 +148,7 @@ def _fields(raw: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def _due_name(member: str) -> str:
-    """Returns `<event>:<job>`, with no job for an event."""
+    """Return `<event>:<job>`, with no job for an event."""
     kind, _, rest = member.partition(":")
     if kind == "e":
         return f"{rest}:"
@@ -162,7 +162,7 @@ def _entry(fields: dict[str, str], holder: str | None) -> tuple[str, str, tuple[
 
 
 def _record(fields: dict[bytes, bytes], left_ms: int, places: set[tuple[str, str]]) -> dict[str, Any]:
-    """Returns a record; the entry that a run names must be where its status says."""
+    """Return a record; the entry that a run names must be where its status says."""
     header = decode_header(fields[b"m"])
     runs = {}
     for field, value in fields.items():

@@ -111,7 +111,7 @@ def the_first_in_due(keyspace: Keyspace) -> Step:
 
 @case
 def several_queues(keyspace: Keyspace) -> Step:
-    """Runs of several queues wait together; those that are not ours any more are told."""
+    """Run of several queues wait together; those that are not ours any more are told."""
     seed_queue(keyspace, "mail")
     runs = [_seed(keyspace), _seed(keyspace, "e2", "6-0", "mail"), _seed(keyspace, "a:b", "7-0")]
     taken = _seed(keyspace, "e4", "8-0")

@@ -26,7 +26,7 @@ def _take(queues: Sequence[Stream], free: int, gives: list[tuple[Stream, list[En
 
 @case
 def from_every_queue(keyspace: Keyspace) -> Step:
-    """Runs are taken from all queues, in the order in which they were asked for."""
+    """Run are taken from all queues, in the order in which they were asked for."""
     seed_queue(keyspace, "mail")
     _seed_waiting(keyspace, "default", "5-0", "6-0")
     _seed_waiting(keyspace, "mail", "7-0")

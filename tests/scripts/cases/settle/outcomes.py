@@ -230,7 +230,7 @@ def all_runs_of_an_event_at_once(keyspace: Keyspace) -> Step:
 
 @case
 def several_queues(keyspace: Keyspace) -> Step:
-    """Runs of several queues and events settle together; those that are not ours any more are told."""
+    """Run of several queues and events settle together; those that are not ours any more are told."""
     seed_queue(keyspace, "mail")
     events = {"e1": ("5-0", "default"), "e2": ("6-0", "mail"), "e3": ("7-0", "default")}
     runs = []

@@ -247,7 +247,7 @@ async def test_filters_are_judged_where_the_key_is(host: WorkerHost, client: Cli
     assert client.list_dead_letters().entries == []
 
 
-async def test_a_source_is_matched_whoever_dispatches(host: WorkerHost, client: Client) -> None:
+async def test_a_source_is_matched_by_every_dispatcher(host: WorkerHost, client: Client) -> None:
     """A dispatcher that can't open an event makes no run of it for a job with another source."""
     app = App("app", codec=CODEC)
     app.job(id="job", trigger=event_trigger("visit", source="lab", filter={"name": ["x"]}))(lambda: None)

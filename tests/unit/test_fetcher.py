@@ -1,4 +1,4 @@
-"""What a worker has read begins once, under the name that it was handed to, and only while that name's lease holds."""
+"""A run begins once, under the name to which it was delivered, and only while that name's lease holds."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class _Server(ScriptedServer):
 
 
 class _Reader:
-    """Gives what a test has laid out, read by read, and then nothing for ever."""
+    """Returns what a test has prepared, read by read, and then blocks for ever."""
 
     def __init__(self) -> None:
         self.reads: list[Callable[[], list[Entry]]] = []
@@ -106,16 +106,16 @@ class _Setup:
         self.hold_lease()
 
     def hold_lease(self) -> None:
-        """The lease has been renewed."""
+        """Renew the lease."""
         self.identity.lease_until = time.monotonic() + 600
         self.identity.renewed.set()
 
     def lose_lease(self) -> None:
-        """The worker has stood still for so long that its lease may have run out."""
+        """Let the lease expire, as after a stall of the worker."""
         self.identity.lease_until = time.monotonic() - 1
 
     async def tick(self) -> None:
-        """The fetcher's loop goes round once."""
+        """Let the fetcher's loop tick once."""
         await asyncio.wait_for(self.fetcher.tick(), 20)
 
     @property
@@ -125,7 +125,7 @@ class _Setup:
 
 
 async def settled(*tasks: asyncio.Task[Any]) -> None:
-    """Whatever can happen without anyone's doing has happened."""
+    """Return when all tasks that can go on have gone on."""
     for _ in range(50):
         await asyncio.sleep(0)
     for task in tasks:
@@ -151,7 +151,7 @@ async def test_what_was_read_begins_only_while_the_lease_surely_holds() -> None:
 
 
 async def test_nothing_is_read_unless_the_lease_surely_holds() -> None:
-    """What a dead worker reads would be in the hands of nobody."""
+    """Entries that a dead worker reads would be pending under a name without a lease."""
     setup = _Setup()
     setup.reader.reads = [lambda: _entries(1)]
     setup.lose_lease()
@@ -177,7 +177,7 @@ async def test_what_was_handed_to_a_name_that_is_fenced_does_not_begin() -> None
 
 
 async def test_a_name_that_is_not_registered_reads_nothing() -> None:
-    """A worker that hears of its death while it waits for its lease waits for the new name's."""
+    """A worker that is fenced while it waits for its lease waits for the new name's lease."""
     setup = _Setup()
     setup.reader.reads = [lambda: _entries(1)]
     setup.lose_lease()

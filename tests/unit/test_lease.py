@@ -1,4 +1,4 @@
-"""The lease's thread stops when it is told to, and renews no name that is not registered."""
+"""The lease's thread stops when asked to, and renews no name that is not registered."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def test_a_fenced_name_is_reported_once_a_round() -> None:
 
 
 async def test_the_lease_is_counted_from_when_it_was_asked_for() -> None:
-    """The server counts from when it hears of it, which may be long before its answer arrives."""
+    """The server counts from the arrival of the call, which may be long before its answer arrives."""
     setup = _Setup(_Server(HELD))
     setup.lease.start()
     await setup.renewals(1)

@@ -55,7 +55,7 @@ class _Reader:
 
 
 class _Executor:
-    """Has nothing to execute, and keeps what it was told."""
+    """Has nothing to execute, and keeps the calls of `end_all`."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, int | None, str | None]] = []
@@ -110,7 +110,7 @@ async def test_only_answers_for_a_registered_name_give_rights() -> None:
 
 
 async def test_what_was_known_of_due_is_forgotten_with_the_leadership() -> None:
-    """Another leader has moved some of it since, and nobody wakes who does not lead."""
+    """Another leader has moved some of it since, and only the leader is woken."""
     setup = _Setup()
     promoter = setup.partition._promoter
     promoter._look_at = 1e12
@@ -170,7 +170,7 @@ async def test_a_batch_under_way_is_broken_off_with_the_lease() -> None:
 
 @pytest.mark.parametrize("why", ["failed", "a connection is new"])
 async def test_a_dispatcher_checks_pending_entries_before_it_reads(why: str) -> None:
-    """The server may have put more into them than it has told, or may be back with older data."""
+    """The server may have delivered entries in a lost reply, or may be back with older data."""
     setup = _Setup()
     setup.identity.may_dispatch.set()
     await setup.dispatcher.tick()

@@ -55,7 +55,7 @@ class _Setup:
         self.rescuer = Rescuer(self.member)
 
     async def tick(self, dead: Sequence[str] = (), expired: Sequence[str] = ()) -> None:
-        """It is told of these, and does what is to be done."""
+        """Notify the rescuer of these names, and let it work."""
         self.rescuer.notify(dead, expired)
         await asyncio.wait_for(self.rescuer.tick(), 20)
 
@@ -88,7 +88,7 @@ async def test_a_worker_that_loses_leadership_stops_rescuing() -> None:
 
 
 async def test_one_that_cant_be_rescued_keeps_no_other_from_it() -> None:
-    """The failure is told once all have had their turn."""
+    """The failure is raised once all names have had their turn."""
     setup = _Setup()
     setup.server.refused = {"first"}
     with pytest.raises(ServerError):

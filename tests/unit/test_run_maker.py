@@ -100,7 +100,7 @@ async def test_a_dispatched_batch_leaves_nothing() -> None:
 
 
 async def test_batches_are_bounded_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each the loop's pulse is told."""
+    """The loop's pulse beats for each."""
     setup, beats = _Setup(), list[None]()
     monkeypatch.setattr(run_maker, "MAX_BATCH_RUNS", 2)
     monkeypatch.setattr(Pulse, "beat", lambda _: beats.append(None))

@@ -200,7 +200,7 @@ async def test_the_url_does_not_shorten_a_worker_s_blocking_reads() -> None:
 
 
 def test_a_file_that_is_no_certificate_is_said(tmp_path: Path) -> None:
-    """At once: at a connection it would be told as a server that can't be reached."""
+    """At once: a failed connection would look like a server that can't be reached."""
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(ConfigurationError, match="ssl_ca_certs can't be used"):
         Client(f"rediss://h?ssl_ca_certs={tmp_path}/ca.pem")

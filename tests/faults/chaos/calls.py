@@ -21,11 +21,11 @@ ROLLED_BACK = "rolled back"
 _SETTLED_MS = 1_000
 """A call's outcome may be recorded so long after its end."""
 _NOTICED_S = 2.0
-"""So long after it goes on a worker may begin what it was handed before, until it hears that it is fenced."""
+"""So long after it goes on, a worker may begin earlier deliveries, until it learns that it is fenced."""
 _LET_GO_S = 3.0
 """So long before its end is seen a worker that does not work lets go of its runs."""
 _HELD_MS = 1_000
-"""A run may be in hand so long before its function begins."""
+"""A run may be in flight so long before its function begins."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -180,7 +180,7 @@ class Causes:
         return ("worker fenced", before.at) if fencings else None
 
     def _was_begun_in_ignorance(self, call: Call) -> bool:
-        """Its worker had been stopped or cut off for so long that it was fenced, and heard of it only afterwards."""
+        """Return whether its worker had been stopped or cut off, was fenced meanwhile, and learned it only later."""
         kept = any(
             fault.kind in STOPPED | CUT_OFF and fault.at <= call.at <= fault.until + _NOTICED_S
             for fault in self._faults[call.pid]

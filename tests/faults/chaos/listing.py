@@ -18,7 +18,7 @@ _Entry = tuple[bytes, list[bytes]]
 
 
 class Listing:
-    """Reads what is new in `runs` whenever it is told to."""
+    """Reads the new entries of `runs` when asked to."""
 
     def __init__(self, url: str, keys: Keys, diary: Diary) -> None:
         self._transport = Transport(url, attempts=1)

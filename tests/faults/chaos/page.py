@@ -1,4 +1,4 @@
-"""Tells in `docs/reliability.md` what a run of chaos came to; what stands outside the markers is a person's."""
+"""Writes the result of a chaos run to `docs/reliability.md`, between the markers; the rest is written by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_SERVER = (
 
 
 def fill_page(result: ChaosResult, page: Path = PAGE) -> None:
-    """The page's part `chaos` tells this run."""
+    """Write this run to the part `chaos` of the page."""
     fill("chaos", lines_of(result), page)
 
 

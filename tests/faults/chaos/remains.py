@@ -18,15 +18,15 @@ _TOLERATED_BYTES = 4_000_000
 
 
 def open_work(redis: Any, deployment: Deployment) -> dict[str, int]:
-    """Return how many entries and members each stream and `due` holds, and how many are in hands."""
+    """Return how many entries and members each stream and `due` holds, and how many entries are pending."""
     keys = deployment.keys
     found = {"events": redis.xlen(keys.events), "due": redis.zcard(keys.due)}
-    found["events in hands"] = redis.xpending(keys.events, "dispatch")["pending"]
+    found["pending events"] = redis.xpending(keys.events, "dispatch")["pending"]
     for name in redis.smembers(keys.queues):
         app, _, queue = name.decode().partition("/")
         stream = keys.queue(app, queue)
         found[f"queue {app}/{queue}"] = redis.xlen(stream)
-        found[f"in hands of {app}/{queue}"] = redis.xpending(stream, "workers")["pending"]
+        found[f"pending runs of {app}/{queue}"] = redis.xpending(stream, "workers")["pending"]
     return found
 
 
@@ -44,7 +44,7 @@ def strangers(redis: Any, deployment: Deployment, living: AbstractSet[str]) -> d
 
 
 def wait_until_none(look: Callable[[], dict[str, int]], timeout: float) -> dict[str, int]:
-    """Return what there is still after the time, if it does not come to nothing."""
+    """Return what is left after the time; nothing if all is gone."""
 
     def is_none() -> bool:
         return not any(look().values())

@@ -1,4 +1,4 @@
-"""Which workers live, lead and sit, and which version of the app is heard. The model's part without entries."""
+"""Which workers live, lead and dispatch, and which version's subscriptions count. The model without entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ JOBS: dict[str, dict[str, tuple[str, str]]] = {
     "old": {"a": ("default", "x")},
     "new": {"a": ("other", "x"), "b": ("other", "xy")},
 }
-"""For each version of the app its jobs, each with its queue and the names that it hears."""
+"""For each version of the app its jobs, each with its queue and the names of its events."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Known:
 
 @dataclass
 class Answer:
-    """What a worker is told that renews its lease."""
+    """The answer to a renewal."""
 
     leads: bool
     sits: bool
@@ -71,7 +71,7 @@ class Living:
         return [(job, queue) for job, (queue, names) in jobs.items() if name in names]
 
     def renew(self, worker: str, movement: str, dispatchers: int) -> Answer | None:
-        """Return what the worker is told; None if it is fenced or unknown."""
+        """Return the answer to the worker; None if it is fenced or unknown."""
         if self.renewed is not None and self.now - self.renewed > LEASE / 2:
             self.quiet = self.now + LEASE
         self.renewed = self.now
@@ -155,7 +155,7 @@ class Living:
             self.version += 1
 
     def fall(self, worker: str) -> None:
-        """A worker that is fenced is heard no more, unless nobody of the app lives."""
+        """The subscriptions of a fenced worker end, unless no worker of the app lives."""
         version = self.subscribed.pop(worker, None)
         if version is None:
             return

@@ -40,7 +40,7 @@ FIRST: State = (1, 0, 0, 0)
 
 @dataclass(eq=False)
 class Entry:
-    """An entry of `events`, whose job is empty, or of a queue; `holder` has it in hand."""
+    """An entry of `events`, whose job is empty, or of a queue; it is pending under `holder`."""
 
     event: str
     job: str = ""
@@ -209,8 +209,8 @@ class Namespace(Living):
             self.settled.append((f"{entry.event}:app/{entry.job}", status))
         return missed
 
-    def bury(self, entry: Entry) -> bool:
-        """Return whether the entry was in hand; it is set aside then, and its run, if it is of one, has failed."""
+    def dead_letter(self, entry: Entry) -> bool:
+        """Return whether the entry was pending; if so, dead-letter it and fail its run, if it has one."""
         if not entry.job:
             was_held = self._acknowledge("events", entry)
             self.dead += [("", "unreadable")] if was_held else []
@@ -235,7 +235,7 @@ class Namespace(Living):
         return missed
 
     def put_back(self, stream: str, entries: Iterable[Entry], lost: int = 0) -> int:
-        """Return how many of the entries were in hand; they are at the end of their stream now."""
+        """Re-queue the entries; return how many of them were pending."""
         moved = 0
         for entry in entries:
             if not self._acknowledge(stream, entry):
@@ -308,7 +308,7 @@ class Namespace(Living):
     # workers that die or leave
 
     def rescue(self, worker: str, stream: str, entries: Sequence[Entry], *, dead: bool) -> int:
-        """Return how many entries were put back, or why none was."""
+        """Return how many entries were re-queued, or why none was."""
         was_fenced = self.is_fenced(worker)
         if not (dead and was_fenced):
             if (self.leases if dead else self.dispatchers).get(worker, 0) > self.now:

@@ -163,7 +163,7 @@ def delivery(
     name: str = "default",
     ordering_key: str = "",
 ) -> Delivery:
-    """Return a run in a worker's hands as its fetcher decodes it."""
+    """Return a worker's pending run as its fetcher decodes it."""
     fields = [b"e", event_id.encode(), b"j", job.encode(), b"s", state.encode(), b"b", body.encode()]
     fields += [b"k", ordering_key.encode()] if ordering_key else []
     return decode_delivery(queue(keyspace, name), (entry.encode(), fields))
@@ -181,7 +181,7 @@ def seed_entry(
     name: str = "default",
     ordering_key: str = "",
 ) -> None:
-    """An entry is in its queue, in the hands of the worker if one is named; its state need be none."""
+    """Seed an entry in its queue, pending under the worker if one is named; its state may be invalid."""
     stream = f"queue:app/{name}"
     keyspace.entry(stream, entry, {"e": event_id, "j": job, "s": state, "b": body} | _key_field(ordering_key))
     if worker is not None:
@@ -200,7 +200,7 @@ def seed_run(
     name: str = "default",
     ordering_key: str = "",
 ) -> Delivery:
-    """A run is in its queue, in the hands of the worker if one is named; returns it as its fetcher decodes it."""
+    """Seed a run in its queue, pending under the worker if one is named; return it as its fetcher decodes it."""
     seed_entry(
         keyspace, entry, event_id, worker=worker, state=state, body=body, job=job, name=name, ordering_key=ordering_key
     )

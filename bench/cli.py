@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """Returns what makes the same figures: the target with the variables that are not the usual ones."""
+    """Return what makes the same figures: the target with the variables that are not the usual ones."""
     usual = {"only": "", "scale": 1.0, "rounds": 3, "duration": 600.0}
     given = [
         f'{name.upper()}="{getattr(args, name)}"' for name in usual if getattr(args, name, usual[name]) != usual[name]

@@ -27,7 +27,7 @@ class Column(msgspec.Struct, frozen=True):
     ratio: bool = False
 
     def cell(self, result: PeerResult, base: PeerResult | None) -> tuple[str, str]:
-        """Returns the figure and its ratio to Headrace's as text, either of them empty where there is none."""
+        """Return the figure and its ratio to Headrace's as text, either of them empty where there is none."""
         value = self.value(result)
         if value is None:
             return "–", ""

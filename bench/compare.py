@@ -14,7 +14,7 @@ from bench.field import Peer
 from bench.monitor import Monitor
 from bench.results import Counts, PeerResult, Round
 from bench.server import Server
-from bench.worker import Told, WorkerFailed, WorkerProcess, ask
+from bench.worker import Progress, WorkerFailed, WorkerProcess, ask
 
 BATCH = 500
 IDLE_S = 6.0
@@ -29,14 +29,14 @@ class Plan(msgspec.Struct, frozen=True):
     probes: int = 500
 
     def jobs(self, peer: Peer) -> tuple[int, int]:
-        """Returns how many jobs a drain of the peer has that are sent one by one, and in batches."""
+        """Return how many jobs a drain of the peer has that are sent one by one, and in batches."""
         one = max(200, round(peer.one * self.scale))
         many = max(200, round((peer.jobs - peer.one) * self.scale)) if peer.batches else 0
         return one, many
 
 
 def compare(server: Server, field: Sequence[Peer], plan: Plan, say: Callable[[str], None]) -> list[PeerResult]:
-    """Returns what was measured of each, in the field's order; one that fails says why and holds up nobody."""
+    """Return the measurements of each, in the field's order; a peer that fails says why, and the next is measured."""
     results = {peer.name: PeerResult(peer.name, peer.title) for peer in field}
     running: list[tuple[Peer, list[str]]] = []
     for peer in field:
@@ -67,7 +67,7 @@ def compare(server: Server, field: Sequence[Peer], plan: Plan, say: Callable[[st
 
 
 def _count(server: Server, peer: Peer, command: list[str], plan: Plan) -> Counts:
-    """Counts the commands and bytes of a smaller drain, and of an idle worker after it."""
+    """Count the commands and bytes of a smaller drain, and of an idle worker after it."""
     one, many = plan.jobs(peer)
     one, many = max(200, one // 5), many // 5
     server.reset()
@@ -123,13 +123,13 @@ def _send(server: Server, command: list[str], one: int, many: int) -> Any:
     return ask([*command, "send", *options], server.url)
 
 
-def _drain(server: Server, peer: Peer, worker: WorkerProcess, jobs: int) -> tuple[Told, int, float]:
-    """Returns the moment of the first job, that of the end in ns, and the worker's CPU seconds between them."""
+def _drain(server: Server, peer: Peer, worker: WorkerProcess, jobs: int) -> tuple[Progress, int, float]:
+    """Return the moment of the first job, that of the end in ns, and the worker's CPU seconds between them."""
     timeout_s = 60 + jobs / 100
-    first = worker.wait_told(1, timeout_s)
+    first = worker.wait_done(1, timeout_s)
     process = worker.job_process()
     cpu_before = sum(process.cpu_times()[:2])
-    last_ns = worker.wait_told(jobs, timeout_s).ns
+    last_ns = worker.wait_done(jobs, timeout_s).ns
     if peer.left is not None:
         deadline = time.monotonic() + 30
         while peer.left(server.client) > 0:
@@ -141,6 +141,6 @@ def _drain(server: Server, peer: Peer, worker: WorkerProcess, jobs: int) -> tupl
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Returns the value that so many percent of the values do not exceed."""
+    """Return the value that so many percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

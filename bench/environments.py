@@ -32,7 +32,7 @@ class SetupFailed(Exception):
 
 
 def python(name: str, at_least: tuple[int, int] | None = None) -> Path:
-    """Returns the Python of an environment that has what `requirements/<name>.txt` pins.
+    """Return the Python of an environment that has what `requirements/<name>.txt` pins.
 
     Args:
         at_least: the Python that the peer needs, where it is more than the runner's own may be.
@@ -61,7 +61,7 @@ def python(name: str, at_least: tuple[int, int] | None = None) -> Path:
 
 
 def node(name: str) -> list[str]:
-    """Returns the command that runs the side of a peer on Node, with what its lock file pins.
+    """Return the command that runs the side of a peer on Node, with what its lock file pins.
 
     Raises:
         Missing: Node or npm is not on this machine.
@@ -94,7 +94,7 @@ def _find_python(at_least: tuple[int, int]) -> str:
 
 
 def _pythons() -> Iterator[str]:
-    """Yields the Pythons that may be there: the one named, the runner's own, those on the PATH, those of pyenv."""
+    """Yield the Pythons that may be there: the one named, the runner's own, those on the PATH, those of pyenv."""
     if named := os.environ.get("BENCH_PYTHON"):
         yield named
     yield sys.executable
@@ -104,7 +104,7 @@ def _pythons() -> Iterator[str]:
 
 
 def _version(candidate: str) -> str:
-    """Returns the version of a Python that can make environments; empty if it is none."""
+    """Return the version of a Python that can make environments; empty if it is none."""
     probe = "import platform, venv, ensurepip; print(platform.python_version())"
     try:
         answer = subprocess.run([candidate, "-c", probe], capture_output=True, text=True, timeout=20, check=True)

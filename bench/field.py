@@ -35,7 +35,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     left: Callable[[Any], int] | None = None
 
     def command(self) -> list[str]:
-        """Returns the command of its side, with its environment in place; raises Missing or SetupFailed."""
+        """Return the command of its side, with its environment in place; raise Missing or SetupFailed."""
         if self.name == "bullmq":
             return environments.node("bullmq")
         found = environments.python(self.environment or self.name, self.at_least)
@@ -43,7 +43,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def headrace_left(client: Any, namespace: str = "default", app: str = "bench") -> int:
-    """Returns how many events and runs of one partition have not settled."""
+    """Return how many events and runs of one partition have not settled."""
     prefix = f"headrace:{{{namespace}:0}}:"
     return int(client.xlen(f"{prefix}events")) + int(client.xlen(f"{prefix}queue:{app}/default"))
 
@@ -83,6 +83,6 @@ FIELD = (
 
 
 def named(names: Sequence[str]) -> list[Peer]:
-    """Returns those of the field with these names, or all of it for none; raises KeyError for one that is not in it."""
+    """Return those of the field with these names, or all of it for none; raise KeyError for one that is not in it."""
     known = {peer.name: peer for peer in FIELD}
     return [known[name] for name in names] if names else list(FIELD)

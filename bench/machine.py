@@ -14,7 +14,7 @@ from bench.results import Machine
 
 
 def this_machine(server: str) -> Machine:
-    """Returns the machine that we are on."""
+    """Return the machine that we are on."""
     return Machine(
         cpu=_cpu(),
         cores=os.cpu_count() or 0,
@@ -27,7 +27,7 @@ def this_machine(server: str) -> Machine:
 
 
 def commit() -> str:
-    """Returns the commit that is checked out, with a plus if files differ from it; empty where there is no git."""
+    """Return the commit that is checked out, with a plus if files differ from it; empty where there is no git."""
     try:
         name = _git("rev-parse", "--short", "HEAD")
         return name + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")

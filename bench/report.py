@@ -60,12 +60,12 @@ def _scenario_table(scenario: Scenario) -> Table:
 
 
 def headrace_of(peers: Sequence[PeerResult]) -> PeerResult | None:
-    """Returns Headrace's own result, if it is among them."""
+    """Return Headrace's own result, if it is among them."""
     return next((peer for peer in peers if peer.name == "headrace" and peer.rounds), None)
 
 
 def amount(value: float) -> str:
-    """Returns a number with as many digits as one wants to read."""
+    """Return a number with as many digits as one wants to read."""
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"

@@ -77,7 +77,7 @@ class PeerResult(msgspec.Struct, kw_only=False):
     failed: str = ""
 
     def median(self, field: str) -> float | None:
-        """Returns the median of one figure over the rounds; None where it was not measured."""
+        """Return the median of one figure over the rounds; None where it was not measured."""
         values = [value for each in self.rounds if (value := getattr(each, field)) is not None]
         return statistics.median(values) if values else None
 
@@ -143,5 +143,5 @@ def write(results: Results, path: Path) -> None:
 
 
 def read(path: Path) -> Results:
-    """Returns the results in the file."""
+    """Return the results in the file."""
     return msgspec.json.decode(path.read_bytes(), type=Results)

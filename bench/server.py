@@ -47,7 +47,7 @@ class Server:
         return self._embedded.pid
 
     def snapshot(self) -> Snapshot:
-        """Returns what the server says of itself now."""
+        """Return what the server says of itself now."""
         info = self.client.info("everything")
         return Snapshot(
             commands=int(info["total_commands_processed"]),
@@ -58,7 +58,7 @@ class Server:
         )
 
     def memory(self) -> int:
-        """Returns the bytes of data and what they need."""
+        """Return the bytes of data and what they need."""
         return int(self.client.info("memory")["used_memory"])
 
     def reset(self) -> None:
@@ -73,7 +73,7 @@ class Server:
             time.sleep(0.05)
 
     def version(self) -> str:
-        """Returns the server's name and version."""
+        """Return the server's name and version."""
         info = self.client.info("server")
         if "valkey_version" in info:
             return f"Valkey {info['valkey_version']}"
@@ -82,7 +82,7 @@ class Server:
 
 @contextlib.contextmanager
 def running_server(*, appendonly: bool = False) -> Iterator[Server]:
-    """Starts a server on a free port of this machine and ends it; its data are in memory alone unless asked."""
+    """Start a server on a free port of this machine and ends it; its data are in memory alone unless asked."""
     with EmbeddedServer(unix_socket=False, appendonly=appendonly) as embedded:
         server = Server(embedded)
         try:

@@ -52,11 +52,11 @@ class PeerModule(Protocol):
         """Connects, and gives the means to send."""
 
     def work(self) -> None:
-        """Runs one worker process until it is ended; its jobs call `Tally.mark` and do nothing else."""
+        """Run one worker process until it is ended; its jobs call `Tally.mark` and do nothing else."""
 
 
 def url() -> str:
-    """Returns the server's URL, `redis://HOST:PORT/0`."""
+    """Return the server's URL, `redis://HOST:PORT/0`."""
     return os.environ["BENCH_URL"]
 
 
@@ -72,7 +72,7 @@ async def _connected(peer: PeerModule) -> AsyncIterator[Sender]:
 
 
 async def send(peer: PeerModule, one: int, many: int, batch: int) -> dict[str, Any]:
-    """Sends jobs one by one, each after the reply to the one before, then in batches; says how long each took."""
+    """Send jobs one by one, each after the reply to the one before, then in batches; says how long each took."""
     async with _connected(peer) as sender:
         warm = min(one, WARM_SENDS)
         await _send_one_by_one(sender, warm)  # connections are open and scripts loaded then
@@ -108,7 +108,7 @@ async def _call(function: Any, argument: object) -> None:
 
 
 async def probe(peer: PeerModule, count: int, pause_s: float) -> dict[str, Any]:
-    """Sends probes one at a time; gives for each the ms from just before its send to the first line of its job."""
+    """Send probes one at a time; give for each the ms from just before its send to the first line of its job."""
     latencies: list[float] = []
     lost = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answers:
@@ -139,7 +139,7 @@ def _await_answer(answers: socket.socket, at: int) -> int | None:
 
 
 def about(peer: PeerModule) -> dict[str, Any]:
-    """Says what is measured: versions and settings."""
+    """Say what is measured: versions and settings."""
     return {
         "settings": peer.SETTINGS,
         "runtime": f"{platform.python_implementation()} {platform.python_version()}",

@@ -24,7 +24,7 @@ class Tally:
         """BENCH_JOBS says how many jobs there will be, BENCH_PORT where the runner listens."""
         jobs = int(os.environ.get("BENCH_JOBS", "0"))
         self._runner = ("127.0.0.1", int(os.environ.get("BENCH_PORT", "0")))
-        self._told_at = {0, *(jobs * part // PARTS - 1 for part in range(1, PARTS + 1))}
+        self._reported_at = {0, *(jobs * part // PARTS - 1 for part in range(1, PARTS + 1))}
         self._numbers = itertools.count()  # one step of it is atomic, so threads may share it
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
@@ -35,7 +35,7 @@ class Tally:
             self._tell(("127.0.0.1", port), {"ns": time.monotonic_ns(), "at": payload["at"], "now": time.time()})
             return
         number = next(self._numbers)
-        if number in self._told_at:
+        if number in self._reported_at:
             self._tell(self._runner, {"ns": time.monotonic_ns(), "done": number + 1, "pid": os.getpid()})
 
     def _tell(self, whom: tuple[str, int], what: dict[str, object]) -> None:

@@ -27,8 +27,8 @@ class WorkerFailed(Exception):
     """The worker ended, or did not do in time what it had to; the text has the end of its log."""
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What a job told the runner: how many were done at which moment, and in which process."""
+class Progress(msgspec.Struct, frozen=True):
+    """What a job reports to the runner: how many jobs were done, when, and in which process."""
 
     ns: int
     done: int
@@ -36,13 +36,13 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class WorkerProcess:
-    """A worker's command in a session of its own, with its log and a socket that its jobs tell their progress to."""
+    """A worker's command in a session of its own, with its log and a socket for its jobs' progress."""
 
     def __init__(self, command: Sequence[str], url: str, jobs: int, env: Mapping[str, str] | None = None) -> None:
         """Nothing is started yet.
 
         Args:
-            jobs: how many jobs it will do; their tally tells of each tenth of them.
+            jobs: how many jobs it will do; their tally reports each tenth of them.
         """
         self._command = list(command)
         self._jobs = jobs
@@ -51,7 +51,7 @@ class WorkerProcess:
         port = self._socket.getsockname()[1]
         self._env = {**os.environ, "BENCH_URL": url, "BENCH_JOBS": str(jobs), "BENCH_PORT": str(port), **(env or {})}
         self._log_path = HOME / "logs" / f"worker-{port}.log"
-        self.told: list[Told] = []
+        self.progress: list[Progress] = []
 
     def __enter__(self) -> Self:
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,36 +80,36 @@ class WorkerProcess:
         """The process id of the command; jobs may run in a child of it."""
         return self._process.pid
 
-    def wait_told(self, done: int, timeout_s: float) -> Told:
-        """Returns what was told when so many jobs had been done."""
+    def wait_done(self, done: int, timeout_s: float) -> Progress:
+        """Return the report that so many jobs are done."""
         deadline = time.monotonic() + timeout_s
-        while not (self.told and self.told[-1].done >= done):
+        while not (self.progress and self.progress[-1].done >= done):
             if self._process.poll() is not None:
                 raise WorkerFailed(f"the worker ended with {self._process.returncode}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
-                reached = self.told[-1].done if self.told else 0
+                reached = self.progress[-1].done if self.progress else 0
                 raise WorkerFailed(f"{reached} of {done} jobs were done in {timeout_s:g} s:\n{self.log_tail()}")
             self._socket.settimeout(_STEP_S)
             with contextlib.suppress(TimeoutError):
-                self.told.append(msgspec.json.decode(self._socket.recv(1024), type=Told))
-        return self.told[-1]
+                self.progress.append(msgspec.json.decode(self._socket.recv(1024), type=Progress))
+        return self.progress[-1]
 
     def job_process(self) -> psutil.Process:
-        """Returns the process that the jobs run in."""
-        return psutil.Process(self.told[-1].pid)
+        """Return the process that the jobs run in."""
+        return psutil.Process(self.progress[-1].pid)
 
     def log_tail(self, lines: int = 20) -> str:
-        """Returns the end of what the worker wrote."""
+        """Return the end of what the worker wrote."""
         return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-lines:]) or "(it wrote nothing)"
 
     def kill(self) -> None:
-        """Ends the worker and its children with SIGKILL."""
+        """End the worker and its children with SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> None:
-        """Ends the worker as a deploy does, by force if it takes too long."""
+        """End the worker as a deploy does, by force if it takes too long."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -118,7 +118,7 @@ class WorkerProcess:
 
 
 def ask(command: Sequence[str | Path], url: str, timeout_s: float = 600, env: Mapping[str, str] | None = None) -> Any:
-    """Runs a command of a peer's side and returns its answer; raises WorkerFailed with what it wrote."""
+    """Run a command of a peer's side and returns its answer; raises WorkerFailed with what it wrote."""
     try:
         done = subprocess.run(
             [str(part) for part in command],

@@ -133,7 +133,7 @@ def _nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def make_server(server_binary: Path) -> Iterator[Callable[..., ControlledServer]]:
-    """Starts a server of the test's own, made with ControlledServer's arguments; it ends with the test."""
+    """Start a server of the test's own, made with ControlledServer's arguments; it ends with the test."""
     servers: list[ControlledServer] = []
 
     def make(**options: Any) -> ControlledServer:
@@ -162,7 +162,7 @@ def redis(url: str) -> Iterator[redis_py.Redis]:
 
 @pytest.fixture
 def make_namespace(request: pytest.FixtureRequest) -> Callable[[], str]:
-    """Returns a new namespace at each call; all of them are searched for leaks and emptied after the test."""
+    """Return a new namespace at each call; all of them are searched for leaks and emptied after the test."""
     used: list[str] = request.node.stash.setdefault(_NAMESPACES, [])
 
     def make() -> str:
@@ -187,7 +187,7 @@ def proxy(url: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def processes(request: pytest.FixtureRequest, tmp_path: Path, url: str, namespace: str) -> Iterator[Processes]:
-    """Starts processes that find server and namespace in their environment; all end with the test."""
+    """Start processes that find server and namespace in their environment; all end with the test."""
     processes = Processes(tmp_path, url, namespace)
     request.node.stash[_PROCESSES] = processes
     yield processes

@@ -44,7 +44,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[Context, Scenario], None]]] = {
 def run_scenarios(
     server: Server, only: Sequence[str], scale: float, duration_s: float, say: Callable[[str], None]
 ) -> list[Scenario]:
-    """Returns what was measured; one that fails says why, and the others go on."""
+    """Return what was measured; one that fails says why, and the others go on."""
     measured = []
     for name, (title, measure) in SCENARIOS.items():
         if only and name not in only:

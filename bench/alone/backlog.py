@@ -9,7 +9,7 @@ EVENTS = 1_000_000
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Sends the backlog, drains it, and looks at each tenth."""
+    """Send the backlog, drains it, and looks at each tenth."""
     count = context.number(EVENTS, 20_000)
     empty = context.server.memory()
     sent_s = context.fill(count)

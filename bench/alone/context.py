@@ -55,17 +55,17 @@ class Context:
         self.say = say
 
     def number(self, usual: int, least: int = 100) -> int:
-        """Returns a usual number at the run's scale."""
+        """Return a usual number at the run's scale."""
         return max(least, round(usual * self.scale))
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:
-        """Gives a client of the server."""
+        """Give a client of the server."""
         with Client(self.server.url) as client:
             yield client
 
     def fill(self, count: int, payloads: Iterable[Any] = (PAYLOAD,), batch: int = 500, **options: Any) -> float:
-        """Sends so many events, with these payloads in turn; returns the seconds that it took."""
+        """Send so many events, with these payloads in turn; return the seconds that it took."""
         known = list(payloads)
         with self.client() as client:
             client.send_events([])
@@ -76,12 +76,12 @@ class Context:
             return time.perf_counter() - begun
 
     def worker(self, jobs: int = 0, **options: object) -> WorkerProcess:
-        """Returns a worker, to be entered; its options are those of `bench.alone.worker`, without BENCH_."""
+        """Return a worker, to be entered; its options are those of `bench.alone.worker`, without BENCH_."""
         env = {f"BENCH_{name.upper()}": str(value) for name, value in options.items()}
         return WorkerProcess(WORKER, self.server.url, jobs, env)
 
     def drain(self, runs: int, *, from_start: bool = False, **options: object) -> Drained:
-        """Starts a worker on what was sent and returns how it drained, once so many runs have settled.
+        """Start a worker on what was sent and return how it drained, once so many runs have settled.
 
         Args:
             from_start: count from the worker's start, where the first run begins only when much is done already.
@@ -90,18 +90,18 @@ class Context:
         with self.worker(runs, gate=1, **options) as worker:
             time.sleep(1.0)  # it has its modules, and waits
             started_ns = self.open_gate()
-            first_ns = started_ns if from_start else worker.wait_told(1, 60).ns
-            worker.wait_told(runs, 60 + runs / 500)
+            first_ns = started_ns if from_start else worker.wait_done(1, 60).ns
+            worker.wait_done(runs, 60 + runs / 500)
             ended_ns = self.wait_until_drained()
             after = self.server.snapshot()
-            told = [(each.done, each.ns) for each in worker.told]
+            reports = [(each.done, each.ns) for each in worker.progress]
             seconds = (ended_ns - first_ns) / 1e9
             return Drained(
                 rate=runs / seconds,
                 seconds=seconds,
                 parts=[
                     (done - done_before) / max((ns - ns_before) / 1e9, 1e-9)
-                    for (done_before, ns_before), (done, ns) in itertools.pairwise(told)
+                    for (done_before, ns_before), (done, ns) in itertools.pairwise(reports)
                 ],
                 before=before,
                 after=after,
@@ -114,7 +114,7 @@ class Context:
         return time.monotonic_ns()
 
     def wait_until_drained(self, timeout_s: float = 60) -> int:
-        """Returns the monotonic time in ns at which nothing was left to dispatch or to settle."""
+        """Return the monotonic time in ns at which nothing was left to dispatch or to settle."""
         deadline = time.monotonic() + timeout_s
         while left := headrace_left(self.server.client):
             if time.monotonic() > deadline:
@@ -123,7 +123,7 @@ class Context:
         return time.monotonic_ns()
 
     def rate(self, runs: int = 30_000) -> float:
-        """Returns how many events a second one server and one worker could be sent and drain at once, here and now.
+        """Return how many events a second one server and one worker could be sent and drain at once, here and now.
 
         The server does both, so what each event takes of it adds up.
         """
@@ -134,7 +134,7 @@ class Context:
         return count / seconds
 
     def probe(self, count: int, pause_s: float = 0.005) -> list[float]:
-        """Returns the latencies in ms of so many probes, one at a time."""
+        """Return the latencies in ms of so many probes, one at a time."""
         command = [*SIDE, "probe", "--count", str(count), "--pause", str(pause_s)]
         answer = ask(command, self.server.url, timeout_s=60 + count)
         if not answer["ms"]:
@@ -144,7 +144,7 @@ class Context:
 
 
 def percentiles(name: str, values: list[float], targets: dict[int, float] | None = None) -> list[Figure]:
-    """Returns the figures of a distribution in ms: median, 99th percentile and the worst."""
+    """Return the figures of a distribution in ms: median, 99th percentile and the worst."""
     figures = []
     for percent, word in ((50, "p50"), (99, "p99"), (100, "worst")):
         value = percentile(values, percent)
@@ -154,14 +154,14 @@ def percentiles(name: str, values: list[float], targets: dict[int, float] | None
 
 
 def at_most(name: str, value: float, unit: str, target: float | None, note: str = "") -> Figure:
-    """Returns a figure that should not be more than its target."""
+    """Return a figure that should not be more than its target."""
     if target is None:
         return Figure(name, value, unit, note=note)
     return Figure(name, value, unit, f"≤ {target:g} {unit}", value <= target, note)
 
 
 def at_least(name: str, value: float, unit: str, target: float | None, note: str = "") -> Figure:
-    """Returns a figure that should not be less than its target."""
+    """Return a figure that should not be less than its target."""
     if target is None:
         return Figure(name, value, unit, note=note)
     return Figure(name, value, unit, f"≥ {target:,g} {unit}", value >= target, note)

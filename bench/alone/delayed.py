@@ -23,7 +23,7 @@ class Instant(msgspec.Struct, frozen=True):
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Lets the same number of events be due at one instant, with few others waiting and with many."""
+    """Let the same number of events be due at one instant, with few others waiting and with many."""
     due = context.number(DUE, 1_000)
     waiting = context.number(WAITING, 20_000)
     alone = _instant(context, due)
@@ -59,7 +59,7 @@ def _instant(context: Context, due: int) -> Instant:
             time.sleep(0.002)
         dispatched = time.time()
         to_wall = time.time() - time.monotonic()
-        begun = worker.wait_told(due, 60).ns / 1e9 + to_wall
+        begun = worker.wait_done(due, 60).ns / 1e9 + to_wall
         context.wait_until_drained()
         after = server.snapshot()
     return Instant((dispatched - at) * 1000, (begun - at) * 1000, (after.cpu_s - before.cpu_s) / due * 1e6)

@@ -15,7 +15,7 @@ TICKS = 100
 
 
 def main() -> None:
-    """Sends, and catches up where it fell behind."""
+    """Send, and catches up where it fell behind."""
     rate, seconds = float(sys.argv[1]), float(sys.argv[2])
     begun = time.monotonic()
     sent = 0
@@ -31,7 +31,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def steady(server_url: str, rate: float, seconds: float) -> Iterator[WorkerProcess]:
-    """Sends at the rate beside what the caller does, for at most so many seconds."""
+    """Send at the rate beside what the caller does, for at most so many seconds."""
     command = [sys.executable, "-m", "bench.alone.generator", str(rate), str(seconds)]
     with WorkerProcess(command, server_url, 0) as generator:
         yield generator

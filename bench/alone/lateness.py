@@ -20,7 +20,7 @@ SPREAD_S = 0.02
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Sends events that are due one after the other, to an idle worker and to one under half load."""
+    """Send events that are due one after the other, to an idle worker and to one under half load."""
     count = context.number(500, 50)
     with context.worker():
         context.probe(20)
@@ -35,7 +35,7 @@ def measure(context: Context, scenario: Scenario) -> None:
 
 
 def lateness(context: Context, count: int) -> list[float]:
-    """Returns for each of so many delayed events the ms from its due time to the first line of its job."""
+    """Return for each of so many delayed events the ms from its due time to the first line of its job."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answers, context.client() as client:
         answers.bind(("127.0.0.1", 0))
         answers.settimeout(AHEAD_S + count * SPREAD_S + 10)
@@ -51,7 +51,7 @@ def lateness(context: Context, count: int) -> list[float]:
 
 
 def _send_delayed(client: Client, port: int, count: int) -> list[float]:
-    """Sends events that are due some ms apart, and returns their due times; whole ms, as the server keeps them."""
+    """Send events that are due some ms apart, and return their due times; whole ms, as the server keeps them."""
     begin = time.time() + AHEAD_S
     due = [round(begin + SPREAD_S * (number + random.random() / 2), 3) for number in range(count)]
     for number, at in enumerate(due):

@@ -17,7 +17,7 @@ LEASE_MS = 15_000
 
 
 def main() -> None:
-    """Registers so many names and renews each three times a lease, without a wish to lead or to dispatch."""
+    """Register so many names and renews each three times a lease, without a wish to lead or to dispatch."""
     names = [f"crowd-{number}" for number in range(int(sys.argv[1]))]
     keys = Keys("default")
     transport = Transport(url())

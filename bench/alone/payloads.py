@@ -16,7 +16,7 @@ WEBHOOKS = ROOT / "tests" / "data" / "github-webhooks.ndjson"
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Sends and drains each size."""
+    """Send and drains each size."""
     large = {**PAYLOAD, "text": "Large payloads stay in the record. " * (500_000 // 35)}
     for name, payloads, usual, batch in (
         ("100 bytes", [PAYLOAD], 50_000, 500),
@@ -38,7 +38,7 @@ def measure(context: Context, scenario: Scenario) -> None:
 
 
 def _webhooks() -> Iterator[Any]:
-    """Yields the payloads between 8 and 13 kB."""
+    """Yield the payloads between 8 and 13 kB."""
     for line in WEBHOOKS.read_bytes().splitlines():
         payload = msgspec.json.decode(line)["payload"]
         if 8_000 <= len(msgspec.msgpack.encode(payload)) <= 13_000:

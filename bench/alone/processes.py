@@ -20,8 +20,8 @@ def measure(context: Context, scenario: Scenario) -> None:
             workers = [stack.enter_context(context.worker(count, gate=1)) for _ in range(processes)]
             time.sleep(1.5)  # each has its modules, and waits
             context.open_gate()
-            workers[0].wait_told(1, 60)
-            first_ns = min(worker.wait_told(1, 60).ns for worker in workers)
+            workers[0].wait_done(1, 60)
+            first_ns = min(worker.wait_done(1, 60).ns for worker in workers)
             seconds = (context.wait_until_drained(60 + count / 500) - first_ns) / 1e9
             after = context.server.snapshot()
         word = "process" if processes == 1 else "processes"

@@ -21,7 +21,7 @@ CROWD = 1_000
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Kills a worker with a run in hand: on an idle server, beside a thousand leases, under load."""
+    """Kill a worker with a run in flight: on an idle server, beside a thousand leases, under load."""
     target = LEASE_S + 1
     scenario.figures.append(at_most("kill -9 to the call again, idle", _recover(context), "s", target))
     context.server.reset()
@@ -39,7 +39,7 @@ def measure(context: Context, scenario: Scenario) -> None:
 
 
 def _recover(context: Context) -> float:
-    """Returns the seconds from the kill of a worker to the second call of the run that it had."""
+    """Return the seconds from the kill of a worker to the second call of the run that it had."""
     with contextlib.ExitStack() as stack:
         answers = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         answers.bind(("127.0.0.1", 0))

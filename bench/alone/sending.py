@@ -24,7 +24,7 @@ _ROUNDS = 5
 
 
 def measure(context: Context, scenario: Scenario) -> None:
-    """Sends one by one and in batches, in turn with the bare round trip."""
+    """Send one by one and in batches, in turn with the bare round trip."""
     count = context.number(4_000, 500)
     with context.client() as client, redis.Redis.from_url(context.server.url) as redis_py:
 
@@ -52,7 +52,7 @@ def measure(context: Context, scenario: Scenario) -> None:
 
 
 def _interleaved(functions: list[Callable[[], None]], count: int) -> list[float]:
-    """Returns the µs a call of each, the best of some rounds in turn, so that what else the machine does hits both."""
+    """Return the µs a call of each, the best of some rounds in turn, so that what else the machine does hits both."""
     best = [float("inf")] * len(functions)
     for _ in range(_ROUNDS):
         for place, function in enumerate(functions):
@@ -64,7 +64,7 @@ def _interleaved(functions: list[Callable[[], None]], count: int) -> list[float]
 
 
 def _send_arguments(client: Client) -> tuple[Argument, ...]:
-    """Returns what one send_event sends behind the script's name."""
+    """Return what one send_event sends behind the script's name."""
     events = prepare([Event("bench", PAYLOAD)], SendOptions(), now=lambda: datetime.now(UTC))
     return sending.send(client.partitions.first, events, "token").args[2:]
 

@@ -47,7 +47,7 @@ def measure(context: Context, scenario: Scenario) -> None:
 
 
 def _memory_after_retention(context: Context) -> int:
-    """Returns the server's memory once the records are gone; expiry works a little at a time."""
+    """Return the server's memory once the records are gone; expiry works a little at a time."""
     deadline = time.monotonic() + RETENTION_S + 60
     while int(context.server.client.dbsize()) > 30 and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The worker of Headrace's own scenarios: `python -m bench.alone.worker`, told by its environment what to be.
+"""The worker of Headrace's own scenarios: `python -m bench.alone.worker`, configured by its environment.
 
 BENCH_FANOUT jobs take each event (1), async or, with BENCH_PLAIN, as plain functions in threads. BENCH_CONCURRENCY and
 BENCH_RETENTION_S are the worker's. With BENCH_METRICS it counts for Prometheus. With BENCH_GATE it waits for the key
@@ -26,7 +26,7 @@ HANG = "bench.hang"
 
 
 def main() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     config = WorkerConfig(concurrency=int(os.environ.get("BENCH_CONCURRENCY", "1000")), retention=_retention())
     metrics = Metrics() if os.environ.get("BENCH_METRICS") else None
     worker = Worker(make_app(Tally()), url(), config=config, metrics=metrics)
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def make_app(tally: Tally) -> App:
-    """Returns the app with as many jobs as BENCH_FANOUT says."""
+    """Return the app with as many jobs as BENCH_FANOUT says."""
     app = App("bench")
     is_plain = bool(os.environ.get("BENCH_PLAIN"))
 

@@ -38,7 +38,7 @@ async def sender() -> AsyncIterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     asyncio.set_event_loop(asyncio.new_event_loop())
     settings = RedisSettings.from_dsn(url())
     Worker([noop], redis_settings=settings, max_jobs=100, poll_delay=0.01, log_results=False).run()

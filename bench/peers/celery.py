@@ -37,7 +37,7 @@ def sender() -> Iterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     options = ["--pool", "solo", "--loglevel", "WARNING"]
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "bench.peers.celery", "worker", *options])

@@ -35,7 +35,7 @@ def sender() -> Iterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     os.environ["dramatiq_queue_prefetch"] = "1000"  # noqa: SIM112 - its name
     options = ["--processes", "1", "--threads", "4"]
     os.execv(sys.executable, [sys.executable, "-m", "dramatiq", "bench.peers.dramatiq", *options])

@@ -39,6 +39,6 @@ def sender() -> Iterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     worker = Worker(app, url(), config=WorkerConfig(concurrency=1000))
     run_as_process(worker)

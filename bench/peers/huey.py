@@ -32,7 +32,7 @@ def sender() -> Iterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     options = ["--workers", "4", "--worker-type", "thread", "--quiet"]
     consumer = "import sys; from huey.bin.huey_consumer import consumer_main; consumer_main()"
     os.execv(sys.executable, [sys.executable, "-c", consumer, "bench.peers.huey.huey", *options])

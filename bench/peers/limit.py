@@ -45,7 +45,7 @@ def sender() -> Iterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     asyncio.run(_loop())
 
 

@@ -39,7 +39,7 @@ def sender() -> Iterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     client = Redis.from_url(url())
     queue = Queue(connection=client)

@@ -37,7 +37,7 @@ async def sender() -> AsyncIterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     asyncio.run(_work())
 
 

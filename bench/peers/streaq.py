@@ -40,5 +40,5 @@ async def sender() -> AsyncIterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     os.execv(sys.executable, [sys.executable, "-m", "streaq", "run", "bench.peers.streaq:worker"])

@@ -42,7 +42,7 @@ async def sender() -> AsyncIterator[Sender]:
 
 
 def work() -> None:
-    """Runs one worker process until it is ended."""
+    """Run one worker process until it is ended."""
     options = ["--workers", "1", "--max-async-tasks", "1000", "--max-prefetch", "1000"]
     options += ["--no-parse", "--log-level", "WARNING"]
     os.execv(sys.executable, [sys.executable, "-m", "taskiq", "worker", "bench.peers.taskiq:broker", *options])

@@ -75,7 +75,7 @@ def index_pull_request(payload: dict[str, Any]) -> dict[str, Any]:
     trigger=event_trigger("github.check_run.completed", filter={"check_run": {"conclusion": ["failure", "timed_out"]}}),
 )
 async def report_failed_check(payload: dict[str, Any], io: JobIO) -> str:
-    """Sends a further event: once, however many attempts this run takes, as its id is made of the run and the key."""
+    """Send a further event: once, however many attempts this run takes, as its id is made of the run and the key."""
     check = payload["check_run"]
     await asyncio.sleep(0.3)
     alert = {"check": check["name"], "commit": check["head_sha"], "url": check["html_url"]}

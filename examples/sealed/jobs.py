@@ -1,4 +1,4 @@
-"""An app whose payloads, outputs and errors nobody reads on the server."""
+"""An app whose payloads, outputs and errors can't be read on the server."""
 
 import msgspec
 from sealing import codec

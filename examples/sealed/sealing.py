@@ -24,7 +24,7 @@ class AesGcm:
 
     @classmethod
     def from_environment(cls) -> AesGcm:
-        """Reads SEALING_KEYS: `<id>:<key in base64>`, several with commas between them, the newest first."""
+        """Read SEALING_KEYS: `<id>:<key in base64>`, several with commas between them, the newest first."""
         pairs = (each.split(":") for each in os.environ["SEALING_KEYS"].split(","))
         return cls({key_id: base64.b64decode(key) for key_id, key in pairs})
 

@@ -145,7 +145,7 @@ class RunNotRetryable(HeadraceError):
 
 
 class WaitTimeout(HeadraceError, TimeoutError):
-    """The event has not settled in the time given; it goes on as if nobody had waited."""
+    """The event has not settled in the time given; its runs go on."""
 
     def __init__(self, event_id: str, timeout_s: float) -> None:
         self.event_id = event_id

@@ -34,7 +34,7 @@ ENDS: dict[str, Callable[[], BaseException]] = {
 
 
 def raise_fault(name: str) -> NoReturn:
-    """Raises the fault of that name."""
+    """Raise the fault of that name."""
     fault = FAULTS[name]()
     raise fault
 

@@ -14,7 +14,7 @@ not_an_app = object()
 
 
 def tell(line: str) -> None:
-    """Writes the line at once: several processes write to one file, and print may write its end apart."""
+    """Write the line at once: several processes write to one file, and print may write its end apart."""
     os.write(1, f"{line}\n".encode())
 
 
@@ -31,7 +31,7 @@ async def fail(payload: Any) -> None:
 
 @app.job(id="nap", trigger=event_trigger("nap"))
 async def nap(payload: float, ctx: Context) -> str:
-    """Takes `payload` seconds; a worker that died is not waited for again."""
+    """Take `payload` seconds; a worker that died is not waited for again."""
     tell(f"nap {ctx.event.id} begins in {os.getpid()}")
     await asyncio.sleep(payload)
     tell(f"nap {ctx.event.id} ends")

@@ -50,7 +50,7 @@ async def register_endless() -> None:
 
 @app.job(id="busy", trigger=event_trigger("busy"), retry=_ONCE)
 async def busy(payload: str) -> None:
-    """Leaves a function behind in a thread of the app's own, or in a pool of it."""
+    """Leave a function behind in a thread of the app's own, or in a pool of it."""
     if payload == "thread":
         threading.Thread(target=time.sleep, args=(600,)).start()
     else:

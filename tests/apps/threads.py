@@ -83,7 +83,7 @@ _interrupter = _Interrupter()
 
 @app.job(id="interrupted", trigger=event_trigger("interrupted"), retry=_ONCE)
 def interrupted(payload: list[float]) -> str:
-    """Takes so many seconds, and is interrupted after so many."""
+    """Take so many seconds, and is interrupted after so many."""
     takes_s, after_s = payload
     _interrupter.interrupt(threading.get_ident(), after_s)
     until = time.monotonic() + takes_s

@@ -70,7 +70,7 @@ class Calls:
 
 @contextmanager
 def counting_calls() -> Iterator[Calls]:
-    """Counts the calls of this thread."""
+    """Count the calls of this thread."""
     assert threading.current_thread() is threading.main_thread()
     calls = Calls()
     sys.setprofile(calls.note)

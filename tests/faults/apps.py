@@ -1,4 +1,4 @@
-"""The apps whose workers the tests start, as processes by `runner` or on the test's own event loop.
+"""The apps whose workers the tests start: as processes by `runner`, or on the test's own event loop.
 
 Each is made for a folder: every call of a job is in its `calls` first. A gate is a file of that folder; what waits at
 it goes on when the test makes it.
@@ -24,26 +24,26 @@ _LONGEST_S = 60.0
 
 
 def gate_path(folder: Path, name: str) -> Path:
-    """Returns the file that opens a gate."""
+    """Return the file that opens a gate."""
     return folder / f"gate-{name}"
 
 
 async def wait_at_gate(folder: Path, name: str) -> None:
-    """Returns when the gate is open; the event loop goes on meanwhile."""
+    """Return when the gate is open; the event loop goes on meanwhile."""
     deadline = time.monotonic() + _LONGEST_S
     while not gate_path(folder, name).exists() and time.monotonic() < deadline:  # noqa: ASYNC110 - the gate is a file
         await asyncio.sleep(_LOOK_S)
 
 
 def block_at_gate(folder: Path, name: str) -> None:
-    """Returns when the gate is open; the thread that calls it, and an event loop on it, stands still."""
+    """Return when the gate is open; block the calling thread, and an event loop that runs on it."""
     deadline = time.monotonic() + _LONGEST_S
     while not gate_path(folder, name).exists() and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
 
 
 def load(folder: Path) -> App:
-    """Three jobs that hear every `load` and take a few milliseconds."""
+    """Three jobs for each `load`; each takes a few milliseconds."""
     app, calls = App("load"), CallLog(folder / "calls")
     for name in ("a", "b", "c"):
         _add_quick_job(app, calls, name)
@@ -101,7 +101,7 @@ def poison(folder: Path) -> App:
 
 
 def flaky(folder: Path, second_queue: str = "default") -> App:
-    """Two jobs hear every `work`; the second fails at its first attempt."""
+    """Two jobs for each `work`; the second fails at its first attempt."""
     app, calls = App("flaky"), CallLog(folder / "calls")
 
     @app.job(id="steady", trigger=event_trigger("work"))
@@ -122,7 +122,7 @@ def flaky(folder: Path, second_queue: str = "default") -> App:
 
 
 def ordered(folder: Path) -> App:
-    """Jobs whose events have ordering keys; begin and end of each attempt are in its log of turns."""
+    """Jobs whose events have ordering keys; the log has the begin and the end of each attempt."""
     app, log = App("ordered"), TurnLog(folder)
 
     @app.job(id="steady", trigger=event_trigger("step"))
@@ -176,7 +176,7 @@ def outcomes(folder: Path) -> App:
 
     @app.job(id="strict", trigger=event_trigger("echo"))
     async def strict(payload: dict[str, int]) -> None:
-        """It never gets what it asks for."""
+        """A job whose payload never fits its schema."""
 
     @app.job(id="again", trigger=event_trigger("again"), retry=Retry(max_attempts=2, min_delay=3600, max_delay=3600))
     async def again(ctx: Context) -> None:

@@ -27,7 +27,7 @@ def deployment(server: ControlledServer, namespace: str, processes: Processes, t
 def make_deployment(
     make_server: Callable[..., ControlledServer], processes: Processes, tmp_path: Path
 ) -> Iterator[Callable[..., Deployment]]:
-    """Makes a deployment on a server of its own, for what the test does to the server.
+    """Make a deployment on a server of its own, for what the test does to the server.
 
     It takes the number of partitions, and ControlledServer's options.
     """

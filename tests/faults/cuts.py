@@ -22,10 +22,10 @@ _TRIAL = b":scratch:"
 
 
 class ChosenCut(Cut):
-    """Cuts the line at each request that a function chooses by its kind; it knows where it has."""
+    """Cut the line at each request that a function chooses by the request's kind; keep where that was."""
 
     def __init__(self, point: CutPoint, choose: Callable[[str], bool]) -> None:
-        """Nothing is cut yet.
+        """Cut nothing yet.
 
         Args:
             choose: is asked once for each request, with its kind.
@@ -38,11 +38,11 @@ class ChosenCut(Cut):
         """The kinds of the requests at which it has cut."""
 
     def fits(self, request: bytes) -> bool:
-        """Whether it is asked about the request: about each."""
+        """Accept every request: each is a candidate."""
         return bool(request)
 
     def take(self, request: bytes, reply: bytes | None = None) -> bool:
-        """Cuts here, if that is chosen."""
+        """Cut here, if the function chooses this request."""
         kind = kind_of(request)
         if reply is not None and kind.startswith(_READS) and not kind.endswith("own"):
             kind += " with something" if has_data(reply) else " in vain"
@@ -54,7 +54,7 @@ class ChosenCut(Cut):
 
 
 def once_a_kind(ordinal: int, *, trials: bool) -> Callable[[str], bool]:
-    """Returns what chooses of each kind of request the one with this number, from 0; or none of a start's trials."""
+    """Return what chooses the request with this number, from 0, of each kind; or none of the checks at a start."""
     seen: Counter[str] = Counter()
 
     def choose(kind: str) -> bool:
@@ -65,7 +65,7 @@ def once_a_kind(ordinal: int, *, trials: bool) -> Callable[[str], bool]:
 
 
 def each_nth(nth: int, first: int) -> Callable[[str], bool]:
-    """Returns what chooses each nth request from a worker's first renewal on: it might never start otherwise."""
+    """Return what chooses each nth request after a worker's first renewal, as it might never start otherwise."""
     numbers = itertools.count()
     has_started = False
 
@@ -78,7 +78,7 @@ def each_nth(nth: int, first: int) -> Callable[[str], bool]:
 
 
 def kind_of(request: bytes) -> str:
-    """Returns what a request is: a script's verb, or a command with what tells it from others of its name."""
+    """Return the kind of a request: a script's verb, or a command with what sets it apart from others of its name."""
     return f"trial of {_name_of(request)}" if _TRIAL in request else _name_of(request)
 
 

@@ -1,4 +1,4 @@
-"""A server, a namespace on it, the workers there, and what a test of faults sees of them."""
+"""A server, a namespace on it, the workers there, and what a test of faults reads of them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Deployment:
         self._processes = processes
 
     def close(self) -> None:
-        """The deployment's connections are closed."""
+        """Close the deployment's connections."""
         self.client.close()
         self.redis.close()
         self.calls.close()
@@ -75,13 +75,13 @@ class Deployment:
         env: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> Process:
-        """Starts a worker process, which has no runs yet; `worker_name` waits for it."""
+        """Start a worker process, which has no runs yet; `worker_name` waits for it."""
         config = msgspec.json.encode(WorkerConfig(**settings)).decode()
         full_env = {**self.environment(url), **(env or {}), "HEADRACE_FAULTS_CONFIG": config}
         return self._processes.python("-m", runner, app, env=full_env, name=f"{app}-worker")
 
     def environment(self, url: str | None = None) -> dict[str, str]:
-        """Returns what a process has to know of the deployment."""
+        """Return the environment that a process needs to find the deployment."""
         return {
             "HEADRACE_URL": url or self.url,
             "HEADRACE_NAMESPACE": self.namespace,
@@ -90,7 +90,7 @@ class Deployment:
         }
 
     def register_dead(self, name: str, app: str | App) -> None:
-        """A worker of this name has a lease that has run out."""
+        """Give a worker of this name a lease that has expired."""
         whole = self.app(app) if isinstance(app, str) else app
         blob = subscriptions_of(whole)
         registration = Registration(whole.name, fingerprint_of(blob), blob, ("default",))
@@ -99,12 +99,12 @@ class Deployment:
         transport.close()
 
     def app(self, name: str) -> App:
-        """Returns an app whose worker is to run on the test's own event loop."""
+        """Return an app whose worker is to run on the test's own event loop."""
         return APPS[name](self.folder)
 
     @asynccontextmanager
     async def working(self, app: App, *, url: str | None = None, **settings: Any) -> AsyncIterator[Worker]:
-        """A worker on this event loop, registered; it is stopped in order at the end."""
+        """Run a registered worker on this event loop; stop it in order at the end."""
         config, count = WorkerConfig(**settings), len(self.partitions)
         worker = Worker(app, url or self.url, namespace=self.namespace, partitions=count, config=config)
         running = asyncio.ensure_future(worker.run())
@@ -120,48 +120,48 @@ class Deployment:
         await asyncio.wait_for(running, 30)
 
     def is_registered(self, name: str | None) -> bool:
-        """Whether the worker has a lease, held or not."""
+        """Return whether the worker has a lease, expired or not."""
         return name is not None and self.redis.zscore(self.keys.workers, name) is not None
 
     def workers(self) -> set[str]:
-        """Returns the names that have a lease, or are looked at again."""
+        """Return the names that have a lease, or that the leader will look at again."""
         return {name.decode() for name in self.redis.zrange(self.keys.workers, 0, -1)}
 
     def is_fenced(self, name: str | None) -> bool:
-        """Whether the name was taken for dead."""
+        """Return whether the name is marked as fenced."""
         return bool(self.redis.hexists(self.keys.worker(name or ""), "fenced"))
 
     def leader(self) -> str:
-        """Returns the name of the worker that leads, or led last."""
+        """Return the name of the worker that leads, or led last."""
         return (self.redis.get(self.keys.leader) or b"").decode().partition(" ")[0]
 
     # gates and events
 
     def open_gate(self, name: str) -> None:
-        """What waits at the gate goes on."""
+        """Let the functions go on that wait at the gate."""
         gate_path(self.folder, name).touch()
 
     def send(self, name: str, payload: Any = None, **options: Any) -> str:
-        """Sends an event, and returns its id."""
+        """Send an event, and return its id."""
         return self.client.send_event(Event(name, payload=payload), **options).id
 
     def send_many(self, name: str, count: int) -> list[str]:
-        """Sends so many events, and returns their ids."""
+        """Send so many events, and return their ids."""
         return [sent.id for sent in self.client.send_events([Event(name) for _ in range(count)])]
 
     def see_through(self, name: str, payload: Any = None, timeout: float = 20, **options: Any) -> RunRecord:
-        """Sends an event that one job hears, and returns its run once it has settled."""
+        """Send an event for one job, and return its run once it has settled."""
         (run,) = self.client.wait_for_event(self.send(name, payload, **options), timeout).runs
         return run
 
     # what can be seen
 
     def queue(self, app: str, queue: str = "default") -> str:
-        """Returns the key of a queue."""
+        """Return the key of a queue."""
         return self.keys.queue(app, queue)
 
     def held_by(self, worker: str, app: str, queue: str = "default") -> list[tuple[str, str]]:
-        """Returns the (event, job) of each run in a worker's hands."""
+        """Return the (event, job) of each run that is pending under a worker's name."""
         key = self.queue(app, queue)
         rows = self.redis.xpending_range(key, "workers", "-", "+", 100_000, worker)
         held = []
@@ -171,15 +171,15 @@ class Deployment:
         return held
 
     def consumers(self, stream: str, group: str) -> set[str]:
-        """Returns the names that a group knows."""
+        """Return the names that a group knows."""
         return {row["name"].decode() for row in self.redis.xinfo_consumers(stream, group)}
 
     def undispatched(self, worker: str) -> int:
-        """Returns how many entries of `events` are in a worker's hands."""
+        """Return how many entries of `events` are pending under a worker's name."""
         return len(self.redis.xpending_range(self.keys.events, "dispatch", "-", "+", 100_000, worker))
 
     def open_work(self, app: str, *queues: str) -> int:
-        """Returns how much is still to be dispatched, to be promoted or to be settled."""
+        """Return how much is still to be dispatched, promoted or settled."""
         # All at one moment, and not in MULTI: there a full Redis 6.2 refuses even what only reads.
         due = [keys.due for keys in self.partitions.all]
         streams = [keys.events for keys in self.partitions.all]
@@ -187,7 +187,7 @@ class Deployment:
         return int(self.redis.eval(_OPEN_WORK, len(due) + len(streams), *due, *streams, len(due)))
 
     def wait_drained(self, app: str, timeout: float = 60) -> None:
-        """Returns when everything that was sent has settled."""
+        """Return when everything that was sent has settled."""
         wait_until(lambda: self.open_work(app) == 0, timeout, what="drained queues", interval=0.02, ignoring=OUTAGE)
 
     async def drained(self, app: str, *queues: str, timeout: float = 60) -> None:
@@ -201,30 +201,30 @@ class Deployment:
         )
 
     def records(self, ids: Sequence[str]) -> list[EventRecord]:
-        """Returns the events' records."""
+        """Return the events' records."""
         return [self.client.get_event(event_id) for event_id in ids]
 
     def statuses(self, event_id: str) -> dict[str, str]:
-        """Returns each job's run of an event, by the job's id: its status."""
+        """Return each job's run of an event, by the job's id: its status."""
         return {run.job.partition("/")[2]: run.status for run in self.client.get_event(event_id).runs}
 
     def now_ms(self) -> int:
-        """Returns the server's time."""
+        """Return the server's time."""
         seconds, micros = self.redis.time()
         return int(seconds * 1000 + micros // 1000)
 
     async def passed(self, seconds: float) -> None:
-        """Returns when so many seconds have passed by the server's clock."""
+        """Return when so many seconds have passed by the server's clock."""
         until = self.now_ms() + seconds * 1000
         await await_until(lambda: self.now_ms() > until, 60, what=f"{seconds:g} s", interval=0.05)
 
     def leaks(self) -> list[str]:
-        """Returns what the namespace holds that nothing will ever remove."""
+        """Return the keys of the namespace that nothing will ever remove."""
         return find_leaks(self.redis, self.namespace)
 
 
 def worker_name(process: Process) -> str:
-    """Returns the name under which a worker process started, once it has."""
+    """Return the name under which a worker process has started, once it has."""
     line = process.wait_for_line(r"^\{.*\"worker started\".*$", 30)[0]
     found = re.search(r'"worker": "([^"]+)"', line)
     assert found is not None

@@ -21,7 +21,7 @@ from tests.faults.apps import APPS
 
 
 async def work(app: App, on_name: Callable[[str], None] | None = None, **more: Any) -> None:
-    """Returns when the app's worker has stopped, after a SIGTERM."""
+    """Return when the app's worker has stopped, after a SIGTERM."""
     config = msgspec.json.decode(os.environ["HEADRACE_FAULTS_CONFIG"], type=WorkerConfig)
     worker = Worker(app, config=config, on_name=on_name, **more)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)

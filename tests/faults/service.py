@@ -1,4 +1,4 @@
-"""A service that sentinels watch, at work: senders that keep on sending, workers, and what became of what was sent."""
+"""A service that sentinels watch, under load: senders, workers, and what has become of each event."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNREACHED = (redis_py.RedisError, OSError)
 
 
 class Sender:
-    """Sends events in a thread, a few at a time, until it is told to stop.
+    """Send events in a thread, a few at a time, until `stop`.
 
     Attributes:
         sent: what was acknowledged.
@@ -57,7 +57,7 @@ class Sender:
             self._client.close()
 
     def stop(self) -> None:
-        """Nothing more is sent; raises what a send has raised."""
+        """Send nothing more; raise what a send has raised."""
         self._over.set()
         self._thread.join(120)
         if self._failure is not None:
@@ -81,7 +81,7 @@ class Service:
         self._folder = folder
 
     def start_workers(self, count: int = 2, lease_s: float = 3) -> list[Process]:
-        """Starts worker processes of the app `load`, and returns them when they work."""
+        """Start worker processes of the app `load`, and return them when they work."""
         config = msgspec.json.encode(WorkerConfig(lease=lease_s, block=0.5, concurrency=100)).decode()
         env = {
             "HEADRACE_URL": self.watched.url(),
@@ -98,7 +98,7 @@ class Service:
         return workers
 
     def kill_master(self) -> tuple[ControlledServer, float]:
-        """Returns the server that was killed, and after how long every sentinel named another master."""
+        """Return the server that was killed, and after how long every sentinel named another master."""
         dead = self.watched.master
         dead.kill()
         began = time.monotonic()
@@ -110,12 +110,12 @@ class Service:
         return dead, time.monotonic() - began
 
     def wait_for_calls(self, count: int) -> None:
-        """Returns when functions were called so many times more."""
+        """Return when so many more functions were called."""
         until = self.calls.count() + count
         wait_until(lambda: self.calls.count() >= until, 60, what=f"{count} calls")
 
     def wait_drained(self) -> None:
-        """Returns when everything that is there has settled."""
+        """Return when everything that is there has settled."""
         wait_until(self._is_drained, 120, what="drained queues", ignoring=UNREACHED)
 
     def _is_drained(self) -> bool:
@@ -125,14 +125,14 @@ class Service:
             return not any([*counts, redis.zcard(keys.due)])
 
     def record_of(self, event: SentEvent) -> EventRecord | None:
-        """Returns what the service knows of an event."""
+        """Return what the service knows of an event."""
         try:
             return self.client.get_event(event.id)
         except EventNotFound:
             return None
 
     def lost_of(self, events: Sequence[SentEvent]) -> list[str]:
-        """Returns the ids of those that the service does not know; each of the others has succeeded in every job."""
+        """Return the ids that the service does not know; every other event has succeeded in every job."""
         counts, lost = self.calls.counts(), []
         for event in events:
             record = self.record_of(event)
@@ -144,6 +144,6 @@ class Service:
         return lost
 
     def called_again(self) -> int:
-        """Returns how many calls there were beyond one for each run."""
+        """Return how many calls there were beyond one for each run."""
         counts = self.calls.counts()
         return sum(counts.values()) - len(counts)

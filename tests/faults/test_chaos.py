@@ -17,12 +17,12 @@ SEED = 2026
 
 
 def assert_sound(result: ChaosResult) -> None:
-    """No rule is broken, and no count is 0 that would make that worthless."""
+    """Check that no rule is broken, and that no count is 0 which would make that result worthless."""
     print(result.table())
     assert result.is_sound, f"replay it with: make chaos SEED={result.seed} DURATION={result.duration_s:g}"
     counts, report = result.report.counts, result.report
     assert min(counts[name] for name in ("acknowledged", "delayed", "canceled", "runs dead", "workers lost")) > 0
-    assert report.repeats, "no function was called twice: the faults met nobody at work"
+    assert report.repeats, "no function was called twice: no fault met a worker at work"
     assert set(report.faults) == set(FAULTS)
     assert counts["with an ordering key"]
 
@@ -54,7 +54,7 @@ def restart_empty(system: System) -> None:
 def test_a_server_that_lost_everything_works_on(
     tmp_path: Path, server_binary: Path | None, empty: Callable[[System], None]
 ) -> None:
-    """What was sent before is gone by the nature of it; what is sent once the workers are known again is not."""
+    """Earlier events are lost with the data; events that are sent after the workers are registered again are not."""
     report = run_emptied(tmp_path, empty, binary=server_binary)
     assert report.violations == ()
     assert report.counts["acknowledged"] > 0

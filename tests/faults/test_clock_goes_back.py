@@ -1,4 +1,4 @@
-"""The server's clock goes back by an hour while workers die: those that start then are not held up by it."""
+"""The server's clock goes back by an hour while workers die; workers that start then are not delayed by it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SETTINGS: dict[str, Any] = {"lease": 2.0, "block": 0.2}
 
 
 def stood_ahead(deployment: Deployment) -> None:
-    """Every moment that the server keeps is an hour ahead of its clock, as if that had gone back just now."""
+    """Move every stored time an hour ahead of the server's clock, as if the clock had gone back just now."""
     keys, redis = deployment.keys, deployment.redis
     for zset in (keys.workers, keys.dispatchers, keys.due):
         for member, score in redis.zrange(zset, 0, -1, withscores=True):
@@ -48,7 +48,7 @@ async def test_a_clock_that_goes_back_costs_seconds(deployment: Deployment) -> N
     process = deployment.start_worker("gates", **_SETTINGS)
     dead = worker_name(process)
     held = deployment.send("hold", "never")
-    await await_until(lambda: deployment.held_by(dead, "gates") != [], what="a run in hand")
+    await await_until(lambda: deployment.held_by(dead, "gates") != [], what="a run in flight")
     process.kill()
     later = deployment.client.send_event({"name": "quick"}, deliver_at=datetime.now(UTC) + timedelta(hours=2)).id
     due = deployment.redis.zscore(deployment.keys.due, f"e:{later}")
@@ -66,8 +66,8 @@ async def test_a_clock_that_goes_back_costs_seconds(deployment: Deployment) -> N
     deployment.client.cancel_event(later)
 
 
-async def test_a_retry_waits_as_long_as_it_was_to(deployment: Deployment) -> None:
-    """One that waited when the clock went back does not wait for the hour as well."""
+async def test_a_clock_that_goes_back_delays_no_retry(deployment: Deployment) -> None:
+    """A retry that waits when the clock goes back does not wait for the additional hour."""
     async with deployment.working(make_app(deployment), **_SETTINGS):
         event_id = deployment.send("hold")
         await await_until(lambda: deployment.statuses(event_id) == {"hold": "waiting"}, what="a retry that waits")

@@ -30,7 +30,7 @@ PARTITIONS = Partitions(NAMESPACE, N)
 def cluster(
     server_binary: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    """Three masters, which are spoken to over TLS if the test says so."""
+    """Three masters; over TLS if the test says so."""
     servers: list[ControlledServer] = []
 
     def make(**options: Any) -> ControlledServer:
@@ -130,7 +130,7 @@ class Load:
         await self._sending
 
     async def rest(self) -> None:
-        """Returns when everything that was sent is acknowledged, and nothing more is sent until `go_on`."""
+        """Return when everything that was sent is acknowledged; send nothing more until `go_on`."""
         self._rests.clear()
         self._may_go.clear()
         await self._rests.wait()
@@ -175,7 +175,7 @@ async def test_a_slot_is_moved_under_load(cluster: Cluster) -> None:
 
 
 async def test_scripts_that_a_node_does_not_know_are_sent_whole(cluster: Cluster) -> None:
-    """Nobody notices that all nodes have lost them."""
+    """All nodes have lost the scripts; no call fails."""
     seen = Counter[Any]()
     host = WorkerHost(cluster.url, NAMESPACE, N)
     async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as client, host.working(make_app(seen)):
@@ -203,7 +203,7 @@ def test_a_node_that_is_named_as_a_server_names_the_cluster(cluster: Cluster) ->
 
 
 def _kill(cluster: Cluster, victim: Node) -> float:
-    """Returns after how long the others had another master for what this one served."""
+    """Kill a master, and return after how many seconds the other nodes name a new master for its slots."""
     victim.server.kill()
     began = time.monotonic()
     wait_until(lambda: cluster.master_of(PARTITIONS.first.events) is not victim, 60, what="another master")
@@ -215,7 +215,7 @@ def _kill(cluster: Cluster, victim: Node) -> float:
 async def test_a_master_is_killed_under_load(
     make_server: Callable[..., ControlledServer], capsys: pytest.CaptureFixture[str], node_timeout_ms: int
 ) -> None:
-    """Its replica takes over, and nothing is lost that it had when its master died.
+    """Its replica takes over, and has everything that the master had when it died.
 
     What a master acknowledges is with its replica a moment later; so it dies when both have the same, at work.
     """

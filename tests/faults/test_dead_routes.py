@@ -1,4 +1,4 @@
-"""The workers of a version die: its subscriptions count until their leases are over, and no longer."""
+"""The workers of a version die; its subscriptions count until their leases have expired, and no longer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SETTINGS: dict[str, Any] = {"lease": 2.0, "block": 2.0}
 
 
 def old_gates() -> App:
-    """Returns a version whose job hears another event than that of the processes."""
+    """Return a version whose job has another event than that of the processes."""
     app = App("gates")
 
     @app.job(id="quick", trigger=event_trigger("quick.old"))
@@ -29,8 +29,8 @@ def _reaches(deployment: Deployment, name: str) -> set[str]:
     return set(deployment.statuses(event_id))
 
 
-async def test_a_dead_version_is_heard_no_more_once_it_is_fenced(deployment: Deployment) -> None:
-    """What lives is heard then, at once, and not when the dead name is forgotten."""
+async def test_subscriptions_of_a_dead_version_end_with_its_fencing(deployment: Deployment) -> None:
+    """The subscriptions of live workers count at once, not only when the dead name is forgotten."""
     async with deployment.working(old_gates(), **_SETTINGS):
         process = deployment.start_worker("gates", **_SETTINGS)
         dead = worker_name(process)
@@ -45,8 +45,8 @@ async def test_a_dead_version_is_heard_no_more_once_it_is_fenced(deployment: Dep
         assert deployment.statuses(other) == {}
 
 
-async def test_an_app_whose_workers_are_all_dead_is_heard_on(deployment: Deployment) -> None:
-    """Events go on to wait for its jobs, while its workers are fenced, when they are forgotten, and after."""
+async def test_subscriptions_of_an_app_without_live_workers_stay(deployment: Deployment) -> None:
+    """Events are dispatched to its jobs while its workers are fenced, when they are forgotten, and after that."""
     async with deployment.working(App("other"), **_SETTINGS):
         process = deployment.start_worker("gates", **_SETTINGS)
         dead = worker_name(process)

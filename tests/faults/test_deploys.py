@@ -12,7 +12,7 @@ SETTINGS: dict[str, Any] = {"lease": 5.0, "block": 0.2}
 
 
 def shop(deployment: Deployment, **jobs: str) -> App:
-    """Returns a version of the app `shop`, with the name of the event that each job hears. Each job has its queue."""
+    """Return a version of the app `shop` with these jobs, each with its event's name and a queue of its own."""
     app = App("shop")
     for name, heard in jobs.items():
         _add(app, deployment, name, heard)
@@ -34,7 +34,7 @@ def new_version(deployment: Deployment) -> App:
 
 
 async def jobs_reached(deployment: Deployment, name: str) -> set[str]:
-    """Sends an event, and returns the jobs that have a run of it once it is dispatched."""
+    """Send an event, and return the jobs that have a run of it once it is dispatched."""
     event = deployment.send(name)
     await await_until(lambda: deployment.redis.xlen(deployment.keys.events) == 0, what="the event to be dispatched")
     return set(deployment.statuses(event))
@@ -47,7 +47,7 @@ async def settled(deployment: Deployment) -> None:
 
 
 async def test_the_old_version_restarted_last_takes_no_event_from_the_new_one(deployment: Deployment) -> None:
-    """Each job's events go where the newest living version says; what only an older one has stays while it lives."""
+    """The newest live version decides where a job's events go; a job that it lacks stays with its older version."""
     async with deployment.working(old_version(deployment), **SETTINGS):
         assert await jobs_reached(deployment, "order") == {"kept", "dropped", "moved"}
         async with deployment.working(new_version(deployment), **SETTINGS):

@@ -1,4 +1,4 @@
-"""A run comes to an outcome whatever its code raises, also while that is described; its slot is free after it."""
+"""A run comes to an outcome whatever its code raises, even while the outcome is described; its slot is free then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ APP = "tests.apps.described:app"
 
 @pytest.fixture
 def worker(processes: Processes) -> Process:
-    """A worker of one slot: a run that keeps it is seen at the next one."""
+    """A worker of one slot: a run that keeps the slot would block the next run."""
     worker = processes.worker(APP, "--lease", "2", "--concurrency", "1")
     worker.wait_for_line("worker started")
     return worker
@@ -26,7 +26,7 @@ def worker(processes: Processes) -> Process:
 def come_to(
     deployment: Deployment, name: str, kinds: list[str], payload: Callable[[str], object] = str
 ) -> dict[str, tuple[str, str]]:
-    """Returns status and error's type of a run of each kind; the worker takes them one after the other."""
+    """Return status and error type of a run of each kind; the worker executes one after the other."""
     found: dict[str, tuple[str, str]] = {}
     for kind in kinds:
         run = deployment.see_through(name, payload(kind))
@@ -44,14 +44,14 @@ TYPES |= {"without name": "_WithoutName", "damaged retry": "RetryAfter", "stop":
 
 
 def test_every_exception_of_an_async_job_fails_its_run(deployment: Deployment, worker: Process) -> None:
-    """Under its own name, whatever its code does when it is described."""
+    """The error has the exception's name, whatever the exception's own code does when it is described."""
     found = come_to(deployment, "raises", list(FAULTS))
     assert found == {kind: ("failed", name) for kind, name in TYPES.items()}
     assert worker.is_running
 
 
 def test_every_exception_of_a_plain_job_fails_its_run(deployment: Deployment, worker: Process) -> None:
-    """What asyncio can't carry out of a thread is in a RuntimeError."""
+    """A RuntimeError stands for what asyncio can't carry out of a thread."""
     found = come_to(deployment, "plain", list(FAULTS))
     uncarried = dict.fromkeys(("keyboard", "generator", "stop"), "RuntimeError")
     assert found == {kind: ("failed", name) for kind, name in (TYPES | uncarried).items()}
@@ -59,7 +59,7 @@ def test_every_exception_of_a_plain_job_fails_its_run(deployment: Deployment, wo
 
 
 def test_an_exception_that_can_t_be_described_is_retried(deployment: Deployment, worker: Process) -> None:
-    """As any other: its run has the attempts that its job allows."""
+    """The run has all the attempts that its job allows."""
     for kind in ("silent: keyboard", "without name", "without parts", "panic"):
         run = deployment.see_through("again", kind)
         assert (run.status, run.attempt) == ("failed", 2), kind
@@ -67,14 +67,14 @@ def test_an_exception_that_can_t_be_described_is_retried(deployment: Deployment,
 
 
 def test_an_abort_that_can_t_be_described_is_one(deployment: Deployment, worker: Process) -> None:
-    """There is no other attempt."""
+    """The run has no further attempt."""
     run = deployment.see_through("aborts")
     assert (run.status, run.attempt) == ("failed", 1)
     assert worker.is_running
 
 
 def test_what_can_be_had_of_a_description_is_recorded(deployment: Deployment, worker: Process) -> None:
-    """The message where the traceback can't be had, and the traceback where the message can't."""
+    """The message if the traceback can't be read, and the traceback if the message can't."""
     parser, silent = (
         deployment.see_through("raises", "parser").error,
         deployment.see_through("raises", "silent: exit").error,
@@ -88,7 +88,7 @@ def test_what_can_be_had_of_a_description_is_recorded(deployment: Deployment, wo
 
 
 def test_what_a_schema_s_code_raises_is_an_outcome(deployment: Deployment, worker: Process) -> None:
-    """A failed attempt, or a payload that does not fit where msgspec takes it for that."""
+    """A failed attempt; or an invalid payload, if msgspec reports it as one."""
     found = come_to(deployment, "schema", list(FAULTS), lambda kind: {"fault": kind})
     misfits = {kind for kind, (status, _) in found.items() if status == "invalid_payload"}
     assert misfits == {"cycle", "chain", "surrogates", "large"}, "what msgspec itself makes of a ValueError"
@@ -100,7 +100,7 @@ def test_what_a_schema_s_code_raises_is_an_outcome(deployment: Deployment, worke
 
 @pytest.mark.parametrize("output", ["dict", "object", "set"])
 def test_what_an_output_s_code_raises_is_an_outcome(deployment: Deployment, worker: Process, output: str) -> None:
-    """The function has done its work by then; the worker goes on."""
+    """The function has returned by then; the worker works on."""
     found = come_to(deployment, "output", [f"{output} {kind}" for kind in FAULTS if kind != "large"])
     assert {status for status, _ in found.values()} <= {"failed", "succeeded"}
     assert worker.is_running

@@ -1,4 +1,4 @@
-"""Whatever a job does to the event loop, its worker works on, or ends and lets go."""
+"""Whatever a job does to the event loop, its worker works on, or ends and releases its runs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BROKEN = 70
 
 
 def start(processes: Processes, *options: str, app: str = APP) -> Process:
-    """Returns a worker that takes runs."""
+    """Return a worker that takes runs."""
     worker = processes.worker(app, "--lease", f"{LEASE_S:g}", *options)
     worker.wait_for_line("worker started")
     return worker
 
 
 def assert_works(deployment: Deployment, worker: Process) -> None:
-    """A delayed event, which needs every loop of the worker, is run soon."""
+    """Check that a delayed event, which needs every loop of the worker, is run soon."""
     assert deployment.see_through("ok", 1, deliver_after=0.1).output == 1
     assert worker.is_running, worker.output
 
@@ -51,14 +51,14 @@ def test_nothing_that_a_job_does_on_the_loop_ends_its_worker(deployment: Deploym
 def test_nothing_that_a_plain_job_does_to_the_loop_ends_its_worker(
     deployment: Deployment, processes: Processes, trouble: str
 ) -> None:
-    """Its thread has the run's context, and what it asks the loop for has it too."""
+    """The job's thread has the run's context, and so have the callbacks that it gives to the loop."""
     worker = start(processes)
     assert deployment.see_through("plain-trouble", trouble).status == ("failed" if trouble == "cancel" else "succeeded")
     assert_works(deployment, worker)
 
 
-def test_an_exit_in_a_task_is_told_of(deployment: Deployment, processes: Processes) -> None:
-    """The log says what a job has done that would have ended a program."""
+def test_an_exit_in_a_task_is_logged(deployment: Deployment, processes: Processes) -> None:
+    """The log says that a job raised what would have ended a program."""
     worker = start(processes)
     deployment.see_through("trouble", "exit_in_a_task_that_is_left")
     worker.wait_for_line("a task of a job ended with what ends a program.*SystemExit: 3|SystemExit: 3.*ends a program")
@@ -78,7 +78,7 @@ def test_runs_beside_one_that_stops_the_loop_go_on(deployment: Deployment, proce
 
 
 def test_a_job_that_blocks_for_as_long_as_it_may_keeps_its_runs(deployment: Deployment, processes: Processes) -> None:
-    """A timeout that is longer than the bound is what its author allows; another worker leads meanwhile."""
+    """Its author has set a timeout longer than the stall limit; another worker leads meanwhile."""
     worker = start(processes)
     beside = deployment.send("slow", 0.5)
     wait_until(lambda: deployment.statuses(beside).get("slow") == "executing", what="the run beside it")
@@ -97,7 +97,7 @@ def test_a_job_that_blocks_for_as_long_as_it_may_keeps_its_runs(deployment: Depl
 
 
 def test_a_run_that_blocks_past_its_timeout_is_timed_out(deployment: Deployment, processes: Processes) -> None:
-    """It is recorded from the lease's thread, with the place; the process ends, and the run beside it is rescued."""
+    """The lease's thread records it, with the place. The process ends, and the other runs are rescued."""
     worker = start(processes)
     beside = deployment.send("slow", 3.0)
     wait_until(lambda: deployment.statuses(beside).get("slow") == "executing", what="the run beside it")
@@ -114,7 +114,7 @@ def test_a_run_that_blocks_past_its_timeout_is_timed_out(deployment: Deployment,
 
 
 def test_a_run_that_blocked_past_its_timeout_is_retried(deployment: Deployment, processes: Processes) -> None:
-    """That was an attempt like any other, and no life."""
+    """The timeout costs one attempt, and no life."""
     worker = start(processes)
     blocked = deployment.send("blocks-again")
     assert worker.wait() == BROKEN
@@ -125,7 +125,7 @@ def test_a_run_that_blocked_past_its_timeout_is_retried(deployment: Deployment, 
 
 @pytest.mark.parametrize("name", ["blocks", "blocks-in-part", "blocks-in-schema", "blocks-in-error"])
 def test_a_run_that_blocks_for_good_costs_a_life(deployment: Deployment, processes: Processes, name: str) -> None:
-    """The worker ends after its bound; a run that has cost all its lives is dead, and the next worker works."""
+    """The worker ends after the stall limit. A run that has cost all its lives is dead, and the next worker works."""
     worker = start(processes)
     blocked = deployment.send(name, {"number": 1} if name == "blocks-in-schema" else None)
     assert worker.wait(30) == BROKEN
@@ -143,7 +143,7 @@ def test_a_run_that_blocks_for_good_costs_a_life(deployment: Deployment, process
 def test_an_event_whose_codec_blocks_costs_its_dispatcher_its_life(
     deployment: Deployment, processes: Processes
 ) -> None:
-    """The worker ends after its bound, and says where it stood."""
+    """The worker ends after the stall limit, and logs the place."""
     worker = start(processes, app="tests.apps.event_loop:sealed_app")
     with Client(deployment.url, namespace=deployment.namespace, codec=SCRAMBLER) as client:
         client.send_event(Event("sealed", payload="block"))
@@ -152,7 +152,7 @@ def test_an_event_whose_codec_blocks_costs_its_dispatcher_its_life(
 
 
 def test_a_job_that_cancels_all_tasks_from_nowhere_costs_a_life(deployment: Deployment, processes: Processes) -> None:
-    """A worker whose tasks were cancelled ends; it does not give the run back as if nothing had been."""
+    """A worker whose tasks were cancelled ends; it does not release the run with nothing counted."""
     worker = start(processes)
     event = deployment.send("stray")
     assert worker.wait() == BROKEN
@@ -165,7 +165,7 @@ def test_a_job_that_cancels_all_tasks_from_nowhere_costs_a_life(deployment: Depl
 
 @pytest.mark.parametrize("code", [0, 2])
 def test_a_job_that_ends_its_process_costs_a_life(deployment: Deployment, processes: Processes, code: int) -> None:
-    """Whatever the exit code says."""
+    """Whatever the exit code is."""
     worker = start(processes)
     event = deployment.send("exits", code)
     assert worker.wait() == code
@@ -177,7 +177,7 @@ def test_a_job_that_ends_its_process_costs_a_life(deployment: Deployment, proces
 
 @pytest.mark.slow
 def test_a_call_that_keeps_all_threads_waiting_ends_the_process(deployment: Deployment, processes: Processes) -> None:
-    """No thread of Python's turns any more, so that only C code can do that; every stack is in the log."""
+    """No Python thread runs any more, so C code ends the process; every stack is in the log."""
     worker = start(processes)
     deployment.send("holds")
     worker.wait_for_line("it holds")

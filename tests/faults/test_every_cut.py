@@ -84,7 +84,7 @@ def _add_parents(app: App, deployment: Deployment, queue: str) -> None:
 
 
 class Errand:
-    """Whatever a producer and a worker can ask of a server, once, over a line that is cut."""
+    """Everything that a producer and a worker can ask of a server, once, over a line that is cut."""
 
     def __init__(self, deployment: Deployment, app: App, client: Client | AsyncClient) -> None:
         self._deployment = deployment
@@ -94,7 +94,7 @@ class Errand:
         self.statuses: dict[str, dict[str, str]] = {}
 
     async def ask(self, method: str, *args: Any, **options: Any) -> Any:
-        """Returns what the client's method gives, whichever kind of client it is."""
+        """Return what the client's method gives, whichever kind of client it is."""
         function = getattr(self._client, method)
         if inspect.iscoroutinefunction(function):
             return await function(*args, **options)
@@ -107,7 +107,7 @@ class Errand:
             self.statuses.setdefault(event, {})[job] = status
 
     def leave_with_a_dead_worker(self) -> None:
-        """A run and an event are in the hands of a worker whose lease has run out."""
+        """Leave a run and an event pending under a worker whose lease has expired."""
         deployment = self._deployment
         run, event = deployment.send("work"), deployment.send("work")
         for each in (run, event):
@@ -117,7 +117,7 @@ class Errand:
         assert len(held[0][1]) == 2
 
     async def send(self) -> None:
-        """Everything is sent, looked at and, but for what waits at the gate, done."""
+        """Send and read everything; wait until all is done that does not wait at the gate."""
         first = Event("work", id="first")
         assert not (await self.ask("send_event", first)).duplicate
         self.expect("first", WORK)
@@ -136,7 +136,7 @@ class Errand:
         assert (await self.ask("list_runs", job="errands/bad")).runs
 
     async def send_to_others(self) -> None:
-        """The runs of these take their time, and send events themselves."""
+        """Run jobs that take their time and send events themselves."""
         for name in ("slow", "held"):
             sent = await self.ask("send_event", Event(name))
             self.expect(sent.id, {name: 1})
@@ -146,7 +146,7 @@ class Errand:
             self.expect(derived_event_id(f"{sent.id}:errands/{job}", "key"), {"steady": 1})
 
     async def fail_twice(self, event: str) -> None:
-        """The run fails, and is run again by hand."""
+        """Let the run fail, and retry it with the client."""
         self.expect(event, {"bad": 1}, "failed")
         await self.ask("wait_for_event", event, 30)
         assert (await self.ask("get_run", f"{event}:errands/bad")).status == "failed"
@@ -156,7 +156,7 @@ class Errand:
         await self.ask("wait_for_event", event, 30)
 
     def assert_done_once(self) -> None:
-        """Each call was made once, and each run has ended as it should."""
+        """Check that each call was made once, and that each run has ended as expected."""
         calls = Counter((call.event, call.job, call.attempt) for call in self._deployment.calls.read())
         assert calls == self.expected
         assert {event: self._deployment.statuses(event) for event in self.statuses} == self.statuses
@@ -174,7 +174,7 @@ async def open_client(url: str, namespace: str, *, is_async: bool) -> AsyncItera
 
 
 async def start(app: App, url: str, namespace: str) -> tuple[Worker, asyncio.Future[None]]:
-    """Starts a worker, and another in its place when the server could not be reached at its start."""
+    """Start a worker; start another one if the server could not be reached at the start."""
     config = WorkerConfig(lease=60, block=0.2, grace=0.0)
     while True:
         up = asyncio.Event()
@@ -189,7 +189,7 @@ async def start(app: App, url: str, namespace: str) -> tuple[Worker, asyncio.Fut
 
 
 async def run_errand(deployment: Deployment, proxy: Proxy, queue: str, cut: ChosenCut) -> None:
-    """Everything is asked once over the line, and then another worker does what the first has given back."""
+    """Ask everything once over the line; then let another worker execute what the first has released."""
     app = errands(deployment, queue)
     proxy.add(cut)
     async with open_client(proxy.url, deployment.namespace, is_async=queue != "default") as client:
@@ -223,7 +223,7 @@ def queue(request: pytest.FixtureRequest) -> str:
 async def test_each_kind_of_request_cut_once_loses_and_repeats_nothing(
     deployment: Deployment, proxy: Proxy, queue: str, point: CutPoint
 ) -> None:
-    """The first of each kind, all in one run of the errand; what a start tries out only where there is one queue."""
+    """The first of each kind, all in one errand; requests of the checks at a start only with one queue."""
     cut = ChosenCut(point, once_a_kind(0, trials=queue == "default"))
     await run_errand(deployment, proxy, queue, cut)
     read = "XREADGROUP workers new" if queue == "default" else "take"
@@ -247,5 +247,5 @@ async def test_each_kind_of_request_cut_later_loses_and_repeats_nothing(
 async def test_every_request_cut_loses_and_repeats_nothing(
     deployment: Deployment, proxy: Proxy, queue: str, point: CutPoint, first: int
 ) -> None:
-    """One of 25, beginning with another one each time."""
+    """One request of 25, each time from another one on."""
     await run_errand(deployment, proxy, queue, ChosenCut(point, each_nth(25, first)))

@@ -1,4 +1,4 @@
-"""A worker's process ends as Python's do, in its time, and never waits for what does not end."""
+"""A worker's process ends as a Python process does, in time, and never waits for what does not end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ APP = "tests.apps.exits:app"
 
 @pytest.fixture
 def worker(processes: Processes, deployment: Deployment, tmp_path: Path) -> Process:
-    """A worker that takes runs, and whose app has registered what tells that Python's own exit ran."""
+    """A worker that takes runs; its app has registered a function that proves that Python's own exit ran."""
     worker = processes.worker(APP, "--lease", "2", "--grace", "0.5")
     worker.wait_for_line("worker started")
     deployment.see_through("register", str(tmp_path / "atexit"))
@@ -39,7 +39,7 @@ def test_an_idle_pool_of_the_app_ends_with_its_process(
 
 
 def test_a_stop_without_anything_left_ends_as_python_does(worker: Process, tmp_path: Path) -> None:
-    """Nothing is cut short."""
+    """The exit runs to its end."""
     assert stop(worker) == 0
     assert (tmp_path / "atexit").exists()
     assert "ends here" not in worker.output

@@ -1,4 +1,4 @@
-"""The master of a service that sentinels watch dies under load, and what its replicas have is run to its end."""
+"""The master of a service that sentinels watch dies under load; what its replicas have is run to its end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def service(watched: Watched, client: Client, processes: Processes, tmp_path: Pa
 
 
 def with_replicas(events: list[SentEvent], count: int) -> list[SentEvent]:
-    """Returns those that so many replicas at least had when the send returned."""
+    """Return the events that at least so many replicas had when the send returned."""
     return [event for event in events if (event.replicas or 0) >= count]
 
 
@@ -72,7 +72,7 @@ def test_a_failover_under_load_loses_nothing_that_every_replica_has(
 
 
 def _lose_and_regain_a_master(service: Service) -> int | None:
-    """Returns the port of the master that was killed; it follows the new one when this returns."""
+    """Kill the master, and return its port once it follows the new master."""
     service.wait_for_calls(600)
     dead, _ = service.kill_master()
     dead.start()
@@ -156,7 +156,7 @@ def _has_waited(worker: Process) -> bool:
     "watched", [{"extra": ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")}], indirect=True
 )
 def test_a_master_that_its_replicas_do_not_hear_takes_no_writes_until_they_do(service: Service) -> None:
-    """A send says so; workers wait longer than their leases, and then nothing is lost and nothing called twice."""
+    """A send reports it. Workers wait longer than their leases; then nothing is lost and nothing is called twice."""
     workers, url = service.start_workers(lease_s=2), service.watched.url()
     master, sender = service.watched.master, Sender(url)
     try:
@@ -179,7 +179,7 @@ def test_a_master_that_its_replicas_do_not_hear_takes_no_writes_until_they_do(se
 
 
 def test_what_no_replica_has_is_lost_with_its_master(service: Service, client: Client) -> None:
-    """`replicas` tells it: both mean kept, none may mean lost; sending it again with its id is safe either way."""
+    """`replicas` is 2 if the event is kept, 0 if it may be lost; to send the id again is safe in both cases."""
     kept = client.send_event(Event("work"), wait_replicas=2, wait_replicas_timeout=5)
     assert kept.replicas == 2
     master, replicas = service.watched.master, service.watched.replicas

@@ -25,14 +25,14 @@ def worker(processes: Processes) -> Process:
 
 
 def assert_alone(deployment: Deployment, worker: Process) -> None:
-    """No copy of the worker is left, and the worker works: a delayed event needs every loop, a plain job a thread."""
+    """Check that no copy of the worker is left, and that the worker works: every loop, and its threads."""
     wait_until(lambda: not children_of(worker.pid), what="every copy to have ended")
     assert deployment.see_through("plain", 1, deliver_after=0.1).output == 1
     assert worker.is_running
 
 
 def children_of(pid: int) -> list[int]:
-    """Returns the children that still do something; who has ended and is not waited for is not among them."""
+    """Return the children that still execute, without ended ones that are not reaped yet."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -49,7 +49,7 @@ def children_of(pid: int) -> list[int]:
 def test_a_child_ends_at_the_signal_that_it_is_sent(
     deployment: Deployment, worker: Process, event: str, number: signal.Signals
 ) -> None:
-    """However it was started, and from a plain job or an async one."""
+    """For each way to start a child, from a plain job and from an async one."""
     ends = {
         method: deployment.see_through(event, [method, number]).output for method in ("fork", "spawn", "forkserver")
     }
@@ -69,7 +69,7 @@ def test_pools_of_processes_and_programs_are_as_anywhere(deployment: Deployment)
 
 @pytest.mark.parametrize("event", ["forks", "forks-in-task"])
 def test_a_fork_of_an_async_job_that_comes_back_ends(deployment: Deployment, worker: Process, event: str) -> None:
-    """Whatever it does then; the log says so, and the parent's run is as if nothing were."""
+    """The log reports it, and the parent's run is not affected."""
     for number, way in enumerate(COMES_BACK, 1):  # the log of the parent's is the child's too
         run = deployment.see_through(event, way)
         assert (run.status, run.output, run.lost) == ("succeeded", "the parent", 0), way
@@ -92,7 +92,7 @@ def test_a_fork_of_a_plain_job_that_comes_back_ends(deployment: Deployment, work
 
 
 def test_a_child_that_goes_on_keeps_nothing_of_its_worker(deployment: Deployment, worker: Process) -> None:
-    """The worker stops in order; the child is its job's, and hears its own signals."""
+    """The worker stops in order; the child belongs to its job, and receives its own signals."""
     pid = deployment.see_through("lingers").output
     try:
         assert_works_beside(deployment, worker)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def limit_files(deployment: Deployment, size: int = resource.RLIM_INFINITY) -> None:
-    """No file of the server can grow beyond so many bytes, as on a full disk."""
+    """Let no file of the server grow beyond so many bytes, as on a full disk."""
     resource.prlimit(deployment.server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -29,12 +29,12 @@ def largest_file(deployment: Deployment) -> int:
 
 
 def test_a_full_disk_is_waited_through(make_deployment: Callable[..., Deployment]) -> None:
-    """Sends fail with its word, runs in hand wait with their outcomes, and all goes on by itself once there is room."""
+    """Sends fail with the server's word, runs in flight keep their outcomes, and all goes on once there is room."""
     deployment = make_deployment(appendonly=True, appendfsync="everysec")
     worker = deployment.start_worker("gates", lease=30, block=0.5)
     name = worker_name(worker)
     held = deployment.send("hold", "held")
-    wait_until(lambda: deployment.calls.count() == 1, 30, what="a run in hand")
+    wait_until(lambda: deployment.calls.count() == 1, 30, what="a run in flight")
     accepted: list[str] = []
 
     def refusal() -> str:

@@ -1,4 +1,4 @@
-"""The server is at its `maxmemory`: it takes nothing new, all that it holds drains, and then it takes events again."""
+"""The server is at its `maxmemory`: it takes nothing new, everything on it drains, and then it takes events again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def used(deployment: Deployment) -> int:
 async def test_a_full_server_drains_with_every_worker_restarted(
     make_deployment: Callable[..., Deployment], partitions: int
 ) -> None:
-    """Workers register, dispatch, retry, promote and settle where a send is refused, until there is room again."""
+    """Workers register, dispatch, retry, promote and settle while sends are refused, until there is room again."""
     deployment = make_deployment(partitions)
     settings: dict[str, Any] = {"lease": 5.0, "block": 0.2, "retention": Retention(success=0)}
     async with deployment.working(deployment.app("flaky"), **settings):
@@ -52,7 +52,7 @@ async def test_a_full_server_drains_with_every_worker_restarted(
 async def test_events_of_an_app_without_workers_hold_up_no_others_on_a_full_server(
     make_deployment: Callable[..., Deployment],
 ) -> None:
-    """Their queue is not empty and will not be, so they wait; those behind them are dispatched all the same."""
+    """The events of that app wait, as their queue does not drain; the events behind them are dispatched."""
     deployment = make_deployment()
     settings: dict[str, Any] = {"lease": 5.0, "block": 0.2, "retention": Retention(success=0)}
     async with deployment.working(deployment.app("gates"), **settings):
@@ -60,7 +60,7 @@ async def test_events_of_an_app_without_workers_hold_up_no_others_on_a_full_serv
     async with deployment.working(deployment.app("flaky"), **settings):
         queued = deployment.send("quick")
         await await_until(
-            lambda: deployment.redis.xlen(deployment.queue("gates")) == 1, what="a run that nobody fetches"
+            lambda: deployment.redis.xlen(deployment.queue("gates")) == 1, what="a run that no worker fetches"
         )
     stuck = deployment.send("quick")
     events = deployment.client.send_events([Event("work", payload="x" * 6000) for _ in range(20)])

@@ -1,4 +1,4 @@
-"""Someone cuts lines, flushes scripts, ends reads, destroys groups or empties the server while a worker is at work."""
+"""Lines are cut, scripts flushed, reads ended, groups destroyed and the server emptied while a worker works."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pause_clients(deployment: Deployment) -> None:
 
 
 def unblock_reads(deployment: Deployment) -> None:
-    """Every blocked read ends with the error of a server that fails over."""
+    """End every blocked read with the error of a server that fails over."""
     for client in deployment.redis.client_list():
         if "b" in client["flags"]:
             deployment.redis.client_unblock(client["id"], error=True)
@@ -59,7 +59,7 @@ async def calls_made(deployment: Deployment, count: int) -> None:
 async def test_a_hiccup_of_the_server_loses_and_repeats_nothing(
     make_deployment: Callable[..., Deployment], hiccup: str
 ) -> None:
-    """Again and again under load, and every run of every event succeeds, called once, under the same name."""
+    """Under load, again and again: every run succeeds, is called once, and the worker keeps its name."""
     deployment = make_deployment()
     async with deployment.working(deployment.app("load"), **SETTINGS) as worker:
         name = worker.name

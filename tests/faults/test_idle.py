@@ -16,7 +16,7 @@ SETTLED_S = 5
 
 
 async def commands_sent(deployment: Deployment, seconds: float) -> list[str]:
-    """Returns what clients send in so many seconds; what scripts call is not counted."""
+    """Return how many commands clients send in so many seconds, without the calls of scripts."""
     sent: list[str] = []
     async with redis.asyncio.Redis.from_url(deployment.url, socket_timeout=60) as client, client.monitor() as monitor:
 
@@ -38,7 +38,7 @@ async def commands_sent(deployment: Deployment, seconds: float) -> list[str]:
 async def test_an_idle_worker_sends_less_than_a_command_a_second(
     deployment: Deployment, second_queue: str, faster: float
 ) -> None:
-    """So does the one that leads, dispatches and has several queues; at the usual settings, or all times shortened."""
+    """Even one that leads, dispatches and has several queues, with the usual settings and with short times."""
     settings: dict[str, Any] = {"lease": 15 / faster, "block": 5 / faster}
     async with deployment.working(flaky(deployment.folder, second_queue), **settings):
         await deployment.passed(SETTLED_S / faster)

@@ -1,4 +1,4 @@
-"""Functions inside a worker raise, or never return: it works on, or ends and lets go."""
+"""Functions inside a worker raise, or never return: the worker works on, or ends and releases its runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FOUND = (
 
 @pytest.mark.timeout(240)
 def test_a_fault_inside_a_worker_is_survived_or_ends_it(tmp_path: Path, server_binary: Path) -> None:
-    """A place in each of a dozen modules, and those that have broken the promise before; `make inject` runs all."""
+    """One place of each of a dozen modules, and the places that broke the promise before; `make inject` runs all."""
     reached = lives_by_place(tmp_path, server_binary, lives=("quiet",))
     assert {"membership.lease:Lease._turn", "run.executor:Executor._run", "run.settler:Settler.tick"} <= reached.keys()
     results = play_all([*short_series(reached, _ROOMS), *_FOUND], tmp_path, _AT_ONCE, server_binary)

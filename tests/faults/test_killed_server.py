@@ -1,4 +1,4 @@
-"""The server dies by kill -9, comes back with its append-only file, and has lost nothing that it had answered."""
+"""The server dies by kill -9 and comes back with its append-only file; nothing that it had answered is lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wait_for_calls(deployment: Deployment, count: int) -> None:
 def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(
     make_deployment: Callable[..., Deployment], events: int, times: int
 ) -> None:
-    """Every event whose send returned has three runs that succeed, each called once: no lease was lost, so no cause."""
+    """Every event whose send returned has three runs that succeed, each called once: no lease has expired."""
     deployment = make_deployment(appendonly=True, appendfsync="always")
     workers = [deployment.start_worker("load", lease=10, block=1, concurrency=200) for _ in range(2)]
     names = {worker_name(worker) for worker in workers}
@@ -64,16 +64,16 @@ def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(
     for record in deployment.records(sender.ids):
         assert [run.status for run in record.runs] == ["succeeded"] * 3
     assert all(worker.is_running for worker in workers)
-    assert names <= deployment.workers(), "a living worker was taken for dead"
+    assert names <= deployment.workers(), "the lease of a live worker expired"
 
 
-async def test_a_server_that_goes_back_in_time_repeats_no_call(make_deployment: Callable[..., Deployment]) -> None:
-    """Runs that had settled are in their queue again, one in the worker's hands and one not: both are settled again."""
+async def test_a_rollback_of_the_server_repeats_no_call(make_deployment: Callable[..., Deployment]) -> None:
+    """Two settled runs are in their queue again, one of them pending under the worker: both are settled again."""
     deployment = make_deployment(appendonly=True, appendfsync="always")
     async with deployment.working(deployment.app("gates"), lease=5, block=0.5, concurrency=1) as worker:
         held, queued = deployment.send("hold", "held"), deployment.send("quick")
         await await_until(
-            lambda: deployment.redis.xlen(deployment.queue("gates")) == 2, what="one run in hand and one queued"
+            lambda: deployment.redis.xlen(deployment.queue("gates")) == 2, what="one run in flight and one queued"
         )
         await await_until(lambda: deployment.calls.count() == 1, what="the call of the first")
         with back_in_time(deployment):
@@ -86,10 +86,10 @@ async def test_a_server_that_goes_back_in_time_repeats_no_call(make_deployment: 
     assert (deployment.statuses(held), deployment.statuses(queued)) == ({"hold": "succeeded"}, {"quick": "succeeded"})
 
 
-def test_a_server_that_goes_back_in_time_while_nobody_reads_repeats_no_call(
+def test_a_rollback_of_the_server_without_an_open_read_repeats_no_call(
     make_deployment: Callable[..., Deployment],
 ) -> None:
-    """No call of the worker fails by it, as its only slot is taken: it looks at its hands for the new connection."""
+    """Its only slot is taken, so no call fails: the worker looks at its pending entries for the new connection."""
     deployment = make_deployment(appendonly=True, appendfsync="always")
     worker = deployment.start_worker("gates", lease=30, block=0.5, concurrency=1)
     worker_name(worker)
@@ -108,7 +108,7 @@ def test_a_server_that_goes_back_in_time_while_nobody_reads_repeats_no_call(
 
 @contextmanager
 def back_in_time(deployment: Deployment) -> Iterator[None]:
-    """The server dies at the end, and comes back with what it had at the beginning."""
+    """Kill the server at the end, and start it with the data of the beginning."""
     data, copy = deployment.server.data_dir, deployment.folder / "copy"
     deployment.redis.set("time", "before")
     deployment.server.pause()

@@ -1,4 +1,4 @@
-"""Worker processes die by kill -9, and what was in their hands comes back: nothing is lost, nothing buried too."""
+"""Worker processes die by kill -9; their pending entries come back, and nothing is lost or dead-lettered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEASE: dict[str, Any] = {"lease": 1.0, "block": 0.5}
 
 
 def kill(deployment: Deployment, process: Process, app: str) -> list[tuple[str, str]]:
-    """Kills a worker, and returns the (event, job) of each run that was in its hands then."""
+    """Kill a worker, and return the (event, job) of each run that was pending under its name."""
     name = worker_name(process)
     process.kill()
     return deployment.held_by(name, app)
@@ -27,12 +27,10 @@ def wait_for_calls_or_drain(deployment: Deployment, calls: int) -> None:
 
 
 @pytest.mark.parametrize("events", [2000, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_a_worker_killed_again_and_again_loses_nothing_and_repeats_only_what_it_held(
-    deployment: Deployment, events: int
-) -> None:
-    """Every run succeeds, and none is called more often than once and once more for each killed worker that held it."""
+def test_a_worker_killed_again_and_again_repeats_only_its_own_runs(deployment: Deployment, events: int) -> None:
+    """Every run succeeds. A run is called at most once, and once more for each killed worker that had it in flight."""
     ids = deployment.send_many("load", events)
-    in_killed_hands: Counter[tuple[str, str]] = Counter()
+    in_killed: Counter[tuple[str, str]] = Counter()
     settings = {**LEASE, "lease": 1.5, "concurrency": 300, "max_lost": 1000}
     living = [deployment.start_worker("load", **settings), deployment.start_worker("load", **settings)]
     kills = 0
@@ -40,14 +38,14 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_repeats_only_what_it_
         victim = living.pop(0)
         worker_name(victim)
         wait_for_calls_or_drain(deployment, deployment.calls.count() + 700)
-        in_killed_hands.update(kill(deployment, victim, "load"))
+        in_killed.update(kill(deployment, victim, "load"))
         kills += 1
         living.append(deployment.start_worker("load", **settings))
     assert kills >= 3
-    assert in_killed_hands, "no kill found a run in its worker's hands: the load was too light to show anything"
+    assert in_killed, "no killed worker had a run in flight: the load was too light to show anything"
     counts = deployment.calls.counts()
     assert counts.keys() == {(event, job) for event in ids for job in "abc"}
-    without_cause = {run: count for run, count in counts.items() if count > 1 + in_killed_hands[run]}
+    without_cause = {run: count for run, count in counts.items() if count > 1 + in_killed[run]}
     assert not without_cause
     for record in deployment.records(ids):
         assert [run.status for run in record.runs] == ["succeeded"] * 3
@@ -55,7 +53,7 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_repeats_only_what_it_
 
 
 def test_a_killed_workers_runs_come_back_on_an_idle_stream(deployment: Deployment) -> None:
-    """Nothing new has to arrive: its runs, and events that it had read, go to the living when its lease has ended."""
+    """Live workers get its runs and its undispatched events when its lease expires, without any new entry."""
     victim = deployment.start_worker("gates", **LEASE)
     name = worker_name(victim)
     event = deployment.send("hold", "held")
@@ -77,11 +75,11 @@ def test_a_killed_workers_runs_come_back_on_an_idle_stream(deployment: Deploymen
     assert name not in deployment.consumers(deployment.keys.events, "dispatch")
 
 
-def test_a_poison_run_buries_only_itself(deployment: Deployment, processes: Processes) -> None:
-    """Of runs that shared a process with one that kills it, that one alone ends in `dead`; the others succeed."""
+def test_a_poison_run_is_dead_lettered_alone(deployment: Deployment, processes: Processes) -> None:
+    """Only the run that kills its process ends in `dead`; the runs beside it succeed."""
     innocents = deployment.send_many("innocent", 50)
     poison = deployment.send("poison")
-    # A supervisor ends a dead child's lease at once, so this long one is waited for by nobody.
+    # A supervisor ends a dead child's lease at once, so no process waits for this long one.
     options = ("--processes", "2", "--lease", "600", "--max-lost", "3", "--log-format", "json")
     supervisor = processes.worker("tests.faults.poisoned:app", *options, env=deployment.environment())
     wait_until(
@@ -101,14 +99,14 @@ def test_a_poison_run_buries_only_itself(deployment: Deployment, processes: Proc
     assert max(len(deployment.calls.of(event)) for event in innocents) > 1, "no innocent run shared a process with it"
 
 
-async def test_what_is_in_hands_that_nobody_knows_comes_back(deployment: Deployment) -> None:
-    """A read of a worker that is dead and forgotten may still be carried out: its entries are executed all the same."""
+async def test_pending_entries_of_a_forgotten_name_come_back(deployment: Deployment) -> None:
+    """A blocked read of a dead, forgotten worker can still complete later: its entries are executed."""
     async with deployment.working(deployment.app("gates"), **LEASE):
         pass  # the groups and routes are there
     queued = deployment.send("quick")
     async with deployment.working(App("other"), **LEASE):
         await await_until(
-            lambda: deployment.redis.xlen(deployment.queue("gates")) == 1, what="a run that nobody fetches"
+            lambda: deployment.redis.xlen(deployment.queue("gates")) == 1, what="a run that no worker fetches"
         )
     undispatched = deployment.send("quick")
     queue, events = (deployment.queue("gates"), "workers"), (deployment.keys.events, "dispatch")
@@ -122,14 +120,14 @@ async def test_what_is_in_hands_that_nobody_knows_comes_back(deployment: Deploym
         assert deployment.statuses(event) == {"quick": "succeeded"}
 
 
-async def test_a_dead_worker_whose_group_is_gone_keeps_nobody_from_being_rescued(deployment: Deployment) -> None:
-    """The leader is told of it first, finds no group, and goes on to the next."""
+async def test_a_missing_group_stops_no_other_rescue(deployment: Deployment) -> None:
+    """The leader gets its name first, finds no group, and rescues the next worker."""
     async with deployment.working(deployment.app("gates"), **LEASE):
         pass  # the groups and routes are there
     event = deployment.send("quick")
     async with deployment.working(App("other"), **LEASE):
         await await_until(
-            lambda: deployment.redis.xlen(deployment.queue("gates")) == 1, what="a run that nobody fetches"
+            lambda: deployment.redis.xlen(deployment.queue("gates")) == 1, what="a run that no worker fetches"
         )
     deployment.register_dead("worker-1", "flaky")
     deployment.register_dead("worker-2", "gates")

@@ -1,4 +1,4 @@
-"""The line is cut after the server has done what it was asked: whoever asked asks again, and nothing is done twice."""
+"""The line is cut after the server has carried out a request: the sender asks again, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reads_new_of(stream: str) -> Callable[[bytes], bool]:
 
 
 async def work_in_waves(deployment: Deployment, client: Client) -> list[str]:
-    """Sends more events whenever those before have settled, so that no call has all of them; returns their ids."""
+    """Send more events each time the last ones have settled, so that no call has all of them; return their ids."""
     ids: list[str] = []
     for _ in range(TIMES + 1):
         sent = await asyncio.to_thread(client.send_events, [Event("work")] * 10)
@@ -46,7 +46,7 @@ async def work_in_waves(deployment: Deployment, client: Client) -> list[str]:
 
 
 def assert_done_once(deployment: Deployment, ids: list[str]) -> None:
-    """Every run has succeeded, with one call an attempt."""
+    """Check that every run has succeeded, with one call an attempt."""
     assert len(set(ids)) == 40
     expected = Counter(
         {(event, job, attempt): 1 for event in ids for job, attempt in (("steady", 1), ("second", 1), ("second", 2))}
@@ -75,10 +75,10 @@ async def test_a_script_whose_reply_is_lost_has_its_effect_once(
 
 
 @pytest.mark.parametrize("stream", ["events", "queue"])
-async def test_entries_whose_read_lost_its_reply_are_found_in_hand(
+async def test_a_lost_reply_of_a_read_loses_no_entries(
     deployment: Deployment, proxy: Proxy, client: Client, stream: str
 ) -> None:
-    """What the server handed out and nobody saw is dispatched or executed all the same, without a second call."""
+    """Entries that were delivered with the lost reply are dispatched or executed, without a second call."""
     key = deployment.keys.events if stream == "events" else deployment.queue("flaky")
     async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=10, block=5):
         cut = proxy.cut_after_request(reads_new_of(key), TIMES, only=has_data)
@@ -87,10 +87,8 @@ async def test_entries_whose_read_lost_its_reply_are_found_in_hand(
     assert_done_once(deployment, ids)
 
 
-async def test_entries_whose_take_lost_its_reply_are_found_in_hand(
-    deployment: Deployment, proxy: Proxy, client: Client
-) -> None:
-    """A worker with several queues finds in each of them what was handed to it unseen."""
+async def test_a_lost_reply_of_a_take_loses_no_entries(deployment: Deployment, proxy: Proxy, client: Client) -> None:
+    """A worker with several queues finds its unseen pending entries in each of them."""
     app = flaky(deployment.folder, second_queue="other")
     async with deployment.working(app, url=proxy.url, lease=10, block=1):
         cut = proxy.cut_after_request(calls_script("take"), TIMES, only=has_data)
@@ -102,7 +100,7 @@ async def test_entries_whose_take_lost_its_reply_are_found_in_hand(
 async def test_a_register_whose_reply_is_lost_has_its_effect_once(
     deployment: Deployment, proxy: Proxy, client: Client
 ) -> None:
-    """Groups that are gone are made again,  the worker goes on."""
+    """Lost groups are made again, and the worker works on."""
     async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=10, block=0.2) as worker:
         cut = proxy.cut_after_request(calls_script("register"))
         deployment.redis.xgroup_destroy(deployment.queue("flaky"), "workers")
@@ -112,8 +110,8 @@ async def test_a_register_whose_reply_is_lost_has_its_effect_once(
     assert_done_once(deployment, ids)
 
 
-async def test_a_dispatch_that_failed_waits_for_no_new_event(deployment: Deployment, proxy: Proxy) -> None:
-    """Events whose dispatch never reached the server are dispatched at once, though a read of events is open."""
+async def test_a_failed_dispatch_is_repeated_at_once(deployment: Deployment, proxy: Proxy) -> None:
+    """Events whose dispatch did not reach the server are dispatched at once, though a read of events is open."""
     async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=10, block=100):
         cut = proxy.cut_before_request(calls_script("dispatch"))
         event = deployment.send("work")

@@ -1,4 +1,4 @@
-"""A right is taken from the workers' user while they work, and given back: that is an outage like any other."""
+"""The workers' user loses a right while they work, and gets it back: that is an outage like any other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_app() -> App:
 
 @contextmanager
 def guarded(deployment: Deployment) -> Iterator[str]:
-    """Gives the URL of a user with the rights that deploy/acl lists for a worker."""
+    """Give the URL of a user with the rights that deploy/acl lists for a worker."""
     rules = [rule.replace(f"{{{users.NAMESPACE}:", "{*:") for rule in users.rules_of("headrace-worker")]
     rules = [rule for rule in rules if not rule.startswith(">")]
     deployment.redis.execute_command("ACL", "SETUSER", "limited", "reset", "nopass", *rules)
@@ -54,7 +54,7 @@ def guarded(deployment: Deployment) -> Iterator[str]:
 
 
 async def _lose(deployment: Deployment, right: str) -> list[str]:
-    """Sends for a while without the right; returns the ids of what was sent."""
+    """Send for a while without the right; return the ids of the events."""
     deployment.redis.execute_command("ACL", "SETUSER", "limited", f"-{right.partition('|')[0]}")
     sent = []
     deadline = asyncio.get_running_loop().time() + _WITHOUT_S
@@ -76,7 +76,7 @@ def _ends_of(record: EventRecord) -> dict[str, str]:
 async def test_no_right_that_is_lost_loses_a_run(
     make_deployment: Callable[..., Deployment], rights: Sequence[str]
 ) -> None:
-    """Whichever is missing for a moment, every event has all its runs, and no ordering key is held."""
+    """For each right: every event has all its runs, and no ordering key is blocked."""
     deployment = make_deployment()
     with guarded(deployment) as url:
         async with deployment.working(make_app(), url=url, lease=2.0, block=0.2, concurrency=20):

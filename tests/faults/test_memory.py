@@ -19,13 +19,13 @@ SERVER_BYTES = 500_000
 
 
 def resident_bytes(process: Process) -> int:
-    """Returns how much memory a process has, as its system says."""
+    """Return how much memory a process has, as its system says."""
     told = subprocess.run(["ps", "-o", "rss=", "-p", str(process.pid)], check=True, capture_output=True)
     return int(told.stdout) * 1024
 
 
 def play_round(deployment: Deployment, client: Client) -> None:
-    """Three runs of each event are executed, and nothing is kept of them."""
+    """Execute three runs of each event, and keep nothing of them."""
     for _ in range(EVENTS // 500):
         client.send_events([Event("load", {"text": "x" * 300})] * 500)
     deployment.wait_drained("load", 120)
@@ -33,7 +33,7 @@ def play_round(deployment: Deployment, client: Client) -> None:
 
 
 def test_memory_is_back_at_its_baseline(deployment: Deployment) -> None:
-    """What three more rounds add is less than a hundred bytes a run, in either."""
+    """Three more rounds add less than a hundred bytes a run, on the server and in the worker."""
     worker = deployment.start_worker("load", retention=NOTHING_KEPT)
     with Client(deployment.url, namespace=deployment.namespace, retention=NOTHING_KEPT) as client:
         play_round(deployment, client)

@@ -1,4 +1,4 @@
-"""Runs of one ordering key keep their order and never overlap, whoever dies, fails, waits or is put back."""
+"""Runs of one ordering key keep their order and never overlap, whatever dies, fails, waits or is re-queued."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS: dict[str, Any] = {"lease": 1.0, "block": 0.2}
 
 
 def send_in_order(deployment: Deployment, keys: int, each: int) -> dict[str, list[str]]:
-    """Sends so many events of each key, the keys in turn, and returns the ids of each in their order."""
+    """Send so many events of each key, the keys in turn, and return the ids of each in their order."""
     sent: dict[str, list[str]] = defaultdict(list)
     for number in range(each):
         for key in range(keys):
@@ -28,7 +28,7 @@ def send_in_order(deployment: Deployment, keys: int, each: int) -> dict[str, lis
 
 
 def assert_in_order(deployment: Deployment, sent: dict[str, list[str]], *jobs: str) -> None:
-    """Every run of each job and key has ended before the next began, in the order in which the events were sent."""
+    """Check that each run of a job and a key ended before the next began, in the order of the sends."""
     log = TurnLog(deployment.folder).read()
     for job in jobs:
         for key, ids in sent.items():
@@ -39,7 +39,7 @@ def assert_in_order(deployment: Deployment, sent: dict[str, list[str]], *jobs: s
 
 
 def wait_drained(deployment: Deployment) -> None:
-    """Everything has settled, and nothing is left of any ordering key."""
+    """Return when everything has settled; check that no ordering key has left anything."""
     patterns = [f"{deployment.keys.prefix}{kind}:*" for kind in ("order", "turns")]
     wait_until(lambda: not [key for each in patterns for key in deployment.redis.keys(each)], 120, interval=0.05)
     for queue in ("default", "second"):
@@ -75,7 +75,7 @@ async def test_a_batch_of_one_key_runs_in_its_order(deployment: Deployment) -> N
 
 
 async def test_other_keys_do_not_wait(deployment: Deployment) -> None:
-    """While a run holds its key, those of other keys and those without one go on; its own wait, then follow."""
+    """While a run blocks its key, runs of other keys and without one go on; the runs of its own key follow later."""
     app = deployment.app("ordered")
     async with deployment.working(app, **SETTINGS):
         first = deployment.send("held", "gate", ordering_key="a")
@@ -92,8 +92,8 @@ async def test_other_keys_do_not_wait(deployment: Deployment) -> None:
 
 
 @pytest.mark.leaves_records
-async def test_a_run_that_was_buried_lets_its_key_go(deployment: Deployment) -> None:
-    """A run that fails for good, and one that can't be read, hold no other; a rerun goes to the end of its key."""
+async def test_a_dead_lettered_run_releases_its_key(deployment: Deployment) -> None:
+    """A run that fails for good, or can't be read, blocks no other run; a retried run goes to the end of its key."""
     app = App("ordered")
     seen: list[Any] = []
 
@@ -116,8 +116,8 @@ async def test_a_run_that_was_buried_lets_its_key_go(deployment: Deployment) -> 
     assert seen == [("bad", "k"), ("good", "k"), ("bad", "k")]
 
 
-async def test_a_run_whose_entry_someone_deleted_holds_its_key_until_it_is_retried(deployment: Deployment) -> None:
-    """Other keys go on; then it is called, in its place, and those behind it after it."""
+async def test_a_run_with_a_deleted_entry_blocks_its_key_until_a_retry(deployment: Deployment) -> None:
+    """Other keys go on. After the retry the run is called in its place, and the runs behind it after it."""
     app = deployment.app("ordered")
     async with deployment.working(app, queues=("idle",), **SETTINGS):
         ids = [deployment.send("quick", number, ordering_key="k") for number in range(4)]
@@ -135,7 +135,7 @@ async def test_a_run_whose_entry_someone_deleted_holds_its_key_until_it_is_retri
     assert_in_order(deployment, {"k": ids}, "quick")
 
 
-async def test_events_whose_entries_someone_deleted_go_with_the_next_of_their_key(deployment: Deployment) -> None:
+async def test_events_with_deleted_entries_go_with_the_next_of_their_key(deployment: Deployment) -> None:
     """They are dispatched from the key's order, before it."""
     app = deployment.app("ordered")
     ids = [deployment.send("quick", number, ordering_key="k") for number in range(4)]
@@ -156,7 +156,7 @@ async def test_delayed_events_enter_the_order_when_they_are_due(deployment: Depl
 
 
 def test_killed_workers_keep_the_order_of_each_key(deployment: Deployment) -> None:
-    """Workers are killed again and again, whatever they do: a key's next run begins only when the last has ended."""
+    """Workers are killed again and again: a key's next run begins only when the last one has ended."""
     settings = {**SETTINGS, "max_lost": 10}  # a run that sees three of them die would be dead, rightly, without an end
     sent = send_in_order(deployment, 20, 20)
     count = len(sent) * 20
@@ -175,7 +175,7 @@ def test_killed_workers_keep_the_order_of_each_key(deployment: Deployment) -> No
 
 
 async def test_a_key_does_not_wait_for_the_next_leader(deployment: Deployment) -> None:
-    """While a killed worker leads the runs of a key go on, one after the other: whoever settles one queues the next."""
+    """A killed worker still leads; each settle queues the key's next run by itself."""
     settings: dict[str, Any] = {"lease": 60.0, "block": 0.2}
     leader = deployment.start_worker("gates", **settings)
     name = worker_name(leader)
@@ -194,10 +194,8 @@ async def test_a_key_does_not_wait_for_the_next_leader(deployment: Deployment) -
 
 
 @pytest.mark.parametrize("held", [1, 3])
-async def test_a_later_event_does_not_overtake_one_in_a_dead_dispatchers_hands(
-    deployment: Deployment, held: int
-) -> None:
-    """Whoever has a later event of a key dispatches those before it first, which their holder has not."""
+async def test_a_later_event_does_not_overtake_one_of_a_dead_dispatcher(deployment: Deployment, held: int) -> None:
+    """A dispatcher first dispatches the earlier events of a key, which the dead dispatcher had read."""
     app = deployment.app("ordered")
     deployment.register_dead("dead", "ordered")
     ids = [deployment.send("quick", number, ordering_key="k") for number in range(5)]

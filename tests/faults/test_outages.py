@@ -1,4 +1,4 @@
-"""The server refuses, forgets or is away: a worker waits it through without haste, then goes on as before."""
+"""The server refuses, forgets or is away: a worker waits without many calls, then works on as before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ State = Callable[[Deployment], AbstractAsyncContextManager[None]]
 
 @asynccontextmanager
 async def readonly(deployment: Deployment) -> AsyncIterator[None]:
-    """The server follows another that is not there, as after a failover that has gone wrong."""
+    """The server follows a master that does not exist, as after a failed failover."""
     deployment.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
     yield
     deployment.redis.execute_command("REPLICAOF", "NO", "ONE")
@@ -33,7 +33,7 @@ async def readonly(deployment: Deployment) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def masterdown(deployment: Deployment) -> AsyncIterator[None]:
-    """As above, and it does not even answer reads."""
+    """As `readonly`, and the server does not even answer reads."""
     deployment.redis.config_set("replica-serve-stale-data", "no")
     async with readonly(deployment):
         yield
@@ -41,7 +41,7 @@ async def masterdown(deployment: Deployment) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def noreplicas(deployment: Deployment) -> AsyncIterator[None]:
-    """The server takes writes only with a replica beside it, and has none."""
+    """The server takes writes only with a replica, and has none."""
     deployment.redis.config_set("min-replicas-to-write", 1)
     yield
     deployment.redis.config_set("min-replicas-to-write", 0)
@@ -49,7 +49,7 @@ async def noreplicas(deployment: Deployment) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def misconf(deployment: Deployment) -> AsyncIterator[None]:
-    """The server can't write its snapshot, and so takes no writes: a folder is where the file should be."""
+    """The server can't write its snapshot, so it takes no writes: a folder has the file's name."""
     (deployment.server.data_dir / "dump.rdb").mkdir()
     deployment.redis.config_set("save", "3600 1000000")
     deployment.redis.bgsave()
@@ -60,7 +60,7 @@ async def misconf(deployment: Deployment) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def busy(deployment: Deployment) -> AsyncIterator[None]:
-    """Someone's script does not end."""
+    """A script of another client does not end."""
     deployment.redis.config_set("lua-time-limit", 20)
     async with redis.asyncio.Redis.from_url(deployment.url, socket_timeout=60) as other:
         endless = asyncio.ensure_future(other.eval("while true do end", 0))
@@ -74,7 +74,7 @@ async def busy(deployment: Deployment) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def noauth(deployment: Deployment) -> AsyncIterator[None]:
-    """The server wants a password that the worker has not, as one restarted with the wrong file does."""
+    """The server wants a password that the worker does not have, as after a restart with the wrong file."""
     deployment.redis.config_set("requirepass", "x")
     deployment.redis.client_kill_filter(_type="normal", skipme=True)
     yield
@@ -126,13 +126,13 @@ STATES: dict[str, State] = {
 
 
 def refusals(deployment: Deployment, word: str) -> int:
-    """Returns how often the server has refused a command with this word."""
+    """Return how often the server has refused a command with this word."""
     count = deployment.redis.info("errorstats").get(f"errorstat_{word}", {"count": 0})["count"]
     return int(count)
 
 
 def has_refused(deployment: Deployment, lines: Sequence[MutableMapping[str, Any]], word: str) -> bool:
-    """Whether the worker has heard the word more than once; its log says so where the server does not even count."""
+    """Return whether the worker has received the word more than once; by its log if the server does not count."""
     try:
         return refusals(deployment, word) > 3
     except redis.RedisError:
@@ -140,16 +140,14 @@ def has_refused(deployment: Deployment, lines: Sequence[MutableMapping[str, Any]
 
 
 @pytest.mark.parametrize("word", STATES)
-async def test_a_server_that_can_not_at_the_moment_is_waited_for(
-    make_deployment: Callable[..., Deployment], word: str
-) -> None:
-    """A run that ends meanwhile is settled after, and called once; the worker keeps its name and asks without haste."""
+async def test_a_server_that_is_not_ready_is_waited_for(make_deployment: Callable[..., Deployment], word: str) -> None:
+    """A run that ends meanwhile is settled later, and called once. The worker keeps its name and sends few calls."""
     deployment = make_deployment(appendonly=True)
     with capture_logs() as lines:
         async with deployment.working(deployment.app("gates"), **SETTINGS) as worker:
             name = worker.name
             event = deployment.send("hold", "held")
-            await await_until(lambda: deployment.calls.of(event), what="a run in hand")
+            await await_until(lambda: deployment.calls.of(event), what="a run in flight")
             async with STATES[word](deployment):
                 deployment.open_gate("held")
                 await await_until(lambda: has_refused(deployment, lines, word), 30, what=f"a refusal with {word}")
@@ -165,7 +163,7 @@ async def test_a_server_that_can_not_at_the_moment_is_waited_for(
 async def test_a_server_that_is_away_for_two_leases_costs_no_run(
     make_deployment: Callable[..., Deployment], lease_s: float
 ) -> None:
-    """Workers go on with what they have, and settle it after; they keep their names, and nothing is called twice."""
+    """Workers execute what they have and settle it later; they keep their names, and nothing is called twice."""
     deployment = make_deployment(appendonly=True, appendfsync="always")
     settings = {**SETTINGS, "lease": lease_s, "concurrency": 2}
     async with (
@@ -174,7 +172,7 @@ async def test_a_server_that_is_away_for_two_leases_costs_no_run(
     ):
         names = {one.name, two.name}
         events = [deployment.send("hold", gate) for gate in ("during", "after", "during", "after")]
-        await await_until(lambda: deployment.calls.count() == len(events), what="four runs in two workers' hands")
+        await await_until(lambda: deployment.calls.count() == len(events), what="four runs in flight in two workers")
         deployment.server.kill()
         deployment.open_gate("during")
         await asyncio.sleep(2 * lease_s)
@@ -188,8 +186,8 @@ async def test_a_server_that_is_away_for_two_leases_costs_no_run(
         assert set(deployment.statuses(event).values()) == {"succeeded"}
 
 
-async def test_an_outage_is_waited_through_without_haste(deployment: Deployment, proxy: Proxy) -> None:
-    """While every request is cut off, all loops together ask a few times a second and say it in a few lines."""
+async def test_an_outage_costs_few_requests(deployment: Deployment, proxy: Proxy) -> None:
+    """While every request is cut off, all loops together send a few requests a second and log a few lines."""
     with capture_logs() as lines:
         async with deployment.working(deployment.app("gates"), url=proxy.url, **SETTINGS):
             cut = proxy.cut_before_request(b"", times=1_000_000)
@@ -203,10 +201,10 @@ async def test_an_outage_is_waited_through_without_haste(deployment: Deployment,
     assert deployment.statuses(event) == {"quick": "succeeded"}
 
 
-async def test_a_group_that_can_not_be_made_again_is_asked_for_without_haste(
+async def test_a_group_that_cannot_be_made_costs_few_requests(
     make_deployment: Callable[..., Deployment],
 ) -> None:
-    """BLOCK does not apply to an error, so a missing group makes a hot loop of a reader that does not wait."""
+    """BLOCK does not apply to an error, so a reader without a pause would loop on a missing group."""
     deployment = make_deployment()
     deployment.redis.execute_command("ACL", "SETUSER", "worker", "on", "nopass", "~*", "&*", "+@all")
     url = deployment.url.replace("unix://", "unix://worker:x@")
@@ -228,7 +226,7 @@ async def test_a_group_that_can_not_be_made_again_is_asked_for_without_haste(
 async def test_a_worker_started_while_the_server_is_away_says_so_and_ends(
     make_deployment: Callable[..., Deployment],
 ) -> None:
-    """Its run raises ServerUnreachable at once: who starts it hears of it, and may start it again."""
+    """Its run raises ServerUnreachable at once, so that its caller can start it again."""
     deployment = make_deployment()
     url = deployment.url
     deployment.server.stop()
@@ -241,7 +239,7 @@ async def test_a_worker_started_while_the_server_is_away_says_so_and_ends(
 async def test_a_start_that_is_broken_off_leaves_nothing_for_ever(
     deployment: Deployment, proxy: Proxy, verb: str
 ) -> None:
-    """Where a worker dies, or its server goes, while it tries out the scripts, what it tried them on has a TTL."""
+    """If the worker dies, or its server goes, during the script check, every scratch key has a TTL."""
     for name in SCRIPTS:  # otherwise those of the same round trip as the cut have not run yet
         deployment.redis.script_load(load(name).text)
     cut = proxy.cut_before_request(load(verb).sha.encode())
@@ -260,12 +258,12 @@ async def known_again(deployment: Deployment, worker: Worker) -> None:
 
 
 async def test_a_server_that_was_emptied_is_filled_again(make_deployment: Callable[..., Deployment]) -> None:
-    """After FLUSHALL groups and routes are made again, and what is sent then is executed."""
+    """After FLUSHALL the worker makes groups and routes again, and executes what is sent then."""
     deployment = make_deployment()
     gates, flaky = deployment.app("gates"), deployment.app("flaky")
     async with deployment.working(gates, **SETTINGS) as one, deployment.working(flaky, **SETTINGS) as other:
         lost = deployment.send("hold", "held")
-        await await_until(lambda: deployment.calls.of(lost), what="a run in hand")
+        await await_until(lambda: deployment.calls.of(lost), what="a run in flight")
         deployment.redis.flushall()
         for worker in (one, other):
             await known_again(deployment, worker)

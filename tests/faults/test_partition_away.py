@@ -1,4 +1,4 @@
-"""A slot of a cluster is served by nobody: processes that start then work with the partitions that are there."""
+"""No node serves one slot of a cluster: processes that start then work with the partitions that are there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PARTITIONS = Partitions(_NAMESPACE, 4)
 
 @pytest.fixture
 async def node(make_server: Callable[..., ControlledServer]) -> Node:
-    """A cluster of one, which goes on without the slots that nobody serves."""
+    """A cluster of one node, which goes on without the slots that no node serves."""
     bus = next(port for port in iter(lambda: random.randrange(20_000, 32_000), 0) if is_free(port))
     options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no", "--cluster-port", str(bus))
     server = make_server(unix_socket=False, extra=options)
@@ -38,7 +38,7 @@ async def node(make_server: Callable[..., ControlledServer]) -> Node:
 
 
 def _send_to_those_there(url: str) -> list[str]:
-    """Returns the ids of what new clients could send."""
+    """Return the ids that new clients could send."""
     sent = []
     for _ in range(24):
         client = Client(url, namespace=_NAMESPACE, partitions=4, attempts=2)
@@ -50,7 +50,7 @@ def _send_to_those_there(url: str) -> list[str]:
 @pytest.mark.not_on("redis-6.2", reason="its cluster's bus has no port of its own choice")
 @pytest.mark.parametrize("partition", [0, 3])
 async def test_one_partition_away_stops_no_process_that_starts(node: Node, partition: int) -> None:
-    """A worker serves the others, says which is away, and takes it on when it comes; a client sends to the others."""
+    """A worker serves the other partitions, logs which is away, and takes it on later; a client sends to the others."""
     url = f"redis+cluster://127.0.0.1:{node.port}"
     app = App("app")
     app.job(id="j", trigger=event_trigger("j"))(lambda: None)

@@ -1,4 +1,4 @@
-"""A worker that is asked to stop lets its runs end, and gives back what does not, with nothing counted."""
+"""A worker that is asked to stop lets its runs end, and releases the rest with nothing counted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LONG_LEASE_S = 60.0
 
 
 def lives_lost(deployment: Deployment, event: str, job: str) -> int:
-    """Returns how many workers died with the run in their hands, as its record says."""
+    """Return how many workers died with the run in flight, by its record."""
     field: bytes = deployment.redis.hget(deployment.keys.event(event), f"r:{job}")
     return int(field.split()[2])
 
 
 def test_a_run_longer_than_the_grace_goes_to_another_worker_with_nothing_counted(deployment: Deployment) -> None:
-    """It is called there at once, at the same attempt and with no life lost, and the stopped worker is forgotten."""
+    """The other worker calls it at once, at the same attempt and with no life lost; the stopped worker is forgotten."""
     stopping = deployment.start_worker("gates", **SETTINGS, lease=LONG_LEASE_S, grace=0.2)
     name = worker_name(stopping)
     event = deployment.send("hold", "held")
@@ -40,7 +40,7 @@ def test_a_run_longer_than_the_grace_goes_to_another_worker_with_nothing_counted
 
 
 def test_a_drain_longer_than_the_lease_loses_nothing(deployment: Deployment) -> None:
-    """The lease is renewed until the last run has ended, so nobody else takes it; what is sent meanwhile others do."""
+    """The lease is renewed until the last run has ended, so the run stays; later events go to other workers."""
     lease_s = 1.0
     stopping = deployment.start_worker("gates", **SETTINGS, lease=lease_s)
     name = worker_name(stopping)
@@ -65,7 +65,7 @@ def test_a_drain_longer_than_the_lease_loses_nothing(deployment: Deployment) -> 
 
 
 async def test_a_lost_reply_on_the_way_out_costs_no_lease(deployment: Deployment, proxy: Proxy) -> None:
-    """What the stopping worker asked last it asks again: its runs are given back, and it is forgotten, at once."""
+    """The stopping worker repeats its last call: its runs are released, and it is forgotten, at once."""
     settings = {**SETTINGS, "lease": LONG_LEASE_S, "grace": 0.0}
     async with deployment.working(deployment.app("gates"), url=proxy.url, **settings) as worker:
         name = worker.name

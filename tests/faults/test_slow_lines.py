@@ -1,4 +1,4 @@
-"""A line that is slow, or half open: it takes what is sent and is silent, and no error tells of it."""
+"""A line is slow, or half open: it takes what is sent and stays silent, without an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.waiting import await_until
 
 
 async def test_a_worker_on_a_half_open_line_loses_its_runs_and_comes_back(deployment: Deployment, proxy: Proxy) -> None:
-    """Another worker executes what it held; when the line flows again it drops its outcome and has a new name."""
+    """Another worker executes its runs. When the line works again, it drops its outcomes and takes a new name."""
     async with deployment.working(deployment.app("gates"), url=proxy.url, lease=2, block=0.3) as silent:
         old = silent.name
         held = deployment.send("hold", "held")
@@ -33,7 +33,7 @@ async def test_a_worker_on_a_half_open_line_loses_its_runs_and_comes_back(deploy
 
 
 async def test_a_worker_on_a_slow_line_is_only_slow(deployment: Deployment, proxy: Proxy) -> None:
-    """Each call once, and it keeps its name, though a renewal takes long."""
+    """Each run is called once, and the worker keeps its name, though a renewal takes long."""
     async with deployment.working(deployment.app("flaky"), url=proxy.url, lease=8, block=0.3) as worker:
         name = worker.name
         proxy.slow(0.075)

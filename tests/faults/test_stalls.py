@@ -1,4 +1,4 @@
-"""An event loop, a whole worker or the server stands still and goes on: only a silent worker loses its runs."""
+"""An event loop, a worker or the server stands still and goes on: only a silent worker loses its runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LEASE_S = 1.0
 
 
 def wait_leases(deployment: Deployment, leases: float) -> None:
-    """Returns when so many leases have passed by the server's clock."""
+    """Return when so many leases have passed by the server's clock."""
     until = deployment.now_ms() + leases * LEASE_S * 1000
     wait_until(lambda: deployment.now_ms() > until, 30, what=f"{leases:g} leases", interval=0.05)
 
 
 def test_a_job_that_blocks_the_event_loop_keeps_its_runs_and_gives_up_the_rest(deployment: Deployment) -> None:
-    """Events that its worker had read, its dispatcher slot and its leadership go to another worker; its runs stay."""
+    """Another worker gets its undispatched events, its dispatcher slot and its leadership; its runs stay."""
     settings: dict[str, Any] = {"lease": LEASE_S, "block": 5.0, "concurrency": 10}
     blocked = deployment.start_worker("gates", **settings)
     blocked_name = worker_name(blocked)
@@ -37,7 +37,7 @@ def test_a_job_that_blocks_the_event_loop_keeps_its_runs_and_gives_up_the_rest(d
     unseen = deployment.send("quick")
     wait_until(
         lambda: deployment.undispatched(blocked_name),
-        what="an event that the blocked worker's open read was handed",
+        what="an event for the blocked worker's open read",
     )
     assert deployment.leader() == blocked_name
 
@@ -66,10 +66,8 @@ def see_a_delayed_event_through(deployment: Deployment) -> None:
     wait_until(lambda: deployment.calls.of(event), 30, what="a delayed event to be promoted by the new leader")
 
 
-def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(
-    deployment: Deployment, proxy: Proxy
-) -> None:
-    """Another worker executes both; when the stopped one goes on, it drops its outcome and takes a new name."""
+def test_a_stopped_worker_loses_its_runs_and_later_deliveries(deployment: Deployment, proxy: Proxy) -> None:
+    """Another worker executes both. When the stopped worker goes on, it drops its outcome and takes a new name."""
     settings: dict[str, Any] = {"lease": LEASE_S, "block": 1.0, "grace": 0.0}
     stopped = deployment.start_worker("gates", url=proxy.url, **settings, concurrency=10)
     stopped_name = worker_name(stopped)
@@ -82,7 +80,7 @@ def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(
     assert deployment.is_fenced(stopped_name)
     late = hand_a_run_to(deployment, stopped_name)
     deployment.open_gate("held")
-    wait_until(lambda: deployment.calls.of(late), 30, what="the run that was handed to a fenced worker")
+    wait_until(lambda: deployment.calls.of(late), 30, what="the run that was delivered to a fenced worker")
     deployment.wait_drained("gates")
     assert [call.pid for call in deployment.calls.of(late)] == [heir.pid]
     before = deployment.client.get_event(held)
@@ -99,7 +97,7 @@ def test_a_stopped_worker_loses_its_runs_and_what_its_open_read_is_handed_later(
 
 
 def hand_a_run_to(deployment: Deployment, stopped_name: str) -> str:
-    """Sends an event whose run goes into the hands of the stopped worker, as nobody else has a free slot."""
+    """Send an event whose run the server delivers to the stopped worker, as no other worker has a free slot."""
     event = deployment.send("quick")
     wait_until(lambda: deployment.redis.xlen(deployment.queue("gates")) == 2, what="the second run")
     if not deployment.held_by(stopped_name, "gates"):  # its read is no longer open: we do what the server did for it
@@ -109,7 +107,7 @@ def hand_a_run_to(deployment: Deployment, stopped_name: str) -> str:
 
 
 def leave_a_run_behind(deployment: Deployment, heir: Process, stopped_name: str) -> str:
-    """Once the stopped worker is forgotten, its heir stops too, and gives back a run that nobody is there to take."""
+    """Stop the second worker once the first one is forgotten; it releases a run that no worker is there to take."""
     wait_until(lambda: not deployment.redis.exists(deployment.keys.worker(stopped_name)), 30, what="it to be forgotten")
     event = deployment.send("hold", "left")
     wait_until(lambda: deployment.calls.of(event), what="the heir's call")
@@ -123,7 +121,7 @@ def leave_a_run_behind(deployment: Deployment, heir: Process, stopped_name: str)
 async def test_a_server_stopped_for_longer_than_a_lease_costs_no_living_worker_its_runs(
     make_deployment: Callable[..., Deployment], lease_s: float, leases: float
 ) -> None:
-    """All leases have run out when it goes on, and one worker comes back later than the other: it is not rescued."""
+    """All leases have expired when it goes on. One worker comes back later than the other, and is not rescued."""
     deployment = make_deployment()
     settings: dict[str, Any] = {"lease": lease_s, "block": 0.5, "concurrency": 3}
     with Proxy(deployment.url) as slow_line, capture_logs() as lines:
@@ -133,7 +131,7 @@ async def test_a_server_stopped_for_longer_than_a_lease_costs_no_living_worker_i
         ):
             names = (prompt.name, late.name)
             events = [deployment.send("hold", "held") for _ in range(6)]
-            await await_until(lambda: deployment.calls.count() == 6, what="six runs in two workers' hands")
+            await await_until(lambda: deployment.calls.count() == 6, what="six runs in flight in two workers")
             slow_line.drop_all()
             deployment.server.pause()
             await asyncio.sleep(leases * lease_s)
@@ -154,7 +152,7 @@ async def test_a_server_stopped_for_longer_than_a_lease_costs_no_living_worker_i
 
 
 def events_of(lines: Sequence[MutableMapping[str, Any]]) -> list[str]:
-    """Returns what the log lines say, without their values."""
+    """Return the messages of the log lines, without their values."""
     return [str(line["event"]) for line in lines]
 
 

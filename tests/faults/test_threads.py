@@ -1,4 +1,4 @@
-"""Jobs can neither use up what the worker needs, nor lose a call by what they do to its threads."""
+"""Jobs can neither use up the threads that the worker needs, nor lose a call by what they do to its threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MORE_THAN_THE_POOL = 40
 
 
 def start(processes: Processes, *options: str, url: str | None = None, lease: str = "1") -> Process:
-    """Returns a worker that takes runs."""
+    """Return a worker that takes runs."""
     env = {} if url is None else {"HEADRACE_URL": url}
     worker = processes.worker(APP, "--lease", lease, *options, env=env)
     worker.wait_for_line("worker started")
@@ -28,13 +28,13 @@ def start(processes: Processes, *options: str, url: str | None = None, lease: st
 
 
 def assert_works(deployment: Deployment, worker: Process) -> None:
-    """A delayed event and a plain job, which need every loop of the worker and a thread, are run soon."""
+    """Check that a delayed event and a plain job, which need every loop and a thread, are run soon."""
     assert deployment.see_through("plain", 1, deliver_after=0.1).output == 1
     assert worker.is_running, worker.output
 
 
 def hang(deployment: Deployment, worker: Process) -> None:
-    """Every thread of the event loop's own pool waits for what never comes."""
+    """Let every thread of the event loop's own pool wait for ever."""
     deployment.send_many("hangs", MORE_THAN_THE_POOL)
     wait_until(lambda: worker.output.count("hangs begins") == MORE_THAN_THE_POOL, what="all to hang")
 
@@ -45,7 +45,7 @@ def hang(deployment: Deployment, worker: Process) -> None:
 def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_server(
     make_deployment: Callable[..., Deployment], processes: Processes
 ) -> None:
-    """It looks up the server's name and connects again, although no thread of the pool is free."""
+    """The worker looks up the server's name and connects again, although no thread of the pool is free."""
     deployment = make_deployment(port=0)
     url = deployment.server.tcp_url.replace("127.0.0.1", "localhost")
     processes = Processes(deployment.folder, url, deployment.namespace)
@@ -61,7 +61,7 @@ def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_server(
 def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_stop(
     deployment: Deployment, processes: Processes
 ) -> None:
-    """It stops in its time and in order, and its runs are queued with nothing counted."""
+    """The worker stops in time and in order, and its runs are queued with nothing counted."""
     worker = start(processes, "--concurrency", "100", "--grace", "0.5")
     hang(deployment, worker)
     worker.terminate()
@@ -72,7 +72,7 @@ def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_stop(
 
 
 def test_a_worker_whose_slots_are_all_taken_for_good_ends(deployment: Deployment, processes: Processes) -> None:
-    """Each by a function past its timeout: nothing can be taken. It says so, ends, and another one works."""
+    """Functions past their timeouts keep every slot. The worker logs that and ends, and another one works."""
     worker = start(processes, "--concurrency", "2")
     events = [deployment.send("stuck") for _ in range(2)]
     waiting = deployment.send("ok", 1)
@@ -99,7 +99,7 @@ def test_a_slot_that_is_free_keeps_a_worker_alive(deployment: Deployment, proces
 def test_an_interruption_at_any_moment_loses_neither_thread_nor_run(
     deployment: Deployment, processes: Processes
 ) -> None:
-    """Before, at and after the function's end: each run has an outcome, and the slots are there after it."""
+    """Before, at and after the function's end: each run has an outcome, and all slots are free after it."""
     worker = start(processes, "--concurrency", "8", lease="3")
     rng = random.Random(7)
     sent = [
@@ -115,7 +115,7 @@ def test_an_interruption_at_any_moment_loses_neither_thread_nor_run(
 
 
 def test_a_shower_of_interruptions_loses_neither_thread_nor_run(deployment: Deployment, processes: Processes) -> None:
-    """It hits the code between one function and the next as well."""
+    """Interruptions also hit the code between one function and the next."""
     worker = start(processes, "--concurrency", "2", lease="3")
     runs = [deployment.see_through("showered", 0.5) for _ in range(4)]
     assert {run.status for run in runs} <= {"succeeded", "failed"}
@@ -134,7 +134,7 @@ def test_a_shower_of_interruptions_loses_neither_thread_nor_run(deployment: Depl
 def test_a_function_without_a_thread_is_called_later_and_once(
     deployment: Deployment, processes: Processes, event: str, tight: object, loose: object
 ) -> None:
-    """Its run waits with nothing counted, however often no thread was to be had."""
+    """Its run waits with nothing counted, however often no thread could be started."""
     worker = start(processes)
     deployment.see_through(event, tight)
     waits = deployment.send("plain", "late")
@@ -160,7 +160,7 @@ def test_a_worker_without_threads_stops_in_order(
 
 
 def test_a_worker_that_can_start_no_thread_at_all_does_not_start(deployment: Deployment, processes: Processes) -> None:
-    """Its end says why, and it holds no lease that another one would have to wait out."""
+    """Its error says why, and it leaves no lease that another worker would have to wait for."""
     worker = processes.worker("tests.apps.without_threads:app", "--lease", "60")
     assert worker.wait() == 1
     assert "can't start new thread" in worker.output
@@ -171,7 +171,7 @@ def test_a_worker_that_can_start_no_thread_at_all_does_not_start(deployment: Dep
 
 
 def test_a_worker_waits_until_there_are_descriptors_again(deployment: Deployment, processes: Processes) -> None:
-    """It can't connect meanwhile, which is an outage like any other."""
+    """Meanwhile it can't connect, which is an outage like any other."""
     worker = start(processes)
     deployment.see_through("out-of-descriptors", 3.0)
     deployment.redis.client_kill_filter(_type="normal", skipme=True)
@@ -180,7 +180,7 @@ def test_a_worker_waits_until_there_are_descriptors_again(deployment: Deployment
 
 
 def test_a_worker_waits_until_there_is_memory_again(deployment: Deployment, processes: Processes) -> None:
-    """Runs that find none fail or wait; the worker works on, or has ended and let go."""
+    """Runs without memory fail or wait; the worker works on, or ends and releases its runs."""
     worker = start(processes)
     event = deployment.send("short-of-memory", 3.0)
     wait_until(lambda: "memory is back" in worker.output or not worker.is_running, 20, what="an end of the shortage")

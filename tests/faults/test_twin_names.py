@@ -1,4 +1,4 @@
-"""Two workers that have one name, which nothing but a broken random generator can give them."""
+"""Two workers have the same name, which only a broken random generator can cause."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import await_until
 async def test_two_workers_of_one_name_settle_each_run_once(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one has in its hands is in the other's too, so a function may be called by both; only one outcome counts.
+    """The pending entries of one are those of the other too, so both may call a function; only one outcome counts.
 
     When one of them stops, the other one goes on: under a new name, unless it had the old one known again before it
     noticed that it was gone.

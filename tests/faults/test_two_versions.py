@@ -1,4 +1,4 @@
-"""The last release and the working tree side by side, in one namespace: what one has begun the other ends."""
+"""The last release and the working tree side by side, in one namespace: each finishes what the other began."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _LOAD_S = 12.0
 
 
 def executed_by(system: System, side: Side) -> int:
-    """Returns how many functions the workers of a side have called."""
+    """Return how many functions the workers of a side have called."""
     return sum(isinstance(line, Began) and line.pid in side.pids for line in system.lines())
 
 
 def send_again(system: System, producer: Process, ask: Callable[[Call], list[Any]]) -> None:
-    """The other version sends again what this producer had sent, with its ids, and the history has the answers."""
+    """Let the other version send this producer's events again, with their ids, and write the answers to the history."""
     lines = system.lines(str(producer.pid))
     delivered = {line.id for line in lines if isinstance(line, Acknowledged) and line.delivered_ms}
     sent = [line for line in lines if isinstance(line, Sending) and line.id in delivered][:_RESENT]
@@ -43,14 +43,14 @@ def send_again(system: System, producer: Process, ask: Callable[[Call], list[Any
 
 
 def assert_sound(report: Report) -> None:
-    """No rule is broken, and there was something that could have broken each."""
+    """Check that no rule is broken, and that something could have broken each rule."""
     assert report.violations == ()
     assert min(report.counts[name] for name in ("acknowledged", "delayed", "canceled", "runs dead")) > 0
 
 
 @pytest.mark.timeout(240)
 def test_both_versions_serve_one_namespace(tmp_path: Path, server_binary: Path | None, release: Release) -> None:
-    """Workers and producers of both, on one app: every promise is kept, whoever sent, dispatched, called or settled."""
+    """Workers and producers of both, on one app: every promise is kept, whichever version does which step."""
     with mixed_system(tmp_path, server_binary, release) as (system, old, new):
         system.posts = [old.post(), new.post(), old.post(), new.post()]
 
@@ -73,7 +73,7 @@ def test_both_versions_serve_one_namespace(tmp_path: Path, server_binary: Path |
 def test_a_rolling_deploy_and_its_rollback_lose_nothing(
     tmp_path: Path, server_binary: Path | None, release: Release
 ) -> None:
-    """Under load the old workers give way to new ones one by one, and then the new ones to old ones again."""
+    """Under load new workers replace the old ones one by one, and then old ones the new ones."""
     with mixed_system(tmp_path, server_binary, release) as (system, old, new):
         system.posts = [old.post(), old.post()]
 
@@ -90,10 +90,10 @@ def test_a_rolling_deploy_and_its_rollback_lose_nothing(
 
 
 @pytest.mark.parametrize(("dies", "inherits"), [("old", "new"), ("new", "old")])
-def test_what_a_dead_worker_of_one_version_held_the_other_executes(
+def test_the_other_version_executes_the_runs_of_a_dead_worker(
     deployment: Deployment, release: Release, dies: str, inherits: str
 ) -> None:
-    """Its runs, and its events, come back to a worker of the other version when its lease has ended."""
+    """Its runs and its events go to a worker of the other version when its lease has expired."""
     victim = deployment.start_worker("gates", env=env_of(release, dies), **LEASE)
     name = worker_name(victim)
     events = [deployment.send("hold", "held") for _ in range(5)]
@@ -124,7 +124,7 @@ STATES = {"succeeded": 2, "failed": 3, "invalid_payload": 2, "timed_out": 1, "wa
 
 
 def known_to(old: Any, new: Any) -> Any:
-    """Returns of what the new version says the part that the old one has a word for."""
+    """Return the part of the new version's answer for which the old version has a field."""
     if isinstance(old, dict) and isinstance(new, dict):
         assert old.keys() <= new.keys()
         return {name: known_to(old[name], new[name]) for name in old}
@@ -168,7 +168,7 @@ def test_what_one_version_has_written_the_other_reads(
 
 
 def expect_outcomes(deployment: Deployment, ids: list[str]) -> None:
-    """Every run of these events has come to what it should."""
+    """Check that every run of these events has the expected outcome."""
 
     def states() -> Counter[str]:
         return Counter(run.status for record in deployment.records(ids) for run in record.runs)
@@ -179,7 +179,7 @@ def expect_outcomes(deployment: Deployment, ids: list[str]) -> None:
 
 
 def sends_of(version: str) -> list[dict[str, Any]]:
-    """Returns the events that a version sends, each with an id that no other has."""
+    """Return the events that a version sends, each with an id of its own."""
     return [{**event, "id": f"{event['id']} {version}"} if "id" in event else event for event in SENDS]
 
 

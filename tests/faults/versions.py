@@ -1,4 +1,4 @@
-"""The last release and the working tree on one system or deployment, and what each of them is seen to do."""
+"""The last release and the working tree on one system or deployment, and the work that each of them does."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Side:
         self.line.cut_after_request(sha.encode(), only=is_to_be_lost)
 
     def post(self) -> Post:
-        """Returns a place for a worker of this version."""
+        """Return a place for a worker of this version."""
         return Post(NAME, self.line, release=self.release)
 
     def has_worked(self, times: int = ENOUGH) -> bool:
-        """Whether its workers have dispatched and settled so many batches."""
+        """Return whether the side's workers have dispatched and settled so many batches."""
         return min(self.seen["dispatched"], self.seen["settled"]) >= times
 
 
@@ -67,21 +67,21 @@ class Versions:
         self._env = deployment.environment()
 
     def ask_new(self, *calls: Call) -> list[Any]:
-        """Returns what the working tree's client answers, as JSON has it."""
+        """Return what the working tree's client answers, as JSON has it."""
         answers = [getattr(self._deployment.client, method)(*args, **options) for method, args, options in calls]
         plain: list[Any] = msgspec.json.decode(msgspec.json.encode(answers))
         return plain
 
     def ask(self, version: str, *calls: Call) -> list[Any]:
-        """Returns what the client of that version answers."""
+        """Return what the client of that version answers."""
         return self.ask_old(*calls) if version == "old" else self.ask_new(*calls)
 
     def ask_old(self, *calls: Call) -> list[Any]:
-        """Returns what the release's client answers."""
+        """Return what the release's client answers."""
         return self._release.ask(self._env, *calls)
 
     def show(self, processes: Processes, *args: str) -> tuple[list[Any], list[Any]]:
-        """Returns the lines that a command of each version shows for machines."""
+        """Return the machine-readable lines that a command of each version prints."""
         command = [*args, "--json"]
         old = self._release.run("-m", "headrace_worker.cli", *command, env=self._env)
         process = processes.cli(*command, env=self._env)
@@ -90,13 +90,13 @@ class Versions:
 
 
 def env_of(release: Release, version: str) -> dict[str, str]:
-    """Returns what a process of that version needs in its environment."""
+    """Return the environment of a process of that version."""
     return release.env if version == "old" else {}
 
 
 @contextmanager
 def mixed_system(folder: Path, binary: Path | None, release: Release) -> Iterator[tuple[System, Side, Side]]:
-    """A system without workers yet, whose producers are one of each version, and the two sides, the old one first."""
+    """A system without workers yet, with a producer of each version, and the two sides, the old one first."""
     system = System(folder, 7, 60.0, binary)
     sides = Side(system, release), Side(system, None)
     system.producer_releases = (release, None)
@@ -109,7 +109,7 @@ def mixed_system(folder: Path, binary: Path | None, release: Release) -> Iterato
 
 
 def tend(system: System, *sides: Side, until: Callable[[], bool], what: str) -> None:
-    """Returns when it is so; whoever has ended meanwhile is replaced, and what has settled is written down."""
+    """Return when the condition is true; replace ended processes and write down settled runs meanwhile."""
 
     def is_so() -> bool:
         system.mind()
@@ -122,7 +122,7 @@ def tend(system: System, *sides: Side, until: Callable[[], bool], what: str) -> 
 
 
 def hand_over(system: System, post: Post, side: Side) -> None:
-    """The worker of the post is asked to stop, and one of this side takes its place."""
+    """Stop the worker of the post, and start one of this side in its place."""
     assert post.process is not None
     leaving = post.process
     post.is_terminated = True

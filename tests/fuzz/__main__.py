@@ -33,7 +33,7 @@ _MOST_DIGITS = 20
 
 
 def _fields(data: bytes, names: list[bytes]) -> list[bytes]:
-    """Returns an entry's fields: each name with its part of the data, between zero bytes."""
+    """Return an entry's fields: each name with its part of the data, between zero bytes."""
     parts = data.split(b"\0", len(names) - 1)
     return [part for pair in zip(names, parts, strict=False) for part in pair]
 

@@ -21,7 +21,7 @@ from tests.support.workers import WorkerHost
 
 @pytest.fixture
 def host(url: str, namespace: str) -> WorkerHost:
-    """Runs workers of the test's namespace, in the test's process."""
+    """Run workers of the test's namespace, in the test's process."""
     return WorkerHost(url, namespace)
 
 
@@ -61,7 +61,7 @@ def prefix(namespace: str) -> str:
 
 @pytest.fixture
 def headrace(url: str, namespace: str) -> Headrace:
-    """Runs `headrace ARGS`; what is not an orderly exit is raised here."""
+    """Run `headrace ARGS`; what is not an orderly exit is raised here."""
 
     def run(*args: str, stdin: str | bytes | None = None, **env: str | None) -> Result:
         full_env = {"HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
@@ -72,5 +72,5 @@ def headrace(url: str, namespace: str) -> Headrace:
 
 @pytest.fixture
 def settle(url: str, namespace: str) -> Callable[[], Any]:
-    """Runs the jobs of everything that was sent."""
+    """Run the jobs of everything that was sent."""
     return lambda: run_until_settled(app, url, namespace=namespace)

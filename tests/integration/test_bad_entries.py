@@ -1,4 +1,4 @@
-"""What can't be read is dead-lettered as it is, with the reason, and stops nothing that can."""
+"""An entry that can't be read is dead-lettered as it is, with the reason, and stops no other entry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _app(seen: list[Any]) -> App:
 
 
 async def _outlives(host: WorkerHost, client: Client, plant: Any) -> list[DeadLetter]:
-    """Returns the dead letters after a plant of bad entries among good events, all of which have run."""
+    """Return the dead letters of bad entries among good events, all of which have run."""
     seen: list[Any] = []
     async with host.working(_app(seen)):
         client.send_events([Event("asked", payload=n) for n in range(3)])
@@ -88,7 +88,7 @@ async def test_a_bad_entry_of_a_queue_is_dead_lettered(
 async def test_a_foreign_member_of_due_is_dead_lettered(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, member: Any, score: Any
 ) -> None:
-    """Whatever its time; and what is delayed behind it is delivered."""
+    """Whatever its time is; a delayed event behind it is delivered."""
     redis.zadd(f"{prefix}due", {member: score})
     client.send_event(Event("asked", payload="delayed"), deliver_after=0.05)
     seen: list[Any] = []
@@ -118,7 +118,7 @@ async def test_a_member_of_due_whose_record_is_gone_is_gone_too(
 async def test_an_event_whose_record_was_deleted(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str, size: int
 ) -> None:
-    """A small one still runs, for its entry holds it; of a large one only a dead letter is left."""
+    """A small event still runs, as its entry has the body; a large event leaves only a dead letter."""
     sent = client.send_event(Event("asked", payload="x" * size))
     redis.delete(f"{prefix}event:{sent.id}")
     seen: list[Any] = []
@@ -192,7 +192,7 @@ async def test_a_run_whose_record_is_deleted_while_it_executes(
 async def test_a_foreign_record_hinders_no_other_event(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """Whatever the event's way is just then: to be dispatched, delayed, with a body in the record, or in a queue."""
+    """Wherever the event is: to be dispatched, delayed, with its body in the record, or in a queue."""
     redis.set(f"{prefix}event:foreign", "something else", ex=60)
 
     def plant() -> None:

@@ -62,7 +62,7 @@ def test_a_server_that_is_not_there_is_exit_code_1(headrace: Headrace, monkeypat
 
 
 def test_a_url_that_is_none_is_said_without_its_password(headrace: Headrace) -> None:
-    """Exit code 2."""
+    """The exit code is 2."""
     result = headrace("runs", "list", "--url", "http://user:geheim@host")
     fails(result, 2, "is no URL")
     assert "geheim" not in result.stderr
@@ -127,7 +127,7 @@ def test_what_is_wrong_inside_a_module_is_said_with_its_line(
 
 
 def test_an_app_without_jobs_is_refused(headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log says so too, as it may be all that is kept of a container that has ended."""
+    """The log says so too, as only the log may be left of a container that has ended."""
     (tmp_path / "jobless.py").write_text("from headrace_worker import App\napp = App('a')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -202,7 +202,7 @@ def test_every_data_command_takes_json() -> None:
     ) - without
 
 
-def test_the_version_is_told(headrace: Headrace) -> None:
+def test_the_version_is_printed(headrace: Headrace) -> None:
     """As one line."""
     assert headrace("--version").stdout == f"headrace {__version__}\n"
 

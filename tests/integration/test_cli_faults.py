@@ -1,4 +1,4 @@
-"""What the system can't do for a command is one line that names file, option or variable, and never a traceback."""
+"""What the system can't do for a command is one line that names the file, option or variable, without a traceback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def shell(url: str, namespace: str, tmp_path: Path) -> Shell:
-    """Runs a line in a shell, in which `headrace` is the command; no traceback is ever shown."""
+    """Run a line in a shell, in which `headrace` is the command; no traceback is ever shown."""
 
     def run(line: str, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
         settings = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
@@ -138,7 +138,7 @@ def _channels(transport: Any) -> list[bytes]:
 def test_a_worker_with_a_wrong_password_says_that_first(
     shell: Shell, make_server: Callable[..., EmbeddedServer], tmp_path: Path, where: str
 ) -> None:
-    """And ends as one whose user lacks a right."""
+    """It ends as a worker whose user lacks a right."""
     (tmp_path / "jobs.py").write_text("from headrace_worker import App\napp = App('a', dispatch_only=True)\n")
     server = make_server(unix_socket=False, extra=("--requirepass", "other"))
     with Liar(server.port) as liar:
@@ -155,7 +155,7 @@ def test_a_worker_with_a_wrong_password_says_that_first(
 def test_a_server_without_the_command_client_stops_a_start(
     shell: Shell, make_server: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
-    """A worker there would read nothing, and say so for ever."""
+    """A worker there could read nothing, and would log that for ever."""
     (tmp_path / "jobs.py").write_text("from headrace_worker import App\napp = App('a', dispatch_only=True)\n")
     server = make_server(extra=("--rename-command", "CLIENT", ""))
     done = shell("headrace worker jobs:app", HEADRACE_URL=server.url)

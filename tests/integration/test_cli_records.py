@@ -148,7 +148,7 @@ async def test_dead_letters_are_listed_shown_and_retried(
 @pytest.mark.parametrize("command", [("runs", "list"), ("dead", "retry")])
 @pytest.mark.parametrize("job", ["welcome", "billing/", "a/b/c", ""])
 def test_a_job_is_named_with_its_app(headrace: Headrace, command: tuple[str, str], job: str) -> None:
-    """Any other text would find nothing, without a word."""
+    """Any other text would find nothing, without an error."""
     result = headrace(*command, "--job", job)
     assert result.exit_code == 2
     assert f"'--job': {job!r} does not name an app and its job, as in billing/welcome" in result.stderr
@@ -157,7 +157,7 @@ def test_a_job_is_named_with_its_app(headrace: Headrace, command: tuple[str, str
 async def test_retry_all_skips_a_dead_letter_that_cant_be_retried(
     headrace: Headrace, client: Client, settle: Callable[[], Any]
 ) -> None:
-    """The others are queued, the one is said, and the exit code is 1."""
+    """The other runs are queued, a line names this one, and the exit code is 1."""
     client.send_events([Event("fail", "no", id="e1"), Event("echo", id="good")])
     await settle()
     result = headrace("dead", "retry", "nope", "good:everyday/echo", "e1:everyday/fail")

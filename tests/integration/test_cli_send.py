@@ -62,7 +62,7 @@ def test_send_reads_a_payload_from_standard_input(headrace: Headrace, client: Cl
 
 @pytest.mark.leaves_records
 def test_send_succeeds_where_workers_cant_be_asked_for(headrace: Headrace, redis: redis_py.Redis, keys: Keys) -> None:
-    """The event is with the server by then, so the command has done what it was called for."""
+    """The server has the event by then, so the send has succeeded."""
     redis.set(keys.workers, "no sorted set")
     result = headrace("send", "x")
     redis.delete(keys.workers)
@@ -72,7 +72,7 @@ def test_send_succeeds_where_workers_cant_be_asked_for(headrace: Headrace, redis
 
 @pytest.mark.leaves_records
 def test_send_says_that_no_worker_is_alive(headrace: Headrace, redis: redis_py.Redis, keys: Keys) -> None:
-    """What was sent waits; once a worker has a lease nothing is said, and a lease that is over does not count."""
+    """The event waits. A worker with a lease ends the warning; an expired lease does not."""
     waits = "no worker of this namespace is alive: what was sent waits until one starts\n"
     assert headrace("send", "x").stderr == waits
     seconds, micros = redis.time()
@@ -167,7 +167,7 @@ def test_a_bad_line_keeps_the_whole_file_back(headrace: Headrace, bad: str, part
 
 
 def test_a_line_that_is_no_utf_8_is_named(headrace: Headrace, tmp_path: Path) -> None:
-    """As a bad line is; a byte order mark is none of its line."""
+    """The error has the line's number; a byte order mark is not part of its line."""
     latin, marked = tmp_path / "latin", tmp_path / "marked"
     latin.write_bytes(b'{"name": "a"}\n{"name": "b", "payload": "\xe9"}\n')
     marked.write_bytes(b'\xef\xbb\xbf{"name": "a", "id": "marked"}\n')

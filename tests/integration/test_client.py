@@ -1,4 +1,4 @@
-"""What a client sends is on the server as it was given, and what it asks is answered from there."""
+"""The server has what a client sends, and the client's answers come from the server."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_time_of_delivery_is_kept_to_the_millisecond(client: Client, redis: re
 def test_what_is_due_already_is_delivered_now(
     client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any]
 ) -> None:
-    """A delay of nothing, or a time that is past."""
+    """A delay of nothing, or a time in the past."""
     sent = client.send_event(Event("user.new"), **options)
     assert sent.deliver_at is None
     assert sent.delivered_at is not None
@@ -117,7 +117,7 @@ def test_events_and_mappings_may_be_mixed(client: Client, redis: redis_py.Redis,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sending_nothing_is_fine(kind: Kind) -> None:
-    """It needs no server, not even one that is there."""
+    """No server is needed."""
     with open_client(kind, "unix:///nowhere.sock", attempts=1) as client:
         assert client.send_events([]) == []
 
@@ -242,7 +242,7 @@ def test_canceled_events_without_retention_leave_only_their_id(
 
 
 def test_cancel_says_so_when_nothing_is_remembered(kind: Kind, url: str, namespace: str, redis: redis_py.Redis) -> None:
-    """Without retention and without dedupe nothing is kept of it, and a second cancel finds nothing."""
+    """Without retention and without dedupe nothing of the event is kept, and a second cancel finds nothing."""
     nothing = Retention(0, 0, 0, 0)
     with open_client(kind, url, namespace=namespace, retention=nothing) as client:
         sent = client.send_event(Event("user.new", "mine", id="42"), deliver_after=60)

@@ -1,4 +1,4 @@
-"""Whatever a caller gives to a client, what goes wrong is one of Headrace's errors and names the argument."""
+"""Whatever a caller passes to a client, the error is one of Headrace's and names the argument."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ODD: list[Any] = [
 
 
 def is_odd_wait(value: object) -> bool:
-    """It is no time to wait, or a short one."""
+    """Return whether a value is no time to wait, or a short one."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     return isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
 

@@ -108,7 +108,7 @@ def test_both_sides_of_a_fork_send(processes: Processes, redis: redis_py.Redis, 
 
 
 def test_a_timeout_does_not_leave_a_connection_out_of_step(kind: Kind, proxy: Proxy, namespace: str) -> None:
-    """A reply that comes too late for its call is not taken for the next call's."""
+    """The next call does not get a reply that comes too late for its own call."""
     with open_client(kind, f"{proxy.url}?socket_timeout=1.5", namespace=namespace, attempts=1) as client:
         sent = [client.send_event(Event("a", n)) for n in range(2)]
         proxy.stall()
@@ -121,7 +121,7 @@ def test_a_timeout_does_not_leave_a_connection_out_of_step(kind: Kind, proxy: Pr
 def test_an_interrupt_does_not_leave_a_connection_out_of_step(
     url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is one that was interrupted between request and reply used again."""
+    """A connection that was interrupted between request and reply is not used again."""
     with Client(url, namespace=namespace) as client:
         sent = [client.send_event(Event("a", n)) for n in range(2)]
         receive = headrace.transport.single._receive
@@ -136,7 +136,7 @@ def test_an_interrupt_does_not_leave_a_connection_out_of_step(
 
 
 async def test_a_canceled_task_does_not_leave_a_connection_out_of_step(proxy: Proxy, namespace: str) -> None:
-    """The reply that it did not wait for goes to nobody."""
+    """No other call gets the reply that the task did not wait for."""
     async with AsyncClient(proxy.url, namespace=namespace) as client:
         sent = [await client.send_event(Event("a", n)) for n in range(2)]
         proxy.stall()

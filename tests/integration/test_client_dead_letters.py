@@ -30,15 +30,15 @@ def server_time(redis: redis_py.Redis) -> datetime:
 # Dead letters.
 
 
-def bury(redis: redis_py.Redis, keys: Keys, event_id: str, error: bytes = b"") -> str:
+def add_dead_letter(redis: redis_py.Redis, keys: Keys, event_id: str, error: bytes = b"") -> str:
     entry: Any = redis.xadd(keys.dead, {"run": f"{event_id}:app/job", "reason": "failed", "error": error})
     return str(entry.decode())
 
 
 def test_a_dead_letter_says_which_run_it_was_and_why(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """By its id it is found alone."""
+    """Its id is enough to find it."""
     error = codec.encode_outcome(RunError("ValueError", "no such user"), None)
-    entry_id = bury(redis, keys, "e:1", error=error)
+    entry_id = add_dead_letter(redis, keys, "e:1", error=error)
     (entry,) = client.list_dead_letters().entries
     assert (entry.id, entry.run_id, entry.job) == (entry_id, "e:1:app/job", "app/job")
     assert (entry.reason, entry.error, entry.raw) == ("failed", "ValueError: no such user", {})
@@ -47,7 +47,7 @@ def test_a_dead_letter_says_which_run_it_was_and_why(client: Client, redis: redi
 
 
 def test_what_could_not_be_read_is_kept_as_it_was(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """It belongs to no run; its fields are bytes, also where their names are no text."""
+    """It belongs to no run. Its fields are bytes, even if their names are no text."""
     redis.xadd(
         keys.dead,
         {"reason": "unreadable", "error": "these 2 bytes are not an event", "raw.b": b"\xff\x00", b"raw.\xfe": b""},
@@ -61,7 +61,7 @@ def test_what_could_not_be_read_is_kept_as_it_was(client: Client, redis: redis_p
 @pytest.mark.parametrize("limit", [1, 3, 9, 10, 11])
 def test_dead_letters_are_listed_newest_first(client: Client, redis: redis_py.Redis, keys: Keys, limit: int) -> None:
     """Page by page, each once."""
-    buried = [bury(redis, keys, f"e{n}") for n in range(10)]
+    letters = [add_dead_letter(redis, keys, f"e{n}") for n in range(10)]
     found: list[str] = []
     cursor = None
     while True:
@@ -71,7 +71,7 @@ def test_dead_letters_are_listed_newest_first(client: Client, redis: redis_py.Re
         assert (cursor is None) == (len(page.entries) < limit)
         if cursor is None:
             break
-    assert found == buried[::-1]
+    assert found == letters[::-1]
 
 
 # Retrying.
@@ -81,7 +81,7 @@ def test_dead_letters_are_listed_newest_first(client: Client, redis: redis_py.Re
 def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, keys: Keys, letter: str) -> None:
     """From its first attempt; its dead letter is gone, and its record stays."""
     sent = client.send_event(Event("a", {"x": 1}))
-    dead = bury(redis, keys, sent.id)
+    dead = add_dead_letter(redis, keys, sent.id)
     run_id = add_run(redis, keys, sent.id, "app/job", letter)
     redis.hset(keys.event(sent.id), "r:app/job", f"{letter} 5 0 0 0 mail {dead} host-1 1 2")
     redis.expire(keys.event(sent.id), 60)
@@ -99,7 +99,7 @@ def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, key
 
 @pytest.mark.parametrize("letter", ["q", "x", "w", "s", "c"])
 def test_only_a_failed_run_can_be_retried(client: Client, redis: redis_py.Redis, keys: Keys, letter: str) -> None:
-    """Any other stays as it is, while its entry is where its record says."""
+    """Any other run stays as it is, while its entry is where its record says."""
     run_id = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", letter)
     redis.xadd(keys.queue("app", "default"), {"e": "in its queue"}, id="7-0")
     before = client.get_run(run_id)
@@ -110,7 +110,7 @@ def test_only_a_failed_run_can_be_retried(client: Client, redis: redis_py.Redis,
 
 
 def test_a_run_whose_entry_was_deleted_can_be_retried(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """Once: then it is in its queue."""
+    """Only once: then it is in its queue."""
     run_id = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", "x")
     assert client.retry_run(run_id).status == "queued"
     with pytest.raises(RunNotRetryable, match="or whose entry is gone"):

@@ -40,7 +40,7 @@ def test_one_event_loop_after_another_may_use_a_client(url: str, namespace: str,
 def test_an_event_loop_closed_early_leaves_no_connection(
     url: str, namespace: str, redis: redis_py.Redis, recwarn: Any
 ) -> None:
-    """The next loop to call closes what is left of it, and is not disturbed by it."""
+    """The next event loop that calls closes the old connections, and is not disturbed by them."""
     client = AsyncClient(f"{url}?client_name=loops", namespace=namespace)
     for n in range(3):
         loop = asyncio.new_event_loop()
@@ -76,7 +76,7 @@ def test_loops_in_several_threads_use_a_client_at_once(url: str, namespace: str,
 
 
 def test_a_close_reaches_the_connections_of_other_loops(url: str, namespace: str, redis: redis_py.Redis) -> None:
-    """Of one that runs in another thread, and of one that stands; a later call opens new ones."""
+    """Of a loop that runs in another thread, and of a stopped loop; a later call opens new connections."""
     client = AsyncClient(f"{url}?client_name=loops", namespace=namespace)
     loops = [asyncio.new_event_loop() for _ in range(2)]
     for loop in loops:
@@ -184,7 +184,7 @@ client.close()
 def test_a_fork_sends_while_a_thread_of_its_parent_holds_locks(
     processes: Processes, redis: redis_py.Redis, namespace: str
 ) -> None:
-    """Such a lock is never given back in the child."""
+    """In the child no thread ever releases such a lock."""
     process = processes.python("-W", "error", "-c", LOCKED)
     assert process.wait() == 0, process.output
     assert redis.xlen(Keys(namespace).events) == 3

@@ -54,7 +54,7 @@ def failures(monkeypatch: pytest.MonkeyPatch) -> Failures:
 def test_an_absent_server_is_an_error_after_all_attempts(
     kind: Kind, address: str, tmp_path: Path, failures: Failures
 ) -> None:
-    """It is tried as often as the client was told, and then the error says that it can't be reached."""
+    """After as many attempts as the client makes, the error says that the server can't be reached."""
     with (
         open_client(kind, address.format(folder=tmp_path), attempts=3) as client,
         pytest.raises(ServerUnreachable, match="can't be reached"),
@@ -79,7 +79,7 @@ def test_an_outage_that_is_shorter_than_the_attempts_is_survived(
 
 
 def test_a_server_that_says_nothing_is_given_up(kind: Kind, proxy: Proxy, namespace: str, failures: Failures) -> None:
-    """After the time of a reply, which the URL may set; it is told from one that answers late by nothing."""
+    """After the reply timeout, which the URL may set: a silent server looks the same as a slow one."""
     failures.at[2] = proxy.restore
     with open_client(kind, f"{proxy.url}?socket_timeout=0.5", namespace=namespace) as client:
         client.send_event(Event("a"))
@@ -91,7 +91,7 @@ def test_a_server_that_says_nothing_is_given_up(kind: Kind, proxy: Proxy, namesp
 def test_a_closed_connection_costs_no_attempt(
     url: str, namespace: str, redis: redis_py.Redis, failures: Failures
 ) -> None:
-    """As servers do to idle ones: it is noticed before anything is sent."""
+    """Servers close idle connections; the client notices before it sends anything."""
     with Client(url, namespace=namespace) as client:
         client.send_event(Event("a"))
         redis.client_kill_filter(_type="normal", skipme=True)
@@ -102,7 +102,7 @@ def test_a_closed_connection_costs_no_attempt(
 async def test_an_awaited_call_notices_a_closed_connection(
     url: str, namespace: str, redis: redis_py.Redis, failures: Failures
 ) -> None:
-    """The same, once the event loop has heard of it."""
+    """The same, once the event loop has received the close."""
     async with AsyncClient(url, namespace=namespace) as client:
         await client.send_event(Event("a"))
         transport: Any = client._transport
@@ -147,7 +147,7 @@ def execute(admin: redis_py.Redis, commands: list[str]) -> None:
 def test_a_state_of_the_server_is_waited_through(
     kind: Kind, own: ControlledServer, admin: redis_py.Redis, failures: Failures, state: str
 ) -> None:
-    """The call is tried again until the server can; nothing is lost, nothing sent twice."""
+    """The call is repeated until the server can do it; nothing is lost, and nothing is sent twice."""
     begin, end = STATES[state]
     with open_client(kind, own.url, namespace="prod") as client:
         client.send_event(Event("before"))
@@ -176,7 +176,7 @@ def test_a_state_that_lasts_is_an_error_with_the_servers_word(
 def test_a_script_that_takes_its_time_is_waited_for(
     kind: Kind, own: ControlledServer, admin: redis_py.Redis, failures: Failures
 ) -> None:
-    """BUSY is said of someone else's script."""
+    """The server answers BUSY because of another client's script."""
     admin.config_set("lua-time-limit", 10)
     with open_client(kind, own.url, namespace="prod") as client, redis_py.Redis.from_url(own.url) as endless:
         client.send_event(Event("before"))

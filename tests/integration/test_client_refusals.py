@@ -1,4 +1,4 @@
-"""What a server refuses is said with its reason; lost scripts are loaded again."""
+"""An error has the reason for which the server refused a call; lost scripts are loaded again."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_a_full_server_still_answers_and_cancels(kind: Kind, own: ControlledServ
         assert client.send_event(Event("a", id=sent.id)).duplicate
 
 
-def test_a_server_that_fills_up_within_a_call_tells_what_it_took(
+def test_a_call_on_a_server_that_fills_up_says_what_was_sent(
     kind: Kind, own: ControlledServer, admin: redis_py.Redis
 ) -> None:
-    """`sent` of the error holds exactly the events that are there."""
+    """`sent` of the error holds exactly the events that the server has."""
     events = [Event("a", "x" * 100_000, id=str(n)) for n in range(600)]
     with open_client(kind, own.url, namespace="prod") as client:
         client.send_event(Event("warm", id="warm"))
@@ -97,7 +97,7 @@ def test_a_server_that_fills_up_within_a_call_tells_what_it_took(
 def test_an_event_can_be_sent_once_a_missing_right_is_granted(
     kind: Kind, own: ControlledServer, admin: redis_py.Redis, rights: str, options: dict[str, Any]
 ) -> None:
-    """The error keeps the server's words; no record says of an event that is nowhere that it was sent."""
+    """The error has the server's words; no record exists of an event that has no entry."""
     admin.execute_command("ACL", "SETUSER", "web", "on", ">secret", "~*", "+@all", *rights.split())
     with open_client(kind, own.url.replace("unix://", "unix://web:secret@"), namespace="prod") as client:
         with pytest.raises(PermissionMissing, match="may not do this"):
@@ -129,7 +129,7 @@ def test_a_wrong_password_is_said_at_once(kind: Kind, own: ControlledServer, fai
 def test_a_key_of_another_type_is_said_and_nothing_is_half_done(
     client: Client, redis: redis_py.Redis, keys: Keys, name: str
 ) -> None:
-    """Some other program has written into the namespace: no other key appears."""
+    """Another program has written into the namespace: no other key appears."""
     redis.set(keys.prefix + name, "x")
     for options in ({}, {"deliver_after": 60}):
         with pytest.raises(ServerError, match="another namespace or database") as caught:
@@ -175,7 +175,7 @@ def test_scripts_lost_before_a_long_call_cost_no_event(client: Client, redis: re
 
 
 def test_scripts_lost_all_the_time_cost_no_event(client: Client, url: str, redis: redis_py.Redis, keys: Keys) -> None:
-    """Also where they go between the parts of one call."""
+    """Even if they are lost between the parts of one call."""
     stop = threading.Event()
 
     def flush() -> None:

@@ -1,4 +1,4 @@
-"""The same id again never triggers anything twice, whether the sender sends it again or the client's own retry does."""
+"""The same id never triggers anything twice, whether the sender or the client's own retry sends it again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def transport(url: str) -> Iterator[Transport]:
 
 
 def state(redis: redis_py.Redis, keys: Keys) -> dict[str, Any]:
-    """Everything that a send could have changed."""
+    """Return everything that a send could have changed."""
     records: Any = redis.keys(keys.event("*"))
     return {
         "events": redis.xrange(keys.events),
@@ -92,7 +92,7 @@ def test_a_delayed_event_can_be_pulled_forward_to_now(client: Client, redis: red
 def test_another_name_or_source_is_a_conflict(
     client: Client, redis: redis_py.Redis, keys: Keys, field: str, delay: float | None
 ) -> None:
-    """Nothing of the delayed event changes, whenever the other one was to be delivered."""
+    """Nothing of the delayed event changes, whatever the due time of the other event."""
     client.send_event(event("first"), deliver_after=60)
     before = state(redis, keys)
     with pytest.raises(EventConflict, match="cancel it first, or use another id") as caught:
@@ -109,7 +109,7 @@ def test_a_name_that_is_almost_the_same_is_another(client: Client, name: str) ->
         client.send_event(event("second", name=name), deliver_after=60)
 
 
-def test_a_conflict_tells_what_the_others_of_the_call_became(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
+def test_a_conflict_says_what_became_of_the_other_events(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
     """They are sent, and `sent` of the error holds them."""
     client.send_event(event("first"), deliver_after=60)
     with pytest.raises(EventConflict) as caught:
@@ -124,7 +124,7 @@ def test_a_conflict_tells_what_the_others_of_the_call_became(client: Client, red
 def test_a_delivered_id_with_another_name_is_a_conflict(
     client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any], field: str
 ) -> None:
-    """As it is while the event is delayed; nothing happens, and the error says where the other one is."""
+    """As for a delayed event: nothing happens, and the error says where the stored event is."""
     client.send_event(event("first"))
     before = state(redis, keys)
     with pytest.raises(EventConflict, match="is already pending under another name or source") as caught:
@@ -137,7 +137,7 @@ def test_a_delivered_id_with_another_name_is_a_conflict(
 def test_a_delivered_event_is_a_duplicate(
     client: Client, redis: redis_py.Redis, keys: Keys, options: dict[str, Any]
 ) -> None:
-    """Nothing happens, and the answer is what is stored, whatever was sent."""
+    """Nothing happens, and the answer is the stored event, whatever was sent."""
     first = client.send_event(event("first", context=1, timestamp=datetime(2024, 5, 1, tzinfo=UTC)))
     before = state(redis, keys)
     again = client.send_event(event("second"), **options)
@@ -155,7 +155,7 @@ def test_a_delivered_event_is_a_duplicate(
 
 
 def test_a_canceled_event_is_a_duplicate(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """It stays canceled: the answer has the time it was for, and no delivery."""
+    """It stays canceled: the answer has its due time, and no delivery."""
     first = client.send_event(event("first"), deliver_after=60)
     client.cancel_event("42")
     before = state(redis, keys)
@@ -177,7 +177,7 @@ def test_an_id_twice_in_one_call_is_one_event(client: Client, redis: redis_py.Re
 
 
 def test_an_id_twice_in_one_delayed_call_is_replaced(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """The last one is what will be delivered."""
+    """The last event of the id is delivered."""
     first, second = client.send_events([event("first"), event("second")], deliver_after=60)
     assert (first.duplicate, second.duplicate) == (False, False)
     assert first.deliver_at == second.deliver_at == client.get_event("42").deliver_at
@@ -252,7 +252,7 @@ def test_a_lost_reply_to_many_batches_loses_and_doubles_nothing(
 
 
 def test_a_lost_request_is_sent_again(kind: Kind, proxy: Proxy, namespace: str, redis: redis_py.Redis) -> None:
-    """The server never saw it."""
+    """The server has not received it."""
     with open_client(kind, proxy.url, namespace=namespace) as client:
         client.send_event(Event("warm"))
         cut = proxy.cut_before_request(load("send").sha.encode())
@@ -275,7 +275,7 @@ def test_a_lost_reply_to_a_cancel_is_made_good(kind: Kind, proxy: Proxy, namespa
 def test_a_lost_reply_to_a_retry_of_a_run_is_made_good(
     kind: Kind, proxy: Proxy, namespace: str, redis: redis_py.Redis
 ) -> None:
-    """It is queued once, and its being queued is no reason to refuse."""
+    """The run is queued once, and the repeated call is not refused because it is queued."""
     keys = Keys(namespace)
     with open_client(kind, proxy.url, namespace=namespace) as client:
         for event_id in ("warm", "42"):
@@ -312,7 +312,7 @@ def promote(transport: Transport, redis: redis_py.Redis, keys: Keys, event_id: s
 def test_a_retry_after_delivery_answers_as_the_first_time(
     transport: Transport, redis: redis_py.Redis, keys: Keys
 ) -> None:
-    """The answer is what the send made true, not what has become of it since."""
+    """The answer is what the send did, not what has become of the event since."""
     call = build(keys, event(), deliver_after=0.02)
     (first,) = transport.run([call])
     promote(transport, redis, keys, "42")
@@ -340,7 +340,7 @@ def test_a_retry_after_a_cancel_answers_as_the_first_time(
 def test_a_retry_does_not_undo_what_a_later_send_has_replaced(
     transport: Transport, redis: redis_py.Redis, keys: Keys, client: Client
 ) -> None:
-    """A duplicate of what was pulled forward is one for the retry too."""
+    """A duplicate of an event that was pulled forward stays a duplicate for the retry."""
     call = build(keys, event("first"), deliver_after=60)
     transport.run([call])
     client.send_event(event("second"))

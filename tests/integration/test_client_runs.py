@@ -24,7 +24,7 @@ def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
 
 
 def test_a_run_is_what_the_record_holds_of_it(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """Found by its id, with the error and the times."""
+    """It is found by its id, with the error and the times."""
     sent = client.send_event(Event("a", id="e:1"))
     error = RunError("ValueError", "no\nsuch", "Traceback …")
     run_id = add_run(redis, keys, sent.id, "app/job", "f", codec.encode_outcome(error, {"partial": 1}))
@@ -41,7 +41,7 @@ def test_a_run_is_what_the_record_holds_of_it(client: Client, redis: redis_py.Re
 
 @pytest.fixture
 def runs(client: Client, redis: redis_py.Redis, keys: Keys) -> list[str]:
-    """The ids of 200 runs, the newest first: two jobs for each of 100 events, of which 45 went in one call."""
+    """Return the ids of 200 runs, the newest first: two jobs for each of 100 events; 45 events went in one call."""
     sent = client.send_events([Event("a", id=f"e{n:02}") for n in range(45)])
     sent += [client.send_event(Event("a", id=f"e{n:02}")) for n in range(45, 100)]
     made = []
@@ -65,7 +65,7 @@ def pages(client: Client, limit: int, **filters: Any) -> list[str]:
 
 
 def test_a_listing_has_every_run_once_newest_first(client: Client, runs: list[str]) -> None:
-    """Whatever the size of its pages: by when the events were sent, those of one call too."""
+    """By the times of the sends, those of one call too, whatever the size of the pages."""
     for limit in (1, 7, 44, 45, 90, 1000):
         assert pages(client, limit) == runs, limit
 
@@ -160,7 +160,7 @@ def test_a_run_whose_record_is_gone_is_not_listed(
 
 @pytest.mark.usefixtures("runs")
 def test_a_run_that_settled_twice_is_listed_once(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """As one does that was retried: in its last state only, and where it settled last."""
+    """A retried run: in its last state only, at its last settle."""
     redis.xadd(keys.runs, {"e01:app/one": "s"})
     redis.xadd(keys.runs, {"e00:app/one": "s"})
     redis.hset(keys.event("e00"), "r:app/one", "s 1 0 0 0 default 7-0 host-1 1 2")
@@ -179,7 +179,7 @@ def test_a_page_may_be_asked_for_while_events_come_in(client: Client, runs: list
 
 
 def test_nothing_is_listed_where_nothing_is(client: Client) -> None:
-    """Not even a cursor."""
+    """There is no cursor either."""
     assert client.list_runs().runs == []
     assert client.list_runs(status="failed").cursor is None
     assert client.list_dead_letters().entries == []

@@ -36,7 +36,7 @@ def test_url_and_namespace_come_from_the_environment(
 def test_no_url_is_an_error_that_says_what_to_set(
     kind: Kind, found: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never a silent server on this machine; an empty variable is none."""
+    """The client never uses a server on this machine silently; an empty variable counts as none."""
     monkeypatch.delenv("HEADRACE_URL", raising=False)
     if found is not None:
         monkeypatch.setenv("HEADRACE_URL", found)
@@ -48,7 +48,7 @@ def test_no_url_is_an_error_that_says_what_to_set(
 
 
 def test_the_namespace_is_default_unless_named(kind: Kind, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what is no name is refused."""
+    """An invalid name is refused."""
     monkeypatch.delenv("HEADRACE_NAMESPACE", raising=False)
     with open_client(kind, url) as client:
         assert client.partitions.namespace == "default"

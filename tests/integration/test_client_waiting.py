@@ -1,4 +1,4 @@
-"""A wait for an event returns at its end, whatever messages are lost and lines are cut."""
+"""A wait for an event returns when the event has settled, whatever messages are lost and lines are cut."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
 
 @pytest.fixture
 def sender(url: str, namespace: str) -> Iterator[Client]:
-    """Another client than the one that waits."""
+    """Another client than the waiting one."""
     with Client(url, namespace=namespace) as client:
         yield client
 
@@ -44,7 +44,7 @@ def in_background() -> Iterator[Callable[..., Future[Any]]]:
 
 @pytest.fixture
 def _only_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record is not read again by itself, so that nothing but the message can wake."""
+    """Switch off the repeated reads of the record, so that only the message can end the wait."""
     monkeypatch.setattr(BaseClient, "_reread_s", LONG_S)
 
 
@@ -57,7 +57,7 @@ def listeners(redis: redis_py.Redis, keys: Keys, event_id: str) -> int:
 
 
 def settle(redis: redis_py.Redis, keys: Keys, event_id: str, *, publish: bool = True) -> None:
-    """Dispatches and settles the event by hand, as a worker's scripts do."""
+    """Dispatch and settle the event with the scripts that a worker uses."""
     record = keys.event(event_id)
     header: Any = redis.hget(record, "m")
     redis.hset(record, mapping={"r:app/job": "s 1 0 0 0 default 1-0 host-1 1 2", "m": header[:-1] + b"1"})
@@ -66,7 +66,7 @@ def settle(redis: redis_py.Redis, keys: Keys, event_id: str, *, publish: bool = 
 
 
 def test_a_settled_event_is_returned_at_once(client: Client, sender: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """There is nothing to wait for, not even a message."""
+    """The wait needs no message."""
     sent = sender.send_event(Event("a"))
     settle(redis, keys, sent.id, publish=False)
     record = client.wait_for_event(sent.id, 0)
@@ -94,7 +94,7 @@ def test_an_unknown_event_is_not_waited_for(client: Client) -> None:
 
 @pytest.mark.parametrize(("event_id", "timeout"), [("", 1), (None, 1), ("e", -1), ("e", float("nan")), ("e", "5")])
 def test_what_makes_no_sense_is_refused(client: Client, event_id: Any, timeout: Any) -> None:
-    """An id that is none, a time that is none."""
+    """An invalid id, an invalid time."""
     with pytest.raises(InvalidArgument):
         client.wait_for_event(event_id, timeout)
 
@@ -103,7 +103,7 @@ def test_what_makes_no_sense_is_refused(client: Client, event_id: Any, timeout: 
 def test_a_waiter_is_woken_by_the_message(
     client: Client, sender: Client, redis: redis_py.Redis, keys: Keys, in_background: Callable[..., Future[EventRecord]]
 ) -> None:
-    """The mark that asks for it is in the record while someone waits, and nobody listens afterwards."""
+    """During the wait the record has the mark that requests the message; after the wait no client is subscribed."""
     sent = sender.send_event(Event("a"))
     waiting = in_background(client.wait_for_event, sent.id, LONG_S)
     wait_until(lambda: listeners(redis, keys, sent.id) == 1)
@@ -114,7 +114,7 @@ def test_a_waiter_is_woken_by_the_message(
 
 
 @only_what_is_published
-def test_a_message_that_tells_of_nothing_is_waited_past(
+def test_an_empty_message_does_not_end_a_wait(
     client: Client, sender: Client, redis: redis_py.Redis, keys: Keys, in_background: Callable[..., Future[EventRecord]]
 ) -> None:
     """The record decides, not the message."""
@@ -129,7 +129,7 @@ def test_a_message_that_tells_of_nothing_is_waited_past(
 def test_canceling_an_event_wakes_who_waits_for_it(
     client: Client, sender: Client, redis: redis_py.Redis, keys: Keys, in_background: Callable[..., Future[EventRecord]]
 ) -> None:
-    """Nothing more will happen for it."""
+    """No run will follow."""
     sent = sender.send_event(Event("a"), deliver_after=60)
     waiting = in_background(client.wait_for_event, sent.id, LONG_S)
     wait_until(lambda: listeners(redis, keys, sent.id) == 1)
@@ -204,7 +204,7 @@ def test_outages_do_not_add_up(
     redis: redis_py.Redis,
     in_background: Callable[..., Future[EventRecord]],
 ) -> None:
-    """One who waits long may be cut off more often than a call is tried."""
+    """A long wait may be cut off more often than a call is attempted."""
     keys = Keys(namespace)
     sent = sender.send_event(Event("a"))
     with open_client(kind, url, namespace=namespace, attempts=2) as client:
@@ -238,7 +238,7 @@ def test_what_settles_while_the_line_is_cut_is_seen(
     redis: redis_py.Redis,
     in_background: Callable[..., Future[EventRecord]],
 ) -> None:
-    """Nobody heard the message, so the record is read after the line is back."""
+    """The message was lost, so the client reads the record when the line works again."""
     keys = Keys(namespace)
     sent = sender.send_event(Event("a"))
     with open_client(kind, proxy.url, namespace=namespace) as client:
@@ -251,8 +251,10 @@ def test_what_settles_while_the_line_is_cut_is_seen(
         assert waiting.result(10).is_settled
 
 
-def test_a_user_who_may_not_listen_is_told_so(kind: Kind, make_server: Callable[..., EmbeddedServer]) -> None:
-    """At once: the right will not come by waiting."""
+def test_a_wait_without_the_right_to_listen_fails_at_once(
+    kind: Kind, make_server: Callable[..., EmbeddedServer]
+) -> None:
+    """Waiting would not bring the right."""
     server = make_server()
     with redis_py.Redis.from_url(server.url) as admin:
         admin.execute_command("ACL", "SETUSER", "deaf", "on", "nopass", "~*", "+@all", "resetchannels")
@@ -265,7 +267,7 @@ def test_a_user_who_may_not_listen_is_told_so(kind: Kind, make_server: Callable[
 def test_waiters_of_several_threads_share_a_client(
     url: str, namespace: str, sender: Client, redis: redis_py.Redis, keys: Keys
 ) -> None:
-    """Each hears of its own event."""
+    """Each wait ends with its own event."""
     sent = [sender.send_event(Event("a", n)) for n in range(8)]
     with Client(url, namespace=namespace) as client, ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(client.wait_for_event, each.id, LONG_S) for each in sent]

@@ -1,4 +1,4 @@
-"""A worker process and its parent know of each other what they must."""
+"""A worker process and its parent exchange names, starts and stops."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost, quick
 
 
-async def test_each_name_is_told_before_it_has_a_lease(host: WorkerHost, redis: redis_py.Redis) -> None:
-    """Also the one after a fence: no name that was not reported ever has pending entries."""
+async def test_each_name_is_reported_before_it_has_a_lease(host: WorkerHost, redis: redis_py.Redis) -> None:
+    """Also the name after a fence: a name that was not reported never has pending entries."""
     keys = Keys(host.namespace)
     told: dict[str, object] = {}
     worker = Worker(
@@ -37,8 +37,8 @@ async def test_each_name_is_told_before_it_has_a_lease(host: WorkerHost, redis: 
     assert list(told.values()) == [None, None]
 
 
-def test_what_a_child_tells_is_heard() -> None:
-    """Names in their order, each once, and that it has started; other lines are passed over."""
+def test_messages_of_a_child_are_received() -> None:
+    """Each name once, in order, and the start; other lines are ignored."""
     ours, theirs = socket.socketpair()
     channel = ControlChannel(theirs.detach())
     channel.report_name("w-1")
@@ -69,6 +69,6 @@ def test_a_descriptor_that_is_no_line_is_said() -> None:
 
 
 def test_ends_of_processes_have_words() -> None:
-    """Codes and signals."""
+    """For exit codes and signals."""
     assert [describe_end(code) for code in (0, 3, -9, -250)] == ["exit code 0", "exit code 3", "SIGKILL", "signal 250"]
     assert describe_end(70) == "exit code 70: a part of it stood still, see its log"

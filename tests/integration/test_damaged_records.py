@@ -1,4 +1,4 @@
-"""What something else has written into records hides nothing: what is whole is shown, and the rest is named."""
+"""A record that another program has overwritten hides nothing: listings show the whole ones and name the damaged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def keys(namespace: str) -> Keys:
 
 
 def seed(redis: redis_py.Redis, keys: Keys, event_id: str, fields: dict[bytes, bytes]) -> None:
-    """The event has this record, and stands in the listings with its failed runs."""
+    """Write this record of the event, and list its failed runs."""
     redis.hset(keys.event(event_id), mapping=fields)  # type: ignore[arg-type]
     redis.expire(keys.event(event_id), 600)
     redis.xadd(keys.recent, {event_id: "a"})
@@ -50,14 +50,14 @@ def seed(redis: redis_py.Redis, keys: Keys, event_id: str, fields: dict[bytes, b
 
 
 def listed(client: Client, **asked: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the runs of a listing by their states, and the errors of what is damaged."""
+    """Return the runs of a listing by their states, and the errors of what is damaged."""
     page = client.list_runs(**asked)
     assert page.cursor is None
     return {run.id: run.status for run in page.runs}, {each.id: each.error for each in page.damaged}
 
 
 def said(look: Callable[[], object]) -> tuple[str, str] | None:
-    """Returns which record a look says to be damaged, and where that is; None if it says what it is asked for."""
+    """Return which record a call reports as damaged, and where; None if the call answers as usual."""
     try:
         look()
     except DamagedRecord as exc:
@@ -69,7 +69,7 @@ GOOD = {f"{event}:app/{job}": "failed" for event in ("first", "last") for job in
 
 
 def test_a_damaged_record_hides_no_other(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """Whatever stands in its fields: a listing has all that is whole and names the rest, a look at it says what is."""
+    """Whatever its fields hold: a listing has all whole records and names the rest; a read of the record says why."""
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(DAMAGE)
@@ -90,7 +90,7 @@ def test_a_damaged_record_hides_no_other(client: Client, redis: redis_py.Redis, 
 
 @pytest.mark.parametrize("job", ["app/job", "app/other"])
 def test_a_damaged_run_hides_no_other_of_its_event(client: Client, redis: redis_py.Redis, keys: Keys, job: str) -> None:
-    """Each is looked at by itself, and a listing by job has only that job's."""
+    """Each run is read by itself, and a listing by job has only that job's runs."""
     seed(redis, keys, "e", WHOLE | {f"r:{job}".encode(): b"something else"})
     (other,) = {"app/job", "app/other"} - {job}
     with pytest.raises(DamagedRecord, match=r"record of event 'e' can't be read: .*delete it to forget the event"):
@@ -111,7 +111,7 @@ TYPES: dict[str, tuple[Any, ...]] = {
 def test_a_record_of_another_type_hides_no_other(
     url: str, namespace: str, redis: redis_py.Redis, keys: Keys, kind: Kind, type_: str
 ) -> None:
-    """A listing names the event, and whatever is asked about it says where to look and changes nothing."""
+    """A listing names the event; every other call says where to look and changes nothing."""
     for event_id in ("first", "bad", "last"):
         seed(redis, keys, event_id, WHOLE)
     redis.delete(keys.event("bad"))
@@ -144,7 +144,7 @@ def test_a_record_of_another_type_hides_no_other(
 def test_a_damaged_record_stops_no_other_event_of_a_call(
     url: str, namespace: str, redis: redis_py.Redis, keys: Keys, kind: Kind
 ) -> None:
-    """The error names it, and holds what became of the others."""
+    """The error names it, and holds what became of the other events."""
     seed(redis, keys, "bad", WHOLE | {b"m": b"something else"})
     with open_client(kind, url, namespace=namespace) as client:
         with pytest.raises(DamagedRecord, match="event 'bad' can't be read: the record's header") as caught:
@@ -162,7 +162,7 @@ LETTERS = st.dictionaries(
 
 
 def test_a_damaged_dead_letter_hides_no_other(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
-    """Each has its place in the listing, whatever its fields are, and is shown by its id."""
+    """Each letter is in the listing, whatever its fields are, and can be read by its id."""
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(LETTERS, min_size=1, max_size=4))

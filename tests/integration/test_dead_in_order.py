@@ -15,7 +15,7 @@ from tests.support.workers import WorkerHost
 
 @pytest.mark.parametrize("partitions", [1, 4])
 async def test_runs_of_a_key_are_retried_in_order_of_failure(url: str, namespace: str, partitions: int) -> None:
-    """All at once, more than a page of them, in one partition and in several; those that fail again are left."""
+    """All at once, more than a page of them, in one partition and in several; runs that fail again are left."""
     app, is_up, calls = App("app"), False, list[int]()
 
     @app.job(id="ledger", trigger=event_trigger("entry"), retry=Retry(max_attempts=1))

@@ -46,7 +46,7 @@ async def test_no_event_is_early(host: WorkerHost, client: Client, redis: redis_
 
 
 async def test_an_earlier_time_wakes_the_promoter(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
-    """It had gone to sleep until a later one, or for as long as a read may wait."""
+    """It was waiting for a later time, or for as long as a read may wait."""
     seen: list[Any] = []
     async with host.working(_app(seen, redis), block=60, lease=30):
         later = client.send_event(Event("asked", payload="later"), deliver_after=3600)
@@ -57,10 +57,10 @@ async def test_an_earlier_time_wakes_the_promoter(host: WorkerHost, client: Clie
     assert [payload for payload, *_ in seen] == ["sooner", "pulled forward"]
 
 
-async def test_what_nobody_was_woken_for_keeps_no_later_time_waiting(
+async def test_a_foreign_member_of_due_delays_no_later_event(
     host: WorkerHost, client: Client, redis: redis_py.Redis
 ) -> None:
-    """Another program's member of `due` that is long due is dead-lettered when the next delayed event is sent."""
+    """A long-due member that another program wrote is dead-lettered when the next delayed event is sent."""
 
     def promoter_listens() -> bool:
         clients: Any = redis.client_list()
@@ -79,7 +79,7 @@ async def test_what_nobody_was_woken_for_keeps_no_later_time_waiting(
 
 
 async def test_a_due_time_ends_the_promoters_read(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
-    """The server itself looks at the times of blocked reads only ten times a second, and so ends one too late."""
+    """The server checks the times of blocked reads only ten times a second, so its own end of a read comes late."""
 
     def unblocked() -> int:
         counts: Any = redis.info("commandstats")
@@ -176,7 +176,7 @@ def _ttl(redis: redis_py.Redis, host: WorkerHost, event_id: str) -> float:
 async def test_records_last_for_retention_and_ids_for_dedupe(
     host: WorkerHost, client: Client, redis: redis_py.Redis, event: Event, raised: Abort | None, least: int
 ) -> None:
-    """Whichever is longer; nothing has a time while something of it is open."""
+    """Whichever is longer; while something of the event is open, its record does not expire."""
     app = App("app")
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -194,7 +194,7 @@ async def test_records_last_for_retention_and_ids_for_dedupe(
 async def test_without_retention_only_the_id_is_remembered(
     host: WorkerHost, client: Client, own_id: str | None
 ) -> None:
-    """What it was and what became of it is gone; sent again it still triggers nothing."""
+    """The contents and the outcome are gone; sent again, the id still triggers nothing."""
     app, seen = App("app"), []
     app.job(id="job", trigger=event_trigger("asked"))(lambda payload: seen.append(payload))  # noqa: PLW0108 - its name
     sent = client.send_event(Event("asked", id=own_id, payload=1))

@@ -25,7 +25,7 @@ class NoViewer:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No person watches, so nothing is slowed down."""
+    """Remove the pauses that are for a person who watches."""
     monkeypatch.setattr(playing, "_PACE_S", 0)
     monkeypatch.setattr(playing, "DUE_AFTER_S", 0.5)
 
@@ -59,7 +59,7 @@ def test_a_person_sees_what_happens(processes: Processes) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_what_does_not_come_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a job that hears too much and one that never succeeds, each fault is a line."""
+    """A job with one event too many and a job that never succeeds each give a line."""
     folder = tmp_path / "github"
     shutil.copytree(EXAMPLE, folder)
     source = (folder / "jobs.py").read_text()
@@ -77,7 +77,7 @@ def test_what_does_not_come_out_is_said(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.usefixtures("quick")
 def test_a_worker_that_can_t_start_is_said(tmp_path: Path) -> None:
-    """With the end of its log, and at once."""
+    """At once, with the end of its log."""
     shutil.copytree(EXAMPLE, tmp_path / "github")
     (tmp_path / "github" / "jobs.py").write_text("import no_such_library\n")
     with pytest.raises(DemoFailed, match=r"exit code 2: .*no_such_library"):

@@ -75,7 +75,7 @@ def test_the_worker_runs_the_newest_code(processes: Processes, jobs: Path) -> No
 
 
 def test_what_was_sent_outlives_the_server(processes: Processes, jobs: Path) -> None:
-    """Even a kill: the next start finds it, and an id is still known."""
+    """Even a kill: the next start finds it, and its ids are still known."""
     first = dev(processes, jobs)
     with client_of(first) as client:
         wait_for_starts(first, 1)

@@ -1,4 +1,4 @@
-"""The embedded server: it starts, stops, crashes and comes back as it is told."""
+"""The embedded server starts, stops, crashes and comes back as asked."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_without_a_socket_the_url_is_a_port(make_server: MakeServer) -> None:
 
 
 def test_a_port_that_is_taken_is_named_in_the_error(make_server: MakeServer) -> None:
-    """A server that can't have its port does not start, even though somebody answers there."""
+    """A server that can't have its port does not start, even if another server answers there."""
     other = make_server(unix_socket=False)
     with pytest.raises(EmbeddedServerFailed, match="already in use"):
         make_server(port=other.port, unix_socket=False)

@@ -91,19 +91,19 @@ async def test_never_more_functions_execute_than_there_are_slots(host: WorkerHos
 
 
 async def test_an_app_without_jobs_still_dispatches(host: WorkerHost, client: Client) -> None:
-    """Its worker takes its turn for the others, and stops as any."""
+    """Its worker dispatches for the other apps, and stops as any worker."""
     sent = client.send_event(Event("asked"))
     async with host.working(App("empty")):
         await await_until(lambda: client.get_event(sent.id).is_settled)
 
 
 def test_a_worker_is_named_anew_at_every_start(host: WorkerHost) -> None:
-    """None of its names is known before it runs."""
+    """It has no name before it runs."""
     assert host.make(App("app")).name is None
 
 
 async def test_a_worker_says_once_which_job_it_has_not(host: WorkerHost, client: Client) -> None:
-    """Where two code bases call their apps by one name, runs wait for who has their job, and the log says so."""
+    """Two code bases use one app name: runs wait for a worker with their job, and the log says so."""
     one, two = App("app"), App("app")
     one.job(id="one", trigger=TRIGGER, queue="shared")(lambda: None)
     one.job(id="idle", trigger=event_trigger("idle"), queue="idle")(lambda: None)

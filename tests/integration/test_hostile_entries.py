@@ -1,4 +1,4 @@
-"""Whatever is written into our streams, what can't be handled is dead-lettered and everything else goes on."""
+"""Whatever is written into the streams, unusable entries are dead-lettered and everything else goes on."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def _app(seen: list[Any]) -> App:
 
     @app.job(id="filtered", trigger=event_trigger("filtered", filter={"plan": ["pro"]}), retry=Retry(max_attempts=1))
     async def filtered() -> None:
-        """It is never called: no payload has a plan."""
+        """A job that is never called: no payload has a plan."""
 
     return app
 
 
 def test_no_entry_stops_its_neighbours(url: str, redis: redis_py.Redis, make_namespace: Callable[[], str]) -> None:
-    """The streams are empty in the end, the innocent have run once, and no loop has failed in an unforeseen way."""
+    """At the end the streams are empty, the good entries have run once, and no loop has failed in an unforeseen way."""
 
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(ENTRIES, max_size=20), st.lists(RUNS, max_size=20))
@@ -136,7 +136,7 @@ ALL_BYTES = [f"{chr(code)}x{chr(code)}" for code in range(256)] + [
 
 
 async def test_ids_and_names_may_hold_any_character(host: WorkerHost, client: Client) -> None:
-    """On the whole way: now, delayed, retried, failed for good, and run again by hand."""
+    """At every step: sent now, delayed, retried, failed for good, and retried with the client."""
     app = App("app")
     failing = {"always"}
 

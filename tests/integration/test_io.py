@@ -1,4 +1,4 @@
-"""What a job sends through `io` is sent once for its run and key, whatever number of attempts the run takes."""
+"""Whatever a job sends through `io` is sent once for its run and key, however many attempts the run takes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_an_event_is_sent_once_though_its_run_is_tried_twice(host: WorkerH
 
 @pytest.mark.parametrize("job", ["async", "plain"])
 async def test_each_event_of_a_call_is_sent_once(host: WorkerHost, client: Client, job: str) -> None:
-    """By its place in the list; the first has the id that it would have alone, and one may bring its own."""
+    """By its place in the list. The first has the id of a single event; an event may bring its own id."""
     app = App("app")
     seen: list[Any] = []
     _listener(app, seen)
@@ -93,7 +93,7 @@ async def test_each_event_of_a_call_is_sent_once(host: WorkerHost, client: Clien
 
 
 async def test_different_runs_and_keys_send_different_events(host: WorkerHost, client: Client) -> None:
-    """And one key of two jobs, or of two events, is no duplicate."""
+    """The same key in two jobs, or for two events, is no duplicate."""
     app = App("app")
     seen: list[Any] = []
     _listener(app, seen)
@@ -186,7 +186,7 @@ async def test_the_logger_names_run_job_and_event(host: WorkerHost, client: Clie
 
 
 async def test_payloads_are_in_no_log_line_above_debug(host: WorkerHost, client: Client) -> None:
-    """Whatever becomes of their runs."""
+    """Whatever the outcomes of their runs."""
     app = App("app")
 
     @app.job(id="fails", trigger=event_trigger("asked"), retry=TWICE)

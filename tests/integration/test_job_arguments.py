@@ -33,7 +33,7 @@ class _Point:
     "payload", [0, "", [], {}, None, False, 0.0, b"", -1, "ü\U0001f600", [None], {"a": {"b": [1.5]}}]
 )
 async def test_a_payload_stays_what_it_is(host: WorkerHost, client: Client, payload: Any) -> None:
-    """Falsy ones too; and so does an output."""
+    """Falsy payloads and outputs too."""
     seen: list[Any] = []
 
     async def job(payload: Any) -> Any:
@@ -124,7 +124,7 @@ async def test_plain_functions_run_in_threads_with_an_io_of_their_own(host: Work
 
 
 async def test_each_run_has_a_context_of_its_own(host: WorkerHost, client: Client) -> None:
-    """What one sets in a context variable no other sees, nor does the worker; each sees its own ids."""
+    """A context variable that one run sets is not seen by other runs or the worker; each run sees its own ids."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     app, seen, ids = App("app"), [], []
 

@@ -1,4 +1,4 @@
-"""Eight workers dispatch and one leads; a worker that may do neither any more gives both up."""
+"""Eight workers dispatch and one leads; a worker that can do neither any more gives up both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.workers import WorkerHost
 async def test_of_nine_workers_eight_have_a_dispatcher_slot(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """The ninth gets one when one is given up, and events are dispatched all the time."""
+    """The ninth gets a slot when one is given up, and events are dispatched all the time."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
     async with AsyncExitStack() as stack:
@@ -63,7 +63,7 @@ async def test_when_the_leader_stops_another_one_leads(
 async def test_a_fenced_worker_goes_on_under_a_new_name(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """Its lease had expired: what it executes is cancelled and goes to another worker; what comes next is its own."""
+    """Its lease had expired: its runs are cancelled and go to another worker; later runs are its own."""
     app, seen, ended = App("app"), [], asyncio.Event()
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -95,7 +95,7 @@ async def test_a_fenced_worker_goes_on_under_a_new_name(
 async def test_a_dead_workers_foreign_record_hinders_no_rescue(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """It is dead-lettered, and what else the dead worker held executes."""
+    """The foreign entry is dead-lettered, and the dead worker's other entries execute."""
     seen: list[Any] = []
     app = queues_app(seen, "default")
     ids = await send_and_dispatch(host, app, client, [Event("default", payload=n) for n in range(5)])

@@ -58,7 +58,7 @@ async def test_a_worker_may_come_and_go_under_load(host: WorkerHost, client: Cli
 
 
 async def test_runs_have_their_grace_to_end_in(host: WorkerHost, client: Client) -> None:
-    """A stop takes nothing new, and waits for what executes."""
+    """A stop takes nothing new, and waits for in-flight runs."""
     app, started, let_go, seen = App("app"), asyncio.Event(), asyncio.Event(), []
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -83,7 +83,7 @@ async def test_runs_have_their_grace_to_end_in(host: WorkerHost, client: Client)
 
 @pytest.mark.parametrize("way", ["grace", "stop_now", "cancel"])
 async def test_runs_that_outlast_the_grace_are_released(host: WorkerHost, client: Client, way: str) -> None:
-    """With nothing counted; also where the worker is stopped at once, or its task is cancelled."""
+    """With nothing counted, even if the worker is stopped at once or its task is cancelled."""
     app, started, seen = App("app"), asyncio.Event(), []
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -145,7 +145,7 @@ async def test_a_stop_before_the_start_starts_nothing(host: WorkerHost, client: 
 async def test_a_foreign_record_hinders_no_release(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """A stopping worker sets that one run aside and gives the others back at once; it leaves in order."""
+    """A stopping worker dead-letters that one run and releases the other runs at once; it leaves in order."""
     app, started = App("app"), set[str]()
 
     @app.job(id="job", trigger=event_trigger("asked"))

@@ -1,4 +1,4 @@
-"""Under load everything goes in batches: what a run costs in commands does not depend on how many there are."""
+"""Under load everything goes in batches: the commands of a run do not depend on the number of runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNS = 5_000
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """What the worker asks of the server, each command once, by its name or its script's."""
+    """Return the commands that the worker has sent, by their names or their scripts' names."""
     counted: Counter[str] = Counter()
 
     def count(calls: Sequence[Call[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A worker whose log lines can't be written works on, and stops as it is told to."""
+"""A worker whose log lines can't be written works on, and stops when asked to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(processes: Processes) -> Start:
-    """Starts a worker with the streams that a shell gives it: `start("2>&-")`."""
+    """Start a worker with the streams that a shell gives it: `start("2>&-")`."""
 
     def started(streams: str, target: str = APP, *options: str) -> Process:
         command = [sys.executable, "-m", "headrace_worker.cli", "worker", target, *options]
@@ -89,14 +89,14 @@ Reader = Pipe | Terminal
 
 @pytest.fixture(params=[Pipe, Terminal])
 def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
-    """What reads the log of a worker, or does not."""
+    """Something that reads the log of a worker, or does not."""
     reader: Reader = request.param(tmp_path / "log")
     yield reader
     reader.close()
 
 
 def outcome(client: Client, name: str, payload: object = None) -> tuple[str, object]:
-    """Return what the run of a new event comes to."""
+    """Return the outcome of a new event's run."""
     sent = client.send_event(Event(name, payload))
     (run,) = client.wait_for_event(sent.id, 15).runs
     return run.status, run.output
@@ -120,15 +120,15 @@ def test_a_worker_whose_log_has_no_reader_works_on(start: Start, client: Client,
 
 
 def test_a_worker_whose_log_is_not_read_works_on(start: Start, client: Client, reader: Reader) -> None:
-    """Neither its event loop nor its stop waits for the reader; whole lines wait for it, the others are counted."""
+    """Neither its event loop nor its stop waits for the reader; whole lines wait, and lost lines are counted."""
     worker = start(reader.streams)
     assert outcome(client, "log", 100) == ("succeeded", 100)
     assert outcome(client, "echo", 1) == ("succeeded", 1)
     assert stop(worker) == 0
 
 
-def test_a_reader_that_reads_again_is_told_what_is_missing(start: Start, client: Client, reader: Reader) -> None:
-    """Once there is room, without another line."""
+def test_a_log_reader_that_reads_again_sees_how_much_is_missing(start: Start, client: Client, reader: Reader) -> None:
+    """Once there is room again, without waiting for another line."""
     worker = start(reader.streams)
     assert outcome(client, "log", 200) == ("succeeded", 200)
     written = b""
@@ -154,7 +154,7 @@ def test_a_worker_needs_none_of_its_streams(start: Start, client: Client, stream
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what a descriptor leads to")
 def test_no_connection_becomes_a_standard_stream(start: Start, client: Client) -> None:
-    """Lines that are written to descriptor 2 would go to the server."""
+    """Otherwise lines to descriptor 2 would go to the server."""
     worker = start("<&- >&- 2>&-")
     assert outcome(client, "echo", 1) == ("succeeded", 1)
     assert [Path(f"/proc/{worker.pid}/fd/{fd}").readlink() for fd in range(3)] == [Path(os.devnull)] * 3
@@ -162,7 +162,7 @@ def test_no_connection_becomes_a_standard_stream(start: Start, client: Client) -
 
 
 def test_a_command_that_ends_does_not_wait_for_a_reader(start: Start, reader: Reader) -> None:
-    """Its message is lost, and its exit code tells."""
+    """Its message is lost; its exit code is right."""
     reader.fill()
     assert start(reader.streams, "tests.apps.chatty:nothing").wait(15) == 2
 
@@ -217,7 +217,7 @@ def test_a_fenced_worker_without_a_log_reader_is_renamed(
 
 
 async def test_a_settled_run_has_logged_its_lines(host: WorkerHost) -> None:
-    """What a thread logs does not come into what the test of an application does next."""
+    """A line of a thread is not logged later, in the next step of an application's test."""
     lines: list[str] = []
 
     def keep(_logger: Any, _method: str, line: Any) -> Any:

@@ -50,14 +50,14 @@ def registry() -> CollectorRegistry:
 
 
 def settled(client: Client, *names: str) -> None:
-    """These events have been sent and have settled."""
+    """Send these events and return when they have settled."""
     sent = client.send_events([Event(name, payload="no number" if name == "typed" else None) for name in names])
     for each in sent:
         client.wait_for_event(each.id, 30)
 
 
 def until(url: str, condition: Callable[[Scrape], bool], what: str) -> Scrape:
-    """Returns the first scrape of which it is true: a reply is counted a moment after its event is settled."""
+    """Return the first scrape for which the condition holds: a reply is counted a moment after its event is settled."""
     last: list[Scrape] = []
 
     def is_true() -> bool:
@@ -68,8 +68,8 @@ def until(url: str, condition: Callable[[Scrape], bool], what: str) -> Scrape:
     return last[0]
 
 
-def test_a_worker_tells_what_became_of_its_runs(processes: Processes, client: Client, namespace: str) -> None:
-    """Each outcome, retry and dead letter once, under the job's name; times in seconds; and a job's own metrics."""
+def test_metrics_count_what_became_of_runs(processes: Processes, client: Client, namespace: str) -> None:
+    """Each outcome, retry and dead letter once, by job; times are in seconds; a job's own metrics are there."""
     url = served_at(processes.worker(APP, *SERVED))
     settled(client, *["fine"] * 20, "flaky", "doomed", "slow", "typed")
     seen = until(url, lambda now: now.sum("runs_settled_total") == 24, "24 runs that are counted")
@@ -99,15 +99,15 @@ def test_a_worker_tells_what_became_of_its_runs(processes: Processes, client: Cl
     assert "calls_of_my_own_total 20.0" in seen.text
 
 
-def test_a_worker_tells_when_it_last_looked_for_runs(processes: Processes, client: Client) -> None:
-    """The times are of now and go on while there is nothing to do; runs are counted while they are in flight."""
+def test_metrics_have_the_time_of_the_last_poll(processes: Processes, client: Client) -> None:
+    """The times are current and advance on an idle worker; runs are counted while they are in flight."""
     before = time.time()
     worker = processes.worker(APP, *SERVED, "--lease", "1", "--grace", "0")
     url = served_at(worker)
     first = until(url, lambda now: now.sum("last_poll_timestamp_seconds") > before, "a worker")
     assert before <= first.sum("last_renewal_timestamp_seconds") <= time.time()
     client.send_events([Event("long")] * 3)
-    until(url, lambda now: now.sum("runs_in_hand") == 3, "three runs in hand")
+    until(url, lambda now: now.sum("runs_in_flight") == 3, "three runs in flight")
 
     def has_moved(now: Scrape) -> bool:
         names = ("last_poll_timestamp_seconds", "last_renewal_timestamp_seconds")
@@ -119,7 +119,7 @@ def test_a_worker_tells_when_it_last_looked_for_runs(processes: Processes, clien
 
 
 def test_what_killed_processes_had_counted_stays(processes: Processes, client: Client, tmp_path: Path) -> None:
-    """One address serves them all; the slots of a dead process are gone, those of its successor are there."""
+    """One address serves all processes; a dead process has no slots any more, its successor has."""
     options = ("--processes", "2", "--concurrency", "3", "--lease", "600")
     supervisor = processes.worker(APP, *SERVED, *options, env={"TMPDIR": str(tmp_path)})
     url = served_at(supervisor)
@@ -143,12 +143,12 @@ def test_what_killed_processes_had_counted_stays(processes: Processes, client: C
 
 
 def shared_between_two(processes: Processes, folder: Path) -> Process:
-    """Returns a supervisor of two workers, which keep their metrics in a folder within this one."""
+    """Return a supervisor of two workers, which keep their metrics in a folder within this one."""
     return processes.worker(APP, *SERVED, "--processes", "2", "--lease", "600", env={"TMPDIR": str(folder)})
 
 
 def kill_one_and_wait(supervisor: Process) -> int:
-    """Returns the id of a worker's process that was killed, once another one has its place."""
+    """Return the id of a worker's process that was killed, once another one has its place."""
     (pid, *_) = (int(pid) for pid in re.findall(r'"worker": "\S+-(\d+)-\w+", .*"worker started"', supervisor.output))
     starts = supervisor.output.count('"worker started"')
     os.kill(pid, signal.SIGKILL)
@@ -208,7 +208,7 @@ def test_a_dead_process_keeps_no_more_of_the_disk_than_it_used(
 
 
 def with_a_disk_of_its_own(processes: Processes, folder: Path) -> Process:
-    """Returns a supervisor of two workers with three slots each, which see a file system of 1 MB at this folder."""
+    """Return a supervisor of two workers with three slots each, which see a file system of 1 MB at this folder."""
     unshare = shutil.which("unshare")
     disk = f"mount -t tmpfs -o size=1m none {folder}"
     own = [unshare or "", "--user", "--map-root-user", "--mount"]
@@ -220,7 +220,7 @@ def with_a_disk_of_its_own(processes: Processes, folder: Path) -> Process:
 
 
 def test_a_full_disk_costs_metrics_and_no_work(processes: Processes, client: Client, tmp_path: Path) -> None:
-    """Of a file system of its own: no process dies, one line says so, and metrics are there again when space is."""
+    """Of a file system of its own: no process dies, one line reports it, and metrics are back when there is space."""
     supervisor = with_a_disk_of_its_own(processes, tmp_path)
     url = served_at(supervisor)
     wait_until(lambda: supervisor.output.count('"worker started"') == 2, 30, what="two processes")
@@ -306,7 +306,7 @@ def test_without_the_extra_the_error_names_it(processes: Processes, options: lis
 def test_depths_are_what_waits(
     url: str, namespace: str, redis: redis_py.Redis, registry: CollectorRegistry, request: pytest.FixtureRequest
 ) -> None:
-    """Of all queues and partitions together; runs in flight do not wait."""
+    """In all queues and partitions together; runs in flight do not wait."""
     partitions = Partitions(namespace, 2)
     depths = DepthsCollector(url, partitions)
     request.addfinalizer(depths.close)
@@ -333,7 +333,7 @@ def test_depths_are_what_waits(
 def test_a_server_that_is_away_fails_no_scrape(
     make_server: Callable[..., ControlledServer], registry: CollectorRegistry, request: pytest.FixtureRequest
 ) -> None:
-    """It is said to be away, and no depth is made up; later it is there again."""
+    """The scrape says that the server is away, and has no depths; later it has them again."""
     own = make_server()
     depths = DepthsCollector(own.url, Partitions("away"))
     request.addfinalizer(depths.close)
@@ -349,15 +349,15 @@ def test_a_server_that_is_away_fails_no_scrape(
 
 
 def counting(host: WorkerHost, app: App, registry: CollectorRegistry, **settings: Any) -> Worker:
-    """Returns a worker on this event loop that counts."""
+    """Return a worker on this event loop that counts."""
     config = quick(grace=0.0, **settings)
     return Worker(app, host.url, namespace=host.namespace, config=config, metrics=Metrics(registry))
 
 
-async def test_what_is_put_back_or_set_aside_is_counted(
+async def test_requeued_and_dead_lettered_entries_are_counted(
     host: WorkerHost, client: Client, redis: redis_py.Redis, namespace: str, registry: CollectorRegistry
 ) -> None:
-    """Rescued, released and buried runs; and no job that only an entry names becomes a label."""
+    """Rescued, released and dead-lettered runs; a job that only an entry names does not become a label."""
     keys = Keys(namespace)
     queue = keys.queue("counted", "default")
     client.send_events([Event("long")] * 2)
@@ -368,7 +368,7 @@ async def test_what_is_put_back_or_set_aside_is_counted(
     redis.xadd(queue, {"e": "x", "j": "evil-job", "s": "no state", "b": "b"})
 
     async with host.running(counting(host, app, registry, lease=1.0)):
-        await await_until(lambda: scrape_here(registry).sum("runs_in_hand") == 2, 30, what="both runs in hand")
+        await await_until(lambda: scrape_here(registry).sum("runs_in_flight") == 2, 30, what="both runs in flight")
     seen = scrape_here(registry)
     assert seen.sum("dead_letters_total", app="counted", job="(unknown)", reason="unreadable") == 1
     assert seen.sum("dead_letters_total") == 1
@@ -382,7 +382,7 @@ async def test_what_is_put_back_or_set_aside_is_counted(
 async def test_an_outcome_that_comes_too_late_is_counted_as_stale(
     host: WorkerHost, client: Client, redis: Any, namespace: str, registry: CollectorRegistry
 ) -> None:
-    """And not as settled: another worker had the run by then."""
+    """It is not counted as settled: another worker had the run by then."""
     gate, begun = asyncio.Event(), asyncio.Event()
     gated = App("gated")
 
@@ -408,14 +408,14 @@ async def test_an_outcome_that_comes_too_late_is_counted_as_stale(
 
 
 async def ask(url: str, call: Call[Any]) -> None:
-    """The server has done what the call asks for."""
+    """Let the server carry out a call."""
     transport = AsyncTransport(url)
     await transport.run([call])
     await transport.close()
 
 
 async def register_dead(url: str, keys: Keys, app: App) -> None:
-    """A worker named `dead` has a lease that has run out."""
+    """Give a worker named `dead` a lease that has expired."""
     blob = subscriptions_of(app)
     registration = leases.Registration(app.name, fingerprint_of(blob), blob, app.queues)
     await ask(url, leases.register(keys, "dead", 1, registration))

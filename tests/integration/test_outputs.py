@@ -1,4 +1,4 @@
-"""What a function returns stands in the run's record, or a note says why it does not."""
+"""A run's record has the output of its function, or a note that says why not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Point:
 
 
 async def test_an_output_that_is_too_large_is_replaced_by_a_note(host: WorkerHost, client: Client) -> None:
-    """The run has succeeded all the same; one that just fits is kept."""
+    """The run has succeeded; an output of exactly the greatest size is kept."""
     kept = await run_one(host, client, lambda: "x" * 65_530)
     assert kept.output == "x" * 65_530
     replaced = await run_one(host, client, lambda: "x" * 65_536)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def build_wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], zipfile.ZipFile]:
-    """Builds the wheel of a distribution from its folder, as pip does, with what is installed."""
+    """Build the wheel of a distribution from its folder, as pip does, with what is installed."""
 
     def build(distribution: str) -> zipfile.ZipFile:
         target = tmp_path_factory.mktemp(distribution)

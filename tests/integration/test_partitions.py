@@ -1,4 +1,4 @@
-"""A namespace of several partitions behaves as one of one: its events live in all of them, and nobody notices."""
+"""A namespace of several partitions behaves like one with a single partition; its events live in all of them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_first_to_use_a_namespace_fixes_its_number(kind: Kind, url: str, nam
 
 
 async def test_a_worker_with_another_number_does_not_start(host: WorkerHost, client: Client) -> None:
-    """Nothing of it is left, and what it was to run waits for one that fits."""
+    """It leaves nothing, and its runs wait for a worker with the right number."""
     client.send_event(Event("echo"))
     for number in (1, 5):
         with pytest.raises(ConfigurationError, match=rf"has had 4 partitions .* not the {number}"):
@@ -159,7 +159,7 @@ async def test_events_of_one_call_go_to_every_partition_and_run_once(
 
 
 def test_a_look_at_the_replicas_takes_no_longer_than_was_said(client: Client, partitions: Partitions) -> None:
-    """However many partitions a server has: four times the time would be more than a client waits for an answer."""
+    """For any number of partitions: four waits in a row would be longer than a client waits for a reply."""
     sent = client.send_events([Event("none") for _ in range(40)], wait_replicas=1, wait_replicas_timeout=3)
     assert {partitions.of(event.id).partition for event in sent} == set(range(N))
     assert {event.replicas for event in sent} == {0}
@@ -228,7 +228,7 @@ async def test_each_partition_delivers_and_cancels_delayed_events(host: WorkerHo
     assert sorted(seen) == list(range(8, 20))
 
 
-async def test_a_waiter_hears_of_an_event_in_any_partition(host: WorkerHost, client: Client) -> None:
+async def test_a_wait_ends_for_an_event_in_any_partition(host: WorkerHost, client: Client) -> None:
     """Before it has run, and after."""
     sent = client.send_events(_events(8))
     async with host.working(make_app([])):
@@ -242,7 +242,7 @@ async def test_a_waiter_hears_of_an_event_in_any_partition(host: WorkerHost, cli
 
 
 async def test_a_run_sends_to_every_partition_once(host: WorkerHost, client: Client) -> None:
-    """The ids are derived from the run, so an attempt that comes again sends nothing twice."""
+    """The ids are derived from the run, so a repeated attempt sends nothing twice."""
     seen: list[Any] = []
     app = make_app(seen)
 
@@ -260,7 +260,7 @@ async def test_a_run_sends_to_every_partition_once(host: WorkerHost, client: Cli
 async def test_an_event_that_is_not_in_its_ids_partition_is_found(
     host: WorkerHost, client: Client, partitions: Partitions
 ) -> None:
-    """As one that was sent with an ordering key is: by reads, cancels and waits alike."""
+    """Such an event was sent with an ordering key: reads, cancels and waits find it."""
     transport = Transport(host.url)
     for number, event in enumerate(_events(N)):
         elsewhere = partitions.all[(partitions.of(event.id or "").partition + 1 + number % (N - 1)) % N]
@@ -281,7 +281,7 @@ def _now() -> datetime:
 async def test_events_of_one_ordering_key_share_a_partition(
     host: WorkerHost, client: Client, redis: redis_py.Redis, partitions: Partitions
 ) -> None:
-    """They run in their order there, and each is found by its id all the same."""
+    """They run in their order there, and each is found by its id."""
     sent = client.send_events(_events(12), ordering_key="key")
     assert redis.xlen(partitions.of("key").events) == 12
     seen: list[Any] = []
@@ -319,7 +319,7 @@ async def test_all_partitions_share_the_slots_of_a_worker(host: WorkerHost, clie
 async def test_what_came_with_a_lost_reply_waits_for_a_slot(
     host: WorkerHost, proxy: Proxy, client: Client, concurrency: int
 ) -> None:
-    """Other partitions have taken the slots that it was read for; it is executed once, and beside no more than fit."""
+    """Other partitions have taken the slots meanwhile; each run is executed once, and never more than fit."""
     now = most = 0
     seen: list[Any] = []
     app = App("app")
@@ -366,7 +366,7 @@ async def test_a_busy_partition_does_not_starve_the_others(
     await host.settle(app)
 
 
-async def test_an_idle_worker_hears_of_every_partition_at_once(host: WorkerHost, client: Client) -> None:
+async def test_an_idle_worker_is_woken_by_any_partition(host: WorkerHost, client: Client) -> None:
     """It is woken, and does not poll: its reads would last for minutes."""
     seen: list[Any] = []
     async with host.working(make_app(seen), block=60, lease=60):
@@ -375,7 +375,7 @@ async def test_an_idle_worker_hears_of_every_partition_at_once(host: WorkerHost,
             await await_until(lambda number=number: len(seen) == number, 20)  # type: ignore[misc]
 
 
-async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
+async def test_a_quarantined_run_is_alone_among_all_partitions(
     host: WorkerHost, client: Client, redis: redis_py.Redis, partitions: Partitions
 ) -> None:
     """Runs of other partitions begin before it or after it, not beside it."""
@@ -412,7 +412,7 @@ async def test_a_run_on_its_last_life_is_alone_among_all_partitions(
 async def test_runs_of_a_killed_process_are_rescued_in_all_partitions(
     client: Client, processes: Processes, partitions: Partitions, tmp_path: Path
 ) -> None:
-    """The leases of the dead end in each partition, and each partition's leader rescues."""
+    """Its lease expires in each partition, and each partition's leader rescues."""
     options = ("--partitions", str(N), "--lease", "1")
     first = processes.worker("tests.apps.everyday:app", *options)
     sent = client.send_events([Event("once", payload=str(tmp_path), id=f"once-{n}") for n in range(8)])
@@ -429,7 +429,7 @@ async def test_runs_of_a_killed_process_are_rescued_in_all_partitions(
 
 
 async def test_a_dead_childs_leases_end_in_all_partitions(client: Client, processes: Processes, tmp_path: Path) -> None:
-    """Its runs go to the others at once, and not when a lease of minutes ends."""
+    """Its runs go to the other workers at once, not when a lease of minutes expires."""
     workers = processes.worker("tests.apps.everyday:app", "--partitions", str(N), "--lease", "300", "--processes", "2")
     sent = client.send_events([Event("once", payload=str(tmp_path), id=f"once-{n}") for n in range(16)])
     await await_until(lambda: workers.output.count(" first in ") == len(sent), 30)

@@ -1,4 +1,4 @@
-"""Processes of tests are started, watched, stopped, killed and reaped as told."""
+"""Processes of tests are started, watched, stopped, killed and reaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proxy cuts the line exactly where it is told, and the server has or has not carried out the request."""
+"""The proxy cuts the line exactly where asked, and the server has or has not carried out the request."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_lost_reply_was_carried_out(line: Proxy, key: str) -> None:
 
 
 def test_a_lost_request_was_not_carried_out(line: Proxy, key: str) -> None:
-    """The client sees its line cut, and the server has never heard of the request."""
+    """The client sees its line cut, and the server has never received the request."""
     cut = line.cut_before_request(b"XADD")
     with connect(line.url) as client:
         with pytest.raises(redis_py.ConnectionError):
@@ -100,7 +100,7 @@ def test_what_is_slowed_takes_its_time_and_comes_through(line: Proxy, key: str) 
 
 
 def test_a_cut_happens_as_often_as_it_is_told(line: Proxy, key: str) -> None:
-    """With times=2 two connections are cut, and the third one lives."""
+    """With times=2 two connections are cut, and the third one stays open."""
     cut = line.cut_after_request(b"XADD", times=2)
     with connect(line.url) as client:
         for _ in range(2):
@@ -272,7 +272,7 @@ def test_closing_the_proxy_leaves_no_thread(url: str) -> None:
 
 
 def test_frames_are_found_at_any_cut_of_the_stream() -> None:
-    """Whole values of RESP 2 and 3 come out, however the stream is chopped up."""
+    """Whole values of RESP 2 and 3 come out, however the stream is divided."""
     values = [
         b"+OK\r\n",
         b"-ERR no\r\n",
@@ -297,7 +297,7 @@ def test_frames_are_found_at_any_cut_of_the_stream() -> None:
 
 
 def test_large_replies_are_cut_up_in_linear_time() -> None:
-    """An array of 100,000 strings that comes in small pieces takes no time to speak of."""
+    """An array of 100,000 strings in small pieces takes almost no time."""
     reply = b"*100000\r\n" + b"$10\r\n0123456789\r\n" * 100_000
     frames = Frames()
     started = time.process_time()

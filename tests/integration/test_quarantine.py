@@ -17,7 +17,7 @@ from tests.support.workers import WorkerHost
 
 
 def _take_out(redis: redis_py.Redis, prefix: str, event_id: str, queue: str) -> Any:
-    """Take the event's run out of its queue, and return its fields as those of a run that has cost two workers."""
+    """Take the event's run out of its queue, and return its fields as if it had cost two workers."""
     entries: list[tuple[bytes, dict[bytes, bytes]]] = redis.xrange(f"{prefix}queue:app/{queue}")  # type: ignore[assignment]
     ((entry, fields),) = [each for each in entries if each[1][b"e"] == event_id.encode()]
     redis.xdel(f"{prefix}queue:app/{queue}", entry)
@@ -31,7 +31,7 @@ redis.call('HSET', KEYS[2], ARGV[1], 'q 1 2 0 0 ' .. ARGV[2] .. ' ' .. entry .. 
 
 
 def _put_in(redis: redis_py.Redis, prefix: str, queue: str, fields: dict[bytes, bytes]) -> None:
-    """Put the run into its queue again, and the entry's id into its record."""
+    """Add the run to its queue again, and write the entry's id to its record."""
     keys = (f"{prefix}queue:app/{queue}", f"{prefix}event:{fields[b'e'].decode()}")
     flat = [part for pair in fields.items() for part in pair]
     redis.eval(_PUT_IN, 2, *keys, f"r:app/{fields[b'j'].decode()}", queue, *flat)
@@ -66,7 +66,7 @@ async def test_a_quarantined_run_executes_alone(
 async def test_a_stop_requeues_a_quarantined_run_that_waits(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """It goes back to its queue, as what executes does when its grace is over; nothing more is counted."""
+    """It is released like an in-flight run at the end of the grace; nothing more is counted."""
     app, started = App("app"), asyncio.Event()
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -90,7 +90,7 @@ async def test_a_stop_requeues_a_quarantined_run_that_waits(
 async def test_a_quarantined_run_stops_no_worker_for_long(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """While another run takes long it is put off, with nothing counted; then it executes alone all the same."""
+    """It is delayed with nothing counted while another run takes long; then it executes alone."""
     app, end, seen = App("app"), asyncio.Event(), []
 
     @app.job(id="job", trigger=event_trigger("asked"))
@@ -117,7 +117,7 @@ async def test_a_quarantined_run_stops_no_worker_for_long(
 async def test_an_endless_thread_delays_no_quarantined_run(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """Its run is recorded, so nothing is lost if the process dies; nor is an endless quarantined run waited for."""
+    """The thread's run is recorded, so the process may die. An endless quarantined run delays no other either."""
     app, end, seen = App("app"), threading.Event(), []
 
     @app.job(id="job", trigger=event_trigger("asked"), timeout=0.05, retry=Retry(max_attempts=1))

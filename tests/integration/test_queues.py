@@ -24,7 +24,7 @@ LONG = {"block": 60.0, "lease": 60.0}
 
 
 async def test_a_worker_takes_only_from_its_queues(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
-    """What is in the others waits for a worker that takes from them."""
+    """Runs of other queues wait for a worker that takes from them."""
     seen: list[Any] = []
     app = queues_app(seen, "a", "b", "c")
     sent = client.send_events([Event(queue) for queue in "abc"])
@@ -38,7 +38,7 @@ async def test_a_worker_takes_only_from_its_queues(host: WorkerHost, client: Cli
 
 
 async def test_a_busy_queue_does_not_starve_the_next(host: WorkerHost, client: Client) -> None:
-    """The worker takes from them in turn, so what came last into the other one is not the last to run."""
+    """The worker takes from each queue in turn, so the last run of the other queue is not the last to execute."""
     seen: list[Any] = []
     app = queues_app(seen, "busy", "calm")
     client.send_events([Event("busy", payload=n) for n in range(60)] + [Event("calm")])
@@ -167,7 +167,7 @@ async def test_two_apps_of_a_namespace_both_get_their_runs(host: WorkerHost, cli
 
 
 async def test_namespaces_do_not_see_each_other(make_namespace: Any, url: str) -> None:
-    """Events, runs, ids, leadership and listings of one are none of the other's."""
+    """Events, runs, ids, leadership and listings are separate."""
     hosts = [WorkerHost(url, make_namespace()) for _ in range(2)]
     seen: list[Any] = []
     for number, host in enumerate(hosts):

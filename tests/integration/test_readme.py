@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(document: str, language: str) -> list[str]:
-    """Returns the code blocks of a document in one language."""
+    """Return the code blocks of a document in one language."""
     text = (ROOT / document).read_text("utf-8")
     return [code for kind, code in _BLOCK.findall(text) if kind == language]
 

@@ -1,4 +1,4 @@
-"""A send says how many replicas have the event, where it is asked to wait for them."""
+"""A send returns how many replicas have the event, if it is asked to wait for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_send_says_how_many_replicas_have_it(two: tuple[ControlledServer, ControlledServer], kind: Kind) -> None:
-    """As soon as enough have it; too few are no error; and None where it was not asked."""
+    """As soon as enough replicas have it; too few are no error; None if the send did not wait."""
     with open_client(kind, two[0].tcp_url, namespace="replicated") as client:
         wait_until(lambda: client.send_event(Event("work"), wait_replicas=1).replicas == 1, 60)
         assert client.send_event(Event("work")).replicas is None
@@ -42,8 +42,10 @@ def test_a_replica_that_has_stopped_is_not_counted(two: tuple[ControlledServer, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_user_who_may_not_wait_is_told(make_server: Callable[..., ControlledServer], kind: Kind) -> None:
-    """The error holds what was sent all the same."""
+def test_a_missing_right_to_wait_for_replicas_is_an_error(
+    make_server: Callable[..., ControlledServer], kind: Kind
+) -> None:
+    """The error holds what was sent."""
     own = make_server()
     with redis_py.Redis.from_url(own.url) as admin:
         admin.acl_setuser("web", enabled=True, nopass=True, categories=["+@all"], commands=["-wait"], keys=["*"])
@@ -63,6 +65,6 @@ def test_a_count_of_replicas_is_checked(url: str, namespace: str, option: dict[s
 
 @pytest.mark.parametrize("timeout", [0, -1, 5.1, float("nan"), True, "1", None])
 def test_the_time_for_replicas_is_checked(url: str, namespace: str, timeout: Any) -> None:
-    """Zero would be for ever to the server."""
+    """The server would take zero as no limit."""
     with Client(url, namespace=namespace) as client, pytest.raises(ValueError, match="wait_replicas_timeout: must be"):
         client.send_event(Event("work"), wait_replicas=1, wait_replicas_timeout=timeout)

@@ -62,7 +62,7 @@ async def test_contents_go_with_their_retention(
 async def test_errors_go_with_theirs(
     host: WorkerHost, client: Client, redis: redis_py.Redis, keys: Keys, app: App
 ) -> None:
-    """The dead letter too, though no other comes after it."""
+    """The dead letter too, though no other dead letter follows."""
     async with host.working(app, retention=Retention(success=0.2, failure=0.4), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="once"))
         await await_until(lambda: len(client.list_dead_letters().entries) == 1, what="a dead letter")
@@ -76,7 +76,7 @@ async def test_errors_go_with_theirs(
 async def test_a_run_again_keeps_its_payload(
     host: WorkerHost, client: Client, redis: redis_py.Redis, keys: Keys, app: App
 ) -> None:
-    """What was run again by hand needs its payload, however long ago it settled."""
+    """A retried run needs its payload, however long ago it settled."""
     async with host.working(app, retention=Retention(failure=30, dedupe_sender=60), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="again"))
         await await_until(lambda: client.get_event(sent.id).is_settled, what="a settled event")
@@ -97,7 +97,7 @@ async def test_a_run_again_keeps_its_payload(
 async def test_memory_is_back_soon_after_the_retention(
     make_server: Callable[..., EmbeddedServer], app: App, namespace: str
 ) -> None:
-    """After 100,000 events that were kept for a second a header is left of each: some 200 bytes."""
+    """Of 100,000 events that were kept for a second only the headers are left: some 200 bytes each."""
     server, count = make_server(), 100_000
     host = WorkerHost(server.url, namespace)
     redis: Any = redis_py.Redis.from_url(server.url)

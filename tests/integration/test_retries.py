@@ -45,7 +45,7 @@ async def test_a_payload_that_does_not_fit_is_not_tried_again(
 
 
 async def test_a_schema_without_payload_is_checked_all_the_same(host: WorkerHost, client: Client) -> None:
-    """The function does not take it, and still is not called for one that does not fit."""
+    """The function takes no payload, and is still not called for one that does not fit."""
     run = await run_one(host, client, never_asked, 7, schema=_User)
     assert run.status == "invalid_payload"
 
@@ -122,7 +122,7 @@ async def test_abort_ends_a_run_whatever_attempts_are_left(host: WorkerHost, cli
 
 
 async def test_a_failed_run_runs_again_from_its_first_attempt(host: WorkerHost, client: Client) -> None:
-    """As a replay, with all its attempts anew; its dead letter is gone, and its record is that of the new end."""
+    """As a replay, with all its attempts. Its dead letter is gone, and its record has the new outcome."""
     app, seen, mended = App("app"), [], False
 
     @app.job(id="job", trigger=TRIGGER, retry=SOON)

@@ -1,4 +1,4 @@
-"""Payloads that a codec seals: nobody reads them on the server, and nothing of them is lost where a key is missing."""
+"""A codec seals payloads: the server can't read them, and nothing is lost where a key is missing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def stranger(url: str, namespace: str, partitions: int) -> Iterator[Client]:
 
 
 def everything_on(redis: redis_py.Redis) -> bytes:
-    """All that the server holds, as it stands in its keys."""
+    """Return all data of the server, as its keys hold it."""
     readers: dict[bytes, Any] = {
         b"hash": redis.hgetall,
         b"stream": redis.xrange,
@@ -87,7 +87,7 @@ def everything_on(redis: redis_py.Redis) -> bytes:
 
 
 def make_leaky_app() -> App:
-    """Its jobs put what they see into every place that there is for it."""
+    """An app whose jobs put what they see into every possible place."""
     app = App("app", codec=CODEC)
 
     @app.job(id="good", trigger=event_trigger("visit"))
@@ -155,7 +155,7 @@ def test_nothing_that_is_sealed_is_readable_on_the_server(
 
 
 async def test_a_worker_with_a_codec_runs_plain_events(host: WorkerHost, stranger: Client) -> None:
-    """What was sent before there was a codec, or by someone without one, runs as ever."""
+    """Events that were sent without a codec run as before."""
     seen = Seen()
     stranger.send_event(Event("visit", {"name": "plain"}))
     await host.settle(seen.app)
@@ -164,7 +164,7 @@ async def test_a_worker_with_a_codec_runs_plain_events(host: WorkerHost, strange
 
 @over_partitions
 async def test_a_run_waits_for_a_worker_with_the_codec(host: WorkerHost, client: Client, stranger: Client) -> None:
-    """A worker without the codec calls nothing and says why; the run waits, uncounted, until one that has it comes."""
+    """A worker without the codec calls nothing and logs why; the run waits, uncounted, for a worker that has it."""
     without, having = Seen(codec=None), Seen()
     sent = client.send_event(Event("visit", {"name": SECRET}))
     async with host.working(without.app):
@@ -179,7 +179,7 @@ async def test_a_run_waits_for_a_worker_with_the_codec(host: WorkerHost, client:
     assert (without.calls, having.calls) == ([], [(SECRET, None)])
 
 
-async def test_a_run_that_nobody_opens_is_dead_and_can_be_retried(host: WorkerHost, client: Client) -> None:
+async def test_a_run_that_no_worker_can_open_is_dead_and_can_be_retried(host: WorkerHost, client: Client) -> None:
     """After the time for which a run waits for its job it is dead as `sealed`, and a retry with the codec runs it."""
     sent = client.send_event(Event("visit", {"name": SECRET}))
     await host.settle(Seen(codec=None).app, unknown_job=0.0)
@@ -247,8 +247,8 @@ async def test_filters_are_judged_where_the_key_is(host: WorkerHost, client: Cli
     assert client.list_dead_letters().entries == []
 
 
-async def test_a_source_is_matched_whoever_dispatches(host: WorkerHost, client: Client) -> None:
-    """A dispatcher that can't open an event makes no run of it for a job that listens to another source."""
+async def test_a_source_is_matched_by_every_dispatcher(host: WorkerHost, client: Client) -> None:
+    """A dispatcher that can't open an event makes no run of it for a job with another source."""
     app = App("app", codec=CODEC)
     app.job(id="job", trigger=event_trigger("visit", source="lab", filter={"name": ["x"]}))(lambda: None)
     sent = client.send_event(Event("visit", {"name": "x"}, source="shop"))
@@ -261,7 +261,7 @@ async def test_a_source_is_matched_whoever_dispatches(host: WorkerHost, client: 
 
 
 async def test_a_copied_event_runs_nothing(host: WorkerHost, client: Client, redis: redis_py.Redis) -> None:
-    """What was sealed for one event opens in no other: without the key no one can send it under a new id."""
+    """Data that was sealed for one event opens in no other event: without the key it can't be sent under a new id."""
     keys = client.partitions.first
     sent = client.send_event(Event("visit", {"name": SECRET}))
     stolen: Any = redis.hget(keys.event(sent.id), "e")
@@ -279,7 +279,7 @@ async def test_a_copied_event_runs_nothing(host: WorkerHost, client: Client, red
 async def test_an_outcome_that_can_not_be_sealed_is_not_stored(
     host: WorkerHost, client: Client, redis: redis_py.Redis
 ) -> None:
-    """Where the codec fails on an output the run has succeeded all the same, and its record says what is missing."""
+    """The run has succeeded although the codec fails on its output; its record says what is missing."""
     seen = Seen(Broken())
     sent = client.send_event(Event("visit", {"name": SECRET}))
     await host.settle(seen.app)
@@ -300,7 +300,7 @@ async def test_a_delayed_event_can_be_sealed_afterwards(host: WorkerHost, client
 
 
 async def test_a_slow_codec_is_named_in_the_log(host: WorkerHost) -> None:
-    """Nothing else goes on while it works, so that is said, once in a while, and its runs succeed."""
+    """Nothing else goes on during its calls, so the log says that once in a while; its runs succeed."""
 
     class Slow(Scrambler):
         def decode(self, data: bytes, bound_to: bytes, /) -> bytes:

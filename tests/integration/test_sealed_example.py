@@ -21,7 +21,7 @@ OLD, NEW = {"2026-11": b"o" * 32}, {"2027-05": b"n" * 32}
 
 
 def setting(keys: Mapping[str, bytes]) -> str:
-    """Returns keys as SEALING_KEYS has them."""
+    """Return keys as SEALING_KEYS has them."""
     return ",".join(f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in keys.items())
 
 
@@ -60,7 +60,7 @@ def test_the_example_works_as_its_readme_says(
 
 
 def blocks_of_commands() -> list[str]:
-    """Returns the commands of the README's second terminal."""
+    """Return the commands of the README's second terminal."""
     return blocks("examples/sealed/README.md", "sh")[1].splitlines()
 
 

@@ -1,4 +1,4 @@
-"""A worker's log has no payload in it and no line that it has not written, whatever it was sent."""
+"""A worker's log has no payload and no foreign line in it, whatever the entries contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAILING = ("raises", "waits", "invalid", "unknown", "output", "loud", "blocked"
 
 
 def _plant(redis: redis_py.Redis, keys: Keys) -> int:
-    """What can't be read is in every stream, with the secret in its body; returns how many dead letters that makes."""
+    """Add unreadable entries with the secret to every stream; return how many dead letters they make."""
     named = FORGED.encode()
     body = f"not msgpack {SECRET}"
     redis.xadd(keys.events, {named: SECRET, b"more": named})
@@ -37,7 +37,7 @@ def _plant(redis: redis_py.Redis, keys: Keys) -> int:
 def test_what_was_sent_is_in_no_line(
     processes: Processes, client: Client, redis: redis_py.Redis, namespace: str, log_format: str
 ) -> None:
-    """On every path on which a run or an entry can fail; and no line ends before its end."""
+    """For every way in which a run or an entry can fail; each log line is one line."""
     worker = processes.worker("tests.apps.secrets:app", "--log-format", log_format, "--log-level", "info")
     worker.wait_for_line("worker started")
     planted = _plant(redis, Keys(namespace))

@@ -1,4 +1,4 @@
-"""Sentinels say where a service's master is, and a server that is none any more is left."""
+"""Sentinels name a service's master, and a server that is not the master any more is left."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_service_that_no_sentinel_watches_is_a_wrong_setting(watched: Watched,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sentinel_that_is_away_is_passed_over(watched: Watched, kind: Kind) -> None:
-    """One that answers is enough; where none does it is an outage that names each."""
+    """One sentinel that answers is enough; without any, the outage names each."""
     url = watched.url().replace("sentinel://", "sentinel://127.0.0.1:1,")
     with open_client(kind, url, namespace="away", attempts=1) as client:
         assert client.send_event(Event("work")).delivered_at
@@ -77,7 +77,7 @@ def test_a_sentinel_that_is_away_is_passed_over(watched: Watched, kind: Kind) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_is_no_master_is_not_spoken_to(two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind) -> None:
-    """Not even to read: a sentinel that was cut off may name one; each attempt asks anew."""
+    """Not even for reads: an isolated sentinel may name it; each attempt asks the sentinels again."""
     master, replica = two
     with Liar(replica.port) as liar, open_client(kind, liar.url, namespace="role", attempts=1) as client:
         with pytest.raises(ServerNotReady, match="is a slave"):
@@ -92,7 +92,7 @@ def test_a_server_that_is_no_master_is_not_spoken_to(two: tuple[EmbeddedServer, 
 def test_one_wrong_sentinel_hinders_nothing(
     two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next connection asks the others first; what is right for once does not make a wrong one the first again."""
+    """The next connection asks the other sentinels first; one right answer does not make a wrong sentinel the first."""
     monkeypatch.setattr(headrace.transport.sentinel, "_TIMEOUT_S", 0.2)
     master, replica = two
     named = {"replica": replica.port, "gone": free_port(), "unknown": None, "silent": None}[wrong]
@@ -111,7 +111,7 @@ def test_one_wrong_sentinel_hinders_nothing(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sentinels_that_are_all_wrong_are_asked_in_turn(two: tuple[EmbeddedServer, EmbeddedServer], kind: Kind) -> None:
-    """So the first that knows better is found."""
+    """So the first sentinel with the right answer is found."""
     master, replica = two
     with ExitStack() as ends:
         liars = [ends.enter_context(Liar(replica.port)) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""One stop is one stop, by however many ways and signals it reaches the processes of a worker."""
+"""One stop is one stop, however many ways and signals bring it to the processes of a worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ APP = "tests.apps.everyday:app"
 
 
 def started(supervisor: Process, count: int) -> list[int]:
-    """Returns the ids of the processes with a worker, once there are so many."""
+    """Return the ids of the processes with a worker, once there are so many."""
 
     def found() -> list[int]:
         pids = [int(pid) for pid in re.findall(r'"worker": "\S+-(\d+)-\w+", .*"worker started"', supervisor.output)]
@@ -30,14 +30,14 @@ def started(supervisor: Process, count: int) -> list[int]:
 
 
 def napping(worker: Process, client: Client, *events: str, seconds: float) -> None:
-    """Each of these events has a run that executes."""
+    """Send these events; return when each has a run that executes."""
     client.send_events([Event("nap", seconds, id=event) for event in events])
     for event in events:
         worker.wait_for_line(f"nap {event} begins")
 
 
 def signal_all(process: Process, pids: list[int], *numbers: signal.Signals) -> None:
-    """Signals these processes and the one that started them, which receives all at once however slow the machine is."""
+    """Signal these processes and their parent; the parent has all signals at once, even on a slow machine."""
     process.pause()
     for number in numbers:
         for pid in {process.pid, *pids}:
@@ -65,7 +65,7 @@ def test_a_stop_of_all_processes_at_once_leaves_runs_their_grace(
 
 
 def test_a_child_is_not_hurried_by_signals_of_its_own(processes: Processes, client: Client) -> None:
-    """However late they come: only its supervisor knows what the operator wishes."""
+    """However late they come: only its supervisor knows what the operator wants."""
     supervisor = processes.worker(APP, "--processes", "2", "--concurrency", "1")
     pids = started(supervisor, 2)
     napping(supervisor, client, "e1", "e2", seconds=3.0)
@@ -86,7 +86,7 @@ def test_a_child_is_not_hurried_by_signals_of_its_own(processes: Processes, clie
 
 
 def test_a_second_wish_hurries_the_children(processes: Processes, client: Client) -> None:
-    """Their runs are queued again at once, with nothing counted, and all ends in order."""
+    """Their runs are queued again at once, with nothing counted, and all end in order."""
     supervisor = processes.worker(APP, "--processes", "2", "--concurrency", "1", "--grace", "600")
     started(supervisor, 2)
     napping(supervisor, client, "e1", "e2", seconds=600)
@@ -110,7 +110,7 @@ def test_a_closed_terminal_stops_a_worker_in_order(processes: Processes, client:
 
 
 def test_nohup_keeps_a_worker_going(processes: Processes, client: Client) -> None:
-    """What the process was started to ignore, it ignores; SIGTERM stops it."""
+    """It ignores the signals that the process was started to ignore; SIGTERM stops it."""
     code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from headrace_worker.cli import main; main()"
     worker = processes.python("-c", code, "worker", APP)
     started(worker, 1)
@@ -146,7 +146,7 @@ def terms() -> Iterator[list[int]]:
 
 
 def test_a_child_obeys_its_parent(terms: list[int]) -> None:
-    """While it starts, "stop" is a signal; then it calls what it was told. Words that it does not know are ignored."""
+    """During its start "stop" is a signal; after it, a call. Unknown words are ignored."""
     ours, theirs = socket.socketpair()
     channel = ControlChannel(theirs.detach())
     channel.listen()
@@ -164,7 +164,7 @@ def test_a_child_obeys_its_parent(terms: list[int]) -> None:
 
 
 def test_a_child_that_was_hurried_as_it_started_hurries(terms: list[int]) -> None:
-    """And one whose parent is gone by then has been sent SIGTERM."""
+    """A child without its parent has received SIGTERM by then."""
     ours, theirs = socket.socketpair()
     channel = ControlChannel(theirs.detach())
     channel.listen()

@@ -1,4 +1,4 @@
-"""Several processes of a worker are kept going as one, and a child's death costs its runs no time."""
+"""A supervisor keeps several worker processes running, and a child's death delays its runs by no lease."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ APP = "tests.apps.everyday:app"
 
 
 def lines(process: Process, pattern: str, count: int) -> list[re.Match[str]]:
-    """Returns the matches in the output once there are so many."""
+    """Return the matches in the output once there are so many."""
 
     def found() -> list[re.Match[str]]:
         matches = list(re.finditer(pattern, process.output, re.MULTILINE))
@@ -38,7 +38,7 @@ def lines(process: Process, pattern: str, count: int) -> list[re.Match[str]]:
 
 
 def pids(process: Process, count: int) -> set[int]:
-    """Returns the pids of the first workers that started; they stand in their names."""
+    """Return the pids of the first workers that started; they stand in their names."""
     found = lines(process, r'"worker": "\S+-(\d+)-\w+", .*"worker started"', count)
     return {int(match[1]) for match in found}
 
@@ -108,7 +108,7 @@ def test_a_third_signal_ends_children_that_do_not_end(processes: Processes, clie
 
 
 def test_children_stop_in_order_when_their_supervisor_is_killed(processes: Processes, client: Client) -> None:
-    """They hear of it by themselves, and let their runs end."""
+    """They notice it by themselves, and let their runs end."""
     supervisor = processes.worker(APP, "--processes", "2")
     children = pids(supervisor, 2)
     client.send_event(Event("nap", 0.5, id="e1"))
@@ -127,7 +127,7 @@ def test_an_app_that_can_t_be_loaded_is_said_once(processes: Processes) -> None:
 
 
 class _Fake:
-    """A command of processes that do what their code says, and note their starts in a file."""
+    """A command of processes that run this code, and note their starts in a file."""
 
     def __init__(self, folder: Path, url: str, namespace: str) -> None:
         self.program = folder / "program"
@@ -137,7 +137,7 @@ class _Fake:
         self._partitions = Partitions(namespace)
 
     def supervisor(self, processes: int, code: str, hooks: Hooks | None = None, url: str | None = None) -> Supervisor:
-        """Returns one whose processes note their start and then run this code; `number` is that of the start."""
+        """Return one whose processes note their start and then run this code; `number` is that of the start."""
         command = [str(self.program), "-ISc", _NOTE.format(starts=str(self._starts)) + code]
         return Supervisor(command, processes, url=url or self._url, partitions=self._partitions, hooks=hooks)
 
@@ -176,7 +176,7 @@ while True:
 
 @pytest.fixture
 def fake(tmp_path: Path, url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Fake]:
-    """Its supervisors have short pauses, and what they do to this process's signals ends with the test."""
+    """Give its supervisors short pauses, and restore this process's signals at the end of the test."""
     monkeypatch.setattr("headrace_worker.process.supervisor._FIRST_DELAY_S", 0.01)
     monkeypatch.setattr("headrace_worker.process.supervisor._LONGEST_DELAY_S", 0.02)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -201,7 +201,7 @@ async def test_children_that_never_start_are_given_up_on(
 
 
 async def test_children_that_die_at_start_end_no_working_child(fake: _Fake) -> None:
-    """In an outage no replacement can start; it is tried again until one can, and the others wait it through."""
+    """In an outage no replacement can start; the supervisor tries again, and the other children wait."""
     async with fake.running(fake.supervisor(2, f"if number > 1: os._exit(1)\n{_WORK}")) as running:
         await await_until(lambda: running.done() or len(fake.pids) > 8, 30)
         assert not running.done()
@@ -233,7 +233,7 @@ async def test_exit_code_2_ends_the_supervisor_only_before_a_start(fake: _Fake) 
 
 
 async def test_what_is_done_beside_the_children_can_fail(fake: _Fake) -> None:
-    """Neither broken metrics nor a server that is away keep a dead child from being replaced."""
+    """Dead children are replaced despite broken metrics and a server that is away."""
 
     class Broken:
         env: Mapping[str, str] = {}
@@ -255,7 +255,7 @@ async def test_what_is_done_beside_the_children_can_fail(fake: _Fake) -> None:
 async def test_a_hanging_first_child_does_not_stop_the_others(
     fake: _Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The log says it, and rarely; it is stopped like the others."""
+    """The log says so, rarely; the child is stopped like the others."""
     monkeypatch.setattr("headrace_worker.process.supervisor._LONG_START_S", 0.05)
     monkeypatch.setattr("headrace_worker.process.supervisor._FIRST_ALONE_S", 0.5)
     log_setup.configure("json")
@@ -292,8 +292,8 @@ while True:
     assert len(fake.pids) == 1
 
 
-async def test_children_are_told_what_the_operator_wishes(fake: _Fake, tmp_path: Path) -> None:
-    """Signals that come together are one wish, "stop"; later ones hurry, then kill."""
+async def test_children_receive_the_stops_of_the_operator(fake: _Fake, tmp_path: Path) -> None:
+    """Signals at the same time are one stop; later ones hurry, then kill."""
     heard = tmp_path / "heard"
     code = f"""
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

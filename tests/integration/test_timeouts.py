@@ -1,4 +1,4 @@
-"""A function has its timeout; what it does after that changes nothing in the run's record."""
+"""A function has its timeout; whatever it does after that changes nothing in the run's record."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_function_that_returns_in_time_leaves_no_timer(host: WorkerHost,
 
 
 async def test_a_timeout_is_recorded_while_the_function_goes_on(host: WorkerHost, client: Client) -> None:
-    """Its run is timed out a second later and goes no further, and its slot is free only when it returns."""
+    """Its run is timed out a second later, once and for all; its slot is free only when it returns."""
     app, going, end, ran = App("app"), asyncio.Event(), asyncio.Event(), []
 
     @app.job(id="job", trigger=TRIGGER, timeout=0.05, retry=ONCE)
@@ -123,7 +123,7 @@ async def test_a_timed_out_thread_keeps_its_slot_until_it_ends(host: WorkerHost,
 
 
 async def test_an_outcome_after_the_cancellation_is_still_a_timeout(host: WorkerHost, client: Client) -> None:
-    """Whether a function returns or raises when it is told to end, it took too long."""
+    """The function took too long, whether it returns or raises when it is cancelled."""
 
     async def returns() -> str:
         try:

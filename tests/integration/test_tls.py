@@ -81,7 +81,7 @@ async def test_a_server_that_speaks_tls_itself_is_worked_with(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_certificate_of_another_authority_is_refused(front: TlsFront, tmp_path: Path, kind: Kind) -> None:
-    """The error says that it is the certificate, why, and which setting names the authority."""
+    """The error says that the certificate is refused, why, and which setting names the authority."""
     refused = r"certificate is not accepted: .*(unable to get|self.signed).*ssl_ca_certs="
     for url in (url_of(front, Authority(tmp_path, "other")), f"rediss://127.0.0.1:{front.port}/0"):
         with open_client(kind, url, attempts=1) as client, pytest.raises(ServerUnreachable, match=refused):
@@ -111,7 +111,7 @@ def test_a_certificate_for_another_host_is_refused(front: TlsFront, authority: A
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_shows_its_own_certificate(plain: EmbeddedServer, authority: Authority, kind: Kind) -> None:
-    """Where the server asks for one, one without is not let in."""
+    """A server that asks for one refuses a client without one."""
     own = authority.issue("client")
     with TlsFront(plain.port or 0, authority.issue("server"), clients_of=authority) as front:
         with open_client(kind, url_of(front, authority, f"&ssl_certfile={own}&ssl_keyfile={own}")) as client:

@@ -1,4 +1,4 @@
-"""A server on a Unix socket whose backlog is full keeps who connects waiting, and loses nobody."""
+"""A server on a Unix socket with a full backlog lets new connections wait, and loses none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PING: Call[bytes] = Call(("PING",), bytes)
 
 
 class Full:
-    """A listener whose backlog has no room left, as nobody is accepted."""
+    """A listener whose backlog has no room left, as it accepts no connection."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,7 +81,7 @@ async def test_a_connect_waits_while_the_backlog_is_full(full: Full, url: str, n
 
 
 async def test_a_connect_does_not_wait_for_ever(full: Full, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes as long as any connect may, then the server counts as one that can't be reached."""
+    """It takes as long as any connect may; then the server counts as unreachable."""
     monkeypatch.setattr("headrace.transport.pool.CONNECT_TIMEOUT_S", 0.05)
     transport = AsyncTransport(f"unix://{full.path}", attempts=1)
     with pytest.raises(ServerUnreachable, match="can't be reached"):
@@ -89,7 +89,7 @@ async def test_a_connect_does_not_wait_for_ever(full: Full, monkeypatch: pytest.
     await transport.close()
 
 
-async def test_where_nobody_listens_a_connect_fails_at_once(tmp_path: Path) -> None:
+async def test_a_connect_without_a_listener_fails_at_once(tmp_path: Path) -> None:
     """Only a full backlog is waited for."""
     transport = AsyncTransport(f"unix://{tmp_path / 'nobody.sock'}", attempts=1)
     with pytest.raises(ServerUnreachable, match="can't be reached"):

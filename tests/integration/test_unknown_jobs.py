@@ -15,7 +15,7 @@ from tests.support.workers import WorkerHost
 
 
 def _hurry(redis: redis_py.Redis, prefix: str) -> None:
-    """What waits in `due` is due now."""
+    """Make everything that waits in `due` due now."""
     members: Any = redis.zrange(f"{prefix}due", 0, -1)
     for member in members:
         redis.zadd(f"{prefix}due", {member: 1}, xx=True)
@@ -51,7 +51,7 @@ async def test_a_run_of_an_unknown_job_waits_for_a_worker_that_has_it(
 async def test_a_job_that_no_worker_has_is_given_up_in_time(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """It is dead with its reason, and can be run again when there is one."""
+    """It is dead with its reason, and can be retried when a worker has the job."""
     seen: list[Any] = []
     new, old = queues_app(seen, "default"), App("app")
     old.job(id="other", trigger=event_trigger("other"))(lambda: None)

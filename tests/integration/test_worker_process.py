@@ -1,4 +1,4 @@
-"""A worker's process stops as it is told to, and nothing keeps it alive after that."""
+"""A worker's process stops when asked to, and nothing keeps it alive after that."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_what_never_ends_does_not_keep_the_process_alive(processes: Processes, c
 
 
 def test_a_third_signal_ends_a_blocked_process(processes: Processes, client: Client) -> None:
-    """It gets through where nothing else does; the exit code is 1."""
+    """It works where nothing else does; the exit code is 1."""
     worker = started(processes.worker(APP))
     client.send_event(Event("block", id="e1"))
     worker.wait_for_line("block begins")
@@ -102,7 +102,7 @@ def test_a_server_that_can_t_be_worked_with_is_a_wrong_setting(
 
 
 def test_queues_and_logs_are_as_they_are_asked_for(processes: Processes) -> None:
-    """Beside a terminal each line of the log is JSON; the worker takes the queues that are named."""
+    """Without a terminal each log line is JSON; the worker takes from the named queues."""
     worker = started(processes.worker(APP, "--queue", "one", "--queue", "two", "--concurrency", "7"))
     worker.terminate()
     assert worker.wait() == 0

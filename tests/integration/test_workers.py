@@ -1,4 +1,4 @@
-"""A worker in a program of its owner's runs once, and says why it does not start, settle or go on."""
+"""A worker in a program of its owner runs once, and says why it does not start, settle or go on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.workers import WorkerHost
 
 
 async def test_what_has_not_settled_in_time_is_named(host: WorkerHost, client: Client, prefix: str) -> None:
-    """Where it is, and how much; what executes is released, so that the call returns."""
+    """The error says where it is and how much; in-flight runs are released, so that the call returns."""
     app = App("app")
 
     @app.job(id="stuck", trigger=event_trigger("stuck"), queue="slow")
@@ -45,7 +45,7 @@ async def test_a_worker_that_cant_start_says_so(host: WorkerHost) -> None:
 
 
 async def test_a_worker_runs_once(host: WorkerHost) -> None:
-    """A second run is refused, with what to do; it must not end at once as if it had been told to stop."""
+    """A second run is refused, with what to do; it must not end at once as if it had been stopped."""
     worker = host.make(queues_app([], "a"))
     async with host.running(worker):
         pass
@@ -54,11 +54,11 @@ async def test_a_worker_runs_once(host: WorkerHost) -> None:
 
 
 async def test_an_embedded_worker_raises_when_a_part_has_ended(host: WorkerHost, redis: redis_py.Redis) -> None:
-    """The program is not ended: it hears which part is gone, and the lease has ended by then."""
+    """The program goes on: it gets an error that names the part, and the lease has ended by then."""
     worker = host.make(queues_app([], "a"))
     running = asyncio.ensure_future(worker.run())
     await await_until(lambda: worker._running is not None)
-    worker._states[0].guard.break_off("settler")
+    worker._members[0].guard.break_off("settler")
     with pytest.raises(WorkerFailed, match="settler has ended"):
         await asyncio.wait_for(running, 30)
-    assert redis.zcard(worker._states[0].keys.workers) == 0
+    assert redis.zcard(worker._members[0].setup.keys.workers) == 0

@@ -12,7 +12,7 @@ from tests.matrix.runs import run
 
 
 def main() -> int:
-    """Runs the tests on all that is chosen, prints the table, and returns 0 if everything has passed everywhere."""
+    """Run the tests on all that is chosen, prints the table, and returns 0 if everything has passed everywhere."""
     parser = argparse.ArgumentParser(prog="make matrix", allow_abbrev=False)
     parser.add_argument("--servers", default="", help="names with spaces between; all if neither is given")
     parser.add_argument("--pythons", default="", help="versions with spaces between, as 3.12")

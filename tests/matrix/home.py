@@ -16,7 +16,7 @@ class NotToBeHad(Exception):
 
 
 def run_tool(command: Sequence[str | Path], what: str, folder: Path = ROOT) -> str:
-    """Returns what a tool wrote, or raises NotToBeHad with the end of it."""
+    """Return what a tool wrote, or raises NotToBeHad with the end of it."""
     try:
         done = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
     except OSError as exc:

@@ -24,7 +24,7 @@ class Meeting(msgspec.Struct, frozen=True):
 
 
 def plan(servers: Sequence[str], pythons: Sequence[str]) -> list[Meeting]:
-    """Returns who meets whom: each named server each named Python; if none is named, each is there once.
+    """Return who meets whom: each named server each named Python; if none is named, each is there once.
 
     Raises:
         ValueError: a name is unknown; the text has those that are known.

@@ -16,7 +16,7 @@ OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def provide(version: str) -> Path:
-    """Returns the Python of an environment with the requirements and both packages in it.
+    """Return the Python of an environment with the requirements and both packages in it.
 
     Raises:
         NotToBeHad: there is no such Python here, or it could not be set up.

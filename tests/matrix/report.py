@@ -10,7 +10,7 @@ _HEAD = ("server", "version", "Python", "tests", "passed", "failed", "skipped", 
 
 
 def table(results: Sequence[Result]) -> str:
-    """Returns the lines to print when all is done; the last one is the sum."""
+    """Return the lines to print when all is done; the last one is the sum."""
     rows = [_HEAD, *(_row(result) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

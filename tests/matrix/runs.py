@@ -41,7 +41,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def run(meeting: Meeting, options: Sequence[str]) -> Result:
-    """Runs the tests, whose output goes where this process's does, and returns how they went."""
+    """Run the tests, whose output goes where this process's does, and returns how they went."""
     try:
         python = pythons.provide(meeting.python)
         binary = servers.provide(servers.SERVERS[meeting.server])
@@ -67,7 +67,7 @@ def run(meeting: Meeting, options: Sequence[str]) -> Result:
 
 
 def read_report(report: Path) -> tuple[int, tuple[str, ...], Counter[str]]:
-    """Returns how many tests passed, the names of those that failed, and how many were skipped for each reason."""
+    """Return how many tests passed, the names of those that failed, and how many were skipped for each reason."""
     passed: set[str] = set()
     failed: dict[str, None] = {}
     skipped: Counter[str] = Counter()

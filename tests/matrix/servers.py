@@ -39,7 +39,7 @@ class Server(msgspec.Struct, frozen=True):
 
 
 def provide(server: Server) -> Path:
-    """Returns the server's binary, which runs and is of the version that its name says.
+    """Return the server's binary, which runs and is of the version that its name says.
 
     Raises:
         NotToBeHad: it is not to be had on this machine.
@@ -107,7 +107,7 @@ def _from_debian(server: Server, folder: Path) -> Path:
 
 
 def _own_apt(folder: Path) -> list[str | Path]:
-    """Returns an apt-get that keeps its lists in the folder, and reads where packages are from the system."""
+    """Return an apt-get that keeps its lists in the folder, and reads where packages are from the system."""
     for part in ("state/lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     places = {"State": folder / "state", "State::status": "/var/lib/dpkg/status", "Cache": folder / "cache"}

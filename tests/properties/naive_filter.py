@@ -12,7 +12,7 @@ from typing import Any
 
 
 def naive_passes(definition: dict[str, Any], value: object, /) -> bool:
-    """Returns whether a whole value, such as an event's payload, passes the filter."""
+    """Return whether a whole value, such as an event's payload, passes the filter."""
     return _passes_filter(definition, _kind(value), value)
 
 

@@ -85,7 +85,7 @@ def constants_in(item: Any) -> list[Any]:
 
 
 def relatives_of(constant: Any) -> list[Any]:
-    """Returns the constant with what could be mistaken for it, begins or ends with it, or stands beside it in order."""
+    """Return the constant with what could be mistaken for it, begins or ends with it, or stands beside it in order."""
     if isinstance(constant, str):
         other_cases = [constant.swapcase(), constant.upper(), constant.casefold()]
         other_forms = [unicodedata.normalize("NFKD", constant), unicodedata.normalize("NFKC", constant.upper())]
@@ -97,7 +97,7 @@ def relatives_of(constant: Any) -> list[Any]:
 
 
 def values_near(item: Any) -> st.SearchStrategy[Any]:
-    """Returns what a key may hold so that both verdicts of the filter on it are likely."""
+    """Return what a key may hold so that both verdicts of the filter on it are likely."""
     others: st.SearchStrategy[Any] = st.none() | st.just({}) | ANYTHING
     if isinstance(item, dict):
         near = payloads_near(item)

@@ -12,7 +12,7 @@ from headrace_worker.dev.embedded import EmbeddedServer
 from tests.properties.model.machine import Machine
 
 _PHASES = [phase for phase in Phase if phase is not Phase.shrink or os.environ.get("HEADRACE_SHRINK")]
-"""A failure is told as it was found: to make it smaller takes minutes, which HEADRACE_SHRINK=1 asks for."""
+"""A failure is shown as it was found: to make it smaller takes minutes; HEADRACE_SHRINK=1 does it."""
 
 
 def _run(server: EmbeddedServer, namespace: str, *, examples: int, steps: int) -> None:

@@ -114,7 +114,7 @@ class Model:
         self.in_turn, self.ahead = [], []
 
     def delete(self, place: int) -> None:
-        """Another program deletes an entry of the queue, in hand or not."""
+        """Another program deletes an entry of the queue, pending or not."""
         queue = reading.queue_stream(self.keys, "app", "default")
         for entry_id, fields in self.keyspace.entries(queue.key)[place : place + 1]:
             self.keyspace.admin.xdel(queue.key, entry_id)
@@ -125,7 +125,7 @@ class Model:
                 self.lost.append((run.event_id, run.ordering_key))
 
     def rerun(self, _: str) -> None:
-        """Somebody retries what is lost, and, in error, what is not."""
+        """An operator retries a lost run and, in error, one that is not lost."""
         for run in self.runs:
             assert self.ask_again(run.event_id, run.ordering_key) == "refused"
         for event_id, key in self.lost:

@@ -38,7 +38,7 @@ class Limits:
         self.keyspace.admin.execute_command("ACL", "SETUSER", _USER, "reset", "resetchannels", "on", "nopass", *rules)
 
     def run(self, call: Call[Any]) -> Ran:
-        """Runs a call as the user."""
+        """Run a call as the user."""
         return self.keyspace.run(call, by=self.user)
 
     @contextmanager
@@ -61,13 +61,13 @@ class Limits:
 
 
 def keys_of(call: Call[Any]) -> list[str]:
-    """Returns the keys that a script's call declares, each once."""
+    """Return the keys that a script's call declares, each once."""
     count = int(call.args[2])
     return list(dict.fromkeys(str(key) for key in call.args[3 : 3 + count]))
 
 
 def key_rules(keys: Iterable[str]) -> list[str]:
-    """Returns the rules that allow these keys alone."""
+    """Return the rules that allow these keys alone."""
     return [f"~{key}" for key in keys]
 
 
@@ -75,7 +75,7 @@ _SUBCOMMANDS = ("xgroup|create", "xgroup|delconsumer")
 
 
 def all_but(command: str) -> list[str]:
-    """Returns the rules that allow every command but one; Redis 6.2 can't take a subcommand away from its command."""
+    """Return the rules that allow every command but one; Redis 6.2 can't take a subcommand away from its command."""
     whole = command.partition("|")[0]
     return [
         "+@all",

@@ -17,24 +17,24 @@ _CHUNKED = re.compile(r"call_in_chunks\('([A-Z]+)'")
 
 
 def file_text(name: str) -> str:
-    """Returns the text of one file, its includes not in it."""
+    """Return the text of one file, its includes not in it."""
     return (files("headrace.scripts") / f"{name}.lua").read_text("utf-8")
 
 
 def header_of(name: str) -> list[str]:
-    """Returns the lines at the beginning of a verb's file that say what it does."""
+    """Return the lines at the beginning of a verb's file that say what it does."""
     lines = file_text(name).splitlines()
     return lines[: next(place for place, line in enumerate(lines) if not line.startswith("-- ") and line != "--")]
 
 
 def code_of(name: str) -> str:
-    """Returns what a verb executes, includes and all, without its comments."""
+    """Return what a verb executes, includes and all, without its comments."""
     lines = load(name).text.splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith("--"))
 
 
 def commands_of(name: str) -> set[str]:
-    """Returns the commands that a verb calls, as ACL rules name them: `hset`, `xgroup|create`."""
+    """Return the commands that a verb calls, as ACL rules name them: `hset`, `xgroup|create`."""
     code = code_of(name)
     found = {"|".join(part for part in each if part).lower() for each in _CALL.findall(code)}
     return found | {each.lower() for each in _CHUNKED.findall(code)}

@@ -11,10 +11,10 @@ A state is flat, one line a fact, so that what a call did is a short dict and wh
     events                      `stream`, once the key is there
     events 5-0                  the fields of an entry; those that the call added are new-1, new-2 …
     events dispatch             the last entry that the group has delivered
-    events dispatch w1          the entries that are in the hands of a consumer
+    events dispatch w1          the entries that are pending under a consumer
     published settled:e1        what was published on a channel
 
-Time is the server's. A moment that the call wrote is told as `<now>` or, ten seconds being the grain, `<now+60s>`:
+Time is the server's. A moment that the call wrote is shown as `<now>` or, ten seconds being the grain, `<now+60s>`:
 seeded moments are far from now, or no multiple of ten seconds from it.
 """
 
@@ -89,14 +89,14 @@ class Keyspace:
         self.admin = redis.Redis.from_url(url)
         self.keys = Keys(namespace)
         self._transport = Transport(url, attempts=1)
-        self._heard = self.admin.pubsub()
-        self._heard.psubscribe(f"{self.keys.prefix}*")
-        self._heard.get_message(timeout=10)
+        self._published = self.admin.pubsub()
+        self._published.psubscribe(f"{self.keys.prefix}*")
+        self._published.get_message(timeout=10)
         self._planned = self.admin.pipeline(transaction=False)
 
     def close(self) -> None:
         self._transport.close()
-        self._heard.close()
+        self._published.close()
         self.admin.close()
 
     def seed(self, command: str, key: str, *args: Any) -> None:
@@ -104,7 +104,7 @@ class Keyspace:
         self._planned.execute_command(*command.split(), self.keys.prefix + key, *args)
 
     def now_ms(self) -> int:
-        """Returns the server's time."""
+        """Return the server's time."""
         seconds, micros = _any(self.admin.time())
         return int(seconds) * 1000 + int(micros) // 1000
 
@@ -114,7 +114,7 @@ class Keyspace:
         self.seed("XADD", stream, entry, *flat)
 
     def hold(self, stream: str, group: str, worker: str, *entries: str) -> None:
-        """The entries will be in the worker's hands, as the last that the group has delivered."""
+        """Make these entries pending under the worker, as the last that the group has delivered."""
         claim = ("XCLAIM", self.keys.prefix + stream, group, worker, 0, *entries, "FORCE", "JUSTID")
         self._planned.execute_command(*claim, parse_justid=True)
         self._planned.execute_command("XGROUP", "SETID", self.keys.prefix + stream, group, entries[-1])
@@ -135,7 +135,7 @@ class Keyspace:
         """The server holds nothing any more, nothing is planned, and what was published before is forgotten."""
         self._planned.reset()
         self.admin.flushall()
-        self._hear()
+        self._receive()
 
     def seed_nothing(self) -> None:
         """Nothing that was to be seeded so far will be."""
@@ -148,7 +148,7 @@ class Keyspace:
         by: Transport | None = None,
         under: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
     ) -> Ran:
-        """Runs the call on the seeded namespace; errors are told, not raised.
+        """Run the call on the seeded namespace; errors are returned, not raised.
 
         Args:
             by: the connection of a limited user; the test's own, unlimited one if None.
@@ -164,26 +164,26 @@ class Keyspace:
         return self._told(gave, was)
 
     def ask(self, *calls: Call[Any]) -> list[Any]:
-        """Returns what the calls give, as it is; errors are raised."""
+        """Return what the calls give, as it is; errors are raised."""
         return self._transport.run(calls)
 
     def entries(self, key: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Returns the entries of a stream, by its whole key."""
+        """Return the entries of a stream, by its whole key."""
         found: list[tuple[bytes, dict[bytes, bytes]]] = _any(self.admin.xrange(key))
         return found
 
     def count(self, stream: str) -> int:
-        """Returns how many entries a stream has."""
+        """Return how many entries a stream has."""
         return int(_any(self.admin.xlen(self.keys.prefix + stream)))
 
     def _told(self, gave: object, was: _Dump) -> Ran:
-        heard = self._hear()
+        published = self._receive()
         now = self._dump()
         tokens = _Tokens(was, now)
         old, new = _flat(was, tokens), _flat(now, tokens)
         changes: dict[str, Fact | None] = {line: None for line in old if line not in new}
         changes |= {line: fact for line, fact in new.items() if old.get(line) != fact}
-        changes |= {f"published {channel}": "" for channel in heard}
+        changes |= {f"published {channel}": "" for channel in published}
         return Ran(tokens.comparable(gave), changes)
 
     def _dump(self) -> _Dump:
@@ -191,18 +191,18 @@ class Keyspace:
         rows = {_text(key): _Key(kind.decode(), ttl, value) for key, kind, ttl, value in found}
         return _Dump(int(seconds) * 1000 + int(micros) // 1000, rows)
 
-    def _hear(self) -> list[str]:
-        """Returns the channels on which anything was published since the last look."""
+    def _receive(self) -> list[str]:
+        """Return the channels on which anything was published since the last look."""
         end = f"{self.keys.prefix}{secrets.token_hex(4)}"
         self.admin.publish(end, "")
-        heard: list[str] = []
+        published: list[str] = []
         while (name := self._next_channel()) != end:
-            heard.append(name.removeprefix(self.keys.prefix))
-        return heard
+            published.append(name.removeprefix(self.keys.prefix))
+        return published
 
     def _next_channel(self) -> str:
         while True:
-            message = self._heard.get_message(ignore_subscribe_messages=True, timeout=10)
+            message = self._published.get_message(ignore_subscribe_messages=True, timeout=10)
             if message is not None:
                 return _text(message["channel"])
 
@@ -235,14 +235,14 @@ class _Tokens:
             self._new[stream] = {entry: f"new-{place}" for place, entry in enumerate(added, 1)}
 
     def moment(self, millis: int) -> str:
-        """Returns a moment of the call as a token; others as they are."""
+        """Return a moment of the call as a token; others as they are."""
         lowest = -((self._last - millis) // _GRAIN_MS) * _GRAIN_MS
         if lowest <= millis - self._first and abs(lowest) < _FAR_MS:
             return f"<now{lowest // 1000:+d}s>" if lowest else NOW
         return str(millis)
 
     def end(self, name: str, millis: int) -> str:
-        """Returns the end of a key, which no server tells to the millisecond: one that hardly differs is the same."""
+        """Return the end of a key, which no server tells to the millisecond: one that hardly differs is the same."""
         if abs(millis - self._ends.setdefault(name, millis)) <= _SLACK_MS:
             millis = self._ends[name]
         token = self.moment(millis)
@@ -255,7 +255,7 @@ class _Tokens:
         return self._new.get(stream, {}).get(_text(entry), _text(entry))
 
     def field(self, field: str, value: bytes) -> str:
-        """Returns a field of a hash; that of a run with the id of its entry, in its queue or in `dead`, as a token."""
+        """Return a field of a hash; that of a run with the id of its entry, in its queue or in `dead`, as a token."""
         if not field.startswith("r:"):
             return self.text(value)
         line, end, outcome = self.text(value).partition("\n")
@@ -267,7 +267,7 @@ class _Tokens:
         return " ".join(parts) + end + outcome
 
     def comparable(self, value: Any) -> Any:
-        """Returns what a call gave, with tokens in it."""
+        """Return what a call gave, with tokens in it."""
         match value:
             case HeadraceError():
                 return type(value), str(value)
@@ -290,7 +290,7 @@ class _Tokens:
 
 
 def expected(value: Any) -> Any:
-    """Returns what a call should give in the form in which what it gave is told."""
+    """Return an expected answer in the form of the recorded answers."""
     nothing = _Dump(0, {})
     return _Tokens(nothing, nothing).comparable(value)
 
@@ -346,5 +346,5 @@ def _any(reply: Any) -> Any:
 
 
 def moment_of(millis: int) -> datetime:
-    """Returns a seeded moment as the packages tell it."""
+    """Return a seeded moment as the packages tell it."""
     return from_millis(millis)

@@ -23,7 +23,8 @@ from headrace.formats.partitions import Partitions
 from headrace_worker import App, Context, JobIO, Retry, Worker, WorkerConfig, event_trigger, protocol
 from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.errors import StartRefused
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
+from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.startup import permissions, preflight
 from headrace_worker.streams import reader
 from tests.scripts import users
@@ -51,7 +52,7 @@ class _Guarded:
         return f"unix://{user}:{password}@{self.server.socket_path}"
 
     def denied(self) -> list[Any]:
-        """Returns what users were denied, but what the client library tells of itself."""
+        """Return what users were denied, but what the client library tells of itself."""
         rows: Any = self.admin.acl_log()
         return [row for row in rows if row["object"] not in ("client", "client|setinfo")]
 
@@ -127,16 +128,24 @@ async def test_a_sender_is_listed_with_what_it_uses(limits: Limits) -> None:
     assert used - _BY_THE_CLIENT_LIBRARY == _SENDER
 
 
+def _member(url: str, namespace: str) -> Member:
+    """Return a worker in the one partition of a namespace."""
+    return Member.of(WorkerSetup.of(App("app"), Partitions(namespace), url, WorkerConfig(queues=("default",))))
+
+
+async def _check(member: Member) -> None:
+    """Check whether the worker could start."""
+    await preflight.check(member.server, member.setup, member.identity.name)
+
+
 async def test_a_sender_without_eval_sends_while_the_script_is_known(limits: Limits) -> None:
     """Once a worker has brought the scripts, a sender needs no `+eval`; on a server that lost them it is refused."""
     limits.keyspace.empty()
     limits.allow(*users.rules_for_the_limited("headrace-worker"))
-    state = WorkerState(
-        App("app"), Partitions(limits.keyspace.keys.namespace), limits.url, WorkerConfig(queues=("default",))
-    )
+    member = _member(limits.url, limits.keyspace.keys.namespace)
     limits.keyspace.admin.script_flush()
-    await preflight.check(state)
-    await state.commands.close()
+    await _check(member)
+    await member.server.commands.close()
     limits.allow(*users.rules_for_the_limited("headrace-sender", "+eval"))
     async with AsyncClient(limits.url, namespace="limited") as client:
         await client.send_event(Event("work"))
@@ -184,73 +193,69 @@ async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None
 
 
 @pytest.fixture
-async def make_state(limits: Limits) -> AsyncIterator[Callable[[], WorkerState]]:
-    """Makes the state of a worker whose user is the limited one."""
-    states = []
+async def make_member(limits: Limits) -> AsyncIterator[Callable[[], Member]]:
+    """Yield a function that makes a worker whose user is the limited one."""
+    members = []
 
-    def make() -> WorkerState:
-        states.append(
-            WorkerState(
-                App("app"), Partitions(limits.keyspace.keys.namespace), limits.url, WorkerConfig(queues=("default",))
-            )
-        )
-        return states[-1]
+    def make() -> Member:
+        members.append(_member(limits.url, limits.keyspace.keys.namespace))
+        return members[-1]
 
     limits.keyspace.empty()
     yield make
-    for state in states:
-        await state.commands.close()
+    for member in members:
+        await member.server.commands.close()
 
 
 @pytest.mark.parametrize("command", sorted(_WORKER - _NOT_NEEDED - {"eval"}))
 async def test_a_missing_command_stops_the_start(
-    command: str, make_state: Callable[[], WorkerState], limits: Limits
+    command: str, make_member: Callable[[], Member], limits: Limits
 ) -> None:
     """A worker whose user lacks a command does not start, and says which one it is."""
     limits.allow(*users.rules_for_the_limited("headrace-worker", f"+{command}"))
     with pytest.raises(StartRefused, match=rf"(?i)\b{re.escape(command.partition('|')[0])}\b"):
-        await preflight.check(make_state())
+        await _check(make_member())
 
 
-async def test_what_a_worker_can_do_without(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+async def test_what_a_worker_can_do_without(make_member: Callable[[], Member], limits: Limits) -> None:
     """A worker whose user may not ask the server or the connection for what they are starts all the same."""
     limits.allow(*users.rules_for_the_limited("headrace-worker", *(f"+{command}" for command in _NOT_NEEDED)))
-    await preflight.check(make_state())
+    await _check(make_member())
     assert limits.keyspace.admin.dbsize() == 0
 
 
-async def test_a_missing_key_stops_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+async def test_a_missing_key_stops_the_start(make_member: Callable[[], Member], limits: Limits) -> None:
     """A worker whose user may not use one of its keys does not start, and says which one it is."""
-    state = make_state()
-    names = permissions.every_key(state.keys, "app", ["default"], state.name)
-    scratch = f"~{state.keys.prefix}scratch:*"
+    member = make_member()
+    names = permissions.every_key(member.setup.keys, "app", ["default"], member.identity.name)
+    scratch = f"~{member.setup.keys.prefix}scratch:*"
     for forbidden in names:
         limits.allow("+@all", "&*", scratch, *(f"~{name}" for name in names if name != forbidden))
         with pytest.raises(StartRefused, match=re.escape(repr(forbidden))):
-            await preflight.check(state)
+            await _check(member)
     limits.allow("+@all", "&*", scratch, *(f"~{name}" for name in names))
-    await preflight.check(state)
+    await _check(member)
 
 
-async def test_a_missing_channel_stops_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+async def test_a_missing_channel_stops_the_start(make_member: Callable[[], Member], limits: Limits) -> None:
     """A worker whose user may not publish that an event has settled does not start, and says so."""
     limits.allow("+@all", "~*", f"&{limits.keyspace.keys.prefix}scratch:*")
     with pytest.raises(StartRefused, match=re.escape(limits.keyspace.keys.settled_channel(""))):
-        await preflight.check(make_state())
+        await _check(make_member())
 
 
-async def test_a_full_server_does_not_stop_the_start(make_state: Callable[[], WorkerState], limits: Limits) -> None:
+async def test_a_full_server_does_not_stop_the_start(make_member: Callable[[], Member], limits: Limits) -> None:
     """A worker starts on a full server, where its rights can't all be tried, and leaves nothing there."""
     limits.allow(*users.rules_for_the_limited("headrace-worker"))
     with limits.full():
-        await preflight.check(make_state())
+        await _check(make_member())
     assert limits.keyspace.admin.dbsize() == 0
 
 
 async def test_a_server_without_client_stops_the_start(make_server: Callable[..., EmbeddedServer]) -> None:
     """A worker does not start on a server whose CLIENT was renamed away: none of its loops could open a connection."""
     server = make_server(extra=("--rename-command", "CLIENT", ""))
-    state = WorkerState(App("app"), Partitions("limited"), server.url, WorkerConfig())
+    member = _member(server.url, "limited")
     with pytest.raises(StartRefused, match=r"(?i)lacks a command.*client"):
-        await preflight.check(state)
-    await state.commands.close()
+        await _check(member)
+    await member.server.commands.close()

@@ -1,4 +1,4 @@
-"""What a script lists, tells and trims has its bounds, and what lies ahead is told to the millisecond."""
+"""Each list that a script returns or trims has a bound, and times ahead are exact to the millisecond."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEEP_DEAD_MS = 100 * 366 * 86_400_000
 
 
 def _with_argument(call: Call[Any], place: int, value: str) -> Call[Any]:
-    """Returns the call of a script with another ARGV[place]."""
+    """Return the call of a script with another ARGV[place]."""
     args = list(call.args)
     args[2 + int(call.args[2]) + place] = value
     return msgspec.structs.replace(call, args=tuple(args))
@@ -47,28 +47,28 @@ def _renew(keyspace: Keyspace, movement: Movement = "moves") -> Renewed:
 
 @pytest.mark.parametrize("key", ["workers", "dispatchers"])
 def test_the_leader_hears_when_the_next_one_ends(keyspace: Keyspace, key: str) -> None:
-    """The leader is told how long the next lease or dispatcher slot of another lasts."""
+    """The answer to the leader has the time until the next lease or dispatcher slot of another worker expires."""
     _seed_worker(keyspace)
     keyspace.seed("ZADD", key, keyspace.now_ms() + 20_000, "w9")
     assert 10_000 < _renew(keyspace).next_ms <= 20_000
 
 
 def test_others_hear_when_the_leadership_ends(keyspace: Keyspace) -> None:
-    """Who does not lead is told how long the leadership lasts, and of no lease."""
+    """The answer to another worker has the time until the leadership expires, and no lease."""
     _seed_worker(keyspace, f"w0 {keyspace.now_ms() + 20_000}")
     keyspace.seed("ZADD", "workers", keyspace.now_ms() + 5_000, "w9")
     assert 10_000 < _renew(keyspace).next_ms <= 20_000
 
 
 def test_the_leader_hears_when_the_quiet_time_ends(keyspace: Keyspace) -> None:
-    """The leader is told how long a quiet time lasts, after which it may rescue."""
+    """The answer to the leader has the rest of the quiet time, after which it may rescue."""
     _seed_worker(keyspace)
     keyspace.seed("HSET", "meta", "quiet", keyspace.now_ms() + 20_000)
     assert 10_000 < _renew(keyspace).next_ms <= 20_000
 
 
 def test_ones_own_end_is_not_ahead(keyspace: Keyspace) -> None:
-    """What a stuck worker itself is about to lose is no reason to look sooner, nor to be told of."""
+    """A slot that a stuck worker is about to lose is no reason to look sooner, and is not reported."""
     _seed_worker(keyspace)
     keyspace.seed("ZADD", "workers", keyspace.now_ms() + 5_000, "w1")
     keyspace.seed("ZADD", "dispatchers", keyspace.now_ms() + 5_000, "w1")
@@ -80,7 +80,7 @@ def test_ones_own_end_is_not_ahead(keyspace: Keyspace) -> None:
 
 
 def test_many_ends_are_told_in_parts(keyspace: Keyspace) -> None:
-    """Of many leases that have ended the leader is told of the first, which is enough to be busy with."""
+    """Of many expired leases the answer to the leader has the first ones, which are work enough."""
     _seed_worker(keyspace)
     for number in range(100):
         keyspace.seed("ZADD", "workers", PAST + number, f"v{number}")

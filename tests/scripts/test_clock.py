@@ -58,7 +58,7 @@ def test_ends_are_set_back_with_the_clock(keyspace: Keyspace, stood: int) -> Non
 
 
 def test_nobody_is_rescued_for_a_lease_then(keyspace: Keyspace, stood: int) -> None:
-    """The time is quiet, so that the living renew first; it is no longer than that."""
+    """The quiet time lets live workers renew first, and is no longer than that."""
     assert stood
     _renew(keyspace)
     quiet = int(keyspace.admin.hget(keyspace.keys.meta, "quiet") or 0) - keyspace.now_ms()

@@ -20,7 +20,7 @@ _LISTS = re.compile(r"(recent|runs|dead|wake-up:\S+)( .*)?|wake 0")
 
 
 def _exhaust(keyspace: Keyspace, stream: str) -> None:
-    """The entry itself is gone, as once it was read and set aside."""
+    """The entry itself is gone, as after it was read and dead-lettered."""
     keyspace.seed("XADD", stream, _LAST, "r", "")
     keyspace.seed("XDEL", stream, _LAST)
 

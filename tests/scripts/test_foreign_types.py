@@ -25,7 +25,7 @@ def test_foreign_type(case: Case, limits: Limits) -> None:
         elsewhere = {line: fact for line, fact in step.changes.items() if line.partition(" ")[0] != name}
         if isinstance(ran.gave, tuple) and ran.gave[0] is ServerError:
             assert ran.changes == {}, name
-        elif case.script == "take":  # what is delivered must be told
+        elif case.script == "take":  # the answer must have what is delivered
             assert ran.changes.items() <= elsewhere.items(), name
         elif case.script == "dead_letter" and name.startswith("event:"):  # it may be what is wrong with the entry
             assert ran.gave == expected(step.gives)

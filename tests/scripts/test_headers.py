@@ -13,7 +13,7 @@ each_script = pytest.mark.parametrize("name", SCRIPTS)
 
 
 def _described(name: str, array: str) -> list[str]:
-    """Returns what stands in the brackets of each line that describes keys or arguments: `1`, `1..5`, `3..`, `..`."""
+    """Return what stands in the brackets of each line that describes keys or arguments: `1`, `1..5`, `3..`, `..`."""
     return re.findall(rf"^-- {array}\[([^\]]*)\]", "\n".join(header_of(name)), re.MULTILINE)
 
 

@@ -36,7 +36,7 @@ _JOBS = [f"j{number}" for number in range(1, _MANY + 1)]
 
 
 def _seed_runs(keyspace: Keyspace) -> list[Delivery]:
-    """An event has many runs, all in the hands of w1; their entries are 1-1, 1-2 and so on."""
+    """Seed an event with many runs, all pending under w1; their entries are 1-1, 1-2 and so on."""
     fields: dict[str, str | int] = {f"r:app/{job}": run_line("q", f"1-{n}") for n, job in enumerate(_JOBS, 1)}
     seed_record(keyspace, "e1", kind="c", runs=str(_MANY), fields={"o": _MANY, **fields})
     for number, job in enumerate(_JOBS, 1):
@@ -160,7 +160,7 @@ def test_many_taken_runs(keyspace: Keyspace) -> None:
 
 
 def test_an_entry_of_many_fields(keyspace: Keyspace) -> None:
-    """Of a foreign entry with thousands of fields as many are set aside as a script can."""
+    """Of a foreign entry with thousands of fields the dead letter has as many as a script can copy."""
     keyspace.entry("queue:app/default", "5-0", {f"f{number}": number for number in range(6_000)})
     keyspace.hold("queue:app/default", "workers", "w1", "5-0")
     ran = keyspace.run(
@@ -174,7 +174,7 @@ def test_an_entry_of_many_fields(keyspace: Keyspace) -> None:
 
 
 def test_a_foreign_event_of_many_fields(keyspace: Keyspace) -> None:
-    """A foreign entry of `events` with thousands of fields can be put back."""
+    """A foreign entry of `events` with thousands of fields can be re-queued."""
     keyspace.entry("events", "5-0", {f"f{number}": number for number in range(6_000)})
     keyspace.hold("events", "dispatch", "w1", "5-0")
     ran = keyspace.run(rescuing.release(reading.events_stream(keyspace.keys), [HeldEntry("5-0")]))

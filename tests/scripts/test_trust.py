@@ -155,7 +155,7 @@ def _is_denied(user: redis.Redis, *command: str) -> bool:
 
 
 def table() -> dict[str, list[str]]:
-    """Returns the rows of the page's table: what, and for each user whether it can."""
+    """Return the rows of the page's table: what, and for each user whether it can."""
     rows = re.findall(r"^\| (.*?) \| (yes|no) \| (yes|no) \| (yes|no) \|$", _PAGE.read_text("utf-8"), re.MULTILINE)
     return {row[0]: list(row[1:]) for row in rows}
 

@@ -9,17 +9,17 @@ NAMESPACE = "prod"
 
 
 def rules_of(user: str) -> list[str]:
-    """Returns the rules of one of the users, as they stand in the file."""
+    """Return the rules of one of the users, as they stand in the file."""
     lines = [line.split() for line in ACL.read_text("utf-8").splitlines()]
     return next(words[2:] for words in lines if words[1] == user)
 
 
 def commands_of(user: str) -> set[str]:
-    """Returns the commands that one of the users may call."""
+    """Return the commands that one of the users may call."""
     return {rule[1:] for rule in rules_of(user) if rule.startswith("+")}
 
 
 def rules_for_the_limited(user: str, *without: str) -> list[str]:
-    """Returns the rules of one of the users for the namespace `limited`, but some."""
+    """Return the rules of one of the users for the namespace `limited`, but some."""
     rules = [rule for rule in rules_of(user) if rule not in without and rule[0] != ">"]
     return [rule.replace(f"{{{NAMESPACE}:", "{limited:") for rule in rules]

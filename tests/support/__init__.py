@@ -1,1 +1,1 @@
-"""What the tests stand on: real processes, a proxy that cuts the line, waiting, and the search for leaks."""
+"""What the tests build on: real processes, a proxy that cuts the line, waiting, and the search for leaks."""

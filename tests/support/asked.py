@@ -16,7 +16,7 @@ from headrace import Client
 
 
 def main() -> None:
-    """Every call is answered, in order."""
+    """Answer every call, in order."""
     with Client() as client:
         answers: list[Any] = []
         for method, arguments, options in json.load(sys.stdin):

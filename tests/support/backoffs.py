@@ -1,4 +1,4 @@
-"""The failed attempts of a client's call, none of which is waited for."""
+"""The failed attempts of a client's call, without the waits between them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Failures:
-    """The failed attempts of a call, each with a chance to act before the next one; none is waited for."""
+    """The failed attempts of a call, each with a chance to act before the next one; none is followed by a wait."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException | None] = []

@@ -20,7 +20,7 @@ _OPTIONS = (*("--cluster-enabled", "yes", "--cluster-replica-validity-factor", "
 
 
 class Node:
-    """One node: its server, and a client that asks it alone.
+    """One node: its server, and a client that asks only this node.
 
     Attributes:
         port: where the cluster says that it is.
@@ -33,23 +33,23 @@ class Node:
         self.id: str = self.ask("CLUSTER", "MYID").decode()
 
     def ask(self, *command: Any) -> Any:
-        """Returns the node's reply to a command."""
+        """Return the node's reply to a command."""
         return self.client.execute_command(*command)
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the node says of the cluster."""
+        """Return the node's own view of the cluster."""
         reply: Any = self.client.execute_command("CLUSTER INFO")
         return dict(reply) if isinstance(reply, dict) else dict(row.split(":") for row in reply.decode().split())
 
     @property
     def errors(self) -> set[str]:
-        """The words of the errors that the node has answered with since `forget_errors`."""
+        """Return the words of the node's error answers since `forget_errors`."""
         stats: Any = self.client.info("errorstats")
         return {name.removeprefix("errorstat_") for name in stats}
 
     def forget_errors(self) -> None:
-        """The errors so far do not count."""
+        """Ignore the errors so far."""
         self.ask("CONFIG", "RESETSTAT")
 
 
@@ -104,7 +104,7 @@ class Cluster:
         return f"rediss+cluster://{nodes}?ssl_ca_certs={self._authority.path}"
 
     def master_of(self, key: str) -> Node:
-        """Returns the node that serves a key now, as the first living node says."""
+        """Return the node that serves a key now, as the first living node says."""
         slot = slot_of(("GET", key)) or 0
         node = next(each for each in self.nodes if each.server.is_running)
         for first, last, (_, port, *_), *_ in node.ask("CLUSTER", "SLOTS"):
@@ -113,7 +113,7 @@ class Cluster:
         raise AssertionError(f"slot {slot} is not served")
 
     def migrate(self, key: str, target: Node, between: Callable[[], object] = lambda: None) -> None:
-        """The slot of a key is served by another master, with all its keys, which were moved one after the other."""
+        """Move the slot of a key to another master, with all its keys, one after the other."""
         slot, source = slot_of(("GET", key)), self.master_of(key)
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
@@ -125,17 +125,17 @@ class Cluster:
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
 
     def stored(self, pattern: str) -> dict[int, int]:
-        """Returns how many keys of a pattern each master has."""
+        """Return how many keys of a pattern each master has."""
         return {number: len(_list(node.client.keys(pattern))) for number, node in enumerate(self.masters)}
 
     def close(self) -> None:
-        """The clients are closed; the servers are their maker's."""
+        """Close the clients; the servers belong to their maker."""
         for node in self.nodes:
             node.client.close()
         self._fronts.close()
 
     def _start(self, make_server: Callable[..., ControlledServer]) -> Node:
-        """Returns a node with a port whose neighbour, 10,000 on, is free for what the nodes tell each other."""
+        """Return a node whose port has a free neighbour, 10,000 on, for the bus of the nodes."""
         while True:
             port = random.randrange(20_000, 32_000)
             if is_free(port) and is_free(port + 10_000):
@@ -154,7 +154,7 @@ def _list(reply: Any) -> Sequence[Any]:
 
 
 def _try(node: Node, *command: Any) -> bool:
-    """Whether the node can do it yet: it may not have heard of the other."""
+    """Return whether the node can do it yet: it may not know the other node so far."""
     try:
         node.ask(*command)
     except redis_py.ResponseError:

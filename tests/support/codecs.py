@@ -11,7 +11,7 @@ class WrongKey(Exception):
 
 
 class Scrambler:
-    """Hides what it is given, and opens only what has its own tag over it and over what it is bound to."""
+    """Hide what it gets, and open only what has its own tag over the data and over what that is bound to."""
 
     def __init__(self, key: bytes = b"the key") -> None:
         self._key = key
@@ -34,7 +34,7 @@ class Scrambler:
 
 
 class Broken(Scrambler):
-    """Opens, and can't seal."""
+    """Open, but never seal."""
 
     def encode(self, data: bytes, bound_to: bytes) -> bytes:  # noqa: ARG002 - what a codec is given
         raise WrongKey("the key service is away")

@@ -1,4 +1,4 @@
-"""Finds keys that a test has left on the server and that nothing will ever remove."""
+"""Finds keys that a test has left on the server, and that nothing will ever remove."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LASTING = re.compile(
 
 
 def find_leaks(server: redis.Redis, namespace: str) -> list[str]:
-    """Returns one line for each key of the namespace that should have a TTL, or should not be there.
+    """Return one line for each key of the namespace that should have a TTL, or should not be there.
 
     A key either has a TTL, or is one of those that last, or is the record of an event that something still
     holds: `events` until it is dispatched, `due` while it or a run of it waits, a queue while a run of it is
@@ -30,7 +30,7 @@ def find_leaks(server: redis.Redis, namespace: str) -> list[str]:
 
 
 def find_foreign_keys(server: redis.Redis, namespaces: Iterable[str]) -> list[str]:
-    """Returns the keys that belong to none of the namespaces."""
+    """Return the keys that belong to no namespace of these."""
     prefixes = tuple(_prefix(namespace) for namespace in namespaces)
     return [name.decode(errors="replace") for name in _scan(server, b"*") if not name.startswith(prefixes)]
 
@@ -51,7 +51,7 @@ def _fault(server: redis.Redis, name: bytes, rest: bytes, held: set[bytes]) -> s
 
 
 def _held_events(server: redis.Redis, keys: dict[bytes, bytes]) -> set[bytes]:
-    """Returns the ids of the events that `events`, `due` or a queue still refers to."""
+    """Return the ids of the events that `events`, `due` or a queue still refers to."""
     held: set[bytes] = set()
     for name, rest in keys.items():
         if rest == b"events" or rest.startswith(b"queue:"):
@@ -65,7 +65,7 @@ def _held_events(server: redis.Redis, keys: dict[bytes, bytes]) -> set[bytes]:
 
 
 def _event_of(member: bytes) -> bytes:
-    """Returns the event's id of a member of `due`.
+    """Return the event's id of a member of `due`.
 
     That is `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the latter behind an ordering key.
     """
@@ -81,7 +81,7 @@ def _prefix(namespace: str) -> bytes:
 
 
 def _after_partition(name: bytes, prefix: bytes) -> bytes:
-    """Returns `events` for `headrace:{<namespace>:0}:events`."""
+    """Return `events` for `headrace:{<namespace>:0}:events`."""
     return name.removeprefix(prefix).partition(b"}:")[2]
 
 

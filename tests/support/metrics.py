@@ -20,7 +20,7 @@ class Scrape:
         self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
     def sum(self, name: str, **labels: str) -> float:
-        """Returns the sum of the series of that name, without its prefix, that have these labels; 0 if none has."""
+        """Return the sum of the series of that name, without its prefix, that have these labels; 0 if none has."""
         return sum(sample.value for sample in self._found(f"headrace_{name}", labels))
 
     def has(self, name: str, **labels: str) -> bool:
@@ -32,16 +32,16 @@ class Scrape:
 
 
 def served_at(worker: Process) -> str:
-    """Returns the URL at which a worker process serves its metrics, once it does."""
+    """Return the URL at which a worker process serves its metrics, once it does."""
     return worker.wait_for_line(r'"url": "(http://\S+)"', 20)[1]
 
 
 def scrape(url: str) -> Scrape:
-    """Returns what the endpoint gives."""
+    """Return what the endpoint gives."""
     with urllib.request.urlopen(url, timeout=20) as answer:
         return Scrape(answer.read().decode())
 
 
 def scrape_here(registry: CollectorRegistry) -> Scrape:
-    """Returns what a registry of this process would give."""
+    """Return what a scrape of a registry of this process gives."""
     return Scrape(generate_latest(registry).decode())

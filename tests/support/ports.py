@@ -1,4 +1,4 @@
-"""Ports of loopback that nobody listens on."""
+"""Free ports of loopback."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import socket
 
 
 def free_port() -> int:
-    """Returns a port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 def is_free(port: int) -> bool:
-    """Nobody listens on the port."""
+    """Return whether no process listens on the port."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))

@@ -59,7 +59,7 @@ class Process:
         return self._process.poll()
 
     def wait_for_line(self, pattern: str, timeout: float = 10.0) -> re.Match[str]:
-        """Returns the match of the first output that fits the pattern; fails at once if the process ends."""
+        """Return the match of the first output that fits the pattern; fail at once if the process ends."""
         expression = re.compile(pattern, re.MULTILINE)
 
         def found() -> re.Match[str] | None:
@@ -75,30 +75,30 @@ class Process:
         return match
 
     def wait(self, timeout: float = 20.0) -> int:
-        """Returns the exit code when the process has ended."""
+        """Return the exit code when the process has ended."""
         wait_until(lambda: not self.is_running, timeout, what=f"the end of {self.name}")
         return self._process.wait()
 
     def kill(self) -> None:
-        """Ends the process with SIGKILL; its children, if it has any, go on."""
+        """End the process with SIGKILL; its children, if it has any, go on."""
         self._process.kill()
         self._process.wait()
 
     def terminate(self) -> None:
-        """Asks the process to stop (SIGTERM); `wait` says when it has."""
+        """Ask the process to stop (SIGTERM); `wait` says when it has."""
         self._process.terminate()
 
     def terminate_again(self) -> None:
-        """Asks for a second time; to be called when the first stop was seen, as signals close together are one."""
+        """Ask for a second time; call it when the first stop was seen, as signals close together are one."""
         time.sleep(SAME_WISH_S)
         self.terminate()
 
     def interrupt(self) -> None:
-        """Asks the process to stop as Ctrl-C does (SIGINT)."""
+        """Ask the process to stop as Ctrl-C does (SIGINT)."""
         self._process.send_signal(signal.SIGINT)
 
     def pause(self) -> None:
-        """Stops the process (SIGSTOP) in the middle of whatever it does, until `resume`."""
+        """Stop the process (SIGSTOP) in the middle of whatever it does, until `resume`."""
         self._process.send_signal(signal.SIGSTOP)
         _, status = os.waitpid(self.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
@@ -106,11 +106,11 @@ class Process:
             raise AssertionError(f"{self.name} ended before it could be paused; its output:\n{self.output}")
 
     def resume(self) -> None:
-        """Lets a paused process go on (SIGCONT)."""
+        """Let a paused process go on (SIGCONT)."""
         self._process.send_signal(signal.SIGCONT)
 
     def reap(self) -> None:
-        """Ends what is left of the process, of its group, and of processes that it has started in groups of their own.
+        """End what is left of the process, of its group, and of processes that it has started in groups of their own.
 
         A supervisor's would stop in order otherwise, and write to the server of the next test meanwhile.
         """
@@ -126,7 +126,7 @@ class Process:
 
 
 def _below(pid: int) -> Iterator[int]:
-    """Yields the processes that a process has started, and theirs; none where the system does not say."""
+    """Yield the processes below a process; none where the system does not say."""
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in map(int, path.read_text().split()):
@@ -142,7 +142,7 @@ def _lives(pid: int) -> bool:
 
 
 class Processes:
-    """The processes of one test; all that still live are killed and reaped at its end."""
+    """The processes of one test; those that still live are killed and reaped at its end."""
 
     def __init__(self, folder: Path, url: str, namespace: str) -> None:
         self._folder = folder
@@ -151,7 +151,7 @@ class Processes:
         self.started: list[Process] = []
 
     def spawn(self, args: Sequence[str], env: Mapping[str, str] | None = None, name: str = "process") -> Process:
-        """Starts a command; HEADRACE_URL and HEADRACE_NAMESPACE are the test's, unless `env` has others."""
+        """Start a command; HEADRACE_URL and HEADRACE_NAMESPACE are the test's, unless `env` has others."""
         name = f"{name}-{len(self.started) + 1}"
         full_env = {"HEADRACE_URL": self._url, "HEADRACE_NAMESPACE": self._namespace, **(env or {})}
         process = Process(name, args, full_env, self._folder / f"{name}.log")
@@ -159,18 +159,18 @@ class Processes:
         return process
 
     def python(self, *args: str, env: Mapping[str, str] | None = None, name: str = "python") -> Process:
-        """Starts this interpreter: `python("-c", code)`, `python("-m", module)`."""
+        """Start this interpreter: `python("-c", code)`, `python("-m", module)`."""
         return self.spawn([sys.executable, *args], env, name)
 
     def cli(self, *args: str, env: Mapping[str, str] | None = None) -> Process:
-        """Starts `headrace ARGS`."""
+        """Start `headrace ARGS`."""
         return self.python("-m", "headrace_worker.cli", *args, env=env, name=args[0] if args else "headrace")
 
     def worker(self, app: str, *options: str, env: Mapping[str, str] | None = None) -> Process:
-        """Starts `headrace worker MODULE:APP OPTIONS`; `env` may hold another HEADRACE_URL, a proxy's say."""
+        """Start `headrace worker MODULE:APP OPTIONS`; `env` may hold another HEADRACE_URL, a proxy's say."""
         return self.cli("worker", app, *options, env=env)
 
     def reap(self) -> None:
-        """Ends everything that was started and still lives."""
+        """End everything that was started and still lives."""
         for process in self.started:
             process.reap()

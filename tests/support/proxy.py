@@ -45,7 +45,7 @@ class Frames:
         self._missing = 1
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yields each frame that the chunk completes."""
+        """Yield each frame that the chunk completes."""
         self._bytes += chunk
         while self._read_value():
             if self._missing == 0:
@@ -55,7 +55,7 @@ class Frames:
                 yield frame
 
     def _read_value(self) -> bool:
-        """Goes past one value, or the head of one that holds others; false when more bytes are needed."""
+        """Skip one value, or the head of one that holds others; return False when more bytes are needed."""
         line_end = self._bytes.find(b"\r\n", self._at)
         if line_end < 0:
             return False
@@ -77,7 +77,7 @@ class Frames:
 
 
 class Cut:
-    """A cut that was asked for; it knows how often it has happened."""
+    """A requested cut, and how often it has happened."""
 
     def __init__(
         self,
@@ -101,25 +101,25 @@ class Cut:
         """The requests at which it cut, as they were sent."""
 
     def wait(self, timeout: float = 10.0, times: int = 1) -> None:
-        """Returns when the cut has happened so many times; fails when it has not in time."""
+        """Return when the cut has happened so many times; fail after the given time."""
         with self._condition:
             if not self._condition.wait_for(lambda: self.done >= times, timeout):
                 what = f"{times} lost {self.kind} at {self._match!r}"
                 raise AssertionError(f"waited {timeout:g} s in vain for {what}: {self.done} so far")
 
     def cancel(self) -> None:
-        """Nothing is cut any more."""
+        """Cut nothing any more."""
         with self._condition:
             self._left = 0
 
     def fits(self, request: bytes) -> bool:
-        """Whether it is meant for this request, and is not used up."""
+        """Return whether the cut is for this request, and is not used up."""
         if self._left <= 0:
             return False
         return self._match in request if isinstance(self._match, bytes) else self._match(request)
 
     def take(self, request: bytes, reply: bytes | None = None) -> bool:
-        """Uses the cut up once, if it is still to be had and the reply is of the kind that is to be lost."""
+        """Use the cut once, if it is not used up and the reply is of the kind to lose; return whether it was."""
         with self._condition:
             if self._left <= 0 or (reply is not None and not self._only(reply)):
                 return False
@@ -170,7 +170,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The proxy's URL, which stays the same after `drop_all`."""
+        """The proxy's URL, the same after `drop_all`."""
         userinfo, at, _ = self._target.netloc.rpartition("@")
         if isinstance(self._address, str):
             query = f"?{self._target.query}" if self._target.query else ""
@@ -195,7 +195,7 @@ class Proxy:
             return len(self._links)
 
     def cut_after_request(self, match: Match, times: int = 1, *, only: Callable[[bytes], bool] = is_done) -> Cut:
-        """Loses the reply: a request that fits is carried out by the server, then its client's line is cut.
+        """Lose the reply: a request that fits is carried out by the server, then its client's line is cut.
 
         `match` is a part of the request's bytes (a script's SHA, `b"XREADGROUP"`), or a predicate. The reply
         has been read whole by then, and `only` has said that it is one to lose: an error is passed on, and
@@ -205,47 +205,47 @@ class Proxy:
         return self.add(Cut(match, "reply", only, times))
 
     def cut_before_request(self, match: Match, times: int = 1) -> Cut:
-        """Loses the request: the client's line is cut, and the server never hears of a request that fits.
+        """Lose the request: the client's line is cut, and the server never hears of a request that fits.
 
         Earlier requests of the same pipeline have reached the server; their replies may be lost too.
         """
         return self.add(Cut(match, "request", is_done, times))
 
     def add(self, cut: Cut) -> Cut:
-        """The cut is made when its time comes."""
+        """Add a cut, which is made when its request or reply comes."""
         with self._lock:
             self._cuts.append(cut)
         return cut
 
     def drop_all(self) -> None:
-        """Cuts every line and refuses new ones until `restore`."""
+        """Cut every line and refuses new ones until `restore`."""
         self._close_listener()
         for link in self._open_links():
             link.close()
 
     def stall(self) -> None:
-        """Lets nothing through, and closes nothing: connections are accepted, and silent, until `restore`."""
+        """Let nothing through, and close nothing: connections are accepted, and silent, until `restore`."""
         self.flowing.clear()
 
     def slow(self, delay_s: float) -> None:
-        """Whatever goes through takes so much longer, until `restore`."""
+        """Delay everything that goes through by so many seconds, until `restore`."""
         self.delay_s = delay_s
 
     def pass_on(self) -> None:
-        """Returns when bytes that have arrived may go on."""
+        """Return when bytes that have arrived may be forwarded."""
         if self.delay_s:
             time.sleep(self.delay_s)
         self.flowing.wait()
 
     def restore(self) -> None:
-        """Connections are taken again, and what has stalled flows on, without delay."""
+        """Accept connections again, and forward what was stalled, without delay."""
         self.delay_s = 0.0
         self.flowing.set()
         if self._listener is None:
             self._listen()
 
     def close(self) -> None:
-        """Cuts every line and ends the proxy's threads."""
+        """Cut every line and ends the proxy's threads."""
         self._close_listener()
         for link in self._open_links():
             link.close()
@@ -255,17 +255,17 @@ class Proxy:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def cut_for(self, request: bytes) -> Cut | None:
-        """Returns the first cut that is meant for the request."""
+        """Return the first cut for the request."""
         with self._lock:
             return next((cut for cut in self._cuts if cut.fits(request)), None)
 
     def forget(self, link: _Link) -> None:
-        """The link is closed and no longer counted."""
+        """Count the closed link no longer."""
         with self._lock:
             self._links.discard(link)
 
     def connect_to_target(self) -> socket.socket:
-        """Returns a new connection to the server."""
+        """Return a new connection to the server."""
         if self._target.scheme == "unix":
             connection = socket.socket(socket.AF_UNIX)
             try:
@@ -325,7 +325,7 @@ class Proxy:
 
 
 class _Link:
-    """One client's connection and the one that belongs to it on the server's side."""
+    """A client's connection and its counterpart to the server."""
 
     def __init__(self, proxy: Proxy, client: socket.socket) -> None:
         self._proxy = proxy
@@ -337,7 +337,7 @@ class _Link:
         """For each reply that is to come: the request and the cut that waits for it, if any."""
 
     def carry_requests(self) -> None:
-        """Carries requests from the client to the server until one of them has gone."""
+        """Carry requests from the client to the server until one of them has gone."""
         replies: threading.Thread | None = None
         try:
             self._proxy.flowing.wait()
@@ -371,7 +371,7 @@ class _Link:
         self._proxy.forget(self)
 
     def _forward_requests(self, requests: list[bytes], server: socket.socket) -> bool:
-        """Sends the requests on; false when the line was cut before one."""
+        """Forward the requests; return False when the line was cut before one."""
         forward: list[bytes] = []
         for request in requests:
             cut = self._proxy.cut_for(request)
@@ -387,7 +387,7 @@ class _Link:
         return True
 
     def _carry_replies(self, server: socket.socket) -> None:
-        """Carries replies from the server to the client until a cut, or until one of them has gone."""
+        """Carry replies from the server to the client until a cut, or until one of them has gone."""
         frames = Frames()
         try:
             while chunk := server.recv(262144):
@@ -408,7 +408,7 @@ class _Link:
             self.close()
 
     def _cut_at(self, frame: bytes) -> Cut | None:
-        """Returns the cut that waits for this frame, if one does; what the server says unasked is no reply."""
+        """Return the cut that waits for this frame, if any; messages that the server pushes are no replies."""
         unasked = frame.startswith(b">") and not _CONFIRMATION.match(frame)
         if unasked or _PUBLISHED.match(frame) or not self._expected:
             return None

@@ -21,7 +21,7 @@ _WAYS_OUT = "fetch the history (`git fetch --tags --unshallow`), or run these te
 
 
 class NoRelease(AssertionError):
-    """The last release can't be had here, so nothing can be said of two versions side by side."""
+    """The last release is not available here, so two versions can't be tested side by side."""
 
 
 class Release:
@@ -33,11 +33,11 @@ class Release:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a process of this interpreter needs in its environment to import the release, not the working tree."""
+        """Return the environment in which a process of this interpreter imports the release, not the working tree."""
         return {"PYTHONPATH": os.pathsep.join(str(self._folder / part) for part in _PACKAGES.values())}
 
     def run(self, *args: str, env: Mapping[str, str], stdin: str = "") -> str:
-        """Returns what a process of this interpreter that imports the release has written, once it has ended well."""
+        """Return the output of a process of this interpreter that imports the release, once it has ended well."""
         command, full_env = [sys.executable, *args], {**os.environ, **env, **self.env}
         done = subprocess.run(
             command, input=stdin, env=full_env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
@@ -46,20 +46,20 @@ class Release:
         return done.stdout
 
     def ask(self, env: Mapping[str, str], *calls: Sequence[Any]) -> list[Any]:
-        """Returns what the release's client answers to each call: a method's name, its arguments, its options."""
+        """Return what the release's client answers to each call: a method's name, its arguments, its options."""
         answers: list[Any] = json.loads(self.run("-m", "tests.support.asked", env=env, stdin=json.dumps(calls)))
         return answers
 
 
 def unpack_last_release(folder: Path) -> Release:
-    """Returns the last release, unpacked into the folder; raises NoRelease where it can't be had."""
+    """Return the last release, unpacked into the folder; raise NoRelease where it can't be had."""
     # A tag of the very commit that is checked out is of this release, not of the last one.
     tags = _git("tag", "--list", "v*", "--merged", "HEAD", "--no-contains", "HEAD", "--sort=-version:refname")
     return unpack_release(tags.decode().split()[0] if tags else LAST_RELEASE, folder)
 
 
 def unpack_release(commit: str, folder: Path) -> Release:
-    """Returns the release of a commit, unpacked into the folder; raises NoRelease where it can't be had."""
+    """Return the release of a commit, unpacked into the folder; raise NoRelease where it can't be had."""
     if not _is_here(commit):
         _git("fetch", "--quiet", "origin", commit)
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit, *_PACKAGES.values()))) as packages:
@@ -86,7 +86,7 @@ def _git(*args: str) -> bytes:
 
 
 def _check(release: Release) -> None:
-    """The packages in place of the release are not those of the working tree, which are installed."""
+    """Check that the packages of the release are not those of the working tree, which are installed."""
     code = f"import json, {', '.join(_PACKAGES)}; print(json.dumps([p.__file__ for p in ({', '.join(_PACKAGES)})]))"
     for path in json.loads(release.run("-c", code, env={})):
         assert Path(path).is_relative_to(release._folder), f"{path} is imported, not the last release"

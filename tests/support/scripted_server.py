@@ -1,4 +1,4 @@
-"""A server that answers a worker's calls as a test has scripted, for what no real server does on demand."""
+"""A server that answers a worker's calls as a test has scripted: answers that no real server gives on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig
 from headrace_worker.app.routes import fingerprint_of
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
+from headrace_worker.membership.setup import WorkerSetup
 
 
 class ScriptedServer:
@@ -28,12 +29,13 @@ class ScriptedServer:
         return answers
 
 
-def state_over(server: ScriptedServer | None = None, app: App | None = None, **settings: Any) -> WorkerState:
-    """Return the state of a worker whose calls go to this server."""
-    state = WorkerState(app or App("app"), Partitions("test"), "redis://localhost:1", WorkerConfig(**settings))
+def member_over(server: ScriptedServer | None = None, app: App | None = None, **settings: Any) -> Member:
+    """Return a member whose calls go to this server."""
+    config = WorkerConfig(**settings)
+    member = Member.of(WorkerSetup.of(app or App("app"), Partitions("test"), "redis://localhost:1", config))
     if server is not None:
-        state.commands = server  # type: ignore[assignment]
-    return state
+        member.server.commands = server  # type: ignore[assignment]
+    return member
 
 
 def name_of(call: Call[Any]) -> str:

@@ -1,4 +1,4 @@
-"""A real service that sentinels watch: a master, its replicas, and the sentinels, each a process on loopback."""
+"""A real service that sentinels watch: a master, its replicas, and the sentinels, as processes on loopback."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Sentinel:
         self._process.wait()
 
     def state(self) -> dict[str, str]:
-        """Returns what it knows of the service."""
+        """Return what it knows of the service."""
         flat = self.redis.execute_command("SENTINEL", "MASTER", NAME)
         return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
 
     def is_settled(self, replicas: int, sentinels: int) -> bool:
-        """It knows all replicas and all other sentinels."""
+        """Return whether it knows all replicas and all other sentinels."""
         state = self.state()
         return (int(state["num-slaves"]), int(state["num-other-sentinels"])) == (replicas, sentinels - 1)
 
@@ -111,7 +111,7 @@ class Watched:
         self._ends.close()
 
     def url(self, *, userinfo: str = "", options: str = "") -> str:
-        """Returns the service's URL."""
+        """Return the service's URL."""
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{userinfo}{hosts}/{NAME}/0{options}"
 
@@ -128,11 +128,11 @@ class Watched:
 
     @property
     def elections(self) -> int:
-        """How many masters were elected so far, as the first sentinel knows."""
+        """Return how many masters were elected so far, by the first sentinel."""
         return int(self.sentinels[0].state()["config-epoch"])
 
     def is_whole(self) -> bool:
-        """All sentinels name the same master, and every other server follows it and has all of its data."""
+        """Return whether all sentinels name one master, and every other server follows it and has all of its data."""
         master = self.master
         with redis.Redis.from_url(master.tcp_url) as client:
             is_followed = self.synced(client) == len(self.servers) - 1
@@ -150,13 +150,13 @@ class Watched:
 
     @staticmethod
     def synced(client: Any) -> int:
-        """Returns how many replicas a master has that have synced."""
+        """Return how many replicas a master has that have synced."""
         info = client.info("replication")
         return sum(info[f"slave{n}"]["state"] == "online" for n in range(info["connected_slaves"]))
 
 
 class Liar:
-    """Something that answers as a sentinel does, with whatever the test says: as one that was cut off would."""
+    """A server that answers like a sentinel, with whatever the test says: like one that was cut off."""
 
     def __init__(self, port: int | None) -> None:
         self.port_of_master = port
@@ -181,7 +181,7 @@ class Liar:
         return f"redis+sentinel://127.0.0.1:{self.port}/{NAME}"
 
     def stop_answering(self) -> None:
-        """Take connections, and say nothing on them."""
+        """Accept connections, and answer nothing on them."""
         self._is_silent = True
 
     def _accept(self) -> None:

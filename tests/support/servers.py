@@ -9,10 +9,10 @@ from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
 
 
 class ControlledServer(EmbeddedServer):
-    """An embedded server to which a test does what happens to servers in production."""
+    """An embedded server that a test can kill, pause, resume and restart, as happens in production."""
 
     def kill(self) -> None:
-        """End the server with SIGKILL, like a crash. `start` finds in its folder what it had written."""
+        """End the server with SIGKILL, like a crash. `start` finds its data in its folder."""
         process = self._running()
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""What a test reads of a namespace, and writes into it, beside the clients."""
+"""What a test reads from a namespace, and writes into it, without the clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A history of chaos in which everything went well, until a test changes it."""
+"""A chaos history in which everything went well, until a test changes it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Story:
         self.events[event] = FinalEvent(event, "settled", (), due_ms, due_ms + 2 if due_ms else delivered_ms)
 
     def call(self, event: str, when: float, *, pid: int = ONE, job: str = "app/job", until: float | None = 0.0) -> None:
-        """A function was called, and returned 5 ms later unless something else is said."""
+        """Add a call of a function, which returns 5 ms later unless the test says otherwise."""
         worker = {ONE: "one", TWO: "two"}[pid]
         began = Began(**at(when), event=event, job=job, attempt=1, pid=pid, worker=worker)
         self.lines.append(began)
@@ -87,11 +87,11 @@ class Story:
             self.lines.append(Ended(**end, event=event, job=job, pid=pid, began=began.at, how="returned"))
 
     def settle(self, event: str, when: float, *, job: str = "app/job", status: str = "succeeded") -> None:
-        """The listing of runs has the run."""
+        """Add the run to the listing of runs."""
         self.lines.append(Settled(**at(when), run=f"{event}:{job}", status=status))
 
     def run(self, event: str, when: float, *, job: str = "app/job", status: str = "succeeded") -> None:
-        """The run was called and settled, and its record says so."""
+        """Add the run's call and its settle, and its state in the record."""
         self.call(event, when, job=job)
         self.settle(event, when + 0.01, job=job, status=status)
         record = self.events[event]
@@ -100,7 +100,7 @@ class Story:
             self.dead.append(f"{event}:{job}")
 
     def drop(self, kind: type, event: str) -> None:
-        """No line of that kind tells of the event."""
+        """Remove the lines of that kind for the event."""
         names = {event, f"{event}:app/job"}
         self.lines = [
             line
@@ -109,11 +109,11 @@ class Story:
         ]
 
     def change(self, event: str, **changes: Any) -> None:
-        """The record of the event says something else."""
+        """Change the event's record."""
         self.events[event] = msgspec.structs.replace(self.events[event], **changes)
 
     def checked(self, counted: Counted | None = None) -> Report:
-        """Return what the checker says."""
+        """Return the checker's report."""
         remains = Remains(self.events, tuple(self.dead), self.open, counted)
         return check(History(in_order(self.lines), remains), RULES)
 

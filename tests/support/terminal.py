@@ -20,7 +20,7 @@ main(prog_name="headrace")
 
 
 def main(args: list[str]) -> int:
-    """Returns the exit code when the command has ended; what it wrote to its terminal is on standard output."""
+    """Return the exit code when the command has ended; write what its terminal shows to standard output."""
     options = args if args[0] == "-m" else ["-c", _HEADRACE, *args]
     status = pty.spawn([sys.executable, *options], lambda fd: os.read(fd, 65536))
     return os.waitstatus_to_exitcode(status)

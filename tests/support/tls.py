@@ -31,7 +31,7 @@ class Authority:
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, valid_for: timedelta = timedelta(days=1)) -> Path:
-        """Returns a file with a certificate for 127.0.0.1 and its key; `valid_for` may be in the past."""
+        """Return a file with a certificate for 127.0.0.1 and its key; `valid_for` may be in the past."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._build(subject, key, valid_for, is_authority=False)
@@ -110,7 +110,7 @@ class TlsFront:
                 threading.Thread(target=self._carry, args=(plain,), daemon=True).start()
 
     def _carry(self, plain: socket.socket) -> None:
-        """Carries bytes both ways in one thread, as one alone may use an SSL socket."""
+        """Carry bytes both ways in one thread, as only one thread may use an SSL socket."""
         with plain, contextlib.suppress(OSError):
             client = self._context.wrap_socket(plain, server_side=True)
             with client, socket.create_connection(("127.0.0.1", self._target)) as server:
@@ -124,7 +124,7 @@ class TlsFront:
 
 
 def _wait_for_any(client: ssl.SSLSocket, server: socket.socket) -> list[socket.socket]:
-    """Returns the sides from which something has come; what is deciphered already is on no socket any more."""
+    """Return the sides from which data has come; deciphered data is on no socket any more."""
     if client.pending():
         return [client]
     ready: list[socket.socket] = select.select([client, server], [], [])[0]
@@ -132,7 +132,7 @@ def _wait_for_any(client: ssl.SSLSocket, server: socket.socket) -> list[socket.s
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> bool:
-    """Passes on what has come from one side; false when that has ended."""
+    """Forward what has come from one side; return False when that side has ended."""
     chunk = source.recv(65_536)
     target.sendall(chunk)
     return bool(chunk)

@@ -1,4 +1,4 @@
-"""Tells which server a binary is, and so whether a test holds on it."""
+"""Tells which server a binary is, so that a test knows whether it applies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @functools.cache
 def version_of(binary: Path) -> tuple[str, str]:
-    """Returns the server's name as the tests' marks have it, and its whole version: `redis-6.2`, `6.2.5`."""
+    """Return the server's name as the tests' marks have it, and its whole version: `redis-6.2`, `6.2.5`."""
     answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
     found = re.match(r"(redis|valkey) server v=((\d+\.\d+)\.\S+)", answer, re.IGNORECASE)
     if found is None:

@@ -1,4 +1,4 @@
-"""Waits for a condition to become true, and says what it last was when it does not."""
+"""Waits for a condition to become true, and shows its last value if it does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTERVAL_S = 0.01
 
 
 class WaitedInVain(AssertionError):
-    """The condition has not become true in the time given; `last` is what it was at the end."""
+    """The condition has not become true in the given time; `last` is its last value."""
 
     def __init__(self, what: str, timeout_s: float, last: object) -> None:
         self.last = last
@@ -29,7 +29,7 @@ def wait_until(
     interval: float = _INTERVAL_S,
     ignoring: tuple[type[Exception], ...] = (),
 ) -> T:
-    """Returns the first true value of the condition, or raises WaitedInVain with the last one.
+    """Return the first true value of the condition, or raises WaitedInVain with the last one.
 
     Errors of the types in `ignoring` count as not yet true: those of a server that is just restarting, say.
     """
@@ -78,7 +78,7 @@ async def await_until(
     interval: float = _INTERVAL_S,
     ignoring: tuple[type[Exception], ...] = (),
 ) -> object:
-    """Returns the first true value of the condition, plain or async, while the event loop goes on."""
+    """Return the first true value of the condition, plain or async, while the event loop goes on."""
     deadline = time.monotonic() + timeout
     while True:
         last: object
@@ -96,7 +96,7 @@ async def await_until(
 
 
 def _words_of(condition: Callable[[], object]) -> str:
-    """Returns the source of a condition, which says best what was waited for, or its name."""
+    """Return the source of a condition, as the best description of it, or its name."""
     try:
         lines = inspect.getsource(condition).split()
     except (OSError, TypeError):

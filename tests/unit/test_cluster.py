@@ -1,4 +1,4 @@
-"""Calls find their nodes, whatever a cluster answers while it changes; told by nodes that only answer."""
+"""Calls find their nodes, whatever a cluster answers while it changes; tested with nodes that only answer."""
 
 from __future__ import annotations
 

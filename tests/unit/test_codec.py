@@ -131,7 +131,7 @@ def test_the_header_says_where_an_event_is_in_its_life(header: bytes, status: st
 
 
 def test_a_header_is_read_field_by_field() -> None:
-    """A dash stands for runs that nobody has counted yet."""
+    """A dash stands for runs that are not counted yet."""
     assert decode_header(b"tok.7 d 1 2 3 4") == Header("tok.7", "d", 1, 2, 3, 4)
     assert decode_header(b"- s 0 2 0 -") == Header("-", "s", 0, 2, 0, None)
 

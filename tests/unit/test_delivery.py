@@ -1,4 +1,4 @@
-"""Entries of streams become deliveries and events, and what Headrace did not write is told apart by its reason."""
+"""Entries of streams become deliveries and events; an entry that Headrace did not write is refused with a reason."""
 
 from __future__ import annotations
 

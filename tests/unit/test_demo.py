@@ -27,7 +27,7 @@ NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def match() -> Callable[[str, str, Any], set[str]]:
-    """Returns the jobs that the dispatcher would match."""
+    """Return the jobs that the dispatcher would match."""
     blob = subscriptions_of(app)
     name = fingerprint_of(blob).encode()
     routes = Routes("1", {"github": {b"s:" + name: blob, b"n:" + name: b"1", b"w:worker": name}})

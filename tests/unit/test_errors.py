@@ -113,7 +113,7 @@ def test_there_is_a_sample_of_every_error() -> None:
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("clone", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
 def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, clone: object) -> None:
-    """A copy has the same type, message and facts, so that a process pool can hand it on."""
+    """A copy has the same type, message and facts, so that a process pool can pass it on."""
     assert callable(clone)
     twin = clone(error)
     assert type(twin) is type(error)
@@ -250,7 +250,7 @@ OURS: list[tuple[Exception, type[HeadraceError], str]] = [
 def test_only_the_servers_answer_is_told_as_one(
     raised: Exception, kind: type[HeadraceError], says: str, *, is_wrapped: bool
 ) -> None:
-    """What has gone wrong in this process is told as that, also where it was raised by a connect of redis.asyncio."""
+    """A fault of this process is reported as one, even if a connect of redis.asyncio has raised it."""
     error = translate(wrapped(raised) if is_wrapped else raised)
     assert type(error) is kind
     assert says in str(error)

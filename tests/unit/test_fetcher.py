@@ -1,4 +1,4 @@
-"""What a worker has read begins once, under the name that it was handed to, and only while that name's lease holds."""
+"""A run begins once, under the name to which it was delivered, and only while that name's lease holds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, WorkerConfig, event_trigger
 from headrace_worker.membership.in_flight import InFlight, InFlightRun
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
+from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
 from headrace_worker.protocol.reading import MAX_READ
 from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.streams.pending import pending_entries
-from tests.support.scripted_server import ScriptedServer, state_over
+from tests.support.scripted_server import ScriptedServer, member_over
 
 
 async def _nothing() -> None:
@@ -62,7 +63,7 @@ class _Server(ScriptedServer):
 
 
 class _Reader:
-    """Gives what a test has laid out, read by read, and then nothing for ever."""
+    """Returns what a test has prepared, read by read, and then blocks for ever."""
 
     def __init__(self) -> None:
         self.reads: list[Callable[[], list[Entry]]] = []
@@ -92,28 +93,29 @@ class _Setup:
 
     def __init__(self, concurrency: int = 1_000) -> None:
         self.server, self.reader = _Server(), _Reader()
-        self.state = state_over(self.server, _app(), concurrency=concurrency, lease=600)
+        self.member = member_over(self.server, _app(), concurrency=concurrency, lease=600)
+        self.identity = self.member.identity
         self.in_flight = InFlight(concurrency)
         self.executor = _Executor(self.in_flight)
         self.quarantine = Quarantine(self.in_flight)
-        settler = Settler(self.state, self.in_flight)
+        settler = Settler(self.member, self.in_flight)
         executor: Any = self.executor
-        self.fetcher = Fetcher(self.state, self.in_flight, executor, settler, self.quarantine)
+        self.fetcher = Fetcher(self.member, self.in_flight, executor, settler, self.quarantine)
         self.fetcher.reader = self.reader  # type: ignore[assignment]
-        self.state.is_registered.set()
+        self.identity.is_registered.set()
         self.hold_lease()
 
     def hold_lease(self) -> None:
-        """The lease has been renewed."""
-        self.state.lease_until = time.monotonic() + 600
-        self.state.renewed.set()
+        """Renew the lease."""
+        self.identity.lease_until = time.monotonic() + 600
+        self.identity.renewed.set()
 
     def lose_lease(self) -> None:
-        """The worker has stood still for so long that its lease may have run out."""
-        self.state.lease_until = time.monotonic() - 1
+        """Let the lease expire, as after a stall of the worker."""
+        self.identity.lease_until = time.monotonic() - 1
 
     async def tick(self) -> None:
-        """The fetcher's loop goes round once."""
+        """Let the fetcher's loop tick once."""
         await asyncio.wait_for(self.fetcher.tick(), 20)
 
     @property
@@ -123,7 +125,7 @@ class _Setup:
 
 
 async def settled(*tasks: asyncio.Task[Any]) -> None:
-    """Whatever can happen without anyone's doing has happened."""
+    """Return when all tasks that can go on have gone on."""
     for _ in range(50):
         await asyncio.sleep(0)
     for task in tasks:
@@ -149,7 +151,7 @@ async def test_what_was_read_begins_only_while_the_lease_surely_holds() -> None:
 
 
 async def test_nothing_is_read_unless_the_lease_surely_holds() -> None:
-    """What a dead worker reads would be in the hands of nobody."""
+    """Entries that a dead worker reads would be pending under a name without a lease."""
     setup = _Setup()
     setup.reader.reads = [lambda: _entries(1)]
     setup.lose_lease()
@@ -166,7 +168,7 @@ async def test_what_was_handed_to_a_name_that_is_fenced_does_not_begin() -> None
     setup = _Setup()
 
     def read_then_be_fenced() -> list[Entry]:
-        setup.state.take_new_name()
+        setup.identity.take_new_name()
         return _entries(1)
 
     setup.reader.reads = [read_then_be_fenced]
@@ -175,13 +177,13 @@ async def test_what_was_handed_to_a_name_that_is_fenced_does_not_begin() -> None
 
 
 async def test_a_name_that_is_not_registered_reads_nothing() -> None:
-    """A worker that hears of its death while it waits for its lease waits for the new name's."""
+    """A worker that is fenced while it waits for its lease waits for the new name's lease."""
     setup = _Setup()
     setup.reader.reads = [lambda: _entries(1)]
     setup.lose_lease()
     tick = asyncio.ensure_future(setup.fetcher.tick())
     await settled(tick)
-    setup.state.take_new_name()
+    setup.identity.take_new_name()
     setup.hold_lease()
     await asyncio.wait_for(tick, 20)
     assert setup.reader.asked == 0
@@ -190,15 +192,15 @@ async def test_a_name_that_is_not_registered_reads_nothing() -> None:
 async def test_prefetched_runs_of_an_old_name_do_not_begin() -> None:
     """Its entries are pending under the old name."""
     setup = _Setup()
-    old = setup.state.name
+    old = setup.identity.name
     setup.reader.reads = [lambda: _entries(1, MAX_READ), lambda: _entries(500), lambda: _entries(600)]
     await setup.tick()
     await settled()
     assert setup.reader.asked == 2
-    setup.state.take_new_name()
-    setup.state.is_registered.set()
+    setup.identity.take_new_name()
+    setup.identity.is_registered.set()
     await setup.tick()
-    assert setup.executor.began[MAX_READ:] == [("e600", setup.state.name)]
+    assert setup.executor.began[MAX_READ:] == [("e600", setup.identity.name)]
     assert {name for _, name in setup.executor.began[:MAX_READ]} == {old}
 
 
@@ -208,7 +210,7 @@ async def test_after_a_failure_all_pending_entries_begin_once() -> None:
     setup.hold_lease()
     setup.reader.reads = [lambda: _entries(1), lambda: _entries(1_000)]
     await setup.tick()
-    setup.server.pending[setup.state.name] = _entries(1, 2 * MAX_READ + 1)
+    setup.server.pending[setup.identity.name] = _entries(1, 2 * MAX_READ + 1)
     await setup.fetcher.recover(ServerUnreachable("gone"))
     await setup.tick()
     assert setup.began == [f"e{number}" for number in (*range(1, 2 * MAX_READ + 2), 1_000)]
@@ -218,18 +220,18 @@ async def test_a_look_that_ends_under_another_name_is_repeated() -> None:
     """The new name's pending entries are looked at too: a read of its own may have failed before."""
     setup = _Setup()
     await setup.fetcher.recover(ServerUnreachable("gone"))
-    old = setup.state.name
+    old = setup.identity.name
 
     def be_fenced() -> None:
         setup.server.on_own = None
-        setup.state.take_new_name()
-        setup.state.is_registered.set()
+        setup.identity.take_new_name()
+        setup.identity.is_registered.set()
 
     setup.server.on_own = be_fenced
     setup.reader.reads = [list, list]
     await setup.tick()
     await setup.tick()
-    assert setup.server.asked == [("own", old), ("own", setup.state.name)]
+    assert setup.server.asked == [("own", old), ("own", setup.identity.name)]
 
 
 async def test_nothing_is_read_beside_a_quarantined_run() -> None:
@@ -250,21 +252,22 @@ async def test_nothing_is_read_beside_a_quarantined_run() -> None:
 
 def _delivery(setup: _Setup, number: int, *, lost: int = 0) -> Delivery:
     (entry,) = _entries(number, lost=lost)
-    return decode_delivery(setup.state.queues[0], entry)
+    return decode_delivery(setup.member.setup.queues[0], entry)
 
 
 async def test_nothing_is_fetched_while_a_quarantined_run_waits() -> None:
     """Not in another partition either; what was fetched there already is released."""
     setup = _Setup()
-    held = InFlightRun(_delivery(setup, 1), setup.state.name, 0.0)
+    held = InFlightRun(_delivery(setup, 1), setup.identity.name, 0.0)
     setup.in_flight.take(held)
     last = _delivery(setup, 2, lost=2)
-    waiting = asyncio.ensure_future(setup.quarantine.admit(setup.state, [last], setup.state.name))
+    waiting = asyncio.ensure_future(setup.quarantine.admit(setup.member, [last], setup.identity.name))
     await settled(waiting)
     assert setup.quarantine.is_closed
-    elsewhere = WorkerState(_app(), Partitions("test", 2), "redis://localhost:1", WorkerConfig(), partition=1)
-    elsewhere.commands = setup.server  # type: ignore[assignment]
-    assert await setup.quarantine.admit(elsewhere, [_delivery(setup, 3)], setup.state.name) == []
+    second = WorkerSetup.of(_app(), Partitions("test", 2), "redis://localhost:1", WorkerConfig(), partition=1)
+    elsewhere = Member.of(second)
+    elsewhere.server.commands = setup.server  # type: ignore[assignment]
+    assert await setup.quarantine.admit(elsewhere, [_delivery(setup, 3)], setup.identity.name) == []
     assert setup.server.asked == [("release", "")]
     setup.in_flight.mark_ended(held)
     setup.in_flight.mark_recorded(held)
@@ -277,13 +280,13 @@ async def test_a_fence_ends_the_wait_of_a_quarantined_run(
 ) -> None:
     """Its wait for the runs in flight ends with the name, and fetching goes on."""
     setup = _Setup()
-    held = InFlightRun(_delivery(setup, 1), setup.state.name, 0.0)
+    held = InFlightRun(_delivery(setup, 1), setup.identity.name, 0.0)
     setup.in_flight.take(held)
     waiting = asyncio.ensure_future(
-        setup.quarantine.admit(setup.state, [_delivery(setup, 2, lost=2)], setup.state.name)
+        setup.quarantine.admit(setup.member, [_delivery(setup, 2, lost=2)], setup.identity.name)
     )
     await settled(waiting)
-    setup.state.take_new_name()
+    setup.identity.take_new_name()
     if is_alone:
         setup.in_flight.mark_ended(held)
         setup.in_flight.mark_recorded(held)
@@ -298,5 +301,5 @@ async def test_pending_entries_are_read_page_by_page(count: int) -> None:
     setup = _Setup()
     setup.server.pending["w"] = _entries(1, count)
     stream = Stream("queue", "workers", "wake-up")
-    found = [entry async for page in pending_entries(setup.state, stream, "w") for entry in page]
+    found = [entry async for page in pending_entries(setup.member.server, stream, "w") for entry in page]
     assert found == setup.server.pending["w"]

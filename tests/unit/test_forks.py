@@ -23,7 +23,7 @@ def child():
 
 
 def output_of(code: str) -> str:
-    """Returns what a process prints that forks; what it must not print makes it fail."""
+    """Return what a process prints that forks; what it must not print makes it fail."""
     done = subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout + done.stderr
 

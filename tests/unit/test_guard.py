@@ -100,7 +100,7 @@ async def test_a_timer_that_is_cancelled_calls_nothing() -> None:
 
 
 async def test_a_call_for_a_closed_loop_is_not_made() -> None:
-    """The caller hears that, and no exception."""
+    """The caller gets that answer, and no exception."""
     loop = asyncio.new_event_loop()
     loop.close()
     assert not Guard().from_thread(loop, print)
@@ -232,7 +232,7 @@ async def test_timeouts_end_in_a_lasting_task() -> None:
 
 
 async def test_only_a_requested_cancellation_ends_a_task_quietly() -> None:
-    """A CancelledError that nobody asked for is a failure like any other."""
+    """A CancelledError without a cancellation is a failure like any other."""
     found: list[bool] = []
 
     cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()

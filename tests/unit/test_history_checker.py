@@ -111,11 +111,11 @@ def forget_a_dead_letter(story: Story) -> None:
     story.dead.clear()
 
 
-def bury_twice(story: Story) -> None:
+def dead_letter_twice(story: Story) -> None:
     story.dead.append("bad:app/doomed")
 
 
-def bury_what_succeeded(story: Story) -> None:
+def dead_letter_what_succeeded(story: Story) -> None:
     story.dead.append("now:app/job")
 
 
@@ -191,8 +191,8 @@ BREAKS: dict[Callable[[Story], None], tuple[str, str]] = {
     run_another_job: ("delivered wrongly", "now:app/other"),
     fail: ("ended wrongly", "now:app/job"),
     forget_a_dead_letter: ("dead letters", "bad:app/doomed"),
-    bury_twice: ("dead letters", "bad:app/doomed"),
-    bury_what_succeeded: ("dead letters", "now:app/job"),
+    dead_letter_twice: ("dead letters", "bad:app/doomed"),
+    dead_letter_what_succeeded: ("dead letters", "now:app/job"),
     send_twice: ("sent twice", "now"),
     come_too_late: ("too late", "now:app/job"),
     come_back_too_late: ("too late", "now:app/job"),

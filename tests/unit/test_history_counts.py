@@ -18,7 +18,7 @@ def metrics_of(
     other: int = 0,
     **changes: int,
 ) -> list[str]:
-    """Returns the metrics that disagree with the records when the workers have counted so."""
+    """Return the metrics that disagree with the records when the workers have counted so."""
     settled = {"succeeded": succeeded, "failed": failed, "timed_out": other}
     report = story.checked(Counted(pids, settled, **{"dead": 1, "dispatched": 6, **changes}))
     assert {violation.rule for violation in report.violations} <= {"metrics"}

@@ -15,7 +15,7 @@ from headrace_worker.protocol.rescuing import HeldEntry
 from headrace_worker.protocol.rescuing import release as release_call
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import requeue
-from tests.support.scripted_server import ScriptedServer, name_of, state_over
+from tests.support.scripted_server import ScriptedServer, member_over, name_of
 
 REFUSAL = ServerError("WRONGTYPE")
 
@@ -100,16 +100,16 @@ class _Server(ScriptedServer):
 
 async def requeue_events(server: _Server) -> int:
     """Re-queues eight entries, and returns what that comes to."""
-    state = state_over(server)
-    stream = events_stream(state.keys)
-    held = [HeldEntry(f"{number}-0", state.keys.event(f"e{number}"), "app/job") for number in range(1, 9)]
-    return await requeue(state, stream, held, lambda part: release_call(stream, part))
+    member = member_over(server)
+    stream = events_stream(member.server.keys)
+    held = [HeldEntry(f"{number}-0", member.server.keys.event(f"e{number}"), "app/job") for number in range(1, 9)]
+    return await requeue(member, stream, held, lambda part: release_call(stream, part))
 
 
 async def test_a_refused_requeue_moves_all_but_the_culprit() -> None:
     """That one is dead-lettered."""
     server = _Server(set())
-    server.foreign = {state_over(server).keys.event("e3")}
+    server.foreign = {member_over(server).server.keys.event("e3")}
     assert await requeue_events(server) == 7
     assert server.calls.count("dead_letter") == 1
 
@@ -117,7 +117,7 @@ async def test_a_refused_requeue_moves_all_but_the_culprit() -> None:
 async def test_a_requeue_ends_at_the_first_answer_below_0() -> None:
     """The script moves nothing of that worker any more: what was moved before must not hide it."""
     server = _Server(set())
-    server.foreign, server.second_release = {state_over(server).keys.event("e8")}, -1
+    server.foreign, server.second_release = {member_over(server).server.keys.event("e8")}, -1
     assert await requeue_events(server) == -1
     assert server.calls == ["release", "release"]
 
@@ -125,6 +125,7 @@ async def test_a_requeue_ends_at_the_first_answer_below_0() -> None:
 async def test_a_refusal_that_no_record_explains_is_raised() -> None:
     """Another key is in the way, so no entry is to blame."""
     server = _Server(set())
-    await require_foreign_record(state_over(_Server({state_over(server).keys.event("e")})), "e", REFUSAL)
+    foreign = _Server({member_over(server).server.keys.event("e")})
+    await require_foreign_record(member_over(foreign).server, "e", REFUSAL)
     with pytest.raises(ServerError, match="WRONGTYPE"):
-        await require_foreign_record(state_over(server), "e", REFUSAL)
+        await require_foreign_record(member_over(server).server, "e", REFUSAL)

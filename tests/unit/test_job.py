@@ -352,7 +352,7 @@ def _running(function: Any) -> Any:
 
 @pytest.mark.parametrize("wrap", [_handing_on, functools.cache, lambda each: _handing_on(_handing_on(each))])
 def test_a_plain_wrapper_around_async_is_refused(wrap: Any) -> None:
-    """It would hand the coroutine on, which nothing runs."""
+    """It would return the coroutine, which nothing runs."""
     with pytest.raises(JobError, match="make the wrapper async def too"):
         _define(wrap(_all))
 

@@ -81,7 +81,7 @@ async def test_a_call_without_a_thread_is_never_made(threads: JobThreads, monkey
 
 
 async def test_a_function_that_is_not_waited_for_keeps_its_thread(threads: JobThreads) -> None:
-    """Its end is told once it comes, and the thread is free then."""
+    """Its end is reported once, and the thread is free then."""
     gate, ended = threading.Event(), asyncio.Event()
     call = threads.call(gate.wait)
     call.on_done = ended.set

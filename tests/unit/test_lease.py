@@ -1,4 +1,4 @@
-"""The lease's thread stops when it is told to, and renews no name that is not registered."""
+"""The lease's thread stops when asked to, and renews no name that is not registered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.watch import Watch
 from headrace_worker.protocol.leases import Fenced, Renewed
-from tests.support.scripted_server import ScriptedServer, state_over
+from tests.support.scripted_server import ScriptedServer, member_over
 from tests.support.waiting import await_until
 
 HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]
@@ -50,12 +50,13 @@ class _Setup:
     def __init__(self, server: _Server, lease_s: float = 600) -> None:
         self.server = server
         self.answers: list[tuple[str, Answer]] = []
-        self.state = state_over(lease=lease_s, stall=2 * lease_s + 60)
-        self.state.is_registered.set()
+        self.member = member_over(lease=lease_s, stall=2 * lease_s + 60)
+        self.identity = self.member.identity
+        self.identity.is_registered.set()
         self.faults: list[str] = []
-        self.watch = Watch(self.state.config, InFlight(10), self.state.guard)
+        self.watch = Watch(self.member.setup.config, InFlight(10), self.member.guard)
         self.lease = Lease(
-            self.state,
+            self.member,
             self.watch,
             lambda name, answer: self.answers.append((name, answer)),
             lambda: 8,
@@ -77,7 +78,7 @@ async def test_it_renews_at_once_and_when_asked_to() -> None:
     setup.lease.renew_now()
     await setup.renewals(1)
     await asyncio.wait_for(setup.lease.stop(), 20)
-    assert setup.answers == [(setup.state.name, Renewed(True, True, "1", 60_000, [], [], 1_700_000_000_000))] * 2  # noqa: FBT003 - in order
+    assert setup.answers == [(setup.identity.name, Renewed(True, True, "1", 60_000, [], [], 1_700_000_000_000))] * 2  # noqa: FBT003 - in order
 
 
 async def test_a_stop_just_before_the_wait_is_not_missed() -> None:
@@ -105,17 +106,17 @@ async def test_a_name_is_renewed_only_while_it_is_registered() -> None:
     setup = _Setup(_Server(HELD))
     setup.lease.start()
     await setup.renewals(1)
-    old = setup.state.name
-    setup.state.take_new_name()
+    old = setup.identity.name
+    setup.identity.take_new_name()
     setup.lease.renew_now()
     assert not await asyncio.to_thread(setup.server.renewed.acquire, timeout=0.1)
-    setup.state.is_registered.set()
+    setup.identity.is_registered.set()
     setup.lease.renew_now()
     await setup.renewals(1)
     await setup.lease.stop()
     names = [call.args[3 + int(call.args[2])] for call in setup.server.asked]
-    assert names == [old, setup.state.name]
-    assert old != setup.state.name
+    assert names == [old, setup.identity.name]
+    assert old != setup.identity.name
 
 
 @pytest.mark.parametrize("fault", [ServerUnreachable("gone"), RuntimeError("what")], ids=repr)
@@ -146,16 +147,16 @@ async def test_a_fenced_name_is_reported_once_a_round() -> None:
     await setup.renewals(1)
     await setup.lease.stop()
     await asyncio.sleep(0)
-    assert setup.answers == [(setup.state.name, Fenced())]
+    assert setup.answers == [(setup.identity.name, Fenced())]
 
 
 async def test_the_lease_is_counted_from_when_it_was_asked_for() -> None:
-    """The server counts from when it hears of it, which may be long before its answer arrives."""
+    """The server counts from the arrival of the call, which may be long before its answer arrives."""
     setup = _Setup(_Server(HELD))
     setup.lease.start()
     await setup.renewals(1)
     await setup.lease.stop()
-    assert 0 < setup.state.lease_until <= setup.server.answered_at + 600
+    assert 0 < setup.identity.lease_until <= setup.server.answered_at + 600
 
 
 async def test_a_fenced_name_has_no_lease() -> None:
@@ -164,7 +165,7 @@ async def test_a_fenced_name_has_no_lease() -> None:
     setup.lease.start()
     await setup.renewals(1)
     await setup.lease.stop()
-    assert setup.state.lease_until == 0
+    assert setup.identity.lease_until == 0
 
 
 class _Registry(ScriptedServer):
@@ -184,20 +185,20 @@ class _Registry(ScriptedServer):
 
 async def test_a_registration_is_a_lease_from_when_it_was_asked_for() -> None:
     """As a renewal is."""
-    state = _Setup(_Server(HELD)).state
-    state.commands = registry = _Registry()  # type: ignore[assignment]
-    await state.register()
-    assert 0 < state.lease_until <= registry.answered_at + 600
-    assert state.is_registered.is_set()
+    member = _Setup(_Server(HELD)).member
+    member.server.commands = registry = _Registry()  # type: ignore[assignment]
+    await member.register()
+    assert 0 < member.identity.lease_until <= registry.answered_at + 600
+    assert member.identity.is_registered.is_set()
 
 
 async def test_a_name_that_was_given_up_meanwhile_is_not_registered() -> None:
     """Another one was taken while the server had the registration: that one has no lease yet."""
-    state = _Setup(_Server(HELD)).state
-    state.commands = _Registry(state.take_new_name)  # type: ignore[assignment]
-    await state.register()
-    assert not state.is_registered.is_set()
-    assert state.lease_until == 0
+    member = _Setup(_Server(HELD)).member
+    member.server.commands = _Registry(member.identity.take_new_name)  # type: ignore[assignment]
+    await member.register()
+    assert not member.identity.is_registered.is_set()
+    assert member.identity.lease_until == 0
 
 
 @pytest.mark.parametrize(("stops", "movement"), [(False, 1), (True, -1)])
@@ -205,7 +206,7 @@ async def test_a_renewal_says_whether_the_worker_moves_or_stops(stops: bool, mov
     """A stopping one resigns."""
     setup = _Setup(_Server(HELD))
     if stops:
-        setup.state.stopping.set()
+        setup.identity.stopping.set()
     setup.lease.start()
     await setup.renewals(1)
     await setup.lease.stop()

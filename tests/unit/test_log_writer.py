@@ -70,7 +70,7 @@ READERS = [_pipe, _terminal, _stream_socket, _packet_socket]
 
 @pytest.fixture
 def open_reader() -> Iterator[Callable[[Callable[[], tuple[int, int]]], Reader]]:
-    """Opens one of READERS; all are closed after the test."""
+    """Open one of READERS; all are closed after the test."""
     with contextlib.ExitStack() as stack:
 
         def opened(make: Callable[[], tuple[int, int]]) -> Reader:

@@ -15,7 +15,7 @@ from headrace_worker.membership.watch import Pulse
 
 
 class _Scripted:
-    """A loop whose ticks fail as told; `over` is set when the script is at its end."""
+    """A loop whose ticks fail as scripted; `over` is set at the end of the script."""
 
     def __init__(self, *script: Exception | None, recovery: Exception | None = None) -> None:
         self.over = asyncio.Event()
@@ -42,7 +42,7 @@ class _Scripted:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[_Scripted], Any]:
-    """Runs a loop without its pauses, whose bounds are kept, and returns what it logged."""
+    """Run a loop without its pauses, whose bounds are kept, and returns what it logged."""
 
     async def run(loop: _Scripted) -> list[tuple[str, str]]:
         async def no_pause(awaitable: Any, timeout: float) -> None:
@@ -89,7 +89,7 @@ async def test_the_same_refusal_is_told_once_and_another_one_again(run: Any) -> 
 
 
 async def test_no_failure_ends_a_loop(run: Any) -> None:
-    """An unforeseen one is told with its traceback, and recovered from without being known."""
+    """An unforeseen failure is logged with its traceback, and `recover` gets None."""
     loop = _Scripted(KeyError("what"), RuntimeError("x"), None)
     told = await run(loop)
     assert told == [("error", "loop failed in an unforeseen way, trying again")] * 2 + [("info", "loop goes on")]

@@ -120,7 +120,7 @@ def test_a_marked_test_is_kept_off_a_server(server_binary: Path) -> None:
 
 
 def test_a_test_that_asks_for_a_server_is_part_of_the_core(url: str, request: pytest.FixtureRequest) -> None:
-    """Directly or through other fixtures; nobody has to think of a mark."""
+    """Directly or through other fixtures; no test needs a mark for it."""
     assert url
     assert request.node.get_closest_marker("uses_server")
 

@@ -14,19 +14,19 @@ from headrace_worker.protocol.dispatching import Dispatched
 class _Broken(Observer):
     def __init__(self, failure: BaseException) -> None:
         self.failure = failure
-        self.heard = 0
+        self.received = 0
 
     def polled(self) -> None:
-        self.heard += 1
+        self.received += 1
         raise self.failure
 
     def promoted(self, members: int) -> None:
-        self.heard += members
+        self.received += members
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), SystemExit(3), asyncio.CancelledError()])
 def test_what_an_observer_raises_is_dropped(failure: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
-    """It hears of everything all the same; the log says it once."""
+    """The observer still receives every fact; the log has the failure once."""
     log_setup.configure("json")
     broken = _Broken(failure)
     observer = guarded(broken)
@@ -34,7 +34,7 @@ def test_what_an_observer_raises_is_dropped(failure: BaseException, capsys: pyte
         observer.polled()
     observer.promoted(4)
     observer.dispatched(1, Dispatched(1, 1, 0))
-    assert broken.heard == 7
+    assert broken.received == 7
     (line,) = capsys.readouterr().err.splitlines()
     assert "could not be counted" in line
     assert type(failure).__name__ in line

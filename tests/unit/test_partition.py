@@ -16,7 +16,7 @@ from headrace_worker.partition import Partition
 from headrace_worker.protocol.leases import Fenced, Renewed
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
-from tests.support.scripted_server import ScriptedServer, name_of, state_over
+from tests.support.scripted_server import ScriptedServer, member_over, name_of
 
 LEADS = Renewed(is_leader=True, may_dispatch=True, version="1", next_ms=1, expired=[], dead=[], now_ms=1)
 FOLLOWS = Renewed(is_leader=False, may_dispatch=False, version="1", next_ms=1, expired=[], dead=[], now_ms=1)
@@ -55,7 +55,7 @@ class _Reader:
 
 
 class _Executor:
-    """Has nothing to execute, and keeps what it was told."""
+    """Has nothing to execute, and keeps the calls of `end_all`."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, int | None, str | None]] = []
@@ -69,15 +69,16 @@ class _Setup:
 
     def __init__(self) -> None:
         self.server = _Server()
-        self.state = state_over(self.server)
-        self.state.is_registered.set()
+        self.member = member_over(self.server)
+        self.identity = self.member.identity
+        self.identity.is_registered.set()
         in_flight, self.executor = InFlight(10), _Executor()
-        self.dispatcher = Dispatcher(self.state, RouteTable(self.state))
+        self.dispatcher = Dispatcher(self.member, RouteTable(self.member.server))
         reader: Any = _Reader(self.server.asked)
         self.dispatcher.reader = reader
         executor: Any = self.executor
         self.partition = Partition(
-            self.state, in_flight, Settler(self.state, in_flight), self.dispatcher, executor, Quarantine(in_flight),
+            self.member, in_flight, Settler(self.member, in_flight), self.dispatcher, executor, Quarantine(in_flight),
             lambda _verdict, _transport: None,
         )  # fmt: skip
         self.partition._readers = (reader,) * 3
@@ -85,14 +86,14 @@ class _Setup:
     @property
     def rights(self) -> tuple[bool, bool]:
         """Whether it leads, and has a dispatcher slot."""
-        return self.state.is_leader.is_set(), self.state.may_dispatch.is_set()
+        return self.identity.is_leader.is_set(), self.identity.may_dispatch.is_set()
 
 
 async def test_rights_are_what_the_last_answer_says() -> None:
     """Both come and go with it."""
     setup = _Setup()
     for answer, rights in ((LEADS, (True, True)), (FOLLOWS, (False, False)), (LEADS, (True, True))):
-        setup.partition._on_lease_answer(setup.state.name, answer)
+        setup.partition._on_lease_answer(setup.identity.name, answer)
         assert setup.rights == rights
 
 
@@ -101,34 +102,34 @@ async def test_only_answers_for_a_registered_name_give_rights() -> None:
     setup = _Setup()
     setup.partition._on_lease_answer("another", LEADS)
     setup.partition._on_lease_answer("another", Fenced())
-    setup.state.is_registered.clear()
-    setup.partition._on_lease_answer(setup.state.name, LEADS)
-    setup.partition._on_lease_answer(setup.state.name, Fenced())
+    setup.identity.is_registered.clear()
+    setup.partition._on_lease_answer(setup.identity.name, LEADS)
+    setup.partition._on_lease_answer(setup.identity.name, Fenced())
     assert setup.rights == (False, False)
     assert setup.executor.ended == []
 
 
 async def test_what_was_known_of_due_is_forgotten_with_the_leadership() -> None:
-    """Another leader has moved some of it since, and nobody wakes who does not lead."""
+    """Another leader has moved some of it since, and only the leader is woken."""
     setup = _Setup()
     promoter = setup.partition._promoter
     promoter._look_at = 1e12
-    setup.partition._on_lease_answer(setup.state.name, FOLLOWS)
+    setup.partition._on_lease_answer(setup.identity.name, FOLLOWS)
     assert promoter._look_at == 0
 
 
 async def test_a_fenced_worker_ends_its_reads_before_a_new_lease() -> None:
     """What an open read gets under the old name would stay pending for no worker; the name's runs are cancelled."""
     setup = _Setup()
-    old = setup.state.name
+    old = setup.identity.name
     setup.partition._on_lease_answer(old, Fenced())
     renaming = setup.partition._renaming
     assert renaming is not None
     await asyncio.wait_for(renaming, 20)
     assert setup.executor.ended == [("released", 0, old)]
     assert setup.server.asked == ["end of a read"] * 3 + ["divide", "register"]
-    assert setup.state.name != old
-    assert setup.state.is_registered.is_set()
+    assert setup.identity.name != old
+    assert setup.identity.is_registered.is_set()
 
 
 async def never_end() -> None:
@@ -142,7 +143,7 @@ async def fail() -> None:
 async def test_a_failed_batch_fails_its_loop() -> None:
     """So that it looks at pending entries, whatever came of the next read."""
     setup = _Setup()
-    setup.state.may_dispatch.set()
+    setup.identity.may_dispatch.set()
     setup.dispatcher._under_way = asyncio.ensure_future(fail())
     with pytest.raises(ServerError):
         await setup.dispatcher.tick()
@@ -169,14 +170,14 @@ async def test_a_batch_under_way_is_broken_off_with_the_lease() -> None:
 
 @pytest.mark.parametrize("why", ["failed", "a connection is new"])
 async def test_a_dispatcher_checks_pending_entries_before_it_reads(why: str) -> None:
-    """The server may have put more into them than it has told, or may be back with older data."""
+    """The server may have delivered entries in a lost reply, or may be back with older data."""
     setup = _Setup()
-    setup.state.may_dispatch.set()
+    setup.identity.may_dispatch.set()
     await setup.dispatcher.tick()
     if why == "failed":
         await setup.dispatcher.recover(ServerUnreachable("gone"))
     else:
-        setup.state.connections += 1
+        setup.member.server.connections += 1
     await setup.dispatcher.tick()
     await setup.dispatcher.tick()
     assert setup.server.asked == ["read", "XREADGROUP", "read", "read"]

@@ -117,7 +117,7 @@ def test_pages_of_runs_are_the_whole_in_order(streams: Streams, limit: int) -> N
 
 
 def _run(plan: Plan[Any], partitions: Partitions, streams: Streams) -> Any:
-    """Returns what a listing gives when each partition's stream has these entries, of three events each."""
+    """Return what a listing gives when each partition's stream has these entries, of three events each."""
     answers: list[Any] | None = None
     while True:
         try:

@@ -44,7 +44,7 @@ def prepared(count: int, payload: object = None) -> list[Outgoing]:
 
 
 def run_plan(plan: Plan[Any], *answers: list[Any]) -> Any:
-    """Returns the plan's result, given the answers to what it asks, which must be as many as it asks for."""
+    """Return the plan's result, given the answers to what it asks, which must be as many as it asks for."""
     given = iter(answers)
     try:
         next(plan)

@@ -10,13 +10,13 @@ from headrace import ServerError, ServerFull
 from headrace.calls.call import Call
 from headrace_worker.leader.promoter import Promoter
 from headrace_worker.protocol.due import DueMember, Promoted
-from tests.support.scripted_server import ScriptedServer, state_over
+from tests.support.scripted_server import ScriptedServer, member_over
 
 NOW_MS = 1_000_000
 
 
 def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call[Any]]]:
-    """Returns a promoter over a server that only answers, and what it is asked."""
+    """Return a promoter over a server that only answers, and what it is asked."""
     asked: list[Call[Any]] = []
 
     def count_and_answer(call: Call[Any]) -> Any:
@@ -24,7 +24,7 @@ def promoter_of(answer: Callable[[Call[Any]], Any]) -> tuple[Promoter, list[Call
         assert len(asked) < 20, "it asks without end"
         return answer(call)
 
-    return Promoter(state_over(ScriptedServer(count_and_answer), lease=10), lambda: None), asked
+    return Promoter(member_over(ScriptedServer(count_and_answer), lease=10), lambda: None), asked
 
 
 async def test_it_looks_again_at_the_next_due_time() -> None:
@@ -36,7 +36,7 @@ async def test_it_looks_again_at_the_next_due_time() -> None:
 
 
 async def test_it_looks_again_by_itself_where_nothing_is_due() -> None:
-    """What another leader had heard of and not done must not wait for ever."""
+    """Members that woke another leader, which did not move them, must not wait for ever."""
     promoter, asked = promoter_of(lambda _: Promoted(NOW_MS, 0, 0, []))
     await promoter._look()
     assert promoter._look_at <= time.monotonic() + 20
@@ -58,7 +58,7 @@ async def test_a_full_server_is_asked_again_only_after_a_while() -> None:
 
 
 async def test_after_an_outage_it_looks_at_once() -> None:
-    """A server that is back may know of other due times, and nobody wakes a promoter for those that it had before."""
+    """A server that is back may have other due times, and no wake-up comes for its older ones."""
     promoter, _ = promoter_of(lambda _: Promoted(NOW_MS, 0, 0, [DueMember("e:1", NOW_MS + 9_000)]))
     await promoter._look()
     await promoter.recover(None)

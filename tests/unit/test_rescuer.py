@@ -11,7 +11,7 @@ import pytest
 from headrace import ServerError
 from headrace.calls.call import Call
 from headrace_worker.leader.rescuer import Rescuer
-from tests.support.scripted_server import ScriptedServer, arguments_of, state_over
+from tests.support.scripted_server import ScriptedServer, arguments_of, member_over
 
 
 class _Server(ScriptedServer):
@@ -50,12 +50,12 @@ class _Setup:
 
     def __init__(self) -> None:
         self.server = _Server()
-        self.state = state_over(self.server, lease=10, block=5)
-        self.state.is_leader.set()
-        self.rescuer = Rescuer(self.state)
+        self.member = member_over(self.server, lease=10, block=5)
+        self.member.identity.is_leader.set()
+        self.rescuer = Rescuer(self.member)
 
     async def tick(self, dead: Sequence[str] = (), expired: Sequence[str] = ()) -> None:
-        """It is told of these, and does what is to be done."""
+        """Notify the rescuer of these names, and let it work."""
         self.rescuer.notify(dead, expired)
         await asyncio.wait_for(self.rescuer.tick(), 20)
 
@@ -82,13 +82,13 @@ async def test_a_worker_whose_lease_holds_is_not_forgotten(answer: int) -> None:
 async def test_a_worker_that_loses_leadership_stops_rescuing() -> None:
     """Also in the middle of a round."""
     setup = _Setup()
-    setup.server.on_rescue = setup.state.is_leader.clear
+    setup.server.on_rescue = setup.member.identity.is_leader.clear
     await setup.tick(["first", "second"])
     assert {name for _, name in setup.server.asked} == {"first"}
 
 
 async def test_one_that_cant_be_rescued_keeps_no_other_from_it() -> None:
-    """The failure is told once all have had their turn."""
+    """The failure is raised once all names have had their turn."""
     setup = _Setup()
     setup.server.refused = {"first"}
     with pytest.raises(ServerError):

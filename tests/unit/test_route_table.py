@@ -10,7 +10,7 @@ import pytest
 from headrace_worker import App, event_trigger
 from headrace_worker.app.routes import ROUTES_FORMAT, RoutesTooNew, Subscriptions, subscriptions_of
 from headrace_worker.dispatch.route_table import RouteTable
-from tests.support.scripted_server import ScriptedServer, name_of, state_over, stored_routes
+from tests.support.scripted_server import ScriptedServer, member_over, name_of, stored_routes
 
 
 def an_app() -> App:
@@ -38,7 +38,7 @@ class _Server(ScriptedServer):
 
 def a_table() -> tuple[RouteTable, _Server]:
     server = _Server()
-    return RouteTable(state_over(server, an_app())), server
+    return RouteTable(member_over(server, an_app()).server), server
 
 
 async def test_routes_are_read_once_for_each_version() -> None:

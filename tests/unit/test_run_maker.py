@@ -20,7 +20,7 @@ from headrace_worker.dispatch.run_maker import RunMaker
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, QueuesFull, RoutesStale
-from tests.support.scripted_server import ScriptedServer, arguments_of, keys_of, name_of, state_over, stored_routes
+from tests.support.scripted_server import ScriptedServer, arguments_of, keys_of, member_over, name_of, stored_routes
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
 REFUSAL = ServerError("WRONGTYPE")
@@ -77,12 +77,12 @@ class _Setup:
 
     def __init__(self) -> None:
         self.server = _Server()
-        self.state = state_over(self.server, an_app())
+        self.member = member_over(self.server, an_app())
         self.pulse = Pulse("dispatcher")
-        self.maker = RunMaker(self.state, RouteTable(self.state), Matcher(self.state), self.pulse)
+        self.maker = RunMaker(self.member, RouteTable(self.member.server), Matcher(self.member), self.pulse)
 
     async def dispatch(self, *ids: str, key: str = "") -> list[list[str]]:
-        """Dispatches events, and returns the ids that were asked for, call by call."""
+        """Dispatch events, and returns the ids that were asked for, call by call."""
         events = [
             EventEntry(f"{place}-0", event_id, len(BODY), decode_event(BODY), key)
             for place, event_id in enumerate(ids, 1)
@@ -100,7 +100,7 @@ async def test_a_dispatched_batch_leaves_nothing() -> None:
 
 
 async def test_batches_are_bounded_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each the loop's pulse is told."""
+    """The loop's pulse beats for each."""
     setup, beats = _Setup(), list[None]()
     monkeypatch.setattr(run_maker, "MAX_BATCH_RUNS", 2)
     monkeypatch.setattr(Pulse, "beat", lambda _: beats.append(None))

@@ -59,7 +59,7 @@ def threads() -> int:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Waits for what the server sends last."""
+    """Wait for what the server sends last."""
     with contextlib.suppress(ConnectionError):
         return connection.recv(1) == b""
     return True

@@ -20,7 +20,7 @@ from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.protocol.settling import Recorded
 from headrace_worker.run.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
 from headrace_worker.run.settler import Settler
-from tests.support.scripted_server import ScriptedServer, state_over
+from tests.support.scripted_server import ScriptedServer, member_over
 
 KEYS = Keys("test")
 QUEUE = reading.queue_stream(KEYS, "app", "default")
@@ -46,7 +46,7 @@ class _Setup:
     def __init__(self, answer: Callable[[Call[Any]], Any] = lambda _: Recorded([]), **settings: Any) -> None:
         self.in_flight = InFlight(1_000)
         self.server = _Server(answer)
-        self.settler = Settler(state_over(self.server, **settings), self.in_flight)
+        self.settler = Settler(member_over(self.server, **settings), self.in_flight)
 
     def start(self, number: int) -> InFlightRun:
         """Run `number` is in flight."""
@@ -55,7 +55,7 @@ class _Setup:
         return held
 
     def put(self, *outcomes: Outcome) -> list[InFlightRun]:
-        """Runs have ended with these outcomes."""
+        """Run have ended with these outcomes."""
         runs = [self.start(number) for number in range(1, len(outcomes) + 1)]
         for held, outcome in zip(runs, outcomes, strict=True):
             self.settler.put(held, outcome)

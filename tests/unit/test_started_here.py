@@ -20,7 +20,7 @@ STARTING = ("guard.py", "restarting.py")
 """The modules that are there to start things: in a worker, and in what is around workers."""
 ELSEWHERE = {
     "process/process.py:_run_to_end:add_done_callback": "the end of the worker's own task ends the loop",
-    "process/process.py:submit:add_done_callback": "of functions of jobs, which asyncio hands over; it counts them",
+    "process/process.py:submit:add_done_callback": "of functions of jobs, which asyncio submits; it counts them",
     "process/child.py:__init__:add_reader": "the line of a supervised process; what it reads can't fail",
     "logs/writer.py:_start_thread:start_new_thread": "writes lines, and is started again where it has ended",
     "logs/writer.py:_write_beside:start_new_thread": "writes one line beside a writer that stands still",
@@ -31,7 +31,7 @@ ELSEWHERE = {
 
 
 def starts_in(tree: ast.AST, within: str = "") -> Iterator[tuple[str, str]]:
-    """Yields each call of a starter: the function that it is in, and the starter."""
+    """Yield each call of a starter: the function that it is in, and the starter."""
     for node in ast.iter_child_nodes(tree):
         inner = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else within
         if isinstance(node, ast.Call):

@@ -20,7 +20,7 @@ CLIENTS = [Client, AsyncClient]
 
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_redis_py_itself_never_retries(kind: type[Client | AsyncClient]) -> None:
-    """A retry that nobody sees would hide a lost reply."""
+    """A hidden retry would hide a lost reply."""
     transport: Any = kind("redis://localhost")._transport
     options = transport.pool.connection_kwargs
     assert options["retry"].get_retries() == 0

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from headrace import AsyncClient, Client, ConfigurationError
 from headrace.config import resolve_partitions
-from headrace.formats.partitions import Partitions
+from headrace.formats.keys import Keys
 from headrace.transport.urls import SCHEMES, read_url, without_secrets
-from headrace_worker import App, WorkerConfig
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.streams.reader import Reader
+from headrace_worker.tasks.guard import Guard
 
 CLIENTS = [Client, AsyncClient]
 
@@ -192,15 +192,15 @@ def test_options_of_the_url_are_kept() -> None:
 
 async def test_the_url_does_not_shorten_a_worker_s_blocking_reads() -> None:
     """A read that waits longer than any reply may take has a time of its own."""
-    state = WorkerState(App("a"), Partitions("n"), "redis://h?socket_timeout=1", WorkerConfig())
-    reader: Any = Reader(state, Pulse(), 5)
-    commands: Any = state.commands
+    access = ServerAccess("redis://h?socket_timeout=1", Keys("n"))
+    reader: Any = Reader(access, Guard(), Pulse(), 5)
+    commands: Any = access.commands
     assert (reader._transport._reply_timeout_s, commands._reply_timeout_s) == (10, 1)
     assert reader._transport.pool.connection_kwargs["socket_timeout"] is None
 
 
 def test_a_file_that_is_no_certificate_is_said(tmp_path: Path) -> None:
-    """At once: at a connection it would be told as a server that can't be reached."""
+    """At once: a failed connection would look like a server that can't be reached."""
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(ConfigurationError, match="ssl_ca_certs can't be used"):
         Client(f"rediss://h?ssl_ca_certs={tmp_path}/ca.pem")

@@ -24,7 +24,7 @@ LEASE_S, STALL_S, GRACE_S = 10.0, 40.0, 30.0
 
 
 class _Clock:
-    """Goes on when it is told to."""
+    """Goes on when asked to."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -195,7 +195,7 @@ async def test_a_part_that_is_gone_is_final_at_once(setup: _Setup) -> None:
     [(LEASE_S / 3 - 0.1, False, False), (11.0, True, False), (STALL_S + 1, True, True)],
 )
 async def test_an_event_loop_that_stands_still(setup: _Setup, seconds: float, fault: bool, is_final: bool) -> None:  # noqa: FBT001
-    """For a third of a lease it costs the dispatcher slot, for longer than the bound the lease; the place is told."""
+    """For a third of a lease it costs the dispatcher slot, beyond the limit the lease; the verdict has the place."""
     setup.pass_time(seconds, turning=False)
     verdict = setup.judge()
     assert (bool(verdict.fault), verdict.is_final, bool(verdict.stack)) == (fault, is_final, fault)
@@ -304,10 +304,10 @@ async def test_a_stop_that_is_never_over_is_final(setup: _Setup) -> None:
 
 
 async def test_a_run_whose_task_is_gone_is_final_at_the_second_look(setup: _Setup) -> None:
-    """Between its task's end and what is told of it there may be a look."""
+    """The watch may look between the task's end and its report."""
 
     async def end() -> None:
-        """Nothing is told."""
+        """Report nothing."""
 
     task = asyncio.ensure_future(end())
     await task

@@ -21,7 +21,7 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.loops import Loop, run_loop
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse, Verdict, Watch
 from headrace_worker.protocol import leases
 from headrace_worker.protocol.delivery import Stream
@@ -49,7 +49,7 @@ class Partition:
 
     def __init__(  # noqa: PLR0913, PLR0917 - a partition has these parts
         self,
-        state: WorkerState,
+        member: Member,
         in_flight: InFlight,
         settler: Settler,
         dispatcher: Dispatcher,
@@ -64,17 +64,21 @@ class Partition:
             on_fault: see `Lease`.
             on_turn: see `Worker.run`.
         """
-        self._state = state
+        self._member = member
+        self._setup = member.setup
+        self._server = member.server
+        self._identity = member.identity
+        self._guard = member.guard
         self._in_flight = in_flight
         self._settler = settler
         self._dispatcher = dispatcher
         self._executor = executor
-        self._fetcher = Fetcher(state, in_flight, executor, settler, quarantine)
-        self.watch = Watch(state.config, in_flight, state.guard)
-        self._lease = Lease(state, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, on_turn)
-        self._promoter = Promoter(state, self._lease.renew_now)
-        self._rescuer = Rescuer(state)
-        self._forgetter = Forgetter(state)
+        self._fetcher = Fetcher(member, in_flight, executor, settler, quarantine)
+        self.watch = Watch(member.setup.config, in_flight, member.guard)
+        self._lease = Lease(member, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, on_turn)
+        self._promoter = Promoter(member, self._lease.renew_now)
+        self._rescuer = Rescuer(member)
+        self._forgetter = Forgetter(member.server, member.identity, member.setup.config.retention)
         self._readers = (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader)
         self._settled_all = asyncio.Event()
         self._renaming: asyncio.Task[None] | None = None
@@ -95,16 +99,16 @@ class Partition:
         }
         self.watch.start([*(loop.pulse for loop in loops.values()), self._settler.pulse], self._registering)
         self._lease.start()
-        self._working = [self._start(name, loop, self._state.stopping) for name, loop in loops.items()]
+        self._working = [self._start(name, loop, self._identity.stopping) for name, loop in loops.items()]
         self._settling = self._start("settler", self._settler, self._settled_all)
-        self._is_new = not self._state.is_registered.is_set()
+        self._is_new = not self._identity.is_registered.is_set()
         if self._is_new:
-            self._renaming = self._state.guard.part("registration", self._arrive(), self._is_named)
+            self._renaming = self._guard.part("registration", self._arrive(), self._is_named)
 
     def _start(self, name: str, loop: Loop, over: asyncio.Event) -> asyncio.Task[None]:
         loop.pulse.name = name = self._name_of(name)
         work = run_loop(name, loop, over.is_set, over, lambda: self.watch.stood_lately_s)
-        return self._state.guard.part(name, work, self._may_end(over))
+        return self._guard.part(name, work, self._may_end(over))
 
     def _may_end(self, over: asyncio.Event) -> Callable[[], bool]:
         return lambda: over.is_set() or self._is_closing
@@ -125,7 +129,7 @@ class Partition:
 
     async def leave(self) -> None:
         """Record the last outcomes, release pending entries, and let the server forget this worker's name."""
-        if not self._state.is_registered.is_set() and self._is_new:
+        if not self._identity.is_registered.is_set() and self._is_new:
             await self._lease.stop()
             return
         await self._end_settling()
@@ -161,17 +165,17 @@ class Partition:
             await reader.close()
 
     def _name_of(self, loop: str) -> str:
-        number = self._state.keys.partition
+        number = self._server.keys.partition
         return f"{loop} of partition {number}" if number else loop
 
     def _on_lease_answer(self, name: str, answer: Answer) -> None:
-        state = self._state
-        if name != state.name or not state.is_registered.is_set():
+        identity = self._identity
+        if name != identity.name or not identity.is_registered.is_set():
             return
         if isinstance(answer, Fenced):
             self._drop_everything()
             return
-        for right, is_held in ((state.is_leader, answer.is_leader), (state.may_dispatch, answer.may_dispatch)):
+        for right, is_held in ((identity.is_leader, answer.is_leader), (identity.may_dispatch, answer.may_dispatch)):
             if is_held:
                 right.set()
             else:
@@ -184,35 +188,34 @@ class Partition:
             self._forgetter.notify()
         if answer.went_back and answer.is_leader:
             self._promoter.set_back()
-        state.renewed.set()
+        identity.renewed.set()
 
     def _drop_everything(self) -> None:
         """Drop the runs of a fenced name, which other workers have now, and go on under a new name."""
-        state = self._state
-        number = state.keys.partition
+        number = self._server.keys.partition
         in_flight = sum(run.delivery.queue.partition == number for run in self._in_flight.runs.values())
-        log.warning("worker's lease has expired, so it drops its runs", worker=state.name, in_flight=in_flight)
+        log.warning("worker's lease has expired, so it drops its runs", worker=self._identity.name, in_flight=in_flight)
         self._registering.succeed()  # from now on: the watch must see a registration that never begins, too
-        fenced = state.name
-        state.take_new_name()
-        self._renaming = state.guard.part("registration", self._register_again(), self._is_named)
+        fenced = self._identity.name
+        self._identity.take_new_name()
+        self._renaming = self._guard.part("registration", self._register_again(), self._is_named)
         try:
             self._executor.end_all("released", number, fenced)
         except BaseException as exc:  # noqa: BLE001 - the registration has begun; the runs end a little later
-            state.guard.again(exc, self._executor.end_all, "released", number, fenced)
+            self._guard.again(exc, self._executor.end_all, "released", number, fenced)
 
     def _is_named(self) -> bool:
-        return self._state.is_registered.is_set() or self._state.stopping.is_set() or self._is_closing
+        return self._identity.is_registered.is_set() or self._identity.stopping.is_set() or self._is_closing
 
     async def _arrive(self) -> None:
         """Register in a partition that could not be reached at the start, once it can be reached."""
-        state, backoff = self._state, Backoff(1)
+        identity, backoff = self._identity, Backoff(1)
         failures, logged = 0, ""
-        while not (state.stopping.is_set() or state.is_registered.is_set()):
+        while not (identity.stopping.is_set() or identity.is_registered.is_set()):
             self._registering.beat()
             try:
-                await preflight.check(state)
-                await state.register()
+                await preflight.check(self._server, self._setup, identity.name)
+                await self._member.register()
             except BaseException as exc:
                 if is_end(exc):
                     raise
@@ -220,23 +223,23 @@ class Partition:
                 if not isinstance(exc, OUTAGE) and str(exc) != logged:
                     logged = str(exc)
                     log.error(  # noqa: TRY400 - said without a traceback, once
-                        "partition can't be taken on yet", partition=state.keys.partition, error=describe(exc)
+                        "partition can't be taken on yet", partition=self._server.keys.partition, error=describe(exc)
                     )
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(state.stopping.wait(), backoff.delay_s(failures))
-        if state.is_registered.is_set():
+                    await asyncio.wait_for(identity.stopping.wait(), backoff.delay_s(failures))
+        if identity.is_registered.is_set():
             self._is_new = False
-            log.info("partition is taken on", partition=state.keys.partition)
+            log.info("partition is taken on", partition=self._server.keys.partition)
             self._lease.renew_now()
         self._registering.rest()
 
     async def _register_again(self) -> None:
-        while not self._state.stopping.is_set():
+        while not self._identity.stopping.is_set():
             self._registering.beat()
             try:
                 for reader in self._readers:
                     await reader.end()
-                await self._state.register()
+                await self._member.register()
             except BaseException as exc:
                 if is_end(exc):
                     raise
@@ -245,14 +248,14 @@ class Partition:
                 log.warning("can't register under a new name yet", error=describe(exc))
                 await asyncio.sleep(0.2)
                 continue
-            log.info("worker goes on under a new name", worker=self._state.name)
+            log.info("worker goes on under a new name", worker=self._identity.name)
             self._lease.renew_now()
             break
         self._registering.rest()
 
     def _wanted_dispatchers(self) -> int:
-        wants_none = self._dispatcher.routes.is_too_old or self._state.stopping.is_set()
-        return 0 if wants_none else self._state.config.dispatchers
+        wants_none = self._dispatcher.routes.is_too_old or self._identity.stopping.is_set()
+        return 0 if wants_none else self._setup.config.dispatchers
 
     async def _end_settling(self) -> None:
         deadline = asyncio.get_running_loop().time() + _LAST_WRITES_S
@@ -266,16 +269,15 @@ class Partition:
             await asyncio.wait([self._settling], timeout=_LAST_WRITES_S)
 
     async def _release_everything(self) -> None:
-        state = self._state
         await self._fetcher.end()
         await self._dispatcher.end()
-        for queue in state.queues:
+        for queue in self._setup.queues:
             await self._release(queue)
-        queues = [queue.key for queue in state.queues]
+        queues = [queue.key for queue in self._setup.queues]
         await self._lease.stop()
-        await state.commands.run([leases.leave(state.keys, state.name, state.app.name, queues, dead=False)])
+        call = leases.leave(self._server.keys, self._identity.name, self._setup.app.name, queues, dead=False)
+        await self._server.commands.run([call])
 
     async def _release(self, stream: Stream) -> None:
-        state = self._state
-        async for page in pending_entries(state, stream, state.name):
-            await release(state, stream, self._fetcher.described(stream, page))
+        async for page in pending_entries(self._server, stream, self._identity.name):
+            await release(self._member, stream, self._fetcher.described(stream, page))

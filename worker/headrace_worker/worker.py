@@ -18,8 +18,10 @@ from headrace_worker.dispatch.dispatcher import Dispatcher
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.errors import WorkerFailed
 from headrace_worker.logs.logger import get_logger, write_directly
+from headrace_worker.membership.identity import new_name
 from headrace_worker.membership.in_flight import InFlight
-from headrace_worker.membership.state import WorkerState, new_name
+from headrace_worker.membership.member import Member
+from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.membership.watch import Verdict
 from headrace_worker.partition import Partition
 from headrace_worker.protocol import leases
@@ -76,7 +78,7 @@ class Worker:
         self.config = config
         self._is_stopping = False
         self._stop_noted = False
-        self._states: list[WorkerState] = []
+        self._members: list[Member] = []
         self._hurry: asyncio.Event | None = None
         self._on_name = on_name
         self._on_started = on_started
@@ -102,35 +104,32 @@ class Worker:
             ConfigurationError: the namespace has another number of partitions; nothing was started.
             ServerError: the server could not be reached at the start.
         """
-        if self._states:
+        if self._members:
             raise ConfigurationError("this worker has run already; make another Worker to run once more")
         in_flight = InFlight(self.config.concurrency)
-        self._states = self._make_states(in_flight)
+        self._members = self._make_members(in_flight)
         self._hurry = asyncio.Event()
         if self._is_stopping:
             self.stop()
         try:
             await self._register()
-            self._running = _Running(self._states, in_flight, self._hurry, on_fault, on_turn)
+            self._running = _Running(self._members, in_flight, self._hurry, on_fault, on_turn)
             if self._stop_noted:
                 self.note_stop()
             await self._running.run_until_stopped(self._on_started)
         finally:
-            for state in self._states:
-                await asyncio.shield(state.commands.close())
+            for member in self._members:
+                await asyncio.shield(member.server.commands.close())
 
-    def _make_states(self, in_flight: InFlight) -> list[WorkerState]:
-        """Return the state of each partition, under one name and with one guard."""
+    def _make_members(self, in_flight: InFlight) -> list[Member]:
+        """Return the member of each partition, under one name and with one guard."""
         name, guard, metrics = new_name(), Guard(), self._metrics
-        states = []
+        members = []
         for number, keys in enumerate(self.partitions.all):
-            state = WorkerState(
-                self.app, self.partitions, self.url, self.config, self._on_name, partition=number, guard=guard,
-                observer=None if metrics is None else metrics.watch(self.app, keys, in_flight),
-            )  # fmt: skip
-            state.name = name
-            states.append(state)
-        return states
+            setup = WorkerSetup.of(self.app, self.partitions, self.url, self.config, partition=number)
+            observer = None if metrics is None else metrics.watch(self.app, keys, in_flight)
+            members.append(Member.of(setup, name=name, observer=observer, guard=guard, on_name=self._on_name))
+        return members
 
     async def _register(self) -> None:
         """Get a lease in each partition that can be reached; take on the rest later.
@@ -139,15 +138,15 @@ class Worker:
             HeadraceError: as `run` does; an outage only if no partition can be reached.
         """
         away: dict[int, HeadraceError] = {}
-        for begin in (preflight.check, WorkerState.register):
-            for state in self._states:
-                if state.keys.partition in away:
+        for begin in (_check, Member.register):
+            for member in self._members:
+                if member.setup.keys.partition in away:
                     continue
                 try:
-                    await begin(state)
+                    await begin(member)
                 except OUTAGE as exc:
-                    away[state.keys.partition] = exc
-                    if len(away) == len(self._states):
+                    away[member.setup.keys.partition] = exc
+                    if len(away) == len(self._members):
                         raise
         if away:
             log.warning(
@@ -158,8 +157,8 @@ class Worker:
     def stop(self) -> None:
         """Take no new runs; give in-flight runs `grace_s` to end. To be called on the worker's event loop."""
         self._is_stopping = True
-        for state in self._states:
-            state.stopping.set()
+        for member in self._members:
+            member.identity.stopping.set()
 
     def note_stop(self) -> None:
         """Note that `stop` is about to be called: a worker that can't even stop ends a while after its grace.
@@ -189,7 +188,11 @@ class Worker:
     @property
     def name(self) -> str | None:
         """The worker's current name in partition 0; a new one at each start and after each fencing."""
-        return self._states[0].name if self._states else None
+        return self._members[0].identity.name if self._members else None
+
+
+async def _check(member: Member) -> None:
+    await preflight.check(member.server, member.setup, member.identity.name)
 
 
 class _Running:
@@ -197,27 +200,30 @@ class _Running:
 
     def __init__(
         self,
-        states: Sequence[WorkerState],
+        members: Sequence[Member],
         in_flight: InFlight,
         hurry: asyncio.Event,
         on_fault: Callable[[str], None] | None,
         on_turn: Callable[[], None] | None,
     ) -> None:
-        self._states = states
-        self._state = state = states[0]
+        self._members = members
+        first = members[0]
+        self._setup, self._identity, self._guard = first.setup, first.identity, first.guard
         self._hurry = hurry
         self._in_flight = in_flight
         quarantine = Quarantine(in_flight)
-        settlers = [Settler(each, in_flight) for each in states]
-        tables = [RouteTable(each) for each in states]
-        dispatchers = [Dispatcher(each, table) for each, table in zip(states, tables, strict=True)]
+        settlers = [Settler(each, in_flight) for each in members]
+        tables = [RouteTable(each.server) for each in members]
+        dispatchers = [Dispatcher(each, table) for each, table in zip(members, tables, strict=True)]
         # A live worker serves all partitions, so any partition's table knows whether it has a job.
-        self._executor = executor = Executor(state, in_flight, settlers, tables[0].has_live)
+        self._executor = executor = Executor(
+            first.setup, first.guard, first.observer, in_flight, settlers, tables[0].has_live
+        )
         self._partitions = [
             Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_turn)
-            for each, settler, dispatcher in zip(states, settlers, dispatchers, strict=True)
+            for each, settler, dispatcher in zip(members, settlers, dispatchers, strict=True)
         ]
-        state.guard.on_broken = self._look_at_once
+        first.guard.on_broken = self._look_at_once
         self._on_fault = on_fault
         self._fault = ""
         self._loop = asyncio.get_running_loop()
@@ -249,12 +255,12 @@ class _Running:
         self._fault = verdict.fault
         stack = f"; the event loop is at\n{verdict.stack}" if verdict.stack else ""
         with contextlib.suppress(BaseException):  # standard error may be gone
-            write_directly(f"headrace: worker {self._state.name} does not work, and ends: {verdict.fault}{stack}")
+            write_directly(f"headrace: worker {self._identity.name} does not work, and ends: {verdict.fault}{stack}")
         try:
-            transport = transport or open_transport(self._state.url, attempts=1, reply_timeout_s=_LAST_CALL_S)
+            transport = transport or open_transport(self._setup.url, attempts=1, reply_timeout_s=_LAST_CALL_S)
             if verdict.timed_out is not None:
                 self._executor.time_out(verdict.timed_out, verdict.stack, transport)
-            transport.run([leases.end_lease(each.keys, each.name) for each in self._states])
+            transport.run([leases.end_lease(each.setup.keys, each.identity.name) for each in self._members])
         except BaseException as exc:  # noqa: BLE001 - the leases expire
             with contextlib.suppress(BaseException):
                 write_directly(f"headrace: its lease could not be ended, and will run out by itself: {describe(exc)}")
@@ -263,12 +269,12 @@ class _Running:
     def _end(self) -> None:
         if self._on_fault is not None:
             self._on_fault(self._fault)
-        self._state.guard.from_thread(self._loop, self._stop_failed)
+        self._guard.from_thread(self._loop, self._stop_failed)
 
     def _stop_failed(self) -> None:
         self._hurry.set()
-        for each in self._states:
-            each.stopping.set()
+        for each in self._members:
+            each.identity.stopping.set()
 
     async def run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
         try:
@@ -286,57 +292,57 @@ class _Running:
 
     async def _end_leases(self) -> None:
         """End the leases after a start or stop was broken off: other workers need not wait until they expire."""
-        for each in self._states:
+        for each in self._members:
+            call = leases.end_lease(each.setup.keys, each.identity.name)
             with contextlib.suppress(HeadraceError, TimeoutError):
-                await asyncio.wait_for(each.commands.run([leases.end_lease(each.keys, each.name)]), _LAST_CALL_S)
+                await asyncio.wait_for(each.server.commands.run([call]), _LAST_CALL_S)
 
     async def _close(self) -> None:
         await asyncio.gather(*(partition.close() for partition in self._partitions))
         await self._executor.close()
 
     async def _run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
-        state = self._state
         self._log_start()
         if on_started is not None:
             on_started()
         canceled = False
         try:
-            await state.stopping.wait()
+            await self._identity.stopping.wait()
         except asyncio.CancelledError as exc:  # the caller gives the worker up: it still stops in order
             if self._on_fault is not None:  # in a process of its own no caller does: count a lost worker for its runs
-                state.guard.break_off("the worker's own task", exc)
+                self._guard.break_off("the worker's own task", exc)
                 await asyncio.Event().wait()
             canceled = True
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()  # or timeouts within the stop would count as this cancellation
             self._hurry.set()
-            for each in self._states:
-                each.stopping.set()
-        log.info("worker stops", worker=state.name, in_flight=len(self._in_flight.runs))
+            for each in self._members:
+                each.identity.stopping.set()
+        log.info("worker stops", worker=self._identity.name, in_flight=len(self._in_flight.runs))
         await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
         await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))
-        log.info("worker stopped", worker=state.name)
+        log.info("worker stopped", worker=self._identity.name)
         if self._fault:
             raise WorkerFailed(self._fault)
         if canceled:
             raise asyncio.CancelledError
 
     def _log_start(self) -> None:
-        state = self._state
+        setup = self._setup
         log.info(
-            "worker started", worker=state.name, app=state.app.name, namespace=state.keys.namespace,
-            queues=[queue.name for queue in state.queues], concurrency=state.config.concurrency,
-            **({"partitions": len(self._states)} if len(self._states) > 1 else {}),
+            "worker started", worker=self._identity.name, app=setup.app.name, namespace=setup.keys.namespace,
+            queues=[queue.name for queue in setup.queues], concurrency=setup.config.concurrency,
+            **({"partitions": len(self._members)} if len(self._members) > 1 else {}),
         )  # fmt: skip
-        if not (state.app.jobs or state.app.dispatch_only):
+        if not (setup.app.jobs or setup.app.dispatch_only):
             log.warning(
-                "app has no jobs: its worker only dispatches; dispatch_only=True if it shall", app=state.app.name
+                "app has no jobs: its worker only dispatches; dispatch_only=True if it shall", app=setup.app.name
             )
 
     async def _drain(self) -> None:
         """Let in-flight runs end by themselves within the grace; then cancel and release them."""
-        deadline = monotonic() + self._state.config.grace_s
+        deadline = monotonic() + self._setup.config.grace_s
         await self._wait_until_over(lambda: monotonic() >= deadline or self._hurry.is_set())
         if self._in_flight.runs:
             log.warning("grace is over: runs are released to other workers", runs=len(self._in_flight.runs))

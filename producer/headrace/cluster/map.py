@@ -42,13 +42,13 @@ class _Map(msgspec.Struct, frozen=True):
     """What one node says of the cluster.
 
     Attributes:
-        teller: the node.
+        source: the node.
         rows: which slots, from first to last, which master serves; in their order.
         nodes: all masters and replicas.
         ids: of these, which no other cluster has.
     """
 
-    teller: str
+    source: str
     rows: list[tuple[int, int, str]]
     nodes: tuple[str, ...]
     ids: frozenset[str]
@@ -58,7 +58,7 @@ class Cluster:
     """What is known of a cluster: where to ask for it, and which node serves which slot.
 
     Attributes:
-        doubts: nodes that failed, or told a map that did not work, with a number that grows: they are asked last.
+        doubts: nodes that failed or whose map did not work, in the order of their failures: they are asked last.
     """
 
     def __init__(self, target: Target) -> None:
@@ -89,9 +89,9 @@ class Cluster:
         return self._ranges[place][1]
 
     def forget(self, failed: str | None = None) -> None:
-        """Rely on nothing that is known; a node that failed, and the one that told the map, are asked last."""
+        """Forget the map; ask a node that failed, and the node that gave the map, last."""
         if self._ranges and self._map is not None:
-            self._doubt(self._map.teller)
+            self._doubt(self._map.source)
         self._starts, self._ranges, self._moved = [], [], {}
         if failed is not None:
             self._doubt(failed)
@@ -100,7 +100,7 @@ class Cluster:
         """Note that a node has answered, and so that the map which led there works."""
         self.doubts.pop(node, None)
         if self._map is not None:
-            self.doubts.pop(self._map.teller, None)
+            self.doubts.pop(self._map.source, None)
 
     def _doubt(self, node: str) -> None:
         self._doubted += 1
@@ -118,7 +118,7 @@ class Cluster:
         if self._ranges:
             return
         last: HeadraceError | None = None
-        told: list[_Map] = []
+        maps: list[_Map] = []
         for node in self._in_turn():
             answers = yield [Batch(node, [Call(("CLUSTER", "SLOTS"), list)])]
             answer = (answers or [None])[0]
@@ -128,30 +128,30 @@ class Cluster:
             elif not reply:
                 last = last or ServerNotReady("CLUSTERDOWN", f"node {node} knows of no slots yet")
             else:
-                told.append(_read_map(reply, node))
-                if self._is_known(told):
-                    self._take_in(told[-1])
+                maps.append(_read_map(reply, node))
+                if self._is_known(maps):
+                    self._take_in(maps[-1])
                     return
                 continue
             self._doubt(node)
-        if not told:
+        if not maps:
             raise last or ServerNotReady("CLUSTERDOWN", "no node of the cluster is known")
-        self._take_in(_choose(told))
+        self._take_in(_choose(maps))
 
     def _in_turn(self) -> list[str]:
         known = [*dict.fromkeys([*(self._map.nodes if self._map else ()), *self.seeds])]
         return sorted(random.sample(known, len(known)), key=lambda node: self.doubts.get(node, 0))
 
-    def _is_known(self, told: list[_Map]) -> bool:
-        """Tell whether the last map is of the cluster that was known, or of one that most seeds belong to.
+    def _is_known(self, maps: list[_Map]) -> bool:
+        """Return whether the last map is of the known cluster, or of one that most seeds belong to.
 
-        A node that was taken out of the cluster may be one of its own by now, and tells of that.
+        A node that was taken out of the cluster may form a cluster of its own by now, and answers with its map.
         """
-        last = told[-1]
+        last = maps[-1]
         if self._map is not None:
             return bool(last.ids & self._map.ids)
-        tellers = {each.teller for each in told if each.ids & last.ids}
-        return 2 * sum(seed in tellers or seed in last.nodes for seed in self.seeds) > len(self.seeds)
+        sources = {each.source for each in maps if each.ids & last.ids}
+        return 2 * sum(seed in sources or seed in last.nodes for seed in self.seeds) > len(self.seeds)
 
     def _take_in(self, found: _Map) -> None:
         self._map = found
@@ -161,7 +161,7 @@ class Cluster:
 
 
 def _without_map(node: str, reply: HeadraceError) -> HeadraceError:
-    """Return why a node has told nothing, or raise it where no other node need be asked."""
+    """Return why a node gave no map; raise the reason if no other node could give one."""
     if isinstance(reply, OUTAGE):
         return reply
     if "cluster support disabled" in str(reply):
@@ -169,37 +169,37 @@ def _without_map(node: str, reply: HeadraceError) -> HeadraceError:
     raise reply
 
 
-def _read_map(reply: list[Any], teller: str) -> _Map:
+def _read_map(reply: list[Any], source: str) -> _Map:
     """Return what CLUSTER SLOTS has answered: for some slots each their master, then its replicas."""
     masters = sorted(
-        (int(row[0]), int(row[1]), _address(as_text(row[2][0] or b""), row[2][1], teller)) for row in reply
+        (int(row[0]), int(row[1]), _address(as_text(row[2][0] or b""), row[2][1], source)) for row in reply
     )
     nodes = [node for row in reply for node in row[2:]]
-    addresses = tuple(dict.fromkeys(_address(as_text(node[0] or b""), node[1], teller) for node in nodes))
-    return _Map(teller, masters, addresses, frozenset(as_text(node[2]) for node in nodes))
+    addresses = tuple(dict.fromkeys(_address(as_text(node[0] or b""), node[1], source) for node in nodes))
+    return _Map(source, masters, addresses, frozenset(as_text(node[2]) for node in nodes))
 
 
-def _choose(told: list[_Map]) -> _Map:
-    """Return the map of the cluster that the most nodes tell of or, of several, that has the most nodes.
+def _choose(maps: list[_Map]) -> _Map:
+    """Return the map of the cluster that most nodes name; of several such clusters, of the one with the most nodes.
 
     Raises:
-        ConfigurationError: there are several that are alike in that.
+        ConfigurationError: several clusters are equal in both.
     """
 
     def rank(one: _Map) -> tuple[int, int]:
-        return sum(bool(one.ids & other.ids) for other in told), len(one.ids)
+        return sum(bool(one.ids & other.ids) for other in maps), len(one.ids)
 
-    best = max(told, key=rank)
-    for other in told:
+    best = max(maps, key=rank)
+    for other in maps:
         if not other.ids & best.ids and rank(other) == rank(best):
             raise ConfigurationError(
-                f"{best.teller} and {other.teller} are nodes of different clusters; name those of one in the URL"
+                f"{best.source} and {other.source} are nodes of different clusters; name those of one in the URL"
             )
     return best
 
 
 def _address(host: str, port: int, asked: str) -> str:
-    """Return a node's address; one that does not know its own name is reached as the node that told of it."""
+    """Return a node's address; a node without a name of its own has the host of the node that was asked."""
     host = host if host not in ("", "?") else asked.rpartition(":")[0]
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
@@ -209,8 +209,8 @@ def carry(
 ) -> Generator[Step, Answers, list[Any]]:
     """Return the results of the calls, each from the node that it belongs to.
 
-    To be sent, for each step, what the nodes answered. What a node that can't be reached, or can't at the moment, has
-    not answered is tried again, together with what was to come after it in its slot.
+    Send the nodes' answers into the generator after each step. A call that a node can't answer at the moment is tried
+    again, together with the later calls of its slot.
 
     Args:
         home: the slot of calls without a key.

@@ -283,7 +283,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         attempt: the attempt that this delivery is, from 1.
-        lost: how many workers died with the run in their hands.
+        lost: how many workers died with the run in flight.
         unknown_since_ms: since when no worker that had it knew its job, or had the codec that opens its event; 0
             where that never happened.
         replay: 1 if the run was started again by hand.

@@ -52,8 +52,8 @@ class Keys:
         self.dispatchers = f"{self.prefix}dispatchers"
         """zset: the workers that dispatch, and until when in ms."""
         self.meta = f"{self.prefix}meta"
-        """hash: when anyone last renewed, and until when nobody is rescued after a gap, and how far
-        the clock went back, if runs are yet to be set back for it; in 0: how many partitions."""
+        """hash: the last renewal of any worker's lease; the end of a time without rescues after a gap; how far the
+        clock went back, while runs are to be set back for it; the number of partitions."""
         self.fading = f"{self.prefix}fading"
         """zset: ids of settled events whose contents go before their ids may be used again, and when in ms."""
         self.event_prefix = f"{self.prefix}event:"

@@ -82,7 +82,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         id: `<event id>:<app>/<job id>`.
         job: `<app>/<job id>`.
         attempt: the attempt under way or, where the run is queued or waits, the one to come; from 1.
-        lost: how many workers died with this run in their hands.
+        lost: how many workers died with this run in flight.
         error: why the last attempt ended without success.
     """
 

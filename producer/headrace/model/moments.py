@@ -38,7 +38,7 @@ def plain_moment(moment: datetime) -> datetime:
 def aware_moment(given: object) -> datetime:
     """Return a plain datetime with an offset from UTC; raise ValueError that says what is wrong with the given one."""
     if not isinstance(given, datetime):
-        raise ValueError(f"must be a datetime, not {type(given).__name__}")  # noqa: TRY004 - all are told alike
+        raise ValueError(f"must be a datetime, not {type(given).__name__}")  # noqa: TRY004 - one error for every wrong value
     try:
         moment = plain_moment(given)
         offset = moment.utcoffset()

@@ -1,6 +1,6 @@
-"""Turns what redis-py, the system and the server say went wrong into our errors. The one place that does.
+"""Translates the errors of redis-py, the system and the server into Headrace's. The one place that does.
 
-Only what the server has answered is told as its answer.
+An error reports an answer of the server only if the server has answered.
 """
 
 from __future__ import annotations

@@ -130,14 +130,14 @@ class Sentinels:
             return ConfigurationError(
                 f"the sentinels ({asked}) watch no service {name!r}; SENTINEL MASTERS there lists those that they do"
             )
-        told = "; ".join(f"{host}:{port}: {fault}" for (host, port), fault in faults.items())
+        reasons = "; ".join(f"{host}:{port}: {fault}" for (host, port), fault in faults.items())
         if len(faults) == len(set(self.service.sentinels)) and all(
             code_of(fault) in _REFUSALS for fault in faults.values()
         ):
             return AuthenticationFailed(
-                f"the sentinels do not take the sentinel_username and sentinel_password of the URL ({told})"
+                f"the sentinels do not take the sentinel_username and sentinel_password of the URL ({reasons})"
             )
-        return theirs.ConnectionError(f"no sentinel says where the master of {name!r} is ({told})")
+        return theirs.ConnectionError(f"no sentinel says where the master of {name!r} is ({reasons})")
 
 
 def _read_address(answer: list[bytes]) -> Address:

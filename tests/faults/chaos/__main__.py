@@ -17,7 +17,7 @@ FOLDER = ROOT / ".chaos"
 
 
 def main() -> int:
-    """Returns 0 when no rule is broken; the diaries and logs of a run are kept when one is."""
+    """Return 0 when no rule is broken; the diaries and logs of a run are kept when one is."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="the same seed injects the same faults")
     parser.add_argument("--duration", type=float, default=300.0, help="seconds of load and faults")

@@ -47,7 +47,7 @@ class Agreement:
         self._recorded = Counter(run.status for event in remains.events.values() for run in event.runs)
 
     def breaches(self) -> Iterator[tuple[str, str]]:
-        """Yields what does not agree, and how."""
+        """Yield what does not agree, and how."""
         counted, recorded = self._counted, self._recorded
         uncounted, again = self._uncounted(), self._counted_again()
         for status in FINAL:
@@ -60,7 +60,7 @@ class Agreement:
         yield from _outside("events dispatched", counted.dispatched, events, slack, self._dispatched_again())
 
     def counts(self) -> dict[str, int]:
-        """Returns how far both are apart."""
+        """Return how far both are apart."""
         counted = self._counted
         runs = sum(self._recorded[status] for status in FINAL)
         return {
@@ -70,7 +70,7 @@ class Agreement:
         }
 
     def _uncounted(self) -> Counter[str]:
-        """Returns how many runs, by status, processes may have recorded and not counted.
+        """Return how many runs, by status, processes may have recorded and not counted.
 
         That is the last batch of each, and all of those that do not count; they may also have buried what had cost
         others their lives.
@@ -104,7 +104,7 @@ class Agreement:
         return self._settled_ms.get(f"{call.event}:{call.job}", 0)
 
     def _counted_again(self) -> int:
-        """Returns how many runs may have been recorded twice, as the server forgot the first time, at most."""
+        """Return how many runs may have been recorded twice, as the server forgot the first time, at most."""
         return sum(
             any(_touches(call, line) for call in calls) for line in self._rollbacks for calls in self._calls.values()
         )
@@ -113,7 +113,7 @@ class Agreement:
         return sum(event.status in {"dispatched", "settled"} for event in self._remains.events.values())
 
     def _undispatched(self) -> int:
-        """Returns how many events processes may have dispatched and not counted: see `_uncounted`."""
+        """Return how many events processes may have dispatched and not counted: see `_uncounted`."""
         spans = list(self._dispatch_spans().values())
         under_way = (sum(since <= death.ms <= until + _NEAR_MS for since, until in spans) for death in self._deaths)
         ended = {death.pid: death.ms for death in self._deaths}
@@ -122,14 +122,14 @@ class Agreement:
         return sum(min(count, MAX_READ) for count in under_way) + by_silent
 
     def _dispatched_again(self) -> int:
-        """Returns how many events may have been dispatched twice, as the server forgot the first time, at most."""
+        """Return how many events may have been dispatched twice, as the server forgot the first time, at most."""
         spans = list(self._dispatch_spans().values())
         return sum(
             since <= line.ms and line.since_ms - _NEAR_MS <= until for line in self._rollbacks for since, until in spans
         )
 
     def _dispatch_spans(self) -> dict[str, tuple[int, int]]:
-        """Returns for each event the time between which it was dispatched: from its delivery, if known, to a call."""
+        """Return for each event the time between which it was dispatched: from its delivery, if known, to a call."""
         spans: dict[str, tuple[int, int]] = {}
         for (event, _), calls in self._calls.items():
             known = self._remains.events.get(event)
@@ -144,6 +144,6 @@ def _touches(call: Call, line: RolledBack) -> bool:
 
 
 def _outside(what: str, counted: int, recorded: int, fewer: int, more: int) -> Iterator[tuple[str, str]]:
-    """Yields the metric if it is further below or above the records than that."""
+    """Yield the metric if it is further below or above the records than that."""
     if not recorded - fewer <= counted <= recorded + more:
         yield what, f"{counted} counted, {recorded} recorded; {fewer} fewer or {more} more would have a cause"

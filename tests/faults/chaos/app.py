@@ -55,7 +55,7 @@ _HEARD = {
 
 
 def jobs_of(name: str, payload: dict[str, Any]) -> tuple[str, ...]:
-    """Returns the jobs that hear an event."""
+    """Return the jobs of an event."""
     return (*_HEARD[name], "chaos/third") if name == "load" and payload["n"] % 3 == 0 else _HEARD[name]
 
 
@@ -84,7 +84,7 @@ class _Writer:
 
 
 def chaos(diary: Diary) -> App:
-    """Returns the app."""
+    """Return the app."""
     app, writer = App(NAME), _Writer(diary)
     _add_load(app, writer)
     _add_long(app, writer)
@@ -96,7 +96,7 @@ def chaos(diary: Diary) -> App:
 
 
 def late(diary: Diary, number: int) -> App:
-    """Returns an app of one job, for workers that register while events come in."""
+    """Return an app of one job, for workers that register while events come in."""
     app, writer = App(f"late{number}"), _Writer(diary)
 
     @app.job(id="job", trigger=event_trigger("load"))
@@ -141,7 +141,7 @@ def _add_long(app: App, writer: _Writer) -> None:
 
     @app.job(id="block", trigger=event_trigger("block"), queue="long")
     async def block(ctx: Context) -> None:
-        """The event loop stands still for longer than the lease."""
+        """Block the event loop for longer than the lease."""
         with writer.call(ctx):
             time.sleep(LEASE_S * 1.2)  # noqa: ASYNC251 - that is what is tested
 
@@ -154,7 +154,7 @@ def _add_failing(app: App, writer: _Writer) -> None:
 
     @app.job(id="deaf", trigger=event_trigger("deaf"), retry=Retry(max_attempts=1), timeout=0.5)
     async def deaf(ctx: Context) -> None:
-        """Goes on for a while after it was told to end."""
+        """Go on for a while after its cancellation."""
         with writer.call(ctx):
             until = time.monotonic() + 3.0
             while time.monotonic() < until:

@@ -21,11 +21,11 @@ ROLLED_BACK = "rolled back"
 _SETTLED_MS = 1_000
 """A call's outcome may be recorded so long after its end."""
 _NOTICED_S = 2.0
-"""So long after it goes on a worker may begin what it was handed before, until it hears that it is fenced."""
+"""So long after it goes on, a worker may begin earlier deliveries, until it learns that it is fenced."""
 _LET_GO_S = 3.0
 """So long before its end is seen a worker that does not work lets go of its runs."""
 _HELD_MS = 1_000
-"""A run may be in hand so long before its function begins."""
+"""A run may be in flight so long before its function begins."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class Repeat(msgspec.Struct, frozen=True):
 
 
 def calls_in(lines: Iterable[AnyLine]) -> dict[tuple[str, str], list[Call]]:
-    """Returns the calls of each run, by (event, job), in the order of their beginnings."""
+    """Return the calls of each run, by (event, job), in the order of their beginnings."""
     ends: dict[tuple[int, str, str, float], Ended] = {}
     begun: list[Began] = []
     for line in lines:
@@ -100,7 +100,7 @@ class Causes:
                     self._faults[pid].append(line)
 
     def repeats(self, calls: Sequence[Call]) -> list[Repeat]:
-        """Returns the calls of one run beyond the first at each attempt."""
+        """Return the calls of one run beyond the first at each attempt."""
         last: dict[int, Call] = {}
         found = []
         for call in calls:
@@ -123,12 +123,12 @@ class Causes:
         return any(line.since_ms <= ms <= line.ms for line in self._rollbacks)
 
     def losses(self) -> list[tuple[float, str]]:
-        """Returns when workers were lost, and how: dead not in order, or fenced."""
+        """Return when workers were lost, and how: dead not in order, or fenced."""
         dead = [(line.at, line.how) for line in self._deaths.values() if line.how != "stopped"]
         return sorted(dead + [(at, "fenced") for pid in self._names for at in self._fencings(pid)])
 
     def fenced_without_fault(self) -> int:
-        """Returns how many workers were fenced that no fault had kept from renewing."""
+        """Return how many workers were fenced that no fault had kept from renewing."""
         count = 0
         for pid in self._names:
             for at in self._fencings(pid):
@@ -165,7 +165,7 @@ class Causes:
         return "", before.at
 
     def _kept_from_renewing(self, before: Call, call: Call) -> tuple[str, float] | None:
-        """Returns the fault for which the worker of the first call was fenced, if it was."""
+        """Return the fault for which the worker of the first call was fenced, if it was."""
         fencings = [at for at in self._fencings(before.pid) if at >= before.at]
         death = self._deaths.get(before.pid)
         is_silent = death is not None and death.how != "stopped"
@@ -180,7 +180,7 @@ class Causes:
         return ("worker fenced", before.at) if fencings else None
 
     def _was_begun_in_ignorance(self, call: Call) -> bool:
-        """Its worker had been stopped or cut off for so long that it was fenced, and heard of it only afterwards."""
+        """Return whether its worker had been stopped or cut off, was fenced meanwhile, and learned it only later."""
         kept = any(
             fault.kind in STOPPED | CUT_OFF and fault.at <= call.at <= fault.until + _NOTICED_S
             for fault in self._faults[call.pid]

@@ -87,12 +87,12 @@ class Report(msgspec.Struct, frozen=True):
     recovery_s: dict[str, float]
 
     def broken(self, rule: str) -> int:
-        """Returns how often a rule was broken."""
+        """Return how often a rule was broken."""
         return sum(violation.rule == rule for violation in self.violations)
 
 
 def check(history: History, rules: Rules) -> Report:
-    """Returns what breaks a rule, and the counts."""
+    """Return what breaks a rule, and the counts."""
     return _Checker(history, rules).report()
 
 
@@ -179,7 +179,7 @@ class _Checker:
     def _runs_of(self, event: FinalEvent) -> Iterator[Violation]:
         sent = self._sent.get(event.id)
         if sent is None:
-            yield Violation("unknown", event.id, "a record of an event that nobody sent")
+            yield Violation("unknown", event.id, "a record of an event that was not sent")
             return
         must, may = self._jobs_of(sent)
         jobs = [run.job for run in event.runs]
@@ -193,7 +193,7 @@ class _Checker:
                 yield Violation("ended wrongly", f"{event.id}:{run.job}", f"{run.status}, not {expected}")
 
     def _jobs_of(self, sent: _Sent) -> tuple[set[str], set[str]]:
-        """Returns the jobs that must have a run of the event, and those that may."""
+        """Return the jobs that must have a run of the event, and those that may."""
         must = set(sent.sending.jobs)
         may = set(must)
         for route in self._routes:
@@ -204,7 +204,7 @@ class _Checker:
         return must, may
 
     def _is_out_of_lives(self, sent: _Sent, run: FinalRun) -> bool:
-        """So many workers were lost since it was sent that the run may be buried for them."""
+        """Return whether so many workers were lost since the send that the run may be dead for that."""
         lost = sum(at >= sent.sending.at for at, _ in self._losses)
         is_excused = run.status == "failed" and run.lost >= self._rules.max_lost and lost >= self._rules.max_lost
         self._excused["runs that had lost too many workers"] += is_excused
@@ -227,11 +227,11 @@ class _Checker:
                     yield Violation("settled twice", name, f"{settles[-1].status} in the listing, {run.status} now")
 
     def _called(self) -> Iterator[Violation]:
-        """Functions are called for events that were sent and jobs that hear them, and for each of those."""
+        """Check that functions are called for sent events and their jobs only, and for each of them."""
         for event_id, job in self._calls:
             sent = self._sent.get(event_id)
             if sent is None:
-                yield Violation("unknown", f"{event_id}:{job}", "called for an event that nobody sent")
+                yield Violation("unknown", f"{event_id}:{job}", "called for an event that was not sent")
             elif job not in self._jobs_of(sent)[1]:
                 yield Violation("delivered wrongly", f"{event_id}:{job}", "called, and the event does not match")
         for event in self._remains.events.values():
@@ -275,7 +275,7 @@ class _Checker:
                 yield Violation("canceled and delivered", event_id, f"{event and event.status}, called {called}")
 
     def _duplicates(self) -> Iterator[Violation]:
-        """Whoever sends the id of a delivered event again is told so."""
+        """Check that a repeated send of a delivered event's id is answered as a duplicate."""
         for line in self._lines:
             if isinstance(line, Repeated) and not line.duplicate:
                 if self._causes.is_rolled_back(self._sent[line.id].carried_out_ms):
@@ -319,7 +319,7 @@ class _Checker:
                 yield Violation("too late", f"{event_id}:{job}", f"first called after {calls[0].at - since:.1f} s")
 
     def _recovered(self) -> Iterator[Violation]:
-        """What a lost worker held is called again soon, but for the time that other faults took."""
+        """Check that a lost worker's runs are called again soon, apart from the time that other faults took."""
         for repeat in self._repeats:
             took_s = repeat.call.at - repeat.since
             if repeat.cause and took_s > self._allowed_s(repeat.since, repeat.call.at):
@@ -327,7 +327,7 @@ class _Checker:
                 yield Violation("too late", subject, f"called again after {took_s:.1f} s: {repeat.cause}")
 
     def _allowed_s(self, since: float, until: float) -> float:
-        """Each fault may take its own time and two leases: one to be noticed, one in which nobody is rescued."""
+        """Return the time that faults may take: each its own, and two leases: to be noticed, and the quiet time."""
         leases_s = 2 * self._rules.lease_s
         faults = [fault for fault in self._faults if fault.at <= until and fault.until + leases_s >= since]
         deaths = sum(since - leases_s <= at <= until for at, how in self._losses if how in _BY_JOBS)
@@ -353,7 +353,7 @@ class _Checker:
                 yield Violation("metrics", what, detail)
 
     def _in_order(self) -> Iterator[Violation]:
-        """Runs of an ordering key begin in the order of the sends, each when the one before it has settled."""
+        """Run of an ordering key begin in the order of the sends, each when the one before it has settled."""
         for turns in self._turns().values():
             for before, turn in overlapping(turns):
                 if not self._causes.touches_rollback(turn.call):
@@ -364,7 +364,7 @@ class _Checker:
                 yield Violation("out of order", f"{turn.call.event}:{turn.call.job}", detail)
 
     def _turns(self) -> dict[tuple[str, str], list[Turn]]:
-        """Returns the runs of each ordering key and job that were called and have settled."""
+        """Return the runs of each ordering key and job that were called and have settled."""
         found: dict[tuple[str, str], list[Turn]] = defaultdict(list)
         places = {event_id: place for place, event_id in enumerate(self._sent)}
         for (event_id, job), calls in self._calls.items():

@@ -13,7 +13,7 @@ from tests.support.metrics import scrape_here
 
 
 def read_counted(folder: Path) -> Counted:
-    """Returns what the metrics in the folder say."""
+    """Return what the metrics in the folder say."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     seen = scrape_here(registry)

@@ -47,7 +47,7 @@ def _fault(
 
 
 def _chosen(system: System, rng: random.Random) -> Post | None:
-    """Returns a worker that is up, or none if none is."""
+    """Return a worker that is up, or none if none is."""
     up = [post for post in system.posts if post.is_up]
     return rng.choice(up) if up else None
 
@@ -195,7 +195,7 @@ _sent("job cancels all tasks", "canceller", 5)
 
 
 def _line(system: System, rng: random.Random) -> tuple[Proxy, Pids]:
-    """Returns a line, and the worker that is at its end if there is one."""
+    """Return a line, and the worker that is at its end if there is one."""
     if rng.random() < 0.3:
         return system.producer_line, ()
     pids = tuple(post.pid for post in system.posts if post.proxy is system.worker_line and post.process is not None)

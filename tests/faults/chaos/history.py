@@ -1,4 +1,4 @@
-"""What happened in a run of chaos, line by line: who sent, called, died and settled what, and when. Pure but for Diary.
+"""What happened in a run of chaos, line by line: sends, calls, deaths and settles with their times. Pure but for Diary.
 
 Each process writes a file of its own. A line is in it before its process goes on, so what a killed process did is
 there, up to the instruction at which it died.
@@ -28,7 +28,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Sending(Line, frozen=True, kw_only=True, tag=True):
-    """A send begins; `jobs` are those that hear the event, whatever else comes to hear it later.
+    """A send begins; `jobs` are those of the event at that time; later jobs may be added.
 
     All sends with one ordering key are those of one process, one after the other.
     """
@@ -186,8 +186,8 @@ class Remains(msgspec.Struct, frozen=True):
 
     Attributes:
         dead: the run of each dead letter.
-        open: what is not at the baseline, by its name: entries, hands, consumers, workers, keys, bytes.
-        counted: None where it can't be told apart from what is not in the history.
+        open: what is not at the baseline, by its name: entries, pending, consumers, workers, keys, bytes.
+        counted: None where it can't be separated from what is not in the history.
     """
 
     events: dict[str, FinalEvent] = {}
@@ -211,7 +211,7 @@ class Moment(TypedDict):
 
 
 def now() -> Moment:
-    """Returns this moment; a worker whose `time.time` is shifted does not shift it."""
+    """Return this moment; a worker whose `time.time` is shifted does not shift it."""
     return {"at": time.monotonic(), "ms": time.clock_gettime_ns(time.CLOCK_REALTIME) // 1_000_000}
 
 
@@ -233,7 +233,7 @@ class Diary:
 
 
 def read(folder: Path, process: str = "*") -> tuple[AnyLine, ...]:
-    """Returns all lines of all processes, or of one, by time."""
+    """Return all lines of all processes, or of one, by time."""
     decoder = msgspec.json.Decoder(AnyLine)
     lines: list[AnyLine] = []
     for path in sorted(folder.glob(f"{process}.jsonl")):
@@ -242,5 +242,5 @@ def read(folder: Path, process: str = "*") -> tuple[AnyLine, ...]:
 
 
 def in_order(lines: Iterable[AnyLine]) -> tuple[AnyLine, ...]:
-    """Returns the lines by time."""
+    """Return the lines by time."""
     return tuple(sorted(lines, key=lambda line: line.at))

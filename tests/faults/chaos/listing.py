@@ -18,7 +18,7 @@ _Entry = tuple[bytes, list[bytes]]
 
 
 class Listing:
-    """Reads what is new in `runs` whenever it is told to."""
+    """Reads the new entries of `runs` when asked to."""
 
     def __init__(self, url: str, keys: Keys, diary: Diary) -> None:
         self._transport = Transport(url, attempts=1)
@@ -48,7 +48,7 @@ class Listing:
 
 
 def _settled(at: float, entry: _Entry) -> list[Settled]:
-    """Returns the runs of an entry: pairs of run and status, of which two may be of the same run."""
+    """Return the runs of an entry: pairs of run and status, of which two may be of the same run."""
     ms = int(entry[0].partition(b"-")[0])
     pairs = zip(entry[1][::2], entry[1][1::2], strict=True)
     return [Settled(at=at, ms=ms, run=run.decode(), status=_STATUS[letter]) for run, letter in pairs]

@@ -22,7 +22,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 def overlapping(turns: Iterable[Turn]) -> Iterator[tuple[Turn, Turn]]:
-    """Yields each that began before one that had begun earlier was settled, behind that one."""
+    """Yield each that began before one that had begun earlier was settled, behind that one."""
     longest: Turn | None = None
     for turn in sorted(turns, key=lambda turn: turn.call.at):
         if longest is not None and turn.call.ms < longest.settled_ms:
@@ -32,7 +32,7 @@ def overlapping(turns: Iterable[Turn]) -> Iterator[tuple[Turn, Turn]]:
 
 
 def overtaken(turns: Iterable[Turn]) -> Iterator[tuple[Turn, Turn]]:
-    """Yields each that began after one that was sent later, behind that one."""
+    """Yield each that began after one that was sent later, behind that one."""
     furthest: Turn | None = None
     for turn in sorted((turn for turn in turns if turn.place >= 0), key=lambda turn: turn.call.at):
         if furthest is not None and turn.place < furthest.place:

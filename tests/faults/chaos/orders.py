@@ -67,7 +67,7 @@ def _wait_for_orders(path: Path, loop_of: Callable[[], Loop | None]) -> None:
 
 
 def _end_part(loop: Loop, draw: int) -> None:
-    """A task of the worker's own is cancelled, from where nobody knows of a run."""
+    """Cancel a task of the worker's own, outside of any run."""
     parts = [task for task in asyncio.all_tasks(loop) if task.get_coro().__qualname__ == "Guard._watch_part"]  # type: ignore[union-attr]
     parts.sort(key=lambda task: task.get_name())
     if parts:
@@ -115,7 +115,7 @@ def _fill_log() -> Iterator[None]:
 
 @contextmanager
 def _stop_log() -> Iterator[None]:
-    """Its reader stands still, and what lies between is full."""
+    """Block the log's reader, and fill the pipe."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with contextlib.suppress(BlockingIOError):
@@ -126,7 +126,7 @@ def _stop_log() -> Iterator[None]:
         with _log_goes_to(writer):
             yield
     finally:
-        os.close(reader)  # who still waits hears that nobody reads
+        os.close(reader)  # a writer that waits gets an error, as no reader is left
 
 
 # what it needs from the system
@@ -148,7 +148,7 @@ def _refuse_memory() -> AbstractContextManager[None]:
 
 
 def _refuse_descriptors() -> AbstractContextManager[None]:
-    """None that is free is below the limit."""
+    """Set a limit below which no descriptor is free."""
     return _limited(resource.RLIMIT_NOFILE, min(set(range(65_536)) - set(map(int, os.listdir("/proc/self/fd")))))  # noqa: PTH208
 
 

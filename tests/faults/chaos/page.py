@@ -1,4 +1,4 @@
-"""Tells in `docs/reliability.md` what a run of chaos came to; what stands outside the markers is a person's."""
+"""Writes the result of a chaos run to `docs/reliability.md`, between the markers; the rest is written by hand."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OF_SERVER = (
 
 
 def fill_page(result: ChaosResult, page: Path = PAGE) -> None:
-    """The page's part `chaos` tells this run."""
+    """Write this run to the part `chaos` of the page."""
     fill("chaos", lines_of(result), page)
 
 
 def lines_of(result: ChaosResult) -> list[str]:
-    """Returns the run's tables, in Markdown."""
+    """Return the run's tables, in Markdown."""
     report = result.report
     command = f"make chaos SEED={result.seed} DURATION={result.duration_s:g}"
     return [
@@ -55,7 +55,9 @@ def _rows(result: ChaosResult) -> dict[str, str]:
         f"calls beyond one, of {counts['calls']:,}": f"{counts['calls beyond one']:,}",
     }
     rows |= {f"… {cause}": f"{count:,}" for cause, count in report.repeats.items()}
-    rows["living workers taken for dead with no fault of theirs"] = _of(counts, "fenced without a fault")
+    rows["leases of live workers that expired with no fault to keep them from renewing"] = _of(
+        counts, "fenced without a fault"
+    )
     rows["from the loss of a worker to the next call: p50 · p99 · worst"] = _spread(report.recovery_s, 1)
     late_s = {name: ms / 1000 for name, ms in report.lateness_ms.items()}
     rows["lateness of delayed events by the server's clock: p50 · p99 · worst"] = _spread(late_s, 3)

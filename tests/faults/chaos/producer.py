@@ -1,4 +1,4 @@
-"""A producer in a process of its own: `python -m tests.faults.chaos.producer SEED RATE KEYS`, until it is told to stop.
+"""A producer in a process of its own: `python -m tests.faults.chaos.producer SEED RATE KEYS`, until SIGTERM.
 
 What it sends is drawn from its seed; some of it has one of so many ordering keys, which are its own. A send that fails
 is tried again with the same ids, or given up; whether its events arrived is not known then. HEADRACE_CHAOS_DIARY names
@@ -110,7 +110,7 @@ def _millis(moment: Any) -> int:
 
 
 def main(seed: int, rate: float, keys: int) -> None:
-    """Returns when SIGTERM has come and what was begun is done."""
+    """Return when SIGTERM has come and what was begun is done."""
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     rng = random.Random(seed)

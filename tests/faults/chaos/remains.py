@@ -18,20 +18,20 @@ _TOLERATED_BYTES = 4_000_000
 
 
 def open_work(redis: Any, deployment: Deployment) -> dict[str, int]:
-    """Returns how many entries and members each stream and `due` holds, and how many are in hands."""
+    """Return how many entries and members each stream and `due` holds, and how many entries are pending."""
     keys = deployment.keys
     found = {"events": redis.xlen(keys.events), "due": redis.zcard(keys.due)}
-    found["events in hands"] = redis.xpending(keys.events, "dispatch")["pending"]
+    found["pending events"] = redis.xpending(keys.events, "dispatch")["pending"]
     for name in redis.smembers(keys.queues):
         app, _, queue = name.decode().partition("/")
         stream = keys.queue(app, queue)
         found[f"queue {app}/{queue}"] = redis.xlen(stream)
-        found[f"in hands of {app}/{queue}"] = redis.xpending(stream, "workers")["pending"]
+        found[f"pending runs of {app}/{queue}"] = redis.xpending(stream, "workers")["pending"]
     return found
 
 
 def strangers(redis: Any, deployment: Deployment, living: AbstractSet[str]) -> dict[str, int]:
-    """Returns how many workers that do not live any more are not forgotten, by where they are known."""
+    """Return how many workers that do not live any more are not forgotten, by where they are known."""
     found = {"dead workers": len(deployment.workers() - living)}
     groups = [(deployment.keys.events, "dispatch")]
     for name in redis.smembers(deployment.keys.queues):
@@ -44,7 +44,7 @@ def strangers(redis: Any, deployment: Deployment, living: AbstractSet[str]) -> d
 
 
 def wait_until_none(look: Callable[[], dict[str, int]], timeout: float) -> dict[str, int]:
-    """Returns what there is still after the time, if it does not come to nothing."""
+    """Return what is left after the time; nothing if all is gone."""
 
     def is_none() -> bool:
         return not any(look().values())
@@ -57,13 +57,13 @@ def wait_until_none(look: Callable[[], dict[str, int]], timeout: float) -> dict[
 
 
 def memory(redis: Any, deployment: Deployment) -> int:
-    """Returns the server's memory without the listings, which are bounded and stay."""
+    """Return the server's memory without the listings, which are bounded and stay."""
     listings = (deployment.keys.recent, deployment.keys.runs, deployment.keys.dead)
     return int(redis.info("memory")["used_memory"]) - sum(redis.memory_usage(key, samples=0) or 0 for key in listings)
 
 
 def read_remains(client: Client, ids: Iterable[str]) -> Remains:
-    """Returns the records of the events and the runs of all dead letters."""
+    """Return the records of the events and the runs of all dead letters."""
     found: dict[str, FinalEvent] = {}
     for event_id in ids:
         try:
@@ -96,7 +96,7 @@ def _final(record: EventRecord) -> FinalEvent:
 
 
 def leftovers(redis: Any, deployment: Deployment, retention_ms: int, memory_before: int) -> dict[str, int]:
-    """Returns what is left when all workers have stopped and retention has passed, whose end is brought forward."""
+    """Return what is left when all workers have stopped and retention has passed, whose end is brought forward."""
     keys = deployment.keys
     found = {
         "workers": redis.zcard(keys.workers),

@@ -36,7 +36,7 @@ class ChaosResult(msgspec.Struct, frozen=True):
         return sum(self.report.faults.values())
 
     def table(self) -> str:
-        """Returns the counts, a line each, and what breaks a rule."""
+        """Return the counts, a line each, and what breaks a rule."""
         report = self.report
         sections: dict[str, Mapping[str, object]] = {
             "counts": report.counts,

@@ -45,7 +45,7 @@ class FaultRunner:
         self._active: list[_Active] = []
 
     def run(self) -> None:
-        """Returns when the time is over and every fault too; the second half is one of `everysec`."""
+        """Return when the time is over and every fault too; the second half is one of `everysec`."""
         start = time.monotonic()
         while True:
             passed = time.monotonic() - start
@@ -87,7 +87,7 @@ class FaultRunner:
 def run_chaos(
     folder: Path, seed: int, duration_s: float, *, rate: float = 60.0, binary: Path | None = None
 ) -> ChaosResult:
-    """Returns what a run of so many seconds came to; its files are in the folder."""
+    """Return what a run of so many seconds came to; its files are in the folder."""
     system = System(folder, seed, rate, binary)
     try:
         report = run_on(system, FaultRunner(system, seed, duration_s).run)
@@ -97,7 +97,7 @@ def run_chaos(
 
 
 def run_on(system: System, act: Callable[[], None]) -> Report:
-    """Returns what the checker says of all that happened under load, from before the act until all had drained."""
+    """Return what the checker says of all that happened under load, from before the act until all had drained."""
     system.mind()
     system.wait_until_manned()
     memory_before = remains.memory(system.redis, system.deployment)
@@ -135,7 +135,7 @@ def _server_of(system: System) -> str:
 
 
 def run_emptied(folder: Path, empty: Callable[[System], None], *, binary: Path | None = None) -> Report:
-    """Returns what the checker says of all that was sent after the server had lost everything under load.
+    """Return what the checker says of all that was sent after the server had lost everything under load.
 
     Only what was sent once every worker was known again counts: before, an event may find no job.
     """
@@ -162,7 +162,7 @@ def _called(system: System, since: float = 0.0) -> int:
 
 
 def _since(moment: float, history: History) -> History:
-    """Returns what the history has of events that were sent after the moment."""
+    """Return what the history has of events that were sent after the moment."""
     sent = {line.id for line in history.lines if isinstance(line, Sending) and line.at >= moment}
 
     def is_told(line: AnyLine) -> bool:

@@ -38,10 +38,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def schedule(seed: int, duration_s: float, kinds: Mapping[str, Kind], last: Sequence[str] = ()) -> tuple[Step, ...]:
-    """Returns the faults of a run: every kind once in a random order, then every kind once more, until time is over.
+    """Return the faults of a run: every kind once in a random order, then every kind once more, until time is over.
 
-    A run of a minute has every kind, however many there are. Those in `last` come once more at the end: what hides in
-    the hands of a living worker comes to light only if nobody kills it afterwards.
+    A run of a minute has every kind, however many there are. Those in `last` come once more at the end: a fault
+    hidden in a live worker's pending entries shows only if no later fault kills the worker.
     """
     rng = random.Random(seed)
     slot_s = min((duration_s - WARM_UP_S - LAST_S) / len(kinds), LONGEST_SLOT_S)

@@ -54,7 +54,7 @@ Fsync = Literal["always", "everysec"]
 
 
 class Post:
-    """A place for one worker process: whoever dies in it is replaced.
+    """A place for one worker process: a dead process is replaced.
 
     Attributes:
         proxy: the line between its worker and the server, if there is one that can be cut.
@@ -152,7 +152,7 @@ class System:
         self._died_at, self._is_cut = now(), False
 
     def cut_power(self, share: float) -> None:
-        """The server is dead, and so is what it has done in that share of the last second."""
+        """Kill the server, and remove that share of the last second's writes."""
         self.kill_server()
         ago = [(self._died_at["ms"] - ms, size) for ms, size in self._marks]
         kept = [size for ms, size in ago if share * 1000 <= ms <= 1000]
@@ -183,7 +183,7 @@ class System:
         self._marks.clear()
 
     def pause_server(self) -> None:
-        """The server stands still and keeps its connections."""
+        """Stop the server's process; it keeps its connections."""
         self.is_away = True
         self.server.pause()
 
@@ -199,7 +199,7 @@ class System:
             self.diary.add(RolledBack(**self._died_at, since_ms=mark))
 
     def mark(self) -> None:
-        """The server holds the time, and how long its file was then: that tells later what a loss of power took."""
+        """Write the time and the file's length to the server, to know later what a loss of power took."""
         if self.is_away or self.fsync != "everysec":
             return
         with contextlib.suppress(*OUTAGE):
@@ -208,7 +208,7 @@ class System:
             self._marks = [*self._marks[-200:], (ms, self._append_only_file.stat().st_size)]
 
     def server_ms(self) -> int:
-        """Returns the server's time."""
+        """Return the server's time."""
         seconds, micros = self.redis.time()
         return int(seconds * 1000 + micros // 1000)
 
@@ -240,7 +240,7 @@ class System:
         )
 
     def mind(self) -> None:
-        """Whoever has ended is written down, and replaced."""
+        """Write down the processes that have ended, and replace them."""
         for post in list(self.posts):
             if post.process is None:
                 self.man(post)
@@ -265,7 +265,7 @@ class System:
 
     def _note_end(self, post: Post, process: Process) -> None:
         if post.is_killed:
-            return  # whoever killed it has said so, at that moment
+            return  # the kill was written down at that moment
         moment = now()
         if process.returncode == 0 and post.is_terminated:
             how = "stopped"
@@ -282,7 +282,7 @@ class System:
         self.diary.add(Died(**moment, pid=process.pid, how=how))
 
     def _ended_at(self, pid: int, job: str) -> Moment | None:
-        """Returns when a job ended the process, if it did: it is the last that has begun, or others end beside it."""
+        """Return when a job ended the process, if it did: it is the last that has begun, or others end beside it."""
         ended = {(line.event, line.job, line.began) for line in self.lines(str(pid)) if isinstance(line, Ended)}
         for line in self.lines(str(pid)):
             if isinstance(line, Began) and line.job == job and (line.event, line.job, line.at) not in ended:
@@ -301,7 +301,7 @@ class System:
         self.diary.add(Died(**now(), pid=post.pid, how="killed"))
 
     def add_late_app(self) -> None:
-        """A worker of a new app starts, whose job hears what others hear already; `mind` notes when it has."""
+        """Start a worker of a new app with a job for events that have jobs already; `mind` notes its start."""
         self._lates += 1
         post = Post(str(self._lates))
         asked = now()
@@ -310,7 +310,7 @@ class System:
         self._asked[post] = asked
 
     def start_producers(self) -> None:
-        """Two producers send, one of them over a line that can be cut."""
+        """Start two producers, one of them over a line that can be cut."""
         rate, keys = str(self._rate / 2), str(_KEYS)
         for number, url in enumerate((self.server.url, self.producer_line.url)):
             release = self.producer_releases[number]
@@ -331,7 +331,7 @@ class System:
         self._asked.clear()
 
     def stop_workers(self) -> None:
-        """Every worker has been told to stop and has, in order."""
+        """Stop every worker in order."""
         for post in self.posts:
             if post.process is not None and post.process.is_running:
                 post.is_terminated = True
@@ -351,14 +351,14 @@ class System:
         wait_until(is_manned, 120, what="workers that have started", interval=0.05)
 
     def counted(self) -> Counted:
-        """Returns what the workers have counted."""
+        """Return what the workers have counted."""
         return read_counted(self.folder / "metrics")
 
     def names(self) -> set[str]:
-        """Returns the names of the workers that live."""
+        """Return the names of the workers that live."""
         names = {line.pid: line.name for line in self.lines() if isinstance(line, Named)}
         return {names[post.pid] for post in self.posts if post.is_up}
 
     def lines(self, process: str = "*") -> tuple[AnyLine, ...]:
-        """Returns what all processes, or one of them, have written down so far."""
+        """Return what all processes, or one of them, have written down so far."""
         return read(self.folder / "diaries", process)

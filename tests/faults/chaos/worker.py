@@ -25,7 +25,7 @@ from tests.faults.runner import work
 
 
 def main(name: str) -> None:
-    """Returns when the worker has stopped."""
+    """Return when the worker has stopped."""
     diary = Diary(Path(os.environ["HEADRACE_CHAOS_DIARY"]))
     shift(float(os.environ["HEADRACE_CHAOS_CLOCK"]))
     app = apps.chaos(diary) if name == apps.NAME else apps.late(diary, int(name))
@@ -40,7 +40,7 @@ def main(name: str) -> None:
 
 
 class _Witness(Worker):
-    """Writes down when it ends as it does not work: whoever minds it may come to see that much later."""
+    """Writes down when the worker ends itself as it does not work: the system may notice the end much later."""
 
     def __init__(self, diary: Diary, app: App, **options: Any) -> None:
         super().__init__(app, **options)
@@ -72,7 +72,7 @@ def _run_as_process(app: App, diary: Diary, options: dict[str, Any]) -> None:
 
 
 def _counting() -> dict[str, Any]:
-    """Returns what lets a worker count, where it is told to: one of an older release can't."""
+    """Return what lets a worker count, if requested: an older release can't."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return {}
     from headrace_worker.metrics.prometheus import Metrics

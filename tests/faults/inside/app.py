@@ -90,7 +90,7 @@ def _add_others(app: App, calls: CallLog) -> None:
 
     @app.job(id="strict", trigger=event_trigger("strict"), retry=_RETRY, timeout=TIMEOUT_S)
     async def strict(payload: dict[str, int]) -> None:
-        """It never gets what it asks for."""
+        """A job whose payload never fits its schema."""
 
     @app.job(id="picked", trigger=event_trigger("pick", filter={"n": [{"$gt": 1}]}), retry=_RETRY, timeout=TIMEOUT_S)
     async def picked(ctx: Context) -> None:

@@ -98,7 +98,7 @@ def repeated(calls: Sequence[Call]) -> list[str]:
 
 
 def silent_end(code: int, output: str) -> list[str]:
-    """Return what is wrong about how a worker has ended that nobody had asked for it."""
+    """Return what is wrong about the end of a worker that no test had requested."""
     if code == 0:
         return ["the worker ended by itself, with exit code 0"]
     if not any(reason in output for reason in _REASONS):

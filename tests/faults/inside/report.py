@@ -28,9 +28,9 @@ def line(result: Result) -> str:
     what = "worked on" if result.code == 0 else f"ended with {result.code}"
     if not result.is_struck:
         what = "not struck"
-    told = "; ".join(result.broken) or what
+    reasons = "; ".join(result.broken) or what
     mark = "BROKEN " if result.broken else ""
-    return f"{mark}{case.place} {case.kind.name}: {told} ({result.seconds:.1f} s)"
+    return f"{mark}{case.place} {case.kind.name}: {reasons} ({result.seconds:.1f} s)"
 
 
 def _counts(results: Sequence[Result]) -> list[int]:

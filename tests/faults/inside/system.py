@@ -94,14 +94,14 @@ class System:
     # what happens to the struck worker besides its fault
 
     def cut_lines(self) -> None:
-        """Close all connections to the server; whoever has one connects again."""
+        """Close all connections to the server; their owners connect again."""
         with contextlib.suppress(redis_py.ResponseError):  # none was there
             self._redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def fence(self, struck: Process) -> None:
         """Take the struck worker for dead, as the leader does when a lease has run out.
 
-        Return when it has a new name, so that runs are in its hands under that one only, or seems to get none.
+        Return when it has a new name, so that runs are pending only under the new name; or when it seems to get none.
         """
         names = self._names_of(struck)
         for name in names:

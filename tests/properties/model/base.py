@@ -75,7 +75,7 @@ class MachineBase(RuleBasedStateMachine):
         return self.names[-1 - worker % len(self.names)]
 
     def holder(self, worker: int, held: dict[str, list[Any]]) -> str:
-        """Returns one of those that have something in hand."""
+        """Return one of the workers with pending entries."""
         holders = [name for name, those in held.items() if those]
         return holders[-1 - worker % len(holders)]
 

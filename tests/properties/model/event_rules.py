@@ -164,7 +164,7 @@ class EventRules(MachineBase):
             self.routes = None
 
     def readable(self, name: str, count: int, routes: Routes) -> list[tuple[Matched, Entry]]:
-        """Returns what the worker can dispatch; events whose body was only in their record are set aside without it."""
+        """Return what the worker can dispatch; events whose body was only in their lost record are dead-lettered."""
         batch, left = [], []
         for event, entry in self.unsent[name][:count]:
             body = self.ask(reading.read_body(self.keys, event.event_id))
@@ -176,6 +176,6 @@ class EventRules(MachineBase):
             else:
                 bad = BadEntry(event.entry, "unreadable", "no body", event.event_id)
                 answer = self.ask(settling.dead_letter(self.keys, self.events_stream, bad, self.retention))
-                assert answer == self.namespace.bury(entry)
+                assert answer == self.namespace.dead_letter(entry)
         self.unsent[name][:count] = left
         return batch

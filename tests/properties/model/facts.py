@@ -1,6 +1,6 @@
 """What a server holds of a namespace, as facts that can be compared with those of the model, and time that passes.
 
-A moment is told as the hours that are left until then, rounded up. Redis's clock can't be moved, so time passes by
+A moment is given as the hours left until then, rounded up. Redis's clock can't be moved, so time passes by
 moving every moment that is stored into the past; an example takes seconds, and never an hour.
 """
 
@@ -60,34 +60,34 @@ class Seen:
         self._redis.eval(_PASS_TIME, len(moments) + len(records), *moments, *records, hours * HOUR_MS)
 
     def facts(self, workers: list[str], queues: tuple[str, ...]) -> Facts:
-        """Returns what the server holds of the namespace, of these workers and these queues."""
-        told = self._read(workers, queues)
-        seconds, micros = told["time"]
+        """Return what the server holds of the namespace, of these workers and these queues."""
+        reply = self._read(workers, queues)
+        seconds, micros = reply["time"]
         now_ms = seconds * 1000 + micros // 1000
-        due, leases, seats = (_moments(told[name], now_ms) for name in ("due", "workers", "dispatchers"))
-        dead = {entry.decode(): _fields(raw) for entry, raw in told["dead"]}
+        due, leases, seats = (_moments(reply[name], now_ms) for name in ("due", "workers", "dispatchers"))
+        dead = {entry.decode(): _fields(raw) for entry, raw in reply["dead"]}
         found: Facts = {
             "due": {_due_name(member): left for member, left in due.items()},
             "dead": sorted((fields.get("run", ""), fields["reason"]) for fields in dead.values()),
-            "sent": sorted(event_id for event_id, _ in _listed(told["recent"])),
-            "settled": sorted(_listed(told["runs"])),
+            "sent": sorted(event_id for event_id, _ in _listed(reply["recent"])),
+            "settled": sorted(_listed(reply["runs"])),
             "leases": leases,
             "dispatchers": seats,
-            "leader": _leader(told["leader"], now_ms),
-            "quiet": _left(told["quiet"] or 0, now_ms),
-            "version": int(told["version"] or 0),
-            "workers": _known({name: told[f"worker {name}"] for name in workers}),
+            "leader": _leader(reply["leader"], now_ms),
+            "quiet": _left(reply["quiet"] or 0, now_ms),
+            "version": int(reply["version"] or 0),
+            "workers": _known({name: reply[f"worker {name}"] for name in workers}),
         }
         places = {("dead", entry) for entry in dead}
         for name in ("events", *queues):
-            entries = told[f"stream {name}"]
+            entries = reply[f"stream {name}"]
             places |= {(name, entry.decode()) for entry, _ in entries}
-            held = {row["message_id"]: row["consumer"].decode() for row in told[f"held {name}"]}
+            held = {row["message_id"]: row["consumer"].decode() for row in reply[f"held {name}"]}
             found[f"stream {name}"] = [_entry(_fields(raw), held.get(entry)) for entry, raw in entries]
-        return found | self._records(told["keys"], places)
+        return found | self._records(reply["keys"], places)
 
     def _read(self, workers: list[str], queues: tuple[str, ...]) -> dict[str, Any]:
-        """Returns what is read in one round trip, by a name for each."""
+        """Return what is read in one round trip, by a name for each."""
         keys, read, names = self._keys, self._redis.pipeline(transaction=False), []
 
         def note(name: str, _: object) -> None:
@@ -148,7 +148,7 @@ def _fields(raw: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def _due_name(member: str) -> str:
-    """Returns `<event>:<job>`, with no job for an event."""
+    """Return `<event>:<job>`, with no job for an event."""
     kind, _, rest = member.partition(":")
     if kind == "e":
         return f"{rest}:"
@@ -162,7 +162,7 @@ def _entry(fields: dict[str, str], holder: str | None) -> tuple[str, str, tuple[
 
 
 def _record(fields: dict[bytes, bytes], left_ms: int, places: set[tuple[str, str]]) -> dict[str, Any]:
-    """Returns a record; the entry that a run names must be where its status says."""
+    """Return a record; the entry that a run names must be where its status says."""
     header = decode_header(fields[b"m"])
     runs = {}
     for field, value in fields.items():

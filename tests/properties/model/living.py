@@ -1,4 +1,4 @@
-"""Which workers live, lead and sit, and which version of the app is heard. The model's part without entries."""
+"""Which workers live, lead and dispatch, and which version's subscriptions count. The model without entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ JOBS: dict[str, dict[str, tuple[str, str]]] = {
     "old": {"a": ("default", "x")},
     "new": {"a": ("other", "x"), "b": ("other", "xy")},
 }
-"""For each version of the app its jobs, each with its queue and the names that it hears."""
+"""For each version of the app its jobs, each with its queue and the names of its events."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Known:
 
 @dataclass
 class Answer:
-    """What a worker is told that renews its lease."""
+    """The answer to a renewal."""
 
     leads: bool
     sits: bool
@@ -49,7 +49,7 @@ class Living:
         self.last: str | None = None
 
     def register(self, worker: str, version: str) -> int:
-        """Returns the version of the routes."""
+        """Return the version of the routes."""
         if version not in self.ages:
             self.version += 1
             self.ages[version] = self.version
@@ -62,7 +62,7 @@ class Living:
         return self.version
 
     def routes(self, name: str) -> list[tuple[str, str]]:
-        """Returns the jobs that hear the name, each with its queue: of the newest version that a worker has."""
+        """Return the jobs that hear the name, each with its queue: of the newest version that a worker has."""
         versions = set(self.subscribed.values()) or set(self.fallen.values()) or ({self.last} if self.last else set())
         jobs: dict[str, tuple[str, str]] = {}
         for version in sorted(versions, key=lambda each: -self.ages[each]):
@@ -71,7 +71,7 @@ class Living:
         return [(job, queue) for job, (queue, names) in jobs.items() if name in names]
 
     def renew(self, worker: str, movement: str, dispatchers: int) -> Answer | None:
-        """Returns what the worker is told; None if it is fenced or unknown."""
+        """Return the answer to the worker; None if it is fenced or unknown."""
         if self.renewed is not None and self.now - self.renewed > LEASE / 2:
             self.quiet = self.now + LEASE
         self.renewed = self.now
@@ -87,16 +87,16 @@ class Living:
         return Answer(leads, self._sit(worker, movement, dispatchers), *ended)
 
     def is_known(self, worker: str) -> bool:
-        """Returns whether the worker has a name that it may use."""
+        """Return whether the worker has a name that it may use."""
         known = self.known.get(worker)
         return known is not None and known.has_app and not known.is_fenced
 
     def is_fenced(self, worker: str) -> bool:
-        """Returns whether the worker is fenced."""
+        """Return whether the worker is fenced."""
         return self.known.get(worker, Known()).is_fenced
 
     def leads(self, worker: str) -> bool:
-        """Returns whether the worker was the last to lead."""
+        """Return whether the worker was the last to lead."""
         return self.leader is not None and self.leader[0] == worker
 
     def _ends(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -112,7 +112,7 @@ class Living:
         return movement == "stuck" and self.leads(worker) and holds
 
     def _sit(self, worker: str, movement: str, dispatchers: int) -> bool:
-        """Returns whether the worker has a dispatcher slot now."""
+        """Return whether the worker has a dispatcher slot now."""
         holds = self.dispatchers.get(worker, 0) > self.now
         taken = sum(end > self.now for end in self.dispatchers.values())
         if movement == "moves" and dispatchers > 0 and (holds or taken < dispatchers):
@@ -124,7 +124,7 @@ class Living:
         return holds
 
     def end_lease(self, worker: str) -> bool:
-        """Returns whether the lease has ended by this."""
+        """Return whether the lease has ended by this."""
         if worker not in self.leases or self.is_fenced(worker):
             return False
         self.leases[worker] = self.now
@@ -155,7 +155,7 @@ class Living:
             self.version += 1
 
     def fall(self, worker: str) -> None:
-        """A worker that is fenced is heard no more, unless nobody of the app lives."""
+        """The subscriptions of a fenced worker end, unless no worker of the app lives."""
         version = self.subscribed.pop(worker, None)
         if version is None:
             return

@@ -87,7 +87,7 @@ class Machine(WorkerRules, EventRules, RunRules):
         assert (self.namespace.events, self.namespace.leases, self.namespace.known) == ({}, {}, {})
 
     def dispatch_all(self, name: str) -> None:
-        """Everything in `events` is dispatched: what the worker has read, and what nobody has."""
+        """Dispatch everything in `events`, read or not."""
         while self.unsent[name] or any(entry.holder is None for entry in self.namespace.streams["events"]):
             self.read_events_as(name, 100)
             self.read_routes()

@@ -27,7 +27,7 @@ class Policy:
     sender: int
 
     def hours(self, kind: str, *, failed: bool) -> tuple[int, int]:
-        """Returns how long contents are kept, and how long the id is remembered at least."""
+        """Return how long contents are kept, and how long the id is remembered at least."""
         dedupe = {"c": self.client, "s": self.sender, "d": self.failure}[kind]
         return (self.failure if failed else self.success), dedupe
 
@@ -40,7 +40,7 @@ FIRST: State = (1, 0, 0, 0)
 
 @dataclass(eq=False)
 class Entry:
-    """An entry of `events`, whose job is empty, or of a queue; `holder` has it in hand."""
+    """An entry of `events`, whose job is empty, or of a queue; it is pending under `holder`."""
 
     event: str
     job: str = ""
@@ -104,7 +104,7 @@ class Namespace(Living):
     # sending
 
     def send(self, call: str, place: int, event_id: str, event: Event, hours: int) -> str:
-        """Returns what became of one event of a call: `new`, `again`, `duplicate` or `conflict`."""
+        """Return what became of one event of a call: `new`, `again`, `duplicate` or `conflict`."""
         known = self.events.get(event_id)
         if known is not None:
             if known.token[0] == call and known.token[1] >= place:
@@ -127,7 +127,7 @@ class Namespace(Living):
         return "new"
 
     def cancel(self, event_id: str) -> str:
-        """Returns what the script answers."""
+        """Return what the script answers."""
         event = self.events.get(event_id)
         if event is None:
             return "missing"
@@ -138,7 +138,7 @@ class Namespace(Living):
         return event.status
 
     def watch(self, event_id: str) -> bool:
-        """Returns whether the event is known, so that its end will be published."""
+        """Return whether the event is known, so that its end will be published."""
         event = self.events.get(event_id)
         if event is not None:
             event.is_watched = True
@@ -168,7 +168,7 @@ class Namespace(Living):
         return found
 
     def dispatch(self, version: int, entries: Sequence[Entry], *, free_first: bool = False) -> int | None:
-        """Returns how many events were dispatched; None if the routes have changed since that version."""
+        """Return how many events were dispatched; None if the routes have changed since that version."""
         if version != self.version:
             return None
         for entry in entries if free_first else ():  # else the server would have refused it
@@ -191,7 +191,7 @@ class Namespace(Living):
         return dispatched
 
     def start(self, entries: Iterable[Entry]) -> int:
-        """Returns how many of the runs say now that they execute."""
+        """Return how many of the runs say now that they execute."""
         runs = [self.events[entry.event].runs[entry.job] for entry in entries if self._is_open(entry)]
         queued = [run for run in runs if run.status == "q"]
         for run in queued:
@@ -209,8 +209,8 @@ class Namespace(Living):
             self.settled.append((f"{entry.event}:app/{entry.job}", status))
         return missed
 
-    def bury(self, entry: Entry) -> bool:
-        """Returns whether the entry was in hand; it is set aside then, and its run, if it is of one, has failed."""
+    def dead_letter(self, entry: Entry) -> bool:
+        """Return whether the entry was pending; if so, dead-letter it and fail its run, if it has one."""
         if not entry.job:
             was_held = self._acknowledge("events", entry)
             self.dead += [("", "unreadable")] if was_held else []
@@ -222,7 +222,7 @@ class Namespace(Living):
         return True
 
     def retry(self, entries: Sequence[Entry], hours: int, states: Sequence[State]) -> list[int]:
-        """Lets runs wait, with these states next; returns the places of those that were not ours."""
+        """Let runs wait, with these states next; return the places of those that were not ours."""
         missed = []
         for place, entry in enumerate(entries):
             if not self._is_open(entry):
@@ -235,7 +235,7 @@ class Namespace(Living):
         return missed
 
     def put_back(self, stream: str, entries: Iterable[Entry], lost: int = 0) -> int:
-        """Returns how many of the entries were in hand; they are at the end of their stream now."""
+        """Re-queue the entries; return how many of them were pending."""
         moved = 0
         for entry in entries:
             if not self._acknowledge(stream, entry):
@@ -249,7 +249,7 @@ class Namespace(Living):
         return moved
 
     def rerun(self, event_id: str, job: str, queue: str) -> str:
-        """Returns what the script answers."""
+        """Return what the script answers."""
         event = self.events.get(event_id)
         run = event.runs.get(job) if event else None
         if event is None or run is None:
@@ -308,7 +308,7 @@ class Namespace(Living):
     # workers that die or leave
 
     def rescue(self, worker: str, stream: str, entries: Sequence[Entry], *, dead: bool) -> int:
-        """Returns how many entries were put back, or why none was."""
+        """Return how many entries were re-queued, or why none was."""
         was_fenced = self.is_fenced(worker)
         if not (dead and was_fenced):
             if (self.leases if dead else self.dispatchers).get(worker, 0) > self.now:
@@ -324,7 +324,7 @@ class Namespace(Living):
         return moved
 
     def leave(self, worker: str, *, dead: bool) -> bool:
-        """Returns whether the worker is forgotten."""
+        """Return whether the worker is forgotten."""
         is_known = worker in self.leases or worker in self.known
         if dead and is_known and (not self.is_fenced(worker) or self.leases.get(worker, 0) > self.now):
             return False
@@ -345,7 +345,7 @@ class Namespace(Living):
     # what can be seen
 
     def facts(self) -> Facts:
-        """Returns what the server should be found to hold."""
+        """Return what the server should be found to hold."""
         found: Facts = {
             "due": {f"{event}:{job}": self._left(hour) for (event, job), hour in self.due.items()},
             "dead": sorted(self.dead),

@@ -92,11 +92,11 @@ class RunRules(MachineBase):
 
     @precondition(_some_hold_runs)
     @rule(worker=WORKERS)
-    def bury(self, worker: int) -> None:
+    def dead_letter(self, worker: int) -> None:
         delivery, entry = self.in_flight[self.holder(worker, self.in_flight)].pop(0)
         bad = BadEntry(delivery.entry, "unreadable", "no event", delivery.event_id, delivery.job_id)
         answer = self.ask(settling.dead_letter(self.keys, delivery.queue, bad, self.retention))
-        assert answer == self.namespace.bury(entry)
+        assert answer == self.namespace.dead_letter(entry)
 
     @precondition(lambda self: bool(self.namespace.dead))
     @rule(place=st.integers(0, 9))

@@ -66,7 +66,7 @@ def a_derived_id(keyspace: Keyspace) -> Step:
 
 @case
 def someone_waits(keyspace: Keyspace) -> Step:
-    """Whoever waits for the event hears of it."""
+    """A client that waits for the event receives the message."""
     _seed_delayed(keyspace)
     keyspace.seed("HSET", "event:e1", "w", 1)
     return _cancel(keyspace, _canceled("s", "<now+2000s>") | {"published settled:e1": ""})

@@ -106,7 +106,7 @@ def header(
     canceled: int | str = 0,
     runs: str = "-",
 ) -> str:
-    """Returns the header of a record; without arguments that of an event that was delivered and is to be dispatched."""
+    """Return the header of a record; without arguments that of an event that was delivered and is to be dispatched."""
     return f"{token} {kind} {due} {delivered} {canceled} {runs}"
 
 
@@ -121,7 +121,7 @@ def run_line(
     finished: int | str = 0,
     outcome: str = "",
 ) -> str:
-    """Returns the field of a run."""
+    """Return the field of a run."""
     line = f"{status} {state} {queue} {entry} {worker} {started} {finished}"
     return f"{line}\n{outcome}" if outcome else line
 
@@ -148,7 +148,7 @@ def seed_record(
 
 
 def queue(keyspace: Keyspace, name: str = "default", app: str = "app") -> Stream:
-    """Returns a queue of the keyspace."""
+    """Return a queue of the keyspace."""
     return reading.queue_stream(keyspace.keys, app, name)
 
 
@@ -163,7 +163,7 @@ def delivery(
     name: str = "default",
     ordering_key: str = "",
 ) -> Delivery:
-    """Returns a run in a worker's hands as its fetcher decodes it."""
+    """Return a worker's pending run as its fetcher decodes it."""
     fields = [b"e", event_id.encode(), b"j", job.encode(), b"s", state.encode(), b"b", body.encode()]
     fields += [b"k", ordering_key.encode()] if ordering_key else []
     return decode_delivery(queue(keyspace, name), (entry.encode(), fields))
@@ -181,7 +181,7 @@ def seed_entry(
     name: str = "default",
     ordering_key: str = "",
 ) -> None:
-    """An entry is in its queue, in the hands of the worker if one is named; its state need be none."""
+    """Seed an entry in its queue, pending under the worker if one is named; its state may be invalid."""
     stream = f"queue:app/{name}"
     keyspace.entry(stream, entry, {"e": event_id, "j": job, "s": state, "b": body} | _key_field(ordering_key))
     if worker is not None:
@@ -200,7 +200,7 @@ def seed_run(
     name: str = "default",
     ordering_key: str = "",
 ) -> Delivery:
-    """A run is in its queue, in the hands of the worker if one is named; returns it as its fetcher decodes it."""
+    """Seed a run in its queue, pending under the worker if one is named; return it as its fetcher decodes it."""
     seed_entry(
         keyspace, entry, event_id, worker=worker, state=state, body=body, job=job, name=name, ordering_key=ordering_key
     )
@@ -221,7 +221,7 @@ TURNS = "line:app/job:user:1"
 
 
 def turn(event_id: str, name: str = "default") -> str:
-    """Returns the turn of an event's run of `app/job`."""
+    """Return the turn of an event's run of `app/job`."""
     return f"o:6:user:1:{name}:{event_id}:app/job"
 
 

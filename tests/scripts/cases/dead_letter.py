@@ -1,4 +1,4 @@
-"""What `bury` must give and change."""
+"""What `dead_letter` must give and change."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def the_entry_of_a_run(keyspace: Keyspace) -> Step:
 
 @case
 def the_entry_of_a_run_that_executes(keyspace: Keyspace) -> Step:
-    """Its attempt and its lost workers stay what they were, and who waits for the event hears of its end."""
+    """Its attempt and its lost workers stay, and a client that waits for the event receives its end."""
     line = run_line("x", "5-0", state="2 1 0 0", worker="w1", started=FUTURE)
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": line, "w": 1})
     seed_entry(keyspace, "5-0", "e1", state="damaged")
@@ -196,7 +196,7 @@ def an_entry_of_events(keyspace: Keyspace) -> Step:
 
 @case
 def a_deleted_entry(keyspace: Keyspace) -> Step:
-    """Of an entry that was deleted while it was in hand the reason is in `dead`."""
+    """The dead letter of an entry that was deleted while pending has the reason."""
     seed_run(keyspace, "5-0", "e1")
     keyspace.seed("XDEL", "queue:app/default", "5-0")
     changes: Changes = {"queue:app/default workers w1": "", "dead new-1": _WHY}
@@ -205,7 +205,7 @@ def a_deleted_entry(keyspace: Keyspace) -> Step:
 
 @case
 def an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
-    """An entry that is in nobody's hands stays where it is."""
+    """An entry that is not pending stays where it is."""
     seed_run(keyspace, "5-0", "e1", worker=None)
     return _dead_letter(keyspace, queue(keyspace), 0, {})
 
@@ -245,7 +245,7 @@ def a_run_with_an_ordering_key(keyspace: Keyspace) -> Step:
 
 
 def _of_the_order(keyspace: Keyspace) -> tuple[BadEntry, Changes]:
-    """An event of a key is behind another in its order; returns what is to be buried of it, and what that changes."""
+    """Seed an event of a key behind another in its order; return its bad entry, and what the call changes."""
     seed_line(keyspace, "order:user:1", "e0", "e1", "e2")
     entry = {"i": "e1", "z": "8", "b": BODY, "k": "user:1"}
     keyspace.entry("events", "5-0", entry)
@@ -271,7 +271,7 @@ def an_event_with_an_ordering_key(keyspace: Keyspace) -> Step:
 
 @case
 def an_event_with_an_ordering_key_that_is_not_ours(keyspace: Keyspace) -> Step:
-    """An event whose entry is in nobody's hands any more keeps its place."""
+    """An event whose entry is not pending any more keeps its place."""
     bad, _ = _of_the_order(keyspace)
     keyspace.seed("XACK", "events", "dispatch", "5-0")
     return Step(settling.dead_letter(keyspace.keys, reading.events_stream(keyspace.keys), bad, RETENTION), 0, {})

@@ -39,8 +39,8 @@ def a_seat_that_has_just_run_out(keyspace: Keyspace) -> Step:
 
 
 @case
-def events_in_hand(keyspace: Keyspace) -> Step:
-    """While an event is in its worker's hands the dispatcher slot stays."""
+def pending_events(keyspace: Keyspace) -> Step:
+    """While an event is pending under its worker the dispatcher slot stays."""
     keyspace.seed("ZADD", "dispatchers", PAST, "w1")
     keyspace.entry("events", "5-0", {"i": "e5", "z": 8, "b": BODY})
     keyspace.hold("events", "dispatch", "w1", "5-0")
@@ -55,7 +55,7 @@ def an_unknown_worker(keyspace: Keyspace) -> Step:
 
 @case
 def without_events(keyspace: Keyspace) -> Step:
-    """Where `events` is gone nothing is in anybody's hands."""
+    """Without `events` nothing is pending."""
     keyspace.seed("DEL", "events")
     keyspace.seed("ZADD", "dispatchers", PAST, "w1")
     return _unseats(keyspace)

@@ -47,7 +47,7 @@ def contents_kept_long_enough(keyspace: Keyspace) -> Step:
 
 @case
 def several(keyspace: Keyspace) -> Step:
-    """Each is looked at, and the next are told, so many at most."""
+    """Each record is looked at, and the answer has the next ids, so many at most."""
     for number in range(1, 6):
         _seed_faded(keyspace, f"e{number}", PAST + number)
     return _forget(keyspace, ["e1", "e2"], _bare("e1") | _bare("e2"), following=["e3", "e4"])
@@ -55,7 +55,7 @@ def several(keyspace: Keyspace) -> Step:
 
 @case
 def the_first_look(keyspace: Keyspace) -> Step:
-    """Without names nothing is taken from a record, and those are told whose time has come."""
+    """Without ids no record changes, and the answer has the ids whose time has come."""
     _seed_faded(keyspace, "e1")
     _seed_faded(keyspace, "e2", FUTURE)
     return _forget(keyspace, [], {}, following=["e1"])

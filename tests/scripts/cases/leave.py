@@ -77,7 +77,7 @@ def the_last_of_its_app(keyspace: Keyspace) -> Step:
 
 
 @case
-def runs_in_hand(keyspace: Keyspace) -> Step:
+def pending_runs(keyspace: Keyspace) -> Step:
     """A worker that holds a run is not forgotten."""
     _seed_worker(keyspace)
     seed_run(keyspace, "5-0", "e1")
@@ -85,7 +85,7 @@ def runs_in_hand(keyspace: Keyspace) -> Step:
 
 
 @case
-def events_in_hand(keyspace: Keyspace) -> Step:
+def pending_events(keyspace: Keyspace) -> Step:
     """A worker that holds an event is not forgotten."""
     _seed_worker(keyspace)
     keyspace.entry("events", "5-0", {"i": "e5", "z": 8, "b": BODY})
@@ -94,7 +94,7 @@ def events_in_hand(keyspace: Keyspace) -> Step:
 
 
 @case
-def runs_in_hand_of_another_queue(keyspace: Keyspace) -> Step:
+def pending_runs_of_another_queue(keyspace: Keyspace) -> Step:
     """A worker that holds a run in the last of its queues is not forgotten."""
     _seed_worker(keyspace)
     seed_queue(keyspace, "mail")
@@ -126,7 +126,7 @@ def consumers_of_an_unknown_worker(keyspace: Keyspace) -> Step:
 
 
 @case
-def an_unknown_worker_with_runs_in_hand(keyspace: Keyspace) -> Step:
+def an_unknown_worker_with_pending_runs(keyspace: Keyspace) -> Step:
     """A dead worker of which groups alone know is not forgotten while it holds a run."""
     seed_run(keyspace, "5-0", "e1")
     return _keeps(keyspace, dead=True)
@@ -141,21 +141,21 @@ def a_dead_worker(keyspace: Keyspace) -> Step:
 
 @case
 def a_dead_worker_too_early(keyspace: Keyspace) -> Step:
-    """Before its last look a fenced worker is not forgotten: something may still be handed to it."""
+    """Before the last look a fenced worker is not forgotten: the server may still deliver entries to it."""
     _seed_worker(keyspace, ends=FUTURE, fenced=True)
     return _keeps(keyspace, dead=True)
 
 
 @case
 def a_dead_worker_that_is_not_fenced(keyspace: Keyspace) -> Step:
-    """A worker that nobody has fenced is not forgotten as dead."""
+    """A worker that is not fenced is not forgotten as dead."""
     _seed_worker(keyspace, ends=PAST)
     return _keeps(keyspace, dead=True)
 
 
 @case
-def a_dead_worker_with_runs_in_hand(keyspace: Keyspace) -> Step:
-    """A fenced worker to which a run was handed since is not forgotten."""
+def a_dead_worker_with_pending_runs(keyspace: Keyspace) -> Step:
+    """A fenced worker to which a run was delivered since is not forgotten."""
     _seed_worker(keyspace, ends=PAST, fenced=True)
     seed_run(keyspace, "5-0", "e1")
     return _keeps(keyspace, dead=True)
@@ -178,7 +178,7 @@ def a_dead_worker_whose_subscriptions_count_no_more(keyspace: Keyspace) -> Step:
 
 @case
 def the_last_of_the_dead(keyspace: Keyspace) -> Step:
-    """Where nobody of the app lives, the subscriptions of the dead worker that is forgotten last stay in force."""
+    """Without a live worker of the app the subscriptions of the last forgotten worker stay in force."""
     gone = _dies(keyspace, "f1")
     keyspace.seed("HDEL", "routes:app", "w:w0")
     return _forgets(keyspace, gone | {"routes:app last": "f1"}, dead=True)
@@ -186,7 +186,7 @@ def the_last_of_the_dead(keyspace: Keyspace) -> Step:
 
 @case
 def one_of_the_dead(keyspace: Keyspace) -> Step:
-    """Where nobody of the app lives, what the other dead had counts on without it."""
+    """Without a live worker of the app the subscriptions of the other dead workers count on."""
     gone = _dies(keyspace, "f1")
     keyspace.seed("HDEL", "routes:app", "w:w0")
     keyspace.seed("HSET", "routes:app", "d:w2", "f2")

@@ -333,7 +333,7 @@ def an_event_that_was_dispatched_before_its_time(keyspace: Keyspace) -> Step:
 
 @case
 def an_ordering_key_that_was_not_known(keyspace: Keyspace) -> Step:
-    """A due event stays and its key is told, so that the call can be made with its order."""
+    """A due event stays and its key is in the answer, so that the next call has its order."""
     _seed_delayed(keyspace)
     keyspace.seed("HSET", "event:e1", "k", "user:1")
     left = [DueMember("e:e1", PAST), *_LEFT]
@@ -342,7 +342,7 @@ def an_ordering_key_that_was_not_known(keyspace: Keyspace) -> Step:
 
 @case
 def an_ordering_key_that_has_gone(keyspace: Keyspace) -> Step:
-    """A due event that was sent again without its key stays, and it is told that it has none."""
+    """A due event that was sent again without its key stays, and the answer says that it has none."""
     _seed_delayed(keyspace)
     keyspace.seed("HSET", "event:e1", "k", "")
     left = [DueMember("e:e1", PAST), *_LEFT]

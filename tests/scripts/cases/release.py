@@ -110,7 +110,7 @@ def nothing(keyspace: Keyspace) -> Step:
 
 @case
 def a_deleted_entry(keyspace: Keyspace) -> Step:
-    """An entry that was deleted while it was in hand is in nobody's hands any more."""
+    """An entry that was deleted while it was pending is not pending any more."""
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     seed_run(keyspace, "5-0", "e1")
     keyspace.seed("XDEL", "queue:app/default", "5-0")
@@ -129,7 +129,7 @@ def an_entry_that_is_none_of_the_run(keyspace: Keyspace) -> Step:
 
 @case
 def a_damaged_state(keyspace: Keyspace) -> Step:
-    """An entry whose state the script can't read is back as it is, for a fetcher to set aside."""
+    """An entry whose state the script can't read is back as it is, for a fetcher to dead-letter."""
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     seed_entry(keyspace, "5-0", "e1", state="1  0 0 0 8")
     changes: Changes = {

@@ -42,7 +42,7 @@ def a_lease(keyspace: Keyspace) -> Step:
 
 @case
 def a_lease_that_has_run_out(keyspace: Keyspace) -> Step:
-    """A worker that nobody has fenced yet goes on, however late it is."""
+    """A worker that is not fenced yet goes on, however late it is."""
     _seed_worker(keyspace, PAST)
     return _renew(keyspace, _held(), {**_RENEWED, "dispatchers w1": _HELD})
 
@@ -58,14 +58,14 @@ def a_fenced_worker(keyspace: Keyspace) -> Step:
 
 @case
 def an_unknown_worker(keyspace: Keyspace) -> Step:
-    """A worker of which nothing is stored gets nothing: nobody would know what it holds."""
+    """An unknown worker gets no lease: no leader would know its queues."""
     keyspace.seed("ZADD", "workers", FUTURE, "w1")
     return _renew(keyspace, Fenced(), {"meta renewed": NOW})
 
 
 @case
 def the_first_leader(keyspace: Keyspace) -> Step:
-    """Where nobody leads the worker does."""
+    """Without a leader the worker leads."""
     _seed_worker(keyspace)
     keyspace.seed("DEL", "leader")
     return _renew(keyspace, _held(leads=True), {**_RENEWED, "dispatchers w1": _HELD, "leader": f"w1 {_HELD}"})
@@ -89,7 +89,7 @@ def a_damaged_leader(keyspace: Keyspace) -> Step:
 
 @case
 def a_leader(keyspace: Keyspace) -> Step:
-    """The leader goes on to lead, and is told whose leases and dispatcher slots have ended."""
+    """The leader leads on; its answer names the workers with an expired lease or dispatcher slot."""
     _seed_leader(keyspace)
     for ends, name in ((PAST, "w8"), (PAST + 1, "w9")):
         keyspace.seed("ZADD", "workers", ends, name)
@@ -106,7 +106,7 @@ def _seed_leader(keyspace: Keyspace) -> None:
 
 @case
 def what_others_are_told(keyspace: Keyspace) -> Step:
-    """Who does not lead is told of nobody's end."""
+    """The answer to a worker that does not lead names no expired worker."""
     _seed_worker(keyspace)
     keyspace.seed("ZADD", "workers", PAST, "w9")
     return _renew(keyspace, _held(), {**_RENEWED, "dispatchers w1": _HELD})
@@ -146,7 +146,7 @@ def resigning(keyspace: Keyspace) -> Step:
 
 @case
 def resigning_without_rights(keyspace: Keyspace) -> Step:
-    """A worker that stops takes nobody else's leadership away."""
+    """A worker that stops takes no other worker's leadership away."""
     _seed_worker(keyspace)
     return _renew(keyspace, _held(sits=False), _RENEWED, "resigns", 0)
 
@@ -166,7 +166,7 @@ def _seed_seats(keyspace: Keyspace, others: int) -> None:
 
 @case
 def the_last_seat(keyspace: Keyspace) -> Step:
-    """A seat that nobody has is given out, and one that has run out counts as that."""
+    """A free dispatcher slot is given out; an expired slot counts as free."""
     _seed_worker(keyspace)
     _seed_seats(keyspace, 6)
     keyspace.seed("ZADD", "dispatchers", PAST, "w9")
@@ -220,7 +220,7 @@ def a_renewal_in_time(keyspace: Keyspace) -> Step:
 
 @case
 def a_gap(keyspace: Keyspace) -> Step:
-    """After a gap of more than half a lease the time is quiet for one, in which nobody is told of as dead."""
+    """A gap of more than half a lease begins a quiet time of one lease, in which no worker is named as dead."""
     _seed_leader(keyspace)
     for key in ("workers", "dispatchers"):
         keyspace.seed("ZADD", key, PAST, "w9")
@@ -240,7 +240,7 @@ def a_gap_before_a_fenced_worker(keyspace: Keyspace) -> Step:
 
 @case
 def a_quiet_time(keyspace: Keyspace) -> Step:
-    """While the time is quiet the leader is told of nobody's end."""
+    """In the quiet time the answer to the leader names no expired worker."""
     _seed_leader(keyspace)
     keyspace.seed("ZADD", "workers", PAST, "w9")
     keyspace.seed("HSET", "meta", "renewed", keyspace.now_ms() - 2_000, "quiet", FUTURE)
@@ -250,7 +250,7 @@ def a_quiet_time(keyspace: Keyspace) -> Step:
 
 @case
 def after_a_quiet_time(keyspace: Keyspace) -> Step:
-    """Once the quiet time is over the leader is told of those that have not renewed."""
+    """After the quiet time the answer to the leader names the workers that have not renewed."""
     _seed_leader(keyspace)
     keyspace.seed("ZADD", "workers", PAST, "w9")
     keyspace.seed("HSET", "meta", "renewed", keyspace.now_ms() - 2_000, "quiet", PAST)
@@ -260,7 +260,7 @@ def after_a_quiet_time(keyspace: Keyspace) -> Step:
 
 @case
 def contents_kept_long_enough(keyspace: Keyspace) -> Step:
-    """The leader is told when contents have to go."""
+    """The answer to the leader says when contents have to be deleted."""
     _seed_leader(keyspace)
     keyspace.seed("ZADD", "fading", PAST, "e1")
     gives = msgspec.structs.replace(_held(leads=True), fades=True)

@@ -125,7 +125,7 @@ def _refused(keyspace: Keyspace, status: str) -> Step:
 
 
 def _seed_open_run(keyspace: Keyspace, status: str, worker: str | None) -> None:
-    """A run is open, and its entry in its queue or in the hands of the worker."""
+    """Seed an open run, whose entry is in its queue, pending under the worker or not."""
     seed_record(keyspace, "e1", runs="2", fields={"r:app/job": run_line(status, "5-0", state="2 1 0 0"), "o": 2})
     seed_entry(keyspace, "5-0", "e1", worker=worker)
 
@@ -146,7 +146,7 @@ def an_executing_run(keyspace: Keyspace) -> Step:
 
 @case
 def an_executing_run_whose_entry_was_deleted(keyspace: Keyspace) -> Step:
-    """Nor is one whose entry is in hand and nowhere else: it can settle yet."""
+    """Nor is a run whose deleted entry is still pending: it can still settle."""
     _seed_open_run(keyspace, "x", "w1")
     keyspace.seed("XDEL", "queue:app/default", "5-0")
     return _rerun(keyspace, ("refused", "x"), {})
@@ -172,7 +172,7 @@ def a_lost_run(keyspace: Keyspace) -> Step:
 
 @case
 def a_lost_run_of_a_dead_worker(keyspace: Keyspace) -> Step:
-    """So is one that its record takes for executing, when its worker's death has taken it out of all hands."""
+    """So is a run that executes by its record, but is not pending any more since its worker's death."""
     _seed_open_run(keyspace, "x", "w1")
     keyspace.seed("XDEL", "queue:app/default", "5-0")
     keyspace.seed("XACK", "queue:app/default", "workers", "5-0")

@@ -65,7 +65,7 @@ def a_dead_worker(keyspace: Keyspace) -> Step:
 
 @case
 def a_dead_worker_that_holds_nothing(keyspace: Keyspace) -> Step:
-    """A dead worker is fenced even if nothing is in its hands: something may still be handed to it."""
+    """A dead worker is fenced even without pending entries: the server may still deliver some to it."""
     _seed_worker(keyspace)
     return _rescue(keyspace, [], 0, _FENCED)
 
@@ -79,7 +79,7 @@ def a_run_of_a_later_attempt(keyspace: Keyspace) -> Step:
 
 @case
 def several(keyspace: Keyspace) -> Step:
-    """Entries are back in their order; those that are in nobody's hands any more are left alone."""
+    """Entries are back in their order; entries that are not pending any more are left alone."""
     _seed_worker(keyspace)
     first = _seed_held(keyspace)
     seed_record(keyspace, "e2", runs="1", fields={"r:app/job": run_line("q", "6-0")})
@@ -106,7 +106,7 @@ def a_lease_that_holds(keyspace: Keyspace) -> Step:
 
 @case
 def a_quiet_time(keyspace: Keyspace) -> Step:
-    """In the quiet time after a gap nobody is rescued, so that the living renew first."""
+    """In the quiet time after a gap no worker is rescued, so that live workers renew first."""
     _seed_worker(keyspace)
     keyspace.seed("HSET", "meta", "quiet", FUTURE)
     return _rescue(keyspace, [_seed_held(keyspace)], _QUIET, {})
@@ -122,7 +122,7 @@ def after_a_quiet_time(keyspace: Keyspace) -> Step:
 
 @case
 def a_second_look(keyspace: Keyspace) -> Step:
-    """What was handed to a fenced worker after its rescue is found, and it will be looked at once more."""
+    """Entries that were delivered to a fenced worker after its rescue are found, and the leader will look again."""
     _seed_worker(keyspace, FUTURE, fenced=True)
     return _rescue(keyspace, [_seed_held(keyspace)], 1, _FENCED | _back())
 
@@ -144,7 +144,7 @@ def a_second_look_at_nothing(keyspace: Keyspace) -> Step:
 
 @case
 def a_second_look_at_what_is_settled(keyspace: Keyspace) -> Step:
-    """Entries that are in nobody's hands any more put the last look off no further."""
+    """Entries that are not pending any more delay the last look no further."""
     _seed_worker(keyspace, PAST, fenced=True)
     return _rescue(keyspace, [HeldEntry("4-0", keyspace.keys.event("e1"), "app/job")], 0, {})
 
@@ -171,7 +171,7 @@ def a_worker_without_a_lease_that_holds_nothing(keyspace: Keyspace) -> Step:
 
 @case
 def a_damaged_state(keyspace: Keyspace) -> Step:
-    """An entry whose state the script can't read is back as it is, for a fetcher to set aside."""
+    """An entry whose state the script can't read is back as it is, for a fetcher to dead-letter."""
     _seed_worker(keyspace)
     held = _seed_held(keyspace, "1 -1 0 0 8")
     changes = (
@@ -263,7 +263,7 @@ def a_seat_in_a_quiet_time(keyspace: Keyspace) -> Step:
 
 @case
 def a_seat_without_events(keyspace: Keyspace) -> Step:
-    """A seat that has run out with nothing in its worker's hands changes nothing."""
+    """An expired dispatcher slot of a worker without pending events changes nothing."""
     _seed_worker(keyspace, FUTURE)
     keyspace.seed("ZADD", "dispatchers", PAST, "w1")
     return _mind_seat(keyspace, [], 0, {})
@@ -294,7 +294,7 @@ def the_last_with_its_subscriptions(keyspace: Keyspace) -> Step:
 
 @case
 def the_last_of_its_app(keyspace: Keyspace) -> Step:
-    """Where nobody of the app lives, what the dead had counts on: events go on to wait for its jobs."""
+    """Without a live worker of the app the dead worker's subscriptions count on: events still wait for its jobs."""
     _seed_worker(keyspace)
     _seed_routes(keyspace, "f1", is_alone=True)
     gone: Lines = {"routes:app w:w1": None, "routes:app d:w1": "f1", "routes:app last": "f1", "routes:version": "2"}

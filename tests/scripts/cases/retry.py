@@ -77,7 +77,7 @@ def without_a_delay(keyspace: Keyspace) -> Step:
 
 @case
 def behind_an_earlier_time(keyspace: Keyspace) -> Step:
-    """A wait that is not the first in `due` wakes nobody."""
+    """A wait that is not the first in `due` wakes no promoter."""
     soon = keyspace.now_ms() + 30_000
     keyspace.seed("ZADD", "due", soon, "e:earlier")
     seed_record(keyspace, "earlier", due=soon, delivered=0)
@@ -87,7 +87,7 @@ def behind_an_earlier_time(keyspace: Keyspace) -> Step:
 
 @case
 def behind_what_is_due_already(keyspace: Keyspace) -> Step:
-    """Where the first in `due` is due, by another program that woke nobody perhaps, any wait wakes the promoter."""
+    """Where the first in `due` is due, perhaps added without a wake-up, any wait wakes the promoter."""
     keyspace.seed("ZADD", "due", PAST, "foreign")
     run = _seed(keyspace)
     return _retry(keyspace, [_wait(run)], [], _waits() | {"wake 0": "1"})
@@ -111,7 +111,7 @@ def the_first_in_due(keyspace: Keyspace) -> Step:
 
 @case
 def several_queues(keyspace: Keyspace) -> Step:
-    """Runs of several queues wait together; those that are not ours any more are told."""
+    """Runs of several queues wait together; the answer names runs that are not this worker's any more."""
     seed_queue(keyspace, "mail")
     runs = [_seed(keyspace), _seed(keyspace, "e2", "6-0", "mail"), _seed(keyspace, "a:b", "7-0")]
     taken = _seed(keyspace, "e4", "8-0")
@@ -140,7 +140,7 @@ def the_earliest_of_several_rings(keyspace: Keyspace) -> Step:
 
 @case
 def an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
-    """A wait for an entry that is in nobody's hands any more changes nothing and wakes nobody."""
+    """A wait for an entry that is not pending any more changes nothing and wakes no promoter."""
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0")})
     seed_run(keyspace, "6-0", "e1", worker="w2")
     return _retry(keyspace, [_wait(delivery(keyspace, "5-0", "e1"))], [0], {}, [0])
@@ -148,7 +148,7 @@ def an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
 
 @case
 def an_entry_that_is_none_of_the_run(keyspace: Keyspace) -> Step:
-    """One that names a run with another entry lets nothing wait, stays in hands, and hinders no other."""
+    """An entry that names a run with another entry lets nothing wait, stays pending, and stops no other."""
     run = _seed(keyspace)
     forged = seed_run(keyspace, "6-0", "e1")
     changes = _waits() | {"wake 0": "1", "queue:app/default workers w1": "6-0"}

@@ -28,7 +28,7 @@ def no_clock_that_went_back(keyspace: Keyspace) -> Step:
 
 @case
 def runs(keyspace: Keyspace) -> Step:
-    """Runs that wait are due as much earlier; events, and what was due before, stay."""
+    """Run that wait are due as much earlier; events, and what was due before, stay."""
     keyspace.seed("ZADD", "due", PAST, "r:default:e0:app/job", _STOOD + 1, "r:default:e1:app/job")
     keyspace.seed("ZADD", "due", _STOOD + 2, "e:e2", _STOOD + 3, turn("e3"))
     changes = {

@@ -75,7 +75,7 @@ def no_field(keyspace: Keyspace) -> Step:
 
 @case
 def one_among_others(keyspace: Keyspace) -> Step:
-    """Runs that are not this worker's any more keep none of the others from saying so."""
+    """Run that are not this worker's any more keep none of the others from saying so."""
     seed_record(keyspace, "e1", fields={"r:app/job": run_line("q", "6-0"), "r:app/two": run_line("q", "7-0")})
     runs = [
         delivery(keyspace, "5-0", "e1"),

@@ -26,7 +26,7 @@ def _take(queues: Sequence[Stream], free: int, gives: list[tuple[Stream, list[En
 
 @case
 def from_every_queue(keyspace: Keyspace) -> Step:
-    """Runs are taken from all queues, in the order in which they were asked for."""
+    """Run are taken from all queues, in the order in which they were asked for."""
     seed_queue(keyspace, "mail")
     _seed_waiting(keyspace, "default", "5-0", "6-0")
     _seed_waiting(keyspace, "mail", "7-0")
@@ -78,14 +78,14 @@ def no_free_slot(keyspace: Keyspace) -> Step:
 
 @case
 def nothing_waits(keyspace: Keyspace) -> Step:
-    """Of empty queues nothing comes, and what is in other hands stays there."""
+    """Empty queues give nothing, and entries that are pending under other workers stay there."""
     keyspace.seed("XGROUP CREATECONSUMER", "queue:app/default", "workers", "w1")
     return _take([queue(keyspace)], 10, [], {})
 
 
 @case
 def a_queue_that_is_gone_behind_others(keyspace: Keyspace) -> Step:
-    """What was delivered before a queue failed is told, as its reply would be lost with the error."""
+    """Entries that were delivered before a queue failed are in the answer, as an error would lose them."""
     _seed_waiting(keyspace, "default", "5-0")
     default = queue(keyspace)
     changes: Changes = {"queue:app/default workers": "5-0", "queue:app/default workers w1": "5-0"}

@@ -18,7 +18,7 @@ from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.dispatch.run_maker import RunMaker
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.loops import wait_either
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import reading, rescuing
 from headrace_worker.protocol.delivery import Entry
@@ -37,41 +37,46 @@ class Dispatcher:
         routes: the routes of the partition.
     """
 
-    def __init__(self, state: WorkerState, routes: RouteTable) -> None:
-        self._state = state
+    def __init__(self, member: Member, routes: RouteTable) -> None:
+        self._member = member
+        self._block_ms = member.setup.block_ms
+        self._server = member.server
+        self._identity = member.identity
+        self._guard = member.guard
         self.routes = routes
         self.pulse = Pulse("dispatcher")
-        self.reader = Reader(state, self.pulse)
-        self._matcher = Matcher(state)
-        self._runs = RunMaker(state, routes, self._matcher, self.pulse)
-        self._stream = reading.events_stream(state.keys)
-        self._pending = Pending(state)
+        self.reader = Reader(member.server, member.guard, self.pulse, member.setup.config.block_s)
+        self._matcher = Matcher(member)
+        self._runs = RunMaker(member, routes, self._matcher, self.pulse)
+        self._stream = reading.events_stream(member.server.keys)
+        self._pending = Pending(member.server, member.identity)
         self._under_way: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def tick(self) -> None:
         """Read one batch of events, once this worker has a dispatcher slot, and begin to dispatch it."""
-        state = self._state
-        with self.pulse.waiting(state.may_dispatch.is_set):
-            await wait_either(state.may_dispatch, state.stopping)
-        if state.stopping.is_set():
+        identity = self._identity
+        with self.pulse.waiting(identity.may_dispatch.is_set):
+            await wait_either(identity.may_dispatch, identity.stopping)
+        if identity.stopping.is_set():
             return
         if self._pending.may_be_unseen:
             await self.finish()
             await self._dispatch_unseen()
-        name = state.name
-        call = reading.read_group(reading.DISPATCH_GROUP, name, state.keys.events, reading.MAX_READ, state.block_ms)
+        name = identity.name
+        keys = self._server.keys
+        call = reading.read_group(reading.DISPATCH_GROUP, name, keys.events, reading.MAX_READ, self._block_ms)
         entries = await self.reader.read(call)
         await self.finish()
-        if entries and name == state.name:
+        if entries and name == identity.name:
             # Now, so that its call is sent before the next read.
             self._under_way = own_task(self._dispatch(entries), eagerly=True)
-            self._state.guard.on_done(self._under_way, self._end_read_if_failed)
+            self._guard.on_done(self._under_way, self._end_read_if_failed)
 
     def _end_read_if_failed(self, task: asyncio.Task[None]) -> None:
         """Handle a failed batch at once, not when the next events come."""
         if not task.cancelled() and task.exception() is not None:
-            self._ending = self._state.guard.detached("the end of a read", self.reader.end())
+            self._ending = self._guard.detached("the end of a read", self.reader.end())
 
     async def finish(self) -> None:
         """Wait until the batch under way is dispatched; raise its failure."""
@@ -87,10 +92,10 @@ class Dispatcher:
             await asyncio.wait([self._under_way])
             self._under_way = None
         if isinstance(error, RoutesTooNew):
-            self._state.may_dispatch.clear()  # the lease's next renewal frees the slot; other workers dispatch
+            self._identity.may_dispatch.clear()  # the lease's next renewal frees the slot; other workers dispatch
             await self._release_pending()
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
-            await self._state.register()
+            await self._member.register()
 
     async def end(self) -> None:
         """Finish the batch under way; re-queue events that are still pending."""
@@ -107,10 +112,9 @@ class Dispatcher:
             await asyncio.wait([self._under_way])
 
     async def _release_pending(self) -> None:
-        state = self._state
-        async for page in pending_entries(state, self._stream, state.name):
+        async for page in pending_entries(self._server, self._stream, self._identity.name):
             held = [rescuing.HeldEntry(entry[0].decode()) for entry in page]
-            await release(state, self._stream, held)
+            await release(self._member, self._stream, held)
 
     async def _dispatch_unseen(self) -> None:
         """Dispatch all pending events; one that was dispatched before is only acknowledged."""

@@ -5,6 +5,7 @@ The matcher must look at payloads only through the routes' filters.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -13,7 +14,7 @@ from headrace import UndecodableEvent
 from headrace.formats.codec import SEALED_FORMAT, StoredEvent, decode_event, open_event
 from headrace_worker.app.routes import Route, Routes
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Entry, EventEntry, decode_event_entry
 from headrace_worker.protocol.dispatching import Matched
@@ -27,8 +28,10 @@ log = get_logger("headrace.dispatcher")
 class Matcher:
     """Reads and matches for the dispatcher of one partition."""
 
-    def __init__(self, state: WorkerState) -> None:
-        self._state = state
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._codec, self._seal = member.setup.codec, member.setup.seal
+        self._server = member.server
 
     async def readable(self, entries: Sequence[Entry]) -> list[EventEntry]:
         """Return the events that can be read, with their payloads, in their order; dead-letter the rest."""
@@ -42,7 +45,7 @@ class Matcher:
         return await self._with_payloads(events, sizes) if sizes else events
 
     async def _with_payloads(self, events: Sequence[EventEntry], sizes: Mapping[str, int]) -> list[EventEntry]:
-        bodies = await load_payloads(self._state, sizes)
+        bodies = await load_payloads(self._server, sizes)
         whole = []
         for event in events:
             try:
@@ -60,12 +63,17 @@ class Matcher:
             try:
                 if event.event.v == SEALED_FORMAT:
                     found.append(Matched(event, self._match_sealed(event.event_id, event.event, routes)))
-                    await self._state.give_way()
+                    await self._turn_if_slow()
                 else:
                     found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
                 await self.dead_letter(event, str(exc))
         return found
+
+    async def _turn_if_slow(self) -> None:
+        """Let the event loop turn after a slow call of the codec: leases and answers must not wait for many calls."""
+        if self._codec is not None and self._codec.is_slow:
+            await asyncio.sleep(0)
 
     def _match_sealed(self, event_id: str, event: StoredEvent, routes: Routes) -> list[Route]:
         """Return the routes of a sealed event; ignore their filters if the event can't be opened here.
@@ -73,7 +81,7 @@ class Matcher:
         A worker of another app does not have this app's keys, and should not need them to dispatch.
         """
         try:
-            opened = open_event(event, event_id, self._state.seal)
+            opened = open_event(event, event_id, self._seal)
         except BaseException:  # noqa: BLE001 - a codec's own code may raise anything; the run's attempt says what
             return routes.match_unopened(event)
         return routes.match(opened)
@@ -83,8 +91,8 @@ class Matcher:
         await self._dead_letter(bad_event(event, error))
 
     async def _dead_letter(self, bad: BadEntry) -> None:
-        stream = reading.events_stream(self._state.keys)
-        await dead_letter(self._state, stream, bad, log, "event can't be read and is moved to dead")
+        stream = reading.events_stream(self._server.keys)
+        await dead_letter(self._member, stream, bad, log, "event can't be read and is moved to dead")
 
 
 def _with_body(entry: EventEntry, body: bytes | str) -> EventEntry:

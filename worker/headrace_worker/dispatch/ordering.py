@@ -8,7 +8,7 @@ from itertools import takewhile
 from headrace import HeadraceError, UndecodableEvent
 from headrace.formats.codec import decode_event
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.protocol import dispatching, reading
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.streams.isolation import is_refusal
@@ -21,7 +21,7 @@ _NO_ENTRY = "0-0"
 """Stands for the entry of an event that another worker may have read; that worker then finds the event dispatched."""
 
 
-async def earlier_events(state: WorkerState, behind: Sequence[EventEntry]) -> list[EventEntry]:
+async def earlier_events(server: ServerAccess, behind: Sequence[EventEntry]) -> list[EventEntry]:
     """Return the undispatched events that precede these in the orders of their keys, read from their records.
 
     An unreadable event leaves the order, as it is never dispatched; the worker that has the entry dead-letters it.
@@ -29,14 +29,14 @@ async def earlier_events(state: WorkerState, behind: Sequence[EventEntry]) -> li
     firsts: dict[str, str] = {}
     for entry in behind:
         firsts.setdefault(entry.ordering_key, entry.event_id)
-    orders = await state.commands.run([dispatching.read_order(state.keys, key, _MOST) for key in firsts])
+    orders = await server.commands.run([dispatching.read_order(server.keys, key, _MOST) for key in firsts])
     earlier = [
         (key, event_id)
         for (key, first), order in zip(firsts.items(), orders, strict=True)
         for event_id in takewhile(first.__ne__, order)
     ]
-    calls = [reading.read_body(state.keys, event_id) for _, event_id in earlier]
-    bodies = await state.commands.run(calls, partial=True)
+    calls = [reading.read_body(server.keys, event_id) for _, event_id in earlier]
+    bodies = await server.commands.run(calls, partial=True)
     events: list[EventEntry] = []
     for (key, event_id), body in zip(earlier, bodies, strict=True):
         if isinstance(body, HeadraceError) and not is_refusal(body):
@@ -45,7 +45,7 @@ async def earlier_events(state: WorkerState, behind: Sequence[EventEntry]) -> li
             events.append(_event(key, event_id, body))
         except UndecodableEvent as exc:
             log.warning("event can't be read and lets its ordering key go", event_id=event_id, error=str(exc))
-            await state.commands.run([dispatching.leave_order(state.keys, key, event_id)])
+            await server.commands.run([dispatching.leave_order(server.keys, key, event_id)])
     return events
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace_worker.app.routes import Routes, RoutesTooNew
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.protocol import dispatching
 
 log = get_logger("headrace.dispatcher")
@@ -17,9 +17,9 @@ class RouteTable:
         is_too_old: this release can't evaluate the routes, so the worker must not dispatch.
     """
 
-    def __init__(self, state: WorkerState) -> None:
+    def __init__(self, server: ServerAccess) -> None:
         """Read nothing yet."""
-        self._state = state
+        self._server = server
         self._routes: Routes | None = None
         self._noted_version = ""
         self.is_too_old = False
@@ -36,7 +36,7 @@ class RouteTable:
         return self._routes
 
     async def _read(self) -> Routes:
-        keys, run = self._state.keys, self._state.commands.run
+        keys, run = self._server.keys, self._server.commands.run
         version, apps = await run([dispatching.read_routes_version(keys), dispatching.read_apps(keys)])
         stored = await run([dispatching.read_routes(keys, app) for app in apps])
         try:

@@ -22,7 +22,7 @@ from headrace_worker.dispatch.matcher import Matcher
 from headrace_worker.dispatch.ordering import earlier_events
 from headrace_worker.dispatch.route_table import RouteTable
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import dispatching, reading
 from headrace_worker.protocol.delivery import EventEntry
@@ -66,8 +66,12 @@ class Batch(msgspec.Struct, frozen=True):
 class RunMaker:
     """Makes the runs of events, on the queues of every app of the namespace."""
 
-    def __init__(self, state: WorkerState, routes: RouteTable, matcher: Matcher, pulse: Pulse) -> None:
-        self._state = state
+    def __init__(self, member: Member, routes: RouteTable, matcher: Matcher, pulse: Pulse) -> None:
+        self._member = member
+        self._retention = member.setup.config.retention
+        self._server = member.server
+        self._identity = member.identity
+        self._observer = member.observer
         self._routes = routes
         self._matcher = matcher
         self._pulse = pulse
@@ -110,13 +114,12 @@ class RunMaker:
         Raises:
             HeadraceError: an outage, or a missing right.
         """
-        state = self._state
         call = dispatching.dispatch(
-            state.keys, batch.matched, batch.version, state.config.retention, free_first=free_first
+            self._server.keys, batch.matched, batch.version, self._retention, free_first=free_first
         )
         answer: dispatching.Answer
         try:
-            (answer,) = await state.commands.run([call])
+            (answer,) = await self._server.commands.run([call])
         except ServerFull:
             return NoRoom()
         except ServerError as exc:
@@ -128,7 +131,7 @@ class RunMaker:
         return answer
 
     def _report(self, answer: Dispatched, requested: int) -> None:
-        self._state.observer.dispatched(requested, answer)
+        self._observer.dispatched(requested, answer)
         if answer.lost:
             log.error("events had neither a record nor a body and are gone", events=answer.lost)
 
@@ -139,7 +142,7 @@ class RunMaker:
 
     async def _earlier_first(self, batch: Batch, behind: Sequence[int]) -> list[Batch]:
         """Dispatch first the events that precede these in their ordering keys, whichever worker has read them."""
-        events = await earlier_events(self._state, [batch.matched[place].entry for place in behind])
+        events = await earlier_events(self._server, [batch.matched[place].entry for place in behind])
         return [*await self._batches(events), msgspec.structs.replace(batch, follows_earlier=True)]
 
     async def _put_off(self, batch: Batch, behind: Sequence[int]) -> list[Batch]:
@@ -155,13 +158,13 @@ class RunMaker:
         return [Batch(half, batch.version) for half in halves]
 
     async def _dead_letter(self, culprit: Matched, error: HeadraceError) -> None:
-        await require_foreign_record(self._state, culprit.entry.event_id, error)
+        await require_foreign_record(self._server, culprit.entry.event_id, error)
         await self._matcher.dead_letter(culprit.entry, str(error))
 
     async def _into_empty_queues(self, batch: Batch) -> list[Batch]:
         """Dispatch events one by one into empty queues; move events that wait for long to the end of `events`."""
         left, pause_s = list(batch.matched), _FIRST_FULL_PAUSE_S
-        while left and pause_s < _LONGEST_FULL_PAUSE_S and not self._state.stopping.is_set():
+        while left and pause_s < _LONGEST_FULL_PAUSE_S and not self._identity.stopping.is_set():
             waiting = await self._one_by_one(left, batch.version)
             if waiting is None:
                 return await self._match_anew(Batch(left, batch.version))
@@ -201,7 +204,7 @@ class RunMaker:
 
     async def _release(self, events: Sequence[Matched]) -> None:
         held = [HeldEntry(matched.entry.entry) for matched in events]
-        await release(self._state, reading.events_stream(self._state.keys), held)
+        await release(self._member, reading.events_stream(self._server.keys), held)
 
     async def _batches(self, events: Sequence[EventEntry]) -> list[Batch]:
         """Match events against the current routes; return those that match, in their order, divided into batches."""

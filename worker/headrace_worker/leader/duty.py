@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 
-from headrace_worker.membership.state import WorkerState
 from headrace_worker.membership.watch import Pulse
 
 
 class Duty(ABC):
     """A loop that works when woken, and once more at the stop."""
 
-    def __init__(self, state: WorkerState, name: str) -> None:
-        self._state = state
+    def __init__(self, name: str) -> None:
         self._wake = asyncio.Event()
         self.pulse = Pulse(name)
 

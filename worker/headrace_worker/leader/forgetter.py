@@ -5,9 +5,10 @@ All other data expires on the server. Only the leader deletes; the lease's answe
 
 from __future__ import annotations
 
-from headrace import HeadraceError
+from headrace import HeadraceError, Retention
 from headrace_worker.leader.duty import Duty
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.identity import Identity
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.protocol import forgetting
 
 _PAGE = 200
@@ -16,8 +17,11 @@ _PAGE = 200
 class Forgetter(Duty):
     """Deletes in parts, each a short call for the server."""
 
-    def __init__(self, state: WorkerState) -> None:
-        super().__init__(state, "forgetter")
+    def __init__(self, server: ServerAccess, identity: Identity, retention: Retention) -> None:
+        super().__init__("forgetter")
+        self._server = server
+        self._identity = identity
+        self._retention = retention
 
     def notify(self) -> None:
         """Wake the loop: something was kept long enough."""
@@ -25,11 +29,10 @@ class Forgetter(Duty):
 
     async def _work(self) -> None:
         """Delete all that was kept long enough, while this worker leads."""
-        state = self._state
         event_ids: list[str] = []
-        while state.is_leader.is_set() and not state.stopping.is_set():
-            call = forgetting.forget(state.keys, event_ids, state.config.retention, _PAGE)
-            (forgotten,) = await state.commands.run([call])
+        while self._identity.is_leader.is_set() and not self._identity.stopping.is_set():
+            call = forgetting.forget(self._server.keys, event_ids, self._retention, _PAGE)
+            (forgotten,) = await self._server.commands.run([call])
             self.pulse.beat()
             event_ids = forgotten.following
             if not event_ids and forgotten.letters < _PAGE:

@@ -14,7 +14,7 @@ from headrace import HeadraceError, ServerFull
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.loops import wait_either
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import due, reading
 from headrace_worker.protocol.due import DueMember, Promoted
@@ -34,30 +34,34 @@ _SHORTEST_READ_S = 0.003
 class Promoter:
     """Keeps `due` free of members that are due."""
 
-    def __init__(self, state: WorkerState, on_lease_ended: Callable[[], None]) -> None:
+    def __init__(self, member: Member, on_lease_ended: Callable[[], None]) -> None:
         """Promote nothing yet.
 
         Args:
             on_lease_ended: is called when the leader has to look at once for workers whose lease has ended.
         """
-        self._state = state
+        self._server = member.server
+        self._identity = member.identity
+        self._observer = member.observer
         self._on_lease_ended = on_lease_ended
         self._upcoming: list[DueMember] | None = None
         self._ordered: dict[str, str] = {}
         self._is_full = False
         self._look_at = 0.0
         self._went_back = False
+        lease_s = member.setup.config.lease_s
+        self._search_s = _SEARCH_LEASES * lease_s
         # Shorter than it takes until another worker leads, so that a wake-up is not lost with this worker.
-        self._longest_read_s = max(state.config.lease_s * 2 / 3, _SHORTEST_READ_S)
+        self._longest_read_s = max(lease_s * 2 / 3, _SHORTEST_READ_S)
         self.pulse = Pulse("promoter")
-        self.reader = Reader(state, self.pulse, self._longest_read_s)
+        self.reader = Reader(member.server, member.guard, self.pulse, self._longest_read_s)
 
     async def tick(self) -> None:
         """Move what is due, once this worker leads, then sleep until the next due time or an earlier one."""
-        state = self._state
-        with self.pulse.waiting(state.is_leader.is_set):
-            await wait_either(state.is_leader, state.stopping)
-        if state.stopping.is_set():
+        identity = self._identity
+        with self.pulse.waiting(identity.is_leader.is_set):
+            await wait_either(identity.is_leader, identity.stopping)
+        if identity.stopping.is_set():
             return
         if monotonic() >= self._look_at:
             await self._look()
@@ -83,7 +87,7 @@ class Promoter:
     async def _listen(self, wait_s: float) -> str | None:
         """Wait for the time, or until an earlier due time is set; return what ended the wait."""
         longest_s = self._longest_read_s
-        call = due.listen_wake(self._state.keys, min(wait_s, longest_s))
+        call = due.listen_wake(self._server.keys, min(wait_s, longest_s))
         woken_by = await (self.reader.read(call) if wait_s > longest_s else self.reader.read_until(wait_s, call))
         if woken_by:
             self.forget()
@@ -94,7 +98,7 @@ class Promoter:
         if self._went_back:
             await self._set_back()
         now_ms = await self._promote_due()
-        wait_s = _SEARCH_LEASES * self._state.config.lease_s
+        wait_s = self._search_s
         if self._upcoming:
             wait_s = min(wait_s, max(self._upcoming[0].due_ms - now_ms, 0) / 1000)
         if self._is_full:
@@ -103,7 +107,7 @@ class Promoter:
 
     async def _set_back(self) -> None:
         log.warning("the server's clock has gone back; leases and retries are set back with it")
-        while (await self._state.commands.run([due.set_back(self._state.keys, AHEAD)]))[0]:
+        while (await self._server.commands.run([due.set_back(self._server.keys, AHEAD)]))[0]:
             self.pulse.beat()
         self._went_back, self._upcoming = False, None
 
@@ -120,13 +124,13 @@ class Promoter:
 
     async def _promote(self, members: Sequence[str]) -> Promoted:
         """Promote runs and events in separate calls: a full server takes the runs, so that they can end."""
-        keys = self._state.keys
+        keys = self._server.keys
         events = [member for member in members if member.startswith("e:")]
         runs = [member for member in members if not member.startswith("e:")]
         parts, calls = [runs], [due.promote(keys, runs, AHEAD)]
         if events:
             parts, calls = [events, *parts], [due.promote(keys, events, 0, self._ordered), *calls]
-        answers = await self._state.commands.run(calls, partial=True)
+        answers = await self._server.commands.run(calls, partial=True)
         self._is_full = isinstance(answers[0], ServerFull)
         if isinstance(answers[0], Promoted):  # ordering keys are only in records; the next look knows them
             self._ordered = answers[0].ordered
@@ -141,7 +145,7 @@ class Promoter:
         return looked if isinstance(looked, Promoted) else await self._promote([])
 
     def _report(self, answer: Promoted) -> None:
-        self._state.observer.promoted(answer.moved)
+        self._observer.promoted(answer.moved)
         if answer.dropped:
             log.error("members of due had nothing to deliver any more and are gone", members=answer.dropped)
 
@@ -150,8 +154,8 @@ class Promoter:
         left = deque(await isolate(members, error, self._dead_letter_foreign))
         while left:
             part = left.popleft()
-            call = due.promote(self._state.keys, part, 0, self._ordered)
-            (answer,) = await self._state.commands.run([call], partial=True)
+            call = due.promote(self._server.keys, part, 0, self._ordered)
+            (answer,) = await self._server.commands.run([call], partial=True)
             self.pulse.beat()
             if isinstance(answer, Promoted):
                 self._report(answer)
@@ -161,14 +165,14 @@ class Promoter:
                 raise answer
 
     async def _dead_letter_foreign(self, member: str, error: HeadraceError) -> None:
-        await require_foreign_record(self._state, due.event_of(member), error)
+        await require_foreign_record(self._server, due.event_of(member), error)
         await self._dead_letter(member, str(error))
 
     async def _dead_letter(self, member: str | bytes, error: str) -> None:
         log.error("member of due can't be handled and is moved to dead", member=repr(member), error=error)
-        keys, run = self._state.keys, self._state.commands.run
+        keys, run = self._server.keys, self._server.commands.run
         await run(due.dead_letter_due(keys, member, error), partial=True)
-        self._state.observer.dead_lettered(reading.events_stream(keys), BadEntry("", "unreadable", error))
+        self._observer.dead_lettered(reading.events_stream(keys), BadEntry("", "unreadable", error))
         if isinstance(member, str) and (line := due.line_of(keys, member)):
             _, following = await run(due.leave_line(line, member))
             if following is not None:

@@ -16,7 +16,7 @@ from headrace.formats.keys import Keys
 from headrace_worker.clock import monotonic
 from headrace_worker.leader.duty import Duty
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.protocol import leases, reading, rescuing
 from headrace_worker.protocol.delivery import Stream, decode_delivery
 from headrace_worker.protocol.rescuing import HeldEntry
@@ -34,8 +34,13 @@ _SEARCH_LEASES = 8
 class Rescuer(Duty):
     """Rescues dead workers and expired dispatcher slots, one after the other."""
 
-    def __init__(self, state: WorkerState) -> None:
-        super().__init__(state, "rescuer")
+    def __init__(self, member: Member) -> None:
+        super().__init__("rescuer")
+        self._member = member
+        self._setup = member.setup
+        self._server = member.server
+        self._identity = member.identity
+        self._observer = member.observer
         self._dead: list[str] = []
         self._expired: list[str] = []
         self._searched_at = 0.0
@@ -58,14 +63,14 @@ class Rescuer(Duty):
 
     @property
     def _is_search_due(self) -> bool:
-        every_s = _SEARCH_LEASES * self._state.config.lease_s
-        return self._state.is_leader.is_set() and monotonic() - self._searched_at > every_s
+        every_s = _SEARCH_LEASES * self._setup.config.lease_s
+        return self._identity.is_leader.is_set() and monotonic() - self._searched_at > every_s
 
     async def _for_each(self, names: Sequence[str], rescue: Callable[[str], Awaitable[None]]) -> None:
         """Rescue each name while this worker leads; after a failure, go on with the next name."""
         failure: HeadraceError | None = None
         for name in names:
-            if not self._state.is_leader.is_set():
+            if not self._identity.is_leader.is_set():
                 break
             self.pulse.beat()
             try:
@@ -82,36 +87,36 @@ class Rescuer(Duty):
 
         A dead worker's blocked read can still complete later; its entries would stay pending for ever.
         """
-        keys, config = self._state.keys, self._state.config
+        keys, config = self._server.keys, self._setup.config
         self._searched_at = monotonic()
-        (queues,) = await self._state.commands.run([rescuing.read_queues(keys)])
+        (queues,) = await self._server.commands.run([rescuing.read_queues(keys)])
         streams = [reading.events_stream(keys), *_queues_of(keys, queues)]
         found: set[str] = set()
         for stream in streams:
             self.pulse.beat()
             with _without_group():
-                (consumers,) = await self._state.commands.run([rescuing.read_consumers(stream)])
+                (consumers,) = await self._server.commands.run([rescuing.read_consumers(stream)])
                 found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}
         # Read last: a worker has its lease before it reads from a stream.
-        (living,) = await self._state.commands.run([rescuing.read_workers(keys)])
+        (living,) = await self._server.commands.run([rescuing.read_workers(keys)])
         return sorted(found - living)
 
     async def _free_dispatcher_slot(self, name: str) -> None:
         """Re-queue the events that the worker has read, then free its dispatcher slot."""
-        stream = reading.events_stream(self._state.keys)
-        moved = await self._move(name, stream, self._state.app.name, dead=False)
+        stream = reading.events_stream(self._server.keys)
+        moved = await self._move(name, stream, self._setup.app.name, dead=False)
         if moved > 0:
             log.warning("events taken from a worker whose event loop does not move", worker=name, events=moved)
-        config = self._state.config
-        await self._state.commands.run([leases.drop_dispatcher(self._state.keys, name, config.look_again_ms)])
+        config = self._setup.config
+        await self._server.commands.run([leases.drop_dispatcher(self._server.keys, name, config.look_again_ms)])
 
     async def _rescue(self, name: str) -> None:
         """Fence the name and re-queue its entries; forget the worker after the last look."""
-        keys = self._state.keys
-        (facts,) = await self._state.commands.run([rescuing.read_worker(keys, name)])
+        keys = self._server.keys
+        (facts,) = await self._server.commands.run([rescuing.read_worker(keys, name)])
         if facts is None:  # its hash is gone, so it may hold entries of any queue
-            (every_queue,) = await self._state.commands.run([rescuing.read_queues(keys)])
-            facts = rescuing.WorkerFacts(self._state.app.name, tuple(every_queue))
+            (every_queue,) = await self._server.commands.run([rescuing.read_queues(keys)])
+            facts = rescuing.WorkerFacts(self._setup.app.name, tuple(every_queue))
         streams = [reading.events_stream(keys), *_queues_of(keys, facts.queues)]
         total = 0
         for stream in streams:
@@ -122,7 +127,7 @@ class Rescuer(Duty):
         if total:
             log.warning("entries of a dead worker are back in their queues", worker=name, entries=total)
         queue_keys = [stream.key for stream in streams[1:]]
-        (forgotten,) = await self._state.commands.run([leases.leave(keys, name, facts.app, queue_keys, dead=True)])
+        (forgotten,) = await self._server.commands.run([leases.leave(keys, name, facts.app, queue_keys, dead=True)])
         if forgotten:
             log.info("dead worker is forgotten", worker=name)
 
@@ -142,34 +147,34 @@ class Rescuer(Duty):
             after = page[-1]
 
     async def _requeue(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
-        keys, after_ms = self._state.keys, self._state.config.look_again_ms
+        keys, after_ms = self._server.keys, self._setup.config.look_again_ms
 
         def call_for(part: Sequence[HeldEntry]) -> Call[int]:
             return rescuing.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
-        moved = await requeue(self._state, stream, held, call_for)
-        self._state.observer.rescued(stream, max(moved, 0))
+        moved = await requeue(self._member, stream, held, call_for)
+        self._observer.rescued(stream, max(moved, 0))
         return moved
 
     async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
         """Return the ids of entries pending under the worker's name; none if the group is gone."""
         found: list[str] = []
         with _without_group():
-            (found,) = await self._state.commands.run([rescuing.read_held(stream, name, after, _PAGE)])
+            (found,) = await self._server.commands.run([rescuing.read_held(stream, name, after, _PAGE)])
         return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
         """Return the entries with their records' keys; dead-letter unreadable ones."""
         if not stream.name:
             return [HeldEntry(entry) for entry in page]
-        entries = await self._state.commands.run([rescuing.read_entry(stream, entry) for entry in page]) if page else []
-        keys = self._state.keys
+        keys, run = self._server.keys, self._server.commands.run
+        entries = await run([rescuing.read_entry(stream, entry) for entry in page]) if page else []
         held = []
         for entry in entries:
             try:
                 held.append(rescuing.held_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
-                await dead_letter(self._state, stream, bad_entry(entry, exc))
+                await dead_letter(self._member, stream, bad_entry(entry, exc))
         return held
 
 

@@ -17,7 +17,7 @@ from headrace.connect import AnyTransport, open_transport
 from headrace.transport.pool import CONNECT_TIMEOUT_S
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Verdict, Watch
 from headrace_worker.protocol import leases
 from headrace_worker.protocol.leases import Fenced, Movement, Renewed
@@ -40,7 +40,7 @@ class Lease:
 
     def __init__(
         self,
-        state: WorkerState,
+        member: Member,
         watch: Watch,
         on_answer: Callable[[str, Answer], None],
         dispatchers: Callable[[], int],
@@ -57,16 +57,20 @@ class Lease:
                 for use by the callee; None in another thread.
             on_turn: is called at each turn of the thread.
         """
-        self._state = state
+        self._config = member.setup.config
+        self._server = member.server
+        self._identity = member.identity
+        self._observer = member.observer
+        self._guard = member.guard
         self._watch = watch
         self._on_answer = on_answer
         self._dispatchers = dispatchers
         self._on_fault = on_fault
         self._on_turn = on_turn
         self._loop = asyncio.get_running_loop()
-        self._interval_s = state.config.lease_s / 3
+        self._interval_s = member.setup.config.lease_s / 3
         self._reply_timeout_s = max(self._interval_s, 0.5)
-        self._transport = open_transport(state.url, attempts=1, reply_timeout_s=self._reply_timeout_s)
+        self._transport = open_transport(member.server.url, attempts=1, reply_timeout_s=self._reply_timeout_s)
         self._wake = threading.Event()
         self._over = False
         self._ended = asyncio.Event()
@@ -82,7 +86,7 @@ class Lease:
         Raises:
             RuntimeError: no thread can be started.
         """
-        self._thread = self._state.guard.thread("lease", self._run)
+        self._thread = self._guard.thread("lease", self._run)
         self._watch_thread()
 
     def renew_now(self) -> None:
@@ -109,7 +113,7 @@ class Lease:
                 failures = self._turn(failures)
             self._transport.close()
         finally:
-            self._state.guard.from_thread(self._loop, self._ended.set)
+            self._guard.from_thread(self._loop, self._ended.set)
 
     def _turn(self, failures: int) -> int:
         """Judge the worker, renew, and wait; return how many renewals have failed in a row."""
@@ -129,7 +133,7 @@ class Lease:
             if self._on_turn is not None:
                 self._on_turn()
             wait_s = self._renew(self._look())
-            if not self._state.is_registered.is_set():
+            if not self._identity.is_registered.is_set():
                 self._renewed_since = None
             elif self._renewed_since is None:
                 self._renewed_since = monotonic()
@@ -153,7 +157,7 @@ class Lease:
         """End a worker that can't be judged or renewed for a fault that is not the server's."""
         now = monotonic()
         self._failing_since = self._failing_since or now
-        is_final = failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s
+        is_final = failures >= _FEWEST_FAILURES and now - self._failing_since > self._config.stall_limit_s
         if is_final and not self._over:
             self._on_fault(Verdict(f"the lease can't be renewed: {describe(exc)}", is_final=True), self._transport)
             self._over = True
@@ -178,25 +182,25 @@ class Lease:
         return verdict
 
     def _renew(self, verdict: Verdict) -> float:
-        name, config = self._state.name, self._state.config
-        if self._over or not self._state.is_registered.is_set():  # an unknown name counts as a fenced one
+        name, config = self._identity.name, self._config
+        if self._over or not self._identity.is_registered.is_set():  # an unknown name counts as a fenced one
             return self._interval_s
         movement: Movement = "stuck" if verdict.fault else "moves"
-        if self._state.stopping.is_set():
+        if self._identity.stopping.is_set():
             movement = "resigns"
         call = leases.renew(
-            self._state.keys, name, config.lease_ms, movement,
+            self._server.keys, name, config.lease_ms, movement,
             dispatchers=self._dispatchers(), keep_dead_ms=config.retention.millis()[1],
         )  # fmt: skip
         asked_at = monotonic()
         answer: Answer = self._transport.run([call])[0]
         if isinstance(answer, Renewed):
-            self._state.lease_until = asked_at + config.lease_s
+            self._identity.lease_until = asked_at + config.lease_s
         if not self._over:
-            self._state.guard.from_thread(self._loop, self._on_answer, name, answer)
+            self._guard.from_thread(self._loop, self._on_answer, name, answer)
         if isinstance(answer, Fenced):
             return self._interval_s
-        self._state.observer.renewed(answer.now_ms / 1000 - asked_at)
+        self._observer.renewed(answer.now_ms / 1000 - asked_at)
         return min(self._interval_s, max(answer.next_ms / 1000 + _SOONEST_S, _SOONEST_S))
 
     def _watch_thread(self) -> None:
@@ -207,10 +211,10 @@ class Lease:
         stood_s = now - self._turned_at
         is_late = now - self._watched_at > self._interval_s + _STILL_S  # the whole process stood still
         self._watched_at = now
-        limit_s = self._state.config.stall_limit_s + CONNECT_TIMEOUT_S + self._reply_timeout_s + self._interval_s
+        limit_s = self._config.stall_limit_s + CONNECT_TIMEOUT_S + self._reply_timeout_s + self._interval_s
         if stood_s > limit_s and not is_late:
             self._over = True
             fault = f"the thread that renews the lease has stood still for {stood_s:.1f} s"
             self._on_fault(Verdict(fault, is_final=True), None)
             return
-        self._state.guard.later(self._interval_s, self._watch_thread)
+        self._guard.later(self._interval_s, self._watch_thread)

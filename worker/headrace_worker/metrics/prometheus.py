@@ -112,7 +112,7 @@ class Metrics:
         )
         self.execution = durations("run_execution_seconds", "How long an attempt executed.")
         self.wait = durations("run_wait_seconds", "From a run's entry into its queue to its start.")
-        self.in_hand = gauge("runs_in_hand", "Runs that take a slot.", "livesum", ("namespace", "app"))
+        self.runs_in_flight = gauge("runs_in_flight", "Runs that take a slot.", "livesum", ("namespace", "app"))
         self.slots = gauge("slots", "Runs that can be executed at once.", "livesum", ("namespace", "app"))
         self.last_poll = gauge(
             "last_poll_timestamp_seconds", "When a look for new runs was last complete.", "livemin", of_partition
@@ -139,7 +139,7 @@ class _Counting(Observer):
         self._namespace = keys.namespace
         self._app = app.name
         where = (self._namespace, self._app, str(keys.partition))
-        self._in_hand = metrics.in_hand.labels(*where[:2])
+        self._runs_in_flight = metrics.runs_in_flight.labels(*where[:2])
         self._last_poll, self._last_renewal = metrics.last_poll.labels(*where), metrics.last_renewal.labels(*where)
         metrics.slots.labels(*where[:2]).set(in_flight.slots)
         self.polled()
@@ -152,7 +152,7 @@ class _Counting(Observer):
 
     def polled(self) -> None:
         self._last_poll.set(time.time())
-        self._in_hand.set(len(self._in_flight.runs))
+        self._runs_in_flight.set(len(self._in_flight.runs))
         if fault := metric_files.take_fault():
             log.warning("metrics can't be kept for now: those without room are in memory only", error=fault)
 
@@ -180,7 +180,7 @@ class _Counting(Observer):
                 waits[job][max(now_s - int(queued_ms) / 1000, 0.0)] += count
         self._add(self._metrics.begun, begun)
         self._observe(self._metrics.wait, waits)
-        self._in_hand.set(len(self._in_flight.runs))
+        self._runs_in_flight.set(len(self._in_flight.runs))
 
     def failed(self, delivery: Delivery) -> None:
         self._add(self._metrics.failed, {(self._job(delivery.job_id),): 1})
@@ -205,7 +205,7 @@ class _Counting(Observer):
         for counter, counts in added.items():
             self._add(counter, counts)
         self._observe(metrics.execution, called)
-        self._in_hand.set(len(self._in_flight.runs))
+        self._runs_in_flight.set(len(self._in_flight.runs))
 
     def dead_lettered(self, stream: Stream, bad: BadEntry) -> None:
         app = stream.app

@@ -25,7 +25,8 @@ from headrace_worker.clock import monotonic
 from headrace_worker.current_run import current_run
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import ENDED, EXECUTING, OVER, REPORTED, TAKEN, Cause, InFlight, InFlightRun
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.observer import Observer
+from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run import outcome as outcomes
 from headrace_worker.run import unseal
@@ -35,7 +36,7 @@ from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, R
 from headrace_worker.run.port import RunPorts
 from headrace_worker.run.settler import Settler
 from headrace_worker.tasks.forks import fork
-from headrace_worker.tasks.guard import run_task
+from headrace_worker.tasks.guard import Guard, run_task
 from headrace_worker.tasks.job_threads import JobThreads, NoThread
 
 log = get_logger("headrace.run")
@@ -59,7 +60,9 @@ class Executor:
 
     def __init__(
         self,
-        state: WorkerState,
+        setup: WorkerSetup,
+        guard: Guard,
+        observer: Observer,
         in_flight: InFlight,
         settlers: Sequence[Settler],
         has_live: Callable[[str], Awaitable[bool]],
@@ -67,19 +70,21 @@ class Executor:
         """Execute nothing yet.
 
         Args:
-            state: of the worker, in any of its partitions.
+            setup: of any of the worker's partitions.
+            observer: of the same partition.
             settlers: the settler of each partition.
             has_live: whether a live worker has a job, `<app>/<id>`.
         """
-        self._state = state
+        self._setup = setup
+        self._guard = guard
+        self._observer = observer
         self._in_flight = in_flight
         self._settlers = settlers
         self._has_live = has_live
-        self._jobs = state.app.jobs
+        self._jobs = setup.app.jobs
         self._reported_unknown: set[str] = set()
-        self._ports = RunPorts(state.url, state.keys.namespace, len(state.partitions), state.codec)
-        self._guard = state.guard
-        self._threads = JobThreads(state.guard)
+        self._ports = RunPorts(setup.url, setup.keys.namespace, len(setup.partitions), setup.codec)
+        self._threads = JobThreads(guard)
         self._failures = 0
         self._failing_since = 0.0
 
@@ -172,7 +177,7 @@ class Executor:
         if self._failures == 0:
             self._failing_since = now
         self._failures += 1
-        if self._failures >= _FEWEST_FAILURES and now - self._failing_since > self._state.config.stall_limit_s:
+        if self._failures >= _FEWEST_FAILURES and now - self._failing_since > self._setup.config.stall_limit_s:
             self._guard.break_off("the executor", exc)
 
     def _finish(self, run: InFlightRun, outcome: Outcome) -> None:
@@ -194,7 +199,7 @@ class Executor:
         delivery = run.delivery
         if run.cause == "released":  # before the run began
             return Released()
-        if delivery.state.lost >= self._state.config.max_lost:
+        if delivery.state.lost >= self._setup.config.max_lost:
             return outcomes.lost(delivery.state)
         job = self._jobs.get(delivery.job_id)
         if job is None:
@@ -222,14 +227,14 @@ class Executor:
     def _read_event(self, job: Job, delivery: Delivery) -> StoredEvent:
         event = codec.decode_event(delivery.body or b"")
         if event.v == codec.SEALED_FORMAT:
-            event = unseal.open_for(job, event, delivery.event_id, self._state.seal)
+            event = unseal.open_for(job, event, delivery.event_id, self._setup.seal)
         return event
 
     async def _after_unknown_job(self, delivery: Delivery) -> Outcome:
         self._warn_of_unknown_job(delivery)
         waited_ms = outcomes.unknown_for_ms(delivery.state, delivery.queued_ms)
         give_up = False
-        if waited_ms >= self._state.config.unknown_job_s * 1000:
+        if waited_ms >= self._setup.config.unknown_job_s * 1000:
             try:
                 give_up = not await self._has_live(delivery.job)
             except HeadraceError as exc:
@@ -244,7 +249,7 @@ class Executor:
         line = f"this worker has no job {delivery.job_id!r}; its run waits for one that has"
         log.warning(
             line,
-            app=self._state.app.name, job=delivery.job_id, run=delivery.run_id,
+            app=self._setup.app.name, job=delivery.job_id, run=delivery.run_id,
         )  # fmt: skip
 
     def _fit_arguments(self, job: Job, run: InFlightRun, event: StoredEvent) -> dict[str, Any]:
@@ -270,10 +275,10 @@ class Executor:
         )  # fmt: skip
         return Context(
             run=RunInfo(delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)),
-            job=JobInfo(job.id, job.app, self._state.app.version, delivery.queue.name),
+            job=JobInfo(job.id, job.app, self._setup.app.version, delivery.queue.name),
             event=info,
             account=Account(event.a) if event.a is not None else None,
-            namespace=self._state.keys.namespace,
+            namespace=self._setup.keys.namespace,
             worker_id=run.name,
         )
 
@@ -330,7 +335,7 @@ class Executor:
         state = run.delivery.state
         outcome = outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
         error = outcome.error
-        self._state.observer.failed(run.delivery)
+        self._observer.failed(run.delivery)
         log.info("attempt failed", attempt=state.attempt, error=error.type, **_ids(run))
         log.debug("why the attempt failed", error=error.message, **_ids(run))  # may show parts of the payload
         return outcome
@@ -345,11 +350,11 @@ class Executor:
 
     def _after_sealed_event(self, job: Job, run: InFlightRun, exc: SealedEvent) -> Outcome:
         """Leave the run to another worker if this one has no codec; count a codec that fails as a failed attempt."""
-        if self._state.seal is not None:
+        if self._setup.seal is not None:
             return self._after_exception(job, run, exc)
         state, queued_ms = run.delivery.state, run.delivery.queued_ms
         log.warning("this worker has no codec for a sealed event; its run waits for one that has", **_ids(run))
-        give_up = outcomes.unknown_for_ms(state, queued_ms) >= self._state.config.unknown_job_s * 1000
+        give_up = outcomes.unknown_for_ms(state, queued_ms) >= self._setup.config.unknown_job_s * 1000
         return outcomes.after_missing_codec(str(exc), state, queued_ms, give_up=give_up)
 
     _AFTER_PREPARING: ClassVar[_Table] = (

@@ -18,7 +18,7 @@ from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight, InFlightRun
 from headrace_worker.membership.loops import wait_either
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import reading, rescuing
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
@@ -41,49 +41,54 @@ class Fetcher:
     """Keeps the worker's slots filled."""
 
     def __init__(
-        self, state: WorkerState, in_flight: InFlight, executor: Executor, settler: Settler, quarantine: Quarantine
+        self, member: Member, in_flight: InFlight, executor: Executor, settler: Settler, quarantine: Quarantine
     ) -> None:
-        self._state = state
+        self._member = member
+        self._setup = member.setup
+        self._server = member.server
+        self._identity = member.identity
+        self._observer = member.observer
         self._in_flight = in_flight
         self._executor = executor
         self._settler = settler
         self._quarantine = quarantine
-        self._partition = state.keys.partition
-        self._queues = list(state.queues)
-        self._blocks_on_queue = len(state.queues) == 1 and len(state.partitions) == 1
-        self._pending = Pending(state)
+        self._partition = member.server.keys.partition
+        self._queues = list(member.setup.queues)
+        self._blocks_on_queue = len(member.setup.queues) == 1 and len(member.setup.partitions) == 1
+        self._pending = Pending(member.server, member.identity)
         self._prefetched: asyncio.Task[list[Entry]] | None = None
         self._prefetched_name = ""
         self.pulse = Pulse("fetcher")
-        self.reader = Reader(state, self.pulse)
+        self.reader = Reader(member.server, member.guard, self.pulse, member.setup.config.block_s)
 
     async def tick(self) -> None:
         """Fetch once, at most one run for each free slot, and start the runs."""
-        ready = self._state.is_registered if self._queues else self._state.stopping  # an app may have no jobs
+        ready = self._identity.is_registered if self._queues else self._identity.stopping  # an app may have no jobs
         with self.pulse.waiting(ready.is_set):
-            await wait_either(ready, self._state.stopping)
+            await wait_either(ready, self._identity.stopping)
         if self._pending.may_be_unseen:
             await self._look_for_unseen()
         if not self._may_take():
             with self.pulse.waiting(self._may_take):
-                while not self._may_take() and not self._state.stopping.is_set():
+                while not self._may_take() and not self._identity.stopping.is_set():
                     await self._in_flight.wait_change()
         await self._wait_for_lease()
-        if self._state.stopping.is_set() or not self._state.is_registered.is_set():
+        if self._identity.stopping.is_set() or not self._identity.is_registered.is_set():
             await self.end()
             return
-        name = self._state.name
+        name = self._identity.name
         if self._blocks_on_queue:
             (queue,) = self._queues
             await self._receive(name, queue, await self._read(name, queue, min(self._in_flight.free, MAX_READ)))
         elif not await self._take(name):
-            await self.reader.read(reading.listen_wake_up(self._state.keys, self._state.app.name, self._state.block_ms))
-        self._state.observer.polled()
+            call = reading.listen_wake_up(self._server.keys, self._setup.app.name, self._setup.block_ms)
+            await self.reader.read(call)
+        self._observer.polled()
 
     async def _wait_for_lease(self) -> None:
-        if monotonic() >= self._state.lease_until:
-            with self.pulse.waiting(self._state.renewed.is_set):
-                await self._state.wait_for_lease()
+        if monotonic() >= self._identity.lease_until:
+            with self.pulse.waiting(self._identity.renewed.is_set):
+                await self._identity.wait_for_lease()
 
     def _may_take(self) -> bool:
         return self._prefetched is not None or (self._in_flight.free > 0 and not self._quarantine.is_closed)
@@ -93,14 +98,14 @@ class Fetcher:
         self._pending.doubt()
         self._in_flight.release(self._partition)  # a reservation whose release has failed
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
-            await self._state.register()
+            await self._member.register()
 
     def described(self, stream: Stream, entries: Sequence[Entry]) -> list[HeldEntry]:
         """Return the entries of a queue that can be read, as a release takes them; the rest stays pending."""
         held = []
         for entry in entries:
             with contextlib.suppress(UndecodableEvent):
-                held.append(rescuing.held_entry(self._state.keys, decode_delivery(stream, entry)))
+                held.append(rescuing.held_entry(self._server.keys, decode_delivery(stream, entry)))
         return held
 
     async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:
@@ -109,21 +114,20 @@ class Fetcher:
         prefetched, self._prefetched = self._prefetched, None
         if prefetched is not None and (entries := await prefetched):
             return entries
-        call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, self._state.block_ms)
+        call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, self._setup.block_ms)
         return await self.reader.read(call)
 
     async def _take(self, name: str) -> bool:
         """Take from all queues, each time from another one first; return whether there was nothing to wait for."""
-        state = self._state
-        free = self._in_flight.reserve(self._partition, len(state.partitions), MAX_READ)
+        free = self._in_flight.reserve(self._partition, len(self._setup.partitions), MAX_READ)
         if free == 0:  # another partition has the slots
             return True
         try:
             self._queues.append(self._queues.pop(0))
-            (taken,) = await state.commands.run([reading.take(name, self._queues, free)])
+            (taken,) = await self._server.commands.run([reading.take(name, self._queues, free)])
             got = sum(len(entries) for _, entries in taken)
             if got == free:
-                await state.commands.run([reading.wake_worker(state.keys, state.app.name)])
+                await self._server.commands.run([reading.wake_worker(self._server.keys, self._setup.app.name)])
             for queue, entries in taken:
                 await self._receive(name, queue, entries)
         finally:
@@ -143,28 +147,28 @@ class Fetcher:
                 continue
             if not self._was_delivered_before(delivery):
                 whole.append(delivery)
-        self.pulse.allow(self._state.config.lease_s)  # for a run to be quarantined
-        deliveries = await self._quarantine.admit(self._state, whole, name)
+        self.pulse.allow(self._setup.config.lease_s)  # for a run to be quarantined
+        deliveries = await self._quarantine.admit(self._member, whole, name)
         if any(delivery.body is None for delivery in deliveries):
             deliveries = await self._with_bodies(deliveries)
-        if monotonic() >= self._state.lease_until:  # a worker that stood still since the read may be fenced
+        if monotonic() >= self._identity.lease_until:  # a worker that stood still since the read may be fenced
             await self._wait_for_lease()
         if self._is_current_name(name, len(deliveries)):
             if deliveries is whole:
                 await self._prefetch(name, queue, len(deliveries))
             await self._start(name, deliveries)
-            self._state.observer.began(deliveries)
+            self._observer.began(deliveries)
             # Functions begin before the next read is open: a worker whose event loop blocks gets no more runs.
             await asyncio.sleep(0)
 
     async def _start(self, name: str, deliveries: Sequence[Delivery]) -> None:
         """Start runs; let the event loop turn between them if the codec is slow."""
-        codec = self._state.codec
+        codec = self._setup.codec
         for delivery in deliveries:
             self._executor.start(delivery, name)
             if codec is not None and codec.is_slow:
                 await asyncio.sleep(0)
-                if name != self._state.name:  # fenced meanwhile: the rest goes to other workers
+                if name != self._identity.name:  # fenced meanwhile: the rest goes to other workers
                     return
 
     async def _prefetch(self, name: str, queue: Stream, count: int) -> None:
@@ -189,14 +193,14 @@ class Fetcher:
 
     def _is_current_name(self, name: str, count: int) -> bool:
         """Return whether the worker still has this name; runs of a fenced name are rescued, and must not start here."""
-        if name != self._state.name and count:
+        if name != self._identity.name and count:
             log.warning("runs dropped: they were delivered to a name that is fenced now", runs=count)
-        return name == self._state.name
+        return name == self._identity.name
 
     async def _with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Read large bodies from their records; dead-letter a run whose body is gone."""
         sizes = {delivery.event_id: delivery.size for delivery in deliveries if delivery.body is None}
-        bodies = await load_payloads(self._state, sizes)
+        bodies = await load_payloads(self._server, sizes)
         whole = []
         for delivery in deliveries:
             body = delivery.body or bodies[delivery.event_id]
@@ -208,13 +212,13 @@ class Fetcher:
 
     async def _dead_letter(self, queue: Stream, bad: BadEntry) -> None:
         line = "entry can't be read and is moved to dead"
-        await dead_letter(self._state, queue, bad, log, line, queue=queue.name)
+        await dead_letter(self._member, queue, bad, log, line, queue=queue.name)
 
     async def _look_for_unseen(self) -> None:
         """Execute pending entries that this worker does not know; settle again those whose outcome it remembers."""
         await self.end()
-        name, known = self._state.name, set(self._in_flight.runs)
-        async for queue, page in self._pending.look(self._state.queues):
+        name, known = self._identity.name, set(self._in_flight.runs)
+        async for queue, page in self._pending.look(self._setup.queues):
             unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
             await self._receive_as_slots_are_free(name, queue, unseen)
 
@@ -223,7 +227,7 @@ class Fetcher:
 
         At a stop, runs without a slot are released with all other pending entries.
         """
-        while entries and not self._state.stopping.is_set():
+        while entries and not self._identity.stopping.is_set():
             free = self._in_flight.reserve(self._partition, 1, len(entries))
             try:
                 await self._receive(name, queue, entries[:free])
@@ -241,4 +245,4 @@ class Fetcher:
             return True
         if key not in self._settler.memory:
             return False
-        return self._settler.settle_again(InFlightRun(delivery, self._state.name, monotonic()))
+        return self._settler.settle_again(InFlightRun(delivery, self._identity.name, monotonic()))

@@ -16,7 +16,7 @@ from headrace.formats.codec import encode_outcome
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import InFlight
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.protocol import reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, Key
 from headrace_worker.protocol.settling import Retried
@@ -38,37 +38,39 @@ class Quarantine:
         """Whether nothing may be fetched: a quarantined run is in flight, or waits until other runs are recorded."""
         return self._is_clearing or (self._alone is not None and self._in_flight.is_unrecorded(self._alone))
 
-    async def admit(self, state: WorkerState, deliveries: list[Delivery], name: str) -> list[Delivery]:
+    async def admit(self, member: Member, deliveries: list[Delivery], name: str) -> list[Delivery]:
         """Return the runs that may start now: all, or a single one to quarantine once nothing else is in flight.
 
         Args:
-            state: of the partition in which the runs were delivered.
+            member: of the partition in which the runs were delivered.
             name: the worker's name under which they were delivered.
         """
         if self.is_closed:  # by a run of another queue, or page, of the same read
-            await _release(state, deliveries)
+            await _release(member, deliveries)
             return []
-        chosen = next((delivery for delivery in deliveries if _has_one_life_left(state, delivery)), None)
+        max_lost = member.setup.config.max_lost
+        chosen = next((delivery for delivery in deliveries if _has_one_life_left(delivery, max_lost)), None)
         if chosen is None:
             return deliveries
-        await _release(state, [delivery for delivery in deliveries if delivery is not chosen])
+        await _release(member, [delivery for delivery in deliveries if delivery is not chosen])
         log.warning("quarantined run executes alone", run=chosen.run_id, lost=chosen.state.lost)
-        is_alone = await self._wait_until_alone(state, name)
-        if state.stopping.is_set() or name != state.name:
-            await _release(state, [chosen])
+        is_alone = await self._wait_until_alone(member, name)
+        if member.identity.stopping.is_set() or name != member.identity.name:
+            await _release(member, [chosen])
         elif not is_alone:
-            await _delay(state, chosen)
+            await _delay(member, chosen)
         else:
             self._alone = chosen.key
             return [chosen]
         return []
 
-    async def _wait_until_alone(self, state: WorkerState, name: str) -> bool:
+    async def _wait_until_alone(self, member: Member, name: str) -> bool:
         """Wait until every in-flight run is recorded, for a lease at most; return whether every one is."""
-        deadline = monotonic() + state.config.lease_s
+        identity = member.identity
+        deadline = monotonic() + member.setup.config.lease_s
         self._is_clearing = True
         try:
-            while self._in_flight.has_unrecorded and name == state.name and not state.stopping.is_set():
+            while self._in_flight.has_unrecorded and name == identity.name and not identity.stopping.is_set():
                 left_s = deadline - monotonic()
                 if left_s <= 0:
                     break
@@ -80,25 +82,26 @@ class Quarantine:
         return not self._in_flight.has_unrecorded
 
 
-def _has_one_life_left(state: WorkerState, delivery: Delivery) -> bool:
+def _has_one_life_left(delivery: Delivery, max_lost: int) -> bool:
     lost = delivery.state.lost
-    return lost > 0 and lost == state.config.max_lost - 1
+    return lost > 0 and lost == max_lost - 1
 
 
-async def _delay(state: WorkerState, delivery: Delivery) -> None:
+async def _delay(member: Member, delivery: Delivery) -> None:
     """Let the run wait for a lease, with nothing counted; another worker may have no other run in flight then."""
     log.info("quarantined run is delayed: other runs take long", run=delivery.run_id)
     blob = encode_outcome(RunError("Quarantined", "waits for a worker with no other run in flight"), None)
-    wait = Retried(delivery, delivery.state.text(), 0, state.config.lease_ms, blob)
-    await state.commands.run([settling.retry(state.keys, state.name, [wait])])
+    wait = Retried(delivery, delivery.state.text(), 0, member.setup.config.lease_ms, blob)
+    server = member.server
+    await server.commands.run([settling.retry(server.keys, member.identity.name, [wait])])
 
 
-async def _release(state: WorkerState, deliveries: Sequence[Delivery]) -> None:
+async def _release(member: Member, deliveries: Sequence[Delivery]) -> None:
     """Re-queue deliveries that have not started, with nothing counted."""
     by_queue: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
         by_queue.setdefault(delivery.queue.name, []).append(delivery)
-    keys = state.keys
+    keys = member.server.keys
     for name, group in by_queue.items():
         held = [rescuing.held_entry(keys, each) for each in group]
-        await release(state, reading.queue_stream(keys, state.app.name, name), held)
+        await release(member, reading.queue_stream(keys, member.setup.app.name, name), held)

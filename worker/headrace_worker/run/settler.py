@@ -22,7 +22,7 @@ from headrace.errors import OUTAGE
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import ENDED, RECORDED, REPORTED, InFlight, InFlightRun
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import due, settling
 from headrace_worker.protocol.due import Promoted
@@ -57,15 +57,19 @@ class Settler:
         started: runs whose records will say that they execute.
     """
 
-    def __init__(self, state: WorkerState, in_flight: InFlight) -> None:
-        self._state = state
+    def __init__(self, member: Member, in_flight: InFlight) -> None:
+        self._member = member
+        self._config, self._seal = member.setup.config, member.setup.seal
+        self._server = member.server
+        self._identity = member.identity
+        self._observer = member.observer
         self._in_flight = in_flight
         self._waiting: deque[InFlightRun] = deque()
         self._under_way: list[InFlightRun] = []
         self._wake = asyncio.Event()
         self.pulse = Pulse("settler")
         self.memory = OutcomeMemory()
-        self.started = StartedMarks(state.guard, self._wake.set)
+        self.started = StartedMarks(member.guard, self._wake.set)
 
     def put(self, run: InFlightRun, outcome: Outcome) -> None:
         """Record the run's outcome with the next batch; a released run has nothing to record."""
@@ -95,9 +99,9 @@ class Settler:
         Raises:
             ServerError: the outcome is not recorded, and another worker takes the run.
         """
-        record, keys = self._record_of(run, outcome), self._state.keys
+        record, keys = self._record_of(run, outcome), self._server.keys
         if isinstance(record, Settled):
-            transport.run([settling.settle(keys, run.name, [record], self._state.config.retention)])
+            transport.run([settling.settle(keys, run.name, [record], self._config.retention)])
         elif isinstance(record, Retried):
             transport.run([settling.retry(keys, run.name, [record])])
 
@@ -130,9 +134,9 @@ class Settler:
         self._wake.set()
 
     def _record_of(self, run: InFlightRun, outcome: Recordable) -> Record:
-        state, elapsed_ms = self._state, run.elapsed_ms(monotonic())
-        max_bytes = state.config.max_output_bytes
-        return record_of(run.delivery, outcome, elapsed_ms, max_output_bytes=max_bytes, seal=state.seal)
+        elapsed_ms = run.elapsed_ms(monotonic())
+        max_bytes = self._config.max_output_bytes
+        return record_of(run.delivery, outcome, elapsed_ms, max_output_bytes=max_bytes, seal=self._seal)
 
     def _fill(self, batch: list[InFlightRun]) -> None:
         """Move waiting runs into a batch, as many as it takes; at any moment each run is in at least one of the two."""
@@ -155,7 +159,7 @@ class Settler:
             # Not dead-lettered if another worker has re-queued it. Without the ordering key: the run keeps its line.
             each = run.delivery
             bad = BadEntry(each.entry, "foreign", _FOREIGN, each.event_id, each.job_id)
-            await dead_letter(self._state, each.queue, bad)
+            await dead_letter(self._member, each.queue, bad)
         for group, answer in answers:
             if isinstance(answer, HeadraceError):
                 await self._after_refusal(group.runs, answer)
@@ -165,24 +169,24 @@ class Settler:
 
     def _groups(self, batch: Sequence[InFlightRun]) -> list[_Group]:
         """Return one group for each script: the runs that end, and the runs that wait for their next delivery."""
-        state, groups = self._state, list[_Group]()
+        keys, name, groups = self._server.keys, self._identity.name, list[_Group]()
         if settled := [(run, run.record) for run in batch if isinstance(run.record, Settled)]:
             ends = [record for _, record in settled]
-            call = settling.settle(state.keys, state.name, ends, state.config.retention)
+            call = settling.settle(keys, name, ends, self._config.retention)
             groups.append(_Group([run for run, _ in settled], ends, call))
         if retried := [(run, run.record) for run in batch if isinstance(run.record, Retried)]:
             waits = [record for _, record in retried]
-            groups.append(_Group([run for run, _ in retried], waits, settling.retry(state.keys, state.name, waits)))
+            groups.append(_Group([run for run, _ in retried], waits, settling.retry(keys, name, waits)))
         return groups
 
     async def _run(self, calls: list[Call[Recorded]]) -> list[Recorded | HeadraceError]:
         """Return the answers to the calls; send "started" marks with them."""
         started = self.started.take()
-        marks = [settling.started(self._state.keys, self._state.name, elapsed(started))] if started else []
+        marks = [settling.started(self._server.keys, self._identity.name, elapsed(started))] if started else []
         if not (calls or marks):
             return []
         try:
-            return (await self._state.commands.run([*calls, *marks], partial=True))[: len(calls)]
+            return (await self._server.commands.run([*calls, *marks], partial=True))[: len(calls)]
         except HeadraceError:
             self.started.restore(started)
             raise
@@ -195,7 +199,7 @@ class Settler:
             runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_LOGGED_RUNS]]
             count = len(recorded.missed)
             log.warning("outcomes dropped: their entries were not pending here any more", count=count, runs=runs)
-        self._state.observer.settled(group.records, recorded.missed)
+        self._observer.settled(group.records, recorded.missed)
 
     async def _promote(self, in_turn: list[str]) -> None:
         """Move the next runs of ordering keys into their queues, without the leader, which may be dead.
@@ -203,10 +207,10 @@ class Settler:
         The leader moves runs that are refused here: they are due.
         """
         if in_turn:
-            call = due.promote(self._state.keys, in_turn, 0)
-            (answer,) = await self._state.commands.run([call], partial=True)
+            call = due.promote(self._server.keys, in_turn, 0)
+            (answer,) = await self._server.commands.run([call], partial=True)
             if isinstance(answer, Promoted):
-                self._state.observer.promoted(answer.moved)
+                self._observer.promoted(answer.moved)
 
     async def _after_refusal(self, runs: Sequence[InFlightRun], error: HeadraceError) -> None:
         if isinstance(error, (*OUTAGE, ServerFull, PermissionMissing, AuthenticationFailed)):
@@ -221,7 +225,7 @@ class Settler:
 
     async def _dead_letter(self, run: InFlightRun, bad: BadEntry) -> None:
         line = "entry can't be handled and is moved to dead"
-        await dead_letter(self._state, run.delivery.queue, bad, log, line, run=run.delivery.run_id)
+        await dead_letter(self._member, run.delivery.queue, bad, log, line, run=run.delivery.run_id)
         self._in_flight.mark_recorded(run)
 
 

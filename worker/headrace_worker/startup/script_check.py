@@ -16,7 +16,7 @@ from headrace.formats.keys import Keys
 from headrace.model.event import Event
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker.app.routes import Route
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.protocol import dispatching, due, forgetting, leases, reading, rescuing, settling
 from headrace_worker.protocol.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.protocol.dispatching import Matched
@@ -39,8 +39,8 @@ def scratch_keys(keys: Keys) -> list[str]:
 class ScriptCheck:
     """Takes one event through its life; each method is one step."""
 
-    def __init__(self, state: WorkerState, keys: Keys) -> None:
-        self._state = state
+    def __init__(self, server: ServerAccess, keys: Keys) -> None:
+        self._server = server
         self._keys = keys
         self._queue = reading.queue_stream(keys, _APP, _QUEUE)
         names = scratch_keys(keys)
@@ -57,7 +57,7 @@ class ScriptCheck:
 
     async def _call(self, *calls: Call[Any]) -> Any:
         """Return the result of the last call."""
-        return (await self._state.commands.run([*calls, self._expire_all]))[-2]
+        return (await self._server.commands.run([*calls, self._expire_all]))[-2]
 
     async def _register(self) -> str:
         registration = Registration(_APP, "f", b"", (_QUEUE,))

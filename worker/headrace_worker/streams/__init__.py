@@ -2,5 +2,5 @@
 
 Here: blocking reads, pending entries, payloads beside their entries, entries re-queued or dead-lettered.
 Not here: what the entries are read for.
-Imports: logs, membership, protocol.
+Imports: logs, membership, protocol, tasks.
 """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from headrace_worker.logs.logger import SafeLogger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.protocol import settling
 from headrace_worker.protocol.delivery import Delivery, Entry, EventEntry, Stream, named_by
 from headrace_worker.protocol.settling import BadEntry
 
 
 async def dead_letter(
-    state: WorkerState, stream: Stream, bad: BadEntry, log: SafeLogger | None = None, line: str = "", **facts: str
+    member: Member, stream: Stream, bad: BadEntry, log: SafeLogger | None = None, line: str = "", **facts: str
 ) -> None:
     """Move an entry to `dead` as it is, unless it is not pending any more.
 
@@ -19,9 +19,11 @@ async def dead_letter(
     """
     if log is not None:
         log.error(line, **facts, entry=bad.entry, error=bad.error)
-    (is_moved,) = await state.commands.run([settling.dead_letter(state.keys, stream, bad, state.config.retention)])
+    server = member.server
+    call = settling.dead_letter(server.keys, stream, bad, member.setup.config.retention)
+    (is_moved,) = await server.commands.run([call])
     if is_moved:
-        state.observer.dead_lettered(stream, bad)
+        member.observer.dead_lettered(stream, bad)
 
 
 def bad_entry(entry: Entry, error: object) -> BadEntry:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeGuard, TypeVar
 
 from headrace import HeadraceError, ServerError
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.protocol import reading
 
 T = TypeVar("T")
@@ -40,11 +40,11 @@ def is_refusal(answer: object) -> TypeGuard[ServerError]:
     return type(answer) is ServerError
 
 
-async def require_foreign_record(state: WorkerState, event_id: str, error: HeadraceError) -> None:
+async def require_foreign_record(server: ServerAccess, event_id: str, error: HeadraceError) -> None:
     """Raise the refusal of a call again, unless the event's record is its cause.
 
     The server refuses every script that touches a record which another program has overwritten.
     """
-    (answer,) = await state.commands.run([reading.read_body(state.keys, event_id)], partial=True)
+    (answer,) = await server.commands.run([reading.read_body(server.keys, event_id)], partial=True)
     if not is_refusal(answer):
         raise error

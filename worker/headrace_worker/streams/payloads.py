@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from headrace import HeadraceError
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.protocol import reading
 from headrace_worker.streams.isolation import is_refusal
 
 MAX_LOADED_BYTES = 8_388_608
 
 
-async def load_payloads(state: WorkerState, sizes: Mapping[str, int]) -> dict[str, bytes | str]:
+async def load_payloads(server: ServerAccess, sizes: Mapping[str, int]) -> dict[str, bytes | str]:
     """Return each encoded event by its id; for one that can't be loaded, the reason in words.
 
     Args:
@@ -20,8 +20,8 @@ async def load_payloads(state: WorkerState, sizes: Mapping[str, int]) -> dict[st
     """
     found: dict[str, bytes | str] = {}
     for event_ids in _groups(sizes):
-        calls = [reading.read_body(state.keys, event_id) for event_id in event_ids]
-        for event_id, body in zip(event_ids, await state.commands.run(calls, partial=True), strict=True):
+        calls = [reading.read_body(server.keys, event_id) for event_id in event_ids]
+        for event_id, body in zip(event_ids, await server.commands.run(calls, partial=True), strict=True):
             if isinstance(body, HeadraceError) and not is_refusal(body):
                 raise body
             found[event_id] = body if isinstance(body, bytes) else _reason(body)

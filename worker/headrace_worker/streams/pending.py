@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.identity import Identity
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Entry, Stream
 
@@ -16,8 +17,9 @@ class Pending:
     as the server may have been restarted with older data.
     """
 
-    def __init__(self, state: WorkerState) -> None:
-        self._state = state
+    def __init__(self, server: ServerAccess, identity: Identity) -> None:
+        self._server = server
+        self._identity = identity
         self._is_doubted = False
         self._looked_at_connection = 0
 
@@ -33,27 +35,27 @@ class Pending:
     @property
     def may_be_unseen(self) -> bool:
         """Whether a call has failed, or a connection was made, since the last look."""
-        return self._is_doubted or self._looked_at_connection != self._state.connections
+        return self._is_doubted or self._looked_at_connection != self._server.connections
 
     async def look(self, streams: Sequence[Stream]) -> AsyncIterator[tuple[Stream, list[Entry]]]:
         """Yield the pending entries of these streams, page by page; the doubt ends with the last page.
 
         The doubt stays if the worker takes a new name meanwhile.
         """
-        self._looked_at_connection = self._state.connections  # before: a connection that the look makes is new
-        name = self._state.name
+        self._looked_at_connection = self._server.connections  # before: a connection that the look makes is new
+        name = self._identity.name
         for stream in streams:
-            async for page in pending_entries(self._state, stream, name):
+            async for page in pending_entries(self._server, stream, name):
                 yield stream, page
-        self._is_doubted = name != self._state.name
+        self._is_doubted = name != self._identity.name
 
 
-async def pending_entries(state: WorkerState, stream: Stream, name: str) -> AsyncIterator[list[Entry]]:
+async def pending_entries(server: ServerAccess, stream: Stream, name: str) -> AsyncIterator[list[Entry]]:
     """Yield the entries of a stream that are pending under a name of this worker, page by page."""
     after = "0"
     while True:
         call = reading.read_own(stream.group, name, stream.key, after, reading.MAX_READ)
-        (page,) = await state.commands.run([call])
+        (page,) = await server.commands.run([call])
         if not page:
             return
         yield page

@@ -11,9 +11,10 @@ import redis.exceptions
 from headrace import HeadraceError
 from headrace.calls.call import Call
 from headrace.connect import open_async_transport
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.server import ServerAccess
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import reading
+from headrace_worker.tasks.guard import Guard
 
 T = TypeVar("T")
 
@@ -25,28 +26,29 @@ class Reader:
     through the server instead, or waits until its time is up.
     """
 
-    def __init__(self, state: WorkerState, pulse: Pulse, longest_s: float | None = None) -> None:
+    def __init__(self, server: ServerAccess, guard: Guard, pulse: Pulse, longest_s: float) -> None:
         """Connect nothing yet.
 
         Args:
             pulse: of the loop that reads.
-            longest_s: how long a read may wait; if None, as long as the worker's settings say.
+            longest_s: how long a read may wait.
         """
-        self._state = state
+        self._server = server
+        self._guard = guard
         self._pulse = pulse
-        self._longest_s = state.config.block_s if longest_s is None else longest_s
+        self._longest_s = longest_s
         self._client_id: int | None = None
         self._is_reading = False
         self._ending: asyncio.Task[None] | None = None
         self._transport = open_async_transport(
-            state.url,
+            server.url,
             attempts=1,
             reply_timeout_s=self._longest_s + 5,
             on_connect=self._note_client_id,
         )
 
     async def _note_client_id(self, connection: Any) -> None:
-        await self._state.note_connection(connection)
+        await self._server.note_connection(connection)
         await connection.send_command("CLIENT", "ID")
         self._client_id = None
         with contextlib.suppress(redis.exceptions.NoPermissionError):
@@ -69,20 +71,20 @@ class Reader:
         The server checks the timeouts of blocked reads only ten times a second, so its own end of the read may come a
         tenth of a second late. That end is the fallback for a user who may not end reads.
         """
-        timer = self._state.guard.later(seconds, self._end_soon)
+        timer = self._guard.later(seconds, self._end_soon)
         try:
             return await self.read(call)
         finally:
             timer.cancel()
 
     def _end_soon(self) -> None:
-        self._ending = self._state.guard.detached("the end of a read", self.end())
+        self._ending = self._guard.detached("the end of a read", self.end())
 
     async def end(self) -> None:
         """End the open read soon, if there is one; without the right to that, the read ends at its own time."""
         if self._is_reading and self._client_id is not None:
             with contextlib.suppress(HeadraceError):
-                await self._state.commands.run([reading.unblock(self._client_id)])
+                await self._server.commands.run([reading.unblock(self._client_id)])
 
     async def close(self) -> None:
         """Close the connection."""

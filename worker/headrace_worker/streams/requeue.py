@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from headrace import HeadraceError
 from headrace.calls.call import Call
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.state import WorkerState
+from headrace_worker.membership.member import Member
 from headrace_worker.protocol import rescuing
 from headrace_worker.protocol.delivery import Stream
 from headrace_worker.protocol.rescuing import HeldEntry
@@ -20,7 +20,7 @@ log = get_logger("headrace.worker")
 
 
 async def requeue(
-    state: WorkerState, stream: Stream, held: Sequence[HeldEntry], call_for: Callable[[Sequence[HeldEntry]], Call[int]]
+    member: Member, stream: Stream, held: Sequence[HeldEntry], call_for: Callable[[Sequence[HeldEntry]], Call[int]]
 ) -> int:
     """Move entries back to their stream; dead-letter one whose record is not Headrace's.
 
@@ -30,17 +30,18 @@ async def requeue(
     Returns:
         How many entries were moved; or the first answer below 0, with which the script refuses to move any.
     """
+    server = member.server
 
     async def move_to_dead(culprit: HeldEntry, error: HeadraceError) -> None:
-        bad = _bad_entry(culprit, error, state.keys.event_prefix)
-        await require_foreign_record(state, bad.event_id, error)
-        await dead_letter(state, stream, bad, log, "entry can't be re-queued and is moved to dead")
+        bad = _bad_entry(culprit, error, server.keys.event_prefix)
+        await require_foreign_record(server, bad.event_id, error)
+        await dead_letter(member, stream, bad, log, "entry can't be re-queued and is moved to dead")
 
     moved, left = 0, deque([held])
     answer: int | HeadraceError
     while left:
         part = left.popleft()
-        (answer,) = await state.commands.run([call_for(part)], partial=True)
+        (answer,) = await server.commands.run([call_for(part)], partial=True)
         if is_refusal(answer):
             left.extendleft(reversed(await isolate(part, answer, move_to_dead)))
         elif isinstance(answer, HeadraceError):
@@ -52,10 +53,10 @@ async def requeue(
     return moved
 
 
-async def release(state: WorkerState, stream: Stream, held: Sequence[HeldEntry]) -> None:
+async def release(member: Member, stream: Stream, held: Sequence[HeldEntry]) -> None:
     """Move this worker's own entries back to their stream, with nothing counted."""
-    moved = await requeue(state, stream, held, lambda part: rescuing.release(stream, part))
-    state.observer.released(stream, moved)
+    moved = await requeue(member, stream, held, lambda part: rescuing.release(stream, part))
+    member.observer.released(stream, moved)
 
 
 def _bad_entry(held: HeldEntry, error: HeadraceError, record_prefix: str) -> BadEntry:

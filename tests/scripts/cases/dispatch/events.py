@@ -32,7 +32,7 @@ def seed_event(
     waited: bool = False,
     ordering_key: str = "",
 ) -> EventEntry:
-    """The event is in `events`, in the worker's hands."""
+    """Seed the event in `events`, pending under the worker."""
     fields: dict[str, str | bytes | int] = {"i": event_id, "z": len(body), "b": body if inline else ""}
     keyspace.entry("events", entry, fields | ({"k": ordering_key} if ordering_key else {}))
     keyspace.hold("events", "dispatch", "w1", entry)

@@ -143,7 +143,7 @@ def no_match_of_a_derived_id(keyspace: Keyspace) -> Step:
 
 @case
 def no_match_while_someone_waits(keyspace: Keyspace) -> Step:
-    """Whoever waits for an event that nothing matches hears of it."""
+    """A client that waits for an event without a matching job receives its end."""
     event = seed_event(keyspace, waited=True)
     changes = acknowledged() | {
         "event:e1 m": header(runs="0"),

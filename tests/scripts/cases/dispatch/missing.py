@@ -26,7 +26,7 @@ def routes_that_are_gone(keyspace: Keyspace) -> Step:
 
 @case
 def an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
-    """Whoever acknowledged the entries of an event: it is dispatched once, as its record says that it was not."""
+    """Another program has acknowledged the entries of an event: it is dispatched once, by its record."""
     event = seed_event(keyspace)
     keyspace.seed("XACK", "events", "dispatch", "5-0")
     gone = EventEntry("4-0", "e1", len(BODY), None)
@@ -89,7 +89,7 @@ def a_lost_body(keyspace: Keyspace) -> Step:
 
 @case
 def a_lost_record_of_a_large_event(keyspace: Keyspace) -> Step:
-    """Where record and body are gone, the entry is acknowledged and told of as lost."""
+    """Where record and body are gone, the entry is acknowledged and counted as lost."""
     event = seed_event(keyspace, has_record=False, inline=False)
     changes = acknowledged() | {"wake-up:app new-1": RUNG}
     return dispatch(keyspace, [Matched(event, [JOB])], Dispatched(0, 0, 1), changes, full="refused")
@@ -97,7 +97,7 @@ def a_lost_record_of_a_large_event(keyspace: Keyspace) -> Step:
 
 @case
 def an_expired_record_of_an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
-    """An event that another worker has dispatched, and whose record has gone since, is not told of as lost."""
+    """An event that another worker has dispatched, and whose record has gone since, is not counted as lost."""
     changes = {"wake-up:app new-1": RUNG}
     batch = [Matched(EventEntry("5-0", "e1", 8, None), [JOB])]
     return dispatch(keyspace, batch, Dispatched(0, 0, 0), changes, full="refused")
@@ -105,7 +105,7 @@ def an_expired_record_of_an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
 
 @case
 def a_lost_entry(keyspace: Keyspace) -> Step:
-    """An entry that was deleted while it was in hand is dispatched from the record."""
+    """An entry that was deleted while it was pending is dispatched from the record."""
     event = seed_event(keyspace)
     keyspace.seed("XDEL", "events", "5-0")
     changes: Lines = {

@@ -136,7 +136,7 @@ def an_event_out_of_other_hands(keyspace: Keyspace) -> Step:
 
 @case
 def an_event_of_an_ordering_key_twice(keyspace: Keyspace) -> Step:
-    """An event that was read from other hands, and whose entry has come meanwhile, is not behind itself."""
+    """An event that was read for another dispatcher, and whose entry has come meanwhile, is not behind itself."""
     seed_line(keyspace, "order:user:1", "e1")
     event = seed_event(keyspace, ordering_key="user:1")
     changes = acknowledged() | {
@@ -153,7 +153,7 @@ def an_event_of_an_ordering_key_twice(keyspace: Keyspace) -> Step:
 
 @case
 def a_dispatched_event_with_an_ordering_key(keyspace: Keyspace) -> Step:
-    """An event that was dispatched out of our hands is only acknowledged."""
+    """An event that another worker has dispatched is only acknowledged."""
     seed_line(keyspace, "order:user:1", "e2")
     event = seed_event(keyspace, runs="1", ordering_key="user:1")
     changes = acknowledged() | {"wake-up:app new-1": RUNG}
@@ -162,7 +162,7 @@ def a_dispatched_event_with_an_ordering_key(keyspace: Keyspace) -> Step:
 
 @case
 def a_dispatched_event_that_its_order_lists(keyspace: Keyspace) -> Step:
-    """An event that was set aside while it stood in its order leaves it, and the next one goes."""
+    """An event that was dead-lettered leaves its order, and the next one is dispatched."""
     seed_line(keyspace, "order:user:1", "e1", "e2")
     seed_record(keyspace, "e1", runs="0", fields={"k": "user:1"})
     event = seed_event(keyspace, "e2", ordering_key="user:1")

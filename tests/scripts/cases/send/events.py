@@ -26,7 +26,7 @@ def outgoing(
     source: str = "shop",
     ordering_key: str | None = None,
 ) -> Outgoing:
-    """Returns an event for now, as a client prepares it."""
+    """Return an event for now, as a client prepares it."""
     event = Event(name, payload, id=event_id, timestamp=SENT_AT, source=source)
     return prepare([event], SendOptions(ordering_key=ordering_key), now=lambda: SENT_AT, id_kind=kind)[0]
 

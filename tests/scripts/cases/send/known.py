@@ -135,7 +135,7 @@ def a_delay_is_rescheduled(keyspace: Keyspace) -> Step:
 
 @case
 def a_delay_is_put_off(keyspace: Keyspace) -> Step:
-    """A delayed event can be put off to a later time, which wakes nobody."""
+    """A delayed event can be moved to a later time, which wakes no promoter."""
     seed_sent(keyspace, outgoing("e1", "old"), header("other.1", due=FUTURE, delivered=0))
     keyspace.seed("ZADD", "due", FUTURE, "e:e1")
     event = later("e1", at=BEYOND)

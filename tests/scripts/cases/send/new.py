@@ -95,7 +95,7 @@ def a_later_time_rings_nothing(keyspace: Keyspace) -> Step:
 
 @case
 def a_later_time_rings_where_the_first_is_due(keyspace: Keyspace) -> Step:
-    """Where the first in `due` is due, by another program that woke nobody perhaps, any time wakes the promoter."""
+    """Where the first in `due` is due, perhaps added without a wake-up, any time wakes the promoter."""
     keyspace.seed("ZADD", "due", "-inf", "foreign")
     event = later("e1", at=BEYOND)
     return Step(

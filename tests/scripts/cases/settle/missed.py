@@ -9,7 +9,7 @@ from tests.scripts.state import Keyspace
 
 @case
 def an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
-    """An outcome for an entry that is in nobody's hands any more changes nothing, not even a failure."""
+    """An outcome for an entry that is not pending any more changes nothing, not even a failure."""
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "6-0"), "w": 1})
     seed_run(keyspace, "6-0", "e1", worker="w2")
     return settle(keyspace, [ends(delivery(keyspace, "5-0", "e1"), "f")], [0], {}, foreign=[0])
@@ -17,7 +17,7 @@ def an_entry_that_is_not_ours(keyspace: Keyspace) -> Step:
 
 @case
 def an_entry_that_is_none_of_the_run(keyspace: Keyspace) -> Step:
-    """One that names a run with another entry settles nothing, stays in hands, and hinders no other."""
+    """An entry that names a run with another entry settles nothing, stays pending, and stops no other."""
     run = seed_only_run(keyspace, "c")
     forged = seed_run(keyspace, "6-0", "e1")
     changes = succeeded("<now+1000s>") | {"queue:app/default workers w1": "6-0"}
@@ -93,7 +93,7 @@ def a_damaged_count(keyspace: Keyspace) -> Step:
 
 @case
 def a_lost_entry(keyspace: Keyspace) -> Step:
-    """An entry that was deleted while it was in hand settles like any other."""
+    """An entry that was deleted while it was pending settles like any other."""
     run = seed_only_run(keyspace, "c")
     keyspace.seed("XDEL", "queue:app/default", "5-0")
     changes = succeeded("<now+1000s>")

@@ -24,7 +24,7 @@ def the_last_of_an_ordering_key(keyspace: Keyspace) -> Step:
 
 @case
 def the_next_of_an_ordering_key(keyspace: Keyspace) -> Step:
-    """When a run of a key has ended, however, the one behind it is due at once and told, and the leader is woken."""
+    """When a run of a key has ended, the next one is due at once and in the answer, and the leader is woken."""
     run = _seed_turn(keyspace, "e2", "e3")
     changes = failed("t", "timed_out") | {
         f"{TURNS} 0": turn("e2"),
@@ -38,7 +38,7 @@ def the_next_of_an_ordering_key(keyspace: Keyspace) -> Step:
 
 @case
 def a_foreign_turn(keyspace: Keyspace) -> Step:
-    """What another program wrote behind a run of a key is due as it is, for the leader to set aside, and not told."""
+    """A foreign member behind a run of a key is due as it is, for the leader to dead-letter, and not in the answer."""
     run = _seed_turn(keyspace)
     keyspace.seed("RPUSH", TURNS, "foreign")
     changes = succeeded("<now+1000s>") | {
@@ -80,7 +80,7 @@ def several_of_several_ordering_keys(keyspace: Keyspace) -> Step:
 
 @case
 def a_turn_that_is_not_ours(keyspace: Keyspace) -> Step:
-    """A run that is in other hands meanwhile keeps the turn of its key."""
+    """A run that another worker has meanwhile keeps its place in the key's line."""
     seed_line(keyspace, TURNS, turn("e1"), turn("e2"))
     seed_record(keyspace, "e1", kind="c", runs="1", fields={"r:app/job": run_line("q", "6-0"), "k": "user:1"})
     seed_run(keyspace, "6-0", "e1", worker="w2", ordering_key="user:1")

@@ -92,7 +92,7 @@ def cancellation(keyspace: Keyspace) -> Step:
 
 @case
 def someone_waits(keyspace: Keyspace) -> Step:
-    """Whoever waits for the event hears that its only run has ended."""
+    """A client that waits for the event receives that its only run has ended."""
     run = seed_only_run(keyspace, "c", waited=True)
     return settle(keyspace, [ends(run)], [], succeeded("<now+1000s>") | {"published settled:e1": ""})
 
@@ -140,7 +140,7 @@ def _seed_several(keyspace: Keyspace, open_runs: int, *, failed: bool = False, w
 
 @case
 def one_of_several(keyspace: Keyspace) -> Step:
-    """While other runs of the event are open one less is, the record does not end, and nobody hears of it."""
+    """While other runs of the event are open, the record does not end, and no message is published."""
     run = _seed_several(keyspace, 3, waited=True)
     changes = gone() | {
         "event:e1 r:app/job": ended_line("s", "5-0"),
@@ -180,7 +180,7 @@ def retention_beyond_1970(keyspace: Keyspace) -> Step:
 
 @case
 def the_last_of_several(keyspace: Keyspace) -> Step:
-    """With its last run the record ends, and whoever waits hears of it."""
+    """With its last run the record ends, and a waiting client receives the message."""
     run = _seed_several(keyspace, 1, waited=True)
     changes = succeeded("<now+1000s>") | {"event:e1 o": "0", "published settled:e1": ""}
     return settle(keyspace, [ends(run)], [], changes)
@@ -230,7 +230,7 @@ def all_runs_of_an_event_at_once(keyspace: Keyspace) -> Step:
 
 @case
 def several_queues(keyspace: Keyspace) -> Step:
-    """Runs of several queues and events settle together; those that are not ours any more are told."""
+    """Runs of several queues and events settle together; the answer names runs that are not this worker's any more."""
     seed_queue(keyspace, "mail")
     events = {"e1": ("5-0", "default"), "e2": ("6-0", "mail"), "e3": ("7-0", "default")}
     runs = []

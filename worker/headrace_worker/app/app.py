@@ -26,6 +26,7 @@ class App:
         version: reaches the job as `ctx.job.version`.
         codec: opens the events of the jobs; seals the events that they send, their outputs and their errors.
         dispatch_only: the app has no jobs on purpose: its workers dispatch events for other apps.
+        log_errors: messages and tracebacks of failed attempts are logged; if not, only the types of their exceptions.
         jobs: every job by its id.
     """
 
@@ -36,6 +37,7 @@ class App:
         version: str | None = None,
         codec: PayloadCodec | None = None,
         dispatch_only: bool = False,
+        log_errors: bool = True,
     ) -> None:
         """Make an app without jobs.
 
@@ -49,6 +51,7 @@ class App:
             raise DefinitionError(str(exc)) from exc
         self.version = version
         self.dispatch_only = dispatch_only
+        self.log_errors = log_errors
         self.jobs: dict[str, Job] = {}
 
     def job(

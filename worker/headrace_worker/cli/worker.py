@@ -62,6 +62,13 @@ def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], 
 @_count("--dispatchers", _DEFAULTS.dispatchers, "Workers that dispatch at once; 0: never this one.")
 @_seconds("--retention", _RETENTION.success, "How long records are kept after success.")
 @_seconds("--failure-retention", _RETENTION.failure, "How long records are kept after failure.")
+@option(
+    "--tracebacks",
+    type=click.Choice(["last", "every"]),
+    default=_DEFAULTS.tracebacks,
+    show_default=True,
+    help="Log the traceback of a run's last attempt, or of every failed one.",
+)
 @option("--allow-eviction", is_flag=True, help="Work on a server that may evict keys.")
 @option(
     "--metrics-port",
@@ -171,4 +178,5 @@ def _config(given: dict[str, Any]) -> WorkerConfig:
         dispatchers=given["dispatchers"],
         retention=Retention(success=given["retention"], failure=given["failure_retention"]),
         allow_eviction=given["allow_eviction"],
+        tracebacks=given["tracebacks"],
     )

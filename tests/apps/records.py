@@ -1,0 +1,24 @@
+"""Jobs that log through `logging`, as libraries do."""
+
+from __future__ import annotations
+
+import logging
+
+from headrace_worker import App, event_trigger
+
+app = App("records")
+log = logging.getLogger("shop.orders")
+
+
+@app.job(id="coroutine", trigger=event_trigger("asked"))
+async def coroutine() -> None:
+    log.info("order %s is paid", 7, extra={"customer": "c_1", "event": "not the line's own"})
+    log.debug("below the level")
+
+
+@app.job(id="plain", trigger=event_trigger("asked"))
+def plain() -> None:
+    try:
+        raise LookupError("no such order")
+    except LookupError:
+        log.exception("order is lost")

@@ -7,6 +7,7 @@ import logging
 from headrace_worker import App, event_trigger
 
 app = App("records")
+_ORDERS: dict[str, str] = {}
 log = logging.getLogger("shop.orders")
 
 
@@ -19,6 +20,6 @@ async def coroutine() -> None:
 @app.job(id="plain", trigger=event_trigger("asked"))
 def plain() -> None:
     try:
-        raise LookupError("no such order")
+        _ORDERS["no such order"]
     except LookupError:
         log.exception("order is lost")

@@ -27,7 +27,7 @@ def test_a_record_is_a_line_with_the_ids_of_its_run(processes: Processes, client
     assert (paid["event"], paid["level"], paid["customer"]) == ("order 7 is paid", "info", "c_1")
     assert (paid["run"], paid["event_id"]) == (f"{event_id}:records/coroutine", event_id)
     assert (lost["event"], lost["level"], lost["run"]) == ("order is lost", "error", f"{event_id}:records/plain")
-    assert "LookupError: no such order" in lost["exception"]
+    assert "KeyError: 'no such order'" in lost["exception"]
     assert not [line for line in lines if line["event"] == "below the level"]
 
 

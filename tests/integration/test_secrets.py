@@ -39,7 +39,7 @@ _OWN_WORDS = ("raises", "waits", "loud")
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("app", ["app", "talking"])
-def test_what_was_sent_is_in_no_line(  # noqa: PLR0913 - two parameters and four fixtures
+def test_what_was_sent_is_in_no_line(
     processes: Processes, client: Client, redis: redis_py.Redis, namespace: str, app: str, log_format: str
 ) -> None:
     """On every path on which a run or an entry can fail; and no line ends before its end.

@@ -126,6 +126,20 @@ def test_what_is_wrong_inside_a_module_is_said_with_its_line(
     assert "there is no module" not in result.stderr
 
 
+def test_a_fault_deep_in_the_imports_is_shown_with_the_way_to_it(
+    headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is, which line of the named module leads there, and at the level debug the traceback."""
+    (tmp_path / "jobs_of_shop.py").write_text("import os\nimport prices_of_shop\n")
+    (tmp_path / "prices_of_shop.py").write_text("def read():\n    return {}['euro']\n\nread()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    refused = headrace("worker", "jobs_of_shop:app")
+    fails(refused, 2, "prices_of_shop.py, line 4, which ", "jobs_of_shop.py, line 2, imports", "KeyError: 'euro'")
+    shown = headrace("worker", "jobs_of_shop:app", "--log-level", "debug", "--log-format", "console").stderr
+    assert "return {}['euro']" in shown
+
+
 def test_an_app_without_jobs_is_refused(headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log says so too, as only the log may be left of a container that has ended."""
     (tmp_path / "jobless.py").write_text("from headrace_worker import App\napp = App('a')\n")

@@ -41,7 +41,8 @@ async def test_events_show_prints_what_is_remembered(
     assert event["delivered_at"].endswith("Z")
     text = headrace("events", "show", "e1").stdout
     assert re.search(r"^name +fail$", text, re.MULTILINE)
-    assert re.search(r"^everyday/fail +failed +1 +\S+Z +\S+Z +no\\x1b\[31m luck$", text, re.MULTILINE)
+    assert re.search(r"^everyday/fail +failed +1 +\S+Z +\S+Z +ValueError: no\\x1b\[31m luck$", text, re.MULTILINE)
+    assert text.endswith("\ndispatched to 1 job: everyday/fail\n")
     assert "\x1b" not in text
 
 
@@ -99,8 +100,11 @@ async def test_runs_are_listed_page_by_page(headrace: Headrace, client: Client, 
     assert second["cursor"] is None
     failed = document(headrace("runs", "list", "--status", "failed", "--json"))
     assert [run["id"] for run in failed["runs"]] == ["bad:everyday/fail"]
+    assert [run["event_name"] for run in failed["runs"]] == ["fail"]
     text = headrace("runs", "list", "--limit", "3")
-    assert text.stdout.splitlines()[0].split() == ["RUN", "STATUS", "ATTEMPT", "STARTED", "FINISHED"]
+    head, *rows = text.stdout.splitlines()
+    assert head.split() == ["RUN", "EVENT", "STATUS", "ATTEMPT", "STARTED", "FINISHED", "ERROR"]
+    assert re.fullmatch(r"bad:everyday/fail +fail +failed +1 +\S+Z +\S+Z  ValueError: no", rows[0])
     assert re.fullmatch(r"more: --cursor \S+\n", text.stderr)
 
 
@@ -132,7 +136,6 @@ async def test_dead_letters_are_listed_shown_and_retried(
     by_id = headrace("dead", "retry", by_run["e0:everyday/fail"], "e1:everyday/fail")
     assert (by_id.exit_code, by_id.stdout) == (0, "e0:everyday/fail queued\ne1:everyday/fail queued\n")
     assert len(document(headrace("dead", "list", "--json"))["entries"]) == 2
-    assert headrace("dead", "retry", "--job", "everyday/other").stderr == "0 of 0 dead letters are queued again\n"
     by_job = headrace("dead", "retry", "--job", "everyday/fail", "--json")
     assert sorted(json.loads(line)["id"] for line in by_job.stdout.splitlines()) == [
         "e2:everyday/fail",
@@ -164,3 +167,29 @@ async def test_retry_all_skips_a_dead_letter_that_cant_be_retried(
     assert (result.exit_code, result.stdout) == (1, "e1:everyday/fail queued\n")
     assert [line.split()[1] for line in result.stderr.splitlines()] == ["dead", "'good:everyday/echo'"]
     await settle()
+
+
+async def test_a_retry_of_a_job_without_dead_letters_fails(
+    headrace: Headrace, client: Client, settle: Callable[[], Any]
+) -> None:
+    """A misspelt name must not look like success; the error says which jobs have dead letters."""
+    none = headrace("dead", "retry", "--job", "everyday/nonesuch")
+    assert (none.exit_code, none.stderr) == (
+        1, "Error: there is no dead letter of job 'everyday/nonesuch', nor of any other\n",
+    )  # fmt: skip
+    client.send_event(Event("fail", "no"))
+    await settle()
+    other = headrace("dead", "retry", "--job", "everyday/nonesuch")
+    assert other.exit_code == 1
+    assert other.stderr.endswith("; there are some of everyday/fail\n")
+
+
+async def test_events_show_says_whether_the_event_is_on_its_way(
+    headrace: Headrace, client: Client, settle: Callable[[], Any]
+) -> None:
+    """One that waits for a worker, and one that no job wants."""
+    client.send_event(Event("nobody asks for it", id="e1"))
+    waiting = headrace("events", "show", "e1")
+    assert "no worker of this namespace is alive" in waiting.stderr
+    await settle()
+    assert headrace("events", "show", "e1").stdout.endswith("\nno job has a trigger that it matches\n")

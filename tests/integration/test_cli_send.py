@@ -15,6 +15,7 @@ import redis as redis_py
 from headrace import Client
 from headrace.formats.keys import Keys
 from tests.support.commands import Headrace, document, fails
+from tests.support.processes import Processes
 
 WEBHOOKS = Path(__file__).parents[1] / "data" / "github-webhooks.ndjson"
 
@@ -66,7 +67,7 @@ def test_send_succeeds_where_workers_cant_be_asked_for(headrace: Headrace, redis
     redis.set(keys.workers, "no sorted set")
     result = headrace("send", "x")
     redis.delete(keys.workers)
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, "no worker has taken it yet\n")
     assert " accepted " in result.stdout
 
 
@@ -75,12 +76,25 @@ def test_send_says_that_no_worker_is_alive(headrace: Headrace, redis: redis_py.R
     """The event waits. A worker with a lease ends the warning; an expired lease does not."""
     waits = "no worker of this namespace is alive: what was sent waits until one starts\n"
     assert headrace("send", "x").stderr == waits
+    assert headrace("send", "x", "--json").stderr == waits
     seconds, micros = redis.time()
     redis.zadd(keys.workers, {"dead": seconds * 1000 - 1})
     assert headrace("send", "x").stderr == waits
     redis.zadd(keys.workers, {"alive": (seconds + 60) * 1000 + micros // 1000})
-    assert headrace("send", "x").stderr == ""
+    assert headrace("send", "x").stderr == "no worker has taken it yet\n"
+    assert headrace("send", "x", "--json").stderr == ""
     redis.delete(keys.workers)
+
+
+@pytest.mark.leaves_records
+def test_send_says_which_jobs_got_the_event(headrace: Headrace, processes: Processes) -> None:
+    """Beside a worker that dispatches it; JSON is for programs, and is not waited for."""
+    worker = processes.worker("tests.apps.everyday:app")
+    worker.wait_for_line("worker started")
+    assert headrace("send", "echo").stderr == "dispatched to 1 job: everyday/echo\n"
+    assert headrace("send", "nobody asks for it").stderr == "no job has a trigger that it matches\n"
+    assert headrace("send", "echo", "--json").stderr == ""
+    assert headrace("send", "echo", "--deliver-after", "60").stderr == ""
 
 
 @pytest.mark.leaves_records

@@ -8,7 +8,7 @@ import pytest
 
 from headrace import Client, Event
 from headrace_worker import App, Retry, event_trigger
-from headrace_worker.cli.dead_letters import all_letters, retry_letters
+from headrace_worker.cli.dead_letters import all_letters, letters_of, retry_letters
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -34,7 +34,7 @@ async def test_runs_of_a_key_are_retried_in_order_of_failure(url: str, namespace
             ids = [sent.id for sent in client.send_events([Event("entry", n) for n in range(230)], ordering_key="a")]
             await settled(230)
             is_up = True
-            letters = all_letters(client, "app/ledger")
+            letters = letters_of(client, "app/ledger")
             assert [letter.run_id for letter in letters] == [f"{event_id}:app/ledger" for event_id in ids]
             assert all(retried.error is None for retried in retry_letters(client, letters))
             await settled(460)

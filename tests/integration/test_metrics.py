@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,17 @@ def test_metrics_that_cannot_be_served_stop_the_start(
     (line,) = worker.output.splitlines()
     assert line.startswith("Error: ")
     assert said in line
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+def test_another_path_says_what_there_is(processes: Processes, options: tuple[str, ...]) -> None:
+    """Not every path is the metrics: a health check that asks for one that is not there must fail."""
+    worker = processes.worker(APP, "--metrics-port", "0", *options)
+    url = worker.wait_for_line(r"http://[0-9.]+:[0-9]+/metrics").group()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url.replace("/metrics", "/health"), timeout=10)
+    assert refused.value.code == 404
+    assert refused.value.read() == b"there is only /metrics here, for Prometheus\n"
 
 
 @pytest.mark.parametrize("options", [["--metrics-port", "0", "--processes", "2"], []])

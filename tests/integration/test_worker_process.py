@@ -29,7 +29,10 @@ def test_a_signal_lets_runs_in_flight_end(processes: Processes, client: Client, 
     client.send_event(Event("nap", 0.5, id="e1"))
     worker.wait_for_line("nap e1 begins")
     worker.interrupt() if number == signal.SIGINT else worker.terminate()
-    worker.wait_for_line("worker stops")
+    worker.wait_for_line(
+        '"in_flight": 1.*worker stops: its runs may go on for 30 s; '
+        "a second signal releases them at once, a third kills"
+    )
     client.send_event(Event("nap", 0.5, id="e2"))
     assert worker.wait() == 0
     assert "nap e1 ends" in worker.output
@@ -103,12 +106,42 @@ def test_a_server_that_can_t_be_worked_with_is_a_wrong_setting(
 
 def test_queues_and_logs_are_as_they_are_asked_for(processes: Processes) -> None:
     """Without a terminal each log line is JSON; the worker takes from the named queues."""
-    worker = started(processes.worker(APP, "--queue", "one", "--queue", "two", "--concurrency", "7"))
+    worker = started(
+        processes.worker("tests.apps.queues:app", "--queue", "one", "--queue", "two", "--concurrency", "7")
+    )
     worker.terminate()
     assert worker.wait() == 0
     lines = [json.loads(line) for line in worker.output.splitlines()]
     (start,) = (line for line in lines if "worker started" in line.values())
-    assert (start["queues"], start["concurrency"], start["app"]) == (["one", "two"], 7, "everyday")
+    assert (start["queues"], start["concurrency"], start["app"]) == (["one", "two"], 7, "queues")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--lease", "0.1", "--lease must be 0.3 seconds or more, not 0.1"),
+        ("--max-lost", "0", "--max-lost must be a whole number of 1 or more, not 0"),
+        ("--failure-retention", "-1", "--failure-retention must be"),
+        ("--queue", "a b", "--queue"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_its_option(processes: Processes, option: str, value: str, said: str) -> None:
+    """Not as the field of the library."""
+    worker = processes.worker(APP, option, value)
+    assert worker.wait() == 2
+    assert worker.output.startswith(f"Error: {said}")
+
+
+def test_a_queue_that_no_release_of_the_app_has_is_refused(processes: Processes) -> None:
+    """The error says which there are; one that only an earlier release has may still have runs, and is taken."""
+    earlier = started(processes.worker("tests.apps.queues:app"))
+    refused = processes.worker("tests.apps.queues:fewer", "--queue", "one", "--queue", "thre")
+    assert refused.wait() == 2
+    assert "app 'queues' has no queue 'thre'; there is one, three, two" in refused.output
+    drained = started(processes.worker("tests.apps.queues:fewer", "--queue", "three"))
+    for each in (earlier, drained):
+        each.terminate()
+        assert each.wait() == 0
 
 
 def test_quiet_and_for_people_is_as_it_is_asked_for(processes: Processes) -> None:

@@ -366,3 +366,19 @@ def test_an_app_that_only_dispatches_takes_no_jobs() -> None:
     """It has said that it has none."""
     with pytest.raises(JobError, match="dispatch_only"):
         App("app", dispatch_only=True).job(id="job", trigger=TRIGGER)(_nothing)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda app: app.job(_nothing),
+        lambda app: app.job("welcome", trigger=TRIGGER),
+        lambda app: app.job(id="welcome"),
+        lambda app: app.job(trigger=TRIGGER),
+        lambda app: app.job(),
+    ],
+)
+def test_a_job_needs_an_id_and_a_trigger_by_name(use: Callable[[App], object]) -> None:
+    """Also where the decorator is used without a call."""
+    with pytest.raises(JobError, match=r"write @app\.job\(id='…', trigger=event_trigger\('…'\)\)"):
+        use(App("app"))

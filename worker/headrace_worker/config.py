@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
@@ -29,6 +29,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         unknown_job: how long a run waits for a worker that has its job.
         max_output_bytes: a note replaces an output over this size.
         allow_eviction: work on a server whose eviction policy may drop keys; leases and records can vanish then.
+        tracebacks: whether the log shows the traceback of a run's last attempt, or of every failed one.
     """
 
     concurrency: int = 100
@@ -43,6 +44,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     unknown_job: float | timedelta = 86_400
     max_output_bytes: int = 65_536
     allow_eviction: bool = False
+    tracebacks: Literal["last", "every"] = "last"
 
     def __post_init__(self) -> None:
         for field, lowest in (("concurrency", 1), ("max_lost", 1), ("dispatchers", 0), ("max_output_bytes", 0)):
@@ -56,6 +58,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
             self._check_duration("stall", low, f"two leases, {low:g} seconds, or more, or None")
         if self.queues is not None:
             msgspec.structs.force_setattr(self, "queues", _checked_queues(self.queues))
+        if self.tracebacks not in ("last", "every"):
+            raise ConfigurationError(f"tracebacks must be 'last' or 'every', not {self.tracebacks!r}")
         if not isinstance(self.retention, Retention):
             raise ConfigurationError(f"retention must be a Retention(…), not {self.retention!r}")
 

@@ -17,7 +17,8 @@
     ├── NotSettled                  a test's events or runs have not settled in the time given (testing)
     ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
     ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
-    └── NoRun                       a dead letter belongs to no run that could be retried (cli.dead_letters)
+    ├── NoRun                       a dead letter belongs to no run that could be retried (cli.dead_letters)
+    └── NoLetters                   a job that was named has no dead letters (cli.dead_letters)
 
 Each writes its own message, holds the facts as attributes and says what to do.
 """

@@ -318,7 +318,7 @@ class _Running:
             self._hurry.set()
             for each in self._members:
                 each.identity.stopping.set()
-        log.info("worker stops", worker=self._identity.name, in_flight=len(self._in_flight.runs))
+        self._log_stop()
         await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
         await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))
@@ -339,6 +339,12 @@ class _Running:
             log.warning(
                 "app has no jobs: its worker only dispatches; dispatch_only=True if it shall", app=setup.app.name
             )
+
+    def _log_stop(self) -> None:
+        count, grace_s = len(self._in_flight.runs), self._setup.config.grace_s
+        waits = f"its runs may go on for {grace_s:g} s; a second signal releases them at once, a third kills"
+        happened = f"worker stops: {waits}" if count else "worker stops"
+        log.info(happened, worker=self._identity.name, in_flight=count)
 
     async def _drain(self) -> None:
         """Let in-flight runs end by themselves within the grace; then cancel and release them."""

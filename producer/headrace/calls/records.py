@@ -10,6 +10,7 @@ import msgspec
 
 from headrace.calls.call import Call, as_fields, script_call
 from headrace.errors import DamagedRecord, EventNotFound, UndecodableEvent
+from headrace.formats.codec import decode_name
 from headrace.formats.keys import Keys
 from headrace.formats.records import decode_ordering_key, decode_record, decode_run, decode_runs
 from headrace.formats.seal import Seal
@@ -44,14 +45,14 @@ def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> C
     field = f"r:{job}".encode()
 
     def read(reply: list[bytes | None]) -> FoundRun | None:
-        header, ordering_key, value = reply
+        header, ordering_key, body, value = reply
         if header is None or value is None:
             return None
         with naming_record(keys, event_id):
-            run = decode_run(event_id, field, value, seal)
+            run = decode_run(event_id, field, value, seal, event_name=decode_name(body))
             return FoundRun(run, decode_ordering_key(ordering_key) or "")
 
-    return Call(("HMGET", keys.event(event_id), "m", "k", field), read)
+    return Call(("HMGET", keys.event(event_id), "m", "k", "e", field), read)
 
 
 def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[RunRecord | DamagedEntry]]:

@@ -82,6 +82,13 @@ class _Outline(msgspec.Struct, gc=False):
     v: int
 
 
+class _Named(msgspec.Struct, gc=False):
+    """An event's name: all else of it is passed over."""
+
+    n: str
+
+
+_name_decoder = msgspec.msgpack.Decoder(_Named)
 _event_decoder = msgspec.msgpack.Decoder(StoredEvent)
 _outlines_decoder = msgspec.msgpack.Decoder(list[_Outline])
 _any_decoder = msgspec.msgpack.Decoder()
@@ -177,6 +184,16 @@ def decode_event(body: bytes) -> StoredEvent:
     if not MIN_MICROS <= event.t <= MAX_MICROS:
         raise UndecodableEvent(f"the event's timestamp, {event.t} µs, is outside the years 1 to 9999")
     return event
+
+
+def decode_name(body: bytes | None) -> str | None:
+    """Return the name of a stored event; None where its contents are dropped or damaged."""
+    if body is None:
+        return None
+    try:
+        return _name_decoder.decode(body).n
+    except _UNREADABLE:
+        return None
 
 
 def decode_value(raw: msgspec.Raw | bytes) -> Any:

@@ -21,6 +21,7 @@ from headrace.formats.codec import (
     StoredEvent,
     decode_contents,
     decode_event,
+    decode_name,
     decode_outcome,
     from_micros,
     from_millis,
@@ -72,7 +73,9 @@ def _moment(millis: int) -> datetime | None:
     return from_millis(millis) if millis else None
 
 
-def decode_run(event_id: str, field: bytes, value: bytes, seal: Seal | None = None) -> RunRecord:
+def decode_run(
+    event_id: str, field: bytes, value: bytes, seal: Seal | None = None, *, event_name: str | None = None
+) -> RunRecord:
     """Return the record of a run from its field `r:<job>`; raise UndecodableEvent where it is damaged."""
     line, _, blob = value.partition(b"\n")
     try:
@@ -86,6 +89,7 @@ def decode_run(event_id: str, field: bytes, value: bytes, seal: Seal | None = No
         return RunRecord(
             id=run,
             event_id=event_id,
+            event_name=event_name,
             job=job,
             status=STATUS_OF[status],
             attempt=int(attempt),
@@ -104,9 +108,10 @@ def decode_run(event_id: str, field: bytes, value: bytes, seal: Seal | None = No
 def decode_runs(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = None) -> list[RunRecord | DamagedEntry]:
     """Return the runs of an event from its hash, by job, and what is left of those that are damaged."""
     runs: dict[bytes, RunRecord | DamagedEntry] = {}
+    name = decode_name(fields.get(b"e"))
     for field in sorted(field for field in fields if field.startswith(b"r:")):
         try:
-            runs[field] = decode_run(event_id, field, fields[field], seal)
+            runs[field] = decode_run(event_id, field, fields[field], seal, event_name=name)
         except UndecodableEvent as exc:
             job = field.removeprefix(b"r:").decode("utf-8", "backslashreplace")
             runs[field] = DamagedEntry(run_id(event_id, job), str(exc))

@@ -80,6 +80,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: `<event id>:<app>/<job id>`.
+        event_name: the name of its event; None once the event's contents are dropped.
         job: `<app>/<job id>`.
         attempt: the attempt under way or, where the run is queued or waits, the one to come; from 1.
         lost: how many workers died with this run in flight.
@@ -92,6 +93,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     status: RunStatus
     attempt: int
     queue: str
+    event_name: str | None = None
     lost: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None

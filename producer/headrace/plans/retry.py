@@ -42,4 +42,7 @@ def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Pla
 
 def _queued_again(run: RunRecord, status: RunStatus) -> RunRecord:
     """Return the record that a run had once it was queued again, where nothing of it is kept any more (retention)."""
-    return RunRecord(id=run.id, event_id=run.event_id, job=run.job, status=status, attempt=1, queue=run.queue)
+    return RunRecord(
+        id=run.id, event_id=run.event_id, event_name=run.event_name, job=run.job, status=status, attempt=1,
+        queue=run.queue,
+    )  # fmt: skip

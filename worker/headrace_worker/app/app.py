@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from headrace import ConfigurationError, PayloadCodec
 from headrace.formats.keys import check_name
@@ -16,6 +17,22 @@ from headrace_worker.app.trigger import Trigger
 from headrace_worker.errors import DefinitionError, JobError
 
 F = TypeVar("F", bound=JobFunction)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _by_name(method: Callable[P, R]) -> Callable[P, R]:
+    """Return `App.job` such that a use without its arguments' names raises JobError, which says how it is used."""
+
+    @functools.wraps(method)
+    def call(*given: P.args, **named: P.kwargs) -> R:
+        missing = [name for name in ("id", "trigger") if name not in named]
+        if len(given) != 1 or missing:
+            job_id = named.get("id", getattr(given[1], "__name__", given[1]) if len(given) > 1 else "?")
+            raise JobError(job_id, "write @app.job(id='…', trigger=event_trigger('…')): both are needed, by name")
+        return method(*given, **named)
+
+    return call
 
 
 class App:
@@ -26,6 +43,7 @@ class App:
         version: reaches the job as `ctx.job.version`.
         codec: opens the events of the jobs; seals the events that they send, their outputs and their errors.
         dispatch_only: the app has no jobs on purpose: its workers dispatch events for other apps.
+        log_errors: messages and tracebacks of failed attempts are logged; if not, only the types of their exceptions.
         jobs: every job by its id.
     """
 
@@ -36,6 +54,7 @@ class App:
         version: str | None = None,
         codec: PayloadCodec | None = None,
         dispatch_only: bool = False,
+        log_errors: bool = True,
     ) -> None:
         """Make an app without jobs.
 
@@ -49,8 +68,10 @@ class App:
             raise DefinitionError(str(exc)) from exc
         self.version = version
         self.dispatch_only = dispatch_only
+        self.log_errors = log_errors
         self.jobs: dict[str, Job] = {}
 
+    @_by_name
     def job(
         self,
         *,

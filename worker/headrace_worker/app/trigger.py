@@ -10,7 +10,7 @@ import msgspec
 from headrace.formats import codec
 from headrace.formats.outgoing import MAX_TEXT
 from headrace_worker.app.filters import compile_filter
-from headrace_worker.errors import JobError
+from headrace_worker.errors import DefinitionError
 
 
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,7 +43,7 @@ def event_trigger(
         context_filter: the same for the context.
 
     Raises:
-        JobError: a name or source that no event can have.
+        DefinitionError: a name or source that no event can have.
         FilterError: a filter that breaks a rule of the language; the error gives the path.
     """
     return Trigger(
@@ -66,18 +66,22 @@ def _checked(given: Mapping[str, Any] | None, at: str) -> dict[str, Any] | None:
 def _texts(field: str, given: object) -> tuple[str, ...]:
     values = (given,) if isinstance(given, str) else given
     if not isinstance(values, Iterable) or isinstance(values, bytes | Mapping):
-        raise JobError("event_trigger", f"{field} must be a string or several, not {given!r}")
+        raise DefinitionError(f"event_trigger: {field} must be a string or several, not {given!r}")
     found = [_text(field, value) for value in values]
     if not found:
-        raise JobError("event_trigger", f"{field} is empty; give at least one")
+        raise DefinitionError(f"event_trigger: {field} is empty; give at least one")
     return tuple(dict.fromkeys(found))
 
 
 def _text(field: str, value: object) -> str:
+    if value == "":
+        raise DefinitionError(f"event_trigger: {field} is empty; give one that events have, such as 'order.placed'")
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
-        raise JobError("event_trigger", f"{field} {value!r} must be a string of 1 to {MAX_TEXT} characters")
+        raise DefinitionError(f"event_trigger: {field} {value!r} must be a string of 1 to {MAX_TEXT} characters")
     try:
         value.encode()
     except UnicodeEncodeError as exc:
-        raise JobError("event_trigger", f"{field} {value!r} has a lone surrogate, which no event can have") from exc
+        raise DefinitionError(
+            f"event_trigger: {field} {value!r} has a lone surrogate, which no event can have"
+        ) from exc
     return str.__str__(value)  # a member of an enumeration counts as its text

@@ -89,7 +89,7 @@ def retry(
 
     With --all and --job the oldest come first, so that runs of an ordering key keep their order.
 
-    Exit code 1: one of them could not be queued; the rest are.
+    Exit code 1: one of them could not be queued, and the rest are; or --job has none.
 
     \b
     Examples:
@@ -99,11 +99,11 @@ def retry(
     if bool(ids) + all + (job is not None) != 1:
         raise click.UsageError("give either IDs, or --all, or --job APP/JOB")
     failed = count = 0
-    retried = (
-        dead_letters.retry_ids(client, ids)
-        if ids
-        else dead_letters.retry_letters(client, dead_letters.all_letters(client, job))
-    )
+    if ids:
+        retried = dead_letters.retry_ids(client, ids)
+    else:
+        letters = dead_letters.all_letters(client) if job is None else dead_letters.letters_of(client, job)
+        retried = dead_letters.retry_letters(client, letters)
     for count, each in enumerate(retried, 1):  # noqa: B007 - the count is used after the loop
         if each.run is None:
             failed += 1

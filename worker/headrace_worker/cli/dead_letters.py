@@ -33,10 +33,34 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
     id: str
     run_id: str | None
     reason: str
+    job: str | None
 
 
-def all_letters(client: Client, job: str | None = None) -> Sequence[Letter]:
-    """Return every present dead letter, oldest first; only those of a job, `<app>/<job id>`, if a job is named.
+class NoLetters(HeadraceError):
+    """No dead letter is of the job that was named; the message names those that have some."""
+
+    def __init__(self, job: str, jobs: Iterable[str]) -> None:
+        self.job = job
+        self.jobs = sorted(jobs)
+        others = f"; there are some of {', '.join(self.jobs)}" if self.jobs else ", nor of any other"
+        super().__init__(f"there is no dead letter of job {job!r}{others}")
+
+
+def letters_of(client: Client, job: str) -> Sequence[Letter]:
+    """Return the dead letters of a job, `<app>/<job id>`, as `all_letters` does.
+
+    Raises:
+        NoLetters: there is none.
+    """
+    letters = all_letters(client)
+    chosen = [letter for letter in letters if letter.job == job]
+    if not chosen:
+        raise NoLetters(job, {letter.job for letter in letters if letter.job is not None})
+    return chosen
+
+
+def all_letters(client: Client) -> Sequence[Letter]:
+    """Return every present dead letter, oldest first.
 
     So runs of an ordering key begin again in the order in which they failed. All letters are read before the first
     retry: a run that fails once more meanwhile has a new letter, which is not among them.
@@ -45,7 +69,7 @@ def all_letters(client: Client, job: str | None = None) -> Sequence[Letter]:
     cursor: str | None = None
     while True:
         page = client.list_dead_letters(cursor=cursor, limit=_PAGE)
-        letters += [Letter(each.id, each.run_id, each.reason) for each in page.entries if job in (None, each.job)]
+        letters += [Letter(each.id, each.run_id, each.reason, each.job) for each in page.entries]
         cursor = page.cursor
         if cursor is None:
             letters.reverse()
@@ -73,7 +97,7 @@ def retry_letters(client: Client, letters: Iterable[Letter]) -> Iterator[Retried
 
 def _letter(client: Client, entry_id: str) -> Letter:
     found = client.get_dead_letter(entry_id)
-    return Letter(found.id, found.run_id, found.reason)
+    return Letter(found.id, found.run_id, found.reason, found.job)
 
 
 def _retry(client: Client, letter: Letter) -> RunRecord:

@@ -71,7 +71,7 @@ def dev(
     with development.own_server(data_dir, port) as server:
         click.echo(_welcome(server, target, namespace))
         reloader = development.Reloader(
-            cli_command("worker", target, *map(str, options)),
+            cli_command("worker", target, "--tracebacks", "every", *map(str, options)),
             url=server.url,
             namespace=namespace,
             watch=watch,

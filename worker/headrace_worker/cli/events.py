@@ -6,8 +6,9 @@ import click
 
 from headrace import Client, EventRecord
 from headrace.model.event import FAILED_STATUSES
+from headrace_worker.cli.dispatch import describe_dispatch, note_missing_workers
 from headrace_worker.cli.options import json_option, option
-from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
+from headrace_worker.cli.output import brief, print_fields, print_json, print_note, print_table
 from headrace_worker.cli.server import with_client
 
 
@@ -29,7 +30,10 @@ def show(client: Client, event_id: str, as_json: bool) -> None:
     Example:
       headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
     """
-    _print(client.get_event(event_id), as_json=as_json)
+    record = client.get_event(event_id)
+    _print(record, as_json=as_json)
+    if record.status == "pending" and not as_json:
+        note_missing_workers(client)
 
 
 @events.command()
@@ -109,9 +113,9 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
         print_table(
             columns,
             (
-                (run.job, run.status, run.attempt, run.started_at, run.finished_at, run.error and run.error.message)
+                (run.job, run.status, run.attempt, run.started_at, run.finished_at, brief(run.error))
                 for run in record.runs
             ),
         )
-    elif record.status == "settled":
-        click.echo("\nno job has a trigger that it matches")
+    if (said := describe_dispatch(record)) is not None:
+        click.echo(f"\n{said}")

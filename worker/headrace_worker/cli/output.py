@@ -23,6 +23,10 @@ STATUS_COLOURS = {
 }  # fmt: skip
 
 
+_BRIEF = 80
+"""Characters of an error in a table."""
+
+
 def print_json(value: Any) -> None:
     """Print one line of JSON: keys in the order of the type's fields, times in ISO 8601 as UTC, bytes in base64."""
     click.echo(msgspec.json.encode(_plain(value), enc_hook=str))
@@ -59,6 +63,15 @@ def shown(value: Any) -> str:
 def printable(text: str) -> str:
     """Return the text; escape characters that would move a terminal's cursor, change its colours or break a line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def brief(error: RunError | None) -> str | None:
+    """Return an error in one short line: its type and the begin of its message."""
+    if error is None:
+        return None
+    text = f"{error.type}: {error.message}" if error.message else error.type
+    first = text.split("\n", 1)[0]
+    return first if len(first) <= _BRIEF and first == text else f"{first[:_BRIEF]}…"
 
 
 def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -9,7 +9,7 @@ import click
 from headrace import Client, RunRecord
 from headrace.model.event import RunStatus
 from headrace_worker.cli.options import job_option, json_option, option, parse_time
-from headrace_worker.cli.output import print_fields, print_json, print_note, print_table, printable
+from headrace_worker.cli.output import brief, print_fields, print_json, print_note, print_table, printable
 from headrace_worker.cli.server import with_client
 
 
@@ -67,8 +67,11 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], limit: int, as_json:
         print_json(page)
         return
     print_table(
-        ("run", "status", "attempt", "started", "finished"),
-        ((run.id, run.status, run.attempt, run.started_at, run.finished_at) for run in page.runs),
+        ("run", "event", "status", "attempt", "started", "finished", "error"),
+        (
+            (run.id, run.event_name, run.status, run.attempt, run.started_at, run.finished_at, brief(run.error))
+            for run in page.runs
+        ),
     )
     for each in page.damaged:
         print_note(f"{each.id} can't be read: {each.error}")
@@ -83,6 +86,7 @@ def print_run(record: RunRecord) -> None:
         [
             ("run", record.id),
             ("job", record.job),
+            ("event", record.event_name),
             ("status", record.status),
             ("attempt", record.attempt),
             ("lost", record.lost or None),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, BinaryIO
 
 import click
 
-from headrace import Client, Event, HeadraceError, SentEvent
+from headrace import Client, Event, SentEvent
 from headrace.model.event import DEFAULT_SOURCE
 from headrace.plans.prepare import SendOptions
+from headrace_worker.cli.dispatch import note_dispatch, note_missing_workers
 from headrace_worker.cli.event_file import EventFile
 from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time
-from headrace_worker.cli.output import print_json, print_note, printable, progress, shown
+from headrace_worker.cli.output import print_json, printable, progress, shown
 from headrace_worker.cli.server import with_client
 
 
@@ -77,9 +77,13 @@ def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bo
     )
     if as_json:
         print_json(sent)
+        note_missing_workers(client)
+        return
+    click.echo(_sentence(sent))
+    if sent.status == "pending" and not sent.duplicate:
+        note_dispatch(client, sent.id)
     else:
-        click.echo(_sentence(sent))
-    _note_missing_workers(client)
+        note_missing_workers(client)
 
 
 def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json: bool) -> None:
@@ -94,14 +98,7 @@ def _send_file(file: BinaryIO, options: SendOptions, client: Client, *, as_json:
     if not as_json:
         noun = "event" if len(events) == 1 else "events"
         click.echo(f"{len(events)} {noun} sent" + (f", {duplicates} known before" if duplicates else ""))
-    _note_missing_workers(client)
-
-
-def _note_missing_workers(client: Client) -> None:
-    """Print a note if no worker is alive. The events are sent, so a failed question must not fail the command."""
-    with contextlib.suppress(HeadraceError):
-        if client.has_workers() is False:
-            print_note("no worker of this namespace is alive: what was sent waits until one starts")
+    note_missing_workers(client)
 
 
 def _sentence(sent: SentEvent) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from headrace import Retention
+from headrace import ConfigurationError, Retention
 from headrace.config import resolve, resolve_url
+from headrace.connect import open_transport
+from headrace_worker.app.app import App
 from headrace_worker.cli.options import log_options, option
 from headrace_worker.cli.server import Server, with_server
 from headrace_worker.config import WorkerConfig
@@ -23,6 +26,7 @@ from headrace_worker.process.control_channel import FD_VARIABLE, ControlChannel
 from headrace_worker.process.loading import load_app
 from headrace_worker.process.process import run_as_process
 from headrace_worker.process.supervisor import Supervisor
+from headrace_worker.protocol.rescuing import read_queues
 from headrace_worker.tasks.signals import end_on_stop_signals
 from headrace_worker.worker import Worker
 
@@ -62,6 +66,13 @@ def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], 
 @_count("--dispatchers", _DEFAULTS.dispatchers, "Workers that dispatch at once; 0: never this one.")
 @_seconds("--retention", _RETENTION.success, "How long records are kept after success.")
 @_seconds("--failure-retention", _RETENTION.failure, "How long records are kept after failure.")
+@option(
+    "--tracebacks",
+    type=click.Choice(["last", "every"]),
+    default=_DEFAULTS.tracebacks,
+    show_default=True,
+    help="Log the traceback of a run's last attempt, or of every failed one.",
+)
 @option("--allow-eviction", is_flag=True, help="Work on a server that may evict keys.")
 @option(
     "--metrics-port",
@@ -124,6 +135,7 @@ def worker(
     if metrics_port is not None:  # before the app, so that its own metrics are kept in the same way
         hooks["metrics"] = _metrics(server, endpoint)
     app = load_app(target)
+    _check_queues(app, config, server)
     run_as_process(
         Worker(app, server.url, namespace=server.namespace, partitions=server.partitions, config=config, **hooks),
         channel,
@@ -161,14 +173,49 @@ def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:
 
 
 def _config(given: dict[str, Any]) -> WorkerConfig:
-    return WorkerConfig(
-        concurrency=given["concurrency"],
-        queues=given["queue"] or None,
-        grace=given["grace"],
-        lease=given["lease"],
-        stall=given["stall"],
-        max_lost=given["max_lost"],
-        dispatchers=given["dispatchers"],
-        retention=Retention(success=given["retention"], failure=given["failure_retention"]),
-        allow_eviction=given["allow_eviction"],
-    )
+    try:
+        return WorkerConfig(
+            concurrency=given["concurrency"],
+            queues=given["queue"] or None,
+            grace=given["grace"],
+            lease=given["lease"],
+            stall=given["stall"],
+            max_lost=given["max_lost"],
+            dispatchers=given["dispatchers"],
+            retention=Retention(success=given["retention"], failure=given["failure_retention"]),
+            allow_eviction=given["allow_eviction"],
+            tracebacks=given["tracebacks"],
+        )
+    except ConfigurationError as exc:
+        raise ConfigurationError(_by_option(str(exc))) from exc
+
+
+_OPTIONS = {"queues": "--queue", "success": "--retention", "failure": "--failure-retention", "max_lost": "--max-lost"}
+
+
+def _by_option(fault: str) -> str:
+    """Return a fault of a setting with the name of its option in the place of its field's."""
+    field, rest = re.match(r"(?:retention: )?(\w*)(.*)", fault, re.DOTALL).groups()  # type: ignore[union-attr] # matches any text
+    return f"{_OPTIONS.get(field, f'--{field}')}{rest}"
+
+
+def _check_queues(app: App, config: WorkerConfig, server: Server) -> None:
+    """Refuse a queue that no job of the app has, in no release: a worker would wait there for nothing."""
+    unknown = [queue for queue in config.queues or () if queue not in app.queues]
+    if not unknown or app.dispatch_only:
+        return
+    known = {*app.queues, *_queues_of_other_releases(app, server)}
+    for queue in unknown:
+        if queue not in known:
+            raise click.UsageError(f"app {app.name!r} has no queue {queue!r}; there is {', '.join(sorted(known))}")
+
+
+def _queues_of_other_releases(app: App, server: Server) -> Iterable[str]:
+    """Return the queues of the app on the server: one that no job of this release has may still have runs."""
+    keys = resolve(server.namespace, server.partitions).all[0]
+    transport = open_transport(resolve_url(server.url))
+    try:
+        (found,) = transport.run([read_queues(keys)])
+    finally:
+        transport.close()
+    return [queue for name, _, queue in (each.partition("/") for each in found) if name == app.name]

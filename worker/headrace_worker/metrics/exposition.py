@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace import ConfigurationError
 from headrace.formats.partitions import Partitions
@@ -27,8 +28,12 @@ from headrace_worker.metrics import metric_files
 from headrace_worker.metrics.depths_collector import DepthsCollector
 from headrace_worker.metrics.scrape_server import ScrapeServer
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
 log = get_logger("headrace.metrics")
 
+_PATH = "/metrics"
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which processes keep their metrics; prometheus-client reads the variable at its import."""
 
@@ -94,6 +99,18 @@ class _Files(Collector):
             return []
 
 
+def _only_metrics(metrics: WSGIApplication) -> WSGIApplication:
+    """Return an application that serves the metrics under their path, and says of any other path what there is."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") == _PATH:
+            return metrics(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"there is only {_PATH} here, for Prometheus\n".encode()]
+
+    return answer
+
+
 class Endpoint:
     """Serves the metrics of a worker on one address."""
 
@@ -139,12 +156,12 @@ class Endpoint:
         """Serve the registry, with the depths; return the function that stops serving."""
         registry.register(depths)
         try:
-            server = ScrapeServer(self._host, self._port, make_wsgi_app(registry))
+            server = ScrapeServer(self._host, self._port, _only_metrics(make_wsgi_app(registry)))
         except OSError as exc:
             why = f"metrics can't be served on {self._host}:{self._port}: {exc.strerror or exc}"
             raise ConfigurationError(f"{why}; give another --metrics-port or --metrics-host") from exc
         server.start()
-        log.info("metrics are served", url=f"http://{self._host}:{server.server_port}/metrics")
+        log.info("metrics are served", url=f"http://{self._host}:{server.server_port}{_PATH}")
         return server.stop
 
 

@@ -85,20 +85,27 @@ def _import(target: str, module_name: str) -> ModuleType:
         if exc.name and f"{module_name}.".startswith(f"{exc.name}."):
             reason = f"there is no module {exc.name!r} in {Path.cwd()} or installed{_shadowed(module_name)}"
             raise AppNotLoaded(target, reason) from exc
-        raise AppNotLoaded(target, _import_fault(exc)) from exc
+        raise AppNotLoaded(target, _import_fault(module_name, exc)) from exc
     except Exception as exc:
-        raise AppNotLoaded(target, _import_fault(exc)) from exc
+        raise AppNotLoaded(target, _import_fault(module_name, exc)) from exc
     except SystemExit as exc:
         raise AppNotLoaded(target, f"the import of {module_name} ended with SystemExit({exc.code!r})") from exc
 
 
-def _import_fault(exc: Exception) -> str:
-    """Return what an import raised, and the nearest line at the top level of a module."""
+def _import_fault(module_name: str, exc: Exception) -> str:
+    """Return what an import raised and where, and which line of the named module imports that; log the traceback."""
+    log.debug("import failed", module=module_name, exc_info=exc)
     if isinstance(exc, SyntaxError) and exc.filename:
-        return f"{exc.filename}, line {exc.lineno}: {type(exc).__name__}: {exc.msg}"
+        return f"{exc.filename}, line {exc.lineno}: {type(exc).__name__}: {exc.msg}{_SHOW_ALL}"
     lines = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.name == "<module>"]
-    where = f"{lines[-1].filename}, line {lines[-1].lineno}: " if lines else ""
-    return f"{where}{type(exc).__name__}: {exc}"
+    if not lines:
+        return f"{type(exc).__name__}: {exc}"
+    first, last = lines[0], lines[-1]
+    through = "" if first.filename == last.filename else f", which {first.filename}, line {first.lineno}, imports"
+    return f"{last.filename}, line {last.lineno}{through}: {type(exc).__name__}: {exc}{_SHOW_ALL}"
+
+
+_SHOW_ALL = "; --log-level debug shows the traceback"
 
 
 def _attribute_fault(module: ModuleType, name: str) -> str:

@@ -20,10 +20,10 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
-    """Send every line of structlog to standard error, in the format and from the level given.
+    """Send every line of structlog and of `logging` to standard error, in the format and from the level given.
 
     No log call raises, and none waits for the reader of standard error: see `logs.writer`. Python's own reports become
-    such lines, too.
+    such lines, too. The lines of a run carry its ids.
     """
     console = log_format == "console" or (log_format == "auto" and _is_terminal(sys.stderr))
     renderer: Any = (
@@ -42,23 +42,27 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
 
     writer = open_writer(sys.stderr, form)
     use_writer(writer)
+    processors = [
+        structlog.contextvars.merge_contextvars,
+        _add_run,
+        structlog.processors.add_log_level,
+        timestamp,
+        add_exception,
+        _escape if console else _unchanged,
+        renderer,
+    ]
+    lowest = getattr(logging, level.upper())
+    wrapper = guarded(structlog.make_filtering_bound_logger(lowest))
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            _add_run,
-            structlog.processors.add_log_level,
-            timestamp,
-            add_exception,
-            _escape if console else _unchanged,
-            renderer,
-        ],
-        wrapper_class=guarded(structlog.make_filtering_bound_logger(getattr(logging, level.upper()))),
+        processors=processors,
+        wrapper_class=wrapper,
         logger_factory=_LineLoggerFactory(writer),
         # Not cached: a program or a test that embeds a worker may configure structlog again. Lines are rare enough.
         cache_logger_on_first_use=False,
     )
     trust_configuration()
-    log_reports_of_python()
+    records = structlog.wrap_logger(_LineLogger(writer), processors=processors, wrapper_class=wrapper)
+    log_reports_of_python(records.bind(), lowest)
 
 
 def _is_terminal(stream: Any) -> bool:

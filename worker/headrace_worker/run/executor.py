@@ -33,6 +33,7 @@ from headrace_worker.run import unseal
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.io import JobIO, SyncJobIO
 from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, Released, Succeeded, Unreadable
+from headrace_worker.run.outcome_log import OutcomeLog
 from headrace_worker.run.port import RunPorts
 from headrace_worker.run.settler import Settler
 from headrace_worker.tasks.forks import fork
@@ -85,6 +86,7 @@ class Executor:
         self._reported_unknown: set[str] = set()
         self._ports = RunPorts(setup.url, setup.keys.namespace, len(setup.partitions), setup.codec)
         self._threads = JobThreads(guard)
+        self._outcome_log = OutcomeLog(setup.app, every_traceback=setup.config.tracebacks == "every")
         self._failures = 0
         self._failing_since = 0.0
 
@@ -129,6 +131,7 @@ class Executor:
         run.cause = "timed_out"
         job = self._jobs[run.delivery.job_id]
         outcome = self._after_timeout(job, run, RuntimeError(f"it blocked the event loop at\n{place}"))
+        self._outcome_log.report(run, outcome)
         self._settlers[run.delivery.queue.partition].settle_at_once(run, outcome, transport)
 
     async def close(self) -> None:
@@ -192,6 +195,8 @@ class Executor:
     def _report(self, run: InFlightRun, outcome: Outcome) -> None:
         """Give the settler the outcome, unless the settler has an outcome of the run already."""
         if run.stage < REPORTED:
+            if type(outcome) is not Succeeded:
+                self._outcome_log.report(run, outcome)
             self._settlers[run.delivery.queue.partition].put(run, outcome)
 
     async def _attempt(self, run: InFlightRun) -> Outcome:
@@ -333,12 +338,8 @@ class Executor:
         self, job: Job, run: InFlightRun, exc: BaseException, *, timed_out: bool = False
     ) -> Recordable:
         state = run.delivery.state
-        outcome = outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
-        error = outcome.error
         self._observer.failed(run.delivery)
-        log.info("attempt failed", attempt=state.attempt, error=error.type, **_ids(run))
-        log.debug("why the attempt failed", error=error.message, **_ids(run))  # may show parts of the payload
-        return outcome
+        return outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
 
     def _after_failure(self, job: Job, run: InFlightRun, exc: BaseException) -> Outcome:
         """Return the outcome of a run whose function has raised, by itself or after its cancellation."""

@@ -88,7 +88,7 @@ def _positional(payload: Any, /) -> None: ...
 )
 def test_any_other_parameter_is_refused_by_name(function: Any, named: str) -> None:
     """Also with a default, and one that can't be given by name."""
-    with pytest.raises(JobError, match="takes any of payload, io, ctx, by name") as caught:
+    with pytest.raises(JobError, match="takes any of payload, io, ctx, state, by name") as caught:
         _define(function)
     assert named in caught.value.reason
 
@@ -359,7 +359,7 @@ def test_a_plain_wrapper_around_async_is_refused(wrap: Any) -> None:
 
 def test_a_plain_wrapper_that_runs_async_is_plain() -> None:
     """It has what runs it."""
-    assert not _define(_running(_all)).is_async
+    assert not _define(_running(_keyword_only)).is_async
 
 
 def test_an_app_that_only_dispatches_takes_no_jobs() -> None:

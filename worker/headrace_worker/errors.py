@@ -9,6 +9,7 @@
     │   ├── JobError                a job of it, or its trigger
     │   └── FilterError             a filter breaks a rule of the language; the path says where
     ├── StartRefused                the worker can't start on this server; nothing was started
+    ├── LifespanFailed              the app's lifespan raised at the start; nothing was started
     ├── WorkerFailed                a part of the worker did not work any more; its runs go to other workers
     ├── RoutesTooNew                routes need a newer release; this worker dispatches nothing (app.routes)
     ├── RunControl                  raised by a job's function to say how its run goes on
@@ -58,6 +59,15 @@ class FilterError(DefinitionError):
 
 class StartRefused(HeadraceError):
     """The worker can't start on this server; nothing was started. The message says what to change."""
+
+
+class LifespanFailed(HeadraceError):
+    """The lifespan of an app raised at the start, so the worker has not started; the cause is what it raised."""
+
+    def __init__(self, app: str, reason: str) -> None:
+        self.app = app
+        self.reason = reason
+        super().__init__(f"the lifespan of app {app!r} failed: {reason}")
 
 
 class WorkerFailed(HeadraceError):

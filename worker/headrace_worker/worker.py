@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headrace import ConfigurationError, HeadraceError
@@ -29,6 +30,7 @@ from headrace_worker.run.executor import IGNORED_CANCEL_S, Executor
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
+from headrace_worker.startup.lifespan import Lifespan
 from headrace_worker.tasks.guard import Guard, describe, own_task
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Worker:
         """Make a worker that is ready to run; connect nothing yet.
 
         Args:
-            app: the app whose jobs to execute.
+            app: the app whose jobs to execute; its modules are imported now.
             url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
                 `redis+cluster://` with the addresses of some of its nodes; HEADRACE_URL if None.
             namespace: HEADRACE_NAMESPACE if None, then `default`.
@@ -72,6 +74,8 @@ class Worker:
         Raises:
             ConfigurationError: no URL, a namespace that is no name, or no number of partitions.
         """
+        for module in app.modules:
+            importlib.import_module(module)
         self.app = app
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)
@@ -86,7 +90,11 @@ class Worker:
         self._running: _Running | None = None
 
     async def run(
-        self, *, on_fault: Callable[[str], None] | None = None, on_turn: Callable[[], None] | None = None
+        self,
+        *,
+        on_fault: Callable[[str], None] | None = None,
+        on_turn: Callable[[], None] | None = None,
+        on_closing: Callable[[], None] | None = None,
     ) -> None:
         """Run until `stop`; return once every in-flight run has ended or is released to other workers.
 
@@ -97,10 +105,12 @@ class Worker:
                 then. It may be called in any thread, and should end the process. Without it WorkerFailed is raised,
                 if the event loop still turns.
             on_turn: is called by the lease's thread at each turn, at least three times in a lease.
+            on_closing: is called before the app's lifespan closes, when the worker has left: what closes may block.
 
         Raises:
             WorkerFailed: a part of the worker did not work any more, and there is no `on_fault`.
             StartRefused: the worker can't work on this server as it is; nothing was started.
+            LifespanFailed: the app's lifespan raised; nothing was started.
             ConfigurationError: the namespace has another number of partitions; nothing was started.
             ServerError: the server could not be reached at the start.
         """
@@ -111,13 +121,21 @@ class Worker:
         self._hurry = asyncio.Event()
         if self._is_stopping:
             self.stop()
+        lifespan = Lifespan(self.app, self._members[0].guard, on_closing)
         try:
-            await self._register()
-            self._running = _Running(self._members, in_flight, self._hurry, on_fault, on_turn)
+            away: dict[int, HeadraceError] = {}
+            await self._in_each(_check, away)
+            if not await lifespan.enter(self._members[0].identity.stopping):
+                log.info("worker stopped before its lifespan was entered", app=self.app.name)
+                return
+            await self._in_each(Member.register, away)
+            _warn_of(away)
+            self._running = _Running(self._members, in_flight, self._hurry, on_fault, on_turn, lifespan.state)
             if self._stop_noted:
                 self.note_stop()
             await self._running.run_until_stopped(self._on_started)
         finally:
+            await asyncio.shield(lifespan.close())
             for member in self._members:
                 await asyncio.shield(member.server.commands.close())
 
@@ -131,28 +149,21 @@ class Worker:
             members.append(Member.of(setup, name=name, observer=observer, guard=guard, on_name=self._on_name))
         return members
 
-    async def _register(self) -> None:
-        """Get a lease in each partition that can be reached; take on the rest later.
+    async def _in_each(self, begin: Callable[[Member], Awaitable[None]], away: dict[int, HeadraceError]) -> None:
+        """Take a step of the start in each partition; add those that can't be reached to `away`, and leave them out.
 
         Raises:
             HeadraceError: as `run` does; an outage only if no partition can be reached.
         """
-        away: dict[int, HeadraceError] = {}
-        for begin in (_check, Member.register):
-            for member in self._members:
-                if member.setup.keys.partition in away:
-                    continue
-                try:
-                    await begin(member)
-                except OUTAGE as exc:
-                    away[member.setup.keys.partition] = exc
-                    if len(away) == len(self._members):
-                        raise
-        if away:
-            log.warning(
-                "partitions can't be reached; the worker starts without them, and takes them on when they come",
-                partitions=sorted(away), error=str(next(iter(away.values()))),
-            )  # fmt: skip
+        for member in self._members:
+            if member.setup.keys.partition in away:
+                continue
+            try:
+                await begin(member)
+            except OUTAGE as exc:
+                away[member.setup.keys.partition] = exc
+                if len(away) == len(self._members):
+                    raise
 
     def stop(self) -> None:
         """Take no new runs; give in-flight runs `grace_s` to end. To be called on the worker's event loop."""
@@ -168,6 +179,11 @@ class Worker:
         self._stop_noted = True
         if self._running is not None:
             self._running.note_stop()
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the worker takes no runs yet, as its lifespan may not be entered."""
+        return self._running is None
 
     @property
     def left_behind(self) -> int:
@@ -191,6 +207,14 @@ class Worker:
         return self._members[0].identity.name if self._members else None
 
 
+def _warn_of(away: Mapping[int, HeadraceError]) -> None:
+    if away:
+        log.warning(
+            "partitions can't be reached; the worker starts without them, and takes them on when they come",
+            partitions=sorted(away), error=str(next(iter(away.values()))),
+        )  # fmt: skip
+
+
 async def _check(member: Member) -> None:
     await preflight.check(member.server, member.setup, member.identity.name)
 
@@ -205,6 +229,7 @@ class _Running:
         hurry: asyncio.Event,
         on_fault: Callable[[str], None] | None,
         on_turn: Callable[[], None] | None,
+        state: object,
     ) -> None:
         self._members = members
         first = members[0]
@@ -217,7 +242,7 @@ class _Running:
         dispatchers = [Dispatcher(each, table) for each, table in zip(members, tables, strict=True)]
         # A live worker serves all partitions, so any partition's table knows whether it has a job.
         self._executor = executor = Executor(
-            first.setup, first.guard, first.observer, in_flight, settlers, tables[0].has_live
+            first.setup, first.guard, first.observer, in_flight, settlers, tables[0].has_live, state
         )
         self._partitions = [
             Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_turn)

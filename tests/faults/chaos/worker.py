@@ -46,15 +46,13 @@ class _Witness(Worker):
         super().__init__(app, **options)
         self._diary = diary
 
-    async def run(
-        self, *, on_fault: Callable[[str], None] | None = None, on_turn: Callable[[], None] | None = None
-    ) -> None:
+    async def run(self, *, on_fault: Callable[[str], None] | None = None, **others: Any) -> None:
         def end(reason: str) -> None:
             self._diary.add(Died(**now(), pid=os.getpid(), how="broken"))
             if on_fault is not None:
                 on_fault(reason)
 
-        await super().run(on_fault=end, on_turn=on_turn)
+        await super().run(on_fault=end, **others)
 
 
 def _run_as_process(app: App, diary: Diary, options: dict[str, Any]) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from headrace import ConfigurationError, PayloadCodec
 from headrace.formats.keys import check_name
 from headrace.formats.seal import check_codec
+from headrace_worker.app import hooks
 from headrace_worker.app import job as jobs
+from headrace_worker.app.dependencies import Step
 from headrace_worker.app.job import Job, JobFunction
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger
 from headrace_worker.errors import DefinitionError, JobError
 
 F = TypeVar("F", bound=JobFunction)
+A = TypeVar("A", bound=Callable[..., AbstractContextManager[Any] | AbstractAsyncContextManager[Any]])
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -44,10 +48,13 @@ class App:
         codec: opens the events of the jobs; seals the events that they send, their outputs and their errors.
         dispatch_only: the app has no jobs on purpose: its workers dispatch events for other apps.
         log_errors: messages and tracebacks of failed attempts are logged; if not, only the types of their exceptions.
+        lifespan: opens what the jobs of one worker process share, and closes it after the last run; None for nothing.
+        modules: define jobs of this app; a worker imports them before it starts.
         jobs: every job by its id.
+        arounds: what is entered around each attempt, outermost first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option, and given by name
         self,
         name: str,
         *,
@@ -55,11 +62,18 @@ class App:
         codec: PayloadCodec | None = None,
         dispatch_only: bool = False,
         log_errors: bool = True,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+        modules: Sequence[str] = (),
     ) -> None:
         """Make an app without jobs.
 
+        Args:
+            lifespan: is entered once in each worker process, on its event loop, before the first run; its value is the
+                parameter `state` of jobs. See docs/jobs.md.
+            modules: full names, imported in this order when a worker loads the app. They may import the app's module.
+
         Raises:
-            DefinitionError: the name or the codec is invalid.
+            DefinitionError: the name, the codec, the lifespan or the modules are invalid.
         """
         try:
             self.name = check_name("app", name)
@@ -69,7 +83,10 @@ class App:
         self.version = version
         self.dispatch_only = dispatch_only
         self.log_errors = log_errors
+        self.lifespan = hooks.checked_lifespan(lifespan)
+        self.modules = hooks.checked_modules(modules)
         self.jobs: dict[str, Job] = {}
+        self.arounds: list[Step] = []
 
     @_by_name
     def job(
@@ -110,10 +127,28 @@ class App:
                 timeout=timeout,
                 queue=queue,
                 schema=schema,
+                has_state=self.lifespan is not None,
             )
             return function
 
         return define
+
+    def around(self, factory: A) -> A:
+        """Enter the decorated context manager around each attempt of each job, the first one outermost.
+
+        A plain context manager is entered where the function executes: in the thread of a plain job, on the event loop
+        of an async one. An async one is entered on the event loop, around both. The function's own exception decides
+        the run's outcome; no around can suppress it. An error before the `yield`, or while closing after the function
+        has returned, fails the attempt.
+
+        Args:
+            factory: returns the context manager; takes `ctx`, the attempt's `Context`, or nothing.
+
+        Raises:
+            DefinitionError: the factory makes no context manager, or takes anything else.
+        """
+        self.arounds.append(hooks.around_of(factory))
+        return factory
 
     @property
     def queues(self) -> tuple[str, ...]:

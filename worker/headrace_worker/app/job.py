@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import inspect
-import typing
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,13 +12,14 @@ import msgspec
 from headrace import ConfigurationError
 from headrace.formats.keys import check_name
 from headrace.model.moments import MAX_DURATION_S, seconds_of
+from headrace_worker.app import functions
+from headrace_worker.app.dependencies import Inspection, Step, Wants
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.schema import Parser, parser_of
 from headrace_worker.app.trigger import Trigger
 from headrace_worker.errors import JobError
 
 JobFunction = Callable[..., Any]
-_TAKES = ("payload", "io", "ctx")
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -29,7 +27,9 @@ class Job(msgspec.Struct, frozen=True):
 
     Attributes:
         name: `<app>/<id>`.
-        takes: which of `payload`, `io` and `ctx` the function has as parameters.
+        takes: which of `payload`, `io`, `ctx` and `state` the function or a step takes.
+        wants: what the function takes.
+        steps: make the values that the function depends on.
         parse: turns an encoded payload into the function's type; None if there is neither parameter nor schema.
         is_async: the function is `async def`; a plain function executes in a thread.
         timeout_s: seconds that an attempt may take; None without a limit.
@@ -45,6 +45,8 @@ class Job(msgspec.Struct, frozen=True):
     takes: frozenset[str]
     parse: Parser | None
     is_async: bool
+    wants: Wants
+    steps: tuple[Step, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,6 +64,7 @@ def define(  # noqa: PLR0913 - a job has these parts
     timeout: float | timedelta | None,
     queue: str,
     schema: Any,
+    has_state: bool = False,
 ) -> Job:
     """Return the job, or raise JobError, which says what can't work."""
     try:
@@ -73,7 +76,11 @@ def define(  # noqa: PLR0913 - a job has these parts
         raise JobError(id, f"trigger must be made by event_trigger(…), not {trigger!r}")
     if not isinstance(retry, Retry):
         raise JobError(id, f"retry must be a Retry(…), not {retry!r}")
-    takes = _parameters(id, function)
+    _check_function(id, function)
+    is_async = functions.is_async(function)
+    inspection = Inspection(id, is_async=is_async, has_state=has_state)
+    wants = inspection.wants_of(function, "its function")
+    takes = frozenset(wants.named).union(*(step.wants.named for step in inspection.steps))
     return Job(
         id=id,
         app=app,
@@ -84,64 +91,22 @@ def define(  # noqa: PLR0913 - a job has these parts
         queue=queue,
         takes=takes,
         parse=_parser(id, function, schema, takes),
-        is_async=_is_async(function),
+        is_async=is_async,
+        wants=wants,
+        steps=tuple(inspection.steps),
     )
 
 
-def _parameters(job_id: str, function: object) -> frozenset[str]:
+def _check_function(job_id: str, function: object) -> None:
     if not callable(function) or isinstance(function, type):
         raise JobError(job_id, f"a job is a function, not {function!r}")
-    if inspect.isasyncgenfunction(_behind(function)) or inspect.isgeneratorfunction(_behind(function)):
+    if functions.is_generator(function):
         raise JobError(job_id, "its function is a generator; a job returns, it does not yield")
-    if not _is_async(function) and _gives_coroutine(function):
+    if not functions.is_async(function) and functions.gives_coroutine(function):
         reason = (
             "its function is plain and gives the coroutine of the async one it wraps; make the wrapper async def too"
         )
         raise JobError(job_id, reason)
-    try:
-        found = inspect.signature(function).parameters.values()
-    except ValueError as exc:
-        raise JobError(job_id, f"its function does not say what it takes: {exc}") from exc
-    for parameter in found:
-        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        if parameter.name not in _TAKES or not named:
-            raise JobError(
-                job_id,
-                f"its function takes {str(parameter)!r}; a job's function takes any of payload, io, ctx, by name",
-            )
-    return frozenset(parameter.name for parameter in found)
-
-
-def _behind(function: Any) -> Any:
-    """Return the function behind a partial, a static method or a callable object."""
-    while isinstance(function, functools.partial | staticmethod):
-        function = function.func if isinstance(function, functools.partial) else function.__func__
-    is_function = inspect.isfunction(function) or inspect.ismethod(function) or inspect.isbuiltin(function)
-    return function if is_function else function.__call__
-
-
-def _is_async(function: Any) -> bool:
-    """Return whether a call returns a coroutine: the function is `async def`, or marked so, as before Python 3.12."""
-    mark = getattr(asyncio.coroutines, "_is_coroutine", None)
-    return any(
-        inspect.iscoroutinefunction(each) or (mark is not None and getattr(each, "_is_coroutine", None) is mark)
-        for each in (function, _behind(function))
-    )
-
-
-def _gives_coroutine(function: Any) -> bool:
-    """Return whether a plain function certainly returns the coroutine of an async function that it wraps.
-
-    It does if its code could not run a coroutine: it uses only the wrapped function and variables of its own.
-    """
-    wrapped = getattr(function, "__wrapped__", None)
-    if wrapped is None or not (inspect.iscoroutinefunction(wrapped) or _gives_coroutine(wrapped)):
-        return False
-    if isinstance(function, type(functools.lru_cache(len))):
-        return True
-    if not inspect.isfunction(function) or function.__code__.co_names:
-        return False
-    return all(cell.cell_contents is wrapped for cell in function.__closure__ or ())
 
 
 def _timeout_s(job_id: str, timeout: object) -> float | None:
@@ -158,7 +123,7 @@ def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[st
     if schema is None:
         if "payload" not in takes:
             return None
-        schema = _annotation(job_id, function)
+        schema = _annotation(job_id, function) if "payload" in inspect.signature(function).parameters else None
     try:
         return parser_of(schema)
     except Exception as exc:  # a type's own code may raise anything
@@ -167,14 +132,10 @@ def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[st
 
 def _annotation(job_id: str, function: JobFunction) -> Any:
     """Return the annotation of `payload`; other parameters' annotations need not exist when the program runs."""
-    annotation = inspect.signature(function).parameters["payload"].annotation
-    if annotation is inspect.Parameter.empty:
-        return None
-    names = getattr(inspect.unwrap(_behind(inspect.unwrap(function))), "__globals__", {})
-    holder = type(job_id, (), {"__annotations__": {"payload": annotation}})
     try:
-        return typing.get_type_hints(holder, globalns=names, include_extras=True)["payload"]
+        return functions.annotation_of(function, "payload")
     except Exception as exc:  # an annotation is any expression
+        annotation = inspect.signature(function).parameters["payload"].annotation
         raise JobError(
             job_id,
             f"the annotation of payload, {annotation!r}, can't be found: {exc}; define the type at the top of a "

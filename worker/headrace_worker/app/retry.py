@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from math import inf
+from typing import Any, Self
 
 import msgspec
 
@@ -23,6 +24,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         min_delay: seconds to wait after the first failure, or a timedelta; before jitter.
         max_delay: seconds that no wait exceeds, or a timedelta; 100 years at most.
         factor: multiplies each wait from the third failure on.
+        retry_on: classes of the exceptions after which there is another attempt; empty for all. An attempt that runs
+            out of time raises TimeoutError. Of a group, each exception counts.
+        no_retry_on: classes of the exceptions after which there is none; they count before `retry_on`, and `RetryAfter`
+            and `Abort` before both.
     """
 
     max_attempts: int = 5
@@ -30,6 +35,33 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     max_delay: float | timedelta = 60
     factor: float = 1.8
     jitter: bool = True
+    retry_on: tuple[type[BaseException], ...] = ()
+    no_retry_on: tuple[type[BaseException], ...] = ()
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return the policy of one attempt in all."""
+        return cls(max_attempts=1)
+
+    @classmethod
+    def fixed(
+        cls,
+        seconds: float | timedelta,
+        *,
+        max_attempts: int = 5,
+        retry_on: tuple[type[BaseException], ...] = (),
+        no_retry_on: tuple[type[BaseException], ...] = (),
+    ) -> Self:
+        """Return the policy that waits so many seconds, or a timedelta, after each failure."""
+        return cls(
+            max_attempts=max_attempts,
+            min_delay=seconds,
+            max_delay=seconds,
+            factor=1,
+            jitter=False,
+            retry_on=retry_on,
+            no_retry_on=no_retry_on,
+        )
 
     def __post_init__(self) -> None:
         attempts: object = self.max_attempts
@@ -45,6 +77,15 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         factor: object = self.factor
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= MAX_DURATION_S:
             raise DefinitionError(f"Retry.factor must be a number of 1 or more, not {factor!r}")
+        for field in ("retry_on", "no_retry_on"):
+            msgspec.structs.force_setattr(self, field, _checked_classes(field, getattr(self, field)))
+
+    def allows(self, exc: BaseException) -> bool:
+        """Return whether there may be another attempt after an exception, or after each exception of a group."""
+        kinds = list(_kinds_in(exc)) if self.retry_on or self.no_retry_on else []
+        if any(issubclass(kind, self.no_retry_on) for kind in kinds):
+            return False
+        return not self.retry_on or all(issubclass(kind, self.retry_on) for kind in kinds)
 
     def delay_s(self, failures: int, draw: Callable[[], float]) -> float:
         """Return the seconds to wait after so many failures; `draw` returns an evenly drawn number from 0 to 1."""
@@ -55,3 +96,21 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             growth = inf
         shortest, longest = seconds_of(self.min_delay) or 0.0, seconds_of(self.max_delay) or 0.0
         return min(longest, shortest * growth * r) if shortest else 0.0
+
+
+def _kinds_in(exc: Any) -> Iterator[type[BaseException]]:
+    unseen = [exc]
+    while unseen:
+        each = unseen.pop()
+        kind = type(each)  # isinstance would call the exception's own code for its class
+        if issubclass(kind, BaseExceptionGroup):
+            unseen += each.exceptions
+        else:
+            yield kind
+
+
+def _checked_classes(field: str, given: Any) -> tuple[type[BaseException], ...]:
+    kinds = tuple(given) if isinstance(given, tuple | list) else (None,)
+    if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        raise DefinitionError(f"Retry.{field} must be a tuple of exception classes, not {given!r}")
+    return kinds

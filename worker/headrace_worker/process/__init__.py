@@ -2,5 +2,5 @@
 
 Here: what a process loads, logs and obeys, its children, and its exit.
 Not here: what a worker does.
-Imports: app, logs, protocol, tasks, worker.
+Imports: app, logs, protocol, startup, tasks, worker.
 """

@@ -26,11 +26,11 @@ class AppNotLoaded(ConfigurationError):
 
 
 def load_app(target: str) -> App:
-    """Return the app that `MODULE:APP` names; modules are looked up in the current folder, too.
+    """Return the app that `MODULE:APP` names, with the jobs of its modules; the current folder is searched, too.
 
     Raises:
-        AppNotLoaded: the form, the module, the attribute or what it holds is at fault, or the app has no jobs; the
-            message says which.
+        AppNotLoaded: the form, the module, the attribute or what it holds is at fault, a module of the app can't be
+            imported, or the app has no jobs; the message says which.
     """
     module_name, _, name = target.partition(":")
     if not _is_reference(module_name, name):
@@ -38,6 +38,8 @@ def load_app(target: str) -> App:
     module = _import(target, module_name)
     found = getattr(module, name, None)
     if isinstance(found, App):
+        for each in found.modules:
+            _import(target, each)
         if not (found.jobs or found.dispatch_only):
             # In the log too: of an ended container often only the log is kept.
             log.warning("app has no jobs; is the module that defines them imported?", app=found.name)

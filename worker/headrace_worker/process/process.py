@@ -26,6 +26,7 @@ from headrace_worker.current_run import current_run
 from headrace_worker.logs.logger import flush, get_logger, write_directly
 from headrace_worker.logs.sinks import descriptor_without_waits
 from headrace_worker.process.control_channel import ControlChannel
+from headrace_worker.startup.lifespan import CLOSE_S
 from headrace_worker.tasks.forks import fork
 from headrace_worker.tasks.guard import Guard, describe, lasting_task
 from headrace_worker.tasks.job_threads import JobThreads, NoThread
@@ -42,6 +43,8 @@ _LAST_MOMENT_S = 0.5
 """How long functions that still execute at the worker's end get to end, too."""
 _LONGEST_EXIT_S = 5.0
 """How long Python's exit may take: it joins the app's threads, and calls functions registered with `atexit`."""
+_LONGEST_CLOSING_S = CLOSE_S + 2 * _LONGEST_EXIT_S
+"""How long the app's lifespan may take to close, with what comes after it, even if it blocks the event loop."""
 _LONGEST_END_S = 15.0
 """How long the process may take from its worker's end to its own end, whatever goes wrong."""
 _STDERR = 2
@@ -83,7 +86,7 @@ class _Process:
         """Run the worker to its end."""
         self._loop.set_default_executor(self._job_pool)
         fork.prepare(self._loop, *(() if self._channel is None else (self._channel.descriptor,)))
-        _stop_on_signals(self._worker, self._loop, self._channel, self._guard)
+        _stop_on_signals(self._worker, self._loop, self._channel, self._guard, self._bound_start)
         # Objects that the app and its libraries have made by now stay: the collector need not look at them again.
         gc.collect()
         gc.freeze()
@@ -102,7 +105,8 @@ class _Process:
         async def start() -> asyncio.Task[None]:
             resolver = JobThreads(self._guard)
             self._loop.getaddrinfo = functools.partial(_resolve, self._loop.getaddrinfo, resolver)  # type: ignore[method-assign]
-            return lasting_task(self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end))
+            work = self._worker.run(on_fault=_end_broken, on_turn=self._put_off_end, on_closing=self._bound_closing)
+            return lasting_task(work)
 
         running = self._loop.run_until_complete(start())
         running.add_done_callback(lambda _: self._loop.stop())
@@ -158,19 +162,29 @@ class _Process:
             code = FAILED
             raise
         finally:
-            self._bound_exit(code)
+            self._bound_exit(code, _LONGEST_EXIT_S, "Python's exit")
 
-    def _bound_exit(self, code: int) -> None:
+    def _bound_start(self) -> None:
+        """End a process that was requested to stop, and whose start does not end: its app's lifespan may block."""
+        if self._worker.is_starting:
+            self._end_without_python(self._worker.config.grace_s + _LONGEST_END_S)
+
+    def _bound_closing(self) -> None:
+        """End a process whose app's lifespan blocks while closing, as if it had closed: the worker has left."""
+        self._end_without_python(_LONGEST_CLOSING_S + _LONGEST_EXIT_S)
+        self._bound_exit(0 if self._worker.is_stopping else FAILED, _LONGEST_CLOSING_S, "the end of the app's lifespan")
+
+    def _bound_exit(self, code: int, seconds: float, what: str) -> None:
         def end_late() -> None:
-            time.sleep(_LONGEST_EXIT_S)
-            write_directly(f"headrace: Python's exit takes more than {_LONGEST_EXIT_S:g} s; the process ends here")
+            time.sleep(seconds)
+            write_directly(f"headrace: {what} takes more than {seconds:g} s; the process ends here")
             self._end_process(code)
 
         try:
             self._guard.thread("exit", end_late, is_vital=False)
         except (RuntimeError, MemoryError):  # then a signal does, unless C code keeps it waiting
             signal.signal(signal.SIGALRM, lambda *_: self._end_process(code))
-            signal.setitimer(signal.ITIMER_REAL, _LONGEST_EXIT_S)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _end_process(self, code: int) -> NoReturn:
         """End the process here, without the threads that Python would wait for; give output a moment to be written."""
@@ -195,7 +209,11 @@ def _end_broken(_reason: str) -> None:
 
 
 def _stop_on_signals(
-    worker: Worker, loop: asyncio.AbstractEventLoop, channel: ControlChannel | None, guard: Guard
+    worker: Worker,
+    loop: asyncio.AbstractEventLoop,
+    channel: ControlChannel | None,
+    guard: Guard,
+    on_stop: Callable[[], None],
 ) -> None:
     """Stop the worker at its operator's signals or, in a supervised process, at the supervisor's commands.
 
@@ -205,6 +223,7 @@ def _stop_on_signals(
 
     def stop() -> None:
         worker.note_stop()
+        on_stop()
         guard.from_thread(loop, worker.stop)
 
     def hurry() -> None:

@@ -141,7 +141,11 @@ class Supervisor:
         silence_s = _LONG_START_S
         while not await _wait(child.started_or_ended, silence_s):
             lived_s = round(_now() - child.born_at)
-            log.warning("worker process has not started yet: it may hang in its imports", pid=child.pid, for_s=lived_s)
+            log.warning(
+                "worker process has not started yet: it may hang in its imports or its lifespan",
+                pid=child.pid,
+                for_s=lived_s,
+            )
             silence_s = min(3 * silence_s, _LONGEST_SILENCE_S)
         self._note_start(child)
 

@@ -9,7 +9,6 @@ settler records. The executor must not write to the server, and not decide when 
 from __future__ import annotations
 
 import functools
-import inspect
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run import outcome as outcomes
 from headrace_worker.run import unseal
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
+from headrace_worker.run.hooks import HookedJob, call_checked, hooked_jobs
 from headrace_worker.run.io import JobIO, SyncJobIO
 from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, Released, Succeeded, Unreadable
 from headrace_worker.run.outcome_log import OutcomeLog
@@ -59,7 +59,7 @@ _Table = tuple[tuple[type[BaseException], _Become], ...]
 class Executor:
     """Runs the functions of an app's jobs: coroutines on this event loop, plain functions in threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - an executor has these parts
         self,
         setup: WorkerSetup,
         guard: Guard,
@@ -67,6 +67,7 @@ class Executor:
         in_flight: InFlight,
         settlers: Sequence[Settler],
         has_live: Callable[[str], Awaitable[bool]],
+        state: object = None,
     ) -> None:
         """Execute nothing yet.
 
@@ -75,6 +76,7 @@ class Executor:
             observer: of the same partition.
             settlers: the settler of each partition.
             has_live: whether a live worker has a job, `<app>/<id>`.
+            state: the value of the app's lifespan.
         """
         self._setup = setup
         self._guard = guard
@@ -82,7 +84,7 @@ class Executor:
         self._in_flight = in_flight
         self._settlers = settlers
         self._has_live = has_live
-        self._jobs = setup.app.jobs
+        self._jobs = hooked_jobs(setup.app, state)
         self._reported_unknown: set[str] = set()
         self._ports = RunPorts(setup.url, setup.keys.namespace, len(setup.partitions), setup.codec)
         self._threads = JobThreads(guard)
@@ -294,8 +296,13 @@ class Executor:
         run.stage = EXECUTING
         if job.is_async:
             return await job.function(**arguments)
+        if isinstance(job, HookedJob) and job.outer is not None:
+            return await job.outer.call(functools.partial(self._call_in_thread, job, run), **arguments)
+        return await self._call_in_thread(job, run, **arguments)
+
+    def _call_in_thread(self, job: Job, run: InFlightRun, /, **arguments: Any) -> Awaitable[Any]:
         run.thread = self._threads.call(functools.partial(_call_plain, job, arguments))
-        return await run.thread.outcome
+        return run.thread.outcome
 
     def _end(self, run: InFlightRun, cause: Cause) -> None:
         """Cancel the function; record the run without it if the function goes on a second later."""
@@ -377,13 +384,9 @@ class Executor:
 def _call_plain(job: Job, arguments: dict[str, Any]) -> Any:
     """Call a plain function in its thread; raise an error for what no future carries or what ends the event loop."""
     try:
-        output = job.function(**arguments)
+        return call_checked(job.function, arguments)
     except (StopIteration, KeyboardInterrupt, GeneratorExit) as exc:
         raise RuntimeError(f"the function raised {type(exc).__name__}") from exc
-    if inspect.iscoroutine(output):
-        output.close()
-        raise TypeError("a plain function returned a coroutine; make the function itself, and what wraps it, async def")
-    return output
 
 
 def _ids(run: InFlightRun) -> dict[str, str]:

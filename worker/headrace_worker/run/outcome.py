@@ -140,11 +140,18 @@ def after_exception(
 ) -> Failed | TimedOut | RetryLater:
     """Return the outcome of an attempt that raised: a retry while attempts are left, or the end."""
     error, control = error_of(exc), _control_of(exc)
-    if isinstance(control, Abort) or state.attempt >= retry.max_attempts:
+    if isinstance(control, Abort) or state.attempt >= retry.max_attempts or not (control or _allowed(retry, exc)):
         return TimedOut(error) if timed_out else Failed(error)
     delay_s = control.delay_s if isinstance(control, RetryAfter) else retry.delay_s(state.attempt, draw)
     following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
     return RetryLater(error, delay_s, following)
+
+
+def _allowed(retry: Retry, exc: BaseException) -> bool:
+    try:
+        return retry.allows(exc)
+    except BaseException:  # noqa: BLE001 - as below
+        return True
 
 
 def _control_of(exc: BaseException) -> RunControl | None:

@@ -1,6 +1,6 @@
-"""What is checked before a worker starts: the server, the worker's rights, each script.
+"""What happens before a worker takes runs: the server, its rights and each script are checked, the lifespan is entered.
 
-Here: checks that refuse a start and name what is missing, so that no run fails later.
+Here: checks that refuse a start and name what is missing, so that no run fails later; what the app opens and closes.
 Not here: the start itself.
-Imports: app, logs, membership, protocol.
+Imports: app, logs, membership, protocol, tasks.
 """

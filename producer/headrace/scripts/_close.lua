@@ -1,3 +1,4 @@
+-- Needs `_time` and `_chunks`.
 -- Returns two functions, which follow the given policy. `close` closes a record whose last open run has ended: sets its
 -- TTL, and notifies the clients that wait for the event. If its contents are not kept, only its header stays, for
 -- dedupe; if they are kept for less time than the header, they fade. `let_fade` comes last, once: it records in `fading`

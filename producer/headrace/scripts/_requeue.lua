@@ -1,3 +1,4 @@
+-- Needs `_time`, `_rights`, `_run`, `_foreign`, `_exhausted` and `_room`.
 -- Re-queues entries under new ids; an entry that is no longer pending is left alone. An entry of a queue counts `lost`
 -- more lost workers, and its record says queued, unless the record names another entry. An entry that can't be read is
 -- re-queued unchanged; the next worker that reads it dead-letters it. Returns how many entries were re-queued.

@@ -15,6 +15,7 @@ from headrace_worker.protocol.rescuing import HeldEntry
 from headrace_worker.protocol.rescuing import release as release_call
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import requeue
+from tests.support.calls import arguments_of
 from tests.support.scripted_server import ScriptedServer, member_over, name_of
 
 REFUSAL = ServerError("WRONGTYPE")
@@ -95,7 +96,7 @@ class _Server(ScriptedServer):
             return REFUSAL
         if self.second_release is not None and self.calls.count("release") > 1:
             return self.second_release
-        return sum(str(each).endswith("-0") for each in call.args)
+        return len(arguments_of(call)["entries"]) if call.script else 0
 
 
 async def requeue_events(server: _Server) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.call import Argument, Call, as_fields, as_text, script_call
+from headrace.calls.arguments import pack
+from headrace.calls.call import Call, as_fields, as_text, script_call
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream
 
@@ -89,11 +90,30 @@ def read_workers(keys: Keys) -> Call[set[str]]:
     return Call(("ZRANGE", keys.workers, 0, -1), lambda reply: set(map(as_text, reply)))
 
 
-def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument]]:
-    argv: list[Argument] = []
-    for each in held:
-        argv += (each.entry, each.job)
-    return [each.record for each in held if each.record], argv
+class _RescueArguments(msgspec.Struct, frozen=True):
+    """What `rescue.lua` reads beside its keys; its header says what each is."""
+
+    worker: str
+    group: str
+    dead: bool
+    look_again: int
+    queue: str
+    entries: list[str]
+    jobs: list[str]
+
+
+class _ReleaseArguments(msgspec.Struct, frozen=True):
+    """What `release.lua` reads beside its keys; its header says what each is."""
+
+    group: str
+    queue: str
+    entries: list[str]
+    jobs: list[str]
+
+
+def _records_of(held: Sequence[HeldEntry]) -> list[str]:
+    """Return the records of the entries' events; none for entries of `events`."""
+    return [each.record for each in held if each.record]
 
 
 def rescue(  # noqa: PLR0913 - whose, where, what and how
@@ -104,14 +124,16 @@ def rescue(  # noqa: PLR0913 - whose, where, what and how
     Args:
         app: the worker's app, whose routes a dead worker leaves.
     """
-    records, entries = _held_arguments(held)
     names = [keys.workers if dead else keys.dispatchers, keys.worker(worker), keys.meta, stream.key, stream.wake_up]
-    names += [keys.routes(app), keys.routes_version, *records]
-    argv = (worker, stream.group, int(dead), look_again_ms, stream.name, *entries)
-    return script_call("rescue", names, argv, int)
+    names += [keys.routes(app), keys.routes_version, *_records_of(held)]
+    args = _RescueArguments(
+        worker, stream.group, dead, look_again_ms, stream.name,
+        [each.entry for each in held], [each.job for each in held],
+    )  # fmt: skip
+    return script_call("rescue", names, (pack(args),), int)
 
 
 def release(stream: Stream, held: Sequence[HeldEntry]) -> Call[int]:
     """Re-queue this worker's own entries, with nothing counted."""
-    records, entries = _held_arguments(held)
-    return script_call("release", [stream.key, stream.wake_up, *records], (stream.group, stream.name, *entries), int)
+    args = _ReleaseArguments(stream.group, stream.name, [each.entry for each in held], [each.job for each in held])
+    return script_call("release", [stream.key, stream.wake_up, *_records_of(held)], (pack(args),), int)

@@ -13,7 +13,7 @@ from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream
 
 
-class HeldEntry(msgspec.Struct, frozen=True):
+class PendingEntry(msgspec.Struct, frozen=True):
     """A pending entry, and the record and job of its run, which are empty for entries of `events`.
 
     Attributes:
@@ -26,12 +26,12 @@ class HeldEntry(msgspec.Struct, frozen=True):
     ordering_key: str = ""
 
 
-def held_entry(keys: Keys, delivery: Delivery) -> HeldEntry:
+def pending_entry(keys: Keys, delivery: Delivery) -> PendingEntry:
     """Return the delivery as `rescue` and `release` take it."""
-    return HeldEntry(delivery.entry, keys.event(delivery.event_id), delivery.job, delivery.ordering_key)
+    return PendingEntry(delivery.entry, keys.event(delivery.event_id), delivery.job, delivery.ordering_key)
 
 
-def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:
+def read_pending(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:
     """Read the ids of entries that are pending under any worker's name."""
     start = f"({after}" if after else "-"
     return Call(
@@ -68,10 +68,10 @@ def read_queues(keys: Keys) -> Call[list[str]]:
 
 
 class Consumer(msgspec.Struct, frozen=True):
-    """One name that a group knows; `held` entries are pending under it, and it has read nothing for `idle_ms`."""
+    """One name that a group knows; `pending` entries are pending under it, and it has read nothing for `idle_ms`."""
 
     name: str
-    held: int
+    pending: int
     idle_ms: int
 
 
@@ -111,13 +111,13 @@ class _ReleaseArguments(msgspec.Struct, frozen=True):
     jobs: list[str]
 
 
-def _records_of(held: Sequence[HeldEntry]) -> list[str]:
+def _records_of(pending: Sequence[PendingEntry]) -> list[str]:
     """Return the records of the entries' events; none for entries of `events`."""
-    return [each.record for each in held if each.record]
+    return [each.record for each in pending if each.record]
 
 
 def rescue(  # noqa: PLR0913 - whose, where, what and how
-    keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int, app: str
+    keys: Keys, worker: str, stream: Stream, pending: Sequence[PendingEntry], *, dead: bool, look_again_ms: int, app: str
 ) -> Call[int]:  # fmt: skip
     """Re-queue the entries of a dead worker, which is fenced, or of an expired dispatcher slot; see the script.
 
@@ -125,15 +125,17 @@ def rescue(  # noqa: PLR0913 - whose, where, what and how
         app: the worker's app, whose routes a dead worker leaves.
     """
     names = [keys.workers if dead else keys.dispatchers, keys.worker(worker), keys.meta, stream.key, stream.wake_up]
-    names += [keys.routes(app), keys.routes_version, *_records_of(held)]
+    names += [keys.routes(app), keys.routes_version, *_records_of(pending)]
     args = _RescueArguments(
         worker, stream.group, dead, look_again_ms, stream.name,
-        [each.entry for each in held], [each.job for each in held],
+        [each.entry for each in pending], [each.job for each in pending],
     )  # fmt: skip
     return script_call("rescue", names, (pack(args),), int)
 
 
-def release(stream: Stream, held: Sequence[HeldEntry]) -> Call[int]:
+def release(stream: Stream, pending: Sequence[PendingEntry]) -> Call[int]:
     """Re-queue this worker's own entries, with nothing counted."""
-    args = _ReleaseArguments(stream.group, stream.name, [each.entry for each in held], [each.job for each in held])
-    return script_call("release", [stream.key, stream.wake_up, *_records_of(held)], (pack(args),), int)
+    args = _ReleaseArguments(
+        stream.group, stream.name, [each.entry for each in pending], [each.job for each in pending]
+    )
+    return script_call("release", [stream.key, stream.wake_up, *_records_of(pending)], (pack(args),), int)

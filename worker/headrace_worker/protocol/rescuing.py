@@ -117,8 +117,15 @@ def _records_of(pending: Sequence[PendingEntry]) -> list[str]:
 
 
 def rescue(  # noqa: PLR0913 - whose, where, what and how
-    keys: Keys, worker: str, stream: Stream, pending: Sequence[PendingEntry], *, dead: bool, look_again_ms: int, app: str
-) -> Call[int]:  # fmt: skip
+    keys: Keys,
+    worker: str,
+    stream: Stream,
+    pending: Sequence[PendingEntry],
+    *,
+    dead: bool,
+    look_again_ms: int,
+    app: str,
+) -> Call[int]:
     """Re-queue the entries of a dead worker, which is fenced, or of an expired dispatcher slot; see the script.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from headrace import ConfigurationError, HeadraceError
 from headrace.config import resolve, resolve_url
@@ -119,7 +119,7 @@ class Worker:
             await self._running.run_until_stopped(self._on_started)
         finally:
             for member in self._members:
-                await asyncio.shield(member.server.commands.close())
+                await _close(member.server.commands.close())
 
     def _make_members(self, in_flight: InFlight) -> list[Member]:
         """Return the member of each partition, under one name and with one guard."""
@@ -282,24 +282,21 @@ class _Running:
                 partition.start()
             await self._run_until_stopped(on_started)
         except BaseException:
-            await asyncio.shield(self._end_leases())
+            await asyncio.shield(own_task(self._end_leases()))
             raise
         finally:  # if the stop itself is broken off, the leases must not keep runs on which no worker works
             for partition in self._partitions:
                 partition.end_lease()
             self._executor.end_all("released")
-            await asyncio.shield(self._close())
+            await asyncio.gather(*(own_task(_close(partition.close())) for partition in self._partitions))
+            await _close(self._executor.close())
 
     async def _end_leases(self) -> None:
         """End the leases after a start or stop was broken off: other workers need not wait until they expire."""
         for each in self._members:
             call = leases.end_lease(each.setup.keys, each.identity.name)
             with contextlib.suppress(HeadraceError, TimeoutError):
-                await asyncio.wait_for(each.server.commands.run([call]), _LAST_CALL_S)
-
-    async def _close(self) -> None:
-        await asyncio.gather(*(partition.close() for partition in self._partitions))
-        await self._executor.close()
+                await asyncio.wait_for(own_task(each.server.commands.run([call])), _LAST_CALL_S)
 
     async def _run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
         self._log_start()
@@ -359,4 +356,12 @@ class _Running:
     async def _wait_until_over(self, is_over: Callable[[], bool]) -> None:
         while self._in_flight.runs and not is_over():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._in_flight.wait_change(), 0.1)
+                await asyncio.wait_for(own_task(self._in_flight.wait_change()), 0.1)
+
+
+async def _close(closing: Coroutine[Any, Any, None]) -> None:
+    """Close a part of a worker that has ended; a failure is logged, and keeps no other part open."""
+    try:
+        await asyncio.shield(own_task(closing))
+    except Exception as exc:  # noqa: BLE001 - connections close with the process
+        log.warning("a part of the worker did not close in order", error=describe(exc))

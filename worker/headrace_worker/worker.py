@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headrace import ConfigurationError, HeadraceError
 from headrace.config import resolve, resolve_url
@@ -21,6 +21,7 @@ from headrace_worker.logs.logger import get_logger, write_directly
 from headrace_worker.membership.identity import new_name
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.member import Member
+from headrace_worker.membership.observer import ObserverSource
 from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.membership.watch import Verdict
 from headrace_worker.partition import Partition
@@ -30,9 +31,6 @@ from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
 from headrace_worker.tasks.guard import Guard, describe, own_task
-
-if TYPE_CHECKING:
-    from headrace_worker.metrics.prometheus import Metrics  # with an extra only
 
 log = get_logger("headrace.worker")
 
@@ -53,7 +51,7 @@ class Worker:
         config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
         on_name: Callable[[str], None] | None = None,
         on_started: Callable[[], None] | None = None,
-        metrics: Metrics | None = None,
+        metrics: ObserverSource | None = None,
     ) -> None:
         """Make a worker that is ready to run; connect nothing yet.
 

@@ -338,7 +338,7 @@ class Executor:
         self, job: Job, run: InFlightRun, exc: BaseException, *, timed_out: bool = False
     ) -> Recordable:
         state = run.delivery.state
-        self._observer.failed(run.delivery)
+        self._observer.failed(run.delivery, exc)
         return outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
 
     def _after_failure(self, job: Job, run: InFlightRun, exc: BaseException) -> Outcome:

@@ -45,7 +45,7 @@ async def strict(payload: int):
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """An application with jobs, and a client made at the import of its module."""
-    for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL"):
+    for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL", "PYTEST_XDIST_WORKER"):
         monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(shop=_JOBS)
     pytester.makeini("[pytest]\nasyncio_mode = auto\nheadrace_env = true\n")

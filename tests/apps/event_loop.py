@@ -148,7 +148,8 @@ def _forgets_that_it_runs() -> bool:
             asyncio.get_running_loop().run_forever()
         return asyncio._get_running_loop() is None
 
-    return asyncio.new_event_loop().run_until_complete(run_again())
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        return loop.run_until_complete(run_again())
 
 
 async def run_loop_again() -> None:

@@ -47,6 +47,14 @@ def test_nothing_that_a_job_does_on_the_loop_ends_its_worker(deployment: Deploym
     assert worker.wait() == 0
 
 
+def test_a_worker_stops_in_order_while_the_loop_makes_no_tasks(deployment: Deployment, processes: Processes) -> None:
+    """A job may set a task factory with a fault in it; the worker's own tasks do not come from there."""
+    worker = start(processes)
+    assert deployment.see_through("trouble", "refuse_new_tasks").status == "succeeded"
+    worker.terminate()
+    assert worker.wait() == 0
+
+
 @pytest.mark.parametrize("trouble", ["cancel", "stop", "exit"])
 def test_nothing_that_a_plain_job_does_to_the_loop_ends_its_worker(
     deployment: Deployment, processes: Processes, trouble: str

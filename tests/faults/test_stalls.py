@@ -27,7 +27,7 @@ def wait_leases(deployment: Deployment, leases: float) -> None:
 
 def test_a_job_that_blocks_the_event_loop_keeps_its_runs_and_gives_up_the_rest(deployment: Deployment) -> None:
     """Another worker gets its undispatched events, its dispatcher slot and its leadership; its runs stay."""
-    settings: dict[str, Any] = {"lease": LEASE_S, "block": 5.0, "concurrency": 10}
+    settings: dict[str, Any] = {"lease": LEASE_S, "block": 5.0, "concurrency": 10, "stall": 60.0}
     blocked = deployment.start_worker("gates", **settings)
     blocked_name = worker_name(blocked)
     held = deployment.send("hold", "never mind")

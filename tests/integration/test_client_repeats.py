@@ -11,6 +11,7 @@ import redis as redis_py
 
 from headrace import Client, Event, EventConflict, EventRecord, HeadraceError, SentEvent
 from headrace.calls import sending
+from headrace.calls.arguments import pack
 from headrace.calls.call import Call, script_call
 from headrace.formats import codec
 from headrace.formats.keys import Keys
@@ -300,7 +301,8 @@ def build(keys: Keys, *events: Event, token: str = "token0", **options: Any) -> 
 
 def promote(transport: Transport, redis: redis_py.Redis, keys: Keys, event_id: str) -> None:
     names = (keys.due, keys.events, keys.event(event_id), keys.events, keys.events)
-    call = script_call("promote", names, (codec.INLINE_BYTES, 1, f"e:{event_id}", ""), bool)
+    arguments = {"inline": codec.INLINE_BYTES, "ahead": 1, "members": [f"e:{event_id}"], "ordered": {}}
+    call = script_call("promote", names, (pack(arguments),), bool)
 
     def is_delivered() -> bool:
         transport.run([call])

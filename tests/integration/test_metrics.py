@@ -409,7 +409,7 @@ async def test_an_outcome_that_comes_too_late_is_counted_as_stale(
     async with host.running(counting(host, gated, registry, concurrency=1)):
         await asyncio.wait_for(begun.wait(), 30)
         (entry,) = (name.decode() for name, _ in redis.xrange(queue.key))
-        held = rescuing.HeldEntry(entry, keys.event(sent.id), "gated/wait")
+        held = rescuing.PendingEntry(entry, keys.event(sent.id), "gated/wait")
         await ask(host.url, rescuing.release(queue, [held]))  # as a rescue does
         gate.set()
         await await_until(lambda: client.get_event(sent.id).is_settled, 30, what="its end")

@@ -50,7 +50,7 @@ def test_a_wheel_has_every_file_of_its_package(
     build_wheel: Callable[[str], zipfile.ZipFile], distribution: str, package: str
 ) -> None:
     """Modules, scripts and the mark of its types, and nothing but them and its own description."""
-    expected = sources(f"{distribution}/{package}")
+    expected = sources(f"{distribution}/{package}") | ({"pytest_headrace.py"} if distribution == "worker" else set())
     found = {name for name in build_wheel(distribution).namelist() if ".dist-info/" not in name}
     assert f"{package}/py.typed" in expected
     assert found == expected
@@ -108,3 +108,10 @@ def test_the_client_can_be_installed_alone(build_wheel: Callable[[str], zipfile.
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(list((ROOT / "producer/headrace/scripts").glob("[a-z]*.lua")))
+
+
+def test_pytest_finds_its_plugin(build_wheel: Callable[[str], zipfile.ZipFile]) -> None:
+    """By the entry point, under the name of its module."""
+    wheel = build_wheel("worker")
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    assert "[pytest11]\npytest_headrace = pytest_headrace\n" in wheel.read(name).decode()

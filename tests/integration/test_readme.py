@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from headrace import Client, RunRecord
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -58,15 +58,16 @@ def test_what_the_page_on_values_shows_holds(
     exec(compile(code, "docs/values.md", "exec", dont_inherit=True), {"__name__": "values"})
 
 
-@pytest.mark.leaves_records
-def test_the_test_of_the_page_on_testing_passes(url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it stands there."""
-    monkeypatch.setenv("HEADRACE_URL", url)
-    monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
-    (code,) = blocks("docs/testing.md", "python")
-    page: dict[str, Any] = {"__name__": "page"}
-    exec(compile(code, "docs/testing.md", "exec", dont_inherit=True), page)
-    asyncio.run(page["test_welcome"]())
+def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand there, with the settings that stand there."""
+    for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL"):
+        monkeypatch.delenv(name, raising=False)
+    jobs, of_function, of_whole = blocks("docs/testing.md", "python")
+    (settings,) = blocks("docs/testing.md", "ini")
+    pytester.makepyfile(jobs=jobs, test_function=of_function, test_whole=of_whole)
+    (pytester.path / "pytest.ini").write_text(settings)
+    result = pytester.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3)
 
 
 def test_thirty_lines_are_not_many_more() -> None:

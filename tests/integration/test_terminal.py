@@ -34,9 +34,9 @@ async def test_a_table_is_the_same_with_rich_and_without(
     output = on_a_terminal(processes, "runs", "list", **env).output
     assert "\x1b[31m" not in output
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
-    assert re.search(r"^RUN +STATUS +ATTEMPT +STARTED +FINISHED *$", plain, re.MULTILINE)
+    assert re.search(r"^RUN +EVENT +STATUS +ATTEMPT +STARTED +FINISHED +ERROR *$", plain, re.MULTILINE)
     run_id = r"e\[red\]1\\x1b\[31m\\n:everyday/echo"
-    assert re.search(rf"^{run_id} +succeeded +1 +\S+Z +\S+Z *$", plain, re.MULTILINE)
+    assert re.search(rf"^{run_id} +echo +succeeded +1 +\S+Z +\S+Z +- *$", plain, re.MULTILINE)
 
 
 @pytest.mark.leaves_records

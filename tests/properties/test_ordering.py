@@ -17,7 +17,7 @@ from headrace_worker.protocol import dispatching, due, leases, reading, rescuing
 from headrace_worker.protocol.delivery import Delivery, decode_delivery, decode_event_entry
 from headrace_worker.protocol.dispatching import EventsBehind, Matched
 from headrace_worker.protocol.leases import Registration
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.settling import Retried, Settled
 from tests.scripts.state import Keyspace
 
@@ -88,7 +88,7 @@ class Model:
             self.events[name] = []
 
     def give_back(self, name: str) -> None:
-        held = [HeldEntry(each.entry) for each in self.events[name]]
+        held = [PendingEntry(each.entry) for each in self.events[name]]
         self.keyspace.ask(rescuing.release(reading.events_stream(self.keys), held))
         self.events[name] = []
 
@@ -152,7 +152,7 @@ class Model:
 
     def release(self, place: int) -> None:
         for run in self.runs[place : place + 1]:
-            held = HeldEntry(run.entry, self.keys.event(run.event_id), run.job)
+            held = PendingEntry(run.entry, self.keys.event(run.event_id), run.job)
             self.keyspace.ask(rescuing.release(run.queue, [held]))
             self.runs.remove(run)
             if run.entry in self.deleted:

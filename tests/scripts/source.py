@@ -27,6 +27,11 @@ def header_of(name: str) -> list[str]:
     return lines[: next(place for place, line in enumerate(lines) if not line.startswith("-- ") and line != "--")]
 
 
+def arguments_of(name: str) -> list[str]:
+    """Return the names of a verb's arguments, as its header describes them; empty if they have none."""
+    return re.findall(r"^--   (\w+) +(?:map|list|text|bool|count|bytes|ms) ", "\n".join(header_of(name)), re.MULTILINE)
+
+
 def code_of(name: str) -> str:
     """Return what a verb executes, includes and all, without its comments."""
     lines = load(name).text.splitlines()

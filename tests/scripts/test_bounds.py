@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 import pytest
 
 from headrace import ServerNotReady
 from headrace.calls import sending
-from headrace.calls.call import Call
 from headrace.model.retention import Retention
 from headrace_worker.protocol import leases, reading, settling
 from headrace_worker.protocol.leases import Movement, Renewed
@@ -17,18 +13,12 @@ from headrace_worker.protocol.settling import Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
 from tests.scripts.cases.send.events import outgoing
 from tests.scripts.state import Keyspace
+from tests.support.calls import with_argument
 
 pytestmark = pytest.mark.leaves_records
 
 _LEASE_MS = 60_000
 _KEEP_DEAD_MS = 100 * 366 * 86_400_000
-
-
-def _with_argument(call: Call[Any], place: int, value: str) -> Call[Any]:
-    """Return the call of a script with another ARGV[place]."""
-    args = list(call.args)
-    args[2 + int(call.args[2]) + place] = value
-    return msgspec.structs.replace(call, args=tuple(args))
 
 
 def _seed_worker(keyspace: Keyspace, leader: str = f"w1 {FUTURE}") -> None:
@@ -117,7 +107,7 @@ def test_listings_are_bounded(keyspace: Keyspace, stream: str) -> None:
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
     run = seed_run(keyspace, "5-0", "e1")
     keyspace.seed_now()
-    sent = _with_argument(sending.send(keyspace.keys, [outgoing("e2")], "tok"), 2, "100")
+    sent = with_argument(sending.send(keyspace.keys, [outgoing("e2")], "tok"), "listed", 100)
     settled = settling.settle(keyspace.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
-    keyspace.ask(sent if stream == "recent" else _with_argument(settled, 8, "100"))
+    keyspace.ask(sent if stream == "recent" else with_argument(settled, "listed", 100))
     assert 100 <= keyspace.count(stream) < 250

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.scripts.cases import CASES, Case
+from tests.scripts.source import arguments_of as described_of
 from tests.scripts.state import Keyspace, expected
+from tests.support.calls import arguments_of
 
 pytestmark = pytest.mark.leaves_records
 
@@ -17,3 +19,9 @@ def test_script(case: Case, keyspace: Keyspace) -> None:
     ran = keyspace.run(step.call)
     assert ran.gave == expected(step.gives)
     assert ran.changes == step.changes
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if described_of(case.script)], ids=str)
+def test_arguments_are_those_of_the_header(case: Case, keyspace: Keyspace) -> None:
+    """The call names the arguments that the script's header describes, in the header's order."""
+    assert list(arguments_of(case.arrange(keyspace).call)) == described_of(case.script)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from headrace.scripts import load
-from tests.scripts.source import INCLUDES, SCRIPTS, code_of, file_text, header_of
+from tests.scripts.source import INCLUDES, SCRIPTS, arguments_of, code_of, file_text, header_of
 
 each_script = pytest.mark.parametrize("name", SCRIPTS)
 
@@ -37,26 +37,66 @@ def test_descriptions_are_gapless(name: str, array: str) -> None:
         following = int(last or first or 0) + 1
 
 
+def _bounds(name: str, array: str) -> tuple[set[int], int | None]:
+    """Return the places of an array that are described one by one, and the place where an open range begins."""
+    described: set[int] = set()
+    for each in _described(name, array):
+        first, dots, last = each.partition("..")
+        if first and dots and not last:
+            return described, int(first)
+        if first:
+            described |= set(range(int(first), int(last or first) + 1))
+    return described, None
+
+
+def _reads_keys_in_order(name: str) -> bool:
+    return "--@ include _keys" in file_text(name)
+
+
 @each_script
 @pytest.mark.parametrize("array", ["KEYS", "ARGV"])
 def test_what_is_used_is_described_and_the_reverse(name: str, array: str) -> None:
     """Every index in the body is described, every described one is in the body, an open range as a computed one."""
+    if array == "KEYS" and _reads_keys_in_order(name):
+        return
     code = code_of(name)
     used = {int(index) for index in re.findall(rf"\b{array}\[(\d+)\]", code)}
     is_computed = re.search(rf"\b{array}\[(?!\d+\])|#{array}|concat\({array}", code) is not None
-    described: set[int] = set()
-    begins_open = None
-    for each in _described(name, array):
-        first, dots, last = each.partition("..")
-        if first and dots and not last:
-            begins_open = int(first)
-        elif first:
-            described |= set(range(int(first), int(last or first) + 1))
+    described, begins_open = _bounds(name, array)
     if begins_open is None:
         assert used == described
     else:
         assert {index for index in used if index < begins_open} == described
         assert is_computed
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if _reads_keys_in_order(name)])
+def test_keys_that_are_read_in_order_are_described(name: str) -> None:
+    """The body takes one key for each that is described, whatever the call; an open range it takes by its data."""
+    lines = [line.partition("--")[0] for line in file_text(name).splitlines()]
+    assert not any("KEYS" in line for line in lines)
+    always = [line for line in lines if line.startswith("local ") and "and next_key()" not in line]
+    taken = sum(line.count("next_key()") for line in always)
+    takes_more = any("take_keys(" in line or ("next_key()" in line and line not in always) for line in lines)
+    described, begins_open = _bounds(name, "KEYS")
+    assert described == set(range(1, taken + 1))
+    assert takes_more == (begins_open is not None)
+
+
+@each_script
+def test_named_arguments_are_described_and_the_reverse(name: str) -> None:
+    """Every argument that the body reads by its name is described, and every described one is read."""
+    used = set(re.findall(r"\bargs\.(\w+)", file_text(name)))
+    assert used == set(arguments_of(name))
+    assert bool(used) == ("cmsgpack.unpack(ARGV[1])" in file_text(name))
+
+
+@pytest.mark.parametrize("name", INCLUDES)
+def test_shared_code_reads_no_arguments(name: str) -> None:
+    """What several scripts include takes its inputs as parameters; only `_keys` reads KEYS."""
+    code = re.sub(r"--.*", "", file_text(name))
+    assert not re.search(r"\bargs\b|\bARGV\b", code)
+    assert name == "_keys" or "KEYS" not in code
 
 
 @each_script

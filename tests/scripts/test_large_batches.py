@@ -10,7 +10,7 @@ from headrace_worker.protocol import dispatching, due, reading, rescuing, settli
 from headrace_worker.protocol.delivery import Delivery, EventEntry
 from headrace_worker.protocol.dispatching import Dispatched, Matched
 from headrace_worker.protocol.due import Promoted
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.settling import BadEntry, Recorded, Retried, Settled
 from tests.scripts.cases.case import (
     BODY,
@@ -118,7 +118,7 @@ def test_many_retried_runs(keyspace: Keyspace) -> None:
 @pytest.mark.parametrize("lost", [0, 1])
 def test_many_runs_put_back(keyspace: Keyspace, lost: int) -> None:
     """Thousands of entries are back in one call, released or rescued."""
-    held = [HeldEntry(run.entry, keyspace.keys.event("e1"), run.job) for run in _seed_runs(keyspace)]
+    held = [PendingEntry(run.entry, keyspace.keys.event("e1"), run.job) for run in _seed_runs(keyspace)]
     back = queue(keyspace)
     rescue = rescuing.rescue(keyspace.keys, "w1", back, held, dead=True, look_again_ms=20_000, app="app")
     ran = keyspace.run(rescue if lost else rescuing.release(back, held))
@@ -177,7 +177,7 @@ def test_a_foreign_event_of_many_fields(keyspace: Keyspace) -> None:
     """A foreign entry of `events` with thousands of fields can be re-queued."""
     keyspace.entry("events", "5-0", {f"f{number}": number for number in range(6_000)})
     keyspace.hold("events", "dispatch", "w1", "5-0")
-    ran = keyspace.run(rescuing.release(reading.events_stream(keyspace.keys), [HeldEntry("5-0")]))
+    ran = keyspace.run(rescuing.release(reading.events_stream(keyspace.keys), [PendingEntry("5-0")]))
     assert ran.gave == 1
     assert "events new-1" in ran.changes
     assert ran.changes["events 5-0"] is None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from redis.exceptions import NoPermissionError
@@ -117,9 +118,11 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
 @_attempt("settle a run, or run any other script of a worker that acknowledges")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     keys = (f"{_OURS}queue:app/default", f"{_OURS}dead", f"{_OURS}runs", f"{_OURS}fading")
-    policy = (60_000, 60_000, 60_000, 60_000, 60_000, "", 100)
-    bad = ("workers", "1-0", "forged", "", "", "", "", "")
-    return user.execute_command("EVAL", load("dead_letter").text, len(keys), *keys, *policy, *bad)
+    policy = {"success": 60_000, "failure": 60_000, "dedupe": {}, "channel": ""}
+    entry = {"group": "workers", "entry": "1-0", "reason": "forged", "error": ""}
+    arguments = {"policy": policy, "listed": 100, **entry, "id": "", "job": "", "member": ""}
+    argv = (msgspec.msgpack.encode(arguments), "")
+    return user.execute_command("EVAL", load("dead_letter").text, len(keys), *keys, *argv)
 
 
 @_attempt("touch another namespace, or any key that is not Headrace's")
@@ -132,7 +135,8 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
                 continue
     send = load("send")
     names = [f"{_OURS}{name}" for name in ("events", "due", "wake", "recent")]
-    argv = ("t", 10, INLINE_BYTES, "e", "c", "", "n", 1, _BODY)
+    call = {"token": "t", "listed": 10, "inline": INLINE_BYTES, "ordering_key": "", "events": [("e", "c", "", "n", 1)]}
+    argv = (msgspec.msgpack.encode(call), _BODY)
     return user.execute_command("EVAL", send.text, 5, *names, f"{_THEIRS}event:e", *argv)
 
 

@@ -43,16 +43,6 @@ def name_of(call: Call[Any]) -> str:
     return call.script.name if call.script else str(call.args[0])
 
 
-def keys_of(call: Call[Any]) -> list[str]:
-    """Return the keys that a call gives to its script."""
-    return [str(key) for key in call.args[3 : 3 + int(call.args[2])]]
-
-
-def arguments_of(call: Call[Any]) -> Sequence[str | bytes | float]:
-    """Return the arguments that a call gives to its script, behind the keys."""
-    return call.args[3 + int(call.args[2]) :]
-
-
 def stored_routes(blob: bytes) -> list[bytes]:
     """Return the fields of an app's routes to which one worker has subscribed."""
     fingerprint = fingerprint_of(blob).encode()

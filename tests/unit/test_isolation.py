@@ -11,10 +11,11 @@ import pytest
 from headrace import HeadraceError, PermissionMissing, ServerError, ServerFull, ServerNotReady, ServerUnreachable
 from headrace.calls.call import Call
 from headrace_worker.protocol.reading import events_stream
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.rescuing import release as release_call
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import requeue
+from tests.support.calls import arguments_of
 from tests.support.scripted_server import ScriptedServer, member_over, name_of
 
 REFUSAL = ServerError("WRONGTYPE")
@@ -95,14 +96,14 @@ class _Server(ScriptedServer):
             return REFUSAL
         if self.second_release is not None and self.calls.count("release") > 1:
             return self.second_release
-        return sum(str(each).endswith("-0") for each in call.args)
+        return len(arguments_of(call)["entries"]) if call.script else 0
 
 
 async def requeue_events(server: _Server) -> int:
     """Re-queues eight entries, and returns what that comes to."""
     member = member_over(server)
     stream = events_stream(member.server.keys)
-    held = [HeldEntry(f"{number}-0", member.server.keys.event(f"e{number}"), "app/job") for number in range(1, 9)]
+    held = [PendingEntry(f"{number}-0", member.server.keys.event(f"e{number}"), "app/job") for number in range(1, 9)]
     return await requeue(member, stream, held, lambda part: release_call(stream, part))
 
 

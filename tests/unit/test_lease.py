@@ -16,6 +16,7 @@ from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.watch import Watch
 from headrace_worker.protocol.leases import Fenced, Renewed
+from tests.support.calls import arguments_of
 from tests.support.scripted_server import ScriptedServer, member_over
 from tests.support.waiting import await_until
 
@@ -114,7 +115,7 @@ async def test_a_name_is_renewed_only_while_it_is_registered() -> None:
     setup.lease.renew_now()
     await setup.renewals(1)
     await setup.lease.stop()
-    names = [call.args[3 + int(call.args[2])] for call in setup.server.asked]
+    names = [arguments_of(call)["worker"] for call in setup.server.asked]
     assert names == [old, setup.identity.name]
     assert old != setup.identity.name
 
@@ -201,8 +202,8 @@ async def test_a_name_that_was_given_up_meanwhile_is_not_registered() -> None:
     assert member.identity.lease_until == 0
 
 
-@pytest.mark.parametrize(("stops", "movement"), [(False, 1), (True, -1)])
-async def test_a_renewal_says_whether_the_worker_moves_or_stops(stops: bool, movement: int) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("stops", "movement"), [(False, "moves"), (True, "resigns")])
+async def test_a_renewal_says_whether_the_worker_moves_or_stops(stops: bool, movement: str) -> None:  # noqa: FBT001
     """A stopping one resigns."""
     setup = _Setup(_Server(HELD))
     if stops:
@@ -211,4 +212,4 @@ async def test_a_renewal_says_whether_the_worker_moves_or_stops(stops: bool, mov
     await setup.renewals(1)
     await setup.lease.stop()
     (call,) = setup.server.asked
-    assert call.args[-3:-1] == (movement, 8)
+    assert (arguments_of(call)["movement"], arguments_of(call)["slots"]) == (movement, 8)

@@ -107,7 +107,7 @@ def test_a_wait_for_another_worker_is_no_retry(setup: _Setup) -> None:
 def test_jobs_that_the_app_does_not_have_share_one_name(setup: _Setup) -> None:
     """However many entries name however many."""
     setup.observer.began([setup.delivery(f"evil-{number}") for number in range(5)])
-    setup.observer.failed(setup.delivery("evil-5"))
+    setup.observer.failed(setup.delivery("evil-5"), ValueError())
     setup.observer.settled([Settled(setup.delivery("evil-6"), "f", 0, "unknown_job", b"")], [])
     setup.observer.dead_lettered(setup.queue, BadEntry("1-0", "unreadable", "", "e", "evil-7"))
     seen = setup.seen

@@ -32,6 +32,7 @@ from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions, prepare
 from headrace.plans.runs import RunFilter
+from tests.support.calls import arguments_of
 
 PARTITIONS = Partitions("prod")
 KEYS = PARTITIONS.first
@@ -125,7 +126,7 @@ def test_a_batch_ends_at_its_number_of_bytes() -> None:
 def test_every_batch_of_a_call_has_its_own_token() -> None:
     """So that a place in one is not taken for the same place in another."""
     asked = next(send.send(PARTITIONS, prepared(MAX_BATCH_EVENTS + 1), "token"))
-    tokens = [call.args[3 + int(call.args[2])] for call in asked]
+    tokens = [arguments_of(call)["token"] for call in asked]
     assert len(set(tokens)) == len(asked) == 2
 
 

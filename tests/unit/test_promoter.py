@@ -10,6 +10,7 @@ from headrace import ServerError, ServerFull
 from headrace.calls.call import Call
 from headrace_worker.leader.promoter import Promoter
 from headrace_worker.protocol.due import DueMember, Promoted
+from tests.support.calls import members_of
 from tests.support.scripted_server import ScriptedServer, member_over
 
 NOW_MS = 1_000_000
@@ -48,7 +49,7 @@ async def test_a_full_server_is_asked_again_only_after_a_while() -> None:
     due = [DueMember("e:1", NOW_MS - 5)]
 
     def answer(call: Call[Any]) -> Any:
-        return ServerFull("OOM") if "e:1" in call.args else Promoted(NOW_MS, 0, 0, due)
+        return ServerFull("OOM") if "e:1" in members_of(call) else Promoted(NOW_MS, 0, 0, due)
 
     promoter, asked = promoter_of(answer)
     before = time.monotonic()
@@ -74,7 +75,7 @@ async def test_a_foreign_record_stops_no_other_due_member() -> None:
     def answer(call: Call[Any]) -> Any:
         if call.script is None:
             return ServerError("WRONGTYPE") if str(call.args[0]) == "HGET" else 1
-        asked = [member for member in ("e:x", *members) if member in call.args]
+        asked = [member for member in ("e:x", *members) if member in members_of(call)]
         if members[5] in asked:
             return ServerError("WRONGTYPE")
         promoted.extend(asked)

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from headrace import Retention
+from headrace.formats.codec import INLINE_BYTES
 from headrace.formats.keys import Keys
 from headrace_worker.protocol import dispatching, due, leases, reading, rescuing
 from headrace_worker.protocol.dispatching import QueuesFull, RoutesStale
 from headrace_worker.protocol.due import DueMember, Promoted
 from headrace_worker.protocol.leases import Fenced, Renewed
 from headrace_worker.protocol.rescuing import WorkerFacts
+from tests.support.calls import arguments_of
 
 KEYS = Keys("test")
 P = KEYS.prefix
@@ -33,7 +35,7 @@ def test_a_member_of_due_says_where_it_belongs(member: str, event_id: str, strea
     call = due.promote(KEYS, [member], 5)
     names = ["due", "events", f"event:{event_id}", stream, wake_up]
     assert list(call.args[2:8]) == [5, *(P + name for name in names)]
-    assert call.args[-3:] == (5, member, "")
+    assert arguments_of(call) == {"inline": INLINE_BYTES, "ahead": 5, "members": [member], "ordered": {}}
     assert due.event_of(member) == event_id
 
 

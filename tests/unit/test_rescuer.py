@@ -11,7 +11,8 @@ import pytest
 from headrace import ServerError
 from headrace.calls.call import Call
 from headrace_worker.leader.rescuer import Rescuer
-from tests.support.scripted_server import ScriptedServer, arguments_of, member_over
+from tests.support.calls import arguments_of, argv_of
+from tests.support.scripted_server import ScriptedServer, member_over
 
 
 class _Server(ScriptedServer):
@@ -30,8 +31,8 @@ class _Server(ScriptedServer):
     def _answer(self, call: Call[Any]) -> Any:
         if call.script is None:
             return call.read(self._look(str(call.args[0])))
-        argv = arguments_of(call)
-        name, verb = str(argv[0]), call.script.name
+        argv, verb = argv_of(call), call.script.name
+        name = str(arguments_of(call)["worker"] if verb == "rescue" else argv[0])
         self.asked.append((verb, name))
         if verb == "drop_dispatcher":
             self.unseat_ms.append(int(argv[1]))

@@ -20,7 +20,8 @@ from headrace_worker.dispatch.run_maker import RunMaker
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, QueuesFull, RoutesStale
-from tests.support.scripted_server import ScriptedServer, arguments_of, keys_of, member_over, name_of, stored_routes
+from tests.support.calls import arguments_of, keys_of
+from tests.support.scripted_server import ScriptedServer, member_over, name_of, stored_routes
 
 BODY = encode_event("asked", "trigger.dev", 0, 1, None, None)
 REFUSAL = ServerError("WRONGTYPE")
@@ -48,13 +49,13 @@ class _Server(ScriptedServer):
         self._routes = stored_routes(subscriptions_of(an_app()))
 
     def _dispatch(self, call: Call[Any]) -> Any:
-        argv, prefix = arguments_of(call), self.keys.event_prefix
+        arguments, prefix = arguments_of(call), self.keys.event_prefix
         ids = [key.removeprefix(prefix) for key in keys_of(call) if key.startswith(prefix)]
         self.asked.append(ids)
         assert len(self.asked) < 60, "it asks without end"
-        if str(argv[6]) != str(self.version):
+        if arguments["version"] != str(self.version):
             return RoutesStale()
-        given = self.on_dispatch(ids, "free" if argv[7] else "add")
+        given = self.on_dispatch(ids, "free" if arguments["free_first"] else "add")
         return Dispatched(len(ids), len(ids), 0) if given is None else given
 
     def _look(self, call: Call[Any]) -> Any:

@@ -20,6 +20,7 @@ from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.protocol.settling import Recorded
 from headrace_worker.run.outcome import Failed, Outcome, Released, RetryLater, Succeeded, Unreadable
 from headrace_worker.run.settler import Settler
+from tests.support.calls import arguments_of, members_of
 from tests.support.scripted_server import ScriptedServer, member_over
 
 KEYS = Keys("test")
@@ -229,8 +230,8 @@ async def test_an_unreadable_entry_is_dead_lettered() -> None:
     setup.put(Unreadable("these bytes are not an event"))
     await setup.tick()
     (call,) = calls
-    assert "unreadable" in call.args
-    assert "these bytes are not an event" in call.args
+    assert arguments_of(call)["reason"] == "unreadable"
+    assert arguments_of(call)["error"] == "these bytes are not an event"
     assert setup.in_flight.runs == {}
 
 
@@ -249,7 +250,7 @@ async def test_the_next_runs_of_ordering_keys_are_promoted_at_once() -> None:
 
     def answer(call: Call[Any]) -> Any:
         if call.script and call.script.name == "promote":
-            promoted.extend(member for member in in_turn if member in call.args)
+            promoted.extend(member for member in in_turn if member in members_of(call))
             assert setup.in_flight.runs == {}
             return ServerError("the server refused")
         return Recorded([], in_turn)

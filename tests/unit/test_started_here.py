@@ -25,7 +25,15 @@ ELSEWHERE = {
     "logs/writer.py:_start_thread:start_new_thread": "writes lines, and is started again where it has ended",
     "logs/writer.py:_write_beside:start_new_thread": "writes one line beside a writer that stands still",
     "logs/logger.py:put:start_new_thread": "writes last words, where nothing else may be left",
-    "testing.py:_run_until_settled:to_thread": "in the event loop of a test",
+    **{
+        f"testing/{place}:to_thread": "in the event loop of a test"
+        for place in (
+            "kit.py:run",
+            "kit.py:travel",
+            "kit.py:_run_until_idle",
+            "settling.py:_run_until_settled",
+        )
+    },
 }
 """Where else something is started, and why."""
 

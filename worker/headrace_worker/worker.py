@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from headrace import ConfigurationError, HeadraceError
 from headrace.config import resolve, resolve_url
@@ -22,6 +22,7 @@ from headrace_worker.logs.logger import get_logger, write_directly
 from headrace_worker.membership.identity import new_name
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.member import Member
+from headrace_worker.membership.observer import ObserverSource
 from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.membership.watch import Verdict
 from headrace_worker.partition import Partition
@@ -32,9 +33,6 @@ from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
 from headrace_worker.startup.lifespan import Lifespan
 from headrace_worker.tasks.guard import Guard, describe, own_task
-
-if TYPE_CHECKING:
-    from headrace_worker.metrics.prometheus import Metrics  # with an extra only
 
 log = get_logger("headrace.worker")
 
@@ -55,7 +53,7 @@ class Worker:
         config: WorkerConfig = WorkerConfig(),  # noqa: B008 - a frozen struct
         on_name: Callable[[str], None] | None = None,
         on_started: Callable[[], None] | None = None,
-        metrics: Metrics | None = None,
+        metrics: ObserverSource | None = None,
     ) -> None:
         """Make a worker that is ready to run; connect nothing yet.
 
@@ -135,9 +133,9 @@ class Worker:
                 self.note_stop()
             await self._running.run_until_stopped(self._on_started)
         finally:
-            await asyncio.shield(lifespan.close())
+            await _close(lifespan.close())
             for member in self._members:
-                await asyncio.shield(member.server.commands.close())
+                await _close(member.server.commands.close())
 
     def _make_members(self, in_flight: InFlight) -> list[Member]:
         """Return the member of each partition, under one name and with one guard."""
@@ -307,24 +305,21 @@ class _Running:
                 partition.start()
             await self._run_until_stopped(on_started)
         except BaseException:
-            await asyncio.shield(self._end_leases())
+            await asyncio.shield(own_task(self._end_leases()))
             raise
         finally:  # if the stop itself is broken off, the leases must not keep runs on which no worker works
             for partition in self._partitions:
                 partition.end_lease()
             self._executor.end_all("released")
-            await asyncio.shield(self._close())
+            await asyncio.gather(*(own_task(_close(partition.close())) for partition in self._partitions))
+            await _close(self._executor.close())
 
     async def _end_leases(self) -> None:
         """End the leases after a start or stop was broken off: other workers need not wait until they expire."""
         for each in self._members:
             call = leases.end_lease(each.setup.keys, each.identity.name)
             with contextlib.suppress(HeadraceError, TimeoutError):
-                await asyncio.wait_for(each.server.commands.run([call]), _LAST_CALL_S)
-
-    async def _close(self) -> None:
-        await asyncio.gather(*(partition.close() for partition in self._partitions))
-        await self._executor.close()
+                await asyncio.wait_for(own_task(each.server.commands.run([call])), _LAST_CALL_S)
 
     async def _run_until_stopped(self, on_started: Callable[[], None] | None) -> None:
         self._log_start()
@@ -384,4 +379,12 @@ class _Running:
     async def _wait_until_over(self, is_over: Callable[[], bool]) -> None:
         while self._in_flight.runs and not is_over():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._in_flight.wait_change(), 0.1)
+                await asyncio.wait_for(own_task(self._in_flight.wait_change()), 0.1)
+
+
+async def _close(closing: Coroutine[Any, Any, None]) -> None:
+    """Close a part of a worker that has ended; a failure is logged, and keeps no other part open."""
+    try:
+        await asyncio.shield(own_task(closing))
+    except Exception as exc:  # noqa: BLE001 - connections close with the process
+        log.warning("a part of the worker did not close in order", error=describe(exc))

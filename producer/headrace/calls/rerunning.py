@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_text, script_call
 from headrace.formats.codec import INLINE_BYTES
 from headrace.formats.keys import Keys
+
+
+class _Arguments(msgspec.Struct, frozen=True):
+    """What `rerun.lua` reads beside its keys; its header says what each is."""
+
+    id: str
+    job: str
+    queue: str
+    inline: int
+    ordering_key: str
+    ended: int
 
 
 def rerun(
@@ -19,9 +33,5 @@ def rerun(
     names = [keys.event(event_id), keys.queue(app, queue), keys.wake_up(app), keys.dead]
     if ordering_key:
         names.append(keys.line(job, ordering_key))
-    return script_call(
-        "rerun",
-        names,
-        (event_id, job, queue, INLINE_BYTES, ordering_key, ended_ms),
-        lambda reply: (as_text(reply[0]), as_text(reply[1])),
-    )
+    args = _Arguments(event_id, job, queue, INLINE_BYTES, ordering_key, ended_ms)
+    return script_call("rerun", names, (pack(args),), lambda reply: (as_text(reply[0]), as_text(reply[1])))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace.calls.call import Argument, Call, script_call
+import msgspec
+
+from headrace.calls.arguments import pack
+from headrace.calls.call import Call, script_call
 from headrace.calls.records import naming_record
 from headrace.errors import DamagedRecord, EventConflict, HeadraceError
 from headrace.formats import codec
@@ -35,18 +38,28 @@ def batches(events: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:
     return groups
 
 
+class _Arguments(msgspec.Struct, frozen=True):
+    """What `send.lua` reads beside its keys and bodies; its header says what each is."""
+
+    token: str
+    listed: int
+    inline: int
+    ordering_key: str
+    events: list[tuple[str, str, str, str, int]]
+
+
 def send(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
 ) -> Call[list[SentEvent | HeadraceError]]:
     """Send one batch, of one ordering key or none; read what each event became, or why it was not sent, in order."""
     ordering_key = events[0].ordering_key
-    argv: list[Argument] = [token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_key]
-    for event in events:
-        argv += (event.event_id, event.id_kind, event.when, event.name, event.identity, event.body)
+    described = [(event.event_id, event.id_kind, event.when, event.name, event.identity) for event in events]
+    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_key, described)
     names = [keys.events, keys.due, keys.wake, keys.recent]
     if ordering_key:
         names.append(keys.order(ordering_key))
     names += [keys.event(event.event_id) for event in events]
+    argv = (pack(args), *(event.body for event in events))
     return script_call("send", names, argv, lambda reply: _read_sent(keys, events, reply, seal))
 
 

@@ -1,27 +1,31 @@
--- Closes a record whose last open run has ended: sets its TTL, and notifies the clients that wait for the event. If its
--- contents are not kept, only its header stays, for dedupe; if they are kept for less time than the header, they fade.
--- ARGV[1] to ARGV[5] are the retention, ARGV[6] the channel's prefix.
-local retention_ms, failure_retention_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-local dedupe_ms = { c = tonumber(ARGV[3]), s = tonumber(ARGV[4]), d = tonumber(ARGV[5]) }
-local fades, closed_at = {}, now_ms()
-local function close(record, header, failed, waited, event_id)
-  local keep = failed and failure_retention_ms or retention_ms
-  local dedupe = header and dedupe_ms[string.match(header, '^%S+ (%a)')] or 0
-  if keep == 0 then
-    redis.call('DEL', record)
-    if header and dedupe > 0 then
-      redis.call('HSET', record, 'm', header)
+-- Needs `_time` and `_chunks`.
+-- Returns two functions, which follow the given policy. `close` closes a record whose last open run has ended: sets its
+-- TTL, and notifies the clients that wait for the event. If its contents are not kept, only its header stays, for
+-- dedupe; if they are kept for less time than the header, they fade. `let_fade` comes last, once: it records in `fading`
+-- when the contents of the closed records are to be deleted.
+-- The policy has the ms for which records stay after `success` and after `failure`, the ms for which ids are remembered
+-- in `dedupe` (`c` by the client, `s` the sender, `d` derived), and the prefix of the channels of settled events.
+local function closing(policy, now, fading)
+  local fades = {}
+  local function close(record, header, failed, waited, event_id)
+    local keep = failed and policy.failure or policy.success
+    local dedupe = header and policy.dedupe[string.match(header, '^%S+ (%a)')] or 0
+    if keep == 0 then
+      redis.call('DEL', record)
+      if header and dedupe > 0 then
+        redis.call('HSET', record, 'm', header)
+      end
+    elseif dedupe > keep then
+      fades[#fades + 1] = text(now + keep)
+      fades[#fades + 1] = event_id
     end
-  elseif dedupe > keep then
-    fades[#fades + 1] = text(closed_at + keep)
-    fades[#fades + 1] = event_id
+    redis.call('PEXPIRE', record, math.max(keep, dedupe))
+    if waited then
+      redis.pcall('PUBLISH', policy.channel .. event_id, '')
+    end
   end
-  redis.call('PEXPIRE', record, math.max(keep, dedupe))
-  if waited then
-    redis.pcall('PUBLISH', ARGV[6] .. event_id, '')
+  local function let_fade()
+    call_in_chunks('ZADD', fading, fades)
   end
-end
--- Records when the contents of the closed records are to be deleted.
-local function let_fade(fading)
-  call_in_chunks('ZADD', fading, fades)
+  return close, let_fade
 end

@@ -1,3 +1,4 @@
+-- Needs `_run`.
 -- Returns whether an entry that names a run is not the run's own: the record names another entry, says that the run
 -- waits or has ended, or has no such run. If the record is gone, or can't be read, the entry is believed.
 -- `place` is the position of the entry's id in the run's field if the state there is as long as that of the entry; an

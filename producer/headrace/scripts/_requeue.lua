@@ -1,7 +1,9 @@
+-- Needs `_time`, `_rights`, `_run`, `_foreign`, `_exhausted` and `_room`.
 -- Re-queues entries under new ids; an entry that is no longer pending is left alone. An entry of a queue counts `lost`
 -- more lost workers, and its record says queued, unless the record names another entry. An entry that can't be read is
 -- re-queued unchanged; the next worker that reads it dead-letters it. Returns how many entries were re-queued.
--- KEYS[first_key..] are the records, ARGV[first_arg..] two an entry: its id, `<app>/<job id>` (empty in `events`).
+-- `of` has the `stream` of the entries, its `group`, the `queue`'s name without its app, the number of `lost` workers to
+-- add, the `entries`, their `jobs` (`<app>/<job id>`, empty in `events`) and the `records` of their events.
 local function successor(fields, lost)
   local value = {}
   for i = 1, #fields, 2 do
@@ -20,17 +22,18 @@ local function successor(fields, lost)
   return following, state
 end
 
-local function put_back(stream, group, queue, lost, first_key, first_arg)
-  local successors, states, foreign, count = {}, {}, {}, (#ARGV - first_arg + 1) / 2
-  for i = 1, count do
-    local entry, job = ARGV[first_arg + i * 2 - 2], ARGV[first_arg + i * 2 - 1]
+local function requeue(of)
+  local stream, group, entries, jobs, records = of.stream, of.group, of.entries, of.jobs, of.records
+  local successors, states, foreign = {}, {}, {}
+  for i = 1, #entries do
+    local entry, job = entries[i], jobs[i]
     local found = redis.call('XRANGE', stream, entry, entry)[1]
     if job ~= '' then
-      local header, field = unpack(redis.call('HMGET', KEYS[first_key + i - 1], 'm', 'r:' .. job), 1, 2)
+      local header, field = unpack(redis.call('HMGET', records[i], 'm', 'r:' .. job), 1, 2)
       foreign[i] = is_foreign(header, field, entry, 1)
     end
     if found and job ~= '' then
-      successors[i], states[i] = successor(found[2], lost)
+      successors[i], states[i] = successor(found[2], of.lost)
     elseif found then
       successors[i] = found[2]
     end
@@ -45,14 +48,14 @@ local function put_back(stream, group, queue, lost, first_key, first_arg)
   if refused then
     return refused
   end
-  for i = 1, count do
-    local entry, job, fields = ARGV[first_arg + i * 2 - 2], ARGV[first_arg + i * 2 - 1], successors[i]
+  for i = 1, #entries do
+    local entry, job, fields = entries[i], jobs[i], successors[i]
     if redis.call('XACK', stream, group, entry) == 1 and fields then
       redis.call('XDEL', stream, entry)
       entry = redis.call('XADD', stream, '*', unpack(fields, 1, math.min(#fields, 5000)))
       if states[i] and not foreign[i] then
-        local line = 'q ' .. states[i] .. ' ' .. queue .. ' ' .. entry .. ' - 0 0'
-        redis.call('HSET', KEYS[first_key + i - 1], 'r:' .. job, line)
+        local line = 'q ' .. states[i] .. ' ' .. of.queue .. ' ' .. entry .. ' - 0 0'
+        redis.call('HSET', records[i], 'r:' .. job, line)
       end
       moved = moved + 1
     end

@@ -1,3 +1,4 @@
+-- Needs `_exhausted`.
 -- Returns the error with which a stream takes no entry, nil if it takes one. Probes with an XADD and an XDEL, as no
 -- command shows a last id whose entry is gone.
 local function refusal(stream)

@@ -1,3 +1,4 @@
+-- Needs `_exhausted`.
 -- Wakes one idle worker of each app whose wake-up stream is given. Optional, so it may fail and comes last.
 local function wake_workers(streams)
   for stream in pairs(streams) do

@@ -1,11 +1,11 @@
 -- A delayed event is gone from `due` and its record says canceled; any other event stays as it is.
 --
--- KEYS[1]     zset  due
--- KEYS[2]     hash  the event's record
--- KEYS[3]     zset  fading
--- ARGV[1..5]  ms    retention after success, after failure; dedupe of ids by the client, the sender, derived
--- ARGV[6]     text  the prefix of the channels of settled events
--- ARGV[7]     text  the event's id
+-- KEYS[1]   zset  due
+-- KEYS[2]   hash  the event's record
+-- KEYS[3]   zset  fading
+-- ARGV[1]   map   the arguments:
+--   policy  map   how long records stay, see `_close.lua`
+--   id      text  the event's id
 --
 -- Returns  {'canceled', time}    when it is canceled, now or before: since when, in ms
 -- Returns  {'delivered'}         when it was delivered already; nothing happened
@@ -18,7 +18,8 @@
 --@ include _rights
 --@ include _chunks
 --@ include _close
-local due, record, id = KEYS[1], KEYS[2], ARGV[7]
+local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
+local due, record, fading, id = KEYS[1], KEYS[2], KEYS[3], args.id
 local stored = redis.call('HMGET', record, 'm', 'w')
 local header = stored[1]
 if not header then
@@ -38,12 +39,13 @@ local denied = lacking(due, 'HSET', 'PEXPIRE', 'DEL', 'ZADD')
 if denied then
   return denied
 end
-redis.call('ZRANGE', KEYS[3], 0, 0)
+redis.call('ZRANGE', fading, 0, 0)
 redis.call('ZREM', due, '')
-canceled = text(now_ms())
+canceled = text(now)
 header = token .. ' ' .. kind .. ' ' .. due_ms .. ' 0 ' .. canceled .. ' 0'
 redis.call('HSET', record, 'm', header)
 redis.call('ZREM', due, 'e:' .. id)
+local close, let_fade = closing(args.policy, now, fading)
 close(record, header, false, stored[2], id)
-let_fade(KEYS[3])
+let_fade()
 return { 'canceled', canceled }

@@ -1,29 +1,30 @@
 -- An entry that can't be handled is acknowledged, deleted, and in `dead` unchanged, with the reason; a run whose entry it is has failed, and an event that it was to dispatch has no runs and is no longer in the order of its key.
 --
--- KEYS[1]     stream  where the entry is
--- KEYS[2]     stream  dead
--- KEYS[3]     stream  runs
--- KEYS[4]     zset    fading
--- KEYS[5..]   hash    the record of the event that the entry names, if it names one
--- KEYS[..]            then, for a run with an ordering key: due (zset), wake (list), line (list) of its key and job;
---                     for an event with an ordering key: the order (list) of the key
--- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
--- ARGV[6]     text    the prefix of the channels of settled events
--- ARGV[7]     count   entries that `runs` keeps, about
--- ARGV[8]     text    the stream's group
--- ARGV[9]     text    the entry
--- ARGV[10]    text    the reason, one word
--- ARGV[11]    text    the error
--- ARGV[12]    bytes   the error as the outcome of a run
--- ARGV[13]    text    the event's id
--- ARGV[14]    text    `<app>/<job id>`; empty in `events`
--- ARGV[15]    text    with an ordering key: the run's member of the line, or the event's id; else empty
+-- KEYS[1]    stream  where the entry is
+-- KEYS[2]    stream  dead
+-- KEYS[3]    stream  runs
+-- KEYS[4]    zset    fading
+-- KEYS[5..]  hash    the record of the event that the entry names, if it names one
+-- KEYS[..]           then, for a run with an ordering key: due (zset), wake (list), line (list) of its key and job;
+--                    for an event with an ordering key: the order (list) of the key
+-- ARGV[1]    map     the arguments:
+--   policy   map     how long records stay, see `_close.lua`
+--   listed   count   entries that `runs` keeps, about
+--   group    text    the stream's group
+--   entry    text    the entry
+--   reason   text    one word
+--   error    text    what is wrong with the entry
+--   id       text    the event's id; empty: the entry names none
+--   job      text    `<app>/<job id>`; empty in `events`
+--   member   text    with an ordering key: the run's member of the line, or the event's id; else empty
+-- ARGV[2]    bytes   the error as the outcome of a run
 --
 -- Returns  1  when the entry is in `dead` now
 -- Returns  0  when the entry was no longer pending; nothing happened
 --
 -- It frees first, so a full server lets it pass. The record itself may be damaged, or may belong to another entry: a
 -- record of a foreign type, or one that does not name this entry, is not touched; the dead letter then has no run.
+--@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _chunks
@@ -33,19 +34,21 @@
 --@ include _run
 --@ include _close
 --@ include _line
-local stream, dead, entry, id, job, member = KEYS[1], KEYS[2], ARGV[9], ARGV[13], ARGV[14], ARGV[15]
-local nkeys = #KEYS - (member == '' and 0 or job == '' and 1 or 3)
-local record, due, wake, line = nkeys > 4 and KEYS[5], KEYS[nkeys + 1], KEYS[nkeys + 2], KEYS[nkeys + 3]
-local order = member ~= '' and job == '' and KEYS[nkeys + 1]
-local now, reason, outcome = now_ms(), ARGV[10], ARGV[12]
+local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
+local entry, id, job, member, outcome = args.entry, args.id, args.job, args.member, ARGV[2]
+local stream, dead, runs, fading = next_key(), next_key(), next_key(), next_key()
+local record = id ~= '' and next_key()
 redis.call('XLEN', dead)
-redis.call('XLEN', KEYS[3])
-redis.call('ZCARD', KEYS[4])
-if line then
+redis.call('XLEN', runs)
+redis.call('ZCARD', fading)
+local due, wake, line, order
+if member ~= '' and job ~= '' then
+  due, wake, line = next_key(), next_key(), next_key()
   redis.call('ZCARD', due)
   redis.call('LLEN', wake)
   redis.call('LINDEX', line, 0)
-elseif order then
+elseif member ~= '' then
+  order = next_key()
   redis.call('LLEN', order)
 end
 local raw = redis.call('XRANGE', stream, entry, entry)[1]
@@ -73,19 +76,19 @@ local denied = lacking(stream, 'XADD', 'XDEL', 'LREM', 'HSET', 'HINCRBY', 'PEXPI
 if denied then
   return denied
 end
-redis.call('XACK', stream, ARGV[8], '0-0')
+redis.call('XACK', stream, args.group, '0-0')
 local refused = refusal(dead)
 if refused then
   return refused
 end
-if redis.call('XACK', stream, ARGV[8], entry) == 0 then
+if redis.call('XACK', stream, args.group, entry) == 0 then
   return 0
 end
 redis.call('XDEL', stream, entry)
 if order then
   redis.call('LREM', order, 1, member)
 end
-local fields = { 'reason', reason, 'error', is_run and outcome or ARGV[11] }
+local fields = { 'reason', args.reason, 'error', is_run and outcome or args.error }
 if is_run then
   fields[5], fields[6] = 'run', id .. ':' .. job
 end
@@ -93,7 +96,7 @@ for i = 1, math.min(#raw, 4000), 2 do
   fields[#fields + 1] = 'raw.' .. raw[i]
   fields[#fields + 1] = raw[i + 1]
 end
-local letter = redis.call('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*', unpack(fields))
+local letter = redis.call('XADD', dead, 'MINID', '~', text(math.max(now - args.policy.failure, 0)), '*', unpack(fields))
 local open = 0
 if is_run then
   local line = 'f ' .. attempt .. ' ' .. lost .. ' ' .. since .. ' ' .. replay .. ' ' .. queue .. ' ' .. letter
@@ -109,11 +112,12 @@ elseif is_undispatched then
   redis.call('HSET', record, 'm', header)
 end
 if (is_run or is_undispatched) and open <= 0 then
+  local close, let_fade = closing(args.policy, now, fading)
   close(record, header, true, waited, id)
-  let_fade(KEYS[4])
+  let_fade()
 end
 if is_run then
-  list(KEYS[3], ARGV[7], { id .. ':' .. job, 'f' })
+  list(runs, args.listed, { id .. ':' .. job, 'f' })
 end
 if line and pass_on_line(line, member, due, now) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')

@@ -14,11 +14,11 @@ local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not ends or tonumber(ends) + tonumber(ARGV[2]) > now_ms() then
   return 0
 end
-local held = redis.pcall('XPENDING', KEYS[2], 'dispatch', '-', '+', 1, ARGV[1])
-if held.err and not string.find(held.err, 'NOGROUP') then
-  return held
+local pending = redis.pcall('XPENDING', KEYS[2], 'dispatch', '-', '+', 1, ARGV[1])
+if pending.err and not string.find(pending.err, 'NOGROUP') then
+  return pending
 end
-if #held > 0 then
+if #pending > 0 then
   return 0
 end
 return redis.call('ZREM', KEYS[1], ARGV[1])

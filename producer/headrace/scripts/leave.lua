@@ -16,40 +16,52 @@
 -- Returns  0  when it has pending entries, or its time has not come; nothing happened
 --
 -- It frees first, so a full server lets it pass.
+--@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _chunks
 local name, dead = ARGV[1], ARGV[2] == '1'
+local workers, worker, dispatchers, leader, routes = next_key(), next_key(), next_key(), next_key(), next_key()
+local routes_version, events = next_key(), next_key()
+local queues = take_keys()
 if dead then
-  local look = redis.call('ZSCORE', KEYS[1], name)
-  local fenced, known = unpack(redis.call('HMGET', KEYS[2], 'fenced', 'app'), 1, 2)
+  local look = redis.call('ZSCORE', workers, name)
+  local fenced, known = unpack(redis.call('HMGET', worker, 'fenced', 'app'), 1, 2)
   if (look or known or fenced) and (not fenced or (look and tonumber(look) > now_ms())) then
     return 0
   end
 end
-local function group_of(stream)
-  return stream == KEYS[7] and 'dispatch' or 'workers'
-end
-for i = 7, #KEYS do
-  local held = redis.pcall('XPENDING', KEYS[i], group_of(KEYS[i]), '-', '+', 1, name)
-  if held.err and not string.find(held.err, 'NOGROUP') then
-    return held
+local function pending_in(stream, group)
+  local pending = redis.pcall('XPENDING', stream, group, '-', '+', 1, name)
+  if pending.err and string.find(pending.err, 'NOGROUP') then
+    return {}
   end
-  if #held > 0 then
-    return 0
-  end
+  return pending
 end
-redis.call('HEXISTS', KEYS[2], 'app')
-redis.call('ZCARD', KEYS[3])
-redis.call('GET', KEYS[6])
-local leads = string.match(redis.call('GET', KEYS[4]) or '', '^(%S+)') == name
-local prefix, fingerprint = 'w:', redis.call('HGET', KEYS[5], 'w:' .. name)
+local pending = pending_in(events, 'dispatch')
+for _, queue in ipairs(queues) do
+  if pending.err or #pending > 0 then
+    break
+  end
+  pending = pending_in(queue, 'workers')
+end
+if pending.err then
+  return pending
+end
+if #pending > 0 then
+  return 0
+end
+redis.call('HEXISTS', worker, 'app')
+redis.call('ZCARD', dispatchers)
+redis.call('GET', routes_version)
+local leads = string.match(redis.call('GET', leader) or '', '^(%S+)') == name
+local prefix, fingerprint = 'w:', redis.call('HGET', routes, 'w:' .. name)
 if not fingerprint then
-  prefix, fingerprint = 'd:', redis.call('HGET', KEYS[5], 'd:' .. name)
+  prefix, fingerprint = 'd:', redis.call('HGET', routes, 'd:' .. name)
 end
 -- Counts the app's other workers, live and dead, and those of them with the same subscriptions.
 local others, same, dead_fields = { ['w:'] = 0, ['d:'] = 0 }, { ['w:'] = 0, ['d:'] = 0 }, {}
-local fields = fingerprint and redis.call('HGETALL', KEYS[5]) or {}
+local fields = fingerprint and redis.call('HGETALL', routes) or {}
 for i = 1, #fields, 2 do
   local kind = string.sub(fields[i], 1, 2)
   if kind == 'd:' then
@@ -60,31 +72,32 @@ for i = 1, #fields, 2 do
     same[kind] = same[kind] + (fields[i + 1] == fingerprint and 1 or 0)
   end
 end
-local denied = lacking(KEYS[7], 'ZREM', 'DEL', 'HDEL', 'HSET', 'INCR')
+local denied = lacking(events, 'ZREM', 'DEL', 'HDEL', 'HSET', 'INCR')
 if denied then
   return denied
 end
 
-redis.call('ZREM', KEYS[1], name)
-redis.call('ZREM', KEYS[3], name)
-redis.call('DEL', KEYS[2])
+redis.call('ZREM', workers, name)
+redis.call('ZREM', dispatchers, name)
+redis.call('DEL', worker)
 if leads then
-  redis.call('DEL', KEYS[4])
+  redis.call('DEL', leader)
 end
 if fingerprint then
-  redis.call('HDEL', KEYS[5], prefix .. name)
+  redis.call('HDEL', routes, prefix .. name)
   if others['w:'] > 0 then
     if prefix == 'w:' and same['w:'] == 0 then
-      redis.call('INCR', KEYS[6])
+      redis.call('INCR', routes_version)
     end
   elseif prefix == 'w:' or others['d:'] == 0 then -- its subscriptions stay in force, not those of dead workers
-    redis.call('HSET', KEYS[5], 'last', fingerprint)
-    call_in_chunks('HDEL', KEYS[5], dead_fields)
+    redis.call('HSET', routes, 'last', fingerprint)
+    call_in_chunks('HDEL', routes, dead_fields)
   elseif same['d:'] == 0 then
-    redis.call('INCR', KEYS[6])
+    redis.call('INCR', routes_version)
   end
 end
-for i = 7, #KEYS do
-  redis.pcall('XGROUP', 'DELCONSUMER', KEYS[i], group_of(KEYS[i]), name)
+redis.pcall('XGROUP', 'DELCONSUMER', events, 'dispatch', name)
+for _, queue in ipairs(queues) do
+  redis.pcall('XGROUP', 'DELCONSUMER', queue, 'workers', name)
 end
 return 1

@@ -5,10 +5,12 @@
 -- KEYS[3..]          three a member: its record (hash); its stream, `events` or a queue; its app's wake-up stream or, for
 --                    an event, the order (list) of its ordering key, or `events` again; for a run with an ordering
 --                    key, in fourth place the line (list) of its key and job
--- ARGV[1]    bytes   bodies up to this size travel in the entry
--- ARGV[2]    count   how many of the members that are left to return
--- ARGV[3..]          two a member: `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the same behind `o`, length
---                    and ordering key; for an event, the ordering key whose order is in KEYS, else empty
+-- ARGV[1]    map     the arguments:
+--   inline   bytes   bodies up to this size travel in the entry
+--   ahead    count   how many of the members that are left to return
+--   members  list    `e:<event id>`, `r:<queue>:<event id>:<app>/<job id>`, or the same behind `o`, length and ordering
+--                    key
+--   ordered  map     the ordering key of each event whose order is in KEYS, by the place of its member
 --
 -- Returns  {now, moved, dropped, {member, key, …}, member, score, …}
 --          the server's time in ms; how many members are in their streams now; how many were removed, as their event is
@@ -17,6 +19,7 @@
 --
 -- A member whose stream takes no entries is due again in ten seconds. An event adds first and is refused by a full
 -- server; a run frees first, so that a begun run can end.
+--@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _exhausted
@@ -31,28 +34,33 @@ local function split(member)
   return id, run, length and string.sub(member, #length + 4, before_queue - 1)
 end
 
-local due, events, inline, ahead = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
-local now = now_ms()
+local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
+local inline, ahead = args.inline, args.ahead
+local due, events = next_key(), next_key()
 redis.call('XLEN', events)
 redis.call('ZRANGE', due, 0, 0)
-local work, unordered, next_key = {}, {}, 3
-for i = 3, #ARGV, 2 do
-  local member, k = ARGV[i], next_key
-  local is_event = string.sub(member, 1, 2) == 'e:'
-  next_key = k + (string.sub(member, 1, 2) == 'o:' and 4 or 3)
+local work, unordered = {}, {}
+for i, member in ipairs(args.members) do
+  local kind = string.sub(member, 1, 2)
+  local record, stream, wake_up = next_key(), next_key(), next_key()
+  local line, is_event, order = kind == 'o:' and next_key(), kind == 'e:', nil
+  if is_event then
+    wake_up, order = nil, wake_up
+  end
   local score = redis.call('ZSCORE', due, member)
   if score and tonumber(score) <= now then
-    redis.call('XLEN', KEYS[k + 1])
+    redis.call('XLEN', stream)
     local id, run, run_key
     if not is_event then
       id, run, run_key = split(member)
     end
-    local header, body, field, key = unpack(redis.call('HMGET', KEYS[k], 'm', 'e', run and 'r:' .. run or 'm', 'k'), 1, 4)
-    local item = { member = member, record = KEYS[k], stream = KEYS[k + 1], wake_up = KEYS[k + 2], body = body, run = run }
+    local header, body, field, key = unpack(redis.call('HMGET', record, 'm', 'e', run and 'r:' .. run or 'm', 'k'), 1, 4)
+    local item =
+      { member = member, record = record, stream = stream, wake_up = wake_up, order = order, body = body, run = run }
     item.key = run_key or (is_event and key and key ~= '' and key) or nil
     if run then
       item.id = id
-      item.line = run_key and KEYS[k + 3]
+      item.line = run_key and line
       if item.line then
         redis.call('LINDEX', item.line, 0)
       end
@@ -63,9 +71,9 @@ for i = 3, #ARGV, 2 do
     end
     item.is_lost = not (header and body and item.kept)
     item.is_headless = not header
-    if run or item.is_lost or (item.key or '') == ARGV[i + 1] then
+    if run or item.is_lost or item.key == args.ordered[i] then
       if item.key and not (run or item.is_lost) then
-        redis.call('LLEN', item.wake_up)
+        redis.call('LLEN', item.order)
       end
       work[#work + 1] = item
     else
@@ -119,7 +127,7 @@ for _, item in ipairs(work) do
     wake_ups[item.wake_up] = true
   else
     if item.key then
-      redis.call('RPUSH', item.wake_up, item.id)
+      redis.call('RPUSH', item.order, item.id)
       redis.call('XADD', item.stream, '*', 'i', item.id, 'z', #body, 'b', whole, 'k', item.key)
     else
       redis.call('XADD', item.stream, '*', 'i', item.id, 'z', #body, 'b', whole)

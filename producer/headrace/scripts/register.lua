@@ -8,39 +8,47 @@
 -- KEYS[6]   stream  events
 -- KEYS[7]   stream  wake-up:<app>
 -- KEYS[8..] stream  the queues of the app
--- ARGV[1]   text    the worker's name
--- ARGV[2]   ms      lease
--- ARGV[3]   text    app
--- ARGV[4]   text    fingerprint of the subscriptions
--- ARGV[5]   bytes   the subscriptions
--- ARGV[6..] text    name of each queue, `<app>/<queue>`
+-- ARGV[1]   map     the arguments:
+--   worker         text   the worker's name
+--   lease          ms     how long its lease is
+--   app            text   the app's name
+--   fingerprint    text   that of the subscriptions
+--   queues         list   the name of each queue, `<app>/<queue>`
+-- ARGV[2]   bytes   the subscriptions
 --
 -- Returns  the version of the routes; it is increased only when a fingerprint gets its first live worker
 --
 -- It frees first, so a full server lets it pass.
+--@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _chunks
-local name, app, fingerprint, lease_end = ARGV[1], ARGV[3], ARGV[4], text(now_ms() + tonumber(ARGV[2]))
-local denied = lacking(KEYS[6], 'HSET', 'INCR', 'HDEL', 'ZADD', 'SADD')
+local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
+local name, fingerprint = args.worker, args.fingerprint
+local workers, worker, routes, routes_version, queues = next_key(), next_key(), next_key(), next_key(), next_key()
+local events, wake_up = next_key(), next_key()
+local app_queues = take_keys()
+local denied = lacking(events, 'HSET', 'INCR', 'HDEL', 'ZADD', 'SADD')
 if denied then
   return denied
 end
-redis.call('ZREM', KEYS[1], '')
-redis.call('HEXISTS', KEYS[2], 'app')
-redis.call('GET', KEYS[4])
-redis.call('SCARD', KEYS[5])
-for i = 6, #KEYS do
-  redis.call('XLEN', KEYS[i])
+redis.call('ZREM', workers, '')
+redis.call('HEXISTS', worker, 'app')
+redis.call('GET', routes_version)
+redis.call('SCARD', queues)
+redis.call('XLEN', events)
+redis.call('XLEN', wake_up)
+for _, queue in ipairs(app_queues) do
+  redis.call('XLEN', queue)
 end
-local forgettable, alive, held, known, gone = {}, {}, {}, false, {}
-local fields = redis.call('HGETALL', KEYS[3])
+local forgettable, alive, in_use, known, gone = {}, {}, {}, false, {}
+local fields = redis.call('HGETALL', routes)
 for i = 1, #fields, 2 do
   local kind, other = string.match(fields[i], '^([wd]:)(.*)$')
   if kind == 'w:' then
-    alive[fields[i + 1]], held[fields[i + 1]] = true, true
-  elseif kind and redis.call('ZSCORE', KEYS[1], other) then
-    held[fields[i + 1]] = true
+    alive[fields[i + 1]], in_use[fields[i + 1]] = true, true
+  elseif kind and redis.call('ZSCORE', workers, other) then
+    in_use[fields[i + 1]] = true
   elseif kind then
     gone[#gone + 1] = fields[i]
   end
@@ -48,7 +56,7 @@ end
 for i = 1, #fields, 2 do
   local print = string.match(fields[i], '^n:(.*)$')
   known = known or print == fingerprint
-  if print and not held[print] and print ~= fingerprint then
+  if print and not in_use[print] and print ~= fingerprint then
     forgettable[#forgettable + 1] = { tonumber(fields[i + 1]) or 0, print }
   end
 end
@@ -60,27 +68,27 @@ local function group(stream, group_name)
     return made
   end
 end
-local refused = group(KEYS[6], 'dispatch') or group(KEYS[7], 'wake-up')
-for i = 8, #KEYS do
-  refused = refused or group(KEYS[i], 'workers')
+local refused = group(events, 'dispatch') or group(wake_up, 'wake-up')
+for _, queue in ipairs(app_queues) do
+  refused = refused or group(queue, 'workers')
 end
 if refused then
   return refused
 end
 
 if not known then
-  redis.call('HSET', KEYS[3], 'n:' .. fingerprint, redis.call('INCR', KEYS[4]), 's:' .. fingerprint, ARGV[5])
+  redis.call('HSET', routes, 'n:' .. fingerprint, redis.call('INCR', routes_version), 's:' .. fingerprint, ARGV[2])
 elseif not alive[fingerprint] then
-  redis.call('INCR', KEYS[4])
+  redis.call('INCR', routes_version)
 end
-redis.call('HSET', KEYS[3], 'w:' .. name, fingerprint)
-call_in_chunks('HDEL', KEYS[3], gone)
+redis.call('HSET', routes, 'w:' .. name, fingerprint)
+call_in_chunks('HDEL', routes, gone)
 for i = 21, #forgettable do
-  redis.call('HDEL', KEYS[3], 'n:' .. forgettable[i][2], 's:' .. forgettable[i][2])
+  redis.call('HDEL', routes, 'n:' .. forgettable[i][2], 's:' .. forgettable[i][2])
 end
-redis.call('HSET', KEYS[2], 'app', app, 'fingerprint', fingerprint, 'queues', table.concat(ARGV, ' ', 6))
-redis.call('ZADD', KEYS[1], lease_end, name)
-for i = 6, #ARGV do
-  redis.call('SADD', KEYS[5], ARGV[i])
+redis.call('HSET', worker, 'app', args.app, 'fingerprint', fingerprint, 'queues', table.concat(args.queues, ' '))
+redis.call('ZADD', workers, text(now + args.lease), name)
+for _, queue in ipairs(args.queues) do
+  redis.call('SADD', queues, queue)
 end
-return redis.call('GET', KEYS[4])
+return redis.call('GET', routes_version)

@@ -5,12 +5,13 @@
 -- KEYS[3]  stream  wake-up:<app>
 -- KEYS[4]  stream  dead
 -- KEYS[5..] list   the line of its ordering key and job, if it has a key
--- ARGV[1]  text    the event's id
--- ARGV[2]  text    `<app>/<job id>`
--- ARGV[3]  text    the queue's name, without its app, as read from the record
--- ARGV[4]  bytes   bodies up to this size travel in the entry
--- ARGV[5]  text    its ordering key, as read from the record; empty: none
--- ARGV[6]  ms      when it ended, as read from the record; 0: at any time
+-- ARGV[1]  map     the arguments:
+--   id            text   the event's id
+--   job           text   `<app>/<job id>`
+--   queue         text   the queue's name, without its app, as read from the record
+--   inline        bytes  bodies up to this size travel in the entry
+--   ordering_key  text   its ordering key, as read from the record; empty: none
+--   ended         ms     when it ended, as read from the record; 0: at any time
 --
 -- Returns  {'queued', entry}   when it is queued
 -- Returns  {'waits', ''}       when it waits behind other runs in the line of its ordering key
@@ -21,40 +22,44 @@
 --
 -- The time distinguishes a repeated call, whose reply was lost, from a new one: the run may have failed again since.
 -- It adds first, so a full server refuses it before anything is written.
+--@ include _keys
 --@ include _rights
 --@ include _run
 --@ include _member
 --@ include _exhausted
 --@ include _wake_workers
-local record, field = KEYS[1], 'r:' .. ARGV[2]
+local args = cmsgpack.unpack(ARGV[1])
+local record, run_queue, wake_up, dead = next_key(), next_key(), next_key(), next_key()
+local line, field = args.ordering_key ~= '' and next_key(), 'r:' .. args.job
 local stored, body, open, ordering_key = unpack(redis.call('HMGET', record, field, 'e', 'o', 'k'), 1, 4)
 local status, _, _, _, _, queue, old_entry = run_of(stored or '')
 if not status then
   return { 'missing', '' }
 end
-local ended, seen_end = string.match(stored, '^[^\n]* (%d+)'), ARGV[6]
-local has_changed = queue ~= ARGV[3] or (ordering_key or '') ~= ARGV[5] or (seen_end ~= '0' and seen_end ~= ended)
+local ended = tonumber(string.match(stored, '^[^\n]* (%d+)'))
+local has_changed = queue ~= args.queue or (ordering_key or '') ~= args.ordering_key
+  or (args.ended ~= 0 and args.ended ~= ended)
 -- An entry that is neither in its queue nor pending was deleted by another program.
 local is_open, refused = string.find('qx', status, 1, true), { 'refused', status }
 if has_changed or not (is_open or string.find('fti', status, 1, true)) then
   return refused
 end
 if is_open then
-  if redis.call('XRANGE', KEYS[2], old_entry, old_entry)[1] then
+  if redis.call('XRANGE', run_queue, old_entry, old_entry)[1] then
     return refused
   end
-  local held = redis.pcall('XPENDING', KEYS[2], 'workers', old_entry, old_entry, 1)
-  if held.err and not string.find(held.err, 'NOGROUP') then
-    return held
+  local pending = redis.pcall('XPENDING', run_queue, 'workers', old_entry, old_entry, 1)
+  if pending.err and not string.find(pending.err, 'NOGROUP') then
+    return pending
   end
-  if held[1] then
+  if pending[1] then
     return refused
   end
 end
 if not body then
   return { 'gone', status }
 end
-redis.call('XLEN', KEYS[4])
+redis.call('XLEN', dead)
 local is_counted, failed = open and string.find(open, '^%d+$'), 0
 local fields = is_counted and redis.call('HGETALL', record) or {}
 for i = 1, #fields, 2 do
@@ -62,26 +67,26 @@ for i = 1, #fields, 2 do
     failed = 1
   end
 end
-local whole = #body <= tonumber(ARGV[4])
+local whole = #body <= args.inline
 local entry_fields = {
-  'e', ARGV[1], 'j', string.match(ARGV[2], '/(.*)$'), 's', '1 0 0 1 ' .. #body, 'b', whole and body or '',
+  'e', args.id, 'j', string.match(args.job, '/(.*)$'), 's', '1 0 0 1 ' .. #body, 'b', whole and body or '',
 }
 local waits, entry = false, '-'
-if #KEYS > 4 then
+if line then
   entry_fields[9], entry_fields[10] = 'k', ordering_key
-  redis.call('XLEN', KEYS[2])
+  redis.call('XLEN', run_queue)
   -- A lost run is still at the head of its line.
-  waits = redis.call('LLEN', KEYS[5]) > 0 and not is_open
+  waits = redis.call('LLEN', line) > 0 and not is_open
 end
-local denied = lacking(KEYS[2], 'HSET', 'HINCRBY', 'RPUSH', 'PERSIST', 'XDEL')
+local denied = lacking(run_queue, 'HSET', 'HINCRBY', 'RPUSH', 'PERSIST', 'XDEL')
 if denied then
   return denied
 end
 if not waits then
-  entry = redis.call('XADD', KEYS[2], '*', unpack(entry_fields))
+  entry = redis.call('XADD', run_queue, '*', unpack(entry_fields))
 end
-if #KEYS > 4 and not is_open then
-  redis.call('RPUSH', KEYS[5], member_of(ordering_key, queue, ARGV[1], ARGV[2]))
+if line and not is_open then
+  redis.call('RPUSH', line, member_of(ordering_key, queue, args.id, args.job))
 end
 redis.call('HSET', record, field, (waits and 'w' or 'q') .. ' 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
 if is_counted and not is_open then
@@ -90,10 +95,10 @@ if is_counted and not is_open then
 end
 if not is_open then
   redis.call('PERSIST', record)
-  redis.call('XDEL', KEYS[4], old_entry)
+  redis.call('XDEL', dead, old_entry)
 end
 if waits then
   return { 'waits', '' }
 end
-wake_workers({ [KEYS[3]] = true })
+wake_workers({ [wake_up] = true })
 return { 'queued', entry }

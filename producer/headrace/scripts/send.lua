@@ -6,12 +6,14 @@
 -- KEYS[4]    stream  recent
 -- KEYS[5..]  list    the order of the ordering key, if there is one
 -- KEYS[..]   hash    then the record of each event
--- ARGV[1]    text    the call's token: the same at each retry of the call
--- ARGV[2]    count   entries that `recent` keeps, about
--- ARGV[3]    bytes   bodies up to this size travel in the entry
--- ARGV[4]    text    the ordering key of all events; empty: none
--- ARGV[5..]          six an event: id, id kind, when (empty: now; +ms: after; ms: at), name,
---                    bytes of the body's identity, body
+-- ARGV[1]    map     the arguments:
+--   token         text   the call's token: the same at each retry of the call
+--   listed        count  entries that `recent` keeps, about
+--   inline        bytes  bodies up to this size travel in the entry
+--   ordering_key  text   the ordering key of all events; empty: none
+--   events        list   of each event: id, id kind, when (empty: now; +ms: after; ms: at), name, bytes of the body's
+--                        identity
+-- ARGV[2..]  bytes   the body of each event
 --
 -- Returns  {now, …}           the server's time in ms; nothing more for new or changed events, four for each other:
 -- Returns  place, 'again', due, delivered           when this same call was done before; due is 0 if it was for now
@@ -21,14 +23,15 @@
 --
 -- It adds first, so a full server refuses it before anything is written. The record is written last, so that a missing
 -- right cannot leave a record without an entry in `events` or `due`.
+--@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _list
-local events, due, wake, recent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local call, inline, ordering_key = ARGV[1], tonumber(ARGV[3]), ARGV[4]
-local order = ordering_key ~= '' and KEYS[5]
-local before_records = order and 5 or 4
-local now = now_ms()
+local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
+local call, inline, ordering_key = args.token, args.inline, args.ordering_key
+local events, due, wake, recent = next_key(), next_key(), next_key(), next_key()
+local order = ordering_key ~= '' and next_key()
+local records = take_keys()
 redis.call('XLEN', events)
 redis.call('LLEN', wake)
 redis.call('XLEN', recent)
@@ -41,8 +44,8 @@ if denied then
 end
 local head = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 local known = {}
-for i = before_records + 1, #KEYS do
-  known[KEYS[i]] = redis.call('HGET', KEYS[i], 'm')
+for i = 1, #records do
+  known[records[i]] = redis.call('HGET', records[i], 'm')
 end
 
 -- A delayed event may be sent again with another ordering key, or without one.
@@ -55,11 +58,9 @@ local function remember(record, body, header)
 end
 
 local reply, index, earliest = { now }, {}, nil
-for i = 1, #KEYS - before_records do
-  local a = 5 + (i - 1) * 6
-  local id, kind, when, name, identity, body =
-    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), ARGV[a + 5]
-  local record, mine = KEYS[before_records + i], call .. '.' .. i
+for i = 1, #records do
+  local id, kind, when, name, identity = unpack(args.events[i], 1, 5)
+  local record, body, mine = records[i], ARGV[i + 1], call .. '.' .. i
   local header = known[record]
   local due_ms = tonumber(when) or 0
   if string.sub(when, 1, 1) == '+' then
@@ -116,7 +117,7 @@ for i = 1, #KEYS - before_records do
   end
 end
 
-list(recent, ARGV[2], index)
+list(recent, args.listed, index)
 -- If the earliest member is due already, its wake-up may have been lost.
 if earliest and (not head or earliest < tonumber(head) or tonumber(head) <= now) and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')

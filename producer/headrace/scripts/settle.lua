@@ -1,25 +1,24 @@
 -- Each entry that is still pending is acknowledged, deleted, and its run's outcome recorded for good; a failed run is in `dead`, and its field names that dead letter; the next run in its line is due.
 --
--- KEYS[1]     stream  runs
--- KEYS[2]     stream  dead
--- KEYS[3]     zset    fading
--- KEYS[4..]   stream  the queues of the runs
--- KEYS[..]    hash    then the record of each run's event
--- KEYS[..]            then, if there are runs with an ordering key: due (zset), wake (list), and the line (list) of
---                     the key and job of each of them
--- ARGV[1..5]  ms      retention after success, after failure; dedupe of ids by the client, the sender, derived
--- ARGV[6]     text    the prefix of the channels of settled events
--- ARGV[7]     text    the worker's name
--- ARGV[8]     count   entries that `runs` keeps, about
--- ARGV[9]     bytes   length of the prefix before the event's id in a record's key
--- ARGV[10]    count   queues
--- ARGV[11]    count   jobs
--- ARGV[12]    count   runs with an ordering key
--- ARGV[13..]          three a job: `<app>/<job id>`, queue's name, place of the queue
--- ARGV[..]            then the ends, runs that ended alike together: place of the job, status letter, the state of the
---                     entries, ms since they started, reason of their dead letters (empty: none), error and output,
---                     how many runs, and the entry of each; the records come in the same order
--- ARGV[..]            then two a run with an ordering key: its place, the key
+-- KEYS[1]      stream  runs
+-- KEYS[2]      stream  dead
+-- KEYS[3]      zset    fading
+-- KEYS[4..]    stream  the queues of the runs
+-- KEYS[..]     hash    then the record of each run's event
+-- KEYS[..]             then, if there are runs with an ordering key: due (zset), wake (list), and the line (list) of
+--                      the key and job of each of them
+-- ARGV[1]      map     the arguments:
+--   policy     map     how long records stay, see `_close.lua`
+--   worker     text    the worker's name
+--   listed     count   entries that `runs` keeps, about
+--   before_id  bytes   length of the prefix before the event's id in a record's key
+--   queues     count   queues
+--   jobs       list    of each job: `<app>/<job id>`, queue's name, place of the queue
+--   ends       list    of runs that ended alike: place of the job, status letter, the state of the entries, ms since
+--                      they started, reason of their dead letters (empty: none), how many runs
+--   entries    list    the entry of each run, in the order of `ends`; the records come in the same order
+--   ordered    map     the ordering key of each run that has one, by the run's place
+-- ARGV[2..]    bytes   error and output of each of `ends`
 --
 -- Returns  {place, …, member, …}  the runs whose entry was no longer pending: nothing happened for them; below 0: the
 --                                runs whose record names another entry, so that this entry, if it is pending at all,
@@ -27,6 +26,7 @@
 --                                of their lines
 --
 -- It frees first, so a full server lets it pass.
+--@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _chunks
@@ -37,62 +37,62 @@
 --@ include _close
 --@ include _line
 --@ include _member
-local runs, dead, now = KEYS[1], KEYS[2], now_ms()
+local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
+local runs, dead, fading = next_key(), next_key(), next_key()
+local queues, records = take_keys(args.queues), take_keys(#args.entries)
 redis.call('XLEN', runs)
 redis.call('XLEN', dead)
-local before_id, nqueues, njobs, nordered = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-redis.call('ZCARD', KEYS[3])
-for q = 4, 3 + nqueues do
-  redis.call('XLEN', KEYS[q])
+redis.call('ZCARD', fading)
+for _, queue in ipairs(queues) do
+  redis.call('XLEN', queue)
 end
-local jobs, first_record, stored = {}, 3 + nqueues, {}
-for j = 1, njobs do
-  local a = 10 + j * 3
-  jobs[j] = { name = ARGV[a], queue_name = ARGV[a + 1], queue = KEYS[3 + tonumber(ARGV[a + 2])] }
+local jobs = {}
+for j, job in ipairs(args.jobs) do
+  local name, queue_name, queue = unpack(job, 1, 3)
+  jobs[j] = { name = name, queue_name = queue_name, queue = queues[queue] }
 end
-local nruns, ends_end, lines, due, wake = #KEYS - first_record, #ARGV - nordered * 2, {}, nil, nil
-if nordered > 0 then
-  nruns = nruns - 2 - nordered
-  due, wake = KEYS[first_record + nruns + 1], KEYS[first_record + nruns + 2]
+local lines, due, wake = {}, nil, nil
+if next(args.ordered) then
+  due, wake = next_key(), next_key()
   redis.call('ZCARD', due)
   redis.call('LLEN', wake)
-  for o = 1, nordered do
-    local line = KEYS[first_record + nruns + 2 + o]
-    redis.call('LINDEX', line, 0)
-    lines[tonumber(ARGV[ends_end + o * 2 - 1])] = { line = line, key = ARGV[ends_end + o * 2] }
+  for i = 1, #records do
+    if args.ordered[i] then
+      lines[i] = next_key()
+      redis.call('LINDEX', lines[i], 0)
+    end
   end
 end
 
-local denied = lacking(KEYS[4], 'HSET', 'PEXPIRE', 'DEL', 'HINCRBY', 'XADD', 'XDEL', 'LPOP', 'ZADD')
+local denied = lacking(queues[1], 'HSET', 'PEXPIRE', 'DEL', 'HINCRBY', 'XADD', 'XDEL', 'LPOP', 'ZADD')
 if denied then
   return denied
 end
 
 -- Runs that ended alike share the text of their fields before and after the entry.
-local end_of, entry_of, entries, missed, named = {}, {}, {}, {}, 0
-local a, i, finished = 13 + njobs * 3, 0, text(now)
-while a <= ends_end do
-  local job, status, reason, outcome = jobs[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 4], ARGV[a + 5]
-  local started = text(now - tonumber(ARGV[a + 3]))
+local entries, end_of, stored, pending, missed, named = args.entries, {}, {}, {}, {}, 0
+local i, finished = 0, text(now)
+for e, alike_runs in ipairs(args.ends) do
+  local job_place, status, state, elapsed_ms, reason, count = unpack(alike_runs, 1, 6)
+  local job, outcome = jobs[job_place], ARGV[e + 1]
   local alike = {
     queue = job.queue,
-    field = 'r:' .. job.name,
     suffix = ':' .. job.name,
+    field = 'r:' .. job.name,
     job = job,
     status = status,
     reason = reason,
     outcome = outcome,
-    before = status .. ' ' .. ARGV[a + 2] .. ' ' .. job.queue_name .. ' ',
-    after = ' ' .. ARGV[7] .. ' ' .. started .. ' ' .. finished .. (outcome == '' and '' or '\n' .. outcome),
+    before = status .. ' ' .. state .. ' ' .. job.queue_name .. ' ',
+    after = ' ' .. args.worker .. ' ' .. text(now - elapsed_ms) .. ' ' .. finished .. (outcome == '' and '' or '\n' .. outcome),
   }
-  local of_queue = entries[job.queue] or {}
-  entries[job.queue] = of_queue
-  local last = a + 6 + tonumber(ARGV[a + 6])
+  local of_queue = pending[job.queue] or {}
+  pending[job.queue] = of_queue
   local field, place = alike.field, #alike.before + 1
-  for at = a + 7, last do
+  for _ = 1, count do
     i = i + 1
-    local entry, found = ARGV[at], redis.call('HMGET', KEYS[first_record + i], 'm', 'w', 'o', field)
-    entry_of[i], stored[i] = entry, found
+    local entry, found = entries[i], redis.call('HMGET', records[i], 'm', 'w', 'o', field)
+    stored[i] = found
     if is_foreign(found[1], found[4], entry, place) then
       missed[#missed + 1], end_of[i] = -i, false
     else
@@ -100,34 +100,34 @@ while a <= ends_end do
       of_queue[#of_queue + 1] = entry
     end
   end
-  a = last + 1
 end
 
 -- One acknowledgement a queue. Its count proves that all entries were pending; if it falls short, each record says what
 -- happened: the record of a re-queued run names the new entry, that of a settled run its outcome.
-local held = 0
-for queue, of_queue in pairs(entries) do
-  held = held + call_in_chunks('XACK', queue, of_queue, 'workers')
+local acknowledged = 0
+for queue, of_queue in pairs(pending) do
+  acknowledged = acknowledged + call_in_chunks('XACK', queue, of_queue, 'workers')
 end
-local function is_held(record, field, entry)
+local function is_named(record, field, entry)
   local status, _, _, _, _, _, recorded = run_of(redis.call('HMGET', record, field)[1] or '')
   return recorded == entry and (status == 'q' or status == 'x')
 end
 
-local all_held = held == named
-local gone, index, next_in_line = all_held and entries or {}, {}, {}
-for i = 1, nruns do
-  local record, alike, entry = KEYS[first_record + i], end_of[i], entry_of[i]
-  if alike and (all_held or is_held(record, alike.field, entry)) then
-    if not all_held then
+local are_all = acknowledged == named
+local gone, index, next_in_line = are_all and pending or {}, {}, {}
+local close, let_fade = closing(args.policy, now, fading)
+for i = 1, #records do
+  local record, alike, entry = records[i], end_of[i], entries[i]
+  if alike and (are_all or is_named(record, alike.field, entry)) then
+    if not are_all then
       gone[alike.queue] = gone[alike.queue] or {}
       table.insert(gone[alike.queue], entry)
     end
-    local id = string.sub(record, before_id + 1)
+    local id = string.sub(record, args.before_id + 1)
     local run = id .. alike.suffix
     local failed = alike.reason ~= ''
     if failed then
-      local letter = redis.pcall('XADD', dead, 'MINID', '~', text(math.max(now - failure_retention_ms, 0)), '*',
+      local letter = redis.pcall('XADD', dead, 'MINID', '~', text(math.max(now - args.policy.failure, 0)), '*',
         'run', run, 'reason', alike.reason, 'error', alike.outcome)
       if type(letter) ~= 'string' and not is_exhausted(letter) then
         return letter
@@ -136,10 +136,9 @@ for i = 1, nruns do
     end
     redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after)
 
-    local in_line = lines[i]
-    if in_line then
-      local member = member_of(in_line.key, alike.job.queue_name, id, alike.job.name)
-      next_in_line[#next_in_line + 1] = pass_on_line(in_line.line, member, due, now) or nil
+    if lines[i] then
+      local member = member_of(args.ordered[i], alike.job.queue_name, id, alike.job.name)
+      next_in_line[#next_in_line + 1] = pass_on_line(lines[i], member, due, now) or nil
     end
     index[#index + 1] = run
     index[#index + 1] = alike.status
@@ -160,11 +159,11 @@ for i = 1, nruns do
   end
 end
 
-let_fade(KEYS[3])
+let_fade()
 for queue, of_queue in pairs(gone) do
   call_in_chunks('XDEL', queue, of_queue)
 end
-list(runs, ARGV[8], index)
+list(runs, args.listed, index)
 if #next_in_line > 0 and redis.call('LLEN', wake) == 0 then
   redis.pcall('LPUSH', wake, '1')
 end

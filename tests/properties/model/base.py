@@ -18,7 +18,7 @@ from headrace_worker.app.routes import Routes, fingerprint_of, subscriptions_of
 from headrace_worker.protocol import reading
 from headrace_worker.protocol.delivery import Delivery, EventEntry, Stream
 from headrace_worker.protocol.leases import Registration
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from tests.properties.model.facts import Seen
 from tests.properties.model.living import JOBS
 from tests.properties.model.namespace import QUEUES, Entry, Namespace, Policy
@@ -86,10 +86,10 @@ class MachineBase(RuleBasedStateMachine):
     def stream(self, name: str) -> Stream:
         return self.events_stream if name == "events" else self.queues[name]
 
-    def held(self, stream: str, entry_id: str, entry: Entry) -> HeldEntry:
+    def held(self, stream: str, entry_id: str, entry: Entry) -> PendingEntry:
         if stream == "events":
-            return HeldEntry(entry_id)
-        return HeldEntry(entry_id, self.keys.event(entry.event), f"app/{entry.job}")
+            return PendingEntry(entry_id)
+        return PendingEntry(entry_id, self.keys.event(entry.event), f"app/{entry.job}")
 
     def queue_of(self, event_id: str, job: str) -> str:
         return self.namespace.events[event_id].runs[job].queue

@@ -9,7 +9,7 @@ from hypothesis.stateful import rule
 
 from headrace_worker.protocol import leases, rescuing
 from headrace_worker.protocol.leases import Fenced
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from tests.properties.model.base import COUNTS, WORKERS, MachineBase
 from tests.properties.model.facts import HOUR_MS
 from tests.properties.model.living import JOBS, LEASE, Answer
@@ -64,7 +64,7 @@ class WorkerRules(MachineBase):
 
     def rescue_from(self, name: str, stream: str, *, dead: bool, count: int) -> int:
         where = self.stream(stream)
-        ids = self.ask(rescuing.read_held(where, name, "", count))
+        ids = self.ask(rescuing.read_pending(where, name, "", count))
         entries = [entry for entry in self.namespace.streams[stream] if entry.holder == name][:count]
         assert len(ids) == len(entries)
         held = [self.held(stream, each, entry) for each, entry in zip(ids, entries, strict=True)]
@@ -83,7 +83,7 @@ class WorkerRules(MachineBase):
             held = [self.held(queue, delivery.entry, entry) for delivery, entry in mine]
             answer = self.ask(rescuing.release(self.queues[queue], held))
             assert answer == self.namespace.put_back(queue, [entry for _, entry in mine])
-        held = [HeldEntry(event.entry) for event, _ in self.unsent[name]]
+        held = [PendingEntry(event.entry) for event, _ in self.unsent[name]]
         answer = self.ask(rescuing.release(self.events_stream, held))
         assert answer == self.namespace.put_back("events", [entry for _, entry in self.unsent[name]])
         self.unsent[name], self.in_flight[name] = [], []

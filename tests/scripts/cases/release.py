@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace_worker.protocol import reading, rescuing
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from tests.scripts.cases.case import (
     BODY,
     LARGE,
@@ -23,12 +23,12 @@ from tests.scripts.cases.case import (
 from tests.scripts.state import Changes, Keyspace
 
 
-def _held(keyspace: Keyspace, entry: str = "5-0", event_id: str = "e1", job: str = "job") -> HeldEntry:
-    return HeldEntry(entry, keyspace.keys.event(event_id), f"app/{job}")
+def _held(keyspace: Keyspace, entry: str = "5-0", event_id: str = "e1", job: str = "job") -> PendingEntry:
+    return PendingEntry(entry, keyspace.keys.event(event_id), f"app/{job}")
 
 
 def _release(
-    keyspace: Keyspace, held: Sequence[HeldEntry], gives: int, changes: Changes, name: str = "default"
+    keyspace: Keyspace, held: Sequence[PendingEntry], gives: int, changes: Changes, name: str = "default"
 ) -> Step:
     return Step(rescuing.release(queue(keyspace, name), held), gives, changes)
 
@@ -154,7 +154,7 @@ def events(keyspace: Keyspace) -> Step:
         "events new-1": {"i": "e5", "z": "8", "b": BODY},
         "events new-2": {"i": "e6", "z": "8", "b": BODY},
     }
-    held = [HeldEntry("5-0"), HeldEntry("6-0"), HeldEntry("4-0")]
+    held = [PendingEntry("5-0"), PendingEntry("6-0"), PendingEntry("4-0")]
     return Step(rescuing.release(reading.events_stream(keyspace.keys), held), 2, changes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace_worker.protocol import reading, rescuing
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from tests.scripts.cases.case import (
     BODY,
     FUTURE,
@@ -34,11 +34,11 @@ def _seed_worker(keyspace: Keyspace, ends: int = PAST, *, fenced: bool = False) 
         keyspace.seed("HSET", "worker:w1", "fenced", LONG_PAST)
 
 
-def _seed_held(keyspace: Keyspace, state: str = "") -> HeldEntry:
+def _seed_held(keyspace: Keyspace, state: str = "") -> PendingEntry:
     fields: dict[str, str | int] = {"r:app/job": run_line("x", "5-0", worker="w1", started=PAST)}
     seed_record(keyspace, "e1", runs="1", fields=fields)
     seed_entry(keyspace, "5-0", "e1", state=state)
-    return HeldEntry("5-0", keyspace.keys.event("e1"), "app/job")
+    return PendingEntry("5-0", keyspace.keys.event("e1"), "app/job")
 
 
 def _back(state: str = "1 1 0 0 0") -> Lines:
@@ -51,7 +51,7 @@ def _back(state: str = "1 1 0 0 0") -> Lines:
     }
 
 
-def _rescue(keyspace: Keyspace, held: Sequence[HeldEntry], gives: int, changes: Changes) -> Step:
+def _rescue(keyspace: Keyspace, held: Sequence[PendingEntry], gives: int, changes: Changes) -> Step:
     call = rescuing.rescue(keyspace.keys, "w1", queue(keyspace), held, dead=True, look_again_ms=_LOOK_MS, app="app")
     return Step(call, gives, changes)
 
@@ -84,7 +84,7 @@ def several(keyspace: Keyspace) -> Step:
     first = _seed_held(keyspace)
     seed_record(keyspace, "e2", runs="1", fields={"r:app/job": run_line("q", "6-0")})
     seed_run(keyspace, "6-0", "e2", state="1 0 0 0 0")
-    settled = HeldEntry("4-0", keyspace.keys.event("e3"), "app/job")
+    settled = PendingEntry("4-0", keyspace.keys.event("e3"), "app/job")
     changes = (
         _FENCED
         | _back()
@@ -94,7 +94,7 @@ def several(keyspace: Keyspace) -> Step:
             "event:e2 r:app/job": run_line("q", "new-2", state="1 1 0 0"),
         }
     )
-    return _rescue(keyspace, [first, settled, HeldEntry("6-0", keyspace.keys.event("e2"), "app/job")], 2, changes)
+    return _rescue(keyspace, [first, settled, PendingEntry("6-0", keyspace.keys.event("e2"), "app/job")], 2, changes)
 
 
 @case
@@ -146,7 +146,7 @@ def a_second_look_at_nothing(keyspace: Keyspace) -> Step:
 def a_second_look_at_what_is_settled(keyspace: Keyspace) -> Step:
     """Entries that are not pending any more delay the last look no further."""
     _seed_worker(keyspace, PAST, fenced=True)
-    return _rescue(keyspace, [HeldEntry("4-0", keyspace.keys.event("e1"), "app/job")], 0, {})
+    return _rescue(keyspace, [PendingEntry("4-0", keyspace.keys.event("e1"), "app/job")], 0, {})
 
 
 @case
@@ -190,7 +190,7 @@ def a_lost_record(keyspace: Keyspace) -> Step:
     """A run whose record is gone is queued again all the same, and says so."""
     _seed_worker(keyspace)
     seed_run(keyspace, "5-0", "e1")
-    return _rescue(keyspace, [HeldEntry("5-0", keyspace.keys.event("e1"), "app/job")], 1, _FENCED | _back())
+    return _rescue(keyspace, [PendingEntry("5-0", keyspace.keys.event("e1"), "app/job")], 1, _FENCED | _back())
 
 
 @case
@@ -204,7 +204,7 @@ def events_of_a_dead_worker(keyspace: Keyspace) -> Step:
     return Step(call, 2, _FENCED | changes)
 
 
-def _seed_events(keyspace: Keyspace) -> tuple[list[HeldEntry], Lines]:
+def _seed_events(keyspace: Keyspace) -> tuple[list[PendingEntry], Lines]:
     for entry in ("5-0", "6-0"):
         keyspace.entry("events", entry, {"i": f"e{entry[0]}", "z": 8, "b": BODY})
     keyspace.hold("events", "dispatch", "w1", "5-0", "6-0")
@@ -215,10 +215,10 @@ def _seed_events(keyspace: Keyspace) -> tuple[list[HeldEntry], Lines]:
         "events new-1": {"i": "e5", "z": "8", "b": BODY},
         "events new-2": {"i": "e6", "z": "8", "b": BODY},
     }
-    return [HeldEntry("5-0"), HeldEntry("6-0")], changes
+    return [PendingEntry("5-0"), PendingEntry("6-0")], changes
 
 
-def _mind_seat(keyspace: Keyspace, held: Sequence[HeldEntry], gives: int, changes: Changes) -> Step:
+def _mind_seat(keyspace: Keyspace, held: Sequence[PendingEntry], gives: int, changes: Changes) -> Step:
     stream = reading.events_stream(keyspace.keys)
     return Step(
         rescuing.rescue(keyspace.keys, "w1", stream, held, dead=False, look_again_ms=_LOOK_MS, app="app"),

@@ -113,8 +113,8 @@ class Dispatcher:
 
     async def _release_pending(self) -> None:
         async for page in pending_entries(self._server, self._stream, self._identity.name):
-            held = [rescuing.HeldEntry(entry[0].decode()) for entry in page]
-            await release(self._member, self._stream, held)
+            pending = [rescuing.PendingEntry(entry[0].decode()) for entry in page]
+            await release(self._member, self._stream, pending)
 
     async def _dispatch_unseen(self) -> None:
         """Dispatch all pending events; one that was dispatched before is only acknowledged."""

@@ -27,7 +27,7 @@ from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import dispatching, reading
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.protocol.dispatching import Dispatched, EventsBehind, Matched, QueuesFull, RoutesStale
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 from headrace_worker.streams.requeue import release
 
@@ -203,8 +203,8 @@ class RunMaker:
         return waiting
 
     async def _release(self, events: Sequence[Matched]) -> None:
-        held = [HeldEntry(matched.entry.entry) for matched in events]
-        await release(self._member, reading.events_stream(self._server.keys), held)
+        pending = [PendingEntry(matched.entry.entry) for matched in events]
+        await release(self._member, reading.events_stream(self._server.keys), pending)
 
     async def _batches(self, events: Sequence[EventEntry]) -> list[Batch]:
         """Match events against the current routes; return those that match, in their order, divided into batches."""

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.calls.call import Call
 from headrace.formats.partitions import Partitions
-from headrace_worker.protocol.measuring import count_due, count_entries, count_held
+from headrace_worker.protocol.measuring import count_due, count_entries, count_pending
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.rescuing import read_queues
 
@@ -45,7 +45,7 @@ def read_depths(partitions: Partitions) -> Generator[Sequence[Call[Any]], list[A
         *(count_due(each) for each in keys),
         *(count_entries(each.dead) for each in keys),
         *(count_entries(stream.key) for _, stream in streams),
-        *(count_held(stream) for _, stream in streams),
+        *(count_pending(stream) for _, stream in streams),
     ]
     taken = iter(counts)
     events, due, dead = (sum(next(taken) for _ in keys) for _ in range(3))

@@ -19,7 +19,7 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.member import Member
 from headrace_worker.protocol import leases, reading, rescuing
 from headrace_worker.protocol.delivery import Stream, decode_delivery
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.streams.dead_letters import bad_entry, dead_letter
 from headrace_worker.streams.requeue import requeue
 
@@ -96,7 +96,7 @@ class Rescuer(Duty):
             self.pulse.beat()
             with _without_group():
                 (consumers,) = await self._server.commands.run([rescuing.read_consumers(stream)])
-                found |= {each.name for each in consumers if each.held or each.idle_ms > config.look_again_ms}
+                found |= {each.name for each in consumers if each.pending or each.idle_ms > config.look_again_ms}
         # Read last: a worker has its lease before it reads from a stream.
         (living,) = await self._server.commands.run([rescuing.read_workers(keys)])
         return sorted(found - living)
@@ -135,9 +135,9 @@ class Rescuer(Duty):
         """Re-queue the stream's entries pending under the worker's name; return how many, or why none."""
         total, after = 0, ""
         while True:
-            page = await self._held(name, stream, after)
-            held = await self._describe(stream, page)
-            moved = await self._requeue(name, stream, held, app, dead=dead)
+            page = await self._pending_of(name, stream, after)
+            pending = await self._describe(stream, page)
+            moved = await self._requeue(name, stream, pending, app, dead=dead)
             self.pulse.beat()
             if moved in (_HOLDS, _QUIET):
                 return moved
@@ -146,36 +146,38 @@ class Rescuer(Duty):
                 return total
             after = page[-1]
 
-    async def _requeue(self, name: str, stream: Stream, held: Sequence[HeldEntry], app: str, *, dead: bool) -> int:
+    async def _requeue(
+        self, name: str, stream: Stream, pending: Sequence[PendingEntry], app: str, *, dead: bool
+    ) -> int:
         keys, after_ms = self._server.keys, self._setup.config.look_again_ms
 
-        def call_for(part: Sequence[HeldEntry]) -> Call[int]:
+        def call_for(part: Sequence[PendingEntry]) -> Call[int]:
             return rescuing.rescue(keys, name, stream, part, dead=dead, look_again_ms=after_ms, app=app)
 
-        moved = await requeue(self._member, stream, held, call_for)
+        moved = await requeue(self._member, stream, pending, call_for)
         self._observer.rescued(stream, max(moved, 0))
         return moved
 
-    async def _held(self, name: str, stream: Stream, after: str) -> list[str]:
+    async def _pending_of(self, name: str, stream: Stream, after: str) -> list[str]:
         """Return the ids of entries pending under the worker's name; none if the group is gone."""
         found: list[str] = []
         with _without_group():
-            (found,) = await self._server.commands.run([rescuing.read_held(stream, name, after, _PAGE)])
+            (found,) = await self._server.commands.run([rescuing.read_pending(stream, name, after, _PAGE)])
         return found
 
-    async def _describe(self, stream: Stream, page: Sequence[str]) -> list[HeldEntry]:
+    async def _describe(self, stream: Stream, page: Sequence[str]) -> list[PendingEntry]:
         """Return the entries with their records' keys; dead-letter unreadable ones."""
         if not stream.name:
-            return [HeldEntry(entry) for entry in page]
+            return [PendingEntry(entry) for entry in page]
         keys, run = self._server.keys, self._server.commands.run
         entries = await run([rescuing.read_entry(stream, entry) for entry in page]) if page else []
-        held = []
+        pending = []
         for entry in entries:
             try:
-                held.append(rescuing.held_entry(keys, decode_delivery(stream, entry)))
+                pending.append(rescuing.pending_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
                 await dead_letter(self._member, stream, bad_entry(entry, exc))
-        return held
+        return pending
 
 
 @contextmanager

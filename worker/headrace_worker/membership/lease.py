@@ -21,7 +21,7 @@ from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Verdict, Watch
 from headrace_worker.protocol import leases
 from headrace_worker.protocol.leases import Fenced, Movement, Renewed
-from headrace_worker.tasks.guard import describe
+from headrace_worker.tasks.guard import describe, own_task
 
 log = get_logger("headrace.lease")
 
@@ -104,7 +104,9 @@ class Lease:
         self.end()
         if self._thread is not None:
             with contextlib.suppress(TimeoutError):  # a thread that stands still must not hold up the stop
-                await asyncio.wait_for(self._ended.wait(), CONNECT_TIMEOUT_S + self._reply_timeout_s + _STILL_S)
+                await asyncio.wait_for(
+                    own_task(self._ended.wait()), CONNECT_TIMEOUT_S + self._reply_timeout_s + _STILL_S
+                )
 
     def _run(self) -> None:
         try:

@@ -7,8 +7,12 @@ counting must not stop the work.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from headrace.formats.keys import Keys
+from headrace_worker.app.app import App
 from headrace_worker.logs.logger import get_logger
+from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.protocol.dispatching import Dispatched
 from headrace_worker.protocol.settling import BadEntry, Retried, Settled
@@ -35,7 +39,7 @@ class Observer:
     def began(self, deliveries: Sequence[Delivery]) -> None:
         """Note runs that are in flight and execute."""
 
-    def failed(self, delivery: Delivery) -> None:
+    def failed(self, delivery: Delivery, exc: BaseException) -> None:
         """Note an attempt that raised or ran out of time."""
 
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
@@ -52,6 +56,13 @@ class Observer:
 
     def promoted(self, members: int) -> None:
         """Note members of `due` that are in their streams now."""
+
+
+class ObserverSource(Protocol):
+    """Makes the observers of a worker, one for each partition."""
+
+    def watch(self, app: App, keys: Keys, in_flight: InFlight) -> Observer:
+        """Return the observer of a worker in a partition."""
 
 
 def guarded(observer: Observer) -> Observer:
@@ -79,8 +90,8 @@ class _Guarded(Observer):
     def began(self, deliveries: Sequence[Delivery]) -> None:
         self._notify(self._observer.began, deliveries)
 
-    def failed(self, delivery: Delivery) -> None:
-        self._notify(self._observer.failed, delivery)
+    def failed(self, delivery: Delivery, exc: BaseException) -> None:
+        self._notify(self._observer.failed, delivery, exc)
 
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
         self._notify(self._observer.settled, records, missed)

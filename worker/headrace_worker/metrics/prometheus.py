@@ -182,7 +182,7 @@ class _Counting(Observer):
         self._observe(self._metrics.wait, waits)
         self._runs_in_flight.set(len(self._in_flight.runs))
 
-    def failed(self, delivery: Delivery) -> None:
+    def failed(self, delivery: Delivery, exc: BaseException) -> None:  # noqa: ARG002 - counted, not described
         self._add(self._metrics.failed, {(self._job(delivery.job_id),): 1})
 
     def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:

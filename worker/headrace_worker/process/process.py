@@ -199,7 +199,8 @@ class _Process:
 
     def _end_without_python(self, seconds: float) -> None:
         """Let C code end the process after so many seconds, and show where its threads are; the last call counts."""
-        faulthandler.dump_traceback_later(seconds, exit=True, file=self._last_words)
+        with contextlib.suppress(RuntimeError, MemoryError):  # no thread can be started for it now
+            faulthandler.dump_traceback_later(seconds, exit=True, file=self._last_words)
 
 
 def _end_broken(_reason: str) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
 
-from headrace.calls.call import Argument, Call, as_fields, as_text, script_call
+from headrace.calls.arguments import Policy, before_id, pack, policy
+from headrace.calls.call import Call, as_fields, as_text, script_call
 from headrace.formats.codec import INLINE_BYTES
 from headrace.formats.keys import Keys
 from headrace.model.retention import Retention
 from headrace_worker.app.routes import Route
 from headrace_worker.protocol.delivery import EventEntry
-from headrace_worker.protocol.policy import before_id, policy
 
 
 class Dispatched(msgspec.Struct, frozen=True):
@@ -48,6 +49,21 @@ class Matched(msgspec.Struct, frozen=True, gc=False):
 Answer = Dispatched | RoutesStale | QueuesFull | EventsBehind
 
 
+class _Arguments(msgspec.Struct, frozen=True):
+    """What `dispatch.lua` reads beside its keys; its header says what each is."""
+
+    policy: Policy
+    version: str
+    free_first: bool
+    inline: int
+    before_id: int
+    jobs: list[tuple[str, str]]
+    matches: list[tuple[int, ...]]
+    alike: list[tuple[int, int]]
+    entries: list[str]
+    ordered: dict[int, str]
+
+
 def dispatch(
     keys: Keys, batch: Sequence[Matched], version: str, retention: Retention, *, free_first: bool = False
 ) -> Call[Answer]:
@@ -58,41 +74,38 @@ def dispatch(
     """
     places: dict[str, int] = {}
     names: list[str] = [keys.events, keys.routes_version, keys.fading]
-    jobs: list[Argument] = []
-    matches: dict[str, int] = {}
-    alike: list[tuple[int, list[EventEntry]]] = []
+    jobs: list[tuple[str, str]] = []
+    matches: dict[tuple[int, ...], int] = {}
+    matched_by: list[int] = []
     for matched in batch:
-        where = ""
+        where: tuple[int, ...] = ()
         for route in matched.routes:
             place = places.get(route.job)
             if place is None:
                 place = places[route.job] = len(places) + 1
                 names += (keys.queue(route.app, route.queue), keys.wake_up(route.app))
-                jobs += (route.job, route.queue)
-            where += f"{place},"
-        match = matches.setdefault(where, len(matches) + 1)
-        if not alike or alike[-1][0] != match:
-            alike.append((match, []))
-        alike[-1][1].append(matched.entry)
-    events: list[Argument] = []
-    for match, entries in alike:
-        events += (match, len(entries), *(each.entry for each in entries))
-        names += [keys.event(each.event_id) for each in entries]
+                jobs.append((route.job, route.queue))
+            where += (place,)
+        matched_by.append(matches.setdefault(where, len(matches) + 1))
+    alike = [(match, len(list(those))) for match, those in groupby(matched_by)]
+    names += [keys.event(matched.entry.event_id) for matched in batch]
     lines, ordered = _ordered(keys, batch)
-    head = (*policy(keys, retention), version, int(free_first), INLINE_BYTES, before_id(keys))
-    argv = (*head, len(places), len(matches), len(ordered) // 2, *jobs, *matches, *events, *ordered)
-    return script_call("dispatch", [*names, *lines], argv, _read_dispatched)
+    args = _Arguments(
+        policy(keys, retention), version, free_first, INLINE_BYTES, before_id(keys),
+        jobs, list(matches), alike, [matched.entry.entry for matched in batch], ordered,
+    )  # fmt: skip
+    return script_call("dispatch", names + lines, (pack(args),), _read_dispatched)
 
 
-def _ordered(keys: Keys, batch: Sequence[Matched]) -> tuple[list[str], list[Argument]]:
-    """Return the keys and arguments of the events that have an ordering key."""
+def _ordered(keys: Keys, batch: Sequence[Matched]) -> tuple[list[str], dict[int, str]]:
+    """Return the keys of the events that have an ordering key, and these ordering keys by the events' places."""
     names: list[str] = []
-    argv: list[Argument] = []
+    ordered: dict[int, str] = {}
     for place, matched in enumerate(batch, 1):
         if key := matched.entry.ordering_key:
             names += (keys.order(key), *(keys.line(route.job, key) for route in matched.routes))
-            argv += (place, key)
-    return names, argv
+            ordered[place] = key
+    return names, ordered
 
 
 def _read_dispatched(reply: list[Any]) -> Answer:

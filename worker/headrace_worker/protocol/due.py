@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.calls.call import Argument, Call, as_fields, as_text, script_call
+from headrace.calls.arguments import pack
+from headrace.calls.call import Call, as_fields, as_text, script_call
 from headrace.formats.codec import INLINE_BYTES
 from headrace.formats.keys import Keys, is_name
 
@@ -112,6 +113,15 @@ def event_of(member: str) -> str:
     return found.event_id if found else ""
 
 
+class _Arguments(msgspec.Struct, frozen=True):
+    """What `promote.lua` reads beside its keys; its header says what each is."""
+
+    inline: int
+    ahead: int
+    members: Sequence[str]
+    ordered: dict[int, str]
+
+
 def promote(
     keys: Keys, members: Sequence[str], ahead: int, ordered: Mapping[str, str] | None = None
 ) -> Call[Promoted]:  # fmt: skip
@@ -121,8 +131,8 @@ def promote(
         ordered: the ordering keys of events, by member, as an earlier answer has named them.
     """
     names = [keys.due, keys.events]
-    argv: list[Argument] = [INLINE_BYTES, ahead]
-    for member in members:
+    places: dict[int, str] = {}
+    for place, member in enumerate(members, 1):
         found = _split_member(member)
         if found is None:
             raise ValueError(f"{member!r} is no member of due")
@@ -133,8 +143,10 @@ def promote(
             names += [keys.line(found.job, found.ordering_key)] if found.ordering_key else []
         else:
             names += (keys.events, keys.order(key) if key else keys.events)
-        argv += (member, key)
-    return script_call("promote", names, argv, _read_promoted)
+            if key:
+                places[place] = key
+    args = _Arguments(INLINE_BYTES, ahead, members, places)
+    return script_call("promote", names, (pack(args),), _read_promoted)
 
 
 def _read_promoted(reply: list[Any]) -> Promoted:

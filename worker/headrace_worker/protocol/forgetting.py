@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_text, script_call
 from headrace.formats.keys import Keys
 from headrace.model.retention import Retention
@@ -17,6 +18,14 @@ class Forgotten(msgspec.Struct, frozen=True):
 
     letters: int
     following: list[str]
+
+
+class _Arguments(msgspec.Struct, frozen=True):
+    """What `forget.lua` reads beside its keys; its header says what each is."""
+
+    keep: int
+    count: int
+    ids: Sequence[str]
 
 
 def forget(keys: Keys, event_ids: Sequence[str], retention: Retention, count: int) -> Call[Forgotten]:
@@ -31,4 +40,5 @@ def forget(keys: Keys, event_ids: Sequence[str], retention: Retention, count: in
         return Forgotten(int(reply[0]), [as_text(each) for each in reply[1:]])
 
     names = [keys.fading, keys.dead, *map(keys.event, event_ids)]
-    return script_call("forget", names, (retention.millis()[1], count, *event_ids), read)
+    args = _Arguments(retention.millis()[1], count, event_ids)
+    return script_call("forget", names, (pack(args),), read)

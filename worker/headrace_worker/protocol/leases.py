@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_text, script_call
 from headrace.formats.keys import Keys
 
@@ -39,7 +40,16 @@ class Fenced(msgspec.Struct, frozen=True):
 
 
 Movement = Literal["moves", "stuck", "resigns"]
-_MOVEMENT: dict[Movement, int] = {"moves": 1, "stuck": 0, "resigns": -1}
+
+
+class _RenewArguments(msgspec.Struct, frozen=True):
+    """What `renew.lua` reads beside its keys; its header says what each is."""
+
+    worker: str
+    lease: int
+    movement: Movement
+    slots: int
+    keep: int
 
 
 def renew(
@@ -54,8 +64,8 @@ def renew(
     """
     names = [keys.workers, keys.worker(worker), keys.leader, keys.dispatchers, keys.meta, keys.routes_version]
     names += [keys.fading, keys.dead]
-    argv = (worker, lease_ms, _MOVEMENT[movement], dispatchers, keep_dead_ms)
-    return script_call("renew", names, argv, _read_renewed)
+    args = _RenewArguments(worker, lease_ms, movement, dispatchers, keep_dead_ms)
+    return script_call("renew", names, (pack(args),), _read_renewed)
 
 
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
@@ -84,14 +94,24 @@ class Registration(msgspec.Struct, frozen=True):
     queues: tuple[str, ...]
 
 
+class _RegisterArguments(msgspec.Struct, frozen=True):
+    """What `register.lua` reads beside its keys and the subscriptions; its header says what each is."""
+
+    worker: str
+    lease: int
+    app: str
+    fingerprint: str
+    queues: list[str]
+
+
 def register(keys: Keys, worker: str, lease_ms: int, registration: Registration) -> Call[str]:
     """Give the worker a lease, store its subscriptions, and make every group that it reads."""
     app = registration.app
     names = [keys.workers, keys.worker(worker), keys.routes(app), keys.routes_version, keys.queues, keys.events]
     names += [keys.wake_up(app), *(keys.queue(app, queue) for queue in registration.queues)]
-    argv = (worker, lease_ms, app, registration.fingerprint, registration.subscriptions)
-    full_names = (f"{app}/{queue}" for queue in registration.queues)
-    return script_call("register", names, (*argv, *full_names), as_text)
+    queues = [f"{app}/{queue}" for queue in registration.queues]
+    args = _RegisterArguments(worker, lease_ms, app, registration.fingerprint, queues)
+    return script_call("register", names, (pack(args), registration.subscriptions), as_text)
 
 
 def leave(keys: Keys, worker: str, app: str, queues: Sequence[str], *, dead: bool) -> Call[bool]:

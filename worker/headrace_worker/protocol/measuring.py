@@ -12,7 +12,7 @@ def count_entries(stream: str) -> Call[int]:
     return Call(("XLEN", stream), int)
 
 
-def count_held(stream: Stream) -> Call[int]:
+def count_pending(stream: Stream) -> Call[int]:
     """Count the entries of a stream that are pending under any worker's name."""
     return Call(("XPENDING", stream.key, stream.group), lambda reply: int(reply[0]))
 

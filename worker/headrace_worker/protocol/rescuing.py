@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from headrace.calls.call import Argument, Call, as_fields, as_text, script_call
+from headrace.calls.arguments import pack
+from headrace.calls.call import Call, as_fields, as_text, script_call
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream
 
 
-class HeldEntry(msgspec.Struct, frozen=True):
+class PendingEntry(msgspec.Struct, frozen=True):
     """A pending entry, and the record and job of its run, which are empty for entries of `events`.
 
     Attributes:
@@ -25,12 +26,12 @@ class HeldEntry(msgspec.Struct, frozen=True):
     ordering_key: str = ""
 
 
-def held_entry(keys: Keys, delivery: Delivery) -> HeldEntry:
+def pending_entry(keys: Keys, delivery: Delivery) -> PendingEntry:
     """Return the delivery as `rescue` and `release` take it."""
-    return HeldEntry(delivery.entry, keys.event(delivery.event_id), delivery.job, delivery.ordering_key)
+    return PendingEntry(delivery.entry, keys.event(delivery.event_id), delivery.job, delivery.ordering_key)
 
 
-def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:
+def read_pending(stream: Stream, worker: str, after: str, count: int) -> Call[list[str]]:
     """Read the ids of entries that are pending under any worker's name."""
     start = f"({after}" if after else "-"
     return Call(
@@ -67,10 +68,10 @@ def read_queues(keys: Keys) -> Call[list[str]]:
 
 
 class Consumer(msgspec.Struct, frozen=True):
-    """One name that a group knows; `held` entries are pending under it, and it has read nothing for `idle_ms`."""
+    """One name that a group knows; `pending` entries are pending under it, and it has read nothing for `idle_ms`."""
 
     name: str
-    held: int
+    pending: int
     idle_ms: int
 
 
@@ -89,29 +90,59 @@ def read_workers(keys: Keys) -> Call[set[str]]:
     return Call(("ZRANGE", keys.workers, 0, -1), lambda reply: set(map(as_text, reply)))
 
 
-def _held_arguments(held: Sequence[HeldEntry]) -> tuple[list[str], list[Argument]]:
-    argv: list[Argument] = []
-    for each in held:
-        argv += (each.entry, each.job)
-    return [each.record for each in held if each.record], argv
+class _RescueArguments(msgspec.Struct, frozen=True):
+    """What `rescue.lua` reads beside its keys; its header says what each is."""
+
+    worker: str
+    group: str
+    dead: bool
+    look_again: int
+    queue: str
+    entries: list[str]
+    jobs: list[str]
+
+
+class _ReleaseArguments(msgspec.Struct, frozen=True):
+    """What `release.lua` reads beside its keys; its header says what each is."""
+
+    group: str
+    queue: str
+    entries: list[str]
+    jobs: list[str]
+
+
+def _records_of(pending: Sequence[PendingEntry]) -> list[str]:
+    """Return the records of the entries' events; none for entries of `events`."""
+    return [each.record for each in pending if each.record]
 
 
 def rescue(  # noqa: PLR0913 - whose, where, what and how
-    keys: Keys, worker: str, stream: Stream, held: Sequence[HeldEntry], *, dead: bool, look_again_ms: int, app: str
-) -> Call[int]:  # fmt: skip
+    keys: Keys,
+    worker: str,
+    stream: Stream,
+    pending: Sequence[PendingEntry],
+    *,
+    dead: bool,
+    look_again_ms: int,
+    app: str,
+) -> Call[int]:
     """Re-queue the entries of a dead worker, which is fenced, or of an expired dispatcher slot; see the script.
 
     Args:
         app: the worker's app, whose routes a dead worker leaves.
     """
-    records, entries = _held_arguments(held)
     names = [keys.workers if dead else keys.dispatchers, keys.worker(worker), keys.meta, stream.key, stream.wake_up]
-    names += [keys.routes(app), keys.routes_version, *records]
-    argv = (worker, stream.group, int(dead), look_again_ms, stream.name, *entries)
-    return script_call("rescue", names, argv, int)
+    names += [keys.routes(app), keys.routes_version, *_records_of(pending)]
+    args = _RescueArguments(
+        worker, stream.group, dead, look_again_ms, stream.name,
+        [each.entry for each in pending], [each.job for each in pending],
+    )  # fmt: skip
+    return script_call("rescue", names, (pack(args),), int)
 
 
-def release(stream: Stream, held: Sequence[HeldEntry]) -> Call[int]:
+def release(stream: Stream, pending: Sequence[PendingEntry]) -> Call[int]:
     """Re-queue this worker's own entries, with nothing counted."""
-    records, entries = _held_arguments(held)
-    return script_call("release", [stream.key, stream.wake_up, *records], (stream.group, stream.name, *entries), int)
+    args = _ReleaseArguments(
+        stream.group, stream.name, [each.entry for each in pending], [each.job for each in pending]
+    )
+    return script_call("release", [stream.key, stream.wake_up, *_records_of(pending)], (pack(args),), int)

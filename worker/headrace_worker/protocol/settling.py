@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace import RunError
-from headrace.calls.call import Argument, Call, script_call
+from headrace.calls.arguments import Policy, before_id, pack, policy
+from headrace.calls.call import Call, script_call
 from headrace.calls.sending import RECENT_ENTRIES
 from headrace.formats.codec import encode_outcome
 from headrace.formats.keys import Keys
@@ -15,7 +16,6 @@ from headrace.model.ids import run_id
 from headrace.model.retention import Retention
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.protocol.due import member_of, name_of
-from headrace_worker.protocol.policy import before_id, policy
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -76,36 +76,49 @@ Record = Settled | Retried | BadEntry
 _ERROR_OF = {"unreadable": "Unreadable", "unsettled": "Unsettled"}
 
 
+class _SettleArguments(msgspec.Struct, frozen=True):
+    """What `settle.lua` reads beside its keys and outcomes; its header says what each is."""
+
+    policy: Policy
+    worker: str
+    listed: int
+    before_id: int
+    queues: int
+    jobs: list[tuple[str, str, int]]
+    ends: list[tuple[int, str, str, int, str, int]]
+    entries: list[str]
+    ordered: dict[int, str]
+
+
 def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[Recorded]:
     """Record the ends of runs, and make the next runs of their ordering keys due."""
     queues: dict[str, int] = {}
     places: dict[tuple[str, str], int] = {}
-    jobs: list[Argument] = []
-    alike: dict[tuple[Argument, ...], list[int]] = {}
+    jobs: list[tuple[str, str, int]] = []
+    alike: dict[tuple[int, str, str, int, str, bytes], list[int]] = {}
     for at, run in enumerate(runs):
         delivery = run.delivery
         job, queue = delivery.job, delivery.queue
         place = places.get((job, queue.key))
         if place is None:
             place = places[job, queue.key] = len(places) + 1
-            jobs += (job, queue.name, queues.setdefault(queue.key, len(queues) + 1))
+            jobs.append((job, queue.name, queues.setdefault(queue.key, len(queues) + 1)))
         end = (place, run.letter, delivery.state.text(), run.elapsed_ms, run.reason, run.outcome)
         alike.setdefault(end, []).append(at)
-    order: list[int] = []
-    ends: list[Argument] = []
-    for alike_end, those in alike.items():
-        order += those
-        ends += (*alike_end, len(those), *(runs[at].delivery.entry for at in those))
-    records = [keys.event(runs[at].delivery.event_id) for at in order]
-    ordered = [place for place, at in enumerate(order, 1) if runs[at].delivery.ordering_key]
-    head = (*policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues), len(places), len(ordered))
-    names = [keys.runs, keys.dead, keys.fading, *queues, *records]
+    ends = [(*end[:-1], len(those)) for end, those in alike.items()]
+    order = [at for those in alike.values() for at in those]
+    settled = [runs[at].delivery for at in order]
+    ordered = {place: each.ordering_key for place, each in enumerate(settled, 1) if each.ordering_key}
+    names = [keys.runs, keys.dead, keys.fading, *queues, *[keys.event(each.event_id) for each in settled]]
     if ordered:
-        in_turn = [runs[order[place - 1]].delivery for place in ordered]
-        names += (keys.due, keys.wake, *(keys.line(each.job, each.ordering_key) for each in in_turn))
-        for place, each in zip(ordered, in_turn, strict=True):
-            ends += (place, each.ordering_key)
-    return script_call("settle", names, (*head, *jobs, *ends), lambda reply: _read_settled(reply, order))
+        names += (keys.due, keys.wake)
+        names += [keys.line(each.job, each.ordering_key) for each in settled if each.ordering_key]
+    args = _SettleArguments(
+        policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues),
+        jobs, ends, [each.entry for each in settled], ordered,
+    )  # fmt: skip
+    outcomes = [end[-1] for end in alike]
+    return script_call("settle", names, (pack(args), *outcomes), lambda reply: _read_settled(reply, order))
 
 
 def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
@@ -115,28 +128,59 @@ def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
     return Recorded(missed, [name for name in names if name is not None], foreign)
 
 
+class _RetryArguments(msgspec.Struct, frozen=True):
+    """What `retry.lua` reads beside its keys and errors; its header says what each is."""
+
+    worker: str
+    runs: list[tuple[str, str, str, str, str, int, int]]
+
+
 def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
     """Let runs wait for their next delivery."""
     names = [keys.due, keys.wake]
-    argv: list[Argument] = [worker]
+    described: list[tuple[str, str, str, str, str, int, int]] = []
     for run in runs:
         delivery = run.delivery
         member = member_of(delivery.queue.name, delivery.run_id, delivery.ordering_key)
         names += (delivery.queue.key, keys.event(delivery.event_id))
-        argv += (
+        described.append((
             delivery.entry, member, delivery.job, run.state,
-            delivery.queue.name, run.elapsed_ms, run.delay_ms, run.outcome,
-        )  # fmt: skip
+            delivery.queue.name, run.elapsed_ms, run.delay_ms,
+        ))  # fmt: skip
+    argv = (pack(_RetryArguments(worker, described)), *(run.outcome for run in runs))
     return script_call("retry", names, argv, lambda reply: _read_settled(reply, range(len(runs))))
+
+
+class _StartedArguments(msgspec.Struct, frozen=True):
+    """What `started.lua` reads beside its keys; its header says what each is."""
+
+    worker: str
+    fields: list[str]
+    entries: list[str]
+    elapsed: list[int]
 
 
 def started(keys: Keys, worker: str, runs: Sequence[tuple[Delivery, int]]) -> Call[int]:
     """Mark the records of runs as executing, each since so many ms."""
     names = [keys.event(delivery.event_id) for delivery, _ in runs]
-    argv: list[Argument] = [worker]
-    for delivery, elapsed_ms in runs:
-        argv += (f"r:{delivery.job}", delivery.entry, elapsed_ms)
-    return script_call("started", names, argv, int)
+    fields = [f"r:{delivery.job}" for delivery, _ in runs]
+    entries = [delivery.entry for delivery, _ in runs]
+    args = _StartedArguments(worker, fields, entries, [elapsed_ms for _, elapsed_ms in runs])
+    return script_call("started", names, (pack(args),), int)
+
+
+class _DeadLetterArguments(msgspec.Struct, frozen=True):
+    """What `dead_letter.lua` reads beside its keys and the outcome; its header says what each is."""
+
+    policy: Policy
+    listed: int
+    group: str
+    entry: str
+    reason: str
+    error: str
+    id: str
+    job: str
+    member: str
 
 
 def dead_letter(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention) -> Call[int]:
@@ -144,15 +188,18 @@ def dead_letter(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention)
     names = [keys.dead, keys.runs, keys.fading]
     if bad.event_id:
         names.append(keys.event(bad.event_id))
-    place = ""
+    member = ""
     if stream.app and bad.ordering_key:
         run = run_id(bad.event_id, f"{stream.app}/{bad.job_id}")
-        place = member_of(stream.name, run, bad.ordering_key)
+        member = member_of(stream.name, run, bad.ordering_key)
         names += (keys.due, keys.wake, keys.line(f"{stream.app}/{bad.job_id}", bad.ordering_key))
     elif bad.event_id and bad.ordering_key:
-        place = bad.event_id
+        member = bad.event_id
         names.append(keys.order(bad.ordering_key))
     job = f"{stream.app}/{bad.job_id}" if stream.app else ""
     outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
-    argv = (stream.group, bad.entry, bad.reason, bad.error, outcome, bad.event_id, job, place)
-    return script_call("dead_letter", (stream.key, *names), (*policy(keys, retention), RECENT_ENTRIES, *argv), int)
+    args = _DeadLetterArguments(
+        policy(keys, retention), RECENT_ENTRIES, stream.group,
+        bad.entry, bad.reason, bad.error, bad.event_id, job, member,
+    )  # fmt: skip
+    return script_call("dead_letter", (stream.key, *names), (pack(args), outcome), int)

@@ -298,7 +298,8 @@ class Executor:
             return await job.function(**arguments)
         if isinstance(job, HookedJob) and job.outer is not None:
             return await job.outer.call(functools.partial(self._call_in_thread, job, run), **arguments)
-        return await self._call_in_thread(job, run, **arguments)
+        run.thread = self._threads.call(functools.partial(_call_plain, job, arguments))
+        return await run.thread.outcome
 
     def _call_in_thread(self, job: Job, run: InFlightRun, /, **arguments: Any) -> Awaitable[Any]:
         run.thread = self._threads.call(functools.partial(_call_plain, job, arguments))
@@ -345,7 +346,7 @@ class Executor:
         self, job: Job, run: InFlightRun, exc: BaseException, *, timed_out: bool = False
     ) -> Recordable:
         state = run.delivery.state
-        self._observer.failed(run.delivery)
+        self._observer.failed(run.delivery, exc)
         return outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
 
     def _after_failure(self, job: Job, run: InFlightRun, exc: BaseException) -> Outcome:

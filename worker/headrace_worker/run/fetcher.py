@@ -23,7 +23,7 @@ from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import reading, rescuing
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream, decode_delivery
 from headrace_worker.protocol.reading import MAX_READ
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.run.executor import Executor
 from headrace_worker.run.quarantine import Quarantine
@@ -100,13 +100,13 @@ class Fetcher:
         if isinstance(error, ServerNotReady) and error.code == "NOGROUP":
             await self._member.register()
 
-    def described(self, stream: Stream, entries: Sequence[Entry]) -> list[HeldEntry]:
+    def described(self, stream: Stream, entries: Sequence[Entry]) -> list[PendingEntry]:
         """Return the entries of a queue that can be read, as a release takes them; the rest stays pending."""
-        held = []
+        pending = []
         for entry in entries:
             with contextlib.suppress(UndecodableEvent):
-                held.append(rescuing.held_entry(self._server.keys, decode_delivery(stream, entry)))
-        return held
+                pending.append(rescuing.pending_entry(self._server.keys, decode_delivery(stream, entry)))
+        return pending
 
     async def _read(self, name: str, queue: Stream, free: int) -> list[Entry]:
         if self._prefetched_name != name:

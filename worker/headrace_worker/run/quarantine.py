@@ -103,5 +103,5 @@ async def _release(member: Member, deliveries: Sequence[Delivery]) -> None:
         by_queue.setdefault(delivery.queue.name, []).append(delivery)
     keys = member.server.keys
     for name, group in by_queue.items():
-        held = [rescuing.held_entry(keys, each) for each in group]
-        await release(member, reading.queue_stream(keys, member.setup.app.name, name), held)
+        pending = [rescuing.pending_entry(keys, each) for each in group]
+        await release(member, reading.queue_stream(keys, member.setup.app.name, name), pending)

@@ -98,7 +98,7 @@ class ScriptCheck:
         )
 
     async def _release(self, delivery: Delivery) -> None:
-        await self._call(rescuing.release(self._queue, [rescuing.held_entry(self._keys, delivery)]))
+        await self._call(rescuing.release(self._queue, [rescuing.pending_entry(self._keys, delivery)]))
 
     async def _settle_and_rerun(self, delivery: Delivery) -> None:
         await self._call(
@@ -120,7 +120,7 @@ class ScriptCheck:
         await self._call(
             rescuing.rescue(keys, _NAME, queue, [], dead=True, look_again_ms=1, app=_APP),
             leases.drop_dispatcher(keys, _NAME, 0),
-            rescuing.read_held(queue, _NAME, "", 1),
+            rescuing.read_pending(queue, _NAME, "", 1),
             rescuing.read_consumers(queue),
             rescuing.read_workers(keys),
             leases.leave(keys, _NAME, _APP, [queue.key], dead=False),

@@ -11,7 +11,7 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.member import Member
 from headrace_worker.protocol import rescuing
 from headrace_worker.protocol.delivery import Stream
-from headrace_worker.protocol.rescuing import HeldEntry
+from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.dead_letters import dead_letter
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
@@ -20,7 +20,10 @@ log = get_logger("headrace.worker")
 
 
 async def requeue(
-    member: Member, stream: Stream, held: Sequence[HeldEntry], call_for: Callable[[Sequence[HeldEntry]], Call[int]]
+    member: Member,
+    stream: Stream,
+    pending: Sequence[PendingEntry],
+    call_for: Callable[[Sequence[PendingEntry]], Call[int]],
 ) -> int:
     """Move entries back to their stream; dead-letter one whose record is not Headrace's.
 
@@ -32,12 +35,12 @@ async def requeue(
     """
     server = member.server
 
-    async def move_to_dead(culprit: HeldEntry, error: HeadraceError) -> None:
+    async def move_to_dead(culprit: PendingEntry, error: HeadraceError) -> None:
         bad = _bad_entry(culprit, error, server.keys.event_prefix)
         await require_foreign_record(server, bad.event_id, error)
         await dead_letter(member, stream, bad, log, "entry can't be re-queued and is moved to dead")
 
-    moved, left = 0, deque([held])
+    moved, left = 0, deque([pending])
     answer: int | HeadraceError
     while left:
         part = left.popleft()
@@ -53,12 +56,12 @@ async def requeue(
     return moved
 
 
-async def release(member: Member, stream: Stream, held: Sequence[HeldEntry]) -> None:
+async def release(member: Member, stream: Stream, pending: Sequence[PendingEntry]) -> None:
     """Move this worker's own entries back to their stream, with nothing counted."""
-    moved = await requeue(member, stream, held, lambda part: rescuing.release(stream, part))
+    moved = await requeue(member, stream, pending, lambda part: rescuing.release(stream, part))
     member.observer.released(stream, moved)
 
 
-def _bad_entry(held: HeldEntry, error: HeadraceError, record_prefix: str) -> BadEntry:
-    event_id, job_id = held.record.removeprefix(record_prefix), held.job.partition("/")[2]
-    return BadEntry(held.entry, "unreadable", str(error), event_id, job_id, held.ordering_key)
+def _bad_entry(pending: PendingEntry, error: HeadraceError, record_prefix: str) -> BadEntry:
+    event_id, job_id = pending.record.removeprefix(record_prefix), pending.job.partition("/")[2]
+    return BadEntry(pending.entry, "unreadable", str(error), event_id, job_id, pending.ordering_key)

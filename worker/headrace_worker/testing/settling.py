@@ -1,4 +1,4 @@
-"""For tests of jobs: a real server, and a worker that runs in this process until every sent event has settled."""
+"""Runs a worker in the process of a test until every sent event has settled, with the delays and retries of before."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from headrace.formats.partitions import Partitions
 from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
-from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
 from headrace_worker.logs.logger import flush
 from headrace_worker.tasks.guard import own_task
 from headrace_worker.worker import Worker
-
-__all__ = ["EmbeddedServer", "EmbeddedServerFailed", "NotSettled", "run_until_settled"]
 
 _LOOK_S = 0.02
 _LAST_LINES_S = 0.5
@@ -49,7 +46,7 @@ async def run_until_settled(
         StartRefused: see `Worker.run`.
     """
     worker = Worker(app, url, namespace=namespace, partitions=partitions, config=config)
-    with _moving_time(asyncio.get_running_loop()):
+    with moving_time(asyncio.get_running_loop()):
         await _run_until_settled(worker, app, timeout)
 
 
@@ -71,14 +68,18 @@ async def _run_until_settled(worker: Worker, app: App, timeout: float) -> None:
         await asyncio.wait([looking])
         await transport.close()
         await running
-    # Lines that a thread still logs must not mix with what the test does next.
-    await asyncio.to_thread(flush, _LAST_LINES_S)
+    await asyncio.to_thread(flush_log)
     if left:
         raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
 
 
+def flush_log() -> None:
+    """Wait for lines that a thread still logs: they must not mix with what the test does next."""
+    flush(_LAST_LINES_S)
+
+
 @contextmanager
-def _moving_time(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+def moving_time(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Let the event loop's time go on if a test has stopped it: no sleeping task would wake."""
     if abs(loop.time() - monotonic()) < _CLOCKS_DIFFER_S:
         yield

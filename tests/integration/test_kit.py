@@ -1,0 +1,237 @@
+"""The fixtures for tests of jobs, as a suite of an application uses them, in a pytest of its own."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+_JOBS = """
+import asyncio
+from headrace import Client, Event
+from headrace_worker import App, JobIO, Retry, event_trigger
+
+app = App("shop")
+client = Client()
+attempts = []
+
+@app.job(id="welcome", trigger=event_trigger("user.new"))
+async def welcome(payload, io: JobIO):
+    await io.send_event("welcomed", Event("user.welcomed", payload))
+    return "hello " + payload["id"]
+
+@app.job(id="count", trigger=event_trigger("user.welcomed"))
+def count(payload):
+    return 1
+
+@app.job(id="flaky", trigger=event_trigger("flaky"), retry=Retry(max_attempts=3, min_delay=3600))
+async def flaky(payload):
+    attempts.append(payload)
+    if len(attempts) < payload:
+        raise ConnectionError("the bank is closed")
+
+@app.job(id="broken", trigger=event_trigger("broken"), retry=Retry(max_attempts=1))
+def broken(payload):
+    raise LookupError("no such order")
+
+@app.job(id="strict", trigger=event_trigger("strict"))
+async def strict(payload: int):
+    pass
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """An application with jobs, and a client made at the import of its module."""
+    for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyfile(shop=_JOBS)
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nheadrace_env = true\n")
+    return pytester
+
+
+def _run(suite: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:
+    suite.makepyfile(test_shop="import pytest\nfrom headrace import Event\nimport shop\n" + textwrap.dedent(tests))
+    return suite.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider", *options)
+
+
+def test_a_test_runs_jobs_and_sees_what_was_sent(suite: pytest.Pytester) -> None:
+    """Events that jobs send are run too; each test begins with nothing."""
+    result = _run(
+        suite,
+        """
+        @pytest.mark.parametrize("n", [1, 2])
+        async def test_welcome(headrace, n):
+            shop.client.send_event(Event("user.new", {"id": "u_1"}))
+            runs = await headrace.run(shop.app)
+            assert runs["welcome"].output == "hello u_1"
+            assert [run.job for run in runs] == ["shop/welcome", "shop/count"]
+            assert len(headrace.assert_sent("user.welcomed", id=runs["count"].event_id, times=1)) == 1
+            headrace.assert_nothing_left()
+
+        def test_welcome_without_await(headrace_sync):
+            shop.client.send_event(Event("user.new", {"id": "u_2"}))
+            runs = headrace_sync.run(shop.app)
+            assert runs["shop/count"].status == "succeeded"
+            assert [event.name for event in headrace_sync.sent()] == ["user.new", "user.welcomed"]
+        """,
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_retries_come_at_once_and_delays_when_time_has_passed(suite: pytest.Pytester) -> None:
+    """No test waits for an hour."""
+    result = _run(
+        suite,
+        """
+        async def test_retries(headrace):
+            shop.client.send_event(Event("flaky", 3))
+            runs = await headrace.run(shop.app, timeout=20)
+            assert (runs["flaky"].status, runs["flaky"].attempt, len(shop.attempts)) == ("succeeded", 3, 3)
+
+        async def test_delay(headrace):
+            shop.client.send_event(Event("user.welcomed", 1), deliver_after=7 * 86_400)
+            assert len(await headrace.run(shop.app)) == 0
+            with pytest.raises(AssertionError, match="1 in .*due"):
+                headrace.assert_nothing_left()
+            await headrace.travel(days=6)
+            assert len(await headrace.run(shop.app)) == 0
+            await headrace.travel(days=1)
+            assert (await headrace.run(shop.app))["count"].output == 1
+            headrace.assert_nothing_left()
+
+        def test_delay_without_await(headrace_sync):
+            shop.client.send_event(Event("user.welcomed", 1), deliver_after=3600)
+            headrace_sync.travel(hours=1)
+            assert headrace_sync.run(shop.app)["count"].output == 1
+        """,
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_what_jobs_raise_is_raised_in_the_test(suite: pytest.Pytester) -> None:
+    """The exceptions themselves, with the run's id; or the failures stay in the records."""
+    result = _run(
+        suite,
+        """
+        async def test_raised(headrace):
+            shop.client.send_event(Event("broken"))
+            shop.client.send_event(Event("strict", "no number"))
+            with pytest.raises(ExceptionGroup, match="2 runs failed") as raised:
+                await headrace.run(shop.app)
+            kinds = {type(each).__name__: str(each) for each in raised.value.exceptions}
+            assert kinds["LookupError"] == "no such order"
+            assert "Expected `int`, got `str`" in kinds["RunFailed"]
+            assert all("in run " in each.__notes__[0] for each in raised.value.exceptions)
+
+        async def test_kept(headrace):
+            shop.client.send_event(Event("broken"))
+            runs = await headrace.run(shop.app, failures="keep")
+            assert runs["broken"].error.type == "LookupError"
+            with pytest.raises(AssertionError, match="1 in .*dead"):
+                headrace.assert_nothing_left()
+
+        async def test_not_settled(headrace):
+            shop.client.send_event(Event("user.new", {"id": "u_1"}))
+            from headrace_worker.testing import NotSettled
+            with pytest.raises(NotSettled, match="not settled after 0 s: 1 in .*events; of them event "):
+                await headrace.run(shop.app, timeout=0)
+        """,
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_a_failing_assertion_shows_what_was_sent(suite: pytest.Pytester) -> None:
+    """And not only that something was not."""
+    result = _run(
+        suite,
+        """
+        def test_nothing(headrace_sync):
+            headrace_sync.assert_sent("user.new")
+
+        def test_another(headrace_sync):
+            shop.client.send_event(Event("user.new", {"plan": "free"}))
+            headrace_sync.assert_sent("user.new", plan="pro")
+
+        def test_too_often(headrace_sync):
+            shop.client.send_events([Event("x"), Event("x")])
+            headrace_sync.assert_sent("x", times=1)
+        """,
+    )
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*event 'user.new' was to be sent at least once, and was 0 times; nothing was sent",
+            "*event 'user.new', plan='pro' was to be sent at least once, and was 0 times; sent were:",
+            "*user.new {'plan': 'free'}",
+            "*event 'x' was to be sent 1 times, and was 2 times; sent were:",
+        ]
+    )
+
+
+def test_each_process_of_xdist_has_a_server_of_its_own(suite: pytest.Pytester) -> None:
+    """So tests in parallel see nothing of each other."""
+    result = _run(
+        suite,
+        """
+        @pytest.mark.parametrize("n", range(6))
+        async def test_alone(headrace, n):
+            shop.client.send_event(Event("user.new", {"id": str(n)}))
+            assert len(headrace.sent()) == 1
+            assert (await headrace.run(shop.app))["welcome"].output == f"hello {n}"
+        """,
+        "-n", "2",
+    )  # fmt: skip
+    result.assert_outcomes(passed=6)
+
+
+def test_tests_run_under_anyio(suite: pytest.Pytester) -> None:
+    """The fixture belongs to no plugin for async tests."""
+    result = _run(
+        suite,
+        """
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+        async def test_welcome(headrace):
+            shop.client.send_event(Event("user.new", {"id": "u_1"}))
+            assert (await headrace.run(shop.app))["welcome"].output == "hello u_1"
+        """,
+        "-p", "no:asyncio", "-o", "asyncio_mode=",
+    )  # fmt: skip
+    result.assert_outcomes(passed=1)
+
+
+def test_a_given_server_is_used_in_a_namespace_of_its_own(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """It is emptied key by key before a test, and nothing else on that server is touched."""
+    monkeypatch.setenv("HEADRACE_TEST_URL", url)
+    result = _run(
+        suite,
+        """
+        def test_namespace(headrace_sync):
+            assert headrace_sync.namespace == "test-main"
+            assert headrace_sync.sent() == []
+            shop.client.send_event(Event("user.new", {"id": "u_1"}))
+            assert len(headrace_sync.sent()) == 1
+
+        def test_again(headrace_sync):
+            assert headrace_sync.sent() == []
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_the_plugin_alone_imports_nothing_of_headrace(suite: pytest.Pytester) -> None:
+    """Coverage begins after plugins are loaded, and tests without the fixtures pay nothing."""
+    suite.makepyfile(
+        test_nothing="""
+        import sys
+        def test_imports():
+            assert [name for name in sys.modules if name.split(".")[0] in ("headrace", "headrace_worker")] == []
+        """
+    )
+    result = suite.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)

@@ -1,0 +1,26 @@
+"""For tests of jobs: stand-ins for `io` and `ctx`, and a real server on which everything runs until it has settled.
+
+Here: what a test calls, and what a failing test prints.
+Not here: what a worker does; jobs are executed as in production.
+Imports: app, dev, logs, membership, protocol, run, tasks, worker.
+"""
+
+from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
+from headrace_worker.testing.fakes import FakeIO, Sent, SyncFakeIO, a_context
+from headrace_worker.testing.kit import Headrace, RunFailed, Runs, SyncHeadrace
+from headrace_worker.testing.settling import NotSettled, run_until_settled
+
+__all__ = [
+    "EmbeddedServer",
+    "EmbeddedServerFailed",
+    "FakeIO",
+    "Headrace",
+    "NotSettled",
+    "RunFailed",
+    "Runs",
+    "Sent",
+    "SyncFakeIO",
+    "SyncHeadrace",
+    "a_context",
+    "run_until_settled",
+]

@@ -1,0 +1,351 @@
+"""A real server for a test, and what a test does on it: run jobs, let time pass, look at what was sent.
+
+`run` executes jobs in the test's own process, with a real worker. Time passes by moving what waits on the server:
+clocks stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from headrace import Client, EventRecord, HeadraceError, RunRecord
+from headrace.calls.call import Call, as_fields
+from headrace.calls.listing import read_index
+from headrace.config import resolve
+from headrace.connect import AnyTransport, open_transport
+from headrace.formats.keys import Keys
+from headrace.model.event import FAILED_STATUSES
+from headrace_worker.app.app import App
+from headrace_worker.clock import monotonic
+from headrace_worker.config import WorkerConfig
+from headrace_worker.membership.in_flight import InFlight
+from headrace_worker.membership.observer import Observer
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Retried, Settled
+from headrace_worker.tasks.guard import own_task
+from headrace_worker.testing.settling import NotSettled, flush_log, moving_time
+from headrace_worker.worker import Worker
+
+R = TypeVar("R")
+
+_LOOK_S = 0.01
+_QUIET_LOOKS = 2
+"""Looks that must find nothing: work may move between the parts of one look."""
+_MOST_NAMED = 3
+_MOST_SHOWN = 50
+_CONFIG = WorkerConfig(block=0.5, grace=1)
+
+
+class RunFailed(HeadraceError):
+    """A run failed, and the exception itself is not at hand: its payload did not fit, say. `run` is its record."""
+
+    def __init__(self, run: RunRecord) -> None:
+        self.run = run
+        error = run.error
+        super().__init__(f"run {run.id} is {run.status}" + (f": {error.type}: {error.message}" if error else ""))
+
+
+class Runs(Sequence[RunRecord]):
+    """Runs that have ended, in that order. `runs["welcome"]` is the run of that job, if it is the only one."""
+
+    def __init__(self, runs: Sequence[RunRecord]) -> None:
+        self._runs = list(runs)
+
+    def __getitem__(self, place: Any) -> Any:
+        if not isinstance(place, str):
+            return self._runs[place]
+        found = self.of(place)
+        if len(found) != 1:
+            raise KeyError(f"job {place!r} has {len(found)} runs here, not one; {self}")
+        return found[0]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __str__(self) -> str:
+        if not self._runs:
+            return "no run has ended"
+        return "these have ended:" + "".join(f"\n  {run.id} {run.status}" for run in self._runs)
+
+    __repr__ = __str__
+
+    def of(self, job_id: str) -> list[RunRecord]:
+        """Return the runs of a job, by its id or as `<app>/<job id>`."""
+        return [run for run in self._runs if job_id in (run.job, run.job.partition("/")[2])]
+
+
+class Headrace:
+    """What a test has of Headrace: the `headrace` fixture of tests that are `async def`.
+
+    Attributes:
+        url: of the server.
+        namespace: of the test.
+        client: a client for the test's own sends and reads.
+    """
+
+    def __init__(self, url: str, namespace: str = "default", *, partitions: int | None = None) -> None:
+        """Connect to nothing yet."""
+        self.url = url
+        self.namespace = namespace
+        self.client = Client(url, namespace=namespace, partitions=partitions)
+        self._partitions = resolve(namespace, partitions)
+
+    async def run(self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30) -> Runs:
+        """Execute runs until nothing is due and every run has ended, those of events that jobs send included.
+
+        Runs that wait for their next attempt get it at once. Delayed events wait: see `travel`.
+
+        Args:
+            failures: raise what the functions of failed runs have raised, or keep the failures in the records.
+            timeout: seconds.
+
+        Returns:
+            The runs that have ended here.
+
+        Raises:
+            ExceptionGroup: runs failed for good; it has their exceptions, each with a note that names its run.
+            NotSettled: work is left after `timeout` seconds.
+        """
+        seen = _Seen()
+        worker = Worker(
+            app, self.url, namespace=self.namespace, partitions=len(self._partitions), config=_CONFIG, metrics=seen
+        )
+        with moving_time(asyncio.get_running_loop()):
+            left = await self._run_until_idle(worker, app, monotonic() + timeout)
+        await asyncio.to_thread(flush_log)
+        if left:
+            waiting = await asyncio.to_thread(self._name_waiting, left)
+            raise NotSettled(f"not settled after {timeout:g} s: {_listed(left)}{waiting}")
+        runs = Runs([await asyncio.to_thread(self.client.get_run, run_id) for run_id in seen.ended])
+        if failures == "raise":
+            _raise_failures(runs, seen.exceptions)
+        return runs
+
+    async def travel(self, by: timedelta | None = None, **parts: float) -> None:
+        """Let time pass for what waits: delayed events, and runs between two attempts. `run` then executes what is due.
+
+        Args:
+            by: how far; or give `days=1`, `hours=2` and so on, as to `timedelta`.
+        """
+        await asyncio.to_thread(self._travel, timedelta(**parts) if by is None else by)
+
+    def sent(self, name: str | None = None) -> list[EventRecord]:
+        """Return the events of the namespace, or those with a name, in the order in which they were sent."""
+        transport = open_transport(self.url)
+        try:
+            pages = transport.run([read_index(keys.recent, None, 10_000) for keys in self._partitions.all])
+        finally:
+            transport.close()
+        entries = sorted((entry for page in pages for entry in page), key=lambda each: _order(each.id))
+        pairs = [pair for entry in entries for pair in entry.pairs[::-1]]
+        found = dict.fromkeys(event_id for event_id, sent_name in pairs if name in (None, sent_name))
+        return [self.client.get_event(event_id) for event_id in found]
+
+    def assert_sent(self, name: str, *, times: int | None = None, **expected: Any) -> list[EventRecord]:
+        """Check that events of a name were sent, and return them; the error shows what was sent instead.
+
+        Args:
+            times: how many; at least one if None.
+            expected: values that the event must have: its own fields `id`, `source`, `context`, `account_id`,
+                `ordering_key` and `payload`; any other name is a field of the payload.
+        """
+        everything = self.sent()
+        found = [event for event in everything if event.name == name and _matches(event, expected)]
+        if len(found) == times or (times is None and found):
+            return found
+        wanted = f"event {name!r}" + "".join(f", {field}={value!r}" for field, value in expected.items())
+        count = f"{times} times" if times is not None else "at least once"
+        raise AssertionError(f"{wanted} was to be sent {count}, and was {len(found)} times; {_shown(everything)}")
+
+    def assert_nothing_left(self) -> None:
+        """Check that no event is delayed, that no run waits, and that there is no dead letter."""
+        left = self._read(lambda keys: [keys.events, keys.due, keys.dead])
+        if left:
+            raise AssertionError(f"left are: {_listed(left)}")
+
+    def empty(self) -> None:
+        """Delete everything in the namespace."""
+        transport = open_transport(self.url)
+        try:
+            for keys in self._partitions.all:
+                _delete_keys(transport, f"{keys.prefix}*")
+        finally:
+            transport.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    async def _run_until_idle(self, worker: Worker, app: App, deadline: float) -> dict[str, int]:
+        """Run the worker until nothing is left to do now; return what is left at the deadline."""
+        running = own_task(worker.run())
+        quiet = 0
+        try:
+            while True:
+                left = await asyncio.to_thread(self._open_work, app)
+                quiet = 0 if left else quiet + 1
+                if running.done() or quiet == _QUIET_LOOKS or monotonic() >= deadline:
+                    return left
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            if quiet == _QUIET_LOOKS:
+                worker.stop()
+            else:  # runs that still execute would take their grace
+                worker.stop_now()
+            await running
+
+    def _open_work(self, app: App) -> dict[str, int]:
+        """Return what is to be done now, by its key; let runs that wait for their next attempt be due."""
+        left = self._read(lambda keys: [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)])
+        for keys, members in self._due().items():
+            waiting = {member: 0.0 for member in members if not member.startswith(b"e:")}
+            self._move(keys, waiting)
+            due_now = sum(score <= self._now_ms() for member, score in members.items() if member.startswith(b"e:"))
+            if waiting or due_now:
+                left[keys.due] = len(waiting) + due_now
+        return left
+
+    def _name_waiting(self, left: Mapping[str, int]) -> str:
+        """Return which events and runs wait in streams, the first of each."""
+        streams = [key for key in left if key not in {keys.due for keys in self._partitions.all}]
+        found = self._call([Call(("XRANGE", key, "-", "+", "COUNT", _MOST_NAMED), list) for key in streams])
+        fields = [as_fields(entry[1]) for entries in found for entry in entries]
+        named = [
+            f"event {each[b'i'].decode()}" if b"i" in each else f"job {each[b'j'].decode()} of {each[b'e'].decode()}"
+            for each in fields
+        ]
+        return "; of them " + ", ".join(named) if named else ""
+
+    def _travel(self, by: timedelta) -> None:
+        by_ms = by.total_seconds() * 1000
+        for keys, members in self._due().items():
+            self._move(keys, {member: max(score - by_ms, 0.0) for member, score in members.items()})
+
+    def _due(self) -> dict[Keys, dict[bytes, float]]:
+        every = self._partitions.all
+        replies = self._call([Call(("ZRANGE", keys.due, 0, -1, "WITHSCORES"), list) for keys in every])
+        return {
+            keys: dict(zip(reply[::2], map(float, reply[1::2]), strict=True))
+            for keys, reply in zip(every, replies, strict=True)
+        }
+
+    def _move(self, keys: Keys, members: Mapping[bytes, float]) -> None:
+        """Set when members of `due` are due, unless they are gone, and wake the leader."""
+        if members:
+            pairs = [part for member, score in members.items() for part in (score, member)]
+            self._call([Call(("ZADD", keys.due, "XX", *pairs), int), Call(("RPUSH", keys.wake, "1"), int)])
+
+    def _now_ms(self) -> float:
+        ((seconds, micros),) = self._call([Call(("TIME",), list)])
+        return float(seconds) * 1000 + float(micros) / 1000
+
+    def _read(self, names_of: Callable[[Keys], list[str]]) -> dict[str, int]:
+        """Return how many entries each key has, of those that have any."""
+        names = [(keys, name) for keys in self._partitions.all for name in names_of(keys)]
+        counts = self._call([Call(("ZCARD" if name == keys.due else "XLEN", name), int) for keys, name in names])
+        return {name: count for (_, name), count in zip(names, counts, strict=True) if count}
+
+    def _call(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        transport = open_transport(self.url)
+        try:
+            return transport.run(calls)
+        finally:
+            transport.close()
+
+
+class SyncHeadrace(Headrace):
+    """What a plain test has of Headrace, the `headrace_sync` fixture: `run` and `travel` are called without await."""
+
+    def run(  # type: ignore[override] # without await
+        self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30
+    ) -> Runs:
+        """See `Headrace.run`. The worker has an event loop of its own, in a thread."""
+        return _in_thread(super().run(app, failures=failures, timeout=timeout))
+
+    def travel(self, by: timedelta | None = None, **parts: float) -> None:  # type: ignore[override] # without await
+        """See `Headrace.travel`."""
+        self._travel(timedelta(**parts) if by is None else by)
+
+
+class _Seen(Observer):
+    """Keeps which runs have ended in a worker, and what their functions have raised."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, None] = {}
+        self.exceptions: dict[str, BaseException] = {}
+
+    def watch(self, _app: App, _keys: Keys, _in_flight: InFlight) -> Observer:
+        """Return the observer of a partition: this one of all."""
+        return self
+
+    def failed(self, delivery: Delivery, exc: BaseException) -> None:
+        self.exceptions[delivery.run_id] = exc
+
+    def settled(self, records: Sequence[Settled | Retried], missed: Sequence[int]) -> None:
+        lost = set(missed)
+        for place, record in enumerate(records):
+            if isinstance(record, Settled) and place not in lost:
+                self.ended[record.delivery.run_id] = None
+
+
+def _raise_failures(runs: Runs, exceptions: Mapping[str, BaseException]) -> None:
+    failed = [run for run in runs if run.status in FAILED_STATUSES]
+    if not failed:
+        return
+    raised: list[Exception] = []
+    for run in failed:
+        exc = exceptions.get(run.id)
+        shown = exc if isinstance(exc, Exception) else RunFailed(run)
+        shown.add_note(f"in run {run.id}, attempt {run.attempt}")
+        raised.append(shown)
+    runs_failed = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
+    raise ExceptionGroup(f"{runs_failed} failed", raised)
+
+
+def _matches(event: EventRecord, expected: Mapping[str, Any]) -> bool:
+    payload = event.payload if isinstance(event.payload, Mapping) else {}
+    return all(
+        (getattr(event, field) if field in _OWN_FIELDS else payload.get(field, msgspec.UNSET)) == value
+        for field, value in expected.items()
+    )
+
+
+_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "payload"})
+
+
+def _delete_keys(transport: AnyTransport, pattern: str) -> None:
+    cursor: Any = 0
+    while True:
+        ((cursor, names),) = transport.run([Call(("SCAN", cursor, "MATCH", pattern, "COUNT", 1000), list)])
+        if names:
+            transport.run([Call(("DEL", *names), int)])
+        if int(cursor) == 0:
+            return
+
+
+def _shown(events: Sequence[EventRecord]) -> str:
+    if not events:
+        return "nothing was sent"
+    more = f"\n  and {len(events) - _MOST_SHOWN} more" if len(events) > _MOST_SHOWN else ""
+    return "sent were:" + "".join(f"\n  {each.name} {each.payload!r}" for each in events[:_MOST_SHOWN]) + more
+
+
+def _listed(left: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} in {key}" for key, count in left.items())
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    millis, _, number = entry_id.partition("-")
+    return int(millis), int(number)
+
+
+def _in_thread(work: Coroutine[Any, Any, R]) -> R:
+    """Return what a coroutine returns, run in a thread with an event loop of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from headrace import Client, RunRecord
+from headrace import Client, Event, RunRecord
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -68,6 +69,31 @@ def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, mo
     (pytester.path / "pytest.ini").write_text(settings)
     result = pytester.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=3)
+
+
+def test_the_guide_to_jobs_shows_an_app_that_works(tmp_path: Path, processes: Processes, client: Client) -> None:
+    """Its modules, written where their first lines say, are an app, whose jobs fail and succeed as the guide says."""
+    for code in blocks("docs/jobs.md", "python"):
+        path = tmp_path / code.split("\n", 1)[0].removeprefix("# ")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code)
+    path_here = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    worker = processes.worker("shop.app:app", env={"PYTHONPATH": path_here})
+    worker.wait_for_line("worker started")
+    good = client.send_event(Event("order.placed", {"id": "o_1", "price": 5}))
+    bad = client.send_event(Event("order.placed", {"id": "o_2"}))
+    (charged,) = client.wait_for_event(good.id, 30).runs
+    (refused,) = client.wait_for_event(bad.id, 30).runs
+    assert (charged.status, charged.output) == ("succeeded", 1)
+    assert (refused.status, refused.attempt) == ("failed", 1)
+
+    def mails() -> list[RunRecord]:
+        return client.list_runs(job="shop/mail", status="succeeded").runs
+
+    (mail,) = wait_until(mails, what="the run of the mail")
+    assert mail.output == "a mail about o_1"
+    worker.terminate()
+    assert worker.wait() == 0
 
 
 def test_thirty_lines_are_not_many_more() -> None:

@@ -72,6 +72,17 @@ CAUSES: dict[str, list[AnyLine]] = {
 }
 
 
+@pytest.mark.parametrize("how", ["poisoned", "exited"])
+def test_a_call_may_begin_between_the_begin_of_a_job_and_the_end_of_its_process(how: str) -> None:
+    """The job that ends the process says when it begins; others begin beside it until the process is gone."""
+    story = Story()
+    call_again(story)
+    story.lines.append(Died(**at(5.005), pid=ONE, how=how))
+    report = story.checked()
+    assert broken(report) == []
+    assert report.repeats == {f"worker {how}": 1}
+
+
 def test_a_call_whose_delivery_was_rolled_back_may_come_again() -> None:
     """It was delivered just before the loss of power, and began just after."""
     story = Story()

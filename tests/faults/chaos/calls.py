@@ -14,6 +14,8 @@ BREAKING = frozenset({"loop ended", "event loop blocked", "memory refused"})
 """Faults after which a worker that does not work may end itself."""
 CUT_OFF = frozenset({"line cut", "line half open", "line slow", "replies lost"})
 """Faults that may keep a worker from renewing its lease."""
+_ENDED_BY_JOB = frozenset({"poisoned", "exited"})
+"""Deaths that are written down with the moment at which the job began that ended the process: calls may begin after."""
 TERMINATED = "worker terminated"
 STOPPED = frozenset({"worker stopped", "worker stopped for a moment"})
 GROUPS = "groups destroyed"
@@ -146,7 +148,7 @@ class Causes:
 
     def _cause(self, before: Call, call: Call) -> tuple[str, float]:
         death = self._deaths.get(before.pid)
-        if death is not None and death.how != "stopped" and before.at <= death.at <= call.at + _let_go_s(death):
+        if death is not None and _may_explain(death, before) and death.at <= call.at + _let_go_s(death):
             return f"worker {death.how}", min(death.at, call.at)
         if self.touches_rollback(before):
             return ROLLED_BACK, before.at
@@ -195,6 +197,11 @@ class Causes:
         return any(line.since_ms <= until_ms and call.ms - _HELD_MS <= line.ms for line in self._rollbacks) or any(
             self.is_rolled_back(settle.ms) for settle in settles
         )
+
+
+def _may_explain(death: Died, before: Call) -> bool:
+    """Return whether a call may have been cut off by a death: by its job's begin, where a job has ended the process."""
+    return death.how in _ENDED_BY_JOB or (death.how != "stopped" and before.at <= death.at)
 
 
 def _let_go_s(death: Died) -> float:

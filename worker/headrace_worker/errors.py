@@ -15,7 +15,8 @@
     ├── RunControl                  raised by a job's function to say how its run goes on
     │   ├── RetryAfter
     │   └── Abort
-    ├── NotSettled                  a test's events or runs have not settled in the time given (testing)
+    ├── NotSettled                  a test's events or runs have not settled in the time given (testing.settling)
+    ├── RunFailed                   a run of a test failed, and its exception is not at hand (testing.kit)
     ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
     ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
     ├── NoRun                       a dead letter belongs to no run that could be retried (cli.dead_letters)

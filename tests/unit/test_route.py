@@ -14,6 +14,7 @@ from headrace_worker.app.routes import (
     Route,
     Routes,
     RoutesTooNew,
+    StoredTrigger,
     Subscription,
     Subscriptions,
     fingerprint_of,
@@ -232,7 +233,9 @@ def test_an_event_matches_by_name_source_and_both_filters() -> None:
 
 def test_jobs_of_several_apps_match_side_by_side() -> None:
     """Each is named with its app, and goes to its queue."""
-    other = msgspec.msgpack.encode(Subscriptions(1, [Subscription("job", "slow", event_trigger("a"))]))
+    other = msgspec.msgpack.encode(
+        Subscriptions(1, [Subscription("job", "slow", StoredTrigger.of(event_trigger("a")))])
+    )
     routes = Routes("1", {"app": _hash((_blob(job="a"), 1, ["w"])), "shop": _hash((other, 1, ["v"]))})
     found = routes.match(decode_event(encode_event("a", "s", 0, None, None, None)))
     assert found == [Route("app/job", "app", "default"), Route("shop/job", "shop", "slow")]

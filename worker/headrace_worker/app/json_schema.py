@@ -14,13 +14,18 @@ _REFERENCE = "#/$defs/"
 _Schema = dict[str, Any]
 
 
-def schema_of(kind: Any) -> _Schema:
-    """Return the JSON Schema of a type as its values are encoded; raise TypeError where JSON can't hold them."""
+def schema_of(kind: Any, reference: str = f"{_REFERENCE}{{}}") -> _Schema:
+    """Return the JSON Schema of a type as its values are encoded; raise TypeError where JSON can't hold them.
+
+    Args:
+        reference: refers to what stands in the schema's `$defs`, with `{}` for its name there.
+    """
     if has_pydantic(kind):
         from pydantic import TypeAdapter  # noqa: PLC0415 - it need not be installed
 
-        return TypeAdapter(kind).json_schema(by_alias=True)
-    return msgspec.json.schema(kind)
+        return TypeAdapter(kind).json_schema(by_alias=True, ref_template=reference.format("{model}"))
+    (schema,), parts = msgspec.json.schema_components([kind], ref_template=reference.format("{name}"))
+    return {**schema, "$defs": parts} if parts else schema
 
 
 def unknown_key(definition: Mapping[str, Any], schemas: Sequence[_Schema], at: str) -> str | None:

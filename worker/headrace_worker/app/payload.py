@@ -61,6 +61,7 @@ def payload_rules(
         trigger = event_trigger(*kinds)
     _check_agreement(job_id, trigger, declared, kinds)
     kinds = kinds or trigger.types
+    trigger = msgspec.structs.replace(trigger, types=tuple(kinds))
     _check_filter(job_id, trigger, kinds or [declared])
     if schema is None and not is_taken:
         return PayloadRules(trigger, None, {})

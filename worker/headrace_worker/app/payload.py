@@ -62,7 +62,7 @@ def payload_rules(
     _check_agreement(job_id, trigger, declared, kinds)
     kinds = kinds or trigger.types
     trigger = msgspec.structs.replace(trigger, types=tuple(kinds))
-    _check_filter(job_id, trigger, kinds or [declared])
+    _check_filter(job_id, trigger)
     if schema is None and not is_taken:
         return PayloadRules(trigger, None, {})
     if len(trigger.names) == 1 or not kinds:
@@ -119,20 +119,19 @@ def _check_agreement(job_id: str, trigger: Trigger, declared: Any, kinds: Sequen
         )
 
 
-def _check_filter(job_id: str, trigger: Trigger, declared: Sequence[Any]) -> None:
-    """Refuse a filter with a key that the payload's type does not have."""
-    if not trigger.filter or any(kind in _ANY for kind in declared) or _has_untyped_name(trigger, declared):
+def _check_filter(job_id: str, trigger: Trigger) -> None:
+    """Refuse a filter with a key that no payload of the trigger's events has.
+
+    Only typed events are declared whole. Another type may be what the job reads of a larger payload.
+    """
+    if not trigger.filter or len(trigger.types) < len(trigger.names):
         return
     try:
-        schemas = [schema_of(kind) for kind in declared]
+        schemas = [schema_of(kind) for kind in trigger.types]
     except Exception:  # noqa: BLE001 - a type without a schema: nothing is known of its keys
         return
     if fault := unknown_key(trigger.filter, schemas, "filter"):
         raise JobError(job_id, f"{fault}; a filter goes by the names in the encoded payload")
-
-
-def _has_untyped_name(trigger: Trigger, kinds: Sequence[Any]) -> bool:
-    return bool(trigger.types) and len(kinds) < len(trigger.names)
 
 
 def _parser(job_id: str, declared: Any) -> Parser:

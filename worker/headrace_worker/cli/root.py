@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
+from headrace_worker.cli.app import app
 from headrace_worker.cli.dead import dead
 from headrace_worker.cli.dev import dev
 from headrace_worker.cli.events import events
@@ -130,5 +131,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, dead):
+for _command in (worker, dev, send, events, runs, dead, app):
     root.add_command(_command)

@@ -118,6 +118,7 @@ async def test_a_registration_waits_while_older_workers_live(client: AppClient, 
         async with host.working(OLD):
             assert client.register_app(NEW).status == "waiting"
             assert await _dispatched(client, "buy", "old", "new") == [{"shop/buy"}, {"shop/old"}, set()]
+            await await_until(lambda: all(run.finished_at for run in client.iter_runs()), what="the old runs' end")
         assert await _dispatched(client, "buy", "old", "new") == [{"shop/buy"}, set(), {"shop/new"}]
     await host.settle(NEW)
     assert {run.status for run in client.iter_runs()} == {"succeeded"}

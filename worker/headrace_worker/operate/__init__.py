@@ -1,6 +1,6 @@
-"""What an operator changes in a namespace as a worker could, beyond what every client may.
+"""What an operator changes in a namespace, beyond the methods of every client.
 
-Here: plans, one module a verb, the values that they return, and the client that runs them.
-Not here: the commands, and what a producer may do too: that is the client's own.
+Here: what needs the rights of a worker, as plans and the client that runs them; what goes through many dead letters.
+Not here: how a command asks for it and prints what it did.
 Imports: app, errors, protocol.
 """

@@ -330,4 +330,4 @@ def test_delayed_runs_that_were_not_all_counted_are_said(headrace: Headrace, mon
     """As a number that may be too small."""
     monkeypatch.setattr(forget_app, "_PAGES", 0)
     headrace(*REGISTER)
-    assert "0 runs delayed at least" in headrace("app", "forget", "everyday").stderr
+    assert "at least 0 runs delayed" in headrace("app", "forget", "everyday").stderr

@@ -28,7 +28,6 @@ if denied then
 end
 redis.call('GET', routes_version)
 redis.call('SCARD', queues)
-redis.call('XLEN', wake_up)
 for _, queue in ipairs(app_queues) do
   redis.call('XLEN', queue)
 end

@@ -97,8 +97,8 @@ def _left(forgotten: ForgottenApp) -> str:
     """Return how many runs each queue has, and how many are delayed; empty if there are none."""
     parts = [f"{_runs(count)} in queue {queue}" for queue, count in forgotten.queues.items() if count]
     if forgotten.delayed or not forgotten.is_complete:
-        least = "" if forgotten.is_complete else " at least"
-        parts.append(f"{_runs(forgotten.delayed)} delayed{least}")
+        least = "" if forgotten.is_complete else "at least "
+        parts.append(f"{least}{_runs(forgotten.delayed)} delayed")
     return ", ".join(parts)
 
 

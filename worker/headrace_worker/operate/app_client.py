@@ -19,7 +19,7 @@ class AppClient(Client):
 
         Raises:
             DefinitionError: the app has no jobs.
-            ServerFull: the server is full; nothing was registered in a partition that it serves.
+            ServerFull: the server is full; register again once it is not.
         """
         return self._run(register_app(self.partitions, app))
 

@@ -120,6 +120,23 @@ def test_when_none_lives_the_last_stays() -> None:
     assert _matched(Routes("1", {"app": _hash((OLD, 1, []))}), "a") == set()
 
 
+@pytest.mark.parametrize("kind", [b"d:w", b"last"])
+def test_what_is_registered_counts_while_none_lives(kind: bytes) -> None:
+    """It counts alone, whatever dead workers or the last one had; its jobs are not live."""
+    stored = _hash((OLD, 1, []), (NEW, 2, []))
+    stored |= {kind: fingerprint_of(OLD).encode(), b"registered": fingerprint_of(NEW).encode()}
+    routes = Routes("3", {"app": stored})
+    assert [_matched(routes, name) for name in "abfg"] == [set(), {"app/kept"}, {"app/fresh"}, set()]
+    assert not routes.has_live("app/kept")
+
+
+def test_what_is_registered_does_not_count_while_one_lives() -> None:
+    """The live worker's jobs keep their events, and the others wait for a worker that has them."""
+    stored = _hash((OLD, 1, ["w"]), (NEW, 2, [])) | {b"registered": fingerprint_of(NEW).encode()}
+    routes = Routes("3", {"app": stored})
+    assert [_matched(routes, name) for name in "abfg"] == [{"app/kept"}, set(), set(), {"app/gone"}]
+
+
 def test_the_last_does_not_count_while_one_lives() -> None:
     """It is only what stays when all have gone."""
     routes = Routes("3", {"app": _hash((OLD, 1, []), (NEW, 2, ["w"]), last=OLD)})

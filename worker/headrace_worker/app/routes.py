@@ -109,7 +109,7 @@ class Routes:
             version: of the routes, read before the rest.
             stored: for each app, its hash: `s:<fingerprint>` subscriptions, `n:<fingerprint>` age,
                 `w:<worker>` fingerprint of a live worker, `d:<worker>` of a worker whose lease has ended, `last` the
-                fingerprint of the last worker that left.
+                fingerprint of the last worker that left, `registered` that of subscriptions without a worker yet.
 
         Raises:
             RoutesTooNew: an app's subscriptions need a newer release.
@@ -124,13 +124,14 @@ class Routes:
                     self._by_name.setdefault(name, []).append(candidate)
 
     def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[_Candidate]:
-        """Return each job's route of the newest fingerprint with a live worker; if no worker lives, of the last."""
+        """Return each job's route of the newest fingerprint with a live worker.
+
+        If no worker lives, what is registered counts, else what dead workers had, else what the last one had.
+        """
         prints = _prints_of(fields, b"w:")
         alive = bool(prints)
-        if not alive:
-            prints = _prints_of(fields, b"d:")
-        if not prints and b"last" in fields:
-            prints = {fields[b"last"]}
+        for kind in (b"registered", b"d:", b"last"):
+            prints = prints or _prints_of(fields, kind)
         newest_first = sorted(prints, key=lambda each: _age_of(fields.get(b"n:" + each, b"")), reverse=True)
         jobs: dict[str, _Candidate] = {}
         for fingerprint in newest_first:

@@ -8,14 +8,14 @@ import click
 import msgspec
 
 from headrace_worker.app import documents
-from headrace_worker.cli.options import json_option, log_options, option
-from headrace_worker.cli.output import print_json, print_note
-from headrace_worker.cli.server import Server, with_server
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.forget_app import ForgottenApp
 from headrace_worker.operate.register_app import RegisteredApp
 from headrace_worker.process import log_setup
 from headrace_worker.process.loading import load_app
+from headrace_worker.terminal.options import json_option, log_options, option
+from headrace_worker.terminal.output import print_json, print_note
+from headrace_worker.terminal.server import Server, with_server
 
 
 @click.group()

@@ -18,6 +18,7 @@ from headrace.errors import (
     NotFound,
     PayloadError,
     PermissionMissing,
+    QueueNotFound,
     RunNotFound,
     RunNotRetryable,
     SealedEvent,
@@ -43,6 +44,7 @@ from headrace.model.event import (
     Sealed,
     SentEvent,
 )
+from headrace.model.queue import QueueControls
 from headrace.model.retention import Retention
 from headrace.model.typed import TypedEvent
 
@@ -70,6 +72,8 @@ __all__ = [
     "PayloadCodec",
     "PayloadError",
     "PermissionMissing",
+    "QueueControls",
+    "QueueNotFound",
     "Retention",
     "RunError",
     "RunNotFound",

@@ -21,7 +21,8 @@ from headrace.model.event import (
     RunStatus,
     SentEvent,
 )
-from headrace.plans import cancel, dead_letters, read, retry, runs, wait
+from headrace.model.queue import Limit, QueueControls
+from headrace.plans import cancel, dead_letters, queues, read, retry, runs, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions
@@ -132,6 +133,22 @@ class AsyncClient(BaseClient):
     async def retry_run(self, run_id: str) -> RunRecord:
         """See `Client.retry_run`."""
         return await self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
+
+    async def pause_queue(self, queue: str, *, reason: str | None = None) -> QueueControls:
+        """See `Client.pause_queue`."""
+        return await self._run(queues.pause_queue(self.partitions, queue, reason))
+
+    async def resume_queue(self, queue: str) -> QueueControls:
+        """See `Client.resume_queue`."""
+        return await self._run(queues.resume_queue(self.partitions, queue))
+
+    async def limit_queue(self, queue: str, limit: Limit) -> QueueControls:
+        """See `Client.limit_queue`."""
+        return await self._run(queues.limit_queue(self.partitions, queue, limit))
+
+    async def list_queue_controls(self) -> list[QueueControls]:
+        """See `Client.list_queue_controls`."""
+        return await self._run(queues.list_queue_controls(self.partitions))
 
     async def list_dead_letters(self, *, cursor: str | None = None, limit: int = 100) -> DeadLetterPage:
         """See `Client.list_dead_letters`."""

@@ -23,7 +23,8 @@ from headrace.model.event import (
     RunStatus,
     SentEvent,
 )
-from headrace.plans import cancel, dead_letters, read, retry, runs, wait
+from headrace.model.queue import Limit, QueueControls
+from headrace.plans import cancel, dead_letters, queues, read, retry, runs, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions
@@ -184,6 +185,45 @@ class Client(BaseClient):
             RunNotRetryable: it has not ended without success and is not lost, or its payload is not kept any more.
         """
         return self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
+
+    def pause_queue(self, queue: str, *, reason: str | None = None) -> QueueControls:
+        """Let no run of a queue start any more, whatever would bring it there; runs that workers have already go on.
+
+        A run counts as started once a worker has taken it from the queue, so it may begin a moment after the call.
+
+        Args:
+            queue: `<app>/<queue>`.
+            reason: one line for the person who looks at the queue later.
+
+        Raises:
+            QueueNotFound: there is no such queue.
+            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+        """
+        return self._run(queues.pause_queue(self.partitions, queue, reason))
+
+    def resume_queue(self, queue: str) -> QueueControls:
+        """Let the runs of a paused queue start again. Raise as `pause_queue` does."""
+        return self._run(queues.resume_queue(self.partitions, queue))
+
+    def limit_queue(self, queue: str, limit: Limit) -> QueueControls:
+        """Limit how many runs of a queue may be in flight at once, over all workers, from now on.
+
+        Runs that are in flight go on; none starts until there are fewer than the limit.
+
+        Args:
+            queue: `<app>/<queue>`.
+            limit: at least the number of partitions; None for any number; `declared` for what the code says.
+
+        Raises:
+            InvalidArgument: the limit is none of these.
+            QueueNotFound: there is no such queue.
+            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+        """
+        return self._run(queues.limit_queue(self.partitions, queue, limit))
+
+    def list_queue_controls(self) -> list[QueueControls]:
+        """Return what is set for queues at run time: those that are paused, or have another limit than declared."""
+        return self._run(queues.list_queue_controls(self.partitions))
 
     def list_dead_letters(self, *, cursor: str | None = None, limit: int = 100) -> DeadLetterPage:
         """Return a page of dead letters, newest first."""

@@ -43,6 +43,9 @@ local function read(i, most)
   if count <= 0 then
     return
   end
+  if pending then -- a full Redis 6.2 refuses XGROUP as the first write
+    redis.call('XACK', queue, 'workers', '0-0')
+  end
   local got = pending and open_queue(queue, pending)
   if got and got.err then
     return got

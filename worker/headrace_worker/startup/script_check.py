@@ -63,10 +63,8 @@ class ScriptCheck:
 
     async def _register(self) -> str:
         registration = Registration(_APP, "f", b"", (_QUEUE,))
-        version: str = await self._call(
-            subscribing.subscribe(self._keys, registration),
-            leases.register(self._keys, _NAME, SCRATCH_MS, registration),
-        )
+        await self._call(subscribing.subscribe(self._keys, registration))
+        version: str = await self._call(leases.register(self._keys, _NAME, SCRATCH_MS, registration))
         return version
 
     async def _send(self, version: str) -> None:

@@ -12,7 +12,7 @@ from headrace.model.ids import derived_event_id
 from headrace.plans.prepare import SendOptions, as_event
 from headrace_worker.logs.guarded_logger import guarded_logger
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.run.port import RunPort, ThreadedRunPort
+from headrace_worker.run.port import RunPort, RunPorts, ThreadedRunPort
 
 
 class _RunIO:
@@ -113,3 +113,19 @@ class SyncJobIO(_RunIO):
         """See `JobIO.send_events`."""
         options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
         return self._port.send_all(self._keyed(key, events), options)
+
+
+class IOs:
+    """Makes the `io` of each run of a worker; the runs share its ports."""
+
+    def __init__(self, ports: RunPorts) -> None:
+        self._ports = ports
+
+    def of(self, delivery: Delivery, *, is_async: bool) -> JobIO | SyncJobIO:
+        """Return the `io` of a run, for the kind of its job's function."""
+        ports = self._ports
+        return JobIO(delivery, ports.asynchronous) if is_async else SyncJobIO(delivery, ports.threaded)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._ports.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -106,5 +107,10 @@ def _prepared(kit: K, monkeypatch: pytest.MonkeyPatch) -> Iterator[K]:
     monkeypatch.setenv(_URL, kit.url)
     monkeypatch.setenv(_NAMESPACE, kit.namespace)
     kit.empty()
+    before = threading.enumerate()
     yield kit
     kit.close()
+    from headrace_worker.testing.left_over import left_over  # noqa: PLC0415 - see above
+
+    if left := left_over(before):
+        pytest.fail("the test has left: " + "; ".join(left), pytrace=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
-import importlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -43,6 +42,7 @@ from headrace_worker.run.settler import Settler
 from headrace_worker.tasks.guard import Guard
 from headrace_worker.testing.fakes import FakeIO, SentEvents, SyncFakeIO
 from headrace_worker.testing.settling import moving_time
+from headrace_worker.worker import import_modules
 
 _NAME = "test"
 """Of the namespace and of the worker."""
@@ -213,8 +213,7 @@ def _trial(  # noqa: PLR0913 - each is given by name
 
 
 def _with_one_job(app: App, job_id: str, override: Mapping[Any, Any] | None, state: Any) -> App:
-    for module in app.modules:
-        importlib.import_module(module)
+    import_modules(app)
     if job_id not in app.jobs:
         known = ", ".join(sorted(app.jobs)) or "none"
         raise InvalidArgument("job_id", f"app {app.name!r} has no job {job_id!r}; its jobs: {known}")

@@ -22,6 +22,7 @@ from headrace.connect import AnyTransport, open_transport
 from headrace.formats.keys import Keys
 from headrace.model.event import FAILED_STATUSES
 from headrace_worker.app.app import App
+from headrace_worker.app.overrides import overridden
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.membership.in_flight import InFlight
@@ -30,7 +31,7 @@ from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.protocol.settling import Retried, Settled
 from headrace_worker.tasks.guard import own_task
 from headrace_worker.testing.settling import NotSettled, flush_log, moving_time
-from headrace_worker.worker import Worker
+from headrace_worker.worker import Worker, import_modules
 
 R = TypeVar("R")
 
@@ -96,7 +97,15 @@ class Headrace:
         self.client = Client(url, namespace=namespace, partitions=partitions)
         self._partitions = resolve(namespace, partitions)
 
-    async def run(self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30) -> Runs:
+    async def run(
+        self,
+        app: App,
+        *,
+        failures: Literal["raise", "keep"] = "raise",
+        timeout: float = 30,
+        override: Mapping[Any, Any] | None = None,
+        state: Any = msgspec.UNSET,
+    ) -> Runs:
         """Execute runs until nothing is due and every run has ended, those of events that jobs send included.
 
         Runs that wait for their next attempt get it at once. Delayed events wait: see `travel`.
@@ -104,14 +113,20 @@ class Headrace:
         Args:
             failures: raise what the functions of failed runs have raised, or keep the failures in the records.
             timeout: seconds.
+            override: for functions in `Depends`, the functions to call in their place, or the values themselves.
+            state: stands for the value of the app's lifespan, which is not entered then.
 
         Returns:
             The runs that have ended here.
 
         Raises:
+            InvalidArgument: no job depends on a function that is overridden.
             ExceptionGroup: runs failed for good; it has their exceptions, each with a note that names its run.
             NotSettled: work is left after `timeout` seconds.
         """
+        if override is not None or state is not msgspec.UNSET:
+            import_modules(app)
+            app = overridden(app, override, state)
         seen = _Seen()
         worker = Worker(
             app, self.url, namespace=self.namespace, partitions=len(self._partitions), config=_CONFIG, metrics=seen
@@ -263,10 +278,17 @@ class SyncHeadrace(Headrace):
     """What a plain test has of Headrace, the `headrace_sync` fixture: `run` and `travel` are called without await."""
 
     def run(  # type: ignore[override] # without await
-        self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30
+        self,
+        app: App,
+        *,
+        failures: Literal["raise", "keep"] = "raise",
+        timeout: float = 30,
+        override: Mapping[Any, Any] | None = None,
+        state: Any = msgspec.UNSET,
     ) -> Runs:
         """See `Headrace.run`. The worker has an event loop of its own, in a thread."""
-        return _in_thread(super().run(app, failures=failures, timeout=timeout))
+        work = super().run(app, failures=failures, timeout=timeout, override=override, state=state)
+        return _in_thread(work)
 
     def travel(self, by: timedelta | None = None, **parts: float) -> None:  # type: ignore[override] # without await
         """See `Headrace.travel`."""

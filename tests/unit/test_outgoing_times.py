@@ -159,11 +159,11 @@ def test_durations_of_other_libraries_are_durations() -> None:
     assert codec.decode_value(codec.decode_event(outgoing.body).p) == "P1D"
 
 
-class FakeDatetime(datetime):
+class FakeDate(date):
     """As freezegun's, which stands in place of the class in every module."""
 
 
-class FakeDate(date):
+class FakeDatetime(datetime, FakeDate):
     """As freezegun's."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from headrace import Client, EventRecord, HeadraceError, RunRecord
+from headrace import Client, EventRecord, HeadraceError, PayloadCodec, RunRecord
 from headrace.calls.call import Call, as_fields
 from headrace.calls.listing import read_index
 from headrace.config import resolve
@@ -88,6 +88,7 @@ class Headrace:
         url: of the server.
         namespace: of the test.
         client: a client for the test's own sends and reads.
+        codec: opens what the test looks at, if it is sealed; `run` takes that of its app.
     """
 
     def __init__(self, url: str, namespace: str = "default", *, partitions: int | None = None) -> None:
@@ -95,6 +96,7 @@ class Headrace:
         self.url = url
         self.namespace = namespace
         self.client = Client(url, namespace=namespace, partitions=partitions)
+        self.codec: PayloadCodec | None = None
         self._partitions = resolve(namespace, partitions)
 
     async def run(
@@ -137,7 +139,8 @@ class Headrace:
         if left:
             waiting = await asyncio.to_thread(self._name_waiting, left)
             raise NotSettled(f"not settled after {timeout:g} s: {_listed(left)}{waiting}")
-        runs = Runs([await asyncio.to_thread(self.client.get_run, run_id) for run_id in seen.ended])
+        self.codec = self.codec or app.codec
+        runs = await asyncio.to_thread(self._runs, list(seen.ended))
         if failures == "raise":
             _raise_failures(runs, seen.exceptions)
         return runs
@@ -160,7 +163,8 @@ class Headrace:
         entries = sorted((entry for page in pages for entry in page), key=lambda each: _order(each.id))
         pairs = [pair for entry in entries for pair in entry.pairs[::-1]]
         found = dict.fromkeys(event_id for event_id, sent_name in pairs if name in (None, sent_name))
-        return [self.client.get_event(event_id) for event_id in found]
+        with self._reader() as reader:
+            return [reader.get_event(event_id) for event_id in found]
 
     def assert_sent(self, name: str, *, times: int | None = None, **expected: Any) -> list[EventRecord]:
         """Check that events of a name were sent, and return them; the error shows what was sent instead.
@@ -214,6 +218,14 @@ class Headrace:
             else:  # runs that still execute would take their grace
                 worker.stop_now()
             await running
+
+    def _runs(self, ids: Sequence[str]) -> Runs:
+        with self._reader() as reader:
+            return Runs([reader.get_run(each) for each in ids])
+
+    def _reader(self) -> Client:
+        """Return a client that opens what is sealed."""
+        return Client(self.url, namespace=self.namespace, partitions=len(self._partitions), codec=self.codec)
 
     def _open_work(self, app: App) -> dict[str, int]:
         """Return what is to be done now, by its key; let runs that wait for their next attempt be due."""

@@ -92,9 +92,9 @@ def test_retries_come_at_once_and_delays_when_time_has_passed(suite: pytest.Pyte
             assert (runs["flaky"].status, runs["flaky"].attempt, len(shop.attempts)) == ("succeeded", 3, 3)
 
         async def test_delay(headrace):
-            shop.client.send_event(Event("user.welcomed", 1), deliver_after=7 * 86_400)
+            shop.client.send_event(Event("user.welcomed", 1, id="e7"), deliver_after=7 * 86_400)
             assert len(await headrace.run(shop.app)) == 0
-            with pytest.raises(AssertionError, match="1 in .*due"):
+            with pytest.raises(AssertionError, match="1 in .*due; of them event e7"):
                 headrace.assert_nothing_left()
             await headrace.travel(days=6)
             assert len(await headrace.run(shop.app)) == 0
@@ -130,7 +130,7 @@ def test_what_jobs_raise_is_raised_in_the_test(suite: pytest.Pytester) -> None:
             shop.client.send_event(Event("broken"))
             runs = await headrace.run(shop.app, failures="keep")
             assert runs["broken"].error.type == "LookupError"
-            with pytest.raises(AssertionError, match="1 in .*dead"):
+            with pytest.raises(AssertionError, match="1 in .*dead; of them dead .*:shop/broken: .*no such order"):
                 headrace.assert_nothing_left()
 
         async def test_not_settled(headrace):

@@ -28,6 +28,7 @@ from headrace_worker.config import WorkerConfig
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.due import event_of
 from headrace_worker.protocol.settling import Retried, Settled
 from headrace_worker.tasks.guard import own_task
 from headrace_worker.testing.settling import NotSettled, flush_log, moving_time
@@ -186,7 +187,7 @@ class Headrace:
         """Check that no event is delayed, that no run waits, and that there is no dead letter."""
         left = self._read(lambda keys: [keys.events, keys.due, keys.dead])
         if left:
-            raise AssertionError(f"left are: {_listed(left)}")
+            raise AssertionError(f"left are: {_listed(left)}{self._name_left()}")
 
     def empty(self) -> None:
         """Delete everything in the namespace."""
@@ -248,6 +249,14 @@ class Headrace:
             for each in fields
         ]
         return "; of them " + ", ".join(named) if named else ""
+
+    def _name_left(self) -> str:
+        """Return which events and runs are delayed or dead, the first of each."""
+        due = [member.decode() for members in self._due().values() for member in list(members)[:_MOST_NAMED]]
+        waiting = [f"{'event' if each[0] == 'e' else 'a run of'} {event_of(each)}" for each in due]
+        letters = self.client.list_dead_letters(limit=_MOST_NAMED).entries
+        dead = [f"dead {each.run_id or each.id}: {each.error}" for each in letters]
+        return "; of them " + ", ".join([*waiting, *dead]) if waiting or dead else ""
 
     def _travel(self, by: timedelta) -> None:
         by_ms = by.total_seconds() * 1000

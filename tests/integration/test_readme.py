@@ -66,11 +66,11 @@ def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, mo
     for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL"):
         monkeypatch.delenv(name, raising=False)
     jobs, of_function, of_attempt, of_whole = blocks("docs/testing.md", "python")
-    (settings,) = blocks("docs/testing.md", "ini")
+    settings, _of_django = blocks("docs/testing.md", "ini")
     pytester.makepyfile(jobs=jobs, test_function=of_function, test_attempt=of_attempt, test_whole=of_whole)
     (pytester.path / "pytest.ini").write_text(settings)
     result = pytester.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider")
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=7)
 
 
 def test_the_guide_to_jobs_shows_an_app_that_works(tmp_path: Path, processes: Processes, client: Client) -> None:

@@ -41,7 +41,7 @@ from headrace_worker.run.record import record_of
 from headrace_worker.run.settler import Settler
 from headrace_worker.tasks.guard import Guard
 from headrace_worker.testing.fakes import FakeIO, SentEvents, SyncFakeIO
-from headrace_worker.testing.settling import moving_time
+from headrace_worker.testing.settling import flush_log, moving_time
 from headrace_worker.worker import import_modules
 
 _NAME = "test"
@@ -327,6 +327,7 @@ def _run(trial: _Trial, guard: Guard) -> Attempt:
 
 def _checked(attempt: Attempt) -> Attempt:
     """Return the attempt; raise what is meant for the test and not for the job, such as what `pytest.fail` raises."""
+    flush_log()
     exc = attempt.exception
     if isinstance(exc, Exception | SystemExit | asyncio.CancelledError | GeneratorExit) or exc is None:
         return attempt

@@ -16,6 +16,7 @@ from headrace.errors import (
     InvalidArgument,
     InvalidEvent,
     NotFound,
+    PayloadError,
     PermissionMissing,
     RunNotFound,
     RunNotRetryable,
@@ -29,7 +30,7 @@ from headrace.errors import (
     UnsupportedServer,
     WaitTimeout,
 )
-from headrace.formats.seal import PayloadCodec, Sealed
+from headrace.formats.seal import PayloadCodec
 from headrace.model.event import (
     DamagedEntry,
     DeadLetter,
@@ -39,9 +40,11 @@ from headrace.model.event import (
     RunError,
     RunPage,
     RunRecord,
+    Sealed,
     SentEvent,
 )
 from headrace.model.retention import Retention
+from headrace.model.typed import TypedEvent
 
 __all__ = [
     "AsyncClient",
@@ -65,6 +68,7 @@ __all__ = [
     "InvalidEvent",
     "NotFound",
     "PayloadCodec",
+    "PayloadError",
     "PermissionMissing",
     "Retention",
     "RunError",
@@ -80,6 +84,7 @@ __all__ = [
     "ServerNotReady",
     "ServerUnreachable",
     "StreamExhausted",
+    "TypedEvent",
     "UndecodableEvent",
     "UnsupportedServer",
     "WaitTimeout",

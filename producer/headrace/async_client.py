@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,7 +15,6 @@ from headrace.errors import HeadraceError, WaitTimeout
 from headrace.model.event import (
     DeadLetter,
     DeadLetterPage,
-    Event,
     EventRecord,
     RunPage,
     RunRecord,
@@ -25,7 +24,7 @@ from headrace.model.event import (
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import SendOptions
+from headrace.plans.prepare import AnyEvent, SendOptions
 from headrace.plans.runs import RunFilter
 
 T = TypeVar("T")
@@ -38,7 +37,7 @@ class AsyncClient(BaseClient):
 
     async def send_event(  # noqa: PLR0913 - each is an option, given by name
         self,
-        event: Event | Mapping[str, Any],
+        event: AnyEvent,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -53,7 +52,7 @@ class AsyncClient(BaseClient):
 
     async def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[AnyEvent],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -187,7 +186,7 @@ class AsyncClient(BaseClient):
 
     async def _send(
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[AnyEvent],
         options: SendOptions,
         *,
         numbered: bool,

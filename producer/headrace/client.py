@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,7 +17,6 @@ from headrace.errors import HeadraceError, WaitTimeout
 from headrace.model.event import (
     DeadLetter,
     DeadLetterPage,
-    Event,
     EventRecord,
     RunPage,
     RunRecord,
@@ -27,7 +26,7 @@ from headrace.model.event import (
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import SendOptions
+from headrace.plans.prepare import AnyEvent, SendOptions
 from headrace.plans.runs import RunFilter
 
 T = TypeVar("T")
@@ -40,7 +39,7 @@ class Client(BaseClient):
 
     def send_event(  # noqa: PLR0913 - each is an option, given by name
         self,
-        event: Event | Mapping[str, Any],
+        event: AnyEvent,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -55,7 +54,7 @@ class Client(BaseClient):
         canceled nothing happens, the answer's `duplicate` is true, and its `status` says which.
 
         Args:
-            event: an Event, or a mapping with the same keys.
+            event: an Event, a mapping with the same keys, or a typed event (see `TypedEvent`).
             deliver_at: an aware datetime; one in the past delivers now.
             deliver_after: seconds >= 0, or a timedelta; not together with `deliver_at`.
             account_id: reaches the job as `ctx.account.id`.
@@ -77,7 +76,7 @@ class Client(BaseClient):
 
     def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[AnyEvent],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -244,7 +243,7 @@ class Client(BaseClient):
 
     def _send(
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[AnyEvent],
         options: SendOptions,
         *,
         numbered: bool,

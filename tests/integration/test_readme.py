@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,9 @@ def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, mo
     result.assert_outcomes(passed=7)
 
 
-def test_the_guide_to_jobs_shows_an_app_that_works(tmp_path: Path, processes: Processes, client: Client) -> None:
+def test_the_guide_to_jobs_shows_an_app_that_works(
+    tmp_path: Path, processes: Processes, client: Client, url: str, namespace: str
+) -> None:
     """Its modules, written where their first lines say, are an app, whose jobs fail and succeed as the guide says."""
     for code in blocks("docs/jobs.md", "python"):
         path = tmp_path / code.split("\n", 1)[0].removeprefix("# ")
@@ -91,6 +95,11 @@ def test_the_guide_to_jobs_shows_an_app_that_works(tmp_path: Path, processes: Pr
 
     def mails() -> list[RunRecord]:
         return client.list_runs(job="shop/mail", status="succeeded").runs
+
+    env = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, "PYTHONPATH": path_here}
+    subprocess.run([sys.executable, "send.py"], cwd=tmp_path, env=env, check=True, timeout=60)
+    outputs = {run.job: run.output for run in client.list_runs(event_name="user.new").runs}
+    assert outputs == {"shop/welcome": "welcome, u_1", "shop/call-pro": "call u_1", "shop/count": 1}
 
     (mail,) = wait_until(mails, what="the run of the mail")
     assert mail.output == "a mail about o_1"

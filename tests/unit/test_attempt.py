@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import pytest
@@ -328,6 +328,29 @@ def test_payloads_of_a_sealed_app_are_sealed_and_opened() -> None:
 
     assert call_job(own, "j", 1).output == 2
     assert Codec.calls == ["sealed", "opened", "sealed", "opened"]  # the payload, then the output
+
+
+class Joined(msgspec.Struct, frozen=True):
+    __event__: ClassVar[str] = "joined"
+    name: str
+
+
+class Left(msgspec.Struct, frozen=True):
+    __event__: ClassVar[str] = "left"
+    name: str
+
+
+def test_a_typed_payload_names_its_event() -> None:
+    """And its class is what the job gets."""
+    own = App("own")
+
+    @own.job(id="j")
+    async def job(payload: Joined | Left, ctx: Context) -> list[str]:
+        return [type(payload).__name__, ctx.event.name]
+
+    assert call_job(own, "j", Left("ada")).output == ["Left", "left"]
+    assert call_job(own, "j", Joined("ada")).output == ["Joined", "joined"]
+    assert call_job(own, "j", {"name": 1}, name="left").status == "invalid_payload"
 
 
 def test_both_calls_take_the_same() -> None:

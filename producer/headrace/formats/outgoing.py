@@ -7,10 +7,12 @@ from datetime import datetime
 
 import msgspec
 
-from headrace.errors import InvalidEvent
+from headrace.errors import InvalidEvent, PayloadError
 from headrace.formats import codec
 from headrace.formats.seal import Seal
 from headrace.model.event import Event, EventStatus, SentEvent
+from headrace.model.schema import Parser, class_parser
+from headrace.model.typed import event_name_of
 from headrace.model.values import MAX_DEPTH, find_fault, is_carried, may_be_deep
 
 MAX_TEXT = 256
@@ -71,20 +73,26 @@ def make_encoder(account: str | None, seal: Seal | None) -> EventEncoder:
 class EventEncoder:
     """Encodes the events of a call, each once and in its final format, and makes sure that workers can read them.
 
-    The first event of each name and source is decoded as a worker would decode it, and stands for those like it. Each
-    event is looked through for what is too deep, and all of a call together for what is not whole.
+    The first event of each name, source and class of payload is decoded as a worker would decode it, and stands for
+    those like it. Each event is looked through for what is too deep, and all of a call together for what is not whole.
+    A typed payload is decoded into its class: msgspec checks no type when an object is made.
     """
 
     def __init__(self, account: str | None) -> None:
         self._account = account
-        self._heads: dict[tuple[str, str], _Head] = {}
+        self._heads: dict[tuple[str, str, type], _Head] = {}
         self._head: _Head | None = None
         self._unread: list[bytes] = []
 
     def encode(self, event: Event, event_id: str, micros: int, index: int | None) -> tuple[_Head, bytes]:  # noqa: ARG002 - a seal needs the id
         """Return the head of an event, and the event as it is stored; raise InvalidEvent."""
         head, is_first = self._head, False
-        if head is None or event.name is not head.name or event.source is not head.source:  # most are as the one before
+        if not (  # most are as the one before
+            head is not None
+            and event.name is head.name
+            and event.source is head.source
+            and type(event.payload) is head.kind
+        ):
             head, is_first = self._head_of(event, index)
         try:
             body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, self._account)
@@ -94,15 +102,17 @@ class EventEncoder:
                 self._unread.append(body)
         except Exception as exc:  # what is given may have code of its own
             raise _uncarried(event, index) from exc
+        if head.parse is not None:
+            head.check_payload(codec.decode_event(body).p, index)
         return head, body
 
     def _head_of(self, event: Event, index: int | None) -> tuple[_Head, bool]:
         """Return the head of an event, checked, and whether the event is the first with this head."""
         try:
-            head, is_first = self._heads[event.name, event.source], False
+            head, is_first = self._heads[event.name, event.source, type(event.payload)], False
         except (KeyError, TypeError):  # not seen yet, or no texts
             head, is_first = _check_head(event, index), True
-            self._heads[event.name, event.source] = head
+            self._heads[event.name, event.source, head.kind] = head
         self._head = head
         return head, is_first
 
@@ -130,6 +140,8 @@ class _SealingEncoder(EventEncoder):
             context = codec.encode_part(event.context, whole=is_first)
         except Exception as exc:  # what is given may have code of its own
             raise _uncarried(event, index) from exc
+        if head.parse is not None:
+            head.check_payload(payload, index)
         plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, self._account)
         try:
             return head, codec.seal_event(plain, event_id, self._seal)
@@ -142,19 +154,45 @@ class _Head(msgspec.Struct, frozen=True):
 
     Attributes:
         shallow_bytes: a body of up to so many can't be too deep, as each level takes a byte.
+        kind: the class of the payload.
+        parse: makes a payload of the class out of an encoded one, if the class is a typed event's.
     """
 
     name: str
     source: str
     identity: int
     shallow_bytes: int
+    kind: type
+    parse: Parser | None
+
+    def check_payload(self, encoded: msgspec.Raw, index: int | None) -> None:
+        """Raise InvalidEvent for a typed payload that does not fit its own class."""
+        if self.parse is None:
+            return
+        try:
+            self.parse(encoded)
+        except PayloadError as exc:
+            raise InvalidEvent("payload", f"does not fit {self.kind.__name__}: {exc}", index) from exc
 
 
 def _check_head(event: Event, index: int | None) -> _Head:
     name = check_text("name", event.name, index)
     source = check_text("source", event.source, index)
     identity = codec.identity_length(name, source)
-    return _Head(name, source, identity, identity + MAX_DEPTH)
+    kind = type(event.payload)
+    return _Head(name, source, identity, identity + MAX_DEPTH, kind, _parser_of_typed(kind, name, index))
+
+
+def _parser_of_typed(kind: type, name: str, index: int | None) -> Parser | None:
+    own = event_name_of(kind)
+    if own is None:
+        return None
+    if own != name:
+        raise InvalidEvent("name", f"is {name!r}, and its payload is a {kind.__name__}, of {own!r} events", index)
+    try:
+        return class_parser(kind)
+    except Exception as exc:  # a type's own code may raise anything
+        raise InvalidEvent("payload", f"nothing can be decoded into its class {kind.__name__}: {exc}", index) from exc
 
 
 def check_text(field: str, value: object, index: int | None) -> str:

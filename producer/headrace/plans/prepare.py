@@ -18,6 +18,10 @@ from headrace.formats.seal import Seal
 from headrace.model.event import Event
 from headrace.model.ids import new_event_ids
 from headrace.model.moments import MAX_DURATION_S, aware_moment, seconds_of
+from headrace.model.typed import TypedEvent, event_name_of
+
+AnyEvent = Event | Mapping[str, Any] | TypedEvent
+"""What a send takes for an event."""
 
 MAX_EVENT_BYTES = 1_048_576
 _FIELDS = frozenset(Event.__struct_fields__)
@@ -45,7 +49,7 @@ class Replicas(msgspec.Struct, frozen=True):
 
 
 def prepare(  # noqa: PLR0913 - by which rules
-    given: Iterable[Event | Mapping[str, Any]],
+    given: Iterable[AnyEvent],
     options: SendOptions,
     *,
     now: Callable[[], datetime],
@@ -93,12 +97,15 @@ def prepare(  # noqa: PLR0913 - by which rules
     return prepared
 
 
-def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Event:
-    """Return an Event for one given as such or as a mapping with the same keys, or raise InvalidEvent."""
+def as_event(given: AnyEvent, index: int | None = None) -> Event:
+    """Return an Event for one given as such, as its typed payload, or as a mapping; or raise InvalidEvent."""
     if isinstance(given, Event):
         return given
+    if (name := event_name_of(type(given))) is not None:
+        return Event(name, given)
     if not isinstance(given, Mapping):
-        raise InvalidEvent("event", f"must be an Event or a mapping, not {type(given).__name__}", index)
+        what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+        raise InvalidEvent("event", f"must be an Event, a typed event or a mapping, not {what}", index)
     for field in given:
         if field not in _FIELDS:
             known = ", ".join(Event.__struct_fields__)

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from headrace import InvalidArgument
+from headrace.model.schema import parser_of
 from headrace_worker.app import functions
 from headrace_worker.app.app import App
 from headrace_worker.app.dependencies import Inspection
 from headrace_worker.app.job import Job
-from headrace_worker.app.schema import parser_of
 
 
 def overridden(app: App, override: Mapping[Any, Any] | None, state: object = msgspec.UNSET) -> App:

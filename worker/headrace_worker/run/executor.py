@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from headrace import HeadraceError, SealedEvent, UndecodableEvent
+from headrace import HeadraceError, PayloadError, SealedEvent, UndecodableEvent
 from headrace.connect import AnyTransport
 from headrace.formats import codec
 from headrace.formats.codec import StoredEvent
+from headrace.model.values import decode_value
 from headrace_worker.app.job import Job
-from headrace_worker.app.schema import PayloadError
 from headrace_worker.clock import monotonic
 from headrace_worker.current_run import current_run
 from headrace_worker.logs.logger import get_logger
@@ -266,7 +266,8 @@ class Executor:
 
     def _fit_arguments(self, job: Job, run: InFlightRun, event: StoredEvent) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
-        payload = None if job.parse is None else job.parse(event.p)
+        parse = job.parsers.get(event.n, job.parse)
+        payload = None if parse is None else parse(event.p)
         if "payload" in job.takes:
             arguments["payload"] = payload
         if "io" in job.takes:
@@ -278,7 +279,7 @@ class Executor:
     def _context(self, job: Job, run: InFlightRun, event: StoredEvent) -> Context:
         delivery, state = run.delivery, run.delivery.state
         info = EventInfo(
-            delivery.event_id, event.n, codec.decode_value(event.c), codec.from_micros(event.t), event.s,
+            delivery.event_id, event.n, decode_value(event.c), codec.from_micros(event.t), event.s,
             delivery.ordering_key or None,
         )  # fmt: skip
         return Context(
@@ -371,7 +372,7 @@ class Executor:
         (unseal.NotMatched, lambda _self, _job, _run, exc: Canceled(exc.error)),
         (SealedEvent, _after_sealed_event),
         (UndecodableEvent, lambda _self, _job, _run, exc: Unreadable(str(exc))),
-        (PayloadError, lambda _self, _job, _run, exc: outcomes.invalid(exc.error)),
+        (PayloadError, lambda _self, _job, _run, exc: outcomes.invalid(str(exc))),
         (BaseException, _after_exception),
     )
     """The outcome of a run whose event can't be read, or whose arguments don't fit: by the exception's class."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from headrace import Event, InvalidEvent, SentEvent
 from headrace.model.ids import derived_event_id
-from headrace.plans.prepare import SendOptions, as_event
+from headrace.plans.prepare import AnyEvent, SendOptions, as_event
 from headrace_worker.logs.guarded_logger import guarded_logger
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run.port import RunPort, RunPorts, ThreadedRunPort
@@ -26,7 +26,7 @@ class _RunIO:
         """A structlog logger whose lines carry the ids of run, job and event, and whose log calls raise nothing."""
         return guarded_logger("headrace.job", self._delivery.ids)
 
-    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[AnyEvent]) -> list[Event]:
         """Return the events; each without an id of its own gets one that is derived from the run and the key."""
         if not isinstance(key, str) or not key or "\0" in key:
             raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
@@ -49,7 +49,7 @@ class JobIO(_RunIO):
     async def send_event(
         self,
         key: str,
-        event: Event | Mapping[str, Any],
+        event: AnyEvent,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -67,7 +67,7 @@ class JobIO(_RunIO):
     async def send_events(
         self,
         key: str,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Sequence[AnyEvent],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -89,7 +89,7 @@ class SyncJobIO(_RunIO):
     def send_event(
         self,
         key: str,
-        event: Event | Mapping[str, Any],
+        event: AnyEvent,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -103,7 +103,7 @@ class SyncJobIO(_RunIO):
     def send_events(
         self,
         key: str,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Sequence[AnyEvent],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,

@@ -19,9 +19,11 @@ from typing import Any, TypedDict, Unpack, cast
 import msgspec
 
 from headrace import Event, InvalidArgument, RunError
-from headrace.formats.codec import STATUS_OF, RunState, decode_outcome, decode_value, encode_value
+from headrace.formats.codec import STATUS_OF, RunState, decode_outcome, encode_value
 from headrace.formats.partitions import Partitions
 from headrace.model.event import DEFAULT_SOURCE, RunStatus
+from headrace.model.typed import event_name_of
+from headrace.model.values import decode_value
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker.app.app import App
 from headrace_worker.app.filters import compile_filter
@@ -83,7 +85,7 @@ class AttemptOptions(TypedDict, total=False):
         override: for a function in `Depends`, the function to call in its place, or the value itself.
         jitter: where in its range the jitter of a wait is: 0, the default, for the shortest wait, 1 for the longest.
         is_replay: the run was started again by hand.
-        name: of the event; by default the first name of the job's trigger.
+        name: of the event; by default that of a typed payload's class, or the first name of the job's trigger.
         source: of the event; by default the first source of the job's trigger.
         context: of the event, as are `id`, `timestamp`, `account_id` and `ordering_key`.
     """
@@ -199,7 +201,7 @@ def _trial(  # noqa: PLR0913 - each is given by name
     _check(job, attempt, state, jitter)
     trigger = job.trigger
     event = Event(
-        trigger.names[0] if name is None else name, payload, context, id, timestamp,
+        name or event_name_of(type(payload)) or trigger.names[0], payload, context, id, timestamp,
         (trigger.sources or (DEFAULT_SOURCE,))[0] if source is None else source,
     )  # fmt: skip
     setup = WorkerSetup.of(prepared, Partitions(_NAME), "", _CONFIG)

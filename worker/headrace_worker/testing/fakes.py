@@ -6,7 +6,7 @@ ids are derived as there, so that a payload which can't be sent fails here, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -14,10 +14,11 @@ import msgspec
 
 from headrace import Event, RunError, RunRecord, SentEvent
 from headrace.calls.sending import due_ms_of
-from headrace.formats.codec import RunState, decode_event, decode_value, encode_value, from_millis, to_micros
+from headrace.formats.codec import RunState, decode_event, encode_value, from_millis, to_micros
 from headrace.formats.outgoing import Outgoing
 from headrace.model.event import DEFAULT_SOURCE, FINAL_STATUSES, RunStatus
-from headrace.plans.prepare import SendOptions, prepare
+from headrace.model.values import decode_value
+from headrace.plans.prepare import AnyEvent, SendOptions, prepare
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.io import JobIO, SyncJobIO
@@ -147,7 +148,7 @@ class FakeIO(JobIO):
         self.sent = SentEvents()
         super().__init__(_delivery(run_id), cast("RunPort", _AsyncPort(self.sent)))
 
-    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[AnyEvent]) -> list[Event]:
         return _note(self.sent, key, super()._keyed(key, events))
 
 
@@ -159,7 +160,7 @@ class SyncFakeIO(SyncJobIO):
         self.sent = SentEvents()
         super().__init__(_delivery(run_id), cast("ThreadedRunPort", _SyncPort(self.sent)))
 
-    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[AnyEvent]) -> list[Event]:
         return _note(self.sent, key, super()._keyed(key, events))
 
 

@@ -14,13 +14,14 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from headrace import Client, EventRecord, HeadraceError, PayloadCodec, RunRecord
+from headrace import Client, EventRecord, HeadraceError, PayloadCodec, RunRecord, TypedEvent
 from headrace.calls.call import Call, as_fields
 from headrace.calls.listing import read_index
 from headrace.config import resolve
 from headrace.connect import AnyTransport, open_transport
 from headrace.formats.keys import Keys
 from headrace.model.event import FAILED_STATUSES
+from headrace.model.typed import event_name_of
 from headrace_worker.app.app import App
 from headrace_worker.app.overrides import overridden
 from headrace_worker.clock import monotonic
@@ -154,8 +155,13 @@ class Headrace:
         """
         await asyncio.to_thread(self._travel, timedelta(**parts) if by is None else by)
 
-    def sent(self, name: str | None = None) -> list[EventRecord]:
-        """Return the events of the namespace, or those with a name, in the order in which they were sent."""
+    def sent(self, event: str | type[TypedEvent] | None = None) -> list[EventRecord]:
+        """Return the events of the namespace in the order in which they were sent.
+
+        Args:
+            event: only those with this name, or of this class.
+        """
+        name = event_name_of(event) or event
         transport = open_transport(self.url)
         try:
             pages = transport.run([read_index(keys.recent, None, 10_000) for keys in self._partitions.all])
@@ -167,16 +173,21 @@ class Headrace:
         with self._reader() as reader:
             return [reader.get_event(event_id) for event_id in found]
 
-    def assert_sent(self, name: str, *, times: int | None = None, **expected: Any) -> list[EventRecord]:
-        """Check that events of a name were sent, and return them; the error shows what was sent instead.
+    def assert_sent(
+        self, event: str | type[TypedEvent], *, times: int | None = None, **expected: Any
+    ) -> list[EventRecord]:
+        """Check that events were sent, and return them; the error shows what was sent instead.
 
         Args:
+            event: their name, or the class of a typed event.
             times: how many; at least one if None.
             expected: values that the event must have: its own fields `id`, `source`, `context`, `account_id`,
-                `ordering_key` and `payload`; any other name is a field of the payload.
+                `ordering_key` and `payload`; any other name is a field of the payload, or of the class.
         """
         everything = self.sent()
-        found = [event for event in everything if event.name == name and _matches(event, expected)]
+        name = event_name_of(event) or event
+        kind = event if isinstance(event, type) else None
+        found = [each for each in everything if each.name == name and _matches(each, kind, expected)]
         if len(found) == times or (times is None and found):
             return found
         wanted = f"event {name!r}" + "".join(f", {field}={value!r}" for field, value in expected.items())
@@ -351,12 +362,20 @@ def _raise_failures(runs: Runs, exceptions: Mapping[str, BaseException]) -> None
     raise ExceptionGroup(f"{runs_failed} failed", raised)
 
 
-def _matches(event: EventRecord, expected: Mapping[str, Any]) -> bool:
-    payload = event.payload if isinstance(event.payload, Mapping) else {}
-    return all(
-        (getattr(event, field) if field in _OWN_FIELDS else payload.get(field, msgspec.UNSET)) == value
-        for field, value in expected.items()
-    )
+def _matches(event: EventRecord, kind: type | None, expected: Mapping[str, Any]) -> bool:
+    payload = event.payload if kind is None else event.payload_as(kind)
+
+    def has(field: str, value: object) -> bool:
+        if field in _OWN_FIELDS:
+            own = payload if field == "payload" else getattr(event, field)
+            return bool(own == value)
+        found = payload.get(field, _NONE) if isinstance(payload, Mapping) else getattr(payload, field, _NONE)
+        return bool(found == value)
+
+    return all(has(field, value) for field, value in expected.items())
+
+
+_NONE: Any = object()
 
 
 _OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "payload"})

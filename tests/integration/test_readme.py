@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +11,10 @@ import pytest
 
 from headrace import Client, Event, RunRecord
 from tests.support.processes import Processes
+from tests.support.snippets import blocks, write_modules
 from tests.support.waiting import wait_until
 
 pytest_plugins = ["pytester"]
-
-ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(document: str, language: str) -> list[str]:
-    """Return the code blocks of a document in one language."""
-    text = (ROOT / document).read_text("utf-8")
-    return [code for kind, code in _BLOCK.findall(text) if kind == language]
 
 
 def test_thirty_lines_of_the_readme_run(
@@ -77,10 +68,7 @@ def test_the_guide_to_jobs_shows_an_app_that_works(
     tmp_path: Path, processes: Processes, client: Client, url: str, namespace: str
 ) -> None:
     """Its modules, written where their first lines say, are an app, whose jobs fail and succeed as the guide says."""
-    for code in blocks("docs/jobs.md", "python"):
-        path = tmp_path / code.split("\n", 1)[0].removeprefix("# ")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(code)
+    write_modules("docs/jobs.md", tmp_path)
     path_here = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     worker = processes.worker("shop.app:app", env={"PYTHONPATH": path_here})
     worker.wait_for_line("worker started")

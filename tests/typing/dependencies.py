@@ -1,12 +1,12 @@
 """A lifespan, what it opens, values made for each attempt, and context managers around it."""
 
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Annotated, Self, assert_type
 
-from headrace_worker import App, Context, Depends, JobIO, event_trigger
+from headrace_worker import App, Context, Depends, event_trigger
 from tests.typing.events import NewUser
 
 
@@ -16,7 +16,7 @@ class State:
 
 
 @asynccontextmanager
-async def lifespan() -> AsyncIterator[State]:
+async def lifespan() -> AsyncGenerator[State]:
     yield State()
 
 
@@ -41,17 +41,17 @@ async def session(state: State) -> AsyncIterator[Session]:
     yield Session()
 
 
-def plain_session(state: State) -> Generator[Session, None, None]:
+def plain_session(state: State) -> Iterator[Session]:
     yield Session()
 
 
 @contextmanager
-def managed_session() -> Iterator[Session]:
+def managed_session() -> Generator[Session]:
     yield Session()
 
 
 @asynccontextmanager
-async def async_managed_session(ctx: Context) -> AsyncIterator[Session]:
+async def async_managed_session(ctx: Context) -> AsyncGenerator[Session]:
     yield Session()
 
 
@@ -90,13 +90,13 @@ def plain_job(
 
 @app.around
 @contextmanager
-def named(ctx: Context) -> Iterator[None]:
+def named(ctx: Context) -> Generator[None]:
     yield
 
 
 @app.around
 @asynccontextmanager
-async def traced() -> AsyncIterator[None]:
+async def traced() -> AsyncGenerator[None]:
     yield
 
 
@@ -104,24 +104,24 @@ async def functions_keep_their_types(ctx: Context) -> None:
     user, opened, pool = NewUser("u_1"), Session(), Pool()
     assert_type(await async_job(user, opened, opened, "known", pool), str)
     assert_type(plain_job(State(), opened, opened, "known", ctx=ctx), int)
-    assert_type(lifespan(), AbstractAsyncContextManager[State])
     with named(ctx):
-        pass
+        async with lifespan() as state:
+            assert_type(state, State)
 
 
-async def mistakes(ctx: Context, io: JobIO) -> None:
-    await async_job(NewUser("u_1"))
-    plain_job(State(), Session(), Session(), 5, ctx=ctx)
-    named()
-    App("shop", lifespan=plain_session)
-    App("shop", lifespan=managed_session)
-    App("shop", lifespan=lifespan())
-    App("shop", modules="shop.orders")
-    Depends(5)
-    Depends()
-    app.around(plan)
-    app.around(plain_session)
+async def mistakes(ctx: Context) -> None:
+    await async_job(NewUser("u_1"))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    plain_job(State(), Session(), Session(), 5, ctx=ctx)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    named()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    App("shop", lifespan=plain_session)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    App("shop", lifespan=managed_session)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    App("shop", lifespan=lifespan())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    App("shop", modules="shop.orders")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Depends(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Depends()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    app.around(plan)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    app.around(plain_session)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
 @app.job(id="default", trigger=event_trigger("tick"))
-async def default(opened: Session = Depends(session)) -> None: ...
+async def default(opened: Session = Depends(session)) -> None: ...  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]

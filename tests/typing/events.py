@@ -94,13 +94,13 @@ def triggers_of_them() -> None:
 
 
 def mistakes() -> None:
-    Event.of(Nameless("u_1"))
-    Event.of(NamedByField("user.new", "u_1"))
-    Event.of(NamedByNumber())
-    Event.of(NewUser)
-    Event.of("user.new")
-    Event.of(NewUser("u_1"), "u_1")
-    Event()
-    Event("user.new", identity="u_1")
-    Event("user.new").name = "user.left"
-    event_trigger(Nameless)
+    Event.of(Nameless("u_1"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Event.of(NamedByField("user.new", "u_1"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Event.of(NamedByNumber())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Event.of(NewUser)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Event.of("user.new")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Event.of(NewUser("u_1"), "u_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Event()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Event("user.new", identity="u_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Event("user.new").name = "user.left"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    event_trigger(Nameless)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

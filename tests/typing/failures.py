@@ -1,6 +1,6 @@
 """What a caller learns of each error: its facts are attributes, and its base classes catch it."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 from headrace import (
     AuthenticationFailed,
@@ -31,7 +31,7 @@ from headrace import (
     UnsupportedServer,
     WaitTimeout,
 )
-from headrace_worker import Abort, DefinitionError, FilterError, JobError, LifespanFailed, RetryAfter, StartRefused
+from headrace_worker import Abort, App, DefinitionError, FilterError, JobError, LifespanFailed, RetryAfter, StartRefused
 from headrace_worker.testing import EmbeddedServerFailed, NotSettled, RunFailed
 from tests.typing.events import NewUser
 
@@ -51,6 +51,7 @@ def of_a_send(client: Client) -> None:
         assert_type(error.status, str)
     except ServerFull as error:
         assert_type(error.may_be_done, bool)
+        assert_type([sent.id for sent in error.sent], list[Any])
 
 
 def of_a_read(client: Client) -> None:
@@ -74,7 +75,7 @@ def of_a_read(client: Client) -> None:
 
 def of_a_definition() -> None:
     try:
-        raise JobError("welcome", "takes nothing that a job gets")
+        App("shop").job(id="welcome")
     except JobError as error:
         assert_type(error.reason, str)
     except FilterError as error:
@@ -108,6 +109,6 @@ def by_their_bases() -> None:
 
 
 def mistakes() -> None:
-    RetryAfter("5 s")
-    RetryAfter()
-    Abort(5)
+    RetryAfter("5 s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    RetryAfter()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Abort(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,7 @@
 """Jobs as modules define them, and as tests and other code call their functions."""
 
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, assert_never, assert_type
 
@@ -164,56 +164,56 @@ def apps() -> None:
 
 
 async def mistakes_in_calls(io: JobIO, sync_io: SyncJobIO, ctx: Context) -> None:
-    await welcome(UserLeft("u_1"), io, ctx)
-    await welcome(NewUser("u_1"), sync_io, ctx)
-    await welcome(NewUser("u_1"), io)
-    mail({"user": "u_1"}, sync_io)
-    welcome(NewUser("u_1"), io, ctx)
-    io.send_event("welcomed", NewUser("u_1"))
-    await io.send_event(NewUser("u_1"))
-    await io.send_event("welcomed", "user.new")
-    sync_io.send_event(NewUser("u_1"))
-    sync_io.send_events("all", [Nameless("u_1")])
-    await sync_io.send_event("welcomed", NewUser("u_1"))
-    ctx.run.attempts
-    ctx.account.id
+    await welcome(UserLeft("u_1"), io, ctx)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await welcome(NewUser("u_1"), sync_io, ctx)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await welcome(NewUser("u_1"), io)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    mail({"user": "u_1"}, sync_io)  # type: ignore[typeddict-item, typeddict-unknown-key]  # pyright: ignore[reportArgumentType]
+    welcome(NewUser("u_1"), io, ctx)  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    io.send_event("welcomed", NewUser("u_1"))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    await io.send_event(NewUser("u_1"))  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    await io.send_event("welcomed", "user.new")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sync_io.send_event(NewUser("u_1"))  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    sync_io.send_events("all", [Nameless("u_1")])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    await sync_io.send_event("welcomed", NewUser("u_1"))  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    ctx.run.attempts  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    ctx.account.id  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def mistakes_in_triggers() -> None:
-    event_trigger(5)
-    event_trigger(Nameless)
-    event_trigger("user.new", "user.left", sources="shop")
-    event_trigger("user.new", filter=["pro"])
+    event_trigger(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    event_trigger(Nameless)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    event_trigger("user.new", "user.left", sources="shop")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    event_trigger("user.new", filter=["pro"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def mistakes_in_policies() -> None:
-    Retry(max_attempts="3")
-    Retry(3)
-    Retry(min_delay="1s")
-    Retry(retry_on=KeyError)
-    Retry(retry_on=(str,))
-    Retry.fixed()
+    Retry(max_attempts="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Retry(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Retry(min_delay="1s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Retry(retry_on=KeyError)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Retry(retry_on=(str,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Retry.fixed()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
-@app.job("positional", trigger=event_trigger("tick"))
+@app.job("positional", trigger=event_trigger("tick"))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
 async def positional() -> None: ...
 
 
-@app.job(trigger=event_trigger("tick"))
+@app.job(trigger=event_trigger("tick"))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
 async def without_id() -> None: ...
 
 
-@app.job
+@app.job  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
 async def bare(payload: NewUser) -> None: ...
 
 
-@app.job(id="text", trigger="user.new")
+@app.job(id="text", trigger="user.new")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 async def text() -> None: ...
 
 
-@app.job(id="many", trigger=event_trigger("tick"), retry=3)
+@app.job(id="many", trigger=event_trigger("tick"), retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 async def many() -> None: ...
 
 
-@app.job(id="slow", trigger=event_trigger("tick"), timeout="30s")
+@app.job(id="slow", trigger=event_trigger("tick"), timeout="30s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 async def slow() -> None: ...

@@ -81,13 +81,13 @@ async def test_without_the_plugin(server_url: str) -> None:
 
 
 async def mistakes(headrace: Headrace, headrace_sync: SyncHeadrace) -> None:
-    headrace.run(app)
-    headrace.travel(days=1)
-    await headrace_sync.run(app)
-    await headrace.run(app, failures="ignore")
-    await headrace.run("shop")
-    headrace.assert_sent(5)
-    await welcome(NewUser("u_1"), SyncFakeIO(), a_context())
-    mail({"user_id": "u_1"}, FakeIO())
-    a_context("e_1:shop/welcome")
-    run_until_settled(app)
+    headrace.run(app)  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    headrace.travel(days=1)  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    await headrace_sync.run(app)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    await headrace.run(app, failures="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await headrace.run("shop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    headrace.assert_sent(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await welcome(NewUser("u_1"), SyncFakeIO(), a_context())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    mail({"user_id": "u_1"}, FakeIO())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    a_context("e_1:shop/welcome")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    run_until_settled(app)  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]

@@ -83,20 +83,20 @@ async def awaited(client: AsyncClient) -> None:
 
 
 def mistakes(client: Client, record: EventRecord) -> None:
-    wrong: UserLeft = record.payload_as(NewUser)
-    record.payload_as(NewUser).email
-    record.payload_as("user.new")
-    client.list_runs(status="broken")
-    client.list_runs("shop/welcome")
-    client.wait_for_event("e_1")
-    client.get_event(5)
+    wrong: UserLeft = record.payload_as(NewUser)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    record.payload_as(NewUser).email  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    record.payload_as("user.new")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.list_runs(status="broken")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.list_runs("shop/welcome")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.wait_for_event("e_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.get_event(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     print(wrong)
 
 
 async def mistakes_awaited(client: AsyncClient) -> None:
-    client.cancel_event("e_1")
-    client.get_event("e_1").status
-    for run in client.iter_runs():
-        print(run)
-    async for page in client.list_runs():
-        print(page)
+    client.cancel_event("e_1")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    client.get_event("e_1").status  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    for _ in client.iter_runs():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        ...
+    async for _ in client.list_runs():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        ...

@@ -92,27 +92,28 @@ async def awaited() -> None:
 
 
 def mistakes(client: Client) -> None:
-    client.send_event("user.new")
-    client.send_event("user.new", {"id": "u_1"})
-    client.send_event(Nameless("u_1"))
-    client.send_event(NewUser)
-    client.send_event(NewUser(5))
-    client.send_event(NewUser("u_1"), deliver_after="30")
-    client.send_event(NewUser("u_1"), deliver_at=30)
-    client.send_event(NewUser("u_1"), delay=30)
-    client.send_events(NewUser("u_1"))
-    client.send_events([Nameless("u_1")])
-    Client(namespace=5)
-    Client(codec=object())
-    Client("redis://localhost", "shop")
-    Retention(success="1h")
+    client.send_event("user.new")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_event("user.new", {"id": "u_1"})  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    client.send_event(Nameless("u_1"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_event(NewUser)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_event(NewUser(5))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_event(NewUser("u_1"), deliver_after="30")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_event(NewUser("u_1"), deliver_at=30)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_event(NewUser("u_1"), delay=30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.send_events(NewUser("u_1"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.send_events([Nameless("u_1")])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    Client(namespace=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client(codec=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client("redis://localhost", "shop")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Retention(success="1h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def mistakes_awaited(client: AsyncClient) -> None:
-    client.send_event(NewUser("u_1"))
-    client.send_events([NewUser("u_1")])
-    await client.send_event("user.new")
-    await client.send_event(Nameless("u_1"))
-    sent: SentEvent = client.send_event(NewUser("u_1"))
-    with AsyncClient() as other:
-        print(sent, other)
+    client.send_event(NewUser("u_1"))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    client.send_events([NewUser("u_1")])  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    await client.send_event("user.new")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.send_event(Nameless("u_1"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sent: SentEvent = client.send_event(NewUser("u_1"))  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    print(sent)
+    with AsyncClient():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        ...

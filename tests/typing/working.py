@@ -32,13 +32,13 @@ async def main() -> None:
 
 
 async def mistakes(worker: Worker) -> None:
-    WorkerConfig(concurrency="x")
-    WorkerConfig(10)
-    WorkerConfig(queues="mails")
-    WorkerConfig(retention=3_600)
-    WorkerConfig(tracebacks="none")
-    WorkerConfig(workers=4)
-    Worker("shop")
-    Worker(app, config={"concurrency": 10})
-    worker.run()
-    await worker.stop()
+    WorkerConfig(concurrency="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    WorkerConfig(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    WorkerConfig(queues="mails")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    WorkerConfig(retention=3_600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    WorkerConfig(tracebacks="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    WorkerConfig(workers=4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Worker("shop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Worker(app, config={"concurrency": 10})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    worker.run()  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    await worker.stop()  # type: ignore[func-returns-value, misc]  # pyright: ignore[reportGeneralTypeIssues]

@@ -19,7 +19,8 @@ def main() -> int:
         for page in PAGES:
             write_modules(page, folder)
         checks = [_start_mypy(folder), _start_basedpyright(folder)]
-        return max(each.wait() for each in checks)
+        codes = [each.wait() for each in checks]
+    return int(any(codes))
 
 
 def _start_mypy(folder: Path) -> subprocess.Popen[bytes]:

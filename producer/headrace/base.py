@@ -10,6 +10,7 @@ from typing import Any
 
 from headrace.config import check_positive, check_retention, resolve, resolve_url
 from headrace.errors import OUTAGE, InvalidEvent
+from headrace.formats.partitions import Partitions
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import SentEvent
 from headrace.model.retention import Retention
@@ -54,8 +55,8 @@ class BaseClient:
             ConfigurationError: no URL, or one that can't be read, a namespace that is no name, a codec that is none, or
                 no number of partitions. At the first call: the namespace has another number of partitions.
         """
-        self.url = resolve_url(url)
-        self.partitions = resolve(namespace, partitions)
+        self.url: str = resolve_url(url)
+        self.partitions: Partitions = resolve(namespace, partitions)
         self._retention = check_retention(retention)
         self._max_event_bytes = check_positive("max_event_bytes", max_event_bytes)
         self._seal = Seal.of(codec, self.partitions.namespace)

@@ -32,6 +32,7 @@ Each writes its own message, holds the facts as attributes and says what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -97,7 +98,7 @@ class EventConflict(HeadraceError):
     `status` says where that one is in its life, `sent` holds what the other events of the same call became.
     """
 
-    def __init__(self, event_id: str, sent: object = (), status: str = "delayed") -> None:
+    def __init__(self, event_id: str, sent: Sequence[Any] = (), status: str = "delayed") -> None:
         self.event_id = event_id
         self.sent = sent
         self.status = status
@@ -168,7 +169,7 @@ class DamagedRecord(UndecodableEvent):
     `reason` says why; `sent` holds what the other events of a send became.
     """
 
-    def __init__(self, event_id: str, key: str, reason: str, sent: object = ()) -> None:
+    def __init__(self, event_id: str, key: str, reason: str, sent: Sequence[Any] = ()) -> None:
         self.event_id = event_id
         self.key = key
         self.reason = reason
@@ -191,9 +192,9 @@ class CallError(HeadraceError):
         may_be_done: the call was sent, by this attempt or an earlier one, and no answer says what became of it.
     """
 
-    may_be_done = False
+    may_be_done: bool = False
 
-    def __init__(self, message: str, sent: object = ()) -> None:
+    def __init__(self, message: str, sent: Sequence[Any] = ()) -> None:
         self.sent = sent
         super().__init__(message)
 

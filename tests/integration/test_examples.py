@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.integration.test_readme import ROOT
+from tests.support.snippets import ROOT
 
 pytest_plugins = ["pytester"]
 

@@ -12,6 +12,7 @@ from headrace import ConfigurationError, HeadraceError
 from headrace.config import resolve, resolve_url
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import OUTAGE
+from headrace.formats.partitions import Partitions
 from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
@@ -80,8 +81,8 @@ class Worker:
         """
         import_modules(app)
         self.app = app
-        self.url = resolve_url(url)
-        self.partitions = resolve(namespace, partitions)
+        self.url: str = resolve_url(url)
+        self.partitions: Partitions = resolve(namespace, partitions)
         self.config = config
         self._is_stopping = False
         self._stop_noted = False

@@ -180,7 +180,8 @@ def _check_head(event: Event, index: int | None) -> _Head:
     source = check_text("source", event.source, index)
     identity = codec.identity_length(name, source)
     kind = type(event.payload)
-    return _Head(name, source, identity, identity + MAX_DEPTH, kind, _parser_of_typed(kind, name, index))
+    parse = _parser_of_typed(kind, name, index) if hasattr(kind, "__event__") else None
+    return _Head(name, source, identity, identity + MAX_DEPTH, kind, parse)
 
 
 def _parser_of_typed(kind: type, name: str, index: int | None) -> Parser | None:

@@ -29,7 +29,7 @@ class Depends:
     __slots__ = ("function",)
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.function: Callable[..., Any] = function
 
     def __repr__(self) -> str:
         return f"Depends({functions.name_of(self.function)})"

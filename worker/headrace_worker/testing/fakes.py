@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import msgspec
 
@@ -56,7 +56,13 @@ class SentEvents(Sequence[Sent]):
         self._keys: dict[str, str] = {}
         self._answers: dict[str, SentEvent] = {}
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int) -> Sent: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Sent]: ...
+    @overload
+    def __getitem__(self, place: str) -> Any: ...
+    def __getitem__(self, place: int | slice | str) -> Any:
         if not isinstance(place, str):
             return self._events[place]
         for each in self._events:

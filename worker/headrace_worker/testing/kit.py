@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
@@ -60,7 +60,11 @@ class Runs(Sequence[RunRecord]):
     def __init__(self, runs: Sequence[RunRecord]) -> None:
         self._runs = list(runs)
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int | str) -> RunRecord: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[RunRecord]: ...
+    def __getitem__(self, place: int | slice | str) -> RunRecord | list[RunRecord]:
         if not isinstance(place, str):
             return self._runs[place]
         found = self.of(place)

@@ -196,7 +196,11 @@ class CallError(HeadraceError):
         """Say that the server may have carried the call out, where the error does not say that yet."""
         if not self.may_be_done:
             self.may_be_done = True
-            self.args = (f"{self}; {why}",)
+            self.add(why)
+
+    def add(self, fact: str) -> None:
+        """Add what became known of the call only later to the message."""
+        self.args = (f"{self}; {fact}",)
 
 
 class CallBroken(CallError):

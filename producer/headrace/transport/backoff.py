@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from headrace.transport.deadline import Deadline
+
 
 class Backoff:
     """Waits between attempts: doubling from 50 ms to 1 s, with jitter, for `attempts` of them."""
@@ -14,3 +16,10 @@ class Backoff:
     def delay_s(self, failures: int) -> float:
         """Return how long to wait after so many failures in a row."""
         return min(1.0, 0.05 * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+    def pause_s(self, failures: int, deadline: Deadline | None) -> float | None:
+        """Return how long to wait before the next attempt; None without one: the attempts are used up, or the time."""
+        if failures >= self.attempts:
+            return None
+        delay_s = self.delay_s(failures)
+        return delay_s if deadline is None or delay_s < deadline.left_s() else None

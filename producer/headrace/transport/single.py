@@ -21,6 +21,8 @@ from redis.retry import Retry as SyncRetry
 from headrace.calls.call import Call
 from headrace.errors import OUTAGE, CallError, ServerNotReady
 from headrace.transport.backoff import Backoff
+from headrace.transport.bounded import this_thread
+from headrace.transport.deadline import Deadline
 from headrace.transport.faults import translate
 from headrace.transport.loop_connections import ConnectionSets
 from headrace.transport.pool import PoolMaker, reply_timeout_of
@@ -52,11 +54,12 @@ class Transport:
         self._idle: list[Any] = []
         self._owner = os.getpid()
 
-    def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+    def run(self, calls: Sequence[Call[Any]], *, partial: bool = False, deadline: Deadline | None = None) -> list[Any]:
         """Return the results of the calls, sent in one round trip.
 
         Args:
             partial: an error of one call stands in the place of its result instead of being raised.
+            deadline: when no other attempt is made, and none is waited for; attempts alone are counted if None.
 
         Raises:
             ServerError: its subclass says what went wrong; see `errors`.
@@ -67,23 +70,28 @@ class Transport:
         failures, may_be_done = 0, False
         while True:
             try:
-                results = self._attempt(calls, partial=partial)
+                results = self._attempt(calls, deadline, partial=partial)
             except CallError as exc:
                 if may_be_done:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, OUTAGE) or failures >= self._backoff.attempts:
+                if not isinstance(exc, OUTAGE):
                     raise
-                time.sleep(self._backoff.delay_s(failures))
+                pause_s = self._backoff.pause_s(failures, deadline)
+                if pause_s is None:
+                    if deadline is not None:
+                        deadline.explain(exc)
+                    raise
+                time.sleep(pause_s)
             else:
                 if may_be_done:
                     note_earlier(results)
                 return results
 
-    def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
+    def _attempt(self, calls: Sequence[Call[Any]], deadline: Deadline | None, *, partial: bool) -> list[Any]:
         try:
-            return read_replies(calls, self.exchange(calls), partial=partial)
+            return read_replies(calls, self.exchange(calls, deadline), partial=partial)
         except ServerNotReady as exc:
             if exc.code in _DEMOTED:
                 self._drop_idle()
@@ -99,7 +107,7 @@ class Transport:
             connection.disconnect()
             self.pool.release(connection)
 
-    def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def exchange(self, calls: Sequence[Call[Any]], deadline: Deadline | None = None) -> list[Any]:
         """Return the replies to the calls as they came, once tried; what the server refused is an error in its place.
 
         Raises:
@@ -108,6 +116,7 @@ class Transport:
         """
         connection: Any = None
         is_sent = False
+        around, this_thread.deadline = this_thread.deadline, deadline
         try:
             packed = pack([call.args for call in calls])
             connection = self._borrow()
@@ -120,6 +129,8 @@ class Transport:
             if isinstance(exc, Exception):
                 raise translate(exc, is_sent=is_sent and writes(calls)) from exc
             raise
+        finally:
+            this_thread.deadline = around
         self._idle.append(connection)
         return replies
 
@@ -210,36 +221,43 @@ class AsyncTransport:
         """The pool of the event loop that has called last."""
         return self._connections.current.pool
 
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+    async def run(
+        self, calls: Sequence[Call[Any]], *, partial: bool = False, deadline: Deadline | None = None
+    ) -> list[Any]:
         """See `Transport.run`."""
         if not calls:  # a write of no bytes would keep the connection from closing, from Python 3.12 on
             return []
         failures, may_be_done = 0, False
         while True:
             try:
-                results = await self._attempt(calls, partial=partial)
+                results = await self._attempt(calls, deadline, partial=partial)
             except CallError as exc:
                 if may_be_done:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, OUTAGE) or failures >= self._backoff.attempts:
+                if not isinstance(exc, OUTAGE):
                     raise
-                await asyncio.sleep(self._backoff.delay_s(failures))
+                pause_s = self._backoff.pause_s(failures, deadline)
+                if pause_s is None:
+                    if deadline is not None:
+                        deadline.explain(exc)
+                    raise
+                await asyncio.sleep(pause_s)
             else:
                 if may_be_done:
                     note_earlier(results)
                 return results
 
-    async def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
+    async def _attempt(self, calls: Sequence[Call[Any]], deadline: Deadline | None, *, partial: bool) -> list[Any]:
         try:
-            return read_replies(calls, await self.exchange(calls), partial=partial)
+            return read_replies(calls, await self.exchange(calls, deadline), partial=partial)
         except ServerNotReady as exc:
             if exc.code in _DEMOTED:
                 await (await self._connections.enter()).drop_idle()
             raise
 
-    async def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    async def exchange(self, calls: Sequence[Call[Any]], deadline: Deadline | None = None) -> list[Any]:
         """See `Transport.exchange`."""
         here = self._connections.current
         if here.loop is not asyncio.get_running_loop():
@@ -248,7 +266,8 @@ class AsyncTransport:
         is_sent = False
         try:
             packed = pack([call.args for call in calls])
-            async with asyncio.timeout(self._reply_timeout_s):
+            limit_s = self._reply_timeout_s
+            async with asyncio.timeout(limit_s if deadline is None else deadline.cut(limit_s)):
                 connection = await here.borrow()
                 is_sent = True
                 replies = await self._exchange(connection, calls, packed)

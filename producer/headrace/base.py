@@ -6,6 +6,7 @@ import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from headrace.config import (
@@ -118,8 +119,11 @@ class BaseClient:
         timeout_s = self._timeout_s if timeout is None else call_timeout_s(timeout)
         if timeout_s is None:
             return None
-        replicas = None if options is None or options.wait_replicas is None else replicas_of(options)
-        return Deadline(timeout_s, 0.0 if replicas is None else replicas.timeout_ms / 1000)
+        now = monotonic()
+        end = now + timeout_s
+        if options is not None and options.wait_replicas is not None and (replicas := replicas_of(options)):
+            end += replicas.timeout_ms / 1000
+        return Deadline(now, end, timeout_s)
 
     def _plan_to_send(
         self, events: Iterable[Event | Mapping[str, Any]], options: SendOptions, *, numbered: bool, id_kind: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from headrace.errors import OUTAGE, CallError
 from headrace.transport.deadline import Deadline
 
 
@@ -23,3 +24,14 @@ class Backoff:
             return None
         delay_s = self.delay_s(failures)
         return delay_s if deadline is None or delay_s < deadline.left_s() else None
+
+    def pause_or_raise(self, error: CallError, failures: int, deadline: Deadline | None) -> float:
+        """Return how long to wait before the next attempt; raise the error if there is none, or if it is no outage."""
+        if not isinstance(error, OUTAGE):
+            raise error
+        pause_s = self.pause_s(failures, deadline)
+        if pause_s is not None:
+            return pause_s
+        if deadline is not None:
+            deadline.explain(error)
+        raise error

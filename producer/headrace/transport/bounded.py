@@ -8,6 +8,7 @@ put around all of it.
 from __future__ import annotations
 
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -45,10 +46,19 @@ class _BoundedParser(_Parser):
         self._socket_timeout = connection.longest_s  # not what was left of it as the connection was opened
 
     def read_from_socket(self, *args: Any, **options: Any) -> bool:
-        if this_thread.deadline is not None and self._sock is not None:
-            self._sock.settimeout(this_thread.deadline.cut(self._socket_timeout))
-        found: bool = super().read_from_socket(*args, **options)  # type: ignore[no-untyped-call]
-        return found
+        deadline, sock, reader = this_thread.deadline, self._sock, self._reader
+        if deadline is None or sock is None or reader is None:
+            found: bool = super().read_from_socket(*args, **options)  # type: ignore[no-untyped-call]
+            return found
+        left_s = deadline.end - monotonic()  # as `cut` does, without its call: each reply comes this way
+        if left_s <= 0:
+            raise TimeoutError("no time is left")
+        sock.settimeout(left_s if left_s < self._socket_timeout else self._socket_timeout)  # noqa: FURB136 - min is a call
+        size = sock.recv_into(self._buffer)
+        if not size:
+            raise redis.ConnectionError("the server has closed the connection")
+        reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+        return True
 
 
 class _Bounded(_Base):
@@ -58,42 +68,57 @@ class _Bounded(_Base):
         longest_s: how long a write or read may take where no deadline is nearer.
     """
 
-    longest_s: float | None
-    _longest_connect_s: float | None
+    longest_s: float
+    _longest_connect_s: float
     _is_cut = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(parser_class=_BoundedParser, **options)  # type: ignore[no-untyped-call]
-        self.longest_s = options.get("socket_timeout")
-        self._longest_connect_s = options.get("socket_connect_timeout", self.longest_s)
+        self.longest_s = options["socket_timeout"]
+        self._longest_connect_s = options["socket_connect_timeout"]
 
     # What redis-py reads whenever it opens, for each address of a name anew.
     @property
-    def socket_timeout(self) -> float | None:
+    def socket_timeout(self) -> float:
         return _cut(self.longest_s)
 
     @socket_timeout.setter
-    def socket_timeout(self, longest_s: float | None) -> None:
+    def socket_timeout(self, longest_s: float) -> None:
         self.longest_s = longest_s
 
     @property
-    def socket_connect_timeout(self) -> float | None:
+    def socket_connect_timeout(self) -> float:
         return _cut(self._longest_connect_s)
 
     @socket_connect_timeout.setter
-    def socket_connect_timeout(self, longest_s: float | None) -> None:
+    def socket_connect_timeout(self, longest_s: float) -> None:
         self._longest_connect_s = longest_s
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
-        has_end = this_thread.deadline is not None
+    def send(self, packed: list[bytes]) -> None:
+        """Send what is packed over the open connection."""
         sock: Any = self._sock
-        if sock is not None and (has_end or self._is_cut):
-            sock.settimeout(_cut(self.longest_s))
-        self._is_cut = has_end
-        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
+        if sock is None:  # another thread has closed the client
+            raise redis.ConnectionError("the connection was closed")
+        deadline = this_thread.deadline
+        if deadline is not None:
+            left_s = deadline.end - monotonic()
+            if left_s <= 0:
+                raise TimeoutError("no time is left")
+            sock.settimeout(left_s if left_s < self.longest_s else self.longest_s)  # noqa: FURB136 - min is a call
+            self._is_cut = True
+        elif self._is_cut:
+            sock.settimeout(self.longest_s)
+            self._is_cut = False
+        for piece in packed:
+            sock.sendall(piece)
+
+    def can_read(self, timeout: float = 0) -> bool:
+        """Return whether bytes have come; raise an error if the server has closed the connection."""
+        found: bool = self._parser.can_read(timeout)
+        return found
 
 
-def _cut(limit_s: float | None) -> float | None:
+def _cut(limit_s: float) -> float:
     return limit_s if this_thread.deadline is None else this_thread.deadline.cut(limit_s)
 
 

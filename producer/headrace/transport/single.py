@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
 from headrace.calls.call import Call
-from headrace.errors import OUTAGE, CallError, ServerNotReady
+from headrace.errors import CallError, ServerNotReady
 from headrace.transport.backoff import Backoff
 from headrace.transport.bounded import this_thread
 from headrace.transport.deadline import Deadline
@@ -31,6 +31,10 @@ from headrace.transport.wire import note_earlier, pack, read_replies, repeated, 
 
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 """What a server says that may have been a master once, while another one is now: its name may lead there already."""
+
+
+def _is_demoted(error: CallError) -> bool:
+    return isinstance(error, ServerNotReady) and error.code in _DEMOTED
 
 
 class Transport:
@@ -70,32 +74,19 @@ class Transport:
         failures, may_be_done = 0, False
         while True:
             try:
-                results = self._attempt(calls, deadline, partial=partial)
+                results = read_replies(calls, self.exchange(calls, deadline), partial=partial)
             except CallError as exc:
+                if _is_demoted(exc):
+                    self._drop_idle()
                 if may_be_done:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, OUTAGE):
-                    raise
-                pause_s = self._backoff.pause_s(failures, deadline)
-                if pause_s is None:
-                    if deadline is not None:
-                        deadline.explain(exc)
-                    raise
-                time.sleep(pause_s)
+                time.sleep(self._backoff.pause_or_raise(exc, failures, deadline))
             else:
                 if may_be_done:
                     note_earlier(results)
                 return results
-
-    def _attempt(self, calls: Sequence[Call[Any]], deadline: Deadline | None, *, partial: bool) -> list[Any]:
-        try:
-            return read_replies(calls, self.exchange(calls, deadline), partial=partial)
-        except ServerNotReady as exc:
-            if exc.code in _DEMOTED:
-                self._drop_idle()
-            raise
 
     def _drop_idle(self) -> None:
         """Close the connections that no call uses; later calls connect to where the server is then."""
@@ -164,10 +155,10 @@ class Transport:
             self._owner = os.getpid()
 
     def _exchange(self, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]) -> list[Any]:
-        connection.send_packed_command(packed)
+        connection.send(packed)
         replies = [_receive(connection) for _ in calls]
         if again := repeated(calls, replies):
-            connection.send_packed_command(pack(again))
+            connection.send(pack(again))
             replies[-len(again) :] = [_receive(connection) for _ in again]
         return replies
 
@@ -230,32 +221,19 @@ class AsyncTransport:
         failures, may_be_done = 0, False
         while True:
             try:
-                results = await self._attempt(calls, deadline, partial=partial)
+                results = read_replies(calls, await self.exchange(calls, deadline), partial=partial)
             except CallError as exc:
+                if _is_demoted(exc):
+                    await (await self._connections.enter()).drop_idle()
                 if may_be_done:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, OUTAGE):
-                    raise
-                pause_s = self._backoff.pause_s(failures, deadline)
-                if pause_s is None:
-                    if deadline is not None:
-                        deadline.explain(exc)
-                    raise
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(self._backoff.pause_or_raise(exc, failures, deadline))
             else:
                 if may_be_done:
                     note_earlier(results)
                 return results
-
-    async def _attempt(self, calls: Sequence[Call[Any]], deadline: Deadline | None, *, partial: bool) -> list[Any]:
-        try:
-            return read_replies(calls, await self.exchange(calls, deadline), partial=partial)
-        except ServerNotReady as exc:
-            if exc.code in _DEMOTED:
-                await (await self._connections.enter()).drop_idle()
-            raise
 
     async def exchange(self, calls: Sequence[Call[Any]], deadline: Deadline | None = None) -> list[Any]:
         """See `Transport.exchange`."""

@@ -97,6 +97,7 @@ class BaseClient:
     @Lazy
     def partitions(self) -> Partitions:
         """The namespace, as it is divided: as given, or HEADRACE_NAMESPACE and HEADRACE_PARTITIONS."""
+        _ = self.url  # first: an environment that names no server is not known yet
         return resolve(*self._given[1:])
 
     @Lazy

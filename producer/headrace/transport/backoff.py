@@ -7,6 +7,9 @@ import random
 from headrace.errors import OUTAGE, CallError
 from headrace.transport.deadline import Deadline
 
+_LEAST_S = 0.05
+"""What an attempt needs: one that has less would only hide what the attempt before it has said."""
+
 
 class Backoff:
     """Waits between attempts: doubling from 50 ms to 1 s, with jitter, for `attempts` of them."""
@@ -23,7 +26,7 @@ class Backoff:
         if failures >= self.attempts:
             return None
         delay_s = self.delay_s(failures)
-        return delay_s if deadline is None or delay_s < deadline.left_s() else None
+        return delay_s if deadline is None or delay_s + _LEAST_S < deadline.left_s() else None
 
     def pause_or_raise(self, error: CallError, failures: int, deadline: Deadline | None) -> float:
         """Return how long to wait before the next attempt; raise the error if there is none, or if it is no outage."""

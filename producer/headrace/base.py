@@ -82,12 +82,12 @@ class BaseClient:
         self._attempts = check_positive("attempts", attempts)
         self._timeout_s = check_timeout(timeout)
         self._is_checked = False
-        if namespace:
+        if namespace is not None and namespace != "":
             resolve_namespace(namespace)
         if partitions is not None:
             resolve_partitions(partitions)
         if url is not None and url != "":
-            _ = self._transport  # it says what is wrong with the URL
+            _ = self._transport  # at once: it says what is wrong with the URL
 
     @Lazy
     def url(self) -> str:

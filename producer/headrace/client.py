@@ -35,7 +35,10 @@ T = TypeVar("T")
 
 
 class Client(BaseClient):
-    """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork."""
+    """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork.
+
+    A method's `timeout` is how long this call may take, in seconds or as a timedelta; None is the client's.
+    """
 
     _transport: AnyTransport
 
@@ -66,13 +69,14 @@ class Client(BaseClient):
             wait_replicas_timeout: how long that may take; at most 5 seconds.
             ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time
                 for each job; 1 to 256 characters.
+            timeout: seconds or a timedelta for this call, in place of the client's; a wait for replicas comes on top.
 
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
             EventConflict: the id is known under another name or source; nothing changed.
             ServerFull: the server is full; nothing was sent.
-            ServerUnreachable: the server was not reached in all attempts; whether the event arrived is not
-                known, and sending it again with the same id can't deliver it twice.
+            ServerUnreachable: the server was not reached in all attempts, or not in time. If `may_be_done`, whether
+                the event arrived is not known, and sending it again with the same id can't deliver it twice.
         """
         options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
         return self._send([event], options, numbered=False, timeout=timeout)[0]
@@ -132,6 +136,7 @@ class Client(BaseClient):
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
 
         Raises:
             InvalidArgument: one of them breaks its rule.
@@ -151,7 +156,10 @@ class Client(BaseClient):
         until: datetime | None = None,
         timeout: float | timedelta | None = None,
     ) -> Iterator[RunRecord]:
-        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out."""
+        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
         cursor: str | None = None
         given = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
         while True:
@@ -163,7 +171,7 @@ class Client(BaseClient):
                 return
 
     def iter_dead_letters(self, *, timeout: float | timedelta | None = None) -> Iterator[DeadLetter]:
-        """Yield all dead letters, newest first, page by page."""
+        """Yield all dead letters, newest first, page by page; each page may take `timeout`."""
         cursor: str | None = None
         while True:
             page = self.list_dead_letters(cursor=cursor, timeout=timeout)
@@ -208,6 +216,8 @@ class Client(BaseClient):
     def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """Return the record of an event once every run of it has ended, or the event was canceled.
 
+        Each read while it waits may take the client's own timeout.
+
         Raises:
             WaitTimeout: the event is still open after `timeout` seconds; nothing is stopped.
             EventNotFound: no such event is known.
@@ -239,7 +249,7 @@ class Client(BaseClient):
             listener.close()
 
     def close(self) -> None:
-        """Close the connections of the client; a later call opens new ones."""
+        """Close the connections of the client; a later call opens new ones, with the same settings."""
         if self._has_transport:
             self._transport.close()
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from headrace.base import BaseClient
 from headrace.connect import AnyAsyncTransport, open_async_transport
-from headrace.errors import HeadraceError, WaitTimeout
+from headrace.errors import CallError, HeadraceError, WaitTimeout
 from headrace.model.event import (
     DeadLetter,
     DeadLetterPage,
@@ -21,11 +21,12 @@ from headrace.model.event import (
     RunStatus,
     SentEvent,
 )
-from headrace.plans import cancel, dead_letters, read, retry, runs, wait
+from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions
 from headrace.plans.runs import RunFilter
+from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
 
@@ -45,10 +46,11 @@ class AsyncClient(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        timeout: float | timedelta | None = None,
     ) -> SentEvent:
         """See `Client.send_event`."""
         options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return (await self._send([event], options, numbered=False))[0]
+        return (await self._send([event], options, numbered=False, timeout=timeout))[0]
 
     async def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
@@ -60,18 +62,19 @@ class AsyncClient(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """See `Client.send_events`."""
         options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return await self._send(events, options, numbered=True)
+        return await self._send(events, options, numbered=True, timeout=timeout)
 
-    async def get_event(self, event_id: str) -> EventRecord:
+    async def get_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
         """See `Client.get_event`."""
-        return await self._run(read.get_event(self.partitions, event_id, self._seal), partial=True)
+        return await self._run(read.get_event(self.partitions, event_id, self._seal), timeout, partial=True)
 
-    async def get_run(self, run_id: str) -> RunRecord:
+    async def get_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
         """See `Client.get_run`."""
-        return await self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
+        return await self._run(read.get_run(self.partitions, run_id, self._seal), timeout, partial=True)
 
     async def list_runs(  # noqa: PLR0913 - each narrows the listing, given by name
         self,
@@ -84,12 +87,15 @@ class AsyncClient(BaseClient):
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        timeout: float | timedelta | None = None,
     ) -> RunPage:
         """See `Client.list_runs`."""
         asked = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
-        return await self._run(runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), partial=True)
+        return await self._run(
+            runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True
+        )
 
-    async def iter_runs(
+    async def iter_runs(  # noqa: PLR0913 - each narrows the listing, given by name
         self,
         *,
         job: str | None = None,
@@ -98,48 +104,53 @@ class AsyncClient(BaseClient):
         event_name: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        timeout: float | timedelta | None = None,
     ) -> AsyncIterator[RunRecord]:
         """See `Client.iter_runs`."""
         cursor: str | None = None
         given = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
         while True:
-            page = await self._run(runs.list_runs(self.partitions, given, cursor, 100, seal=self._seal), partial=True)
+            page = await self._run(
+                runs.list_runs(self.partitions, given, cursor, 100, seal=self._seal), timeout, partial=True
+            )
             for run in page.runs:
                 yield run
             if (cursor := page.cursor) is None:
                 return
 
-    async def iter_dead_letters(self) -> AsyncIterator[DeadLetter]:
+    async def iter_dead_letters(self, *, timeout: float | timedelta | None = None) -> AsyncIterator[DeadLetter]:
         """See `Client.iter_dead_letters`."""
         cursor: str | None = None
         while True:
-            page = await self.list_dead_letters(cursor=cursor)
+            page = await self.list_dead_letters(cursor=cursor, timeout=timeout)
             for letter in page.entries:
                 yield letter
             if (cursor := page.cursor) is None:
                 return
 
-    async def has_workers(self) -> bool | None:
+    async def has_workers(self, *, timeout: float | timedelta | None = None) -> bool | None:
         """See `Client.has_workers`."""
-        return await self._run(has_workers(self.partitions), partial=True)
+        return await self._run(has_workers(self.partitions), timeout, partial=True)
 
-    async def cancel_event(self, event_id: str) -> EventRecord:
+    async def cancel_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
         """See `Client.cancel_event`."""
         return await self._run(
-            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True
+            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), timeout, partial=True
         )
 
-    async def retry_run(self, run_id: str) -> RunRecord:
+    async def retry_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
         """See `Client.retry_run`."""
-        return await self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
+        return await self._run(retry.retry_run(self.partitions, run_id, self._seal), timeout, partial=True)
 
-    async def list_dead_letters(self, *, cursor: str | None = None, limit: int = 100) -> DeadLetterPage:
+    async def list_dead_letters(
+        self, *, cursor: str | None = None, limit: int = 100, timeout: float | timedelta | None = None
+    ) -> DeadLetterPage:
         """See `Client.list_dead_letters`."""
-        return await self._run(dead_letters.list_dead_letters(self.partitions, cursor, limit, self._seal))
+        return await self._run(dead_letters.list_dead_letters(self.partitions, cursor, limit, self._seal), timeout)
 
-    async def get_dead_letter(self, entry_id: str) -> DeadLetter:
+    async def get_dead_letter(self, entry_id: str, *, timeout: float | timedelta | None = None) -> DeadLetter:
         """See `Client.get_dead_letter`."""
-        return await self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal))
+        return await self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal), timeout)
 
     async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """See `Client.wait_for_event`."""
@@ -171,7 +182,8 @@ class AsyncClient(BaseClient):
 
     async def close(self) -> None:
         """See `Client.close`."""
-        await self._transport.close()
+        if self._has_transport:
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -191,12 +203,26 @@ class AsyncClient(BaseClient):
         *,
         numbered: bool,
         id_kind: str = "s",
+        timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
         plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
-        return await self._run(plan, partial=True)
+        try:
+            return await self._run(plan, partial=True, deadline=self._until(timeout, options))
+        except CallError as exc:
+            send.note_safe_repeat(exc)
+            raise
 
-    async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+    async def _run(
+        self,
+        plan: Plan[T],
+        timeout: float | timedelta | None = None,
+        *,
+        partial: bool = False,
+        deadline: Deadline | None = None,
+    ) -> T:
+        if deadline is None:
+            deadline = self._until(timeout)
         answers: Any = None
         while True:
             try:
@@ -205,13 +231,13 @@ class AsyncClient(BaseClient):
                 result: T = done.value
                 return result
             if not self._is_checked:
-                await self._check_server()
-            answers = await self._transport.run(asked, partial=partial)
+                await self._check_server(deadline)
+            answers = await self._transport.run(asked, partial=partial, deadline=deadline)
 
-    async def _check_server(self) -> None:
+    async def _check_server(self, deadline: Deadline | None) -> None:
         self._is_checked = True
         try:
-            self._is_checked = await self._run(check_server(self.partitions), partial=True)
+            self._is_checked = await self._run(check_server(self.partitions), partial=True, deadline=deadline)
         except HeadraceError:
             self._is_checked = False
             raise

@@ -5,19 +5,31 @@ from __future__ import annotations
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
-from headrace.config import check_positive, check_retention, resolve, resolve_url
+from headrace.config import (
+    Lazy,
+    call_timeout_s,
+    check_positive,
+    check_retention,
+    check_timeout,
+    resolve,
+    resolve_namespace,
+    resolve_partitions,
+    resolve_url,
+)
 from headrace.errors import OUTAGE, InvalidEvent
 from headrace.formats.partitions import Partitions
-from headrace.formats.seal import PayloadCodec, Seal
+from headrace.formats.seal import PayloadCodec, Seal, check_codec
 from headrace.model.event import SentEvent
 from headrace.model.retention import Retention
 from headrace.plans import send
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import MAX_EVENT_BYTES, AnyEvent, Replicas, SendOptions, prepare, replicas_of
 from headrace.transport.backoff import Backoff
+from headrace.transport.deadline import Deadline
 from headrace.transport.faults import translate
 from headrace.transport.urls import read_url
 
@@ -37,9 +49,13 @@ class BaseClient:
         retention: Retention = Retention(),  # noqa: B008 - a frozen struct
         max_event_bytes: int = MAX_EVENT_BYTES,
         attempts: int = 8,
+        timeout: float | timedelta | None = 10.0,
         codec: PayloadCodec | None = None,
     ) -> None:
         """Check the settings; the client connects at its first call.
+
+        What is left to the environment is read then, too, or when `url` or `partitions` is first asked for; it stays
+        for good, also after `close`. So a module may make its client before the environment is known.
 
         Args:
             url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` with a service's sentinels and name;
@@ -49,23 +65,66 @@ class BaseClient:
             retention: how long a canceled event is remembered.
             max_event_bytes: the size over which an encoded event is refused.
             attempts: how often a call is tried while the server can't be reached or is not ready.
+            timeout: how long a call may take, with all its attempts and the waits between them, in seconds or as a
+                timedelta; ServerUnreachable or ServerNotReady then. None: until the attempts are used up. A method's
+                own `timeout` comes before it.
             codec: seals payloads and contexts that are sent, and opens what records hold; None stores them as they are.
 
         Raises:
-            ConfigurationError: no URL, or one that can't be read, a namespace that is no name, a codec that is none, or
-                no number of partitions. At the first call: the namespace has another number of partitions.
+            ConfigurationError: a URL that can't be read, a namespace that is no name, a codec that is none, no number
+                of partitions, or no timeout. At the first call: one of them in the environment, no URL at all, or the
+                namespace has another number of partitions.
         """
-        self.url: str = resolve_url(url)
-        self.partitions: Partitions = resolve(namespace, partitions)
+        self._given = url, namespace, partitions
         self._retention = check_retention(retention)
         self._max_event_bytes = check_positive("max_event_bytes", max_event_bytes)
-        self._seal = Seal.of(codec, self.partitions.namespace)
+        self._codec = None if codec is None else check_codec(codec)
         self._attempts = check_positive("attempts", attempts)
+        self._timeout_s = check_timeout(timeout)
         self._is_checked = False
-        self._transport = self._open_transport()
+        if namespace is not None and namespace != "":
+            resolve_namespace(namespace)
+        if partitions is not None:
+            resolve_partitions(partitions)
+        if url is not None and url != "":
+            _ = self._transport  # at once: it says what is wrong with the URL
+
+    @Lazy
+    def url(self) -> str:
+        """Where the server is: as given, or HEADRACE_URL; raise ConfigurationError where neither says it."""
+        return resolve_url(self._given[0])
+
+    @Lazy
+    def partitions(self) -> Partitions:
+        """The namespace, as it is divided: as given, or HEADRACE_NAMESPACE and HEADRACE_PARTITIONS."""
+        _ = self.url  # first: an environment that names no server is not known yet
+        return resolve(*self._given[1:])
+
+    @Lazy
+    def _seal(self) -> Seal | None:
+        return Seal.of(self._codec, self.partitions.namespace)
+
+    @Lazy
+    def _transport(self) -> Any:
+        return self._open_transport()
 
     def _open_transport(self) -> Any:
         raise NotImplementedError
+
+    @property
+    def _has_transport(self) -> bool:
+        return "_transport" in vars(self)
+
+    def _until(self, timeout: float | timedelta | None, options: SendOptions | None = None) -> Deadline | None:
+        """Return the deadline of a call that begins now; of a send, what replicas may take comes on top."""
+        timeout_s = self._timeout_s if timeout is None else call_timeout_s(timeout)
+        if timeout_s is None:
+            return None
+        now = monotonic()
+        end = now + timeout_s
+        if options is not None and options.wait_replicas is not None and (replicas := replicas_of(options)):
+            end += replicas.timeout_ms / 1000
+        return Deadline(now, end, timeout_s)
 
     def _plan_to_send(
         self, events: Iterable[AnyEvent], options: SendOptions, *, numbered: bool, id_kind: str

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Generic, Self, TypeVar, overload
 
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, InvalidArgument
 from headrace.formats.keys import check_name
 from headrace.formats.partitions import Partitions, check_partitions
+from headrace.model.moments import seconds_of
 from headrace.model.retention import Retention
 from headrace.transport.urls import read_url
+
+T = TypeVar("T")
+
+
+class Lazy(Generic[T]):
+    """A setting of an object that is found when it is first asked for; threads that find it at once all get the first.
+
+    It is found once: afterwards it is a plain attribute of the object.
+    """
+
+    def __init__(self, find: Callable[[Any], T]) -> None:
+        self.__doc__ = find.__doc__
+        self._find = find
+        self._name = find.__name__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Self: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+    def __get__(self, owner: object | None, kind: type) -> Self | T:
+        if owner is None:
+            return self
+        found: T = vars(owner).setdefault(self._name, self._find(owner))
+        return found
 
 
 def resolve_url(url: str | None) -> str:
@@ -73,3 +100,19 @@ def check_positive(name: str, count: object) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ConfigurationError(f"{name} must be a whole number from 1 on, not {count!r}")
     return count
+
+
+def call_timeout_s(timeout: object) -> float:
+    """Return how long a call may take, possibly for ever, or raise InvalidArgument."""
+    given_s = seconds_of(timeout)
+    if given_s is None or not given_s > 0:  # as NaN is not
+        raise InvalidArgument("timeout", f"must be seconds above 0 or a timedelta, not {timeout!r}")
+    return given_s
+
+
+def check_timeout(timeout: float | timedelta | None) -> float | None:
+    """Return how long each call may take, None where its attempts alone end it, or raise ConfigurationError."""
+    try:
+        return None if timeout is None else call_timeout_s(timeout)
+    except InvalidArgument as exc:
+        raise ConfigurationError(f"timeout {exc.reason}") from None

@@ -19,7 +19,7 @@
     └── CallError               a call has failed; `may_be_done` says whether the server may have carried it out
         ├── CallBroken          this process could not carry it out (no memory, no thread, …)
         └── ServerError         the server did not do what was asked
-            ├── ServerUnreachable       it was not reached, or not long enough, after all retries
+            ├── ServerUnreachable       it was not reached in all attempts, or in the time of the call
             ├── ServerNotReady          it answered that it can't at the moment (loading, read-only, failing over)
             ├── ServerFull              it is full and took nothing
             ├── AuthenticationFailed    it, or a sentinel, does not take the user and password
@@ -202,7 +202,11 @@ class CallError(HeadraceError):
         """Say that the server may have carried the call out, where the error does not say that yet."""
         if not self.may_be_done:
             self.may_be_done = True
-            self.args = (f"{self}; {why}",)
+            self.add(why)
+
+    def add(self, fact: str) -> None:
+        """Add what became known of the call only later to the message."""
+        self.args = (f"{self}; {fact}",)
 
 
 class CallBroken(CallError):
@@ -214,7 +218,7 @@ class ServerError(CallError):
 
 
 class ServerUnreachable(ServerError):
-    """The server was not reached, or the line was cut, after all retries."""
+    """The server was not reached, or the line was cut, in all attempts or until the time of the call was over."""
 
 
 class ServerNotReady(ServerError):

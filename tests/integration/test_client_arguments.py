@@ -36,6 +36,7 @@ def calls(client: Any, odd: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         yield name, partial(getattr(client, name), odd)
     for name in ("job", "status", "cursor", "limit"):
         yield f"list_runs {name}", partial(client.list_runs, **{name: odd})
+    yield "timeout", partial(client.has_workers, timeout=odd)
     for name in ("cursor", "limit"):
         yield f"list_dead_letters {name}", partial(client.list_dead_letters, **{name: odd})
     for name in Event.__struct_fields__:
@@ -73,7 +74,9 @@ def test_odd_arguments_are_errors_of_headraces_own(kind: Kind, partitions: int, 
                     raise AssertionError(f"{what} with {odd!r:.60}: {exc!r}") from exc
 
 
-@pytest.mark.parametrize("name", ["namespace", "partitions", "retention", "max_event_bytes", "attempts", "codec"])
+@pytest.mark.parametrize(
+    "name", ["namespace", "partitions", "retention", "max_event_bytes", "attempts", "timeout", "codec"]
+)
 def test_odd_settings_are_refused_by_name(name: str) -> None:
     """Or taken, where they are none."""
     for odd in ODD:
@@ -102,6 +105,7 @@ def test_what_is_wrong_is_named(kind: Kind, url: str, namespace: str) -> None:
         ("cursor", lambda client: client.list_dead_letters(cursor=b"1-1")),
         ("limit", lambda client: client.list_dead_letters(limit="1")),
         ("timeout", lambda client: client.wait_for_event("e", None)),
+        ("timeout", lambda client: client.get_event("e", timeout="10")),
         ("events", lambda client: client.send_events(None)),
     ]
     with open_client(kind, url, namespace=namespace) as client:

@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.calls import sending
 from headrace.calls.call import Call
-from headrace.errors import DamagedRecord, EventConflict, HeadraceError, ServerError, ServerFull
+from headrace.errors import CallError, DamagedRecord, EventConflict, HeadraceError, ServerError, ServerFull
 from headrace.formats.keys import Keys
 from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
@@ -52,6 +52,12 @@ def send(
             result.sent = sent
             raise result
     return sent
+
+
+def note_safe_repeat(error: CallError) -> None:
+    """Say of a send that may have arrived that it can be repeated."""
+    if error.may_be_done:
+        error.add("sending an event again with the same id can't deliver it twice")
 
 
 def _send_to(

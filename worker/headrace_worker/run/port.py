@@ -6,6 +6,7 @@ All runs of a worker share both sides, which connect at their first use.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from headrace import AsyncClient, Client, Event, PayloadCodec, SentEvent
 from headrace.plans.prepare import SendOptions
@@ -42,8 +43,10 @@ class RunPorts:
     """Both sides of a worker's port."""
 
     def __init__(self, url: str, namespace: str, partitions: int = 1, codec: PayloadCodec | None = None) -> None:
-        self.asynchronous = RunPort(url, namespace=namespace, partitions=partitions, codec=codec)
-        self.threaded = ThreadedRunPort(url, namespace=namespace, partitions=partitions, codec=codec)
+        # Without a timeout: that of its job ends a run, and short outages are waited through as the worker does.
+        settings: dict[str, Any] = {"namespace": namespace, "partitions": partitions, "codec": codec, "timeout": None}
+        self.asynchronous = RunPort(url, **settings)
+        self.threaded = ThreadedRunPort(url, **settings)
 
     async def close(self) -> None:
         """Close the connections of both sides."""

@@ -42,6 +42,7 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.model.retention import Retention
+from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
@@ -74,6 +75,7 @@ __all__ = [
     "RunRecord",
     "Sealed",
     "SealedEvent",
+    "SendOptions",
     "SentEvent",
     "ServerError",
     "ServerFull",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,7 +15,6 @@ from headrace.errors import HeadraceError, WaitTimeout
 from headrace.model.event import (
     DeadLetter,
     DeadLetterPage,
-    Event,
     EventRecord,
     RunPage,
     RunRecord,
@@ -25,7 +24,7 @@ from headrace.model.event import (
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import SendOptions
+from headrace.plans.prepare import Given, Item, Replicas, SendOptions
 from headrace.plans.runs import RunFilter
 
 T = TypeVar("T")
@@ -38,7 +37,7 @@ class AsyncClient(BaseClient):
 
     async def send_event(  # noqa: PLR0913 - each is an option, given by name
         self,
-        event: Event | Mapping[str, Any],
+        event: Given,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -48,12 +47,15 @@ class AsyncClient(BaseClient):
         ordering_key: str | None = None,
     ) -> SentEvent:
         """See `Client.send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return (await self._send([event], options, numbered=False))[0]
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return (await self._send([event], options, replicas, numbered=False))[0]
 
     async def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -63,8 +65,11 @@ class AsyncClient(BaseClient):
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
         """See `Client.send_events`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return await self._send(events, options, numbered=True)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return await self._send(events, options, replicas, numbered=True)
 
     async def get_event(self, event_id: str) -> EventRecord:
         """See `Client.get_event`."""
@@ -187,14 +192,15 @@ class AsyncClient(BaseClient):
 
     async def _send(
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[Item],
         options: SendOptions,
+        replicas: Replicas | None = None,
         *,
         numbered: bool,
         id_kind: str = "s",
     ) -> list[SentEvent]:
         """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
-        plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
+        plan = self._plan_to_send(events, options, replicas, numbered=numbered, id_kind=id_kind)
         return await self._run(plan, partial=True)
 
     async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:

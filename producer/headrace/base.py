@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from headrace.config import check_positive, check_retention, resolve, resolve_url
 from headrace.errors import OUTAGE, InvalidEvent
 from headrace.formats.seal import PayloadCodec, Seal
-from headrace.model.event import Event, SentEvent
+from headrace.model.event import SentEvent
 from headrace.model.retention import Retention
 from headrace.plans import send
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import MAX_EVENT_BYTES, Replicas, SendOptions, prepare, replicas_of
+from headrace.plans.prepare import MAX_EVENT_BYTES, Item, Replicas, SendOptions, prepare, replicas_of
 from headrace.transport.backoff import Backoff
 from headrace.transport.faults import translate
 from headrace.transport.urls import read_url
@@ -67,7 +67,13 @@ class BaseClient:
         raise NotImplementedError
 
     def _plan_to_send(
-        self, events: Iterable[Event | Mapping[str, Any]], options: SendOptions, *, numbered: bool, id_kind: str
+        self,
+        events: Iterable[Item],
+        options: SendOptions,
+        replicas: Replicas | None,
+        *,
+        numbered: bool,
+        id_kind: str,
     ) -> Plan[list[SentEvent]]:
         """Return the plan that sends the events; raise InvalidEvent where one of them, or an option, breaks a rule."""
         prepared = prepare(
@@ -79,11 +85,11 @@ class BaseClient:
             id_kind=id_kind,
             seal=self._seal,
         )
-        return send.send(self.partitions, prepared, _new_token(), self._seal, self._replicas_of(options))
+        return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 
-    def _replicas_of(self, options: SendOptions) -> Replicas | None:
+    def _replicas_of(self, count: object, timeout: object) -> Replicas | None:
         """Return the replicas to wait for; refuse a wait that would be taken for a lost line."""
-        asked_for = replicas_of(options)
+        asked_for = replicas_of(count, timeout)
         if asked_for is None:
             return None
         limit_s = read_url(self.url).options.get("socket_timeout")

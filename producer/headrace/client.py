@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,7 +17,6 @@ from headrace.errors import HeadraceError, WaitTimeout
 from headrace.model.event import (
     DeadLetter,
     DeadLetterPage,
-    Event,
     EventRecord,
     RunPage,
     RunRecord,
@@ -27,7 +26,7 @@ from headrace.model.event import (
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import SendOptions
+from headrace.plans.prepare import Given, Item, Replicas, SendOptions
 from headrace.plans.runs import RunFilter
 
 T = TypeVar("T")
@@ -40,7 +39,7 @@ class Client(BaseClient):
 
     def send_event(  # noqa: PLR0913 - each is an option, given by name
         self,
-        event: Event | Mapping[str, Any],
+        event: Given,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -72,12 +71,15 @@ class Client(BaseClient):
             ServerUnreachable: the server was not reached in all attempts; whether the event arrived is not
                 known, and sending it again with the same id can't deliver it twice.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return self._send([event], options, numbered=False)[0]
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return self._send([event], options, replicas, numbered=False)[0]
 
     def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -88,11 +90,16 @@ class Client(BaseClient):
     ) -> list[SentEvent]:
         """Send events; return the answers in the order of the events. See `send_event`.
 
+        Each of them is an event, or a pair of an event and its `SendOptions`, which go before the call's own.
+
         They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
         batches, the ServerFull error's `sent` holds what was sent.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return self._send(events, options, numbered=True)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return self._send(events, options, replicas, numbered=True)
 
     def get_event(self, event_id: str) -> EventRecord:
         """Return the record of an event and of its runs; raise EventNotFound, DamagedRecord."""
@@ -244,14 +251,15 @@ class Client(BaseClient):
 
     def _send(
         self,
-        events: Iterable[Event | Mapping[str, Any]],
+        events: Iterable[Item],
         options: SendOptions,
+        replicas: Replicas | None = None,
         *,
         numbered: bool,
         id_kind: str = "s",
     ) -> list[SentEvent]:
         """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
-        plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
+        plan = self._plan_to_send(events, options, replicas, numbered=numbered, id_kind=id_kind)
         return self._run(plan, partial=True)
 
     def _run(self, plan: Plan[T], *, partial: bool = False) -> T:

@@ -65,7 +65,7 @@ def test_a_time_long_past_is_still_a_time() -> None:
 def test_both_delays_are_an_error() -> None:
     """Also where the second is zero."""
     for after in (30, 0, timedelta(0)):
-        error = refuse(Event("a"), options=SendOptions(NOW, after))
+        error = refuse(Event("a"), options=SendOptions(deliver_at=NOW, deliver_after=after))
         assert error.field == "deliver_at"
         assert "together with deliver_after; give one of them" in error.reason
 

@@ -44,20 +44,27 @@ class _Arguments(msgspec.Struct, frozen=True):
     token: str
     listed: int
     inline: int
-    ordering_key: str
-    events: list[tuple[str, str, str, str, int]]
+    orders: list[str]
+    events: list[tuple[str, str, str, str, int, int]]
 
 
 def send(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
 ) -> Call[list[SentEvent | HeadraceError]]:
-    """Send one batch, of one ordering key or none; read what each event became, or why it was not sent, in order."""
-    ordering_key = events[0].ordering_key
-    described = [(event.event_id, event.id_kind, event.when, event.name, event.identity) for event in events]
-    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_key, described)
+    """Send one batch; read what each event became, or why it was not sent, in order."""
+    places = {"": 0}
+    for event in events:
+        if event.ordering_key not in places:
+            places[event.ordering_key] = len(places)
+    ordering_keys = [*places][1:]
+    described = [
+        (event.event_id, event.id_kind, event.when, event.name, event.identity, places[event.ordering_key])
+        for event in events
+    ]
+    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_keys, described)
     names = [keys.events, keys.due, keys.wake, keys.recent]
-    if ordering_key:
-        names.append(keys.order(ordering_key))
+    if ordering_keys:
+        names += [keys.order(each) for each in ordering_keys]
     names += [keys.event(event.event_id) for event in events]
     argv = (pack(args), *(event.body for event in events))
     return script_call("send", names, argv, lambda reply: _read_sent(keys, events, reply, seal))

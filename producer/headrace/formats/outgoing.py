@@ -58,14 +58,9 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def make_encoder(account: str | None, seal: Seal | None) -> EventEncoder:
-    """Return the encoder for the events of one call.
-
-    Args:
-        account: the account of all events.
-        seal: seals payloads and contexts; None leaves them as they are.
-    """
-    return _SealingEncoder(account, seal) if seal else EventEncoder(account)
+def make_encoder(seal: Seal | None) -> EventEncoder:
+    """Return the encoder for the events of one call; None for a seal leaves payloads and contexts as they are."""
+    return _SealingEncoder(seal) if seal else EventEncoder()
 
 
 class EventEncoder:
@@ -75,19 +70,25 @@ class EventEncoder:
     event is looked through for what is too deep, and all of a call together for what is not whole.
     """
 
-    def __init__(self, account: str | None) -> None:
-        self._account = account
+    def __init__(self) -> None:
         self._heads: dict[tuple[str, str], _Head] = {}
         self._head: _Head | None = None
         self._unread: list[bytes] = []
 
-    def encode(self, event: Event, event_id: str, micros: int, index: int | None) -> tuple[_Head, bytes]:  # noqa: ARG002 - a seal needs the id
+    def encode(
+        self,
+        event: Event,
+        event_id: str,  # noqa: ARG002 - a seal needs it
+        micros: int,
+        account: str | None,
+        index: int | None,
+    ) -> tuple[_Head, bytes]:
         """Return the head of an event, and the event as it is stored; raise InvalidEvent."""
         head, is_first = self._head, False
         if head is None or event.name is not head.name or event.source is not head.source:  # most are as the one before
             head, is_first = self._head_of(event, index)
         try:
-            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, self._account)
+            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, account)
             if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
                 codec.check_event(body, whole=is_first)
             else:
@@ -118,11 +119,13 @@ class EventEncoder:
 class _SealingEncoder(EventEncoder):
     """Encodes the events of a call with payload and context sealed; each part is checked before the seal gets it."""
 
-    def __init__(self, account: str | None, seal: Seal) -> None:
-        super().__init__(account)
+    def __init__(self, seal: Seal) -> None:
+        super().__init__()
         self._seal = seal
 
-    def encode(self, event: Event, event_id: str, micros: int, index: int | None) -> tuple[_Head, bytes]:
+    def encode(
+        self, event: Event, event_id: str, micros: int, account: str | None, index: int | None
+    ) -> tuple[_Head, bytes]:
         """See `EventEncoder.encode`."""
         head, is_first = self._head_of(event, index)
         try:
@@ -130,7 +133,7 @@ class _SealingEncoder(EventEncoder):
             context = codec.encode_part(event.context, whole=is_first)
         except Exception as exc:  # what is given may have code of its own
             raise _uncarried(event, index) from exc
-        plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, self._account)
+        plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, account)
         try:
             return head, codec.seal_event(plain, event_id, self._seal)
         except Exception as exc:

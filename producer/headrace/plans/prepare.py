@@ -26,15 +26,34 @@ _MAX_REPLICAS_WAIT_S = 5.0
 """Well below the time after which an answer that does not come is taken for a lost line."""
 
 
-class SendOptions(msgspec.Struct, frozen=True):
-    """The options of a send, as given."""
+class SendOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How an event is sent: beside an event of `send_events`, in place of what the call says for all of them.
+
+    Attributes:
+        deliver_at: an aware datetime; one in the past delivers now. Not together with `deliver_after`.
+        deliver_after: seconds >= 0, or a timedelta; 0 delivers now, whatever the call says.
+        account_id: reaches the job as `ctx.account.id`.
+        ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time for
+            each job; 1 to 256 characters.
+    """
 
     deliver_at: datetime | None = None
     deliver_after: float | timedelta | None = None
     account_id: str | None = None
-    wait_replicas: int | None = None
-    wait_replicas_timeout: float | timedelta = 1.0
     ordering_key: str | None = None
+
+    def before(self, call: SendOptions) -> SendOptions:
+        """Return the options with what these leave out as the call has it."""
+        own = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        if self.deliver_at is not None or self.deliver_after is not None:
+            call = msgspec.structs.replace(call, deliver_at=None, deliver_after=None)
+        return msgspec.structs.replace(call, **own)
+
+
+Given = Event | Mapping[str, Any]
+"""An event as a send takes it."""
+Item = Given | tuple[Given, SendOptions]
+"""An event as `send_events` takes it."""
 
 
 class Replicas(msgspec.Struct, frozen=True):
@@ -45,7 +64,7 @@ class Replicas(msgspec.Struct, frozen=True):
 
 
 def prepare(  # noqa: PLR0913 - by which rules
-    given: Iterable[Event | Mapping[str, Any]],
+    given: Iterable[Item],
     options: SendOptions,
     *,
     now: Callable[[], datetime],
@@ -57,6 +76,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     """Return every event checked and encoded, in order, or raise for the first that breaks a rule.
 
     Args:
+        options: of the call; those beside an event go before them.
         now: the clock, for events without a timestamp.
         max_event_bytes: refuse an event that is larger once it is encoded.
         id_kind: the kind of the ids that events bring with them; see `Outgoing`.
@@ -68,29 +88,63 @@ def prepare(  # noqa: PLR0913 - by which rules
     """
     if not isinstance(given, Iterable):
         raise InvalidEvent("events", f"must be several Events or mappings, not {type(given).__name__}")
-    due = when(options)
-    account = None if options.account_id is None else check_text("account_id", options.account_id, None)
-    ordering_key = "" if options.ordering_key is None else check_text("ordering_key", options.ordering_key, None)
+    common = _Terms.of(options, None)
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    encoder = make_encoder(account, seal)
+    encoder = make_encoder(seal)
     encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):
         index = place if numbered else None
-        event = item if type(item) is Event else as_event(item, index)
+        event, terms = (item, common) if type(item) is Event else _read_item(item, options, common, index)
         stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
         if event.id is None:
             event_id, kind = next(new_ids), "c"
         else:
             event_id, kind = check_text("id", event.id, index), id_kind
-        head, body = encode(event, event_id, moment_us if stamp is moment else codec.to_micros(stamp), index)
+        head, body = encode(
+            event, event_id, moment_us if stamp is moment else codec.to_micros(stamp), terms.account, index
+        )
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
-        prepared.append(Outgoing(event_id, kind, head.name, due, head.identity, body, event, stamp, ordering_key))
+        prepared.append(
+            Outgoing(event_id, kind, head.name, terms.when, head.identity, body, event, stamp, terms.ordering_key)
+        )
     encoder.check(prepared, numbered=numbered)
     return prepared
+
+
+class _Terms(msgspec.Struct, frozen=True, gc=False):
+    """Options, checked, as they are stored and sent."""
+
+    when: str
+    account: str | None
+    ordering_key: str
+
+    @classmethod
+    def of(cls, options: SendOptions, index: int | None) -> _Terms:
+        account, ordering_key = options.account_id, options.ordering_key
+        return cls(
+            when(options, index),
+            None if account is None else check_text("account_id", account, index),
+            "" if ordering_key is None else check_text("ordering_key", ordering_key, index),
+        )
+
+
+def _read_item(item: Item, options: SendOptions, common: _Terms, index: int | None) -> tuple[Event, _Terms]:
+    event, own = split(item, index)
+    return event, common if own is None else _Terms.of(own.before(options), index)
+
+
+def split(item: Item, index: int | None = None) -> tuple[Event, SendOptions | None]:
+    """Return the event of an item and the options beside it, or raise InvalidEvent."""
+    if not isinstance(item, tuple):
+        return as_event(item, index), None
+    match item:
+        case (given, SendOptions() as own):
+            return as_event(given, index), own
+    raise InvalidEvent("event", "must be an Event or a mapping, or one of them in a pair with its SendOptions", index)
 
 
 def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Event:
@@ -108,41 +162,39 @@ def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Even
     return Event(**given)
 
 
-def when(options: SendOptions) -> str:
+def when(options: SendOptions, index: int | None = None) -> str:
     """Return the time of delivery as the send script reads it, or raise InvalidEvent."""
     if options.deliver_at is not None and options.deliver_after is not None:
-        raise InvalidEvent("deliver_at", "was given together with deliver_after; give one of them")
+        raise InvalidEvent("deliver_at", "was given together with deliver_after; give one of them", index)
     if options.deliver_at is not None:
-        moment = _check_aware("deliver_at", options.deliver_at, None)
+        moment = _check_aware("deliver_at", options.deliver_at, index)
         millis = -(-codec.to_micros(moment) // 1000)  # rounded up: never early
         return str(min(max(millis, 1), codec.MAX_MILLIS))
     if options.deliver_after is not None:
-        delay = _delay_ms(options.deliver_after)
+        delay = _delay_ms(options.deliver_after, index)
         return f"+{delay}" if delay else ""
     return ""
 
 
-def replicas_of(options: SendOptions) -> Replicas | None:
+def replicas_of(count: object, timeout: object) -> Replicas | None:
     """Return which replicas to wait for, None if none were asked for, or raise InvalidEvent."""
-    count: object = options.wait_replicas
     if count is None:
         return None
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MAX_REPLICAS:
         raise InvalidEvent("wait_replicas", f"must be 1 to {_MAX_REPLICAS} replicas or None, not {count!r}")
-    given: object = options.wait_replicas_timeout
-    seconds = seconds_of(given)
+    seconds = seconds_of(timeout)
     if seconds is None or not 0 < seconds <= _MAX_REPLICAS_WAIT_S:
         rule = f"must be seconds or a timedelta, above 0 and at most {_MAX_REPLICAS_WAIT_S:g} s"
-        raise InvalidEvent("wait_replicas_timeout", f"{rule}, not {given!r}")
+        raise InvalidEvent("wait_replicas_timeout", f"{rule}, not {timeout!r}")
     return Replicas(count, max(round(seconds * 1000), 1))  # 0 would be for ever
 
 
-def _delay_ms(value: object) -> int:
+def _delay_ms(value: object, index: int | None) -> int:
     seconds = seconds_of(value)
     if seconds is None:
-        raise InvalidEvent("deliver_after", f"must be seconds or a timedelta, not {type(value).__name__}")
+        raise InvalidEvent("deliver_after", f"must be seconds or a timedelta, not {type(value).__name__}", index)
     if not 0 <= seconds <= MAX_DURATION_S:  # not true of NaN either
-        raise InvalidEvent("deliver_after", f"must be 0 to 100 years of seconds, not {value!r}")
+        raise InvalidEvent("deliver_after", f"must be 0 to 100 years of seconds, not {value!r}", index)
     return round(seconds * 1000)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 import click
+import msgspec
 
-from headrace import Client, Event, SentEvent
+from headrace import Client, Event, SendOptions, SentEvent
 from headrace.model.event import DEFAULT_SOURCE
-from headrace.plans.prepare import SendOptions
 from headrace_worker.cli.dispatch import note_dispatch, note_missing_workers
 from headrace_worker.cli.event_file import EventFile
 from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time
@@ -42,9 +42,7 @@ def send(client: Client, /, as_json: bool, **given: Any) -> None:
       headrace send reminder --id reminder-42 --deliver-after 3600
       headrace send --file events.ndjson
     """
-    options = SendOptions(
-        given["deliver_at"], given["deliver_after"], given["account_id"], ordering_key=given["ordering_key"]
-    )
+    options = SendOptions(**{name: given[name] for name in SendOptions.__struct_fields__})
     if given["file"] is None and given["name"] is None:
         raise click.UsageError("give the NAME of the event, or --file")
     if given["file"] is None:
@@ -68,13 +66,7 @@ def _event(given: dict[str, Any]) -> Event:
 
 
 def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bool) -> None:
-    sent = client.send_event(
-        event,
-        deliver_at=options.deliver_at,
-        deliver_after=options.deliver_after,
-        account_id=options.account_id,
-        ordering_key=options.ordering_key,
-    )
+    sent = client.send_event(event, **msgspec.structs.asdict(options))
     if as_json:
         print_json(sent)
         note_missing_workers(client)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from headrace import Event, InvalidEvent, SentEvent
+import msgspec
+
+from headrace import InvalidEvent, SendOptions, SentEvent
 from headrace.model.ids import derived_event_id
-from headrace.plans.prepare import SendOptions, as_event
+from headrace.plans.prepare import Given, Item, split
 from headrace_worker.logs.guarded_logger import guarded_logger
 from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.run.port import RunPort, ThreadedRunPort
@@ -26,16 +28,17 @@ class _RunIO:
         """A structlog logger whose lines carry the ids of run, job and event, and whose log calls raise nothing."""
         return guarded_logger("headrace.job", self._delivery.ids)
 
-    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
         """Return the events; each without an id of its own gets one that is derived from the run and the key."""
         if not isinstance(key, str) or not key or "\0" in key:
             raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
-        keyed = []
-        for place, given in enumerate(events):
-            event = as_event(given, place)
-            own = key if place == 0 else f"{key}\0{place}"
-            event_id = derived_event_id(self._delivery.run_id, own) if event.id is None else event.id
-            keyed.append(Event(event.name, event.payload, event.context, event_id, event.timestamp, event.source))
+        keyed: list[Item] = []
+        for place, item in enumerate(events):
+            event, options = split(item, place)
+            if event.id is None:
+                own = key if place == 0 else f"{key}\0{place}"
+                event = msgspec.structs.replace(event, id=derived_event_id(self._delivery.run_id, own))
+            keyed.append(event if options is None else (event, options))
         return keyed
 
 
@@ -49,7 +52,7 @@ class JobIO(_RunIO):
     async def send_event(
         self,
         key: str,
-        event: Event | Mapping[str, Any],
+        event: Given,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -61,21 +64,28 @@ class JobIO(_RunIO):
         The event's id is derived from the run's id and the key, unless the event brings one. Raises as
         `Client.send_event` does.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return await self._port.send_one(self._keyed(key, [event]), options)
 
     async def send_events(
         self,
         key: str,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Sequence[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
-        """Send events, each once for this run, key and place in the list. See `send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        """Send events, each once for this run, key and place in the list. See `send_event`.
+
+        Each of them is an event, or a pair of an event and its `SendOptions`, which go before the call's own.
+        """
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return await self._port.send_all(self._keyed(key, events), options)
 
 
@@ -89,7 +99,7 @@ class SyncJobIO(_RunIO):
     def send_event(
         self,
         key: str,
-        event: Event | Mapping[str, Any],
+        event: Given,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -97,13 +107,15 @@ class SyncJobIO(_RunIO):
         ordering_key: str | None = None,
     ) -> SentEvent:
         """See `JobIO.send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return self._port.send_one(self._keyed(key, [event]), options)
 
     def send_events(
         self,
         key: str,
-        events: Sequence[Event | Mapping[str, Any]],
+        events: Sequence[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -111,5 +123,7 @@ class SyncJobIO(_RunIO):
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
         """See `JobIO.send_events`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return self._port.send_all(self._keyed(key, events), options)

@@ -6,17 +6,17 @@ ids are derived as there, so that a payload which can't be sent fails here, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import msgspec
 
-from headrace import Event, EventConflict, SentEvent
+from headrace import EventConflict, SendOptions, SentEvent
 from headrace.formats.codec import RunState, decode_event, decode_value, encode_value
 from headrace.formats.outgoing import Outgoing
 from headrace.model.event import DEFAULT_SOURCE
-from headrace.plans.prepare import SendOptions, prepare
+from headrace.plans.prepare import Item, prepare, split
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.io import JobIO, SyncJobIO
@@ -32,7 +32,7 @@ class Sent(msgspec.Struct, frozen=True):
         key: of the send; None for an event after the first of `send_events`.
         payload: as it was given.
         received: the payload as a job without a schema receives it, once it is encoded and decoded.
-        options: the options of the send.
+        options: with which the event was sent: its own, and else those of the call.
     """
 
     key: str | None
@@ -70,20 +70,22 @@ class SentEvents(Sequence[Sent]):
 
     __repr__ = __str__
 
-    def note_keys(self, key: str, events: Sequence[Event]) -> None:
+    def note_keys(self, key: str, events: Sequence[Item]) -> None:
         """Remember under which key the first of the events is about to be sent."""
-        self._keys[str(events[0].id)] = key
+        first, _ = split(events[0])
+        self._keys[str(first.id)] = key
 
-    def receive(self, events: Iterable[Event], options: SendOptions, *, numbered: bool) -> list[SentEvent]:
+    def receive(self, events: Iterable[Item], options: SendOptions, *, numbered: bool) -> list[SentEvent]:
         """Check and keep events, as a server would.
 
         Raises:
             InvalidEvent: as in a real send.
             EventConflict: an id was sent before with another name or source.
         """
-        now = datetime.now(UTC)
-        prepared = prepare(events, options, now=lambda: now, id_kind=_DERIVED, numbered=numbered)
-        return [self._receive(each, options, now) for each in prepared]
+        now, items = datetime.now(UTC), list(events)
+        prepared = prepare(items, options, now=lambda: now, id_kind=_DERIVED, numbered=numbered)
+        own = (split(item)[1] or options for item in items)
+        return [self._receive(event, terms.before(options), now) for event, terms in zip(prepared, own, strict=True)]
 
     def _receive(self, event: Outgoing, options: SendOptions, now: datetime) -> SentEvent:
         given = event.event
@@ -119,18 +121,18 @@ class _Port:
 
 
 class _AsyncPort(_Port):
-    async def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+    async def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
         return self._sent.receive(events, options, numbered=False)[0]
 
-    async def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+    async def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         return self._sent.receive(events, options, numbered=True)
 
 
 class _SyncPort(_Port):
-    def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+    def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
         return self._sent.receive(events, options, numbered=False)[0]
 
-    def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+    def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         return self._sent.receive(events, options, numbered=True)
 
 
@@ -150,7 +152,7 @@ class FakeIO(JobIO):
         self.sent = SentEvents()
         super().__init__(_delivery(run_id), cast("RunPort", _AsyncPort(self.sent)))
 
-    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
         return _note(self.sent, key, super()._keyed(key, events))
 
 
@@ -162,11 +164,11 @@ class SyncFakeIO(SyncJobIO):
         self.sent = SentEvents()
         super().__init__(_delivery(run_id), cast("ThreadedRunPort", _SyncPort(self.sent)))
 
-    def _keyed(self, key: object, events: Sequence[Event | Mapping[str, Any]]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
         return _note(self.sent, key, super()._keyed(key, events))
 
 
-def _note(sent: SentEvents, key: object, events: list[Event]) -> list[Event]:
+def _note(sent: SentEvents, key: object, events: list[Item]) -> list[Item]:
     if events:
         sent.note_keys(str(key), events)
     return events

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from headrace.base import BaseClient
+from headrace.calls.call import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
-from headrace.errors import HeadraceError, WaitTimeout
+from headrace.errors import CallError, HeadraceError, WaitTimeout
 from headrace.model.event import (
     DeadLetter,
     DeadLetterPage,
@@ -204,16 +205,20 @@ class AsyncClient(BaseClient):
         return await self._run(plan, partial=True)
 
     async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+        advance: Callable[[Any], Sequence[Call[Any]]] = plan.send
         answers: Any = None
         while True:
             try:
-                asked = plan.send(answers)
+                asked = advance(answers)
             except StopIteration as done:
                 result: T = done.value
                 return result
             if not self._is_checked:
                 await self._check_server()
-            answers = await self._transport.run(asked, partial=partial)
+            try:
+                answers, advance = await self._transport.run(asked, partial=partial), plan.send
+            except CallError as exc:
+                answers, advance = exc, plan.throw
 
     async def _check_server(self) -> None:
         self._is_checked = True

@@ -88,10 +88,10 @@ class BaseClient:
         return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 
     def _replicas_of(self, count: object, timeout: object) -> Replicas | None:
-        """Return the replicas to wait for; refuse a wait that would be taken for a lost line."""
-        asked_for = replicas_of(count, timeout)
-        if asked_for is None:
+        """Return the replicas to wait for, if any; refuse a wait that would be taken for a lost line."""
+        if count is None:
             return None
+        asked_for = replicas_of(count, timeout)
         limit_s = read_url(self.url).options.get("socket_timeout")
         if limit_s is not None and asked_for.timeout_ms >= limit_s * 1000:
             reason = f"must be less than the {limit_s:g} s that socket_timeout of the URL lets a reply take"

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from headrace.base import BaseClient
+from headrace.calls.call import Call
 from headrace.connect import AnyTransport, open_transport
-from headrace.errors import HeadraceError, WaitTimeout
+from headrace.errors import CallError, HeadraceError, WaitTimeout
 from headrace.model.event import (
     DeadLetter,
     DeadLetterPage,
@@ -92,8 +93,9 @@ class Client(BaseClient):
 
         Each of them is an event, or a pair of an event and its `SendOptions`, which go before the call's own.
 
-        They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
-        batches, the ServerFull error's `sent` holds what was sent.
+        They go in one round trip, in batches of at most 500 events and 4 MB. Batches with events of one ordering key
+        go one after the other: if one fails, those behind it are not sent, so no event overtakes another of its key.
+        The error's `sent` holds what was sent all the same, of a ServerFull as well.
         """
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
@@ -263,16 +265,20 @@ class Client(BaseClient):
         return self._run(plan, partial=True)
 
     def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+        advance: Callable[[Any], Sequence[Call[Any]]] = plan.send
         answers: Any = None
         while True:
             try:
-                asked = plan.send(answers)
+                asked = advance(answers)
             except StopIteration as done:
                 result: T = done.value
                 return result
             if not self._is_checked:
                 self._check_server()
-            answers = self._transport.run(asked, partial=partial)
+            try:
+                answers, advance = self._transport.run(asked, partial=partial), plan.send
+            except CallError as exc:
+                answers, advance = exc, plan.throw
 
     def _check_server(self) -> None:
         self._is_checked = True

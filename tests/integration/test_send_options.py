@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from headrace import Client, Event, SendOptions
+from headrace import Client, Event, SendOptions, ServerError
 from headrace_worker import App, Context, JobIO, SyncJobIO, event_trigger
-from tests.support.clients import KINDS, Kind, open_client
+from tests.support.clients import Kind, open_client
 from tests.support.workers import WorkerHost
 
 
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("partitions", [1, 4])
 def test_each_event_has_its_own_options(url: str, namespace: str, kind: Kind, partitions: int) -> None:
     """An option that an event leaves out is that of the call."""
@@ -65,3 +64,24 @@ async def test_a_job_sends_events_with_their_own_options(host: WorkerHost, clien
     await host.settle(app)
     expected = [(1, "all", "acme", "d_"), (2, "own", "acme", "d_"), (None, "all", "acme", "d_")]
     assert sorted(seen, key=str) == sorted(expected, key=str)
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_no_batch_of_a_key_overtakes_one_that_failed(
+    redis: Any, url: str, namespace: str, kind: Kind, partitions: int
+) -> None:
+    """Something else has written where one event's record goes: its batch fails, and none of its key follows."""
+    events = [Event("a", id=f"e{number}") for number in range(1_700)]
+    with open_client(kind, url, namespace=namespace, partitions=partitions) as client:
+        keys = client.partitions.of("user-1")
+        redis.set(keys.event("e700"), "no hash", px=60_000)
+        with pytest.raises(ServerError, match="WRONGTYPE") as caught:
+            client.send_events(events, ordering_key="user-1")
+        expected = [event.id for event in events[:500]]
+        assert [sent.id for sent in caught.value.sent] == expected  # type: ignore[attr-defined]
+        assert [event_id.decode() for event_id in redis.lrange(keys.order("user-1"), 0, -1)] == expected
+        redis.delete(keys.event("e700"))
+        again = client.send_events(events, ordering_key="user-1")
+        assert [sent.duplicate for sent in again] == [True] * 500 + [False] * 1_200
+        assert redis.llen(keys.order("user-1")) == len(events)

@@ -176,10 +176,8 @@ def when(options: SendOptions, index: int | None = None) -> str:
     return ""
 
 
-def replicas_of(count: object, timeout: object) -> Replicas | None:
-    """Return which replicas to wait for, None if none were asked for, or raise InvalidEvent."""
-    if count is None:
-        return None
+def replicas_of(count: object, timeout: object) -> Replicas:
+    """Return which replicas to wait for, or raise InvalidEvent."""
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MAX_REPLICAS:
         raise InvalidEvent("wait_replicas", f"must be 1 to {_MAX_REPLICAS} replicas or None, not {count!r}")
     seconds = seconds_of(timeout)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.config import check_positive, check_retention, resolve, resolve_url
+from headrace.config import check_positive, check_retention, check_source, resolve, resolve_url
 from headrace.errors import OUTAGE, InvalidEvent
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import SentEvent
@@ -37,6 +37,7 @@ class BaseClient:
         max_event_bytes: int = MAX_EVENT_BYTES,
         attempts: int = 8,
         codec: PayloadCodec | None = None,
+        source: str | None = None,
     ) -> None:
         """Check the settings; the client connects at its first call.
 
@@ -49,10 +50,12 @@ class BaseClient:
             max_event_bytes: the size over which an encoded event is refused.
             attempts: how often a call is tried while the server can't be reached or is not ready.
             codec: seals payloads and contexts that are sent, and opens what records hold; None stores them as they are.
+            source: of the events that give none; 1 to 256 characters, `trigger.dev` if None.
 
         Raises:
-            ConfigurationError: no URL, or one that can't be read, a namespace that is no name, a codec that is none, or
-                no number of partitions. At the first call: the namespace has another number of partitions.
+            ConfigurationError: no URL, or one that can't be read, a namespace that is no name, a codec that is none, a
+                source that is no such text, or no number of partitions. At the first call: the namespace has another
+                number of partitions.
         """
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)
@@ -60,6 +63,7 @@ class BaseClient:
         self._max_event_bytes = check_positive("max_event_bytes", max_event_bytes)
         self._seal = Seal.of(codec, self.partitions.namespace)
         self._attempts = check_positive("attempts", attempts)
+        self._source = check_source(source)
         self._is_checked = False
         self._transport = self._open_transport()
 
@@ -84,6 +88,7 @@ class BaseClient:
             numbered=numbered,
             id_kind=id_kind,
             seal=self._seal,
+            source=self._source,
         )
         return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, InvalidEvent
 from headrace.formats.keys import check_name
+from headrace.formats.outgoing import check_text
 from headrace.formats.partitions import Partitions, check_partitions
+from headrace.model.event import DEFAULT_SOURCE
 from headrace.model.retention import Retention
 from headrace.transport.urls import read_url
 
@@ -66,6 +68,16 @@ def check_retention(retention: object) -> Retention:
     if isinstance(retention, Retention):
         return retention
     raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
+
+
+def check_source(source: object) -> str:
+    """Return the source of events that give none, or raise ConfigurationError that says its rule."""
+    if source is None:
+        return DEFAULT_SOURCE
+    try:
+        return check_text("source", source, None)
+    except InvalidEvent as exc:
+        raise ConfigurationError(f"source {exc.reason}") from None
 
 
 def check_positive(name: str, count: object) -> int:

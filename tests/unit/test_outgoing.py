@@ -11,7 +11,9 @@ from ulid import ULID
 
 from headrace import Event
 from headrace.formats import codec
+from headrace.formats.seal import Seal
 from headrace.plans.prepare import SendOptions, as_event, prepare
+from tests.support.codecs import SCRAMBLER
 from tests.support.outgoing import NONE, NOW, prepare_all, prepare_one, refuse
 
 # Defaults.
@@ -47,10 +49,16 @@ def test_the_timestamp_is_now_unless_given() -> None:
     assert [codec.from_micros(codec.decode_event(each.body).t) for each in (first, third)] == [NOW, given]
 
 
-def test_the_source_is_trigger_dev_unless_given() -> None:
-    """The default of the contract travels as any other source does."""
-    assert codec.decode_event(prepare_one(Event("a")).body).s == "trigger.dev"
-    assert codec.decode_event(prepare_one(Event("a", source="github.com")).body).s == "github.com"
+@pytest.mark.parametrize("seal", [None, Seal(SCRAMBLER, "test")], ids=["plain", "sealed"])
+def test_the_source_is_that_of_the_client_unless_given(seal: Seal | None) -> None:
+    """The client's default is that of the contract, and travels as any other source does."""
+    given = [Event("a"), {"name": "a"}, Event("a", source=None), Event("a", source="shop"), Event("a"), {"name": "b"}]
+    for default in ("trigger.dev", "billing"):
+        settings: dict[str, Any] = {} if default == "trigger.dev" else {"source": default}
+        prepared = prepare_all(*given, seal=seal, **settings)
+        sources = [codec.decode_event(each.body).s for each in prepared]
+        assert sources == [each.source for each in prepared]
+        assert sources == [default, default, default, "shop", default, default]
 
 
 def test_options_travel_with_every_event_of_the_call() -> None:

@@ -125,7 +125,7 @@ def _decode_duplicate(
     if not body:  # retention=0 dropped the contents; what was sent now is the best answer there is
         return event.sent(deliver_at=due, delivered_at=delivered, duplicate=True, status=header.status)
     stored = codec.decode_event(body)
-    if (stored.n, stored.s) != (event.name, event.event.source) and event.id_kind != "d":
+    if (stored.n, stored.s) != (event.name, event.source) and event.id_kind != "d":
         return EventConflict(event.event_id, status=header.status)
     payload, context = codec.decode_contents(stored, event.event_id, seal)
     return SentEvent(

@@ -22,6 +22,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         id_kind: `c` the client made the id, `s` the sender gave it, `d` it is derived from a run and a key.
         when: empty for now, `+<ms>` for a delay, `<ms>` for a time.
+        source: that of the event, or of the client.
         identity: how many bytes of the body hold its format, name and source.
         ordering_key: empty for none.
     """
@@ -29,6 +30,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     event_id: str
     id_kind: str
     name: str
+    source: str
     when: str
     identity: int
     body: bytes
@@ -58,9 +60,14 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def make_encoder(seal: Seal | None) -> EventEncoder:
-    """Return the encoder for the events of one call; None for a seal leaves payloads and contexts as they are."""
-    return _SealingEncoder(seal) if seal else EventEncoder()
+def make_encoder(source: str, seal: Seal | None) -> EventEncoder:
+    """Return the encoder for the events of one call.
+
+    Args:
+        source: of the events that give none.
+        seal: seals payloads and contexts; None leaves them as they are.
+    """
+    return _SealingEncoder(source, seal) if seal else EventEncoder(source)
 
 
 class EventEncoder:
@@ -70,8 +77,9 @@ class EventEncoder:
     event is looked through for what is too deep, and all of a call together for what is not whole.
     """
 
-    def __init__(self) -> None:
-        self._heads: dict[tuple[str, str], _Head] = {}
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._heads: dict[tuple[str, str | None], _Head] = {}
         self._head: _Head | None = None
         self._unread: list[bytes] = []
 
@@ -85,7 +93,7 @@ class EventEncoder:
     ) -> tuple[_Head, bytes]:
         """Return the head of an event, and the event as it is stored; raise InvalidEvent."""
         head, is_first = self._head, False
-        if head is None or event.name is not head.name or event.source is not head.source:  # most are as the one before
+        if head is None or event.name is not head.name or event.source is not head.given:  # most are as the one before
             head, is_first = self._head_of(event, index)
         try:
             body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, account)
@@ -102,10 +110,16 @@ class EventEncoder:
         try:
             head, is_first = self._heads[event.name, event.source], False
         except (KeyError, TypeError):  # not seen yet, or no texts
-            head, is_first = _check_head(event, index), True
+            head, is_first = self._check_head(event, index), True
             self._heads[event.name, event.source] = head
         self._head = head
         return head, is_first
+
+    def _check_head(self, event: Event, index: int | None) -> _Head:
+        name = check_text("name", event.name, index)
+        source = self._source if event.source is None else check_text("source", event.source, index)
+        identity = codec.identity_length(name, source)
+        return _Head(name, source, event.source, identity, identity + MAX_DEPTH)
 
     def check(self, events: Iterable[Outgoing], *, numbered: bool) -> None:
         """Raise InvalidEvent for the first of the encoded events that is not whole."""
@@ -119,8 +133,8 @@ class EventEncoder:
 class _SealingEncoder(EventEncoder):
     """Encodes the events of a call with payload and context sealed; each part is checked before the seal gets it."""
 
-    def __init__(self, seal: Seal) -> None:
-        super().__init__()
+    def __init__(self, source: str, seal: Seal) -> None:
+        super().__init__(source)
         self._seal = seal
 
     def encode(
@@ -144,20 +158,15 @@ class _Head(msgspec.Struct, frozen=True):
     """What many events of a call have in common: name and source, checked, and how many bytes they take.
 
     Attributes:
+        given: the source as the events have it.
         shallow_bytes: a body of up to so many can't be too deep, as each level takes a byte.
     """
 
     name: str
     source: str
+    given: str | None
     identity: int
     shallow_bytes: int
-
-
-def _check_head(event: Event, index: int | None) -> _Head:
-    name = check_text("name", event.name, index)
-    source = check_text("source", event.source, index)
-    identity = codec.identity_length(name, source)
-    return _Head(name, source, identity, identity + MAX_DEPTH)
 
 
 def check_text(field: str, value: object, index: int | None) -> str:

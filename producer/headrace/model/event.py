@@ -31,7 +31,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id: 1 to 256 characters, unique in the namespace; the client makes a ULID when it is None.
         timestamp: when it happened, an aware datetime; the client takes now when it is None. It never
             changes the delivery.
-        source: what sent it; triggers can match on it.
+        source: what sent it, 1 to 256 characters; triggers can match on it. The client's own when it is None, which is
+            `trigger.dev` unless the client says another.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: Any = None
     id: str | None = None
     timestamp: datetime | None = None
-    source: str = DEFAULT_SOURCE
+    source: str | None = None
 
 
 class SentEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from headrace.errors import EventTooLarge, InvalidEvent
 from headrace.formats import codec
 from headrace.formats.outgoing import Outgoing, check_text, make_encoder
 from headrace.formats.seal import Seal
-from headrace.model.event import Event
+from headrace.model.event import DEFAULT_SOURCE, Event
 from headrace.model.ids import new_event_ids
 from headrace.model.moments import MAX_DURATION_S, aware_moment, seconds_of
 
@@ -72,6 +72,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     id_kind: str = "s",
     numbered: bool = True,
     seal: Seal | None = None,
+    source: str = DEFAULT_SOURCE,
 ) -> list[Outgoing]:
     """Return every event checked and encoded, in order, or raise for the first that breaks a rule.
 
@@ -82,6 +83,7 @@ def prepare(  # noqa: PLR0913 - by which rules
         id_kind: the kind of the ids that events bring with them; see `Outgoing`.
         numbered: let errors name the event's place in the call.
         seal: seals payload and context.
+        source: of the events that give none.
 
     Raises:
         InvalidEvent: it names the field or option; no event of the call may be sent then.
@@ -92,7 +94,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    encoder = make_encoder(seal)
+    encoder = make_encoder(source, seal)
     encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):
@@ -109,7 +111,18 @@ def prepare(  # noqa: PLR0913 - by which rules
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
         prepared.append(
-            Outgoing(event_id, kind, head.name, terms.when, head.identity, body, event, stamp, terms.ordering_key)
+            Outgoing(
+                event_id,
+                kind,
+                head.name,
+                head.source,
+                terms.when,
+                head.identity,
+                body,
+                event,
+                stamp,
+                terms.ordering_key,
+            )
         )
     encoder.check(prepared, numbered=numbered)
     return prepared

@@ -61,7 +61,7 @@ def _event(given: dict[str, Any]) -> Event:
         context=given["context"],
         id=given["id"],
         timestamp=given["timestamp"],
-        source=DEFAULT_SOURCE if given["source"] is None else given["source"],
+        source=given["source"],
     )
 
 

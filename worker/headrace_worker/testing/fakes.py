@@ -91,14 +91,14 @@ class SentEvents(Sequence[Sent]):
         given = event.event
         known = next((each for each in self._events if each.id == event.event_id), None)
         if known is not None:
-            if (known.name, known.source) != (given.name, given.source):
+            if (known.name, known.source) != (event.name, event.source):
                 raise EventConflict(event.event_id, status="pending")
             return event.sent(delivered_at=now, duplicate=True)
         stored = decode_event(event.body)
         received, context = decode_value(stored.p), decode_value(stored.c)
         key = self._keys.get(event.event_id)
         self._events.append(
-            Sent(key, event.event_id, given.name, given.payload, received, context, given.source, options)
+            Sent(key, event.event_id, event.name, given.payload, received, context, event.source, options)
         )
         due = _due(options, now)
         return event.sent(delivered_at=now) if due is None else event.sent(deliver_at=due)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.config import check_positive, check_retention, check_source, resolve, resolve_url
+from headrace.config import check_headers, check_positive, check_retention, check_source, resolve, resolve_url
 from headrace.errors import OUTAGE, InvalidEvent
+from headrace.formats.headers import MadeHeaders, make_headers
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import SentEvent
 from headrace.model.retention import Retention
@@ -38,6 +39,7 @@ class BaseClient:
         attempts: int = 8,
         codec: PayloadCodec | None = None,
         source: str | None = None,
+        headers: Mapping[str, str] | MadeHeaders | None = None,
     ) -> None:
         """Check the settings; the client connects at its first call.
 
@@ -51,11 +53,13 @@ class BaseClient:
             attempts: how often a call is tried while the server can't be reached or is not ready.
             codec: seals payloads and contexts that are sent, and opens what records hold; None stores them as they are.
             source: of the events that give none; 1 to 256 characters, `trigger.dev` if None.
+            headers: of all events that are sent, beside their own; a mapping, or a function that is called at each send
+                and returns one: for tracing. See `Event.headers`.
 
         Raises:
             ConfigurationError: no URL, or one that can't be read, a namespace that is no name, a codec that is none, a
-                source that is no such text, or no number of partitions. At the first call: the namespace has another
-                number of partitions.
+                source or headers that are none, or no number of partitions. At the first call: the namespace has
+                another number of partitions.
         """
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)
@@ -64,6 +68,7 @@ class BaseClient:
         self._seal = Seal.of(codec, self.partitions.namespace)
         self._attempts = check_positive("attempts", attempts)
         self._source = check_source(source)
+        self._headers = check_headers(headers)
         self._is_checked = False
         self._transport = self._open_transport()
 
@@ -89,6 +94,7 @@ class BaseClient:
             id_kind=id_kind,
             seal=self._seal,
             source=self._source,
+            headers=make_headers(self._headers) if callable(self._headers) else self._headers,
         )
         return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 

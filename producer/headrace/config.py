@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from headrace.errors import ConfigurationError, InvalidEvent
+from headrace.formats.headers import MadeHeaders, merge_headers
 from headrace.formats.keys import check_name
 from headrace.formats.outgoing import check_text
 from headrace.formats.partitions import Partitions, check_partitions
@@ -78,6 +80,18 @@ def check_source(source: object) -> str:
         return check_text("source", source, None)
     except InvalidEvent as exc:
         raise ConfigurationError(f"source {exc.reason}") from None
+
+
+def check_headers(headers: Mapping[str, str] | MadeHeaders | None) -> dict[str, str] | MadeHeaders | None:
+    """Return the headers of a client's events, or what makes them; raise ConfigurationError that says the rule."""
+    if headers is None:
+        return None
+    if callable(headers) and not inspect.iscoroutinefunction(headers):
+        return headers
+    try:
+        return merge_headers(None, headers)
+    except InvalidEvent as exc:
+        raise ConfigurationError(f"{exc.field} {exc.reason}; or give a function that returns such a mapping") from None
 
 
 def check_positive(name: str, count: object) -> int:

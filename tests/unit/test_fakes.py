@@ -33,6 +33,20 @@ async def test_a_function_is_called_with_stand_ins() -> None:
     assert io.sent[1].options.deliver_after == 60
 
 
+async def test_stand_ins_have_headers() -> None:
+    """The context has those of the event, and what is sent has them, too."""
+    headers = {"traceparent": "00-ab-cd-01"}
+    assert a_context(headers=headers).event.headers == headers
+    assert a_context().event.headers == {}
+    io = FakeIO(headers=headers)
+    await io.send_event("a", Event("x"))
+    await io.send_event("b", Event("x", headers={"own": "1"}))
+    assert [each.headers for each in io.sent] == [headers, headers | {"own": "1"}]
+    with pytest.raises(InvalidEvent, match=r"headers\.own: must be a string"):
+        await io.send_event("c", {"name": "x", "headers": {"own": 1}})
+    assert SyncFakeIO().send_event("a", Event("x")).status == "pending"
+
+
 async def test_an_event_may_have_options_of_its_own() -> None:
     """They go before those of the call, as in a real send."""
     io = FakeIO()

@@ -113,7 +113,7 @@ def test_an_unknown_field_of_a_mapping_is_refused(field: str) -> None:
     """The error names it and the fields that there are."""
     error = refuse({"name": "a", field: 1})
     assert error.field == field
-    assert error.reason.endswith("the fields are name, payload, context, id, timestamp, source")
+    assert error.reason.endswith("the fields are name, payload, context, id, timestamp, source, headers")
 
 
 def test_a_key_that_is_no_string_is_an_unknown_field() -> None:

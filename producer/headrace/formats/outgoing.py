@@ -89,6 +89,7 @@ class EventEncoder:
         event_id: str,  # noqa: ARG002 - a seal needs it
         micros: int,
         account: str | None,
+        headers: dict[str, str] | None,
         index: int | None,
     ) -> tuple[_Head, bytes]:
         """Return the head of an event, and the event as it is stored; raise InvalidEvent."""
@@ -96,7 +97,7 @@ class EventEncoder:
         if head is None or event.name is not head.name or event.source is not head.given:  # most are as the one before
             head, is_first = self._head_of(event, index)
         try:
-            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, account)
+            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, account, headers)
             if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
                 codec.check_event(body, whole=is_first)
             else:
@@ -138,7 +139,13 @@ class _SealingEncoder(EventEncoder):
         self._seal = seal
 
     def encode(
-        self, event: Event, event_id: str, micros: int, account: str | None, index: int | None
+        self,
+        event: Event,
+        event_id: str,
+        micros: int,
+        account: str | None,
+        headers: dict[str, str] | None,
+        index: int | None,
     ) -> tuple[_Head, bytes]:
         """See `EventEncoder.encode`."""
         head, is_first = self._head_of(event, index)
@@ -147,7 +154,7 @@ class _SealingEncoder(EventEncoder):
             context = codec.encode_part(event.context, whole=is_first)
         except Exception as exc:  # what is given may have code of its own
             raise _uncarried(event, index) from exc
-        plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, account)
+        plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, account, headers)
         try:
             return head, codec.seal_event(plain, event_id, self._seal)
         except Exception as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             changes the delivery.
         source: what sent it, 1 to 256 characters; triggers can match on it. The client's own when it is None, which is
             `trigger.dev` unless the client says another.
+        headers: strings by their names, for tracing and the like; reach the job as `ctx.event.headers`, never sealed
+            and not seen by filters. At most 4,096 bytes together, those that the client adds included.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str | None = None
     timestamp: datetime | None = None
     source: str | None = None
+    headers: Mapping[str, str] | None = None
 
 
 class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +132,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     canceled_at: datetime | None
     runs: list[RunRecord]
     ordering_key: str | None = None
+    headers: dict[str, str] = {}
 
     @property
     def is_settled(self) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.errors import EventTooLarge, InvalidEvent
 from headrace.formats import codec
+from headrace.formats.headers import merge_headers
 from headrace.formats.outgoing import Outgoing, check_text, make_encoder
 from headrace.formats.seal import Seal
 from headrace.model.event import DEFAULT_SOURCE, Event
@@ -73,6 +74,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     numbered: bool = True,
     seal: Seal | None = None,
     source: str = DEFAULT_SOURCE,
+    headers: dict[str, str] | None = None,
 ) -> list[Outgoing]:
     """Return every event checked and encoded, in order, or raise for the first that breaks a rule.
 
@@ -84,6 +86,7 @@ def prepare(  # noqa: PLR0913 - by which rules
         numbered: let errors name the event's place in the call.
         seal: seals payload and context.
         source: of the events that give none.
+        headers: of all events, checked; those of an event go before them.
 
     Raises:
         InvalidEvent: it names the field or option; no event of the call may be sent then.
@@ -105,9 +108,9 @@ def prepare(  # noqa: PLR0913 - by which rules
             event_id, kind = next(new_ids), "c"
         else:
             event_id, kind = check_text("id", event.id, index), id_kind
-        head, body = encode(
-            event, event_id, moment_us if stamp is moment else codec.to_micros(stamp), terms.account, index
-        )
+        own = headers if event.headers is None else merge_headers(headers, event.headers, index)
+        micros = moment_us if stamp is moment else codec.to_micros(stamp)
+        head, body = encode(event, event_id, micros, terms.account, own or None, index)
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
         prepared.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import click
@@ -11,7 +12,7 @@ from headrace import Client, Event, SendOptions, SentEvent
 from headrace.model.event import DEFAULT_SOURCE
 from headrace_worker.cli.dispatch import note_dispatch, note_missing_workers
 from headrace_worker.cli.event_file import EventFile
-from headrace_worker.cli.options import json_option, option, parse_json, parse_json_or_stdin, parse_time
+from headrace_worker.cli.options import json_option, option, parse_header, parse_json, parse_json_or_stdin, parse_time
 from headrace_worker.cli.output import print_json, printable, progress, shown
 from headrace_worker.cli.server import with_client
 
@@ -21,6 +22,14 @@ from headrace_worker.cli.server import with_client
 @click.argument("payload", metavar="[JSON|-]", type=parse_json_or_stdin, required=False)
 @option("--id", metavar="ID", help="Sending the same id again triggers nothing twice; made if not given.")
 @option("--source", metavar="TEXT", help=f"What triggers can match on.  [default: {DEFAULT_SOURCE}]")
+@option(
+    "--header",
+    "headers",
+    metavar="'NAME: TEXT'",
+    type=parse_header,
+    multiple=True,
+    help="Reaches jobs in ctx.event.headers; may be repeated.",
+)
 @option("--context", metavar="JSON", type=parse_json, help="Reaches jobs as ctx.event.context.")
 @option("--timestamp", metavar="TIME", type=parse_time, help="When it happened; changes nothing about its delivery.")
 @option("--deliver-at", metavar="TIME", type=parse_time, help="When jobs see it, such as 2026-01-31T09:00:00Z.")
@@ -33,8 +42,8 @@ from headrace_worker.cli.server import with_client
 def send(client: Client, /, as_json: bool, **given: Any) -> None:
     """Send an event to every job that subscribes to NAME, with a payload written as JSON, or `-` to read it.
 
-    With --file, each line is a whole event: {"name": …, "payload": …} with id, source, context and timestamp as
-    they are needed. All lines are checked before the first is sent.
+    With --file, each line is a whole event: {"name": …, "payload": …} with id, source, context, timestamp
+    and headers as they are needed. All lines are checked before the first is sent.
 
     \b
     Examples:
@@ -48,9 +57,9 @@ def send(client: Client, /, as_json: bool, **given: Any) -> None:
     if given["file"] is None:
         _send_one(_event(given), options, client, as_json=as_json)
         return
-    for field in ("name", "id", "source", "context", "timestamp"):
-        if given[field] is not None:
-            raise click.UsageError(f"the {field} stands in the lines of --file; leave it out")
+    for field in ("name", "id", "source", "context", "timestamp", "headers"):
+        if given[field] not in (None, ()):
+            raise click.UsageError(f"the lines of --file have the {field} of each event; leave the option out")
     _send_file(given["file"], options, client, as_json=as_json)
 
 
@@ -62,7 +71,15 @@ def _event(given: dict[str, Any]) -> Event:
         id=given["id"],
         timestamp=given["timestamp"],
         source=given["source"],
+        headers=_headers(given["headers"]),
     )
+
+
+def _headers(pairs: Sequence[tuple[str, str]]) -> dict[str, str] | None:
+    headers = dict(pairs)
+    if len(headers) < len(pairs):
+        raise click.UsageError("two --header have the same name")
+    return headers or None
 
 
 def _send_one(event: Event, options: SendOptions, client: Client, *, as_json: bool) -> None:

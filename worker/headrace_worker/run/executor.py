@@ -265,20 +265,21 @@ class Executor:
         if "payload" in job.takes:
             arguments["payload"] = payload
         if "io" in job.takes:
-            arguments["io"] = self._io(job, run.delivery)
+            arguments["io"] = self._io(job, run.delivery, event)
         if "ctx" in job.takes:
             arguments["ctx"] = self._context(job, run, event)
         return arguments
 
-    def _io(self, job: Job, delivery: Delivery) -> JobIO | SyncJobIO:
-        ports = self._ports
-        return JobIO(delivery, ports.asynchronous) if job.is_async else SyncJobIO(delivery, ports.threaded)
+    def _io(self, job: Job, delivery: Delivery, event: StoredEvent) -> JobIO | SyncJobIO:
+        if job.is_async:
+            return JobIO(delivery, self._ports.asynchronous, event.h)
+        return SyncJobIO(delivery, self._ports.threaded, event.h)
 
     def _context(self, job: Job, run: InFlightRun, event: StoredEvent) -> Context:
         delivery, state = run.delivery, run.delivery.state
         info = EventInfo(
             delivery.event_id, event.n, codec.decode_value(event.c), codec.from_micros(event.t), event.s,
-            delivery.ordering_key or None,
+            delivery.ordering_key or None, event.h or {},
         )  # fmt: skip
         return Context(
             run=RunInfo(delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)),

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace import InvalidEvent, SendOptions, SentEvent
+from headrace.formats.headers import merge_headers
 from headrace.model.ids import derived_event_id
 from headrace.plans.prepare import Given, Item, split
 from headrace_worker.logs.guarded_logger import guarded_logger
@@ -18,10 +19,11 @@ from headrace_worker.run.port import RunPort, ThreadedRunPort
 
 
 class _RunIO:
-    """What both kinds share: the delivery of the run, and how its events get their ids."""
+    """What both kinds share: the delivery of the run, and how its events get their ids and headers."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, headers: dict[str, str] | None) -> None:
         self._delivery = delivery
+        self._headers = headers
 
     @cached_property
     def logger(self) -> Any:
@@ -29,7 +31,10 @@ class _RunIO:
         return guarded_logger("headrace.job", self._delivery.ids)
 
     def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
-        """Return the events; each without an id of its own gets one that is derived from the run and the key."""
+        """Return the events: with the headers of the run's event, and ids that are derived from the run and the key.
+
+        What an event gives goes first.
+        """
         if not isinstance(key, str) or not key or "\0" in key:
             raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
         keyed: list[Item] = []
@@ -38,6 +43,9 @@ class _RunIO:
             if event.id is None:
                 own = key if place == 0 else f"{key}\0{place}"
                 event = msgspec.structs.replace(event, id=derived_event_id(self._delivery.run_id, own))
+            if self._headers:
+                headers = merge_headers(self._headers, {} if event.headers is None else event.headers, place)
+                event = msgspec.structs.replace(event, headers=headers)
             keyed.append(event if options is None else (event, options))
         return keyed
 
@@ -45,8 +53,8 @@ class _RunIO:
 class JobIO(_RunIO):
     """The `io` of an `async def` job. Each send has a key, so that a retried run sends its events once."""
 
-    def __init__(self, delivery: Delivery, port: RunPort) -> None:
-        super().__init__(delivery)
+    def __init__(self, delivery: Delivery, port: RunPort, headers: dict[str, str] | None = None) -> None:
+        super().__init__(delivery, headers)
         self._port = port
 
     async def send_event(
@@ -61,8 +69,8 @@ class JobIO(_RunIO):
     ) -> SentEvent:
         """Send an event, once for this run and key, however many attempts the run takes.
 
-        The event's id is derived from the run's id and the key, unless the event brings one. Raises as
-        `Client.send_event` does.
+        The event's id is derived from the run's id and the key, unless the event brings one. The headers of the run's
+        event go with it, unless it brings other ones of the same name. Raises as `Client.send_event` does.
         """
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
@@ -92,8 +100,8 @@ class JobIO(_RunIO):
 class SyncJobIO(_RunIO):
     """The `io` of a plain `def` job: the methods of `JobIO`, called without await."""
 
-    def __init__(self, delivery: Delivery, port: ThreadedRunPort) -> None:
-        super().__init__(delivery)
+    def __init__(self, delivery: Delivery, port: ThreadedRunPort, headers: dict[str, str] | None = None) -> None:
+        super().__init__(delivery, headers)
         self._port = port
 
     def send_event(

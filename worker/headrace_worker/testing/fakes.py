@@ -33,6 +33,7 @@ class Sent(msgspec.Struct, frozen=True):
         payload: as it was given.
         received: the payload as a job without a schema receives it, once it is encoded and decoded.
         options: with which the event was sent: its own, and else those of the call.
+        headers: its own, and else those of the run.
     """
 
     key: str | None
@@ -43,6 +44,7 @@ class Sent(msgspec.Struct, frozen=True):
     context: Any
     source: str
     options: SendOptions
+    headers: dict[str, str] = {}
 
 
 class SentEvents(Sequence[Sent]):
@@ -88,17 +90,24 @@ class SentEvents(Sequence[Sent]):
         return [self._receive(event, terms.before(options), now) for event, terms in zip(prepared, own, strict=True)]
 
     def _receive(self, event: Outgoing, options: SendOptions, now: datetime) -> SentEvent:
-        given = event.event
         known = next((each for each in self._events if each.id == event.event_id), None)
         if known is not None:
             if (known.name, known.source) != (event.name, event.source):
                 raise EventConflict(event.event_id, status="pending")
             return event.sent(delivered_at=now, duplicate=True)
         stored = decode_event(event.body)
-        received, context = decode_value(stored.p), decode_value(stored.c)
-        key = self._keys.get(event.event_id)
         self._events.append(
-            Sent(key, event.event_id, event.name, given.payload, received, context, event.source, options)
+            Sent(
+                key=self._keys.get(event.event_id),
+                id=event.event_id,
+                name=event.name,
+                payload=event.event.payload,
+                received=decode_value(stored.p),
+                context=decode_value(stored.c),
+                source=event.source,
+                options=options,
+                headers=stored.h or {},
+            )
         )
         due = _due(options, now)
         return event.sent(delivered_at=now) if due is None else event.sent(deliver_at=due)
@@ -143,14 +152,15 @@ class FakeIO(JobIO):
         sent: what was sent so far: `io.sent["welcomed"]` is the payload that was sent with that key.
     """
 
-    def __init__(self, *, run_id: str = "event:app/job") -> None:
+    def __init__(self, *, run_id: str = "event:app/job", headers: dict[str, str] | None = None) -> None:
         """Send nothing yet.
 
         Args:
             run_id: of the run that this stands for; the ids of sent events are derived from it.
+            headers: of the run's event; sent events have them, too.
         """
         self.sent = SentEvents()
-        super().__init__(_delivery(run_id), cast("RunPort", _AsyncPort(self.sent)))
+        super().__init__(_delivery(run_id), cast("RunPort", _AsyncPort(self.sent)), headers)
 
     def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
         return _note(self.sent, key, super()._keyed(key, events))
@@ -159,10 +169,10 @@ class FakeIO(JobIO):
 class SyncFakeIO(SyncJobIO):
     """The `io` of a plain `def` job, without a server; see `FakeIO`."""
 
-    def __init__(self, *, run_id: str = "event:app/job") -> None:
+    def __init__(self, *, run_id: str = "event:app/job", headers: dict[str, str] | None = None) -> None:
         """See `FakeIO`."""
         self.sent = SentEvents()
-        super().__init__(_delivery(run_id), cast("ThreadedRunPort", _SyncPort(self.sent)))
+        super().__init__(_delivery(run_id), cast("ThreadedRunPort", _SyncPort(self.sent)), headers)
 
     def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
         return _note(self.sent, key, super()._keyed(key, events))
@@ -194,6 +204,7 @@ def a_context(  # noqa: PLR0913 - each is a field of the context, and given by n
     source: str = DEFAULT_SOURCE,
     timestamp: datetime | None = None,
     ordering_key: str | None = None,
+    headers: dict[str, str] | None = None,
     account_id: str | None = None,
     version: str | None = None,
     namespace: str = "test",
@@ -211,7 +222,13 @@ def a_context(  # noqa: PLR0913 - each is a field of the context, and given by n
         run=RunInfo(run_id, attempt, max_attempts, is_replay, now),
         job=JobInfo(delivery.job_id, delivery.queue.app, version, delivery.queue.name),
         event=EventInfo(
-            delivery.event_id, event, decode_value(encode_value(context)), timestamp or now, source, ordering_key
+            delivery.event_id,
+            event,
+            decode_value(encode_value(context)),
+            timestamp or now,
+            source,
+            ordering_key,
+            headers or {},
         ),
         account=None if account_id is None else Account(account_id),
         namespace=namespace,

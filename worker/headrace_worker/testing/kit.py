@@ -153,7 +153,7 @@ class Headrace:
         Args:
             times: how many; at least one if None.
             expected: values that the event must have: its own fields `id`, `source`, `context`, `account_id`,
-                `ordering_key` and `payload`; any other name is a field of the payload.
+                `ordering_key`, `headers` and `payload`; any other name is a field of the payload.
         """
         everything = self.sent()
         found = [event for event in everything if event.name == name and _matches(event, expected)]
@@ -316,7 +316,7 @@ def _matches(event: EventRecord, expected: Mapping[str, Any]) -> bool:
     )
 
 
-_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "payload"})
+_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "headers", "payload"})
 
 
 def _delete_keys(transport: AnyTransport, pattern: str) -> None:

@@ -46,10 +46,15 @@ class AsyncClient(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> SentEvent:
         """See `Client.send_event`."""
         options = SendOptions(
-            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
         )
         replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
         return (await self._send([event], options, replicas, numbered=False))[0]
@@ -64,10 +69,15 @@ class AsyncClient(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """See `Client.send_events`."""
         options = SendOptions(
-            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
         )
         replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
         return await self._send(events, options, replicas, numbered=True)

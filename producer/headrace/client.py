@@ -48,6 +48,7 @@ class Client(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> SentEvent:
         """Send an event: to every job that it matches, at once or at its time. The server has it once this returns.
 
@@ -64,6 +65,8 @@ class Client(BaseClient):
             wait_replicas_timeout: how long that may take; at most 5 seconds.
             ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time
                 for each job; 1 to 256 characters.
+            dedupe_for: seconds, or a timedelta, for which the event's id is remembered at least once the event has
+                settled; see `Event.id`, which it needs.
 
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
@@ -73,7 +76,11 @@ class Client(BaseClient):
                 known, and sending it again with the same id can't deliver it twice.
         """
         options = SendOptions(
-            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
         )
         replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
         return self._send([event], options, replicas, numbered=False)[0]
@@ -88,6 +95,7 @@ class Client(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """Send events; return the answers in the order of the events. See `send_event`.
 
@@ -98,7 +106,11 @@ class Client(BaseClient):
         The error's `sent` holds what was sent all the same, of a ServerFull as well.
         """
         options = SendOptions(
-            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
         )
         replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
         return self._send(events, options, replicas, numbered=True)

@@ -24,7 +24,8 @@ WEBHOOKS = Path(__file__).parents[1] / "data" / "github-webhooks.ndjson"
 def test_send_takes_every_option_of_a_send(headrace: Headrace, client: Client) -> None:
     """What the options say is in the record."""
     options = ["--id", "e1", "--source", "shop", "--context", '{"c": 1}', "--timestamp", "2026-01-31T10:00:00+01:00"]
-    result = headrace("send", "new.user", '{"a": [1, null]}', *options, "--deliver-after", "60", "--account-id", "acme")
+    options += ["--deliver-after", "60", "--account-id", "acme", "--dedupe-for", "90"]
+    result = headrace("send", "new.user", '{"a": [1, null]}', *options)
     assert result.exit_code == 0
     assert re.fullmatch(r"e1 new\.user delayed until \S+Z\n", result.stdout)
     record = client.get_event("e1")

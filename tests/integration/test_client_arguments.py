@@ -40,7 +40,7 @@ def calls(client: Any, odd: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"list_dead_letters {name}", partial(client.list_dead_letters, **{name: odd})
     for name in Event.__struct_fields__:
         yield f"event {name}", partial(client.send_event, {"name": "x", name: odd})
-    for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key"):
+    for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key", "dedupe_for"):
         yield f"send {name}", partial(client.send_event, event, **{name: odd})
     yield "wait_replicas_timeout", partial(client.send_event, event, wait_replicas=1, wait_replicas_timeout=odd)
     yield "several", partial(client.send_events, [event, odd])

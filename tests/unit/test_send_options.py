@@ -69,3 +69,35 @@ def test_a_pair_is_an_event_and_its_options(given: Any) -> None:
 def test_the_event_of_a_pair_is_checked_as_any() -> None:
     """The error names its place."""
     assert str(refuse(Event("a"), (7, CALL))).startswith("events[1].event: must be an Event or a mapping, not int")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (Event("a"), "needs an event with an id"),
+        ({"name": "a", "id": None}, "needs an event with an id"),
+    ],
+)
+def test_only_an_id_of_the_sender_s_is_remembered_longer(given: Any, says: str) -> None:
+    """A call may ask it for all its events, or for one of them."""
+    for error in (
+        refuse(Event("x", id="1"), given, options=SendOptions(dedupe_for=60)),
+        refuse(Event("x"), (given, SendOptions(dedupe_for=60))),
+    ):
+        assert (error.field, error.index) == ("dedupe_for", 1)
+        assert error.reason.startswith(says)
+    options = SendOptions(dedupe_for=timedelta(days=2))
+    assert [each.dedupe_ms for each in prepare_all(Event("x", id="1"), options=options)] == [172_800_000]
+    assert [each.dedupe_ms for each in prepare_all(given, options=SendOptions(dedupe_for=0))] == [0]
+
+
+def test_a_job_s_ids_are_not_remembered_longer() -> None:
+    """Those that it derives and those that it gives are remembered as long as failures."""
+    error = refuse((Event("a", id="1"), SendOptions(dedupe_for=60)), id_kind="d")
+    assert str(error).startswith("events[0].dedupe_for: is not for events that a job sends")
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, timedelta(days=40_000)], ids=repr)
+def test_a_time_that_is_none_is_refused(value: Any) -> None:
+    """It is seconds, as every duration."""
+    assert refuse(Event("a", id="1"), options=SendOptions(dedupe_for=value)).field == "dedupe_for"

@@ -46,22 +46,25 @@ class _Arguments(msgspec.Struct, frozen=True):
     inline: int
     orders: list[str]
     events: list[tuple[str, str, str, str, int, int]]
+    dedupe: dict[int, int]
 
 
 def send(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
 ) -> Call[list[SentEvent | HeadraceError]]:
     """Send one batch; read what each event became, or why it was not sent, in order."""
-    places = {"": 0}
-    for event in events:
+    places, dedupe = {"": 0}, {}
+    for place, event in enumerate(events, 1):
         if event.ordering_key not in places:
             places[event.ordering_key] = len(places)
+        if event.dedupe_ms:
+            dedupe[place] = event.dedupe_ms
     ordering_keys = [*places][1:]
     described = [
         (event.event_id, event.id_kind, event.when, event.name, event.identity, places[event.ordering_key])
         for event in events
     ]
-    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_keys, described)
+    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_keys, described, dedupe)
     names = [keys.events, keys.due, keys.wake, keys.recent]
     if ordering_keys:
         names += [keys.order(each) for each in ordering_keys]

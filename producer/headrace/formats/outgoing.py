@@ -25,6 +25,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         source: that of the event, or of the client.
         identity: how many bytes of the body hold its format, name and source.
         ordering_key: empty for none.
+        dedupe_ms: for how long the id is remembered at least, once the event has settled; 0 for as long as others.
     """
 
     event_id: str
@@ -37,6 +38,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     event: Event
     timestamp: datetime
     ordering_key: str = ""
+    dedupe_ms: int = 0
 
     def sent(
         self,

@@ -29,7 +29,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: 1 to 256 characters; triggers match it exactly, case-sensitively.
         payload: any value that msgpack carries; reaches the job as `payload`.
         context: any value that msgpack carries; reaches the job as `ctx.event.context`.
-        id: 1 to 256 characters, unique in the namespace; the client makes a ULID when it is None.
+        id: 1 to 256 characters, unique in the namespace; the client makes a ULID when it is None. Sending an id again
+            triggers nothing twice, for as long as the id is remembered: while its event is open and, once that has
+            settled, for 24 hours (`Retention.dedupe_sender` and `--dedupe` of the workers), for `dedupe_for` of its
+            send, or for as long as its record is kept, whichever is longest.
         timestamp: when it happened, an aware datetime; the client takes now when it is None. It never
             changes the delivery.
         source: what sent it, 1 to 256 characters; triggers can match on it. The client's own when it is None, which is

@@ -36,12 +36,16 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True):
         account_id: reaches the job as `ctx.account.id`.
         ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time for
             each job; 1 to 256 characters.
+        dedupe_for: seconds, or a timedelta, for which the event's id is remembered at least, from when the event has
+            settled: so long sending the id again triggers nothing. Never shorter than the workers' retention has it,
+            which is 24 hours unless they say another. The event needs an id of its own.
     """
 
     deliver_at: datetime | None = None
     deliver_after: float | timedelta | None = None
     account_id: str | None = None
     ordering_key: str | None = None
+    dedupe_for: float | timedelta | None = None
 
     def before(self, call: SendOptions) -> SendOptions:
         """Return the options with what these leave out as the call has it."""
@@ -104,10 +108,9 @@ def prepare(  # noqa: PLR0913 - by which rules
         index = place if numbered else None
         event, terms = (item, common) if type(item) is Event else _read_item(item, options, common, index)
         stamp = moment if event.timestamp is None else _check_aware("timestamp", event.timestamp, index)
-        if event.id is None:
-            event_id, kind = next(new_ids), "c"
-        else:
-            event_id, kind = check_text("id", event.id, index), id_kind
+        event_id, kind = (next(new_ids), "c") if event.id is None else (check_text("id", event.id, index), id_kind)
+        if terms.dedupe_ms:
+            _check_dedupe(kind, index)
         own = headers if event.headers is None else merge_headers(headers, event.headers, index)
         micros = moment_us if stamp is moment else codec.to_micros(stamp)
         head, body = encode(event, event_id, micros, terms.account, own or None, index)
@@ -125,6 +128,7 @@ def prepare(  # noqa: PLR0913 - by which rules
                 event,
                 stamp,
                 terms.ordering_key,
+                terms.dedupe_ms,
             )
         )
     encoder.check(prepared, numbered=numbered)
@@ -137,14 +141,16 @@ class _Terms(msgspec.Struct, frozen=True, gc=False):
     when: str
     account: str | None
     ordering_key: str
+    dedupe_ms: int
 
     @classmethod
     def of(cls, options: SendOptions, index: int | None) -> _Terms:
-        account, ordering_key = options.account_id, options.ordering_key
+        account, ordering_key, dedupe_for = options.account_id, options.ordering_key, options.dedupe_for
         return cls(
             when(options, index),
             None if account is None else check_text("account_id", account, index),
             "" if ordering_key is None else check_text("ordering_key", ordering_key, index),
+            0 if dedupe_for is None else _duration_ms("dedupe_for", dedupe_for, index),
         )
 
 
@@ -187,7 +193,7 @@ def when(options: SendOptions, index: int | None = None) -> str:
         millis = -(-codec.to_micros(moment) // 1000)  # rounded up: never early
         return str(min(max(millis, 1), codec.MAX_MILLIS))
     if options.deliver_after is not None:
-        delay = _delay_ms(options.deliver_after, index)
+        delay = _duration_ms("deliver_after", options.deliver_after, index)
         return f"+{delay}" if delay else ""
     return ""
 
@@ -203,12 +209,21 @@ def replicas_of(count: object, timeout: object) -> Replicas:
     return Replicas(count, max(round(seconds * 1000), 1))  # 0 would be for ever
 
 
-def _delay_ms(value: object, index: int | None) -> int:
+def _check_dedupe(id_kind: str, index: int | None) -> None:
+    """Refuse to lengthen how long an id is remembered that is not the sender's."""
+    if id_kind == "c":
+        raise InvalidEvent("dedupe_for", "needs an event with an id: no later send has one that is made here", index)
+    if id_kind != "s":
+        reason = "is not for events that a job sends: their ids are remembered as long as failures are kept"
+        raise InvalidEvent("dedupe_for", reason, index)
+
+
+def _duration_ms(field: str, value: object, index: int | None) -> int:
     seconds = seconds_of(value)
     if seconds is None:
-        raise InvalidEvent("deliver_after", f"must be seconds or a timedelta, not {type(value).__name__}", index)
+        raise InvalidEvent(field, f"must be seconds or a timedelta, not {type(value).__name__}", index)
     if not 0 <= seconds <= MAX_DURATION_S:  # not true of NaN either
-        raise InvalidEvent("deliver_after", f"must be 0 to 100 years of seconds, not {value!r}", index)
+        raise InvalidEvent(field, f"must be 0 to 100 years of seconds, not {value!r}", index)
     return round(seconds * 1000)
 
 

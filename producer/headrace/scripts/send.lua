@@ -13,6 +13,8 @@
 --   orders        list   the ordering keys of the events, each once
 --   events        list   of each event: id, id kind, when (empty: now; +ms: after; ms: at), name, bytes of the body's
 --                        identity, place of its ordering key in `orders` (0: none)
+--   dedupe        map    ms for which the id of an event is remembered at least, by the event's place; where it is asked
+--                        for
 -- ARGV[2..]  bytes   the body of each event
 --
 -- Returns  {now, …}           the server's time in ms; nothing more for new or changed events, four for each other:
@@ -49,11 +51,14 @@ for i = 1, #records do
 end
 
 -- A delayed event may be sent again with another ordering key, or without one.
-local function remember(record, body, header, ordering_key)
+local function remember(record, body, header, ordering_key, dedupe_ms)
   if ordering_key or (known[record] and redis.call('HEXISTS', record, 'k') == 1) then
     redis.call('HSET', record, 'e', body, 'm', header, 'k', ordering_key or '')
   else
     redis.call('HSET', record, 'e', body, 'm', header)
+  end
+  if dedupe_ms then
+    redis.call('HSET', record, 'd', text(dedupe_ms))
   end
 end
 
@@ -61,7 +66,8 @@ local reply, index, earliest = { now }, {}, nil
 for i = 1, #records do
   local id, kind, when, name, identity, place_of_key = unpack(args.events[i], 1, 6)
   local order, ordering_key = orders[place_of_key], ordering_keys[place_of_key]
-  local record, body, mine = records[i], ARGV[i + 1], call .. '.' .. i
+  local record, body, dedupe_ms = records[i], ARGV[i + 1], args.dedupe[i]
+  local mine = (dedupe_ms and '+' or '') .. call .. '.' .. i -- `_close.lua` reads the mark
   local header = known[record]
   local due_ms = tonumber(when) or 0
   if string.sub(when, 1, 1) == '+' then
@@ -70,7 +76,7 @@ for i = 1, #records do
 
   local accept, answer, first, second = true, nil, '', ''
   if header then
-    local by, place, was_due, delivered, canceled = string.match(header, '^(%S+)%.(%d+) %a (%d+) (%d+) (%d+)')
+    local by, place, was_due, delivered, canceled = string.match(header, '^%+?(%S+)%.(%d+) %a (%d+) (%d+) (%d+)')
     if by == call and tonumber(place) >= i then
       accept, answer, first, second = false, 'again', was_due, delivered
     elseif delivered ~= '0' or canceled ~= '0' or kind == 'd' then
@@ -88,7 +94,7 @@ for i = 1, #records do
     if due_ms > now then
       header = mine .. ' ' .. kind .. ' ' .. text(due_ms) .. ' 0 0 -'
       redis.call('ZADD', due, text(due_ms), 'e:' .. id)
-      remember(record, body, header, ordering_key)
+      remember(record, body, header, ordering_key, dedupe_ms)
       earliest = math.min(earliest or due_ms, due_ms)
     else
       local was_delayed = header
@@ -100,7 +106,7 @@ for i = 1, #records do
       else
         redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', inlined)
       end
-      remember(record, body, header, ordering_key)
+      remember(record, body, header, ordering_key, dedupe_ms)
       if was_delayed then
         redis.call('ZREM', due, 'e:' .. id)
       end

@@ -36,6 +36,7 @@ from headrace_worker.cli.server import with_client
 @option("--deliver-after", metavar="SECONDS", type=float, help="After how long jobs see it.")
 @option("--account-id", metavar="TEXT", help="Reaches jobs as ctx.account.id.")
 @option("--ordering-key", metavar="TEXT", help="Runs with the same key go in order, one at a time for each job.")
+@option("--dedupe-for", metavar="SECONDS", type=float, help="How long the id is remembered once the event has settled.")
 @option("--file", metavar="FILE", type=click.File("rb"), help="Send a file of events, one as JSON a line.")
 @with_client
 @json_option

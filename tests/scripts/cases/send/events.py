@@ -25,10 +25,12 @@ def outgoing(
     name: str = "user.new",
     source: str = "shop",
     ordering_key: str | None = None,
+    dedupe_for: float | None = None,
 ) -> Outgoing:
     """Return an event for now, as a client prepares it."""
+    options = SendOptions(ordering_key=ordering_key, dedupe_for=dedupe_for)
     event = Event(name, payload, id=event_id, timestamp=SENT_AT, source=source)
-    return prepare([event], SendOptions(ordering_key=ordering_key), now=lambda: SENT_AT, id_kind=kind)[0]
+    return prepare([event], options, now=lambda: SENT_AT, id_kind=kind)[0]
 
 
 def later(

@@ -36,9 +36,11 @@ from headrace.model.event import (
     DeadLetterPage,
     Event,
     EventRecord,
+    EventStatus,
     RunError,
     RunPage,
     RunRecord,
+    RunStatus,
     SentEvent,
 )
 from headrace.model.retention import Retention
@@ -60,6 +62,7 @@ __all__ = [
     "EventConflict",
     "EventNotFound",
     "EventRecord",
+    "EventStatus",
     "EventTooLarge",
     "HeadraceError",
     "InvalidArgument",
@@ -73,6 +76,7 @@ __all__ = [
     "RunNotRetryable",
     "RunPage",
     "RunRecord",
+    "RunStatus",
     "Sealed",
     "SealedEvent",
     "SendOptions",

@@ -57,7 +57,7 @@ def test_the_source_is_that_of_the_client_unless_given(seal: Seal | None) -> Non
         settings: dict[str, Any] = {} if default == "trigger.dev" else {"source": default}
         prepared = prepare_all(*given, seal=seal, **settings)
         sources = [codec.decode_event(each.body).s for each in prepared]
-        assert sources == [each.source for each in prepared]
+        assert sources == [each.head.source for each in prepared]
         assert sources == [default, default, default, "shop", default, default]
 
 
@@ -65,7 +65,7 @@ def test_options_travel_with_every_event_of_the_call() -> None:
     """The account and the time of delivery are the same for all."""
     options = SendOptions(deliver_after=30, account_id="acme")
     both = prepare_all(Event("a"), Event("b"), options=options)
-    assert [each.when for each in both] == ["+30000", "+30000"]
+    assert [each.terms.when for each in both] == ["+30000", "+30000"]
     assert [codec.decode_event(each.body).a for each in both] == ["acme", "acme"]
 
 
@@ -78,7 +78,7 @@ def test_no_events_are_no_error() -> None:
 def test_any_iterable_of_events_will_do() -> None:
     """A generator is gone through once."""
     outgoing = prepare((Event(name) for name in "abc"), NONE, now=lambda: NOW)
-    assert [each.name for each in outgoing] == ["a", "b", "c"]
+    assert [each.head.name for each in outgoing] == ["a", "b", "c"]
 
 
 class Nowhere(tzinfo):
@@ -166,7 +166,7 @@ def test_a_checked_name_is_checked_again_with_a_new_source() -> None:
     """What events of a call have in common is looked at once, and only then."""
     assert refuse(Event("a", source="s"), Event("a", source="")).field == "source"
     names = [
-        (each.name, codec.decode_event(each.body).s)
+        (each.head.name, codec.decode_event(each.body).s)
         for each in prepare_all(Event("a", source="b"), Event("b", source="a"))
     ]
     assert names == [("a", "b"), ("b", "a")]

@@ -149,13 +149,13 @@ def test_datetimes_of_other_libraries_are_datetimes() -> None:
     assert codec.from_micros(stored.t) == outgoing.timestamp == same
     assert type(outgoing.timestamp) is datetime
     assert codec.decode_value(stored.p) == {"at": same}
-    assert outgoing.when == str(round(same.timestamp() * 1000))
+    assert outgoing.terms.when == str(round(same.timestamp() * 1000))
 
 
 def test_durations_of_other_libraries_are_durations() -> None:
     """As a delay and inside a payload."""
     outgoing = prepare_one(Event("a", Stretch(days=1)), SendOptions(deliver_after=Stretch(days=1)))
-    assert outgoing.when == "+30000"
+    assert outgoing.terms.when == "+30000"
     assert codec.decode_value(codec.decode_event(outgoing.body).p) == "P1D"
 
 

@@ -239,7 +239,7 @@ def test_partitions_send_their_batches_of_a_key_side_by_side() -> None:
     keys = {partitions.of(key): key for key in ("a", "b", "c", "d")}
     assert len(keys) == 2
     events = ordered(*[key for _ in range(700) for key in keys.values()])
-    own = [[event for event in events if event.ordering_key == key] for key in keys.values()]
+    own = [[event for event in events if event.terms.ordering_key == key] for key in keys.values()]
     (one, *_), (other, rest) = (answers_to(each, 500, 200) for each in own)
     plan = send.send(partitions, events, "token")
     assert len(next(plan)) == 2

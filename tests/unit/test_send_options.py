@@ -16,7 +16,7 @@ CALL = SendOptions(deliver_after=60, account_id="acme", ordering_key="all")
 
 
 def options_of(outgoing: Outgoing) -> tuple[str, str | None, str]:
-    return outgoing.when, codec.decode_event(outgoing.body).a, outgoing.ordering_key
+    return outgoing.terms.when, codec.decode_event(outgoing.body).a, outgoing.terms.ordering_key
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_an_option_beside_an_event_goes_first(given: Any, own: SendOptions, expe
     before, it, after = prepare_all(Event("a"), (given, own), Event("c"), options=CALL)
     assert options_of(it) == expected
     assert options_of(before) == options_of(after) == ("+60000", "acme", "all")
-    assert [each.name for each in (before, it, after)] == ["a", "b", "c"]
+    assert [each.head.name for each in (before, it, after)] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_only_an_id_of_the_sender_s_is_remembered_longer(given: Any, says: str) 
         assert (error.field, error.index) == ("dedupe_for", 1)
         assert error.reason.startswith(says)
     options = SendOptions(dedupe_for=timedelta(days=2))
-    assert [each.dedupe_ms for each in prepare_all(Event("x", id="1"), options=options)] == [172_800_000]
-    assert [each.dedupe_ms for each in prepare_all(given, options=SendOptions(dedupe_for=0))] == [0]
+    assert [each.terms.dedupe_ms for each in prepare_all(Event("x", id="1"), options=options)] == [172_800_000]
+    assert [each.terms.dedupe_ms for each in prepare_all(given, options=SendOptions(dedupe_for=0))] == [0]
 
 
 def test_a_job_s_ids_are_not_remembered_longer() -> None:

@@ -16,29 +16,52 @@ from headrace.model.values import MAX_DEPTH, find_fault, is_carried, may_be_deep
 MAX_TEXT = 256
 
 
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """The options of an event's send, checked.
+
+    Attributes:
+        when: empty for now, `+<ms>` for a delay, `<ms>` for a time.
+        ordering_key: empty for none.
+        dedupe_ms: for how long the id is remembered at least, once the event has settled; 0 for as long as others.
+    """
+
+    when: str
+    account: str | None
+    ordering_key: str
+    dedupe_ms: int
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What many events of a call have in common: name and source, checked, and how many bytes they take.
+
+    Attributes:
+        source: that of the event, or of the client.
+        given: the source as the events have it.
+        identity: how many bytes of a body hold its format, name and source.
+        shallow_bytes: a body of up to so many can't be too deep, as each level takes a byte.
+    """
+
+    name: str
+    source: str
+    given: str | None
+    identity: int
+    shallow_bytes: int
+
+
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One event, checked and encoded.
 
     Attributes:
         id_kind: `c` the client made the id, `s` the sender gave it, `d` it is derived from a run and a key.
-        when: empty for now, `+<ms>` for a delay, `<ms>` for a time.
-        source: that of the event, or of the client.
-        identity: how many bytes of the body hold its format, name and source.
-        ordering_key: empty for none.
-        dedupe_ms: for how long the id is remembered at least, once the event has settled; 0 for as long as others.
     """
 
     event_id: str
     id_kind: str
-    name: str
-    source: str
-    when: str
-    identity: int
+    head: Head
+    terms: Terms
     body: bytes
     event: Event
     timestamp: datetime
-    ordering_key: str = ""
-    dedupe_ms: int = 0
 
     def sent(
         self,
@@ -51,7 +74,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         """Return the answer to the caller, with the event as the caller gave it."""
         return SentEvent(
             id=self.event_id,
-            name=self.name,
+            name=self.head.name,
             payload=self.event.payload,
             context=self.event.context,
             timestamp=self.timestamp,
@@ -81,8 +104,8 @@ class EventEncoder:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._heads: dict[tuple[str, str | None], _Head] = {}
-        self._head: _Head | None = None
+        self._heads: dict[tuple[str, str | None], Head] = {}
+        self._head: Head | None = None
         self._unread: list[bytes] = []
 
     def encode(
@@ -93,7 +116,7 @@ class EventEncoder:
         account: str | None,
         headers: dict[str, str] | None,
         index: int | None,
-    ) -> tuple[_Head, bytes]:
+    ) -> tuple[Head, bytes]:
         """Return the head of an event, and the event as it is stored; raise InvalidEvent."""
         head, is_first = self._head, False
         if head is None or event.name is not head.name or event.source is not head.given:  # most are as the one before
@@ -108,7 +131,7 @@ class EventEncoder:
             raise _uncarried(event, index) from exc
         return head, body
 
-    def _head_of(self, event: Event, index: int | None) -> tuple[_Head, bool]:
+    def _head_of(self, event: Event, index: int | None) -> tuple[Head, bool]:
         """Return the head of an event, checked, and whether the event is the first with this head."""
         try:
             head, is_first = self._heads[event.name, event.source], False
@@ -118,11 +141,11 @@ class EventEncoder:
         self._head = head
         return head, is_first
 
-    def _check_head(self, event: Event, index: int | None) -> _Head:
+    def _check_head(self, event: Event, index: int | None) -> Head:
         name = check_text("name", event.name, index)
         source = self._source if event.source is None else check_text("source", event.source, index)
         identity = codec.identity_length(name, source)
-        return _Head(name, source, event.source, identity, identity + MAX_DEPTH)
+        return Head(name, source, event.source, identity, identity + MAX_DEPTH)
 
     def check(self, events: Iterable[Outgoing], *, numbered: bool) -> None:
         """Raise InvalidEvent for the first of the encoded events that is not whole."""
@@ -148,7 +171,7 @@ class _SealingEncoder(EventEncoder):
         account: str | None,
         headers: dict[str, str] | None,
         index: int | None,
-    ) -> tuple[_Head, bytes]:
+    ) -> tuple[Head, bytes]:
         """See `EventEncoder.encode`."""
         head, is_first = self._head_of(event, index)
         try:
@@ -161,21 +184,6 @@ class _SealingEncoder(EventEncoder):
             return head, codec.seal_event(plain, event_id, self._seal)
         except Exception as exc:
             raise InvalidEvent("payload", f"was not encoded by the codec: {type(exc).__name__}: {exc}", index) from exc
-
-
-class _Head(msgspec.Struct, frozen=True):
-    """What many events of a call have in common: name and source, checked, and how many bytes they take.
-
-    Attributes:
-        given: the source as the events have it.
-        shallow_bytes: a body of up to so many can't be too deep, as each level takes a byte.
-    """
-
-    name: str
-    source: str
-    given: str | None
-    identity: int
-    shallow_bytes: int
 
 
 def check_text(field: str, value: object, index: int | None) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from headrace.errors import EventTooLarge, InvalidEvent
 from headrace.formats import codec
 from headrace.formats.headers import merge_headers
-from headrace.formats.outgoing import Outgoing, check_text, make_encoder
+from headrace.formats.outgoing import Outgoing, Terms, check_text, make_encoder
 from headrace.formats.seal import Seal
 from headrace.model.event import DEFAULT_SOURCE, Event
 from headrace.model.ids import new_event_ids
@@ -97,7 +97,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     """
     if not isinstance(given, Iterable):
         raise InvalidEvent("events", f"must be several Events or mappings, not {type(given).__name__}")
-    common = _Terms.of(options, None)
+    common = _terms_of(options, None)
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
@@ -116,47 +116,24 @@ def prepare(  # noqa: PLR0913 - by which rules
         head, body = encode(event, event_id, micros, terms.account, own or None, index)
         if len(body) > max_event_bytes:
             raise EventTooLarge(len(body), max_event_bytes, index)
-        prepared.append(
-            Outgoing(
-                event_id,
-                kind,
-                head.name,
-                head.source,
-                terms.when,
-                head.identity,
-                body,
-                event,
-                stamp,
-                terms.ordering_key,
-                terms.dedupe_ms,
-            )
-        )
+        prepared.append(Outgoing(event_id, kind, head, terms, body, event, stamp))
     encoder.check(prepared, numbered=numbered)
     return prepared
 
 
-class _Terms(msgspec.Struct, frozen=True, gc=False):
-    """Options, checked, as they are stored and sent."""
-
-    when: str
-    account: str | None
-    ordering_key: str
-    dedupe_ms: int
-
-    @classmethod
-    def of(cls, options: SendOptions, index: int | None) -> _Terms:
-        account, ordering_key, dedupe_for = options.account_id, options.ordering_key, options.dedupe_for
-        return cls(
-            when(options, index),
-            None if account is None else check_text("account_id", account, index),
-            "" if ordering_key is None else check_text("ordering_key", ordering_key, index),
-            0 if dedupe_for is None else _duration_ms("dedupe_for", dedupe_for, index),
-        )
+def _terms_of(options: SendOptions, index: int | None) -> Terms:
+    account, ordering_key, dedupe_for = options.account_id, options.ordering_key, options.dedupe_for
+    return Terms(
+        when(options, index),
+        None if account is None else check_text("account_id", account, index),
+        "" if ordering_key is None else check_text("ordering_key", ordering_key, index),
+        0 if dedupe_for is None else _duration_ms("dedupe_for", dedupe_for, index),
+    )
 
 
-def _read_item(item: Item, options: SendOptions, common: _Terms, index: int | None) -> tuple[Event, _Terms]:
+def _read_item(item: Item, options: SendOptions, common: Terms, index: int | None) -> tuple[Event, Terms]:
     event, own = split(item, index)
-    return event, common if own is None else _Terms.of(own.before(options), index)
+    return event, common if own is None else _terms_of(own.before(options), index)
 
 
 def split(item: Item, index: int | None = None) -> tuple[Event, SendOptions | None]:

@@ -89,7 +89,7 @@ def _rounds(batches: list[Sequence[Outgoing]]) -> list[list[Sequence[Outgoing]]]
     rounds: list[list[Sequence[Outgoing]]] = [[]]
     seen: set[str] = set()
     for batch in batches:
-        ordering_keys = {event.ordering_key for event in batch if event.ordering_key}
+        ordering_keys = {event.terms.ordering_key for event in batch if event.terms.ordering_key}
         if seen.isdisjoint(ordering_keys):
             rounds[-1].append(batch)
             seen |= ordering_keys
@@ -129,7 +129,7 @@ def _send_to_each(
     """Send to each partition its own events, in their order, side by side; return as `_send_to` does."""
     places: dict[Keys, list[int]] = {}
     for place, event in enumerate(events):
-        places.setdefault(partitions.of(event.ordering_key or event.event_id), []).append(place)
+        places.setdefault(partitions.of(event.terms.ordering_key or event.event_id), []).append(place)
     if replicas is not None:  # where one server has them all, it waits for one after the other
         replicas = Replicas(replicas.count, max(replicas.timeout_ms // len(places), 1))
     plans = {

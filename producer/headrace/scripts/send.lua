@@ -10,11 +10,11 @@
 --   token         text   the call's token: the same at each retry of the call
 --   listed        count  entries that `recent` keeps, about
 --   inline        bytes  bodies up to this size travel in the entry
---   orders        list   the ordering keys of the events, each once
 --   events        list   of each event: id, id kind, when (empty: now; +ms: after; ms: at), name, bytes of the body's
---                        identity, place of its ordering key in `orders` (0: none)
---   dedupe        map    ms for which the id of an event is remembered at least, by the event's place; where it is asked
---                        for
+--                        identity
+--   orders        list   the ordering keys of the events, each once
+--   ordered       map    the place in `orders` of the ordering key of each event that has one, by the event's place
+--   dedupe        map    ms for which an id is remembered at least, by the event's place, where the send asks for that
 -- ARGV[2..]  bytes   the body of each event
 --
 -- Returns  {now, …}           the server's time in ms; nothing more for new or changed events, four for each other:
@@ -64,8 +64,8 @@ end
 
 local reply, index, earliest = { now }, {}, nil
 for i = 1, #records do
-  local id, kind, when, name, identity, place_of_key = unpack(args.events[i], 1, 6)
-  local order, ordering_key = orders[place_of_key], ordering_keys[place_of_key]
+  local id, kind, when, name, identity = unpack(args.events[i], 1, 5)
+  local order, ordering_key = orders[args.ordered[i]], ordering_keys[args.ordered[i]]
   local record, body, dedupe_ms = records[i], ARGV[i + 1], args.dedupe[i]
   local mine = (dedupe_ms and '+' or '') .. call .. '.' .. i -- `_close.lua` reads the mark
   local header = known[record]

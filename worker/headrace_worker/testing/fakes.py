@@ -92,7 +92,7 @@ class SentEvents(Sequence[Sent]):
     def _receive(self, event: Outgoing, options: SendOptions, now: datetime) -> SentEvent:
         known = next((each for each in self._events if each.id == event.event_id), None)
         if known is not None:
-            if (known.name, known.source) != (event.name, event.source):
+            if (known.name, known.source) != (event.head.name, event.head.source):
                 raise EventConflict(event.event_id, status="pending")
             return event.sent(delivered_at=now, duplicate=True)
         stored = decode_event(event.body)
@@ -100,11 +100,11 @@ class SentEvents(Sequence[Sent]):
             Sent(
                 key=self._keys.get(event.event_id),
                 id=event.event_id,
-                name=event.name,
+                name=event.head.name,
                 payload=event.event.payload,
                 received=decode_value(stored.p),
                 context=decode_value(stored.c),
-                source=event.source,
+                source=event.head.source,
                 options=options,
                 headers=stored.h or {},
             )

@@ -111,7 +111,7 @@ def events_with_different_ordering_keys(keyspace: Keyspace) -> Step:
         "due e:e5": str(BEYOND),
     }
     for place, event in enumerate(events, 1):
-        key = {"k": event.ordering_key} if event.ordering_key else {}
+        key = {"k": event.terms.ordering_key} if event.terms.ordering_key else {}
         changes |= {
             f"events new-{place}": entry(event) | key,
             f"event:{event.event_id} m": header(f"tok.{place}", delivered=NOW),

@@ -16,6 +16,7 @@ from headrace.errors import (
     InvalidArgument,
     InvalidEvent,
     NotFound,
+    PayloadError,
     PermissionMissing,
     RunNotFound,
     RunNotRetryable,
@@ -29,7 +30,7 @@ from headrace.errors import (
     UnsupportedServer,
     WaitTimeout,
 )
-from headrace.formats.seal import PayloadCodec, Sealed
+from headrace.formats.seal import PayloadCodec
 from headrace.model.event import (
     DamagedEntry,
     DeadLetter,
@@ -41,9 +42,11 @@ from headrace.model.event import (
     RunPage,
     RunRecord,
     RunStatus,
+    Sealed,
     SentEvent,
 )
 from headrace.model.retention import Retention
+from headrace.model.typed import TypedEvent
 from headrace.plans.prepare import SendOptions
 
 __all__ = [
@@ -69,6 +72,7 @@ __all__ = [
     "InvalidEvent",
     "NotFound",
     "PayloadCodec",
+    "PayloadError",
     "PermissionMissing",
     "Retention",
     "RunError",
@@ -86,6 +90,7 @@ __all__ = [
     "ServerNotReady",
     "ServerUnreachable",
     "StreamExhausted",
+    "TypedEvent",
     "UndecodableEvent",
     "UnsupportedServer",
     "WaitTimeout",

@@ -25,7 +25,7 @@ from headrace.model.event import (
 from headrace.plans import cancel, dead_letters, read, retry, runs, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import Given, Item, Replicas, SendOptions
+from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
 from headrace.plans.runs import RunFilter
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class AsyncClient(BaseClient):
 
     async def send_event(  # noqa: PLR0913 - each is an option, given by name
         self,
-        event: Given,
+        event: AnyEvent,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -54,7 +54,7 @@ class AsyncClient(BaseClient):
         canceled nothing happens, the answer's `duplicate` is true, and its `status` says which.
 
         Args:
-            event: an Event, or a mapping with the same keys.
+            event: an Event, a mapping with the same keys, or a typed event (see `TypedEvent`).
             deliver_at: an aware datetime; one in the past delivers now.
             deliver_after: seconds >= 0, or a timedelta; not together with `deliver_at`.
             account_id: reaches the job as `ctx.account.id`.

@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.config import check_headers, check_positive, check_retention, check_source, resolve, resolve_url
 from headrace.errors import OUTAGE, InvalidEvent
-from headrace.formats.headers import MadeHeaders, make_headers
+from headrace.formats.headers import MadeHeaders, headers_now
 from headrace.formats.seal import PayloadCodec, Seal
 from headrace.model.event import SentEvent
 from headrace.model.retention import Retention
@@ -94,7 +94,7 @@ class BaseClient:
             id_kind=id_kind,
             seal=self._seal,
             source=self._source,
-            headers=make_headers(self._headers) if callable(self._headers) else self._headers,
+            headers=None if self._headers is None else headers_now(self._headers),
         )
         return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 

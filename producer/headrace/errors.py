@@ -5,6 +5,7 @@
     ├── InvalidArgument         an argument breaks a rule; nothing was done
     │   └── InvalidEvent        an event or an option of its send does; nothing of the call was sent
     │       └── EventTooLarge
+    ├── PayloadError            a payload does not fit the type that was asked for
     ├── EventConflict           the id belongs to an event with another name or source
     ├── NotFound
     │   ├── EventNotFound
@@ -84,6 +85,10 @@ class EventTooLarge(InvalidEvent):
             "keep the data elsewhere and send a reference to it"
         )
         super().__init__("payload", reason, index)
+
+
+class PayloadError(HeadraceError, ValueError):
+    """A payload does not fit a type; the message names the paths at fault, as in `payload.address.city`."""
 
 
 class EventConflict(HeadraceError):

@@ -15,6 +15,8 @@ from headrace import AsyncClient, Client, Event, ServerError, UnsupportedServer
 from headrace.cluster.slots import slot_of
 from headrace.formats.partitions import Partitions
 from headrace_worker import App, Context, JobIO, Retry, event_trigger
+from headrace_worker.operate.app_client import AppClient
+from headrace_worker.operate.forget_app import ForgottenApp
 from tests.support.cluster import Cluster, Node
 from tests.support.servers import ControlledServer
 from tests.support.tls import Authority
@@ -94,6 +96,21 @@ async def test_events_live_on_all_masters(cluster: Cluster) -> None:
         for event in sent:
             assert (await awaited.wait_for_event(event.id, 30)).runs[0].status == "succeeded"
         assert [(await awaited.get_event(event.id)).payload for event in sent] == list(range(100, 112))
+
+
+async def test_an_app_is_registered_and_forgotten_on_all_masters(cluster: Cluster) -> None:
+    """Events of every partition get their runs, which wait; after that none does, and the runs left are counted."""
+    host, dispatcher = WorkerHost(cluster.url, NAMESPACE, N), App("dispatcher", dispatch_only=True)
+    with AppClient(cluster.url, namespace=NAMESPACE, partitions=N) as client:
+        assert client.register_app(make_app(Counter())).status == "registered"
+        client.send_events(_events(0, 60))
+        await host.settle(dispatcher)
+        assert client.forget_app("app").queues == {"default": 60}
+        client.send_events(_events(60, 60))
+        await host.settle(dispatcher)
+        assert client.forget_app("app") == ForgottenApp(
+            "app", had_subscriptions=False, queues={"default": 60}, delayed=0, is_complete=True
+        )
 
 
 _HALF = {"ASK", "TRYAGAIN"}

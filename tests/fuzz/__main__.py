@@ -20,6 +20,7 @@ with atheris.instrument_imports(include=["headrace", "headrace_worker"]):
     from headrace.calls import listing
     from headrace.formats import codec, records
     from headrace.formats.keys import Keys
+    from headrace.model.values import decode_value
     from headrace_worker import App, event_trigger
     from headrace_worker.app.filters import compile_filter
     from headrace_worker.app.routes import Routes, RoutesTooNew, subscriptions_of
@@ -40,7 +41,7 @@ def _fields(data: bytes, names: list[bytes]) -> list[bytes]:
 
 def _event(data: bytes) -> None:
     event = codec.decode_event(data)
-    payload, _ = codec.decode_value(event.p), codec.decode_value(event.c)
+    payload, _ = decode_value(event.p), decode_value(event.c)
     compile_filter({"a": [1, 2], "b": {"c": [{"$startsWith": "x"}]}})(payload)
 
 

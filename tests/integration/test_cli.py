@@ -46,6 +46,8 @@ EVERY_DATA_COMMAND = [
     ("dead", "list"),
     ("dead", "show", "1-0"),
     ("dead", "retry", "--all"),
+    ("app", "register", "tests.apps.everyday:app"),
+    ("app", "forget", "everyday"),
 ]
 
 
@@ -93,6 +95,8 @@ def test_a_url_that_is_none_is_said_without_its_password(headrace: Headrace) -> 
         (("worker", "tests.apps.everyday:app", "--queue", "a/b"), ["queue", "a/b"]),
         (("worker", "tests.apps.everyday:app", "--url", "nope"), ["no URL"]),
         (("dev", "tests.apps.everyday:app", "--port", "-1"), ["--port"]),
+        (("app", "register", "tests.apps.everyday"), ["MODULE:APP", "tests.apps.everyday:app"]),
+        (("app", "forget", "tests.apps.everyday:app"), ["app 'tests.apps.everyday:app' is not a name"]),
     ],
     ids=str,
 )
@@ -204,8 +208,8 @@ def test_every_help_has_an_example_and_names_the_environment(headrace: Headrace,
 
 
 def test_every_data_command_takes_json() -> None:
-    """Only those that run something do not."""
-    without = {("worker",), ("dev",)}
+    """Only those that run something do not, and those that print a document of JSON anyhow."""
+    without = {("worker",), ("dev",), ("app", "schema")}
     for path in set(_commands(main)) - without:
         command: Any = main
         for name in path:

@@ -22,6 +22,7 @@ from headrace import (
 )
 from headrace.formats import codec
 from headrace.formats.keys import Keys
+from headrace.model.values import decode_value
 from tests.support.clients import KINDS, Kind, open_client
 from tests.support.stored import due, entries
 
@@ -50,7 +51,7 @@ def test_an_event_sent_now_is_in_events(client: Client, redis: redis_py.Redis, k
     (entry,) = entries(redis, keys.events)
     stored = codec.decode_event(entry[b"b"])
     assert entry[b"i"].decode() == sent.id
-    assert (stored.n, stored.s, stored.a, codec.decode_value(stored.p)) == (
+    assert (stored.n, stored.s, stored.a, decode_value(stored.p)) == (
         "user.new",
         "trigger.dev",
         "acme",

@@ -12,6 +12,7 @@ import redis as redis_py
 from headrace import Client, Event, RunError, RunNotFound, RunNotRetryable
 from headrace.formats import codec
 from headrace.formats.keys import Keys
+from headrace.model.values import decode_value
 from tests.support.clients import Kind, open_client
 from tests.support.stored import add_run, entries
 
@@ -88,7 +89,7 @@ def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, key
     run = client.retry_run(run_id)
     assert (run.id, run.status, run.attempt, run.queue, run.worker) == (run_id, "queued", 1, "mail", None)
     (entry,) = entries(redis, keys.queue("app", "mail"))
-    assert (entry[b"e"].decode(), entry[b"j"], codec.decode_value(codec.decode_event(entry[b"b"]).p)) == (
+    assert (entry[b"e"].decode(), entry[b"j"], decode_value(codec.decode_event(entry[b"b"]).p)) == (
         sent.id,
         b"job",
         {"x": 1},

@@ -8,7 +8,7 @@ import pytest
 
 from headrace import Client, Event
 from headrace_worker import App, Retry, event_trigger
-from headrace_worker.cli.dead_letters import all_letters, letters_of, retry_letters
+from headrace_worker.operate.dead_letters import all_letters, letters_of, retry_letters
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 

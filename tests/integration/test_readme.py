@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headrace import Client, Event, RunRecord
+from headrace_worker.testing import call_job
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -63,15 +67,17 @@ def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, mo
     """As they stand there, with the settings that stand there."""
     for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL"):
         monkeypatch.delenv(name, raising=False)
-    jobs, of_function, of_whole = blocks("docs/testing.md", "python")
-    (settings,) = blocks("docs/testing.md", "ini")
-    pytester.makepyfile(jobs=jobs, test_function=of_function, test_whole=of_whole)
+    jobs, of_function, of_attempt, of_whole = blocks("docs/testing.md", "python")
+    settings, _of_django = blocks("docs/testing.md", "ini")
+    pytester.makepyfile(jobs=jobs, test_function=of_function, test_attempt=of_attempt, test_whole=of_whole)
     (pytester.path / "pytest.ini").write_text(settings)
     result = pytester.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider")
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=7)
 
 
-def test_the_guide_to_jobs_shows_an_app_that_works(tmp_path: Path, processes: Processes, client: Client) -> None:
+def test_the_guide_to_jobs_shows_an_app_that_works(
+    tmp_path: Path, processes: Processes, client: Client, url: str, namespace: str
+) -> None:
     """Its modules, written where their first lines say, are an app, whose jobs fail and succeed as the guide says."""
     for code in blocks("docs/jobs.md", "python"):
         path = tmp_path / code.split("\n", 1)[0].removeprefix("# ")
@@ -90,10 +96,25 @@ def test_the_guide_to_jobs_shows_an_app_that_works(tmp_path: Path, processes: Pr
     def mails() -> list[RunRecord]:
         return client.list_runs(job="shop/mail", status="succeeded").runs
 
+    env = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, "PYTHONPATH": path_here}
+    subprocess.run([sys.executable, "send.py"], cwd=tmp_path, env=env, check=True, timeout=60)
+    outputs = {run.job: run.output for run in client.list_runs(event_name="user.new").runs}
+    assert outputs == {"shop/welcome": "welcome, u_1", "shop/call-pro": "call u_1", "shop/count": 1}
+
     (mail,) = wait_until(mails, what="the run of the mail")
     assert mail.output == "a mail about o_1"
     worker.terminate()
     assert worker.wait() == 0
+
+
+def test_the_jobs_of_the_readme_are_tested_without_a_server() -> None:
+    """As a user tests them: by one attempt of each."""
+    module: dict[str, Any] = {"__name__": "jobs"}
+    exec(compile(blocks("README.md", "python")[0], "README.md", "exec", dont_inherit=True), module)
+    attempt = call_job(module["app"], "welcome", {"userId": "u_1", "plan": "pro"})
+    assert (attempt.output, attempt.sent["welcomed"]) == ("welcomed u_1", {"userId": "u_1"})
+    assert call_job(module["app"], "welcome", {"userId": 1, "plan": "pro"}).status == "invalid_payload"
+    assert call_job(module["app"], "audit", {"any": 1}, name="user.welcomed").status == "succeeded"
 
 
 def test_thirty_lines_are_not_many_more() -> None:

@@ -18,7 +18,6 @@ from headrace.formats.codec import (
     decode_entry_state,
     decode_event,
     decode_outcome,
-    decode_value,
     encode_event,
     encode_outcome,
     encode_value,
@@ -27,6 +26,7 @@ from headrace.formats.codec import (
     to_micros,
 )
 from headrace.formats.records import decode_header, decode_record, decode_run
+from headrace.model.values import decode_value
 from headrace.plans.prepare import SendOptions, prepare
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.formats.codec import decode_event, encode_event
 from headrace_worker import Trigger, event_trigger
-from headrace_worker.app.routes import Route, Routes, Subscription, Subscriptions, fingerprint_of
+from headrace_worker.app.routes import Route, Routes, StoredTrigger, Subscription, Subscriptions, fingerprint_of
 from tests.properties.naive_filter import naive_passes
 
 NAMES = st.sampled_from(["a", "b", "A"])
@@ -58,7 +58,7 @@ def _store(app: str, versions: list[tuple[dict[str, Trigger], int]], last: int) 
     fields: dict[bytes, bytes] = {}
     newest_first: list[tuple[dict[str, Trigger], bool, int]] = []
     for age, (jobs, workers) in enumerate(versions, 1):
-        subscriptions = [Subscription(job, f"{app}-queue", jobs[job]) for job in sorted(jobs)]
+        subscriptions = [Subscription(job, f"{app}-queue", StoredTrigger.of(jobs[job])) for job in sorted(jobs)]
         blob = msgspec.msgpack.encode(Subscriptions(1, subscriptions))
         fingerprint = fingerprint_of(blob).encode()
         fields |= {b"s:" + fingerprint: blob, b"n:" + fingerprint: str(age).encode()}

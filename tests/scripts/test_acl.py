@@ -25,6 +25,7 @@ from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.errors import StartRefused
 from headrace_worker.membership.member import Member
 from headrace_worker.membership.setup import WorkerSetup
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.startup import permissions, preflight
 from headrace_worker.streams import reader
 from tests.scripts import users
@@ -189,6 +190,19 @@ async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None
         assert (await client.wait_for_event(sent.id, 30)).is_settled
     worker.stop()
     await running
+    assert guarded.denied() == []
+
+
+def test_an_app_is_registered_and_forgotten_with_the_rights_of_a_worker(guarded: _Guarded, app: App) -> None:
+    """The worker's user is denied nothing; a producer's user is refused, and has changed nothing."""
+    with AppClient(guarded.url("headrace-producer"), namespace=users.NAMESPACE) as client:
+        with pytest.raises(PermissionMissing):
+            client.register_app(app)
+        assert not guarded.admin.exists(client.partitions.first.routes("app"))
+        guarded.admin.acl_log_reset()
+    with AppClient(guarded.url("headrace-worker"), namespace=users.NAMESPACE) as client:
+        client.register_app(app)
+        client.forget_app("app")
     assert guarded.denied() == []
 
 

@@ -15,7 +15,6 @@ from headrace.formats.codec import (
     decode_entry_state,
     decode_event,
     decode_outcome,
-    decode_value,
     encode_event,
     encode_outcome,
     from_micros,
@@ -24,6 +23,7 @@ from headrace.formats.codec import (
     to_micros,
 )
 from headrace.formats.records import Header, decode_header, decode_record, decode_run
+from headrace.model.values import decode_value
 
 pack = msgspec.msgpack.encode
 BODY = encode_event("user.new", "trigger.dev", 1_700_000_000_000_000, {"a": 1}, None, None)

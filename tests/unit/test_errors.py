@@ -25,6 +25,7 @@ SAMPLES: list[HeadraceError] = [
     errors.InvalidArgument("limit", "must be 1 to 1000, not 0"),
     errors.InvalidEvent("name", "is missing", 3),
     errors.EventTooLarge(2_000_000, 1_048_576, 3),
+    errors.PayloadError("Expected `str`, got `int` - at `payload.user_id`"),
     errors.EventConflict("e1", [1]),
     errors.NotFound("x"),
     errors.EventNotFound("e1"),

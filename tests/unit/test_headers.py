@@ -9,8 +9,9 @@ import pytest
 
 from headrace import Client, ConfigurationError, Event, InvalidEvent
 from headrace.formats import codec
-from headrace.formats.headers import MAX_HEADERS_BYTES, make_headers
+from headrace.formats.headers import MAX_HEADERS_BYTES, headers_now
 from headrace.formats.seal import Seal
+from headrace.model.values import decode_value
 from tests.support.codecs import SCRAMBLER
 from tests.support.outgoing import prepare_all, prepare_one, refuse
 
@@ -44,7 +45,7 @@ def test_headers_stay_readable_where_the_rest_is_sealed(seal: Seal | None) -> No
     if seal is not None:
         assert b"secret" not in outgoing.body
         stored = codec.open_event(stored, outgoing.event_id, seal)
-    assert (codec.decode_value(stored.p), stored.h) == ("secret", {"trace": "id"})
+    assert (decode_value(stored.p), stored.h) == ("secret", {"trace": "id"})
 
 
 @SEALS
@@ -118,6 +119,6 @@ def test_a_coroutine_makes_no_headers() -> None:
 def test_what_a_client_s_function_returns_is_checked(headers: Any, field: str, says: str) -> None:
     """The error says that it is the client's."""
     with pytest.raises(InvalidEvent) as caught:
-        make_headers(lambda: headers)
+        headers_now(lambda: headers)
     assert (caught.value.field, caught.value.index) == (f"client.{field}", None)
     assert caught.value.reason.startswith(says)

@@ -131,7 +131,7 @@ def test_what_is_no_event_is_refused(given: object) -> None:
     """The error says what would be one."""
     error = refuse(given)
     assert error.field == "event"
-    assert error.reason.startswith("must be an Event or a mapping, not ")
+    assert error.reason.startswith("must be an Event, a typed event or a mapping, not ")
 
 
 # Places.

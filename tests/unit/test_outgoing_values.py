@@ -15,6 +15,7 @@ import pytest
 
 from headrace import Event, EventTooLarge
 from headrace.formats import codec
+from headrace.model.values import decode_value
 from headrace.plans.prepare import MAX_EVENT_BYTES, SendOptions
 from tests.support.outgoing import prepare_one, refuse
 
@@ -99,7 +100,7 @@ SEEN_IN_THE_FIRST = {"a map as a key", "encoded elsewhere, no text", "a time of 
 def test_an_empty_value_stays_what_it_is(field: str, value: object) -> None:
     """It is neither left out nor taken for another kind of nothing."""
     event = codec.decode_event(prepare_one({"name": "a", field: value}).body)
-    carried = codec.decode_value(event.p if field == "payload" else event.c)
+    carried = decode_value(event.p if field == "payload" else event.c)
     assert carried == value
     assert type(carried) is type(value)
 
@@ -107,7 +108,7 @@ def test_an_empty_value_stays_what_it_is(field: str, value: object) -> None:
 @pytest.mark.parametrize("value", [2**64 - 1, -(2**63), "\0", "\U0001f300", {1: {"a": [b"\xff"]}}], ids=repr)
 def test_the_extremes_of_msgpack_are_carried(value: object) -> None:
     """The greatest and the smallest integer, any text, bytes, and maps whose keys are no strings."""
-    assert codec.decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p) == value
+    assert decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p) == value
 
 
 @pytest.mark.parametrize("kind", UNCARRIED)
@@ -164,7 +165,7 @@ class Person(pydantic.BaseModel):
 )
 def test_a_subclass_counts_as_its_base(value: object, carried: object) -> None:
     """Alone, nested and as a key."""
-    found = codec.decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p)
+    found = decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p)
     assert found == carried
     assert type(found) is type(carried)
 
@@ -174,7 +175,7 @@ def test_a_model_of_pydantic_comes_back_as_the_same(raw: bytes) -> None:
     """By its aliases, without what it computes, and with bytes that no JSON could have."""
     friend = Person(id=uuid.UUID(int=1), born=date(1815, 12, 10), calledBy="Ada")
     person = Person(calledBy="Grace", id=uuid.UUID(int=2), born=date(1906, 12, 9), raw=raw, tags={"a"}, friend=friend)
-    (found,) = codec.decode_value(codec.decode_event(prepare_one(Event("a", [person])).body).p)
+    (found,) = decode_value(codec.decode_event(prepare_one(Event("a", [person])).body).p)
     assert Person.model_validate(found) == person
     assert "shown" not in found
 
@@ -185,7 +186,7 @@ def test_the_deepest_value_is_carried() -> None:
     for _ in range(640):
         maps = {"a": maps}
     for value in (nested(640), maps, {"a": nested(639)}, msgspec.Raw(pack(nested(640)))):
-        read = codec.decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p)
+        read = decode_value(codec.decode_event(prepare_one(Event("a", value)).body).p)
         assert pack(read) == pack(value)
 
 

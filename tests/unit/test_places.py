@@ -53,7 +53,7 @@ def test_every_module_of_a_worker_is_a_room() -> None:
         "membership.watch",
         "membership.lease",
         "run.outcome",
-        "app.schema",
+        "app.routes",
         "streams.requeue",
     } <= found
     assert not found & {"process.supervisor", "dev.embedded", "testing", "cli.worker"}

@@ -14,6 +14,7 @@ from headrace_worker.app.routes import (
     Route,
     Routes,
     RoutesTooNew,
+    StoredTrigger,
     Subscription,
     Subscriptions,
     fingerprint_of,
@@ -117,6 +118,23 @@ def test_when_none_lives_the_last_stays() -> None:
     assert _matched(routes, "a") == {"app/kept"}
     assert not routes.has_live("app/kept")
     assert _matched(Routes("1", {"app": _hash((OLD, 1, []))}), "a") == set()
+
+
+@pytest.mark.parametrize("kind", [b"d:w", b"last"])
+def test_what_is_registered_counts_while_none_lives(kind: bytes) -> None:
+    """It counts alone, whatever dead workers or the last one had; its jobs are not live."""
+    stored = _hash((OLD, 1, []), (NEW, 2, []))
+    stored |= {kind: fingerprint_of(OLD).encode(), b"registered": fingerprint_of(NEW).encode()}
+    routes = Routes("3", {"app": stored})
+    assert [_matched(routes, name) for name in "abfg"] == [set(), {"app/kept"}, {"app/fresh"}, set()]
+    assert not routes.has_live("app/kept")
+
+
+def test_what_is_registered_does_not_count_while_one_lives() -> None:
+    """The live worker's jobs keep their events, and the others wait for a worker that has them."""
+    stored = _hash((OLD, 1, ["w"]), (NEW, 2, [])) | {b"registered": fingerprint_of(NEW).encode()}
+    routes = Routes("3", {"app": stored})
+    assert [_matched(routes, name) for name in "abfg"] == [{"app/kept"}, set(), set(), {"app/gone"}]
 
 
 def test_the_last_does_not_count_while_one_lives() -> None:
@@ -232,7 +250,9 @@ def test_an_event_matches_by_name_source_and_both_filters() -> None:
 
 def test_jobs_of_several_apps_match_side_by_side() -> None:
     """Each is named with its app, and goes to its queue."""
-    other = msgspec.msgpack.encode(Subscriptions(1, [Subscription("job", "slow", event_trigger("a"))]))
+    other = msgspec.msgpack.encode(
+        Subscriptions(1, [Subscription("job", "slow", StoredTrigger.of(event_trigger("a")))])
+    )
     routes = Routes("1", {"app": _hash((_blob(job="a"), 1, ["w"])), "shop": _hash((other, 1, ["v"]))})
     found = routes.match(decode_event(encode_event("a", "s", 0, None, None, None)))
     assert found == [Route("app/job", "app", "default"), Route("shop/job", "shop", "slow")]

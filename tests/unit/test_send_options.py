@@ -63,12 +63,12 @@ def test_a_pair_is_an_event_and_its_options(given: Any) -> None:
     """The error says what may stand there."""
     error = refuse(given)
     assert (error.field, error.index) == ("event", 0)
-    assert error.reason == "must be an Event or a mapping, or one of them in a pair with its SendOptions"
+    assert error.reason == "must be one event, or one in a pair with its SendOptions"
 
 
 def test_the_event_of_a_pair_is_checked_as_any() -> None:
     """The error names its place."""
-    assert str(refuse(Event("a"), (7, CALL))).startswith("events[1].event: must be an Event or a mapping, not int")
+    assert str(refuse(Event("a"), (7, CALL))).startswith("events[1].event: must be an Event, a typed")
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,10 @@
     ├── RunFailed                   a run of a test failed, and its exception is not at hand (testing.kit)
     ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
     ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
-    ├── NoRun                       a dead letter belongs to no run that could be retried (cli.dead_letters)
-    └── NoLetters                   a job that was named has no dead letters (cli.dead_letters)
+    ├── NoRun                       a dead letter belongs to no run that could be retried (operate.dead_letters)
+    ├── NoLetters                   a job that was named has no dead letters (operate.dead_letters)
+    ├── UnknownApp                  no app of the name was ever registered (operate.forget_app)
+    └── AppAlive                    an app that has live workers is not forgotten (operate.forget_app)
 
 Each writes its own message, holds the facts as attributes and says what to do.
 """

@@ -40,6 +40,12 @@ _LAST_CALL_S = 2.0
 """How long a failed worker may take to end its leases on the server."""
 
 
+def import_modules(app: App) -> None:
+    """Import the modules that define jobs of an app."""
+    for module in app.modules:
+        importlib.import_module(module)
+
+
 class Worker:
     """Executes the runs of one app, and shares in dispatching, promoting and rescuing for all apps."""
 
@@ -72,8 +78,7 @@ class Worker:
         Raises:
             ConfigurationError: no URL, a namespace that is no name, or no number of partitions.
         """
-        for module in app.modules:
-            importlib.import_module(module)
+        import_modules(app)
         self.app = app
         self.url = resolve_url(url)
         self.partitions = resolve(namespace, partitions)

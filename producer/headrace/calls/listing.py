@@ -9,8 +9,8 @@ import msgspec
 from headrace.calls.call import Call, as_text
 from headrace.formats import codec
 from headrace.formats.keys import Keys
-from headrace.formats.seal import Seal, Sealed
-from headrace.model.event import DeadLetter
+from headrace.formats.seal import Seal
+from headrace.model.event import DeadLetter, Sealed
 from headrace.model.ids import split_run_id
 
 

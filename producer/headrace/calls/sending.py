@@ -87,7 +87,7 @@ def _read_sent(
     now = codec.from_millis(now_ms)
     sent: list[SentEvent | HeadraceError] = []
     for event in events:
-        due_ms = _due_ms(event.terms.when, now_ms) if event.terms.when else 0
+        due_ms = due_ms_of(event.terms.when, now_ms) if event.terms.when else 0
         if due_ms > now_ms:
             sent.append(event.sent(deliver_at=codec.from_millis(due_ms)))
         else:
@@ -106,7 +106,8 @@ def _read_sent(
     return sent
 
 
-def _due_ms(when: str, now_ms: int) -> int:
+def due_ms_of(when: str, now_ms: int) -> int:
+    """Return when an event that is not sent for now is due, by the `when` of `Outgoing`; it may be past."""
     return now_ms + int(when[1:]) if when[0] == "+" else int(when)
 
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 import msgspec
 
 from headrace.errors import SealedEvent, UndecodableEvent
-from headrace.formats.seal import NO_CODEC, Seal, Sealed
-from headrace.model.event import DEFAULT_SOURCE, RunError, RunStatus
-from headrace.model.values import check_depth, may_be_deep
+from headrace.formats.seal import NO_CODEC, Seal
+from headrace.model.event import DEFAULT_SOURCE, RunError, RunStatus, Sealed
+from headrace.model.values import UNREADABLE, check_depth, decode_value, may_be_deep
 from headrace.model.values import encoder as _encoder
 
 FORMAT: Final = 1
@@ -100,7 +100,6 @@ _OUTPUT_AT: Final = len(msgspec.msgpack.encode((None, None))) - 1
 """Where the output begins in an outcome without an error."""
 _bytes_decoder = msgspec.msgpack.Decoder(bytes)
 _BYTES_MARKS = frozenset({0xC4, 0xC5, 0xC6})
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
 
 
 def to_micros(moment: datetime) -> int:
@@ -166,7 +165,7 @@ def are_whole(bodies: Sequence[bytes]) -> bool:
     """
     try:
         _outlines_decoder.decode(b"".join((b"\xdd", len(bodies).to_bytes(4, "big"), *bodies)))
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -185,7 +184,7 @@ def decode_event(body: bytes) -> StoredEvent:
     """Return a stored event; raise UndecodableEvent for bytes in no format that this release reads."""
     try:
         event = _event_decoder.decode(body)
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise UndecodableEvent(f"these {len(body):,} bytes are not an event: {exc}") from exc
     if not FORMAT <= event.v <= SEALED_FORMAT:
         raise UndecodableEvent(
@@ -202,16 +201,8 @@ def decode_name(body: bytes | None) -> str | None:
         return None
     try:
         return _name_decoder.decode(body).n
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
-
-
-def decode_value(raw: msgspec.Raw | bytes) -> Any:
-    """Return the value of msgpack bytes; raise UndecodableEvent where they are damaged."""
-    try:
-        return _any_decoder.decode(raw)
-    except _UNREADABLE as exc:
-        raise UndecodableEvent(f"damaged msgpack: {exc}") from exc
 
 
 def seal_event(event: StoredEvent, event_id: str, seal: Seal) -> bytes:
@@ -252,7 +243,7 @@ def _owner(part: str, event_id: str, event: StoredEvent) -> tuple[str | None, ..
 def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
     try:
         return _bytes_decoder.decode(raw)
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise UndecodableEvent(f"what is marked as sealed is not bytes: {exc}") from exc
 
 
@@ -292,7 +283,7 @@ def decode_outcome(blob: bytes, run: str = "", seal: Seal | None = None) -> tupl
         if blob[0] in _BYTES_MARKS:
             return _open_outcome(_sealed_bytes(blob), run, seal)
         return _outcome_decoder.decode(blob)
-    except (*_UNREADABLE, UndecodableEvent) as exc:
+    except (*UNREADABLE, UndecodableEvent) as exc:
         return RunError("Unreadable", f"the stored outcome is damaged: {exc}"), None
 
 

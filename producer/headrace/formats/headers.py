@@ -39,10 +39,12 @@ def merge_headers(
     return headers
 
 
-def make_headers(make: MadeHeaders) -> dict[str, str]:
-    """Return what the callable of a client makes, checked; raise InvalidEvent, which names the client's headers."""
+def headers_now(headers: dict[str, str] | MadeHeaders) -> dict[str, str]:
+    """Return the headers of a client; raise InvalidEvent where its function makes none, which names them."""
+    if not callable(headers):
+        return headers
     try:
-        made = make()
+        made = headers()
     except Exception as exc:
         raise InvalidEvent("client.headers", f"could not be made: {type(exc).__name__}: {exc}") from exc
     return merge_headers(None, made, field="client.headers")

@@ -79,7 +79,7 @@ class Keys:
         return f"{self.prefix}line:{job}:{ordering_key}"
 
     def routes(self, app: str) -> str:
-        """Hash: the app's subscriptions by fingerprint, and which worker has which."""
+        """Hash: the app's subscriptions by fingerprint, which worker has which, which are registered."""
         return f"{self.prefix}routes:{app}"
 
     def worker(self, name: str) -> str:

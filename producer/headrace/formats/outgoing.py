@@ -7,10 +7,12 @@ from datetime import datetime
 
 import msgspec
 
-from headrace.errors import InvalidEvent
+from headrace.errors import InvalidEvent, PayloadError
 from headrace.formats import codec
 from headrace.formats.seal import Seal
 from headrace.model.event import Event, EventStatus, SentEvent
+from headrace.model.schema import Parser, class_parser
+from headrace.model.typed import event_name_of
 from headrace.model.values import MAX_DEPTH, find_fault, is_carried, may_be_deep
 
 MAX_TEXT = 256
@@ -32,13 +34,15 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What many events of a call have in common: name and source, checked, and how many bytes they take.
+    """What many events of a call have in common: name, source and class of payload, checked, and their bytes.
 
     Attributes:
         source: that of the event, or of the client.
         given: the source as the events have it.
         identity: how many bytes of a body hold its format, name and source.
         shallow_bytes: a body of up to so many can't be too deep, as each level takes a byte.
+        kind: the class of the payload.
+        parse: makes a payload of the class out of an encoded one, if the class is a typed event's.
     """
 
     name: str
@@ -46,6 +50,17 @@ class Head(msgspec.Struct, frozen=True):
     given: str | None
     identity: int
     shallow_bytes: int
+    kind: type
+    parse: Parser | None
+
+    def check_payload(self, encoded: msgspec.Raw, index: int | None) -> None:
+        """Raise InvalidEvent for a typed payload that does not fit its own class."""
+        if self.parse is None:
+            return
+        try:
+            self.parse(encoded)
+        except PayloadError as exc:
+            raise InvalidEvent("payload", f"does not fit {self.kind.__name__}: {exc}", index) from exc
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -98,13 +113,14 @@ def make_encoder(source: str, seal: Seal | None) -> EventEncoder:
 class EventEncoder:
     """Encodes the events of a call, each once and in its final format, and makes sure that workers can read them.
 
-    The first event of each name and source is decoded as a worker would decode it, and stands for those like it. Each
-    event is looked through for what is too deep, and all of a call together for what is not whole.
+    The first event of each name, source and class of payload is decoded as a worker would decode it, and stands for
+    those like it. Each event is looked through for what is too deep, and all of a call together for what is not whole.
+    A typed payload is decoded into its class: msgspec checks no type when an object is made.
     """
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._heads: dict[tuple[str, str | None], Head] = {}
+        self._heads: dict[tuple[str, str | None, type], Head] = {}
         self._head: Head | None = None
         self._unread: list[bytes] = []
 
@@ -119,7 +135,12 @@ class EventEncoder:
     ) -> tuple[Head, bytes]:
         """Return the head of an event, and the event as it is stored; raise InvalidEvent."""
         head, is_first = self._head, False
-        if head is None or event.name is not head.name or event.source is not head.given:  # most are as the one before
+        if not (  # most are as the one before
+            head is not None
+            and event.name is head.name
+            and event.source is head.given
+            and type(event.payload) is head.kind
+        ):
             head, is_first = self._head_of(event, index)
         try:
             body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, account, headers)
@@ -129,15 +150,17 @@ class EventEncoder:
                 self._unread.append(body)
         except Exception as exc:  # what is given may have code of its own
             raise _uncarried(event, index) from exc
+        if head.parse is not None:
+            head.check_payload(codec.decode_event(body).p, index)
         return head, body
 
     def _head_of(self, event: Event, index: int | None) -> tuple[Head, bool]:
         """Return the head of an event, checked, and whether the event is the first with this head."""
         try:
-            head, is_first = self._heads[event.name, event.source], False
+            head, is_first = self._heads[event.name, event.source, type(event.payload)], False
         except (KeyError, TypeError):  # not seen yet, or no texts
             head, is_first = self._check_head(event, index), True
-            self._heads[event.name, event.source] = head
+            self._heads[event.name, event.source, head.kind] = head
         self._head = head
         return head, is_first
 
@@ -145,7 +168,9 @@ class EventEncoder:
         name = check_text("name", event.name, index)
         source = self._source if event.source is None else check_text("source", event.source, index)
         identity = codec.identity_length(name, source)
-        return Head(name, source, event.source, identity, identity + MAX_DEPTH)
+        kind, given = type(event.payload), event.source
+        parse = _parser_of_typed(kind, name, index)
+        return Head(name, source, given, identity, identity + MAX_DEPTH, kind, parse)
 
     def check(self, events: Iterable[Outgoing], *, numbered: bool) -> None:
         """Raise InvalidEvent for the first of the encoded events that is not whole."""
@@ -179,11 +204,25 @@ class _SealingEncoder(EventEncoder):
             context = codec.encode_part(event.context, whole=is_first)
         except Exception as exc:  # what is given may have code of its own
             raise _uncarried(event, index) from exc
+        if head.parse is not None:
+            head.check_payload(payload, index)
         plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, account, headers)
         try:
             return head, codec.seal_event(plain, event_id, self._seal)
         except Exception as exc:
             raise InvalidEvent("payload", f"was not encoded by the codec: {type(exc).__name__}: {exc}", index) from exc
+
+
+def _parser_of_typed(kind: type, name: str, index: int | None) -> Parser | None:
+    own = event_name_of(kind)
+    if own is None:
+        return None
+    if own != name:
+        raise InvalidEvent("name", f"is {name!r}, and its payload is a {kind.__name__}, of {own!r} events", index)
+    try:
+        return class_parser(kind)
+    except Exception as exc:  # a type's own code may raise anything
+        raise InvalidEvent("payload", f"nothing can be decoded into its class {kind.__name__}: {exc}", index) from exc
 
 
 def check_text(field: str, value: object, index: int | None) -> str:

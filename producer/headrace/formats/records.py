@@ -27,8 +27,8 @@ from headrace.formats.codec import (
     from_micros,
     from_millis,
 )
-from headrace.formats.seal import Seal, Sealed
-from headrace.model.event import DamagedEntry, EventRecord, EventStatus, RunRecord
+from headrace.formats.seal import Seal
+from headrace.model.event import DamagedEntry, EventRecord, EventStatus, RunRecord, Sealed
 from headrace.model.ids import run_id
 
 

@@ -11,7 +11,6 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from headrace.errors import ConfigurationError, SealedEvent
-from headrace.model.event import RunError
 
 NO_CODEC = "it was sealed by a codec and this process has none; give it the one it was sealed with, as codec=…"
 
@@ -36,22 +35,6 @@ class PayloadCodec(Protocol):
     def decode(self, data: bytes, bound_to: bytes, /) -> bytes:
         """Return what `encode` was given; raise for bytes that are not from `encode` or are bound to something else."""
         ...
-
-
-class Sealed(msgspec.Struct, frozen=True):
-    """Stands for a payload, context or output that can't be opened here.
-
-    Attributes:
-        sealed: what is stored.
-        reason: why it was not opened.
-    """
-
-    sealed: bytes
-    reason: str
-
-    def as_error(self) -> RunError:
-        """Return the error that stands for a sealed error of a run."""
-        return RunError("Sealed", f"{len(self.sealed):,} bytes: {self.reason}")
 
 
 class Seal:

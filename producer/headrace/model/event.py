@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
+
+from headrace.errors import InvalidEvent, SealedEvent
+from headrace.model.schema import parser_of
+from headrace.model.typed import TypedEvent, event_name_of
+from headrace.model.values import encode
+
+T = TypeVar("T")
 
 DEFAULT_SOURCE = "trigger.dev"
 
@@ -49,6 +56,23 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str | None = None
     headers: Mapping[str, str] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        payload: TypedEvent,
+        *,
+        context: Any = None,
+        id: str | None = None,  # noqa: A002 - the name of the field
+        timestamp: datetime | None = None,
+        source: str = DEFAULT_SOURCE,
+    ) -> Self:
+        """Return the event of a typed payload, whose class has the name in `__event__`; raise InvalidEvent if not."""
+        name = event_name_of(type(payload))
+        if name is None:
+            kind = type(payload).__name__
+            raise InvalidEvent("payload", f"is no typed event: the class {kind} has no text in __event__")
+        return cls(name, payload, context, id, timestamp, source)
+
 
 class SentEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What a send has made true.
@@ -81,6 +105,22 @@ class RunError(msgspec.Struct, frozen=True, array_like=True):
     type: str
     message: str
     traceback: str = ""
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """Stands for a payload, context or output that can't be opened here.
+
+    Attributes:
+        sealed: what is stored.
+        reason: why it was not opened.
+    """
+
+    sealed: bytes
+    reason: str
+
+    def as_error(self) -> RunError:
+        """Return the error that stands for a sealed error of a run."""
+        return RunError("Sealed", f"{len(self.sealed):,} bytes: {self.reason}")
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +176,19 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[RunRecord]
     ordering_key: str | None = None
     headers: dict[str, str] = {}
+
+    def payload_as(self, kind: type[T]) -> T:
+        """Return the payload as a value of a type: a typed event's class, or any other that a job's `payload` may have.
+
+        Raises:
+            PayloadError: it does not fit; the message names the paths.
+            SealedEvent: it is sealed, and was not opened here.
+            TypeError: nothing can be decoded into such a type.
+        """
+        if isinstance(self.payload, Sealed):
+            raise SealedEvent(self.payload.reason)
+        value: T = parser_of(kind)(msgspec.Raw(encode(self.payload)))
+        return value
 
     @property
     def is_settled(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace.errors import UndecodableEvent
 from headrace.model.moments import plain_moment
 
 MAX_DEPTH: Final = 640
@@ -96,6 +97,16 @@ def _model_data(model: Any, serializer: Any) -> Any:
 
 encoder: Final = msgspec.msgpack.Encoder(enc_hook=plain)
 _decoder = msgspec.msgpack.Decoder()
+UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
+"""What msgspec raises for bytes that are no msgpack, or none of the type asked for."""
+
+
+def decode_value(raw: msgspec.Raw | bytes) -> Any:
+    """Return the value of msgpack bytes; raise UndecodableEvent where they are damaged."""
+    try:
+        return _decoder.decode(raw)
+    except UNREADABLE as exc:
+        raise UndecodableEvent(f"damaged msgpack: {exc}") from exc
 
 
 def may_be_deep(encoded: bytes) -> bool:

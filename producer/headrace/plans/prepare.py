@@ -19,6 +19,10 @@ from headrace.formats.seal import Seal
 from headrace.model.event import DEFAULT_SOURCE, Event
 from headrace.model.ids import new_event_ids
 from headrace.model.moments import MAX_DURATION_S, aware_moment, seconds_of
+from headrace.model.typed import TypedEvent, event_name_of
+
+AnyEvent = Event | Mapping[str, Any] | TypedEvent
+"""What a send takes for an event."""
 
 MAX_EVENT_BYTES = 1_048_576
 _FIELDS = frozenset(Event.__struct_fields__)
@@ -55,10 +59,8 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(call, **own)
 
 
-Given = Event | Mapping[str, Any]
-"""An event as a send takes it."""
-Item = Given | tuple[Given, SendOptions]
-"""An event as `send_events` takes it."""
+Item = AnyEvent | tuple[AnyEvent, SendOptions]
+"""What `send_events` takes for an event: one, or a pair of one and its options."""
 
 
 class Replicas(msgspec.Struct, frozen=True):
@@ -138,20 +140,23 @@ def _read_item(item: Item, options: SendOptions, common: Terms, index: int | Non
 
 def split(item: Item, index: int | None = None) -> tuple[Event, SendOptions | None]:
     """Return the event of an item and the options beside it, or raise InvalidEvent."""
-    if not isinstance(item, tuple):
-        return as_event(item, index), None
+    if type(item) is not tuple:
+        return as_event(item, index), None  # type: ignore[arg-type] # no pair
     match item:
         case (given, SendOptions() as own):
             return as_event(given, index), own
-    raise InvalidEvent("event", "must be an Event or a mapping, or one of them in a pair with its SendOptions", index)
+    raise InvalidEvent("event", "must be one event, or one in a pair with its SendOptions", index)
 
 
-def as_event(given: Event | Mapping[str, Any], index: int | None = None) -> Event:
-    """Return an Event for one given as such or as a mapping with the same keys, or raise InvalidEvent."""
+def as_event(given: AnyEvent, index: int | None = None) -> Event:
+    """Return an Event for one given as such, as its typed payload, or as a mapping; or raise InvalidEvent."""
     if isinstance(given, Event):
         return given
+    if (name := event_name_of(type(given))) is not None:
+        return Event(name, given)
     if not isinstance(given, Mapping):
-        raise InvalidEvent("event", f"must be an Event or a mapping, not {type(given).__name__}", index)
+        what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+        raise InvalidEvent("event", f"must be an Event, a typed event or a mapping, not {what}", index)
     for field in given:
         if field not in _FIELDS:
             known = ", ".join(Event.__struct_fields__)

@@ -63,7 +63,7 @@ def _send_to(
     """Return what became of each event; behind them the failure that ended the send, if there was one."""
     results: list[SentEvent | HeadraceError] = []
     batches, numbers = sending.batches(events), count()
-    rounds = [batches] if len(batches) == 1 else _rounds(batches)
+    rounds = _rounds(batches) if batches[1:] else [batches]
     for each in rounds:
         asked: list[Call[Any]] = [
             sending.send(keys, batch, f"{token}{number}", seal) for batch, number in zip(each, numbers, strict=False)

@@ -89,9 +89,12 @@ if fingerprint then
     if prefix == 'w:' and same['w:'] == 0 then
       redis.call('INCR', routes_version)
     end
-  elseif prefix == 'w:' or others['d:'] == 0 then -- its subscriptions stay in force, not those of dead workers
+  elseif prefix == 'w:' or others['d:'] == 0 then -- its subscriptions stay, not those of dead workers
     redis.call('HSET', routes, 'last', fingerprint)
     call_in_chunks('HDEL', routes, dead_fields)
+    if prefix == 'w:' and redis.call('HEXISTS', routes, 'registered') == 1 then -- those count from now on
+      redis.call('INCR', routes_version)
+    end
   elseif same['d:'] == 0 then
     redis.call('INCR', routes_version)
   end

@@ -18,6 +18,7 @@
 --
 -- Returns  the version of the routes; it is increased only when a fingerprint gets its first live worker
 --
+-- Subscriptions that were registered before (`subscribe`) have done their part once a worker has them, or newer ones.
 -- It frees first, so a full server lets it pass.
 --@ include _keys
 --@ include _time
@@ -42,6 +43,10 @@ for _, queue in ipairs(app_queues) do
   redis.call('XLEN', queue)
 end
 local forgettable, alive, in_use, known, gone = {}, {}, {}, false, {}
+local registered = redis.call('HGET', routes, 'registered')
+if registered then
+  in_use[registered] = true
+end
 local fields = redis.call('HGETALL', routes)
 for i = 1, #fields, 2 do
   local kind, other = string.match(fields[i], '^([wd]:)(.*)$')
@@ -61,6 +66,9 @@ for i = 1, #fields, 2 do
   end
 end
 table.sort(forgettable, function(a, b) return a[1] > b[1] end)
+if registered == fingerprint or (registered and not known) then
+  gone[#gone + 1] = 'registered'
+end
 
 local function group(stream, group_name)
   local made = redis.pcall('XGROUP', 'CREATE', stream, group_name, '0', 'MKSTREAM')

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from headrace.calls import rerunning
-from headrace.formats.codec import decode_event, decode_value
+from headrace.formats.codec import decode_event
+from headrace.model.values import decode_value
 from headrace_worker.protocol import reading, settling
 from headrace_worker.protocol.delivery import Delivery, decode_delivery
 from headrace_worker.protocol.settling import BadEntry, Retried, Settled

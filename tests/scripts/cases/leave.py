@@ -200,3 +200,33 @@ def the_last_that_lives(keyspace: Keyspace) -> Step:
     keyspace.seed("HDEL", "routes:app", "w:w0")
     keyspace.seed("HSET", "routes:app", "d:w2", "f2")
     return _forgets(keyspace, _FORGOTTEN | {"routes:app last": "f1", "routes:app d:w2": None})
+
+
+def _seed_registered(keyspace: Keyspace) -> None:
+    keyspace.seed("HSET", "routes:app", "n:f2", 2, "s:f2", "subscriptions", "registered", "f2")
+
+
+@case
+def the_last_of_its_app_before_what_is_registered(keyspace: Keyspace) -> Step:
+    """Registered subscriptions count once no worker of the app lives, so the version is bumped."""
+    _seed_worker(keyspace)
+    _seed_registered(keyspace)
+    keyspace.seed("HDEL", "routes:app", "w:w0")
+    return _forgets(keyspace, _FORGOTTEN | {"routes:app last": "f0", "routes:version": "2"})
+
+
+@case
+def one_of_several_before_what_is_registered(keyspace: Keyspace) -> Step:
+    """Registered subscriptions wait while another worker of the app lives."""
+    _seed_worker(keyspace)
+    _seed_registered(keyspace)
+    return _forgets(keyspace, _FORGOTTEN)
+
+
+@case
+def the_last_of_the_dead_beside_what_is_registered(keyspace: Keyspace) -> Step:
+    """What dead workers had does not count beside registered subscriptions, so nothing changes for dispatchers."""
+    gone = _dies(keyspace, "f1")
+    _seed_registered(keyspace)
+    keyspace.seed("HDEL", "routes:app", "w:w0")
+    return _forgets(keyspace, gone | {"routes:app last": "f1"}, dead=True)

@@ -151,3 +151,45 @@ def a_damaged_age(keyspace: Keyspace) -> Step:
     _seed_dead_subscriptions(keyspace, 20)
     keyspace.seed("HSET", "routes:app", "n:damaged", "x", "s:damaged", "dead")
     return _register(keyspace, "1", {"routes:app n:damaged": None, "routes:app s:damaged": None})
+
+
+def _seed_registered(keyspace: Keyspace, fingerprint: str = "f1") -> None:
+    keyspace.seed(
+        "HSET", "routes:app", f"n:{fingerprint}", 2, f"s:{fingerprint}", "subscriptions", "registered", fingerprint
+    )
+
+
+@case
+def the_first_one_with_what_was_registered(keyspace: Keyspace) -> Step:
+    """Once a worker has the registered subscriptions, its life says whether they count."""
+    _seed_registered(keyspace)
+    changes: Lines = {"routes:version": "2", "routes:app registered": None}
+    return _register(keyspace, "2", changes, fingerprint="f1")
+
+
+@case
+def an_old_one_restarts_before_what_was_registered(keyspace: Keyspace) -> Step:
+    """A worker with older subscriptions that are known leaves the registered ones registered."""
+    _seed_registered(keyspace)
+    return _register(keyspace, "1", {})
+
+
+@case
+def a_newer_one_than_was_registered(keyspace: Keyspace) -> Step:
+    """A worker with subscriptions that nobody has had is of a later release than the registered ones."""
+    _seed_registered(keyspace)
+    changes: Lines = {
+        "routes:version": "2",
+        "routes:app n:f2": "2",
+        "routes:app s:f2": "new subscriptions",
+        "routes:app registered": None,
+    }
+    return _register(keyspace, "2", changes, fingerprint="f2")
+
+
+@case
+def registered_ones_are_the_oldest(keyspace: Keyspace) -> Step:
+    """Registered subscriptions are not forgotten, however many newer ones no worker has."""
+    _seed_dead_subscriptions(keyspace, 20)
+    _seed_registered(keyspace)
+    return _register(keyspace, "1", {})

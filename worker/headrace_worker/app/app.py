@@ -30,10 +30,9 @@ def _by_name(method: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(method)
     def call(*given: P.args, **named: P.kwargs) -> R:
-        missing = [name for name in ("id", "trigger") if name not in named]
-        if len(given) != 1 or missing:
+        if len(given) != 1 or "id" not in named:
             job_id = named.get("id", getattr(given[1], "__name__", given[1]) if len(given) > 1 else "?")
-            raise JobError(job_id, "write @app.job(id='…', trigger=event_trigger('…')): both are needed, by name")
+            raise JobError(job_id, "write @app.job(id='…', trigger=event_trigger('…')): each is given by its name")
         return method(*given, **named)
 
     return call
@@ -93,7 +92,7 @@ class App:
         self,
         *,
         id: str,  # noqa: A002 - the name in the public interface
-        trigger: Trigger,
+        trigger: Trigger | None = None,
         retry: Retry = Retry(),  # noqa: B008 - a frozen struct
         timeout: float | timedelta | None = None,
         queue: str = "default",
@@ -103,7 +102,7 @@ class App:
 
         Args:
             id: unique in the app, and the same across its versions.
-            trigger: made by `event_trigger`.
+            trigger: made by `event_trigger`; by default the events of the class that is the annotation of `payload`.
             retry: how often a run is attempted, and how long it waits in between.
             timeout: seconds that an attempt may take; None without a limit.
             queue: the queue in which the runs wait.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,10 +11,11 @@ import msgspec
 from headrace import ConfigurationError
 from headrace.formats.keys import check_name
 from headrace.model.moments import MAX_DURATION_S, seconds_of
+from headrace.model.schema import Parser
 from headrace_worker.app import functions
 from headrace_worker.app.dependencies import Inspection, Step, Wants
+from headrace_worker.app.payload import payload_rules
 from headrace_worker.app.retry import Retry
-from headrace_worker.app.schema import Parser, parser_of
 from headrace_worker.app.trigger import Trigger
 from headrace_worker.errors import JobError
 
@@ -31,6 +31,7 @@ class Job(msgspec.Struct, frozen=True):
         wants: what the function takes.
         steps: make the values that the function depends on.
         parse: turns an encoded payload into the function's type; None if there is neither parameter nor schema.
+        parsers: the same for events whose names decide the type.
         is_async: the function is `async def`; a plain function executes in a thread.
         timeout_s: seconds that an attempt may take; None without a limit.
     """
@@ -47,6 +48,7 @@ class Job(msgspec.Struct, frozen=True):
     is_async: bool
     wants: Wants
     steps: tuple[Step, ...] = ()
+    parsers: dict[str, Parser] = {}
 
     @property
     def name(self) -> str:
@@ -59,7 +61,7 @@ def define(  # noqa: PLR0913 - a job has these parts
     function: JobFunction,
     *,
     id: str,  # noqa: A002 - the name in the public interface
-    trigger: Trigger,
+    trigger: Trigger | None,
     retry: Retry,
     timeout: float | timedelta | None,
     queue: str,
@@ -72,7 +74,7 @@ def define(  # noqa: PLR0913 - a job has these parts
         check_name("queue", queue)
     except ConfigurationError as exc:
         raise JobError(id, str(exc)) from exc
-    if not isinstance(trigger, Trigger):
+    if trigger is not None and not isinstance(trigger, Trigger):
         raise JobError(id, f"trigger must be made by event_trigger(…), not {trigger!r}")
     if not isinstance(retry, Retry):
         raise JobError(id, f"retry must be a Retry(…), not {retry!r}")
@@ -81,16 +83,18 @@ def define(  # noqa: PLR0913 - a job has these parts
     inspection = Inspection(id, is_async=is_async, has_state=has_state)
     wants = inspection.wants_of(function, "its function")
     takes = frozenset(wants.named).union(*(step.wants.named for step in inspection.steps))
+    rules = payload_rules(id, function, schema, trigger, is_taken="payload" in takes)
     return Job(
         id=id,
         app=app,
         function=function,
-        trigger=trigger,
+        trigger=rules.trigger,
         retry=retry,
         timeout_s=_timeout_s(id, timeout),
         queue=queue,
         takes=takes,
-        parse=_parser(id, function, schema, takes),
+        parse=rules.parse,
+        parsers=rules.parsers,
         is_async=is_async,
         wants=wants,
         steps=tuple(inspection.steps),
@@ -117,27 +121,3 @@ def _timeout_s(job_id: str, timeout: object) -> float | None:
         rule = "timeout must be seconds > 0, a timedelta or None, and at most 100 years"
         raise JobError(job_id, f"{rule}, not {timeout!r}")
     return seconds
-
-
-def _parser(job_id: str, function: JobFunction, schema: Any, takes: frozenset[str]) -> Parser | None:
-    if schema is None:
-        if "payload" not in takes:
-            return None
-        schema = _annotation(job_id, function) if "payload" in inspect.signature(function).parameters else None
-    try:
-        return parser_of(schema)
-    except Exception as exc:  # a type's own code may raise anything
-        raise JobError(job_id, f"nothing can be decoded into the payload's type {schema!r}: {exc}") from exc
-
-
-def _annotation(job_id: str, function: JobFunction) -> Any:
-    """Return the annotation of `payload`; other parameters' annotations need not exist when the program runs."""
-    try:
-        return functions.annotation_of(function, "payload")
-    except Exception as exc:  # an annotation is any expression
-        annotation = inspect.signature(function).parameters["payload"].annotation
-        raise JobError(
-            job_id,
-            f"the annotation of payload, {annotation!r}, can't be found: {exc}; define the type at the top of a "
-            "module, or give it as schema=…",
-        ) from exc

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 import msgspec
 
 from headrace import ConfigurationError, HeadraceError
-from headrace.formats.codec import StoredEvent, decode_value
+from headrace.formats.codec import StoredEvent
 from headrace.formats.keys import check_name
+from headrace.model.values import decode_value
 from headrace_worker.app.app import App
 from headrace_worker.app.filters import compile_filter
 from headrace_worker.app.trigger import Trigger
@@ -22,12 +24,26 @@ ROUTES_FORMAT = 1
 _MOST_DIGITS = 18
 
 
+class StoredTrigger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A trigger as it is stored; see `Trigger`."""
+
+    names: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    filter: dict[str, Any] | None = None
+    context_filter: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, trigger: Trigger) -> Self:
+        """Return what is stored of a trigger."""
+        return cls(trigger.names, trigger.sources, trigger.filter, trigger.context_filter)
+
+
 class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
     """One job's trigger, as it is stored with the app's other triggers."""
 
     job: str
     queue: str
-    trigger: Trigger
+    trigger: StoredTrigger
 
 
 class Subscriptions(msgspec.Struct, frozen=True):
@@ -64,7 +80,7 @@ _Test = Callable[[object], bool]
 
 def subscriptions_of(app: App) -> bytes:
     """Return an app's subscriptions as they are stored: equal for equal jobs, in whatever order."""
-    jobs = [Subscription(job.id, job.queue, job.trigger) for job in app.jobs.values()]
+    jobs = [Subscription(job.id, job.queue, StoredTrigger.of(job.trigger)) for job in app.jobs.values()]
     return _encoder.encode(Subscriptions(ROUTES_FORMAT, sorted(jobs, key=lambda each: each.job)))
 
 
@@ -93,7 +109,7 @@ class Routes:
             version: of the routes, read before the rest.
             stored: for each app, its hash: `s:<fingerprint>` subscriptions, `n:<fingerprint>` age,
                 `w:<worker>` fingerprint of a live worker, `d:<worker>` of a worker whose lease has ended, `last` the
-                fingerprint of the last worker that left.
+                fingerprint of the last worker that left, `registered` that of subscriptions without a worker yet.
 
         Raises:
             RoutesTooNew: an app's subscriptions need a newer release.
@@ -108,13 +124,14 @@ class Routes:
                     self._by_name.setdefault(name, []).append(candidate)
 
     def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[_Candidate]:
-        """Return each job's route of the newest fingerprint with a live worker; if no worker lives, of the last."""
+        """Return each job's route of the newest fingerprint with a live worker.
+
+        If no worker lives, what is registered counts, else what dead workers had, else what the last one had.
+        """
         prints = _prints_of(fields, b"w:")
         alive = bool(prints)
-        if not alive:
-            prints = _prints_of(fields, b"d:")
-        if not prints and b"last" in fields:
-            prints = {fields[b"last"]}
+        for kind in (b"registered", b"d:", b"last"):
+            prints = prints or _prints_of(fields, kind)
         newest_first = sorted(prints, key=lambda each: _age_of(fields.get(b"n:" + each, b"")), reverse=True)
         jobs: dict[str, _Candidate] = {}
         for fingerprint in newest_first:

@@ -1,8 +1,8 @@
-"""The commands: each parses, calls the library, prints.
+"""The command `headrace`: its errors and exit codes, and the commands that run or describe an app, or send events.
 
-Here: options, output, errors in the user's words.
+Here: a command parses, calls the library, and prints.
 Not here: anything that another program could not call without a terminal.
-Imports: app, dev, logs, metrics, process, protocol, tasks, worker.
+Imports: app, commands, dev, logs, metrics, operate, process, protocol, tasks, terminal, worker.
 """
 
 from headrace_worker.cli.entry import main

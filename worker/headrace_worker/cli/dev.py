@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from headrace.config import resolve_namespace
-from headrace_worker.cli.options import log_options, option
-from headrace_worker.cli.server import namespace_option
 from headrace_worker.dev import development
 from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.process import log_setup
 from headrace_worker.process.child import cli_command
+from headrace_worker.terminal.options import log_options, option
+from headrace_worker.terminal.server import namespace_option
 
 
 @click.command(short_help="Develop jobs: a server and a worker that reloads.")

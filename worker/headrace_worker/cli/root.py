@@ -14,12 +14,13 @@ from click.core import ParameterSource
 
 from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
-from headrace_worker.cli.dead import dead
+from headrace_worker.cli.app import app
 from headrace_worker.cli.dev import dev
-from headrace_worker.cli.events import events
-from headrace_worker.cli.runs import runs
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
+from headrace_worker.commands.dead import dead
+from headrace_worker.commands.events import events
+from headrace_worker.commands.runs import runs
 from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
 
@@ -130,5 +131,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, dead):
+for _command in (worker, dev, send, events, runs, dead, app):
     root.add_command(_command)

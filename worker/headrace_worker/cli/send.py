@@ -10,11 +10,18 @@ import msgspec
 
 from headrace import Client, Event, SendOptions, SentEvent
 from headrace.model.event import DEFAULT_SOURCE
-from headrace_worker.cli.dispatch import note_dispatch, note_missing_workers
 from headrace_worker.cli.event_file import EventFile
-from headrace_worker.cli.options import json_option, option, parse_header, parse_json, parse_json_or_stdin, parse_time
-from headrace_worker.cli.output import print_json, printable, progress, shown
-from headrace_worker.cli.server import with_client
+from headrace_worker.commands.dispatch import note_dispatch, note_missing_workers
+from headrace_worker.terminal.options import (
+    json_option,
+    option,
+    parse_header,
+    parse_json,
+    parse_json_or_stdin,
+    parse_time,
+)
+from headrace_worker.terminal.output import print_json, printable, progress, shown
+from headrace_worker.terminal.server import with_client
 
 
 @click.command(short_help="Send an event, or a file of them.")

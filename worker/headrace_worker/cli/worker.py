@@ -17,8 +17,6 @@ from headrace import ConfigurationError, Retention
 from headrace.config import resolve, resolve_url
 from headrace.connect import open_transport
 from headrace_worker.app.app import App
-from headrace_worker.cli.options import log_options, option
-from headrace_worker.cli.server import Server, with_server
 from headrace_worker.config import WorkerConfig
 from headrace_worker.process import log_setup
 from headrace_worker.process.child import cli_command
@@ -28,6 +26,8 @@ from headrace_worker.process.process import run_as_process
 from headrace_worker.process.supervisor import Supervisor
 from headrace_worker.protocol.rescuing import read_queues
 from headrace_worker.tasks.signals import end_on_stop_signals
+from headrace_worker.terminal.options import log_options, option
+from headrace_worker.terminal.server import Server, with_server
 from headrace_worker.worker import Worker
 
 if TYPE_CHECKING:

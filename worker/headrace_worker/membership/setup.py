@@ -8,7 +8,6 @@ from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace_worker.app.app import App
-from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 from headrace_worker.config import WorkerConfig
 from headrace_worker.membership.timed_codec import TimedCodec
 from headrace_worker.protocol import reading
@@ -44,8 +43,7 @@ class WorkerSetup(msgspec.Struct, frozen=True):
         keys = partitions.all[partition]
         names = config.queues if config.queues is not None else app.queues
         queues = tuple(reading.queue_stream(keys, app.name, name) for name in names)
-        blob = subscriptions_of(app)
-        registration = Registration(app.name, fingerprint_of(blob), blob, tuple(sorted({*app.queues, *names})))
+        registration = Registration.of(app, names)
         codec = None if app.codec is None else TimedCodec(app.codec)
         seal = Seal.of(codec, keys.namespace)
         return cls(app, config, url, partitions, keys, queues, registration, codec, seal)

@@ -113,6 +113,16 @@ def event_of(member: str) -> str:
     return found.event_id if found else ""
 
 
+def read_due_apps(keys: Keys, start: int, count: int) -> Call[list[str]]:
+    """Read of each of `count` members from place `start` on, soonest first, the app of its run; empty for an event."""
+
+    def app_of(member: bytes) -> str:
+        found = _split_member(as_text(member))
+        return found.app if found else ""
+
+    return Call(("ZRANGE", keys.due, start, start + count - 1), lambda reply: [app_of(each) for each in reply])
+
+
 class _Arguments(msgspec.Struct, frozen=True):
     """What `promote.lua` reads beside its keys; its header says what each is."""
 

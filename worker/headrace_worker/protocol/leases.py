@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +10,8 @@ import msgspec
 from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_text, script_call
 from headrace.formats.keys import Keys
+from headrace_worker.app.app import App
+from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 
 
 class Renewed(msgspec.Struct, frozen=True):
@@ -86,12 +88,18 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """What a worker publishes of itself at its start."""
+    """What an app publishes of itself, at a worker's start or before."""
 
     app: str
     fingerprint: str
     subscriptions: bytes
     queues: tuple[str, ...]
+
+    @classmethod
+    def of(cls, app: App, queues: Iterable[str] = ()) -> Registration:
+        """Return the subscriptions of the app's jobs, with their queues and these."""
+        blob = subscriptions_of(app)
+        return cls(app.name, fingerprint_of(blob), blob, tuple(sorted({*app.queues, *queues})))
 
 
 class _RegisterArguments(msgspec.Struct, frozen=True):

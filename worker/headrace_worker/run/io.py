@@ -12,10 +12,10 @@ import msgspec
 from headrace import InvalidEvent, SendOptions, SentEvent
 from headrace.formats.headers import merge_headers
 from headrace.model.ids import derived_event_id
-from headrace.plans.prepare import Given, Item, split
+from headrace.plans.prepare import AnyEvent, Item, split
 from headrace_worker.logs.guarded_logger import guarded_logger
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.run.port import RunPort, ThreadedRunPort
+from headrace_worker.run.port import RunPort, RunPorts, ThreadedRunPort
 
 
 class _RunIO:
@@ -60,7 +60,7 @@ class JobIO(_RunIO):
     async def send_event(
         self,
         key: str,
-        event: Given,
+        event: AnyEvent,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -107,7 +107,7 @@ class SyncJobIO(_RunIO):
     def send_event(
         self,
         key: str,
-        event: Given,
+        event: AnyEvent,
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -135,3 +135,21 @@ class SyncJobIO(_RunIO):
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
         return self._port.send_all(self._keyed(key, events), options)
+
+
+class IOs:
+    """Makes the `io` of each run of a worker; the runs share its ports."""
+
+    def __init__(self, ports: RunPorts) -> None:
+        self._ports = ports
+
+    def of(self, delivery: Delivery, headers: dict[str, str] | None, *, is_async: bool) -> JobIO | SyncJobIO:
+        """Return the `io` of a run, for the headers of its event and the kind of its job's function."""
+        ports = self._ports
+        if is_async:
+            return JobIO(delivery, ports.asynchronous, headers)
+        return SyncJobIO(delivery, ports.threaded, headers)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._ports.close()

@@ -130,9 +130,9 @@ def _cut(text: str, limit: int, *, tail: bool = False) -> str:
     return f"{head}\n  … {len(blob) - 2 * half:,} bytes …\n{end}"
 
 
-def invalid(error: RunError) -> Invalid:
+def invalid(message: str) -> Invalid:
     """Return the outcome of a run whose payload does not fit; the schema's own code may have written the message."""
-    return Invalid(RunError(error.type, _cut(error.message, MAX_TRACEBACK)))
+    return Invalid(RunError("InvalidPayload", _cut(message, MAX_TRACEBACK)))
 
 
 def after_exception(

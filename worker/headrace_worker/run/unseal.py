@@ -7,8 +7,9 @@ key is.
 from __future__ import annotations
 
 from headrace import RunError
-from headrace.formats.codec import StoredEvent, decode_value, open_event
+from headrace.formats.codec import StoredEvent, open_event
 from headrace.formats.seal import Seal
+from headrace.model.values import decode_value
 from headrace_worker.app.filters import compile_filter
 from headrace_worker.app.job import Job
 

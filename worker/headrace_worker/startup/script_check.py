@@ -17,7 +17,7 @@ from headrace.model.event import Event
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker.app.routes import Route
 from headrace_worker.membership.server import ServerAccess
-from headrace_worker.protocol import dispatching, due, forgetting, leases, reading, rescuing, settling
+from headrace_worker.protocol import dispatching, due, forgetting, leases, reading, rescuing, settling, subscribing
 from headrace_worker.protocol.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.protocol.dispatching import Matched
 from headrace_worker.protocol.leases import Registration
@@ -61,7 +61,10 @@ class ScriptCheck:
 
     async def _register(self) -> str:
         registration = Registration(_APP, "f", b"", (_QUEUE,))
-        version: str = await self._call(leases.register(self._keys, _NAME, SCRATCH_MS, registration))
+        version: str = await self._call(
+            subscribing.subscribe(self._keys, registration),
+            leases.register(self._keys, _NAME, SCRATCH_MS, registration),
+        )
         return version
 
     async def _send(self, version: str) -> None:
@@ -124,6 +127,7 @@ class ScriptCheck:
             rescuing.read_consumers(queue),
             rescuing.read_workers(keys),
             leases.leave(keys, _NAME, _APP, [queue.key], dead=False),
+            subscribing.unsubscribe(keys, _APP),
         )
 
 

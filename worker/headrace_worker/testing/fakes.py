@@ -7,19 +7,22 @@ ids are derived as there, so that a payload which can't be sent fails here, too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
 
-from headrace import EventConflict, SendOptions, SentEvent
-from headrace.formats.codec import RunState, decode_event, decode_value, encode_value
+from headrace import RunError, RunRecord, SendOptions, SentEvent
+from headrace.calls.sending import due_ms_of
+from headrace.formats.codec import RunState, decode_event, encode_value, from_millis, to_micros
 from headrace.formats.outgoing import Outgoing
-from headrace.model.event import DEFAULT_SOURCE
+from headrace.model.event import DEFAULT_SOURCE, FINAL_STATUSES, RunStatus
+from headrace.model.values import decode_value
 from headrace.plans.prepare import Item, prepare, split
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.io import JobIO, SyncJobIO
+from headrace_worker.run.outcome import error_of
 from headrace_worker.run.port import RunPort, ThreadedRunPort
 
 _DERIVED = "d"
@@ -53,6 +56,7 @@ class SentEvents(Sequence[Sent]):
     def __init__(self) -> None:
         self._events: list[Sent] = []
         self._keys: dict[str, str] = {}
+        self._answers: dict[str, SentEvent] = {}
 
     def __getitem__(self, place: Any) -> Any:
         if not isinstance(place, str):
@@ -78,11 +82,10 @@ class SentEvents(Sequence[Sent]):
         self._keys[str(first.id)] = key
 
     def receive(self, events: Iterable[Item], options: SendOptions, *, numbered: bool) -> list[SentEvent]:
-        """Check and keep events, as a server would.
+        """Check and keep events, as a server would: an id that was sent before is a duplicate, whatever comes with it.
 
         Raises:
             InvalidEvent: as in a real send.
-            EventConflict: an id was sent before with another name or source.
         """
         now, items = datetime.now(UTC), list(events)
         prepared = prepare(items, options, now=lambda: now, id_kind=_DERIVED, numbered=numbered)
@@ -90,36 +93,33 @@ class SentEvents(Sequence[Sent]):
         return [self._receive(event, terms.before(options), now) for event, terms in zip(prepared, own, strict=True)]
 
     def _receive(self, event: Outgoing, options: SendOptions, now: datetime) -> SentEvent:
-        known = next((each for each in self._events if each.id == event.event_id), None)
+        known = self._answers.get(event.event_id)
         if known is not None:
-            if (known.name, known.source) != (event.head.name, event.head.source):
-                raise EventConflict(event.event_id, status="pending")
-            return event.sent(delivered_at=now, duplicate=True)
-        stored = decode_event(event.body)
+            return known
+        answer, stored = _answer_to(event, now), decode_event(event.body)
+        received, context = decode_value(stored.p), decode_value(stored.c)
         self._events.append(
             Sent(
                 key=self._keys.get(event.event_id),
                 id=event.event_id,
                 name=event.head.name,
                 payload=event.event.payload,
-                received=decode_value(stored.p),
-                context=decode_value(stored.c),
+                received=received,
+                context=context,
                 source=event.head.source,
                 options=options,
                 headers=stored.h or {},
             )
         )
-        due = _due(options, now)
-        return event.sent(delivered_at=now) if due is None else event.sent(deliver_at=due)
+        again = msgspec.structs.replace(answer, payload=received, context=context, duplicate=True)
+        self._answers[event.event_id] = again
+        return answer
 
 
-def _due(options: SendOptions, now: datetime) -> datetime | None:
-    if options.deliver_at is not None:
-        return options.deliver_at
-    delay = options.deliver_after
-    if not delay:
-        return None
-    return now + (delay if isinstance(delay, timedelta) else timedelta(seconds=delay))
+def _answer_to(event: Outgoing, now: datetime) -> SentEvent:
+    now_ms = to_micros(now) // 1000
+    due_ms = due_ms_of(event.terms.when, now_ms) if event.terms.when else 0
+    return event.sent(deliver_at=from_millis(due_ms)) if due_ms > now_ms else event.sent(delivered_at=now)
 
 
 class _Port:
@@ -233,4 +233,39 @@ def a_context(  # noqa: PLR0913 - each is a field of the context, and given by n
         account=None if account_id is None else Account(account_id),
         namespace=namespace,
         worker_id="test",
+    )
+
+
+def a_run(  # noqa: PLR0913 - each is a field of the record, and given by name
+    *,
+    run_id: str = "event:app/job",
+    status: RunStatus = "succeeded",
+    attempt: int = 1,
+    output: Any = None,
+    error: RunError | BaseException | None = None,
+    event: str = "event",
+    queue: str = "default",
+) -> RunRecord:
+    """Return the record of a run, as a client reads it, for tests of code that looks at runs.
+
+    Args:
+        run_id: `<event id>:<app>/<job id>`.
+        output: as the function returns it; the record has it as it comes off the wire.
+        error: why the last attempt ended without success, or the exception that it raised.
+        event: the name of the event.
+    """
+    delivery, now = _delivery(run_id, attempt), datetime.now(UTC)
+    return RunRecord(
+        id=run_id,
+        event_id=delivery.event_id,
+        job=delivery.job,
+        status=status,
+        attempt=attempt,
+        queue=queue,
+        event_name=event,
+        started_at=None if status == "queued" else now,
+        finished_at=now if status in FINAL_STATUSES else None,
+        worker=None if status == "queued" else "test",
+        error=error_of(error) if isinstance(error, BaseException) else error,
+        output=decode_value(encode_value(output)),
     )

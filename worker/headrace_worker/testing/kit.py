@@ -14,23 +14,26 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from headrace import Client, EventRecord, HeadraceError, RunRecord
+from headrace import Client, EventRecord, HeadraceError, PayloadCodec, RunRecord, TypedEvent
 from headrace.calls.call import Call, as_fields
 from headrace.calls.listing import read_index
 from headrace.config import resolve
 from headrace.connect import AnyTransport, open_transport
 from headrace.formats.keys import Keys
 from headrace.model.event import FAILED_STATUSES
+from headrace.model.typed import event_name_of
 from headrace_worker.app.app import App
+from headrace_worker.app.overrides import overridden
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.due import event_of
 from headrace_worker.protocol.settling import Retried, Settled
 from headrace_worker.tasks.guard import own_task
 from headrace_worker.testing.settling import NotSettled, flush_log, moving_time
-from headrace_worker.worker import Worker
+from headrace_worker.worker import Worker, import_modules
 
 R = TypeVar("R")
 
@@ -87,6 +90,7 @@ class Headrace:
         url: of the server.
         namespace: of the test.
         client: a client for the test's own sends and reads.
+        codec: opens what the test looks at, if it is sealed; `run` takes that of its app.
     """
 
     def __init__(self, url: str, namespace: str = "default", *, partitions: int | None = None) -> None:
@@ -94,9 +98,18 @@ class Headrace:
         self.url = url
         self.namespace = namespace
         self.client = Client(url, namespace=namespace, partitions=partitions)
+        self.codec: PayloadCodec | None = None
         self._partitions = resolve(namespace, partitions)
 
-    async def run(self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30) -> Runs:
+    async def run(
+        self,
+        app: App,
+        *,
+        failures: Literal["raise", "keep"] = "raise",
+        timeout: float = 30,
+        override: Mapping[Any, Any] | None = None,
+        state: Any = msgspec.UNSET,
+    ) -> Runs:
         """Execute runs until nothing is due and every run has ended, those of events that jobs send included.
 
         Runs that wait for their next attempt get it at once. Delayed events wait: see `travel`.
@@ -104,14 +117,20 @@ class Headrace:
         Args:
             failures: raise what the functions of failed runs have raised, or keep the failures in the records.
             timeout: seconds.
+            override: for functions in `Depends`, the functions to call in their place, or the values themselves.
+            state: stands for the value of the app's lifespan, which is not entered then.
 
         Returns:
             The runs that have ended here.
 
         Raises:
+            InvalidArgument: no job depends on a function that is overridden.
             ExceptionGroup: runs failed for good; it has their exceptions, each with a note that names its run.
             NotSettled: work is left after `timeout` seconds.
         """
+        if override is not None or state is not msgspec.UNSET:
+            import_modules(app)
+            app = overridden(app, override, state)
         seen = _Seen()
         worker = Worker(
             app, self.url, namespace=self.namespace, partitions=len(self._partitions), config=_CONFIG, metrics=seen
@@ -122,7 +141,8 @@ class Headrace:
         if left:
             waiting = await asyncio.to_thread(self._name_waiting, left)
             raise NotSettled(f"not settled after {timeout:g} s: {_listed(left)}{waiting}")
-        runs = Runs([await asyncio.to_thread(self.client.get_run, run_id) for run_id in seen.ended])
+        self.codec = self.codec or app.codec
+        runs = await asyncio.to_thread(self._runs, list(seen.ended))
         if failures == "raise":
             _raise_failures(runs, seen.exceptions)
         return runs
@@ -135,8 +155,13 @@ class Headrace:
         """
         await asyncio.to_thread(self._travel, timedelta(**parts) if by is None else by)
 
-    def sent(self, name: str | None = None) -> list[EventRecord]:
-        """Return the events of the namespace, or those with a name, in the order in which they were sent."""
+    def sent(self, event: str | type[TypedEvent] | None = None) -> list[EventRecord]:
+        """Return the events of the namespace in the order in which they were sent.
+
+        Args:
+            event: only those with this name, or of this class.
+        """
+        name = event_name_of(event) or event
         transport = open_transport(self.url)
         try:
             pages = transport.run([read_index(keys.recent, None, 10_000) for keys in self._partitions.all])
@@ -145,18 +170,24 @@ class Headrace:
         entries = sorted((entry for page in pages for entry in page), key=lambda each: _order(each.id))
         pairs = [pair for entry in entries for pair in entry.pairs[::-1]]
         found = dict.fromkeys(event_id for event_id, sent_name in pairs if name in (None, sent_name))
-        return [self.client.get_event(event_id) for event_id in found]
+        with self._reader() as reader:
+            return [reader.get_event(event_id) for event_id in found]
 
-    def assert_sent(self, name: str, *, times: int | None = None, **expected: Any) -> list[EventRecord]:
-        """Check that events of a name were sent, and return them; the error shows what was sent instead.
+    def assert_sent(
+        self, event: str | type[TypedEvent], *, times: int | None = None, **expected: Any
+    ) -> list[EventRecord]:
+        """Check that events were sent, and return them; the error shows what was sent instead.
 
         Args:
+            event: their name, or the class of a typed event.
             times: how many; at least one if None.
             expected: values that the event must have: its own fields `id`, `source`, `context`, `account_id`,
-                `ordering_key`, `headers` and `payload`; any other name is a field of the payload.
+                `ordering_key`, `headers` and `payload`; any other name is a field of the payload, or of the class.
         """
         everything = self.sent()
-        found = [event for event in everything if event.name == name and _matches(event, expected)]
+        name = event_name_of(event) or event
+        kind = event if isinstance(event, type) else None
+        found = [each for each in everything if each.name == name and _matches(each, kind, expected)]
         if len(found) == times or (times is None and found):
             return found
         wanted = f"event {name!r}" + "".join(f", {field}={value!r}" for field, value in expected.items())
@@ -167,7 +198,7 @@ class Headrace:
         """Check that no event is delayed, that no run waits, and that there is no dead letter."""
         left = self._read(lambda keys: [keys.events, keys.due, keys.dead])
         if left:
-            raise AssertionError(f"left are: {_listed(left)}")
+            raise AssertionError(f"left are: {_listed(left)}{self._name_left()}")
 
     def empty(self) -> None:
         """Delete everything in the namespace."""
@@ -200,6 +231,14 @@ class Headrace:
                 worker.stop_now()
             await running
 
+    def _runs(self, ids: Sequence[str]) -> Runs:
+        with self._reader() as reader:
+            return Runs([reader.get_run(each) for each in ids])
+
+    def _reader(self) -> Client:
+        """Return a client that opens what is sealed."""
+        return Client(self.url, namespace=self.namespace, partitions=len(self._partitions), codec=self.codec)
+
     def _open_work(self, app: App) -> dict[str, int]:
         """Return what is to be done now, by its key; let runs that wait for their next attempt be due."""
         left = self._read(lambda keys: [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)])
@@ -221,6 +260,14 @@ class Headrace:
             for each in fields
         ]
         return "; of them " + ", ".join(named) if named else ""
+
+    def _name_left(self) -> str:
+        """Return which events and runs are delayed or dead, the first of each."""
+        due = [member.decode() for members in self._due().values() for member in list(members)[:_MOST_NAMED]]
+        waiting = [f"{'event' if each[0] == 'e' else 'a run of'} {event_of(each)}" for each in due]
+        letters = self.client.list_dead_letters(limit=_MOST_NAMED).entries
+        dead = [f"dead {each.run_id or each.id}: {each.error}" for each in letters]
+        return "; of them " + ", ".join([*waiting, *dead]) if waiting or dead else ""
 
     def _travel(self, by: timedelta) -> None:
         by_ms = by.total_seconds() * 1000
@@ -263,10 +310,17 @@ class SyncHeadrace(Headrace):
     """What a plain test has of Headrace, the `headrace_sync` fixture: `run` and `travel` are called without await."""
 
     def run(  # type: ignore[override] # without await
-        self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30
+        self,
+        app: App,
+        *,
+        failures: Literal["raise", "keep"] = "raise",
+        timeout: float = 30,
+        override: Mapping[Any, Any] | None = None,
+        state: Any = msgspec.UNSET,
     ) -> Runs:
         """See `Headrace.run`. The worker has an event loop of its own, in a thread."""
-        return _in_thread(super().run(app, failures=failures, timeout=timeout))
+        work = super().run(app, failures=failures, timeout=timeout, override=override, state=state)
+        return _in_thread(work)
 
     def travel(self, by: timedelta | None = None, **parts: float) -> None:  # type: ignore[override] # without await
         """See `Headrace.travel`."""
@@ -308,12 +362,20 @@ def _raise_failures(runs: Runs, exceptions: Mapping[str, BaseException]) -> None
     raise ExceptionGroup(f"{runs_failed} failed", raised)
 
 
-def _matches(event: EventRecord, expected: Mapping[str, Any]) -> bool:
-    payload = event.payload if isinstance(event.payload, Mapping) else {}
-    return all(
-        (getattr(event, field) if field in _OWN_FIELDS else payload.get(field, msgspec.UNSET)) == value
-        for field, value in expected.items()
-    )
+def _matches(event: EventRecord, kind: type | None, expected: Mapping[str, Any]) -> bool:
+    payload = event.payload if kind is None else event.payload_as(kind)
+
+    def has(field: str, value: object) -> bool:
+        if field in _OWN_FIELDS:
+            own = payload if field == "payload" else getattr(event, field)
+            return bool(own == value)
+        found = payload.get(field, _NONE) if isinstance(payload, Mapping) else getattr(payload, field, _NONE)
+        return bool(found == value)
+
+    return all(has(field, value) for field, value in expected.items())
+
+
+_NONE: Any = object()
 
 
 _OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "headers", "payload"})

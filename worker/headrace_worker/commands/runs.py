@@ -8,9 +8,9 @@ import click
 
 from headrace import Client, RunRecord
 from headrace.model.event import RunStatus
-from headrace_worker.cli.options import job_option, json_option, option, parse_time
-from headrace_worker.cli.output import brief, print_fields, print_json, print_note, print_table, printable
-from headrace_worker.cli.server import with_client
+from headrace_worker.terminal.options import job_option, json_option, option, parse_time
+from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table, printable
+from headrace_worker.terminal.server import with_client
 
 
 @click.group()

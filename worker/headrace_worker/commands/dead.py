@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from headrace import Client
-from headrace_worker.cli import dead_letters
-from headrace_worker.cli.options import job_option, json_option, option
-from headrace_worker.cli.output import print_fields, print_json, print_note, print_table
-from headrace_worker.cli.server import with_client
+from headrace_worker.operate import dead_letters
+from headrace_worker.terminal.options import job_option, json_option, option
+from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
+from headrace_worker.terminal.server import with_client
 
 
 @click.group()

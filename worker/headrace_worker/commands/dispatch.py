@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from headrace import Client, EventRecord, HeadraceError
-from headrace_worker.cli.output import print_note, printable
+from headrace_worker.terminal.output import print_note, printable
 
 _LOOK_S = 1.0
 """How long a command waits for workers to dispatch what it has sent: they take milliseconds."""

@@ -11,8 +11,8 @@ import msgspec
 from click.core import ParameterSource
 
 from headrace import Client, ConfigurationError, PayloadCodec
-from headrace_worker.cli.options import F, option
 from headrace_worker.process.loading import load_codec
+from headrace_worker.terminal.options import F, option
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,33 +1,26 @@
-"""Turns an event's payload into the type of a job's function, or says where it does not fit. Pure.
+"""Turns an event's payload into a value of a type, or says where it does not fit. Pure.
 
-The schema is the annotation of `payload`, or `schema=`: any type that msgspec can decode (Struct, dataclass, TypedDict,
-built-in types), or, if pydantic is installed, its models, and lists and unions of them.
+The type is any that msgspec can decode (Struct, dataclass, TypedDict, built-in types), or, if pydantic is installed,
+its models, and lists and unions of them.
 """
 
 from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import msgspec.inspect
 
-from headrace.formats import codec
-from headrace.model.event import RunError
+from headrace.errors import PayloadError
+from headrace.model.values import decode_value
 
 Parser = Callable[[msgspec.Raw], Any]
 
 _MAX_FAULTS = 20
 """How many faults of one payload are named."""
-
-
-class PayloadError(Exception):
-    """A payload does not fit the schema; `error` names the paths at fault."""
-
-    def __init__(self, message: str) -> None:
-        self.error = RunError("InvalidPayload", message)
-        super().__init__(message)
 
 
 def parser_of(schema: Any) -> Parser:
@@ -37,8 +30,8 @@ def parser_of(schema: Any) -> Parser:
         TypeError: nothing can be decoded into such a type.
     """
     if schema is None or schema is Any or schema is object:
-        return codec.decode_value
-    if _has_pydantic(schema):
+        return decode_value
+    if has_pydantic(schema):
         return _pydantic_parser(schema)
     unknown = sorted({kind.__name__ for kind in _unknown_types(msgspec.inspect.type_info(schema), set())})
     if unknown:
@@ -53,6 +46,12 @@ def parser_of(schema: Any) -> Parser:
             raise PayloadError(fault if " - at `payload" in fault else f"{fault} - at `payload`") from exc
 
     return parse
+
+
+@lru_cache(maxsize=1_000)
+def class_parser(kind: type) -> Parser:
+    """Return the parser of a class, made once."""
+    return parser_of(kind)
 
 
 def _unknown_types(info: object, seen: set[int]) -> Iterator[type]:
@@ -70,11 +69,11 @@ def _unknown_types(info: object, seen: set[int]) -> Iterator[type]:
             yield from _unknown_types(part, seen)
 
 
-def _has_pydantic(schema: Any) -> bool:
+def has_pydantic(schema: Any) -> bool:
     """Return whether the schema has a model of pydantic, by a model's attributes: pydantic need not be installed."""
     if isinstance(schema, type) and hasattr(schema, "__pydantic_validator__"):
         return True
-    return any(_has_pydantic(part) for part in typing.get_args(schema))
+    return any(has_pydantic(part) for part in typing.get_args(schema))
 
 
 def _pydantic_parser(schema: Any) -> Parser:
@@ -94,7 +93,7 @@ def _pydantic_parser(schema: Any) -> Parser:
     ways = [from_json, adapter.validate_python] if _goes_by_json(schema) else [adapter.validate_python, from_json]
 
     def parse(raw: msgspec.Raw) -> Any:
-        value, misfit = codec.decode_value(raw), None
+        value, misfit = decode_value(raw), None
         for way in ways:
             try:
                 return way(value)

@@ -6,10 +6,10 @@ import click
 
 from headrace import Client, EventRecord
 from headrace.model.event import FAILED_STATUSES
-from headrace_worker.cli.dispatch import describe_dispatch, note_missing_workers
-from headrace_worker.cli.options import json_option, option
-from headrace_worker.cli.output import brief, print_fields, print_json, print_note, print_table
-from headrace_worker.cli.server import with_client
+from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
+from headrace_worker.terminal.options import json_option, option
+from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table
+from headrace_worker.terminal.server import with_client
 
 
 @click.group()

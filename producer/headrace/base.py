@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 from headrace.config import (
     Lazy,
     call_timeout_s,
+    check_headers,
     check_positive,
     check_retention,
+    check_source,
     check_timeout,
     resolve,
     resolve_namespace,
@@ -21,13 +23,14 @@ from headrace.config import (
     resolve_url,
 )
 from headrace.errors import OUTAGE, InvalidEvent
+from headrace.formats.headers import MadeHeaders, headers_now
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import PayloadCodec, Seal, check_codec
 from headrace.model.event import SentEvent
 from headrace.model.retention import Retention
 from headrace.plans import send
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import MAX_EVENT_BYTES, AnyEvent, Replicas, SendOptions, prepare, replicas_of
+from headrace.plans.prepare import MAX_EVENT_BYTES, Item, Replicas, SendOptions, prepare, replicas_of
 from headrace.transport.backoff import Backoff
 from headrace.transport.deadline import Deadline
 from headrace.transport.faults import translate
@@ -51,6 +54,8 @@ class BaseClient:
         attempts: int = 8,
         timeout: float | timedelta | None = 10.0,
         codec: PayloadCodec | None = None,
+        source: str | None = None,
+        headers: Mapping[str, str] | MadeHeaders | None = None,
     ) -> None:
         """Check the settings; the client connects at its first call.
 
@@ -69,11 +74,14 @@ class BaseClient:
                 timedelta; ServerUnreachable or ServerNotReady then. None: until the attempts are used up. A method's
                 own `timeout` comes before it.
             codec: seals payloads and contexts that are sent, and opens what records hold; None stores them as they are.
+            source: of the events that give none; 1 to 256 characters, `trigger.dev` if None.
+            headers: of all events that are sent, beside their own; a mapping, or a function that is called at each send
+                and returns one: for tracing. See `Event.headers`.
 
         Raises:
             ConfigurationError: a URL that can't be read, a namespace that is no name, a codec that is none, no number
-                of partitions, or no timeout. At the first call: one of them in the environment, no URL at all, or the
-                namespace has another number of partitions.
+                of partitions, a source or headers that are none, or no timeout. At the first call: one of them in the
+                environment, no URL at all, or the namespace has another number of partitions.
         """
         self._given = url, namespace, partitions
         self._retention = check_retention(retention)
@@ -81,6 +89,8 @@ class BaseClient:
         self._codec = None if codec is None else check_codec(codec)
         self._attempts = check_positive("attempts", attempts)
         self._timeout_s = check_timeout(timeout)
+        self._source = check_source(source)
+        self._headers = check_headers(headers)
         self._is_checked = False
         if namespace is not None and namespace != "":
             resolve_namespace(namespace)
@@ -115,19 +125,25 @@ class BaseClient:
     def _has_transport(self) -> bool:
         return "_transport" in vars(self)
 
-    def _until(self, timeout: float | timedelta | None, options: SendOptions | None = None) -> Deadline | None:
+    def _until(self, timeout: float | timedelta | None, replicas: Replicas | None = None) -> Deadline | None:
         """Return the deadline of a call that begins now; of a send, what replicas may take comes on top."""
         timeout_s = self._timeout_s if timeout is None else call_timeout_s(timeout)
         if timeout_s is None:
             return None
         now = monotonic()
         end = now + timeout_s
-        if options is not None and options.wait_replicas is not None and (replicas := replicas_of(options)):
+        if replicas is not None:
             end += replicas.timeout_ms / 1000
         return Deadline(now, end, timeout_s)
 
     def _plan_to_send(
-        self, events: Iterable[AnyEvent], options: SendOptions, *, numbered: bool, id_kind: str
+        self,
+        events: Iterable[Item],
+        options: SendOptions,
+        replicas: Replicas | None,
+        *,
+        numbered: bool,
+        id_kind: str,
     ) -> Plan[list[SentEvent]]:
         """Return the plan that sends the events; raise InvalidEvent where one of them, or an option, breaks a rule."""
         prepared = prepare(
@@ -138,14 +154,16 @@ class BaseClient:
             numbered=numbered,
             id_kind=id_kind,
             seal=self._seal,
+            source=self._source,
+            headers=None if self._headers is None else headers_now(self._headers),
         )
-        return send.send(self.partitions, prepared, _new_token(), self._seal, self._replicas_of(options))
+        return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 
-    def _replicas_of(self, options: SendOptions) -> Replicas | None:
-        """Return the replicas to wait for; refuse a wait that would be taken for a lost line."""
-        asked_for = replicas_of(options)
-        if asked_for is None:
+    def _replicas_of(self, count: object, timeout: object) -> Replicas | None:
+        """Return the replicas to wait for, if any; refuse a wait that would be taken for a lost line."""
+        if count is None:
             return None
+        asked_for = replicas_of(count, timeout)
         limit_s = read_url(self.url).options.get("socket_timeout")
         if limit_s is not None and asked_for.timeout_ms >= limit_s * 1000:
             reason = f"must be less than the {limit_s:g} s that socket_timeout of the URL lets a reply take"

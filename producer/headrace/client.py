@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from headrace.base import BaseClient
+from headrace.calls.call import Call
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import CallError, HeadraceError, WaitTimeout
 from headrace.model.event import (
@@ -26,7 +27,7 @@ from headrace.model.event import (
 from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import AnyEvent, SendOptions
+from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
 from headrace.plans.runs import RunFilter
 from headrace.transport.deadline import Deadline
 
@@ -51,6 +52,7 @@ class Client(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> SentEvent:
         """Send an event: to every job that it matches, at once or at its time. The server has it once this returns.
@@ -68,6 +70,8 @@ class Client(BaseClient):
             wait_replicas_timeout: how long that may take; at most 5 seconds.
             ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time
                 for each job; 1 to 256 characters.
+            dedupe_for: seconds, or a timedelta, for which the event's id is remembered at least once the event has
+                settled; see `Event.id`, which it needs.
             timeout: seconds or a timedelta for this call, in place of the client's; a wait for replicas comes on top.
 
         Raises:
@@ -77,12 +81,19 @@ class Client(BaseClient):
             ServerUnreachable: the server was not reached in all attempts, or not in time. If `may_be_done`, whether
                 the event arrived is not known, and sending it again with the same id can't deliver it twice.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return self._send([event], options, numbered=False, timeout=timeout)[0]
+        options = SendOptions(
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return self._send([event], options, replicas, numbered=False, timeout=timeout)[0]
 
     def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
-        events: Iterable[AnyEvent],
+        events: Iterable[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -90,15 +101,26 @@ class Client(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """Send events; return the answers in the order of the events. See `send_event`.
 
-        They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
-        batches, the ServerFull error's `sent` holds what was sent.
+        Each of them is an event, or a pair of an event and its `SendOptions`, which go before the call's own.
+
+        They go in one round trip, in batches of at most 500 events and 4 MB. Batches with events of one ordering key
+        go one after the other: if one fails, those behind it are not sent, so no event overtakes another of its key.
+        The error's `sent` holds what was sent all the same, of a ServerFull as well.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return self._send(events, options, numbered=True, timeout=timeout)
+        options = SendOptions(
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return self._send(events, options, replicas, numbered=True, timeout=timeout)
 
     def get_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
         """Return the record of an event and of its runs; raise EventNotFound, DamagedRecord."""
@@ -265,17 +287,18 @@ class Client(BaseClient):
 
     def _send(
         self,
-        events: Iterable[AnyEvent],
+        events: Iterable[Item],
         options: SendOptions,
+        replicas: Replicas | None = None,
         *,
         numbered: bool,
         id_kind: str = "s",
         timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
-        plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
+        plan = self._plan_to_send(events, options, replicas, numbered=numbered, id_kind=id_kind)
         try:
-            return self._run(plan, partial=True, deadline=self._until(timeout, options))
+            return self._run(plan, partial=True, deadline=self._until(timeout, replicas))
         except CallError as exc:
             send.note_safe_repeat(exc)
             raise
@@ -290,16 +313,21 @@ class Client(BaseClient):
     ) -> T:
         if deadline is None:
             deadline = self._until(timeout)
+        advance: Callable[[Any], Sequence[Call[Any]]] = plan.send
         answers: Any = None
         while True:
             try:
-                asked = plan.send(answers)
+                asked = advance(answers)
             except StopIteration as done:
                 result: T = done.value
                 return result
             if not self._is_checked:
                 self._check_server(deadline)
-            answers = self._transport.run(asked, partial=partial, deadline=deadline)
+            try:
+                answers = self._transport.run(asked, partial=partial, deadline=deadline)
+                advance = plan.send
+            except CallError as exc:
+                answers, advance = exc, plan.throw
 
     def _check_server(self, deadline: Deadline | None) -> None:
         self._is_checked = True

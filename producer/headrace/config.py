@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar, overload
 
-from headrace.errors import ConfigurationError, InvalidArgument
+from headrace.errors import ConfigurationError, InvalidArgument, InvalidEvent
+from headrace.formats.headers import MadeHeaders, merge_headers
 from headrace.formats.keys import check_name
+from headrace.formats.outgoing import check_text
 from headrace.formats.partitions import Partitions, check_partitions
+from headrace.model.event import DEFAULT_SOURCE
 from headrace.model.moments import seconds_of
 from headrace.model.retention import Retention
 from headrace.transport.urls import read_url
@@ -93,6 +97,28 @@ def check_retention(retention: object) -> Retention:
     if isinstance(retention, Retention):
         return retention
     raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
+
+
+def check_source(source: object) -> str:
+    """Return the source of events that give none, or raise ConfigurationError that says its rule."""
+    if source is None:
+        return DEFAULT_SOURCE
+    try:
+        return check_text("source", source, None)
+    except InvalidEvent as exc:
+        raise ConfigurationError(f"source {exc.reason}") from None
+
+
+def check_headers(headers: Mapping[str, str] | MadeHeaders | None) -> dict[str, str] | MadeHeaders | None:
+    """Return the headers of a client's events, or what makes them; raise ConfigurationError that says the rule."""
+    if headers is None:
+        return None
+    if callable(headers) and not inspect.iscoroutinefunction(headers):
+        return headers
+    try:
+        return merge_headers(None, headers)
+    except InvalidEvent as exc:
+        raise ConfigurationError(f"{exc.field} {exc.reason}; or give a function that returns such a mapping") from None
 
 
 def check_positive(name: str, count: object) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, Retention, ServerError
+from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, Retention, SendOptions, ServerError
 from tests.support.clients import Kind, open_client
 
 ODD: list[Any] = [
@@ -41,10 +41,13 @@ def calls(client: Any, odd: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"list_dead_letters {name}", partial(client.list_dead_letters, **{name: odd})
     for name in Event.__struct_fields__:
         yield f"event {name}", partial(client.send_event, {"name": "x", name: odd})
-    for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key"):
+    for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key", "dedupe_for"):
         yield f"send {name}", partial(client.send_event, event, **{name: odd})
     yield "wait_replicas_timeout", partial(client.send_event, event, wait_replicas=1, wait_replicas_timeout=odd)
     yield "several", partial(client.send_events, [event, odd])
+    yield "a pair", partial(client.send_events, [(event, odd)])
+    for name in SendOptions.__struct_fields__:
+        yield f"own {name}", partial(client.send_events, [(event, SendOptions(**{name: odd}))])
     yield "wait", partial(client.wait_for_event, odd, 0)
     yield "wait for none", partial(client.wait_for_event, "nothing", odd)
     if is_odd_wait(odd):

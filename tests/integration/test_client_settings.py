@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import Client, ConfigurationError, Event, EventNotFound
+from headrace import Client, ConfigurationError, Event, EventConflict, EventNotFound
 from tests.support.clients import Kind, open_client
 from tests.support.waiting import wait_until
 
@@ -129,6 +129,26 @@ def test_the_namespace_is_default_unless_named(kind: Kind, url: str, monkeypatch
         pytest.raises(ConfigurationError, match="namespace 'a b' is not a name"),
         open_client(kind, url, namespace="a b"),
     ):
+        pass
+
+
+@pytest.mark.leaves_records
+def test_a_client_has_a_source_of_its_own(kind: Kind, url: str, namespace: str) -> None:
+    """Its events have it, unless they give one; so a repeat by another client is a conflict where it is delayed."""
+    with open_client(kind, url, namespace=namespace, source="billing") as client:
+        sent = client.send_events([Event("a"), {"name": "b"}, Event("c", source="shop")])
+        assert [client.get_event(each.id).source for each in sent] == ["billing", "billing", "shop"]
+        client.send_event(Event("d", id="d"), deliver_after=60)
+        assert client.send_event(Event("a", id=sent[0].id, source="billing")).duplicate
+        with open_client(kind, url, namespace=namespace) as other, pytest.raises(EventConflict):
+            other.send_event(Event("d", id="d"))
+        client.cancel_event("d")
+
+
+@pytest.mark.parametrize("source", ["", 7, "x" * 257, b"billing", "\ud800"], ids=repr)
+def test_a_source_that_is_none_is_refused(kind: Kind, url: str, source: Any) -> None:
+    """When the client is made."""
+    with pytest.raises(ConfigurationError, match=r"^source (must|has)"), open_client(kind, url, source=source):
         pass
 
 

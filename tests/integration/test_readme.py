@@ -44,14 +44,14 @@ def test_thirty_lines_of_the_readme_run(
 
 
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("code", blocks("docs/values.md", "python"))
-def test_what_the_page_on_values_shows_holds(
+@pytest.mark.parametrize("code", [*blocks("docs/values.md", "python"), *blocks("docs/sending.md", "python")])
+def test_what_the_pages_on_sending_and_values_show_holds(
     code: str, url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of its snippets runs, and what it asserts is so."""
+    """Each of their snippets runs, and what it asserts is so."""
     monkeypatch.setenv("HEADRACE_URL", url)
     monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
-    exec(compile(code, "docs/values.md", "exec", dont_inherit=True), {"__name__": "values"})
+    exec(compile(code, "docs", "exec", dont_inherit=True), {"__name__": "snippet"})
 
 
 def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

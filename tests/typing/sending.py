@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from headrace import AsyncClient, Client, Event, PayloadCodec, Retention, SentEvent
+from headrace import (
+    AsyncClient,
+    Client,
+    Event,
+    EventStatus,
+    PayloadCodec,
+    Retention,
+    RunStatus,
+    SendOptions,
+    SentEvent,
+)
 from tests.typing.events import CardAdded, CardRemoved, Nameless, NewUser, OrderPlaced, OrderShipped, Refunded, UserLeft
 
 
@@ -27,6 +37,9 @@ def settings() -> None:
         max_event_bytes=1_000,
         attempts=1,
         codec=codec,
+        source="billing",
+        headers={"traceparent": "00"},
+        timeout=timedelta(seconds=5),
     ) as client:
         assert_type(client, Client)
         assert_type(client.url, str)
@@ -56,6 +69,7 @@ def one_event(client: Client) -> None:
     assert_type(sent.delivered_at, datetime | None)
     assert_type(sent.replicas, int | None)
     assert_type(sent.duplicate, bool)
+    assert_type(sent.status, EventStatus)
     assert_type(client.send_event({"name": "user.new"}, deliver_after=30), SentEvent)
     assert_type(client.send_event(NewUser("u_1"), deliver_after=timedelta(days=1)), SentEvent)
 
@@ -117,3 +131,13 @@ async def mistakes_awaited(client: AsyncClient) -> None:
     print(sent)
     with AsyncClient():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         ...
+
+
+def options_of_their_own(client: Client) -> None:
+    later = SendOptions(deliver_after=timedelta(hours=1), ordering_key="u_1", dedupe_for=86_400)
+    assert_type(client.send_events([(NewUser("u_1"), later), {"name": "user.new"}]), list[SentEvent])
+    client.send_events([NewUser("u_1"), (NewUser("u_2"), {"deliver_after": 5})])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    client.send_event(Event("user.new", headers={"traceparent": "00"}, id="u_1"), dedupe_for=60, timeout=1)
+    states: list[RunStatus] = ["failed", "timed_out"]
+    client.list_runs(status=states)
+    states.append("lost")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Event, InvalidEvent
+from headrace import Event, InvalidEvent, SendOptions
 from headrace.model.ids import derived_event_id
 from headrace_worker import Context, JobIO, SyncJobIO
 from headrace_worker.testing import FakeIO, SyncFakeIO, a_context, a_run
@@ -31,6 +31,30 @@ async def test_a_function_is_called_with_stand_ins() -> None:
         (None, "mail", 1),
     ]
     assert io.sent[1].options.deliver_after == 60
+
+
+async def test_stand_ins_have_headers() -> None:
+    """The context has those of the event, and what is sent has them, too."""
+    headers = {"traceparent": "00-ab-cd-01"}
+    assert a_context(headers=headers).event.headers == headers
+    assert a_context().event.headers == {}
+    io = FakeIO(headers=headers)
+    await io.send_event("a", Event("x"))
+    await io.send_event("b", Event("x", headers={"own": "1"}))
+    assert [each.headers for each in io.sent] == [headers, headers | {"own": "1"}]
+    with pytest.raises(InvalidEvent, match=r"headers\.own: must be a string"):
+        await io.send_event("c", {"name": "x", "headers": {"own": 1}})
+    assert SyncFakeIO().send_event("a", Event("x")).status == "pending"
+
+
+async def test_an_event_may_have_options_of_its_own() -> None:
+    """They go before those of the call, as in a real send."""
+    io = FakeIO()
+    own = (Event("mail", 1), SendOptions(ordering_key="own", deliver_after=0))
+    first, second = await io.send_events("mails", [Event("mail", 0), own], ordering_key="all", deliver_after=60)
+    assert [each.options.ordering_key for each in io.sent] == ["all", "own"]
+    assert (first.status, second.status) == ("delayed", "pending")
+    assert io.sent["mails"] == 0
 
 
 def test_a_plain_function_has_stand_ins_too() -> None:

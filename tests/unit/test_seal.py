@@ -59,7 +59,7 @@ def test_an_event_starts_alike_sealed_or_not() -> None:
     given = Event("n", "p", None, "e1", NOW, "s")
     (plain,) = prepare([given], SendOptions(), now=lambda: NOW)
     (sealed,) = prepare([given], SendOptions(), now=lambda: NOW, seal=SEAL)
-    assert plain.body[4 : plain.identity] == sealed.body[4 : sealed.identity]
+    assert plain.body[4 : plain.head.identity] == sealed.body[4 : sealed.head.identity]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
             ("canceled", record.canceled_at),
             ("payload", record.payload),
             ("context", record.context),
+            ("headers", record.headers or None),
         ]
     )
     if record.runs:

@@ -271,7 +271,7 @@ class Executor:
         if "payload" in job.takes:
             arguments["payload"] = payload
         if "io" in job.takes:
-            arguments["io"] = self._ios.of(run.delivery, is_async=job.is_async)
+            arguments["io"] = self._ios.of(run.delivery, event.h, is_async=job.is_async)
         if "ctx" in job.takes:
             arguments["ctx"] = self._context(job, run, event)
         return arguments
@@ -280,7 +280,7 @@ class Executor:
         delivery, state = run.delivery, run.delivery.state
         info = EventInfo(
             delivery.event_id, event.n, decode_value(event.c), codec.from_micros(event.t), event.s,
-            delivery.ordering_key or None,
+            delivery.ordering_key or None, event.h or {},
         )  # fmt: skip
         return Context(
             run=RunInfo(delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)),

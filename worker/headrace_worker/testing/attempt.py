@@ -87,7 +87,7 @@ class AttemptOptions(TypedDict, total=False):
         is_replay: the run was started again by hand.
         name: of the event; by default that of a typed payload's class, or the first name of the job's trigger.
         source: of the event; by default the first source of the job's trigger.
-        context: of the event, as are `id`, `timestamp`, `account_id` and `ordering_key`.
+        context: of the event, as are `id`, `timestamp`, `account_id`, `ordering_key` and `headers`.
     """
 
     attempt: int
@@ -102,6 +102,7 @@ class AttemptOptions(TypedDict, total=False):
     timestamp: datetime | None
     account_id: str | None
     ordering_key: str | None
+    headers: Mapping[str, str] | None
 
 
 def call_job(app: App, job_id: str, payload: Any = None, **options: Unpack[AttemptOptions]) -> Attempt:
@@ -195,6 +196,7 @@ def _trial(  # noqa: PLR0913 - each is given by name
     timestamp: datetime | None = None,
     account_id: str | None = None,
     ordering_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> _Trial:
     prepared = _with_one_job(app, job_id, override, state)
     job = prepared.jobs[job_id]
@@ -202,7 +204,7 @@ def _trial(  # noqa: PLR0913 - each is given by name
     trigger = job.trigger
     event = Event(
         name or event_name_of(type(payload)) or trigger.names[0], payload, context, id, timestamp,
-        (trigger.sources or (DEFAULT_SOURCE,))[0] if source is None else source,
+        (trigger.sources or (DEFAULT_SOURCE,))[0] if source is None else source, headers,
     )  # fmt: skip
     setup = WorkerSetup.of(prepared, Partitions(_NAME), "", _CONFIG)
     options = SendOptions(account_id=account_id, ordering_key=ordering_key)
@@ -210,7 +212,7 @@ def _trial(  # noqa: PLR0913 - each is given by name
     _check_matches(job, event)
     queue = reading.queue_stream(setup.keys, app.name, job.queue)
     run = RunState(attempt, replay=int(is_replay))
-    delivery = Delivery(queue, "0-1", sent.event_id, job_id, run, sent.body, 0, sent.ordering_key)
+    delivery = Delivery(queue, "0-1", sent.event_id, job_id, run, sent.body, 0, ordering_key or "")
     return _Trial(job, setup, delivery, None if state is msgspec.UNSET else state, jitter)
 
 
@@ -278,8 +280,9 @@ class _FakeIOs(IOs):
     def __init__(self) -> None:
         self.sent = SentEvents()
 
-    def of(self, delivery: Delivery, *, is_async: bool) -> JobIO | SyncJobIO:
-        io = FakeIO(run_id=delivery.run_id) if is_async else SyncFakeIO(run_id=delivery.run_id)
+    def of(self, delivery: Delivery, headers: dict[str, str] | None, *, is_async: bool) -> JobIO | SyncJobIO:
+        fake = FakeIO if is_async else SyncFakeIO
+        io = fake(run_id=delivery.run_id, headers=headers)
         self.sent = io.sent
         return io
 

@@ -186,7 +186,7 @@ class Headrace:
             event: their name, or the class of a typed event.
             times: how many; at least one if None.
             expected: values that the event must have: its own fields `id`, `source`, `context`, `account_id`,
-                `ordering_key` and `payload`; any other name is a field of the payload, or of the class.
+                `ordering_key`, `headers` and `payload`; any other name is a field of the payload, or of the class.
         """
         everything = self.sent()
         name = event_name_of(event) or event
@@ -382,7 +382,7 @@ def _matches(event: EventRecord, kind: type | None, expected: Mapping[str, Any])
 _NONE: Any = object()
 
 
-_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "payload"})
+_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "headers", "payload"})
 
 
 def _delete_keys(transport: AnyTransport, pattern: str) -> None:

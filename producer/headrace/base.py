@@ -133,7 +133,7 @@ class BaseClient:
         now = monotonic()
         end = now + timeout_s
         if replicas is not None:
-            end += replicas.timeout_ms / 1000
+            end += 2 * replicas.timeout_ms / 1000  # the server waits twice if it has lost the script
         return Deadline(now, end, timeout_s)
 
     def _plan_to_send(

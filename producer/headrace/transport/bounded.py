@@ -45,9 +45,11 @@ class _BoundedParser(_Parser):
         super().on_connect(connection, **options)  # type: ignore[no-untyped-call]
         self._socket_timeout = connection.longest_s  # not what was left of it as the connection was opened
 
-    def read_from_socket(self, *args: Any, **options: Any) -> bool:
+    def read_from_socket(self, *args: Any, raise_on_timeout: bool = True, **options: Any) -> bool:
         deadline, sock, reader = this_thread.deadline, self._sock, self._reader
-        if deadline is None or sock is None or reader is None:
+        # Before redis-py 8 a look at what has come is a read that may find nothing.
+        if deadline is None or not raise_on_timeout or sock is None or reader is None:
+            options["raise_on_timeout"] = raise_on_timeout
             found: bool = super().read_from_socket(*args, **options)  # type: ignore[no-untyped-call]
             return found
         left_s = deadline.end - monotonic()  # as `cut` does, without its call: each reply comes this way

@@ -67,13 +67,14 @@ class AsyncClient(BaseClient):
                 for each job; 1 to 256 characters.
             dedupe_for: seconds, or a timedelta, for which the event's id is remembered at least once the event has
                 settled; see `Event.id`, which it needs.
+            timeout: seconds or a timedelta for this call, in place of the client's; a wait for replicas comes on top.
 
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
             EventConflict: the id is known under another name or source; nothing changed.
             ServerFull: the server is full; nothing was sent.
-            ServerUnreachable: the server was not reached in all attempts; whether the event arrived is not
-                known, and sending it again with the same id can't deliver it twice.
+            ServerUnreachable: the server was not reached in all attempts, or not in time. If `may_be_done`, whether
+                the event arrived is not known, and sending it again with the same id can't deliver it twice.
         """
         options = SendOptions(
             deliver_at=deliver_at,
@@ -151,6 +152,7 @@ class AsyncClient(BaseClient):
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
 
         Raises:
             InvalidArgument: one of them breaks its rule.
@@ -172,7 +174,10 @@ class AsyncClient(BaseClient):
         until: datetime | None = None,
         timeout: float | timedelta | None = None,
     ) -> AsyncIterator[RunRecord]:
-        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out."""
+        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
         cursor: str | None = None
         given = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
         while True:
@@ -185,7 +190,7 @@ class AsyncClient(BaseClient):
                 return
 
     async def iter_dead_letters(self, *, timeout: float | timedelta | None = None) -> AsyncIterator[DeadLetter]:
-        """Yield all dead letters, newest first, page by page."""
+        """Yield all dead letters, newest first, page by page; each page may take `timeout`."""
         cursor: str | None = None
         while True:
             page = await self.list_dead_letters(cursor=cursor, timeout=timeout)
@@ -230,6 +235,8 @@ class AsyncClient(BaseClient):
 
     async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """Return the record of an event once every run of it has ended, or the event was canceled.
+
+        Each read while it waits may take the client's own timeout.
 
         Raises:
             WaitTimeout: the event is still open after `timeout` seconds; nothing is stopped.

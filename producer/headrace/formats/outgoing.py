@@ -60,14 +60,15 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def make_encoder(account: str | None, seal: Seal | None) -> EventEncoder:
+def make_encoder(account: str | None, seal: Seal | None, job: str | None = None) -> EventEncoder:
     """Return the encoder for the events of one call.
 
     Args:
         account: the account of all events.
         seal: seals payloads and contexts; None leaves them as they are.
+        job: the one job that gets them; None for every job that they match.
     """
-    return _SealingEncoder(account, seal) if seal else EventEncoder(account)
+    return _SealingEncoder(account, job, seal) if seal else EventEncoder(account, job)
 
 
 class EventEncoder:
@@ -78,8 +79,9 @@ class EventEncoder:
     A typed payload is decoded into its class: msgspec checks no type when an object is made.
     """
 
-    def __init__(self, account: str | None) -> None:
+    def __init__(self, account: str | None, job: str | None) -> None:
         self._account = account
+        self._job = job
         self._heads: dict[tuple[str, str, type], _Head] = {}
         self._head: _Head | None = None
         self._unread: list[bytes] = []
@@ -95,7 +97,9 @@ class EventEncoder:
         ):
             head, is_first = self._head_of(event, index)
         try:
-            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, self._account)
+            body = codec.encode_event(
+                head.name, head.source, micros, event.payload, event.context, self._account, self._job
+            )
             if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
                 codec.check_event(body, whole=is_first)
             else:
@@ -128,8 +132,8 @@ class EventEncoder:
 class _SealingEncoder(EventEncoder):
     """Encodes the events of a call with payload and context sealed; each part is checked before the seal gets it."""
 
-    def __init__(self, account: str | None, seal: Seal) -> None:
-        super().__init__(account)
+    def __init__(self, account: str | None, job: str | None, seal: Seal) -> None:
+        super().__init__(account, job)
         self._seal = seal
 
     def encode(self, event: Event, event_id: str, micros: int, index: int | None) -> tuple[_Head, bytes]:
@@ -142,7 +146,9 @@ class _SealingEncoder(EventEncoder):
             raise _uncarried(event, index) from exc
         if head.parse is not None:
             head.check_payload(payload, index)
-        plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, self._account)
+        plain = codec.StoredEvent(
+            codec.FORMAT, head.name, micros, head.source, payload, context, self._account, self._job
+        )
         try:
             return head, codec.seal_event(plain, event_id, self._seal)
         except Exception as exc:

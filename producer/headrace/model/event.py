@@ -152,6 +152,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: once it is `dispatched`, `runs` is complete.
+        to_job: the one job that gets it, `<app>/<job id>`, whatever its trigger; None for every job that it matches.
     """
 
     id: str
@@ -167,6 +168,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     canceled_at: datetime | None
     runs: list[RunRecord]
     ordering_key: str | None = None
+    to_job: str | None = None
 
     def payload_as(self, kind: type[T]) -> T:
         """Return the payload as a value of a type: a typed event's class, or any other that a job's `payload` may have.

@@ -31,7 +31,12 @@ _MAX_REPLICAS_WAIT_S = 5.0
 
 
 class SendOptions(msgspec.Struct, frozen=True):
-    """The options of a send, as given."""
+    """The options of a send, as given.
+
+    Attributes:
+        job: the one job that gets the events, `<app>/<job id>`, whatever its trigger; None for every job that they
+            match. Only operators' commands have it.
+    """
 
     deliver_at: datetime | None = None
     deliver_after: float | timedelta | None = None
@@ -39,6 +44,7 @@ class SendOptions(msgspec.Struct, frozen=True):
     wait_replicas: int | None = None
     wait_replicas_timeout: float | timedelta = 1.0
     ordering_key: str | None = None
+    job: str | None = None
 
 
 class Replicas(msgspec.Struct, frozen=True):
@@ -78,7 +84,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    encoder = make_encoder(account, seal)
+    encoder = make_encoder(account, seal, options.job)
     encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):

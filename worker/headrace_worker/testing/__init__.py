@@ -6,6 +6,7 @@ Imports: app, dev, logs, membership, protocol, run, tasks, worker.
 """
 
 from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
+from headrace_worker.testing.examples import examples
 from headrace_worker.testing.fakes import FakeIO, Sent, SyncFakeIO, a_context
 from headrace_worker.testing.kit import Headrace, RunFailed, Runs, SyncHeadrace
 from headrace_worker.testing.settling import NotSettled, run_until_settled
@@ -22,5 +23,6 @@ __all__ = [
     "SyncFakeIO",
     "SyncHeadrace",
     "a_context",
+    "examples",
     "run_until_settled",
 ]

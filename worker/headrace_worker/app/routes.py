@@ -125,12 +125,14 @@ class Effective(msgspec.Struct, frozen=True):
         why: None if none do.
         fingerprints: theirs, newest first.
         jobs: the subscription of each job's newest fingerprint, by the job's id; disabled jobs too.
+        having: the fingerprints that have each job, newest first.
         unreadable: fingerprints whose subscriptions are gone or damaged.
     """
 
     why: Why | None
     fingerprints: list[bytes]
     jobs: dict[str, Candidate]
+    having: dict[str, list[bytes]]
     unreadable: list[bytes]
 
 
@@ -144,6 +146,7 @@ def effective(app: str, fields: Mapping[bytes, bytes]) -> Effective:
     """
     why, newest_first = _counting(fields)
     jobs: dict[str, Candidate] = {}
+    having: dict[str, list[bytes]] = {}
     unreadable = []
     for fingerprint in newest_first:
         blob = fields.get(b"s:" + fingerprint)
@@ -152,7 +155,8 @@ def effective(app: str, fields: Mapping[bytes, bytes]) -> Effective:
             unreadable.append(fingerprint)
         for candidate in candidates or ():
             jobs.setdefault(candidate.job_id, candidate)
-    return Effective(why, newest_first, jobs, unreadable)
+            having.setdefault(candidate.job_id, []).append(fingerprint)
+    return Effective(why, newest_first, jobs, having, unreadable)
 
 
 def _counting(fields: Mapping[bytes, bytes]) -> tuple[Why | None, list[bytes]]:

@@ -37,14 +37,17 @@ from headrace.model.event import (
     DeadLetterPage,
     Event,
     EventRecord,
+    EventStatus,
     RunError,
     RunPage,
     RunRecord,
+    RunStatus,
     Sealed,
     SentEvent,
 )
 from headrace.model.retention import Retention
 from headrace.model.typed import TypedEvent
+from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
@@ -62,6 +65,7 @@ __all__ = [
     "EventConflict",
     "EventNotFound",
     "EventRecord",
+    "EventStatus",
     "EventTooLarge",
     "HeadraceError",
     "InvalidArgument",
@@ -76,8 +80,10 @@ __all__ = [
     "RunNotRetryable",
     "RunPage",
     "RunRecord",
+    "RunStatus",
     "Sealed",
     "SealedEvent",
+    "SendOptions",
     "SentEvent",
     "ServerError",
     "ServerFull",

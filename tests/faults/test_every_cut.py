@@ -164,7 +164,7 @@ class Errand:
 
 @asynccontextmanager
 async def open_client(url: str, namespace: str, *, is_async: bool) -> AsyncIterator[Client | AsyncClient]:
-    client = (AsyncClient if is_async else Client)(url, namespace=namespace, attempts=20)
+    client = (AsyncClient if is_async else Client)(url, namespace=namespace, attempts=20, timeout=None)
     try:
         yield client
     finally:

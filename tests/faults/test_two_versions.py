@@ -214,9 +214,27 @@ def test_a_delayed_event_of_one_version_the_other_changes(
     assert process.wait() == 0
 
 
+def test_an_old_worker_ignores_what_it_does_not_know(deployment: Deployment, release: Release) -> None:
+    """It runs an event with headers, and remembers an id as long as any of a sender's; new clients see the headers."""
+    versions = Versions(deployment, release)
+    event = {"name": "quick", "id": "told", "payload": 1, "headers": {"traceparent": "00-ab-cd-01"}}
+    versions.ask_new(("send_event", [event], {"ordering_key": "user-1", "dedupe_for": 7 * 86_400}))
+    process = deployment.start_worker("gates", env=env_of(release, "old"), **LEASE)
+    worker_name(process)
+    wait_until(lambda: deployment.statuses("told") == {"quick": "succeeded"}, 20, what="the event with headers")
+    old, new = versions.ask_old(("get_event", ["told"], {})), versions.ask_new(("get_event", ["told"], {}))
+    assert known_to(old, new) == old
+    assert new[0]["headers"] == event["headers"]
+    assert 23 * 3_600 < deployment.redis.ttl(deployment.keys.event("told")) <= 24 * 3_600
+    again: Call = ("send_event", [{"name": "quick", "id": "told"}], {})
+    assert [answer["duplicate"] for answer in [*versions.ask_old(again), *versions.ask_new(again)]] == [True, True]
+    process.terminate()
+    assert process.wait() == 0
+
+
 def test_the_last_release_refuses_an_event_for_one_job(release: Release) -> None:
     """It would give the event to every job of its name; it can't read the format, so it gives it to none."""
-    body = encode_event("a", "s", 0, None, None, None, "app/job")
+    body = encode_event("a", "s", 0, None, None, None, job="app/job")
     code = (
         "from headrace import UndecodableEvent\n"
         "from headrace.formats.codec import decode_event\n"

@@ -87,7 +87,7 @@ def read(data: bytes) -> None:
 
 def _seeds() -> list[bytes]:
     """One thing that each reader can read, for the fuzzer to begin with."""
-    event = codec.encode_event("a", "b", 0, {"a": 1, "b": [{"c": "x"}]}, [None, 1.5, b"x"], "account")
+    event = codec.encode_event("a", "b", 0, {"a": 1, "b": [{"c": "x"}]}, [None, 1.5, b"x"], "account", {"h": "1"})
     outcome = codec.encode_outcome(RunError("ValueError", "no", "Traceback"), [1])
     return [
         event,

@@ -89,7 +89,7 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
 
 @_attempt("send an event to one job, past its filters")
 def _(user: redis.Redis, _limits: Limits) -> Any:
-    body = encode_event("user.new", "shop", 0, "forged", None, None, "app/job")
+    body = encode_event("user.new", "shop", 0, "forged", None, None, job="app/job")
     return user.execute_command("XADD", f"{_OURS}events", "*", "i", "forged", "z", len(body), "b", body)
 
 

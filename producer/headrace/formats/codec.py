@@ -1,10 +1,10 @@
 """Turns events, run states and outcomes into what is stored, and back. Pure; it knows no keys and no server.
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
-`c` context, `a` account, `j` the one job that gets it. Defaults are omitted, unknown keys ignored. The id is not
-inside: the key and the stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that
-only a codec can read. Formats 3 and 4 are the same for an event that one job gets, whatever its triggers. A release
-refuses the formats that it does not know, instead of taking such an event for another.
+`c` context, `a` account, `h` headers, `j` the one job that gets it. Defaults are omitted, unknown keys ignored. The id
+is not inside: the key and the stream entry have it. Format 1 is plain; in format 2 payload and context are sealed,
+bytes that only a codec can read. Formats 3 and 4 are the same for an event that one job gets, whatever its trigger. A
+release refuses the formats that it does not know, instead of taking such an event for another.
 
 An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
 """
@@ -65,6 +65,7 @@ class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
     p: Any = None
     c: Any = None
     a: str | None = None
+    h: dict[str, str] | None = None
     j: str | None = None
 
 
@@ -78,6 +79,7 @@ class StoredEvent(msgspec.Struct, gc=False):
     p: msgspec.Raw = NIL
     c: msgspec.Raw = NIL
     a: str | None = None
+    h: dict[str, str] | None = None
     j: str | None = None
 
     @property
@@ -126,7 +128,14 @@ def from_millis(millis: int) -> datetime:
 
 
 def encode_event(  # noqa: PLR0913, PLR0917 - an event has these parts
-    name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None, job: str | None = None
+    name: str,
+    source: str,
+    timestamp_us: int,
+    payload: Any,
+    context: Any,
+    account: str | None,
+    headers: dict[str, str] | None = None,
+    job: str | None = None,
 ) -> bytes:
     """Return a plain event as it is stored; raise whatever a value that can't be carried raises.
 
@@ -134,7 +143,7 @@ def encode_event(  # noqa: PLR0913, PLR0917 - an event has these parts
         job: the one job that gets it, `<app>/<job id>`; None for every job that it matches.
     """
     version = FORMAT if job is None else ONE_JOB_FORMAT
-    return _encoder.encode(_Outgoing(version, name, source, timestamp_us, payload, context, account, job))
+    return _encoder.encode(_Outgoing(version, name, source, timestamp_us, payload, context, account, headers, job))
 
 
 def encode_part(value: Any, *, whole: bool) -> msgspec.Raw:
@@ -226,7 +235,7 @@ def seal_event(event: StoredEvent, event_id: str, seal: Seal) -> bytes:
     payload = _seal_part("payload", event.p, event_id, event, seal)
     context = _seal_part("context", event.c, event_id, event, seal)
     version = SEALED_FORMAT if event.j is None else SEALED_ONE_JOB_FORMAT
-    return _encoder.encode(_Outgoing(version, event.n, event.s, event.t, payload, context, event.a, event.j))
+    return _encoder.encode(_Outgoing(version, event.n, event.s, event.t, payload, context, event.a, event.h, event.j))
 
 
 def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
@@ -64,7 +64,7 @@ class App:
         dispatch_only: bool = False,
         log_errors: bool = True,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
-        modules: Sequence[str] = (),
+        modules: list[str] | tuple[str, ...] = (),
     ) -> None:
         """Make an app without jobs.
 
@@ -77,15 +77,15 @@ class App:
             DefinitionError: the name, the codec, the lifespan or the modules are invalid.
         """
         try:
-            self.name = check_name("app", name)
-            self.codec = None if codec is None else check_codec(codec)
+            self.name: str = check_name("app", name)
+            self.codec: PayloadCodec | None = None if codec is None else check_codec(codec)
         except ConfigurationError as exc:
             raise DefinitionError(str(exc)) from exc
         self.version = version
         self.dispatch_only = dispatch_only
         self.log_errors = log_errors
-        self.lifespan = hooks.checked_lifespan(lifespan)
-        self.modules = hooks.checked_modules(modules)
+        self.lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = hooks.checked_lifespan(lifespan)
+        self.modules: tuple[str, ...] = hooks.checked_modules(modules)
         self.jobs: dict[str, Job] = {}
         self.examples: dict[str, dict[str, Example]] = {}
         self.arounds: list[Step] = []

@@ -128,6 +128,7 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
             ("for job", record.to_job),
             ("payload", record.payload),
             ("context", record.context),
+            ("headers", record.headers or None),
         ]
     )
     if record.runs:

@@ -10,7 +10,7 @@ from headrace_worker.app.app import App
 from headrace_worker.app.examples import Example
 from headrace_worker.commands.dispatch import note_missing_workers
 from headrace_worker.commands.explaining import print_damaged
-from headrace_worker.inspect.jobs import JobInfo, split_job
+from headrace_worker.inspect.jobs import RegisteredJob, split_job
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.switch_job import SwitchedJob
 from headrace_worker.process.loading import load_app
@@ -190,10 +190,10 @@ def _print_switched(switched: SwitchedJob, *, as_json: bool) -> None:
     click.echo(f"job {switched.job} is disabled {since}; runs that it has go on")
 
 
-def _words(job: JobInfo) -> str:
+def _words(job: RegisteredJob) -> str:
     is_filtered = job.filter or job.context_filter
     return trigger_in_words(job.names, job.sources) + (", filtered" if is_filtered else "")
 
 
-def _state(job: JobInfo) -> str:
+def _state(job: RegisteredJob) -> str:
     return "enabled" if job.disabled is None else f"disabled since {shown(job.disabled.since)}"

@@ -131,7 +131,7 @@ def explain_event(partitions: Partitions, event_id: str, seal: Seal | None) -> P
 
 def explain_send(partitions: Partitions, event: Outgoing) -> Plan[Explanation]:
     """Return which jobs would get an event, which must not be sealed; send nothing. To be run with `partial`."""
-    stored = yield from read_stored([partitions.of(event.ordering_key or event.event_id)])
+    stored = yield from read_stored([partitions.of(event.terms.ordering_key or event.event_id)])
     return _explanation(_facts_of(decode_event(event.body)), stored, None)
 
 

@@ -42,7 +42,7 @@ class JobVersion(msgspec.Struct, frozen=True):
     workers: list[str]
 
 
-class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
+class RegisteredJob(msgspec.Struct, frozen=True, kw_only=True):
     """What is registered of a job, over all partitions.
 
     Attributes:
@@ -75,7 +75,7 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
 class JobList(msgspec.Struct, frozen=True):
     """All jobs, sorted, and which routes can't be read."""
 
-    jobs: list[JobInfo]
+    jobs: list[RegisteredJob]
     damaged: list[DamagedRoutes]
 
 
@@ -86,7 +86,7 @@ def list_jobs(partitions: Partitions) -> Plan[JobList]:
     return JobList(counted, stored.damaged)
 
 
-def get_job(partitions: Partitions, job: str) -> Plan[JobInfo]:
+def get_job(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
     """Return one job, with what is in its queue. To be run with `partial`.
 
     Raises:
@@ -97,7 +97,7 @@ def get_job(partitions: Partitions, job: str) -> Plan[JobInfo]:
     return counted
 
 
-def find_job(partitions: Partitions, job: str) -> Plan[JobInfo]:
+def find_job(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
     """Return one job as it is registered. To be run with `partial`.
 
     Raises:
@@ -124,9 +124,9 @@ def near_names(name: str, names: Iterable[str]) -> list[str]:
     return get_close_matches(name, list(names), n=3, cutoff=0.7)
 
 
-def _merged(routes: Sequence[StoredRoutes]) -> list[JobInfo]:
+def _merged(routes: Sequence[StoredRoutes]) -> list[RegisteredJob]:
     """Return each job once, with what its partitions know of it together."""
-    jobs: dict[str, JobInfo] = {}
+    jobs: dict[str, RegisteredJob] = {}
     for each in routes:
         disabled = each.disabled()
         for job_id, candidate in each.effective.jobs.items():
@@ -136,9 +136,11 @@ def _merged(routes: Sequence[StoredRoutes]) -> list[JobInfo]:
     return [jobs[name] for name in sorted(jobs)]
 
 
-def _job(routes: StoredRoutes, candidate: Candidate, prints: Sequence[bytes], disabled: Disabled | None) -> JobInfo:
+def _job(
+    routes: StoredRoutes, candidate: Candidate, prints: Sequence[bytes], disabled: Disabled | None
+) -> RegisteredJob:
     trigger = candidate.trigger
-    return JobInfo(
+    return RegisteredJob(
         job=candidate.route.job,
         why=routes.effective.why or "last",
         names=list(trigger.names),
@@ -152,7 +154,7 @@ def _job(routes: StoredRoutes, candidate: Candidate, prints: Sequence[bytes], di
     )
 
 
-def _merge(known: JobInfo, other: JobInfo) -> JobInfo:
+def _merge(known: RegisteredJob, other: RegisteredJob) -> RegisteredJob:
     """Return a job as it is known, with the workers of another partition, and disabled if it is so in one of them."""
     workers = {each.fingerprint: each.workers for each in known.versions}
     for each in other.versions:
@@ -165,7 +167,7 @@ def _merge(known: JobInfo, other: JobInfo) -> JobInfo:
     )
 
 
-def _count(partitions: Partitions, jobs: Sequence[JobInfo]) -> Plan[list[JobInfo]]:
+def _count(partitions: Partitions, jobs: Sequence[RegisteredJob]) -> Plan[list[RegisteredJob]]:
     """Return the jobs with what is in their queues, in all partitions."""
     queues = list(dict.fromkeys((split_job(job.job)[0], job.queue) for job in jobs))
     streams = [queue_stream(keys, *queue) for queue in queues for keys in partitions.all]
@@ -185,6 +187,6 @@ def _sum(counts: Sequence[Any]) -> tuple[int, int] | None:
     return max(entries - pending, 0), pending  # runs settle between the two counts
 
 
-def _counted(job: JobInfo, counts: tuple[int, int] | None) -> JobInfo:
+def _counted(job: RegisteredJob, counts: tuple[int, int] | None) -> RegisteredJob:
     waiting, in_flight = counts or (None, None)
     return msgspec.structs.replace(job, waiting=waiting, in_flight=in_flight)

@@ -15,7 +15,7 @@ from headrace.plans.prepare import AnyEvent, SendOptions, prepare
 from headrace_worker.app.app import App
 from headrace_worker.inspect.apps import AppList, list_apps
 from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
-from headrace_worker.inspect.jobs import JobInfo, JobList, get_job, list_jobs
+from headrace_worker.inspect.jobs import JobList, RegisteredJob, get_job, list_jobs
 from headrace_worker.operate.forget_app import ForgottenApp, forget_app
 from headrace_worker.operate.register_app import RegisteredApp, register_app
 from headrace_worker.operate.send_to_job import Asked, trigger_job
@@ -25,8 +25,8 @@ from headrace_worker.operate.switch_job import SwitchedJob, disable_job, enable_
 class _AppPlans(BaseClient):
     """The plans that need the client's settings."""
 
-    def _plan_to_send_one(self, event: Event, options: SendOptions) -> Plan[list[SentEvent]]:
-        return self._plan_to_send([event], options, numbered=False, id_kind="s")
+    def _plan_to_send_one(self, event: Event, options: SendOptions, job: str) -> Plan[list[SentEvent]]:
+        return self._plan_to_send([event], options, None, numbered=False, id_kind="s", job=job)
 
     def _plan_to_trigger(self, job: str, payload: Any, asked: Asked) -> Plan[SentEvent]:
         return trigger_job(self.partitions, job, payload, asked, self._plan_to_send_one)
@@ -38,6 +38,7 @@ class _AppPlans(BaseClient):
             now=lambda: datetime.now(UTC),
             max_event_bytes=self._max_event_bytes,
             numbered=False,
+            source=self._source,
         )
         return explain_send(self.partitions, outgoing)
 
@@ -74,7 +75,7 @@ class AppClient(Client, _AppPlans):
         """Return the jobs of all apps: triggers, live workers, what waits in their queues, which are disabled."""
         return self._run(list_jobs(self.partitions), partial=True)
 
-    def get_job(self, job: str) -> JobInfo:
+    def get_job(self, job: str) -> RegisteredJob:
         """Return one job, `<app>/<job id>`; raise UnknownJob."""
         return self._run(get_job(self.partitions, job), partial=True)
 
@@ -161,7 +162,7 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         """See `AppClient.list_jobs`."""
         return await self._run(list_jobs(self.partitions), partial=True)
 
-    async def get_job(self, job: str) -> JobInfo:
+    async def get_job(self, job: str) -> RegisteredJob:
         """See `AppClient.get_job`."""
         return await self._run(get_job(self.partitions, job), partial=True)
 

@@ -13,20 +13,19 @@ import msgspec
 
 from headrace import Event, HeadraceError, SentEvent
 from headrace.formats.partitions import Partitions
-from headrace.model.event import DEFAULT_SOURCE
 from headrace.model.typed import event_name_of
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions
-from headrace_worker.inspect.jobs import JobInfo, find_job
+from headrace_worker.inspect.jobs import RegisteredJob, find_job
 
-PlanToSend = Callable[[Event, SendOptions], Plan[list[SentEvent]]]
-"""Returns the plan by which a client sends one event."""
+PlanToSend = Callable[[Event, SendOptions, str], Plan[list[SentEvent]]]
+"""Returns the plan by which a client sends one event to one job, `<app>/<job id>`."""
 
 
 class JobDisabled(HeadraceError):
     """The job is disabled, so an event that is sent to it would make no run; nothing was sent."""
 
-    def __init__(self, job: JobInfo) -> None:
+    def __init__(self, job: RegisteredJob) -> None:
         self.job = job.job
         why = job.disabled.reason if job.disabled else None
         super().__init__(
@@ -54,12 +53,12 @@ def trigger_job(
     """
     found = yield from find_enabled(partitions, job)
     name = asked.name or event_name_of(type(payload)) or found.names[0]
-    source = found.sources[0] if found.sources else DEFAULT_SOURCE
+    source = found.sources[0] if found.sources else None
     event = Event(name, payload, asked.context, id=asked.event_id, source=source)
     return (yield from send_to_job(job, event, SendOptions(), plan_to_send))
 
 
-def find_enabled(partitions: Partitions, job: str) -> Plan[JobInfo]:
+def find_enabled(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
     """Return a job that may get events. To be run with `partial`.
 
     Raises:
@@ -77,5 +76,5 @@ def send_to_job(job: str, event: Event, options: SendOptions, plan_to_send: Plan
 
     Look the job up before (`find_enabled`): an event for one that is not registered, or is disabled, makes no run.
     """
-    (sent,) = yield from plan_to_send(event, msgspec.structs.replace(options, job=job))
+    (sent,) = yield from plan_to_send(event, options, job)
     return sent

@@ -11,7 +11,7 @@ import msgspec
 from headrace.model.values import decode_value
 from headrace_worker.app.app import App
 from headrace_worker.app.job import Job
-from headrace_worker.app.satisfiable import impossible_parts
+from headrace_worker.startup.satisfiable import impossible_parts
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -175,7 +175,7 @@ async def test_events_explain_prints_what_it_found(
         ["JOB", "GETS", "IT", "WHY"],
         ["shop/audit", "yes", "no", "live", "worker", "has", "the", "job;", "its", "run", "is", "succeeded"],
     ]
-    assert result.stderr == "1 job subscribes to other events; --all lists them\n"
+    assert result.stderr == "1 job subscribes to other events; --json lists them\n"
     everything = headrace("events", "explain", "e1", "--all")
     assert 'shop/welcome  no       name is "user.deleted", wanted user.created\n' in everything.stdout
 

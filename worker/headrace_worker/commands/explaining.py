@@ -60,7 +60,7 @@ def _print(said: Explanation, *, all_jobs: bool) -> None:
         print_note(f"it is for job {said.to_job} alone, whatever the triggers say")
     elif count := len(said.answers) - len(listed):
         jobs = "1 job subscribes" if count == 1 else f"{count} jobs subscribe"
-        print_note(f"{jobs} to other events; --all lists them")
+        print_note(f"{jobs} to other events; --json lists them")
     if said.sealed is not None:
         print_note(f"its contents can't be opened here, so filters are not tried: {said.sealed}")
     if said.status in _STATES:

@@ -144,6 +144,7 @@ class BaseClient:
         *,
         numbered: bool,
         id_kind: str,
+        job: str | None = None,
     ) -> Plan[list[SentEvent]]:
         """Return the plan that sends the events; raise InvalidEvent where one of them, or an option, breaks a rule."""
         prepared = prepare(
@@ -156,6 +157,7 @@ class BaseClient:
             seal=self._seal,
             source=self._source,
             headers=None if self._headers is None else headers_now(self._headers),
+            job=job,
         )
         return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 

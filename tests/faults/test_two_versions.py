@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from headrace.formats.codec import encode_event
 from tests.faults.chaos.checker import Report
 from tests.faults.chaos.history import Acknowledged, Began, Repeated, Sending, now
 from tests.faults.chaos.run import run_on
@@ -229,3 +230,15 @@ def test_an_old_worker_ignores_what_it_does_not_know(deployment: Deployment, rel
     assert [answer["duplicate"] for answer in [*versions.ask_old(again), *versions.ask_new(again)]] == [True, True]
     process.terminate()
     assert process.wait() == 0
+
+
+def test_the_last_release_refuses_an_event_for_one_job(release: Release) -> None:
+    """It would give the event to every job of its name; it can't read the format, so it gives it to none."""
+    body = encode_event("a", "s", 0, None, None, None, job="app/job")
+    code = (
+        "from headrace import UndecodableEvent\n"
+        "from headrace.formats.codec import decode_event\n"
+        f"try: decode_event({body!r})\n"
+        "except UndecodableEvent as exc: print(exc)"
+    )
+    assert "has format 3" in release.run("-c", code, env={})

@@ -47,6 +47,7 @@ async def welcome(payload: NewUser, io: JobIO, ctx: Context) -> str:
     timeout=timedelta(seconds=30),
     queue="mails",
     schema=Row,
+    examples={"one": Row(user_id="u_1"), "plain": {"user_id": "u_2"}},
 )
 def mail(payload: Row, io: SyncJobIO) -> int:
     return len(payload["user_id"])

@@ -7,7 +7,7 @@ from typing import Any, assert_type
 import pytest
 
 from headrace import Client, EventRecord, RunRecord
-from headrace_worker import Context, WorkerConfig
+from headrace_worker import Context, Job, WorkerConfig
 from headrace_worker.testing import (
     Attempt,
     AttemptOptions,
@@ -22,6 +22,7 @@ from headrace_worker.testing import (
     a_run,
     acall_job,
     call_job,
+    examples,
     run_until_settled,
 )
 from tests.typing.events import NewUser, OrderPlaced, Refunded
@@ -56,6 +57,11 @@ def test_attempt() -> None:
     assert_type(attempt.sent["welcomed"], Any)
     call_job(app, "welcome", NewUser("u_1"), attempts=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(a_run(run_id="e_1:shop/welcome"), RunRecord)
+
+
+@pytest.mark.parametrize(("job", "payload"), examples(app))
+def test_example(job: Job, payload: Any) -> None:
+    assert_type(job.name, str)
 
 
 async def test_attempt_on_a_loop() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headrace import AsyncClient, Client, SendOptions
+from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 
 ITERATORS = {"iter_dead_letters", "iter_runs"}
 """They return what is iterated over, with `for` or `async for`."""
@@ -26,9 +27,10 @@ def _signature(name: str, member: Callable[..., Any]) -> inspect.Signature:
     return found.replace(return_annotation=found.return_annotation.removeprefix("Async"))
 
 
-def test_both_have_the_same_methods_with_the_same_signatures() -> None:
+@pytest.mark.parametrize(("plain", "awaited"), [(Client, AsyncClient), (AppClient, AsyncAppClient)])
+def test_both_have_the_same_methods_with_the_same_signatures(plain: type, awaited: type) -> None:
     """Public or private: same names, same arguments in the same order, same defaults, same results."""
-    assert methods(Client) == methods(AsyncClient)
+    assert methods(plain) == methods(awaited)
 
 
 def test_both_are_made_of_the_same_settings() -> None:

@@ -150,6 +150,7 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         timestamp=from_micros(event.t),
         source=event.s,
         account_id=event.a,
+        to_job=event.j,
         ordering_key=decode_ordering_key(fields.get(b"k")),
         headers=event.h or {},
         status="settled" if is_settled else header.status,

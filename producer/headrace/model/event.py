@@ -160,6 +160,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: once it is `dispatched`, `runs` is complete.
+        to_job: the one job that gets it, `<app>/<job id>`, whatever its trigger; None for every job that it matches.
     """
 
     id: str
@@ -175,6 +176,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     canceled_at: datetime | None
     runs: list[RunRecord]
     ordering_key: str | None = None
+    to_job: str | None = None
     headers: dict[str, str] = {}
 
     def payload_as(self, kind: type[T]) -> T:

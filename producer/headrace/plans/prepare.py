@@ -81,6 +81,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     seal: Seal | None = None,
     source: str = DEFAULT_SOURCE,
     headers: dict[str, str] | None = None,
+    job: str | None = None,
 ) -> list[Outgoing]:
     """Return every event checked and encoded, in order, or raise for the first that breaks a rule.
 
@@ -93,6 +94,7 @@ def prepare(  # noqa: PLR0913 - by which rules
         seal: seals payload and context.
         source: of the events that give none.
         headers: of all events, checked; those of an event go before them.
+        job: the one job that gets the events, `<app>/<job id>`, whatever its trigger; None for all that they match.
 
     Raises:
         InvalidEvent: it names the field or option; no event of the call may be sent then.
@@ -103,7 +105,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    encoder = make_encoder(source, seal)
+    encoder = make_encoder(source, seal, job)
     encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):

@@ -12,6 +12,8 @@ from headrace import Client, Event, SendOptions, SentEvent
 from headrace.model.event import DEFAULT_SOURCE
 from headrace_worker.cli.event_file import EventFile
 from headrace_worker.commands.dispatch import note_dispatch, note_missing_workers
+from headrace_worker.commands.explaining import print_explanation
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.options import (
     json_option,
     option,
@@ -21,7 +23,7 @@ from headrace_worker.terminal.options import (
     parse_time,
 )
 from headrace_worker.terminal.output import print_json, printable, progress, shown
-from headrace_worker.terminal.server import with_client
+from headrace_worker.terminal.server import with_client_of
 
 
 @click.command(short_help="Send an event, or a file of them.")
@@ -45,23 +47,33 @@ from headrace_worker.terminal.server import with_client
 @option("--ordering-key", metavar="TEXT", help="Runs with the same key go in order, one at a time for each job.")
 @option("--dedupe-for", metavar="SECONDS", type=float, help="How long the id is remembered once the event has settled.")
 @option("--file", metavar="FILE", type=click.File("rb"), help="Send a file of events, one as JSON a line.")
-@with_client
+@option("--explain", is_flag=True, help="Send nothing; say which jobs would get it, and why the others would not.")
+@with_client_of(AppClient)
 @json_option
-def send(client: Client, /, as_json: bool, **given: Any) -> None:
+@click.pass_context
+def send(ctx: click.Context, client: AppClient, /, as_json: bool, **given: Any) -> None:
     """Send an event to every job that subscribes to NAME, with a payload written as JSON, or `-` to read it.
 
     With --file, each line is a whole event: {"name": …, "payload": …} with id, source, context, timestamp
     and headers as they are needed. All lines are checked before the first is sent.
+
+    With --explain, exit code 1 says that no job would get the event.
 
     \b
     Examples:
       headrace send new.user '{"userId": "u_1"}'
       headrace send reminder --id reminder-42 --deliver-after 3600
       headrace send --file events.ndjson
+      headrace send --explain new.user '{"userId": "u_1"}'
     """
     options = SendOptions(**{name: given[name] for name in SendOptions.__struct_fields__})
     if given["file"] is None and given["name"] is None:
         raise click.UsageError("give the NAME of the event, or --file")
+    if given["explain"]:
+        if given["file"] is not None:
+            raise click.UsageError("--explain is for one event; leave out --file")
+        said = client.explain_send(_event(given), ordering_key=given["ordering_key"])
+        ctx.exit(0 if print_explanation(said, all_jobs=False, as_json=as_json) else 1)
     if given["file"] is None:
         _send_one(_event(given), options, client, as_json=as_json)
         return

@@ -238,7 +238,7 @@ class Executor:
 
     def _read_event(self, job: Job, delivery: Delivery) -> StoredEvent:
         event = codec.decode_event(delivery.body or b"")
-        if event.v == codec.SEALED_FORMAT:
+        if event.is_sealed:
             event = unseal.open_for(job, event, delivery.event_id, self._setup.seal)
         return event
 

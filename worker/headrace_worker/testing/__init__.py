@@ -7,6 +7,7 @@ Imports: app, dev, logs, membership, protocol, run, tasks, worker.
 
 from headrace_worker.dev.embedded import EmbeddedServer, EmbeddedServerFailed
 from headrace_worker.testing.attempt import Attempt, AttemptOptions, acall_job, call_job
+from headrace_worker.testing.examples import examples
 from headrace_worker.testing.fakes import FakeIO, Sent, SyncFakeIO, a_context, a_run
 from headrace_worker.testing.kit import Headrace, RunFailed, Runs, SyncHeadrace
 from headrace_worker.testing.settling import NotSettled, run_until_settled
@@ -28,5 +29,6 @@ __all__ = [
     "a_run",
     "acall_job",
     "call_job",
+    "examples",
     "run_until_settled",
 ]

@@ -32,17 +32,18 @@ from headrace.errors import (
 )
 from headrace.formats.seal import PayloadCodec
 from headrace.model.event import (
-    DamagedEntry,
     DeadLetter,
-    DeadLetterPage,
+    DeadLetterGroup,
+    DelayedEntry,
     Event,
     EventRecord,
+    ListedEvent,
     RunError,
-    RunPage,
     RunRecord,
     Sealed,
     SentEvent,
 )
+from headrace.model.page import DamagedEntry, Page, Searched
 from headrace.model.retention import Retention
 from headrace.model.typed import TypedEvent
 
@@ -56,8 +57,9 @@ __all__ = [
     "DamagedEntry",
     "DamagedRecord",
     "DeadLetter",
+    "DeadLetterGroup",
     "DeadLetterNotFound",
-    "DeadLetterPage",
+    "DelayedEntry",
     "Event",
     "EventConflict",
     "EventNotFound",
@@ -66,7 +68,9 @@ __all__ = [
     "HeadraceError",
     "InvalidArgument",
     "InvalidEvent",
+    "ListedEvent",
     "NotFound",
+    "Page",
     "PayloadCodec",
     "PayloadError",
     "PermissionMissing",
@@ -74,10 +78,10 @@ __all__ = [
     "RunError",
     "RunNotFound",
     "RunNotRetryable",
-    "RunPage",
     "RunRecord",
     "Sealed",
     "SealedEvent",
+    "Searched",
     "SentEvent",
     "ServerError",
     "ServerFull",

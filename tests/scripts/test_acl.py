@@ -107,7 +107,7 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
                 await client.wait_for_event("e3", 0.05)
             await client.cancel_event("e3")
             assert await client.has_workers()
-            (letter, *_) = (await client.list_dead_letters()).entries
+            (letter, *_) = (await client.list_dead_letters()).items
             await client.get_dead_letter(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"
             limits.keyspace.admin.delete(limits.keyspace.keys.queue("app", "default"))
@@ -183,8 +183,8 @@ async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None
         assert (await client.cancel_event(delayed.id)).status == "canceled"
         record = await client.wait_for_event(sent.id, 30)
         assert [run.status for run in record.runs] == ["succeeded", "failed"]
-        assert (await client.list_runs()).runs
-        (letter,) = (await client.list_dead_letters()).entries
+        assert (await client.list_runs()).items
+        (letter,) = (await client.list_dead_letters()).items
         assert await client.get_dead_letter(letter.id) == letter
         await client.retry_run(f"{sent.id}:app/second")
         assert (await client.wait_for_event(sent.id, 30)).is_settled

@@ -19,6 +19,13 @@ class Held(msgspec.Struct, frozen=True):
     worker: str
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """The last entry of a queue that was delivered to a worker, and how many are with workers."""
+
+    last_delivered: str = "0-0"
+    held: int = 0
+
+
 class Queued(msgspec.Struct, frozen=True):
     """What an entry of a queue names; empty texts where it can't be read."""
 
@@ -49,12 +56,16 @@ def read_held(
     )
 
 
-def read_last_delivered(queue: str) -> Call[str]:
-    """Read the id of the last entry of a queue that was delivered to a worker."""
+def read_progress(queue: str) -> Call[list[Progress]]:
+    """Read how far the workers have come in a queue. A queue without a group, which no worker has had yet, has one too.
 
-    def read(reply: list[Any]) -> str:
-        groups = {as_text(row[b"name"]): as_text(row[b"last-delivered-id"]) for row in map(as_fields, reply)}
-        return groups.get(_GROUP, "0-0")
+    XPENDING can't be asked of such a queue: NOGROUP counts as an outage, which is waited through.
+    """
+
+    def read(reply: list[Any]) -> list[Progress]:
+        groups = {as_text(row[b"name"]): row for row in map(as_fields, reply)}
+        found = groups.get(_GROUP)
+        return [Progress(as_text(found[b"last-delivered-id"]), int(found[b"pending"])) if found else Progress()]
 
     return Call(("XINFO", "GROUPS", queue), read)
 

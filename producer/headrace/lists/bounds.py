@@ -12,6 +12,7 @@ from headrace.plans.plan import Plan
 from headrace.plans.read import is_wrong_type
 
 ROUND_TRIPS: Final = 4
+"""Executing runs take one more: which queues, how far, which entries, their runs, their records."""
 READ: Final = 500
 """The most entries that one read of a stream returns, so that it holds the server up for a few ms at most."""
 ENTRIES: Final = ROUND_TRIPS * READ
@@ -61,5 +62,5 @@ class Bounds:
 
 
 def is_missing(answer: object) -> bool:
-    """Return whether the server has refused a call because there is no such stream, or it has no group."""
-    return isinstance(answer, ServerError) and ("NOGROUP" in str(answer) or "no such key" in str(answer))
+    """Return whether the server has refused a call because there is no such stream."""
+    return isinstance(answer, ServerError) and "no such key" in str(answer)

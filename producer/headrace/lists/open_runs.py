@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.calls import queues, records
 from headrace.calls.call import Call
-from headrace.calls.queues import Held, Queued
+from headrace.calls.queues import Held, Progress, Queued
 from headrace.calls.records import FoundRun
 from headrace.errors import DamagedRecord, HeadraceError
 from headrace.formats.keys import Keys, is_name
@@ -28,7 +28,7 @@ from headrace.plans.read import is_wrong_type
 _Rank = tuple[int, int, int, str]
 
 
-class _Queue(msgspec.Struct, frozen=True):
+class _Queue(msgspec.Struct, frozen=True, eq=False):
     """A queue in one partition; `name` is `<app>/<queue>`."""
 
     keys: Keys
@@ -66,7 +66,7 @@ def list_executing(
     """Return a page of the runs that workers have, as the queues know it: a run's record may say so a little later."""
     bounds = Bounds()
     start_in = _starts(partitions, chosen, cursor)
-    found = yield from _queues(partitions, chosen, bounds)
+    found = yield from _progress(partitions, chosen, bounds)
 
     def read(queue: _Queue, count: int) -> Call[list[Held]]:
         end = _end(chosen)
@@ -74,7 +74,7 @@ def list_executing(
             queue.key, start_in(queue), end, count, worker=chosen.worker, idle_ms=chosen.older_than_ms
         )
 
-    rows, is_complete = yield from _oldest(found, read, bounds)
+    rows, is_complete = yield from _oldest([queue for queue, progress in found.items() if progress.held], read, bounds)
     answers = yield from _ask(bounds, [queues.read_queued(row.queue.key, row.entry, row.entry, 1) for row in rows])
     held = [
         msgspec.structs.replace(row, found=entries[0])
@@ -90,21 +90,15 @@ def list_queued(
     """Return a page of the runs that wait for a worker, first those that are next in their queues."""
     bounds = Bounds()
     start_in = _starts(partitions, chosen, cursor)
-    found = yield from _queues(partitions, chosen, bounds)
-    answers = yield from _ask(bounds, [queues.read_last_delivered(queue.key) for queue in found])
-    delivered = {
-        queue: last
-        for queue, answer in zip(found, answers, strict=True)
-        if (last := "".join(bounds.rows(queue.key, answer)))
-    }
+    found = yield from _progress(partitions, chosen, bounds)
 
     def read(queue: _Queue, count: int) -> Call[list[Queued]]:
-        behind = next_id(delivered[queue])
+        behind = next_id(found[queue].last_delivered)
         start = start_in(queue)
         is_later = start != "-" and entry_rank(start.removeprefix("(")) >= entry_rank(behind)
         return queues.read_queued(queue.key, start if is_later else behind, _end(chosen), count)
 
-    rows, is_complete = yield from _oldest(list(delivered), read, bounds)
+    rows, is_complete = yield from _oldest(list(found), read, bounds)
     return (yield from _page(rows, rows, chosen, limit, bounds, seal, is_complete=is_complete))
 
 
@@ -114,6 +108,17 @@ def _ask(bounds: Bounds, calls: Sequence[Call[Any]]) -> Plan[list[Any]]:
 
 def _end(chosen: ChosenRuns) -> str:
     return f"({chosen.until}" if chosen.until else "+"
+
+
+def _progress(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[dict[_Queue, Progress]]:
+    """Return the queues in which the runs may be, and how far workers have come in each."""
+    found = yield from _queues(partitions, chosen, bounds)
+    answers = yield from _ask(bounds, [queues.read_progress(queue.key) for queue in found])
+    return {
+        queue: progress
+        for queue, answer in zip(found, answers, strict=True)
+        for progress in bounds.rows(queue.key, answer)
+    }
 
 
 def _queues(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[list[_Queue]]:
@@ -189,9 +194,10 @@ def _page(  # noqa: PLR0913 - what was looked at, and what is asked for of it
         run = _run(row, answer, bounds)
         runs += [run] if run and chosen.has(run) else []
         if len(runs) == limit or (row is read[-1] and len(read) < len(wanted)):
-            is_complete, last = is_complete and row is looked_at[-1], row
+            last = row
             break
-    entries = looked_at.index(last) + 1 if last else 0
+    entries = [row.rank for row in looked_at].index(last.rank) + 1 if last else 0
+    is_complete = is_complete and entries == len(looked_at)
     searched = Searched(entries, time_of(last.entry) if last else None, complete=is_complete)
     return Page(runs, last.cursor if last and not is_complete else None, searched, list(bounds.damaged.values()))
 

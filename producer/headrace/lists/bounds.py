@@ -42,8 +42,12 @@ class Bounds:
         return (yield calls)
 
     def records_for(self, wanted: int) -> int:
-        """Return how many records to read next, to find as many as wanted; 0 if the page may read no more."""
-        return min(max(wanted, LEAST), CHUNK, self.records) if self.round_trips else 0
+        """Return how many records to read next; 0 if the page may read no more.
+
+        First as many as are wanted; where these were not enough, all that a round trip may read.
+        """
+        size = max(wanted, LEAST) if self.records == RECORDS else CHUNK
+        return min(size, CHUNK, self.records) if self.round_trips else 0
 
     def rows(self, key: str, answer: Any) -> list[Any]:
         """Return what was read of a key: nothing where there is no such key; name a key of another type as damaged."""

@@ -37,15 +37,19 @@ from headrace.model.event import (
     DelayedEntry,
     Event,
     EventRecord,
+    EventState,
+    EventStatus,
     ListedEvent,
     RunError,
     RunRecord,
+    RunStatus,
     Sealed,
     SentEvent,
 )
 from headrace.model.page import DamagedEntry, Page, Searched
 from headrace.model.retention import Retention
 from headrace.model.typed import TypedEvent
+from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
@@ -64,6 +68,8 @@ __all__ = [
     "EventConflict",
     "EventNotFound",
     "EventRecord",
+    "EventState",
+    "EventStatus",
     "EventTooLarge",
     "HeadraceError",
     "InvalidArgument",
@@ -79,9 +85,11 @@ __all__ = [
     "RunNotFound",
     "RunNotRetryable",
     "RunRecord",
+    "RunStatus",
     "Sealed",
     "SealedEvent",
     "Searched",
+    "SendOptions",
     "SentEvent",
     "ServerError",
     "ServerFull",

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from headrace.base import BaseClient
+from headrace.calls.call import Call
 from headrace.connect import AnyTransport, open_transport
-from headrace.errors import HeadraceError, WaitTimeout
+from headrace.errors import CallError, HeadraceError, WaitTimeout
 from headrace.formats.keys import Keys
 from headrace.lists import dead_letters, delayed, events, runs
 from headrace.lists.dead_letters import DeadLetterFilter
@@ -31,17 +32,21 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.model.page import Page
-from headrace.plans import cancel, read, retry, wait
+from headrace.plans import cancel, read, retry, send, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import AnyEvent, SendOptions
+from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
+from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
 Settling = TypeVar("Settling", EventRecord, RunRecord)
 
 
 class Client(BaseClient):
-    """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork."""
+    """Sends events and asks about them. Threads may share one, and it may be used on both sides of a fork.
+
+    A method's `timeout` is how long this call may take, in seconds or as a timedelta; None is the client's.
+    """
 
     _transport: AnyTransport
 
@@ -55,6 +60,8 @@ class Client(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
     ) -> SentEvent:
         """Send an event: to every job that it matches, at once or at its time. The server has it once this returns.
 
@@ -71,20 +78,30 @@ class Client(BaseClient):
             wait_replicas_timeout: how long that may take; at most 5 seconds.
             ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time
                 for each job; 1 to 256 characters.
+            dedupe_for: seconds, or a timedelta, for which the event's id is remembered at least once the event has
+                settled; see `Event.id`, which it needs.
+            timeout: seconds or a timedelta for this call, in place of the client's; a wait for replicas comes on top.
 
         Raises:
             InvalidEvent: a field or option breaks its rule; nothing was sent.
             EventConflict: the id is known under another name or source; nothing changed.
             ServerFull: the server is full; nothing was sent.
-            ServerUnreachable: the server was not reached in all attempts; whether the event arrived is not
-                known, and sending it again with the same id can't deliver it twice.
+            ServerUnreachable: the server was not reached in all attempts, or not in time. If `may_be_done`, whether
+                the event arrived is not known, and sending it again with the same id can't deliver it twice.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return self._send([event], options, numbered=False)[0]
+        options = SendOptions(
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return self._send([event], options, replicas, numbered=False, timeout=timeout)[0]
 
     def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
-        events: Iterable[AnyEvent],
+        events: Iterable[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -92,22 +109,34 @@ class Client(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """Send events; return the answers in the order of the events. See `send_event`.
 
-        They go in one round trip, in batches of at most 500 events and 4 MB. If the server fills up between two
-        batches, the ServerFull error's `sent` holds what was sent.
+        Each of them is an event, or a pair of an event and its `SendOptions`, which go before the call's own.
+
+        They go in one round trip, in batches of at most 500 events and 4 MB. Batches with events of one ordering key
+        go one after the other: if one fails, those behind it are not sent, so no event overtakes another of its key.
+        The error's `sent` holds what was sent all the same, of a ServerFull as well.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return self._send(events, options, numbered=True)
+        options = SendOptions(
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return self._send(events, options, replicas, numbered=True, timeout=timeout)
 
-    def get_event(self, event_id: str) -> EventRecord:
+    def get_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
         """Return the record of an event and of its runs; raise EventNotFound, DamagedRecord."""
-        return self._run(read.get_event(self.partitions, event_id, self._seal), partial=True)
+        return self._run(read.get_event(self.partitions, event_id, self._seal), timeout, partial=True)
 
-    def get_run(self, run_id: str) -> RunRecord:
+    def get_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
         """Return the record of a run; raise RunNotFound, DamagedRecord."""
-        return self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
+        return self._run(read.get_run(self.partitions, run_id, self._seal), timeout, partial=True)
 
     def list_events(  # noqa: PLR0913 - each narrows the list, given by name
         self,
@@ -120,6 +149,7 @@ class Client(BaseClient):
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        timeout: float | timedelta | None = None,
     ) -> Page[EventRecord]:
         """Return a page of events, newest first by when they were first sent; delayed ones are among them.
 
@@ -135,14 +165,17 @@ class Client(BaseClient):
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many events at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
 
         Raises:
             InvalidArgument: one of them breaks its rule.
         """
         asked = EventFilter(name=name, source=source, account_id=account_id, state=state, since=since, until=until)
-        return self._run(events.list_events(self.partitions, asked, cursor, limit, seal=self._seal), partial=True)
+        return self._run(
+            events.list_events(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True
+        )
 
-    def iter_events(
+    def iter_events(  # noqa: PLR0913 - each narrows the list, given by name
         self,
         *,
         name: str | None = None,
@@ -151,19 +184,18 @@ class Client(BaseClient):
         state: EventState | Collection[EventState] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        timeout: float | timedelta | None = None,
     ) -> Iterator[EventRecord]:
-        """Yield all events that `list_events` lists, page by page; what can't be read is left out."""
+        """Yield all events that `list_events` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
         cursor: str | None = None
         while True:
             page = self.list_events(
-                name=name,
-                source=source,
-                account_id=account_id,
-                state=state,
-                since=since,
-                until=until,
-                cursor=cursor,
-            )
+                name=name, source=source, account_id=account_id, state=state, since=since, until=until, cursor=cursor,
+                timeout=timeout,
+            )  # fmt: skip
             yield from page.items
             if (cursor := page.cursor) is None:
                 return
@@ -182,6 +214,7 @@ class Client(BaseClient):
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        timeout: float | timedelta | None = None,
     ) -> Page[RunRecord]:
         """Return a page of runs; the page says how far it looked, and its `damaged` names what can't be read.
 
@@ -210,6 +243,7 @@ class Client(BaseClient):
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
 
         Raises:
             InvalidArgument: one of them breaks its rule.
@@ -219,7 +253,7 @@ class Client(BaseClient):
             job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
             older_than=older_than, since=since, until=until,
         )  # fmt: skip
-        return self._run(runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), partial=True)
+        return self._run(runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True)
 
     def iter_runs(  # noqa: PLR0913 - each narrows the list, given by name
         self,
@@ -233,13 +267,17 @@ class Client(BaseClient):
         older_than: float | timedelta | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        timeout: float | timedelta | None = None,
     ) -> Iterator[RunRecord]:
-        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out."""
+        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
         cursor: str | None = None
         while True:
             page = self.list_runs(
                 job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
-                older_than=older_than, since=since, until=until, cursor=cursor,
+                older_than=older_than, since=since, until=until, cursor=cursor, timeout=timeout,
             )  # fmt: skip
             yield from page.items
             if (cursor := page.cursor) is None:
@@ -252,6 +290,7 @@ class Client(BaseClient):
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        timeout: float | timedelta | None = None,
     ) -> Page[DelayedEntry]:
         """Return a page of what is delayed, soonest first: events before their time, and runs that wait.
 
@@ -262,22 +301,29 @@ class Client(BaseClient):
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many entries at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
 
         Raises:
             InvalidArgument: one of them breaks its rule.
         """
-        return self._run(delayed.list_delayed(self.partitions, since, until, cursor, limit, self._seal), partial=True)
+        return self._run(
+            delayed.list_delayed(self.partitions, since, until, cursor, limit, self._seal), timeout, partial=True
+        )
 
     def iter_delayed(
         self,
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        timeout: float | timedelta | None = None,
     ) -> Iterator[DelayedEntry]:
-        """Yield all that `list_delayed` lists, page by page; what can't be read is left out."""
+        """Yield all that `list_delayed` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
         cursor: str | None = None
         while True:
-            page = self.list_delayed(since=since, until=until, cursor=cursor)
+            page = self.list_delayed(since=since, until=until, cursor=cursor, timeout=timeout)
             yield from page.items
             if (cursor := page.cursor) is None:
                 return
@@ -292,6 +338,7 @@ class Client(BaseClient):
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        timeout: float | timedelta | None = None,
     ) -> Page[DeadLetter]:
         """Return a page of dead letters, newest first; a page looks at 2,000 of them at most.
 
@@ -303,13 +350,14 @@ class Client(BaseClient):
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
 
         Raises:
             InvalidArgument: one of them breaks its rule.
         """
         asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
         return self._run(
-            dead_letters.list_dead_letters(self.partitions, asked, cursor, limit, self._seal), partial=True
+            dead_letters.list_dead_letters(self.partitions, asked, cursor, limit, self._seal), timeout, partial=True
         )
 
     def iter_dead_letters(
@@ -320,11 +368,17 @@ class Client(BaseClient):
         error: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        timeout: float | timedelta | None = None,
     ) -> Iterator[DeadLetter]:
-        """Yield all dead letters that `list_dead_letters` lists, page by page."""
+        """Yield all dead letters that `list_dead_letters` lists, page by page.
+
+        Each page may take `timeout`.
+        """
         cursor: str | None = None
         while True:
-            page = self.list_dead_letters(job=job, reason=reason, error=error, since=since, until=until, cursor=cursor)
+            page = self.list_dead_letters(
+                job=job, reason=reason, error=error, since=since, until=until, cursor=cursor, timeout=timeout
+            )
             yield from page.items
             if (cursor := page.cursor) is None:
                 return
@@ -337,26 +391,29 @@ class Client(BaseClient):
         error: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        timeout: float | timedelta | None = None,
     ) -> Page[DeadLetterGroup]:
         """Return the newest 2,000 dead letters by job, reason and type of error, the largest group first.
 
         It is one page: `searched` says how far it looked. See `list_dead_letters` for the arguments.
         """
         asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
-        return self._run(dead_letters.group_dead_letters(self.partitions, asked, self._seal), partial=True)
+        return self._run(dead_letters.group_dead_letters(self.partitions, asked, self._seal), timeout, partial=True)
 
-    def has_workers(self) -> bool | None:
+    def has_workers(self, *, timeout: float | timedelta | None = None) -> bool | None:
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
-        return self._run(has_workers(self.partitions), partial=True)
+        return self._run(has_workers(self.partitions), timeout, partial=True)
 
-    def cancel_event(self, event_id: str) -> EventRecord:
+    def cancel_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
 
         An event that was delivered before stays delivered. Raise EventNotFound.
         """
-        return self._run(cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True)
+        return self._run(
+            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), timeout, partial=True
+        )
 
-    def retry_run(self, run_id: str) -> RunRecord:
+    def retry_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
         """Queue a run that ended without success again, from attempt 1, and delete its dead letter.
 
         A lost run is queued again, too: its record says queued or executing, and another program has deleted its entry.
@@ -365,14 +422,16 @@ class Client(BaseClient):
             RunNotFound: no such run is known.
             RunNotRetryable: it has not ended without success and is not lost, or its payload is not kept any more.
         """
-        return self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
+        return self._run(retry.retry_run(self.partitions, run_id, self._seal), timeout, partial=True)
 
-    def get_dead_letter(self, entry_id: str) -> DeadLetter:
+    def get_dead_letter(self, entry_id: str, *, timeout: float | timedelta | None = None) -> DeadLetter:
         """Return one dead letter; raise DeadLetterNotFound."""
-        return self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal))
+        return self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal), timeout)
 
     def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
         """Return the record of an event once every run of it has ended, or the event was canceled.
+
+        Each read while it waits may take the client's own timeout.
 
         Raises:
             WaitTimeout: the event is still open after `timeout` seconds; nothing is stopped.
@@ -407,8 +466,9 @@ class Client(BaseClient):
                 time.sleep(self._follow_s)
 
     def close(self) -> None:
-        """Close the connections of the client; a later call opens new ones."""
-        self._transport.close()
+        """Close the connections of the client; a later call opens new ones, with the same settings."""
+        if self._has_transport:
+            self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -457,32 +517,52 @@ class Client(BaseClient):
 
     def _send(
         self,
-        events: Iterable[AnyEvent],
+        events: Iterable[Item],
         options: SendOptions,
+        replicas: Replicas | None = None,
         *,
         numbered: bool,
         id_kind: str = "s",
+        timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
-        plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
-        return self._run(plan, partial=True)
+        plan = self._plan_to_send(events, options, replicas, numbered=numbered, id_kind=id_kind)
+        try:
+            return self._run(plan, partial=True, deadline=self._until(timeout, replicas))
+        except CallError as exc:
+            send.note_safe_repeat(exc)
+            raise
 
-    def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+    def _run(
+        self,
+        plan: Plan[T],
+        timeout: float | timedelta | None = None,
+        *,
+        partial: bool = False,
+        deadline: Deadline | None = None,
+    ) -> T:
+        if deadline is None:
+            deadline = self._until(timeout)
+        advance: Callable[[Any], Sequence[Call[Any]]] = plan.send
         answers: Any = None
         while True:
             try:
-                asked = plan.send(answers)
+                asked = advance(answers)
             except StopIteration as done:
                 result: T = done.value
                 return result
             if not self._is_checked:
-                self._check_server()
-            answers = self._transport.run(asked, partial=partial)
+                self._check_server(deadline)
+            try:
+                answers = self._transport.run(asked, partial=partial, deadline=deadline)
+                advance = plan.send
+            except CallError as exc:
+                answers, advance = exc, plan.throw
 
-    def _check_server(self) -> None:
+    def _check_server(self, deadline: Deadline | None) -> None:
         self._is_checked = True
         try:
-            self._is_checked = self._run(check_server(self.partitions), partial=True)
+            self._is_checked = self._run(check_server(self.partitions), partial=True, deadline=deadline)
         except HeadraceError:
             self._is_checked = False
             raise

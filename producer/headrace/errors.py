@@ -19,7 +19,7 @@
     └── CallError               a call has failed; `may_be_done` says whether the server may have carried it out
         ├── CallBroken          this process could not carry it out (no memory, no thread, …)
         └── ServerError         the server did not do what was asked
-            ├── ServerUnreachable       it was not reached, or not long enough, after all retries
+            ├── ServerUnreachable       it was not reached in all attempts, or in the time of the call
             ├── ServerNotReady          it answered that it can't at the moment (loading, read-only, failing over)
             ├── ServerFull              it is full and took nothing
             ├── AuthenticationFailed    it, or a sentinel, does not take the user and password
@@ -32,6 +32,7 @@ Each writes its own message, holds the facts as attributes and says what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -97,7 +98,7 @@ class EventConflict(HeadraceError):
     `status` says where that one is in its life, `sent` holds what the other events of the same call became.
     """
 
-    def __init__(self, event_id: str, sent: object = (), status: str = "delayed") -> None:
+    def __init__(self, event_id: str, sent: Sequence[Any] = (), status: str = "delayed") -> None:
         self.event_id = event_id
         self.sent = sent
         self.status = status
@@ -170,7 +171,7 @@ class DamagedRecord(UndecodableEvent):
     `reason` says why; `sent` holds what the other events of a send became.
     """
 
-    def __init__(self, event_id: str, key: str, reason: str, sent: object = ()) -> None:
+    def __init__(self, event_id: str, key: str, reason: str, sent: Sequence[Any] = ()) -> None:
         self.event_id = event_id
         self.key = key
         self.reason = reason
@@ -193,9 +194,9 @@ class CallError(HeadraceError):
         may_be_done: the call was sent, by this attempt or an earlier one, and no answer says what became of it.
     """
 
-    may_be_done = False
+    may_be_done: bool = False
 
-    def __init__(self, message: str, sent: object = ()) -> None:
+    def __init__(self, message: str, sent: Sequence[Any] = ()) -> None:
         self.sent = sent
         super().__init__(message)
 
@@ -203,7 +204,11 @@ class CallError(HeadraceError):
         """Say that the server may have carried the call out, where the error does not say that yet."""
         if not self.may_be_done:
             self.may_be_done = True
-            self.args = (f"{self}; {why}",)
+            self.add(why)
+
+    def add(self, fact: str) -> None:
+        """Add what became known of the call only later to the message."""
+        self.args = (f"{self}; {fact}",)
 
 
 class CallBroken(CallError):
@@ -215,7 +220,7 @@ class ServerError(CallError):
 
 
 class ServerUnreachable(ServerError):
-    """The server was not reached, or the line was cut, after all retries."""
+    """The server was not reached, or the line was cut, in all attempts or until the time of the call was over."""
 
 
 class ServerNotReady(ServerError):

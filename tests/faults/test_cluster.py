@@ -125,7 +125,7 @@ class Load:
     """
 
     def __init__(self, url: str, attempts: int = 20) -> None:
-        self.client = AsyncClient(url, namespace=NAMESPACE, partitions=N, attempts=attempts)
+        self.client = AsyncClient(url, namespace=NAMESPACE, partitions=N, attempts=attempts, timeout=None)
         self.sent = 0
         self.longest_s = 0.0
         self._may_go = asyncio.Event()

@@ -129,8 +129,9 @@ def test_the_environment_says_the_number(url: str, namespace: str, monkeypatch: 
     refused = CliRunner().invoke(main, ["events", "show", sent.id, "--partitions", "2"], env=env)
     assert (refused.exit_code, "has had 4 partitions" in refused.stderr) == (2, True)
     monkeypatch.setenv("HEADRACE_PARTITIONS", "four")
-    with pytest.raises(ConfigurationError, match=r"HEADRACE_PARTITIONS.*not 'four'"):
-        Client(url, namespace=namespace)
+    client = Client(url, namespace=namespace)
+    with client, pytest.raises(ConfigurationError, match=r"HEADRACE_PARTITIONS.*not 'four'"):
+        client.get_event(sent.id)
 
 
 # A life in all partitions.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis as redis_py
 
-from headrace import Client, DeadLetterNotFound, Event, Retention, RunNotRetryable
+from headrace import Client, DeadLetterNotFound, Event, Retention, RunNotRetryable, SendOptions, SentEvent
 from headrace.formats.keys import Keys
 from headrace_worker import App, Retry, event_trigger
 from headrace_worker.dev.embedded import EmbeddedServer
+from tests.support.clients import KINDS, Kind, open_client
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -57,6 +59,32 @@ async def test_contents_go_with_their_retention(
         left: Any = redis.pttl(keys.event(sent.id))
         assert 600_000 < left <= 86_400_000
         assert redis.zcard(keys.fading) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("delay", [None, 0.05], ids=["now", "later"])
+async def test_an_id_is_remembered_as_long_as_its_send_asks(
+    host: WorkerHost, redis: redis_py.Redis, keys: Keys, app: App, kind: Kind, delay: float | None
+) -> None:
+    """Longer than the workers have it, never shorter; the contents go with the retention all the same."""
+    week, day = 7 * 86_400_000, 86_400_000
+    events: list[Any] = [Event("echo", _PAYLOAD, id="long"), (Event("none", id="short"), SendOptions(dedupe_for=1))]
+
+    def send() -> list[SentEvent]:
+        with open_client(kind, host.url, namespace=host.namespace) as client:
+            return client.send_events(events, dedupe_for=timedelta(weeks=1), deliver_after=delay)
+
+    def left(event_id: str) -> int:
+        found: Any = redis.pttl(keys.event(event_id))
+        return int(found)
+
+    async with host.working(app, retention=Retention(success=0.3), lease=1.0):
+        await asyncio.to_thread(send)
+        await await_until(lambda: 0 < _size(redis, keys, "long") < 500, 20, what="a bare header")
+        await await_until(lambda: left("short") > 0, 20, what="the end of the other event")
+        assert day < left("long") <= week
+        assert 0 < left("short") <= day
+        assert [sent.duplicate for sent in await asyncio.to_thread(send)] == [True, True]
 
 
 async def test_errors_go_with_theirs(

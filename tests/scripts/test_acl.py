@@ -233,7 +233,7 @@ async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None
     assert guarded.denied() == []
 
 
-def test_an_app_is_registered_and_forgotten_with_the_rights_of_a_worker(guarded: _Guarded, app: App) -> None:
+def test_apps_and_jobs_are_operated_with_the_rights_of_a_worker(guarded: _Guarded, app: App) -> None:
     """The worker's user is denied nothing; a producer's user is refused, and has changed nothing."""
     with AppClient(guarded.url("headrace-producer"), namespace=users.NAMESPACE) as client:
         with pytest.raises(PermissionMissing):
@@ -242,6 +242,12 @@ def test_an_app_is_registered_and_forgotten_with_the_rights_of_a_worker(guarded:
         guarded.admin.acl_log_reset()
     with AppClient(guarded.url("headrace-worker"), namespace=users.NAMESPACE) as client:
         client.register_app(app)
+        (job, *_) = [each.job for each in client.list_jobs().jobs]
+        client.disable_job(job)
+        client.enable_job(job)
+        client.explain_event(client.trigger_job(job).id)
+        client.explain_send(Event("any"))
+        assert client.list_apps().apps
         client.forget_app("app")
     assert guarded.denied() == []
 

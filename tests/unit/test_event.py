@@ -51,7 +51,7 @@ def test_only_the_name_is_required() -> None:
     """Every other field of an event has the default of the contract."""
     event = Event("user.created")
     assert (event.payload, event.context, event.id, event.timestamp) == (None, None, None, None)
-    assert event.source == "trigger.dev"
+    assert event.source is None
 
 
 def test_an_unknown_field_is_refused_where_the_event_is_made() -> None:

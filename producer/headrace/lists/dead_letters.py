@@ -54,7 +54,7 @@ def list_dead_letters(
     letters: list[DeadLetter] = []
     looked_at = 0
     last: Place | None = None
-    while bounds.round_trips and not merge.is_done:
+    while bounds.round_trips and not merge.is_done():
         for place, letter in (yield from merge.entries(READ if asked.is_narrow else limit - len(letters))):
             looked_at, last = looked_at + 1, place
             letters += [_named(place, letter)] if asked.has(letter) else []
@@ -62,7 +62,7 @@ def list_dead_letters(
                 break
         if len(letters) == limit:
             break
-    is_complete = merge.is_done and looked_at == bounds.entries
+    is_complete = merge.is_done() and looked_at == bounds.entries
     searched = Searched(looked_at, time_of(last.entry) if last else None, complete=is_complete)
     behind = None if is_complete or last is None else last.text
     return Page(letters, behind, searched, list(bounds.damaged.values()))
@@ -75,7 +75,7 @@ def group_dead_letters(
     bounds = Bounds()
     merge = _merge(partitions, asked, None, seal, bounds)
     groups: dict[tuple[str | None, str, str | None], DeadLetterGroup] = {}
-    while bounds.round_trips and not merge.is_done:
+    while bounds.round_trips and not merge.is_done():
         for place, letter in (yield from merge.entries(READ)):
             if asked.has(letter):
                 alike = (letter.job, letter.reason, letter.error_type)

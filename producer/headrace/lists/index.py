@@ -93,7 +93,7 @@ def look_through(  # noqa: PLR0913, PLR0917 - where, what, and what of it
         ids = asked.names(entry)[first:]
         return [Indexed(each, keys, entry.id, nth, looked_at) for nth, each in enumerate(ids, first + 1)]
 
-    while bounds.round_trips and not merge.is_done:
+    while bounds.round_trips and not merge.is_done():
         before = bounds.entries
         entries = yield from merge.entries(READ if asked.is_narrow else limit - listed.count)
         left = [each for nth, row in enumerate(entries, before + 1) for each in named(*row, nth)]
@@ -106,11 +106,10 @@ def look_through(  # noqa: PLR0913, PLR0917 - where, what, and what of it
             answers = yield from bounds.ask([read(each) for each in chunk])
             for each, answer in zip(chunk, answers, strict=True):
                 listed.add(each, answer)
-                if listed.count >= limit and (left or each is not chunk[-1]):
+                is_last = merge.is_done() and not left and each is chunk[-1]
+                if listed.count >= limit and not is_last:
                     return _stop_behind(each)
-        if listed.count >= limit:
-            break
-    if merge.is_done or merge.last is None:
+    if merge.is_done() or merge.last is None:
         return None, merge.searched
     return _cursor(merge.last, _ALL), merge.searched
 

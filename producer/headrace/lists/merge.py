@@ -120,16 +120,15 @@ class Merge(Generic[E]):
         self._read_in: dict[int, list[E]] = {}
         self.last: Place | None = None
 
-    @property
     def is_done(self) -> bool:
-        """Every entry was returned."""
+        """Return whether every entry was returned."""
         return not (self._ends or self._read_in)
 
     @property
     def searched(self) -> Searched:
         """How far the entries that were returned go back."""
         back_to = time_of(self.last.entry) if self.last else None
-        return Searched(self._bounds.entries, back_to, self.is_done)
+        return Searched(self._bounds.entries, back_to, self.is_done())
 
     def entries(self, count: int) -> Plan[list[tuple[Place, E]]]:
         """Return the next entries; fewer than `count` when there are no more, or no round trip is left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -38,10 +39,16 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: 1 to 256 characters; triggers match it exactly, case-sensitively.
         payload: any value that msgpack carries; reaches the job as `payload`.
         context: any value that msgpack carries; reaches the job as `ctx.event.context`.
-        id: 1 to 256 characters, unique in the namespace; the client makes a ULID when it is None.
+        id: 1 to 256 characters, unique in the namespace; the client makes a ULID when it is None. Sending an id again
+            triggers nothing twice, for as long as the id is remembered: while its event is open and, once that has
+            settled, for 24 hours (`Retention.dedupe_sender` and `--dedupe` of the workers), for `dedupe_for` of its
+            send, or for as long as its record is kept, whichever is longest.
         timestamp: when it happened, an aware datetime; the client takes now when it is None. It never
             changes the delivery.
-        source: what sent it; triggers can match on it.
+        source: what sent it, 1 to 256 characters; triggers can match on it. The client's own when it is None, which is
+            `trigger.dev` unless the client says another.
+        headers: strings by their names, for tracing and the like; reach the job as `ctx.event.headers`, never sealed
+            and not seen by filters. At most 4,096 bytes together, those that the client adds included.
     """
 
     name: str
@@ -49,7 +56,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: Any = None
     id: str | None = None
     timestamp: datetime | None = None
-    source: str = DEFAULT_SOURCE
+    source: str | None = None
+    headers: Mapping[str, str] | None = None
 
     @classmethod
     def of(
@@ -155,6 +163,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: once it is `dispatched`, `runs` is complete.
+        to_job: the one job that gets it, `<app>/<job id>`, whatever its trigger; None for every job that it matches.
     """
 
     id: str
@@ -170,6 +179,8 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     canceled_at: datetime | None
     runs: list[RunRecord]
     ordering_key: str | None = None
+    to_job: str | None = None
+    headers: dict[str, str] = {}
 
     def payload_as(self, kind: type[T]) -> T:
         """Return the payload as a value of a type: a typed event's class, or any other that a job's `payload` may have.

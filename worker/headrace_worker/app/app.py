@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
@@ -14,6 +14,7 @@ from headrace.formats.seal import check_codec
 from headrace_worker.app import hooks
 from headrace_worker.app import job as jobs
 from headrace_worker.app.dependencies import Step
+from headrace_worker.app.examples import Example, checked_examples
 from headrace_worker.app.job import Job, JobFunction
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger
@@ -50,6 +51,7 @@ class App:
         lifespan: opens what the jobs of one worker process share, and closes it after the last run; None for nothing.
         modules: define jobs of this app; a worker imports them before it starts.
         jobs: every job by its id.
+        examples: of each job's payload, by the job's id and their names.
         arounds: what is entered around each attempt, outermost first.
     """
 
@@ -62,7 +64,7 @@ class App:
         dispatch_only: bool = False,
         log_errors: bool = True,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
-        modules: Sequence[str] = (),
+        modules: list[str] | tuple[str, ...] = (),
     ) -> None:
         """Make an app without jobs.
 
@@ -75,20 +77,21 @@ class App:
             DefinitionError: the name, the codec, the lifespan or the modules are invalid.
         """
         try:
-            self.name = check_name("app", name)
-            self.codec = None if codec is None else check_codec(codec)
+            self.name: str = check_name("app", name)
+            self.codec: PayloadCodec | None = None if codec is None else check_codec(codec)
         except ConfigurationError as exc:
             raise DefinitionError(str(exc)) from exc
         self.version = version
         self.dispatch_only = dispatch_only
         self.log_errors = log_errors
-        self.lifespan = hooks.checked_lifespan(lifespan)
-        self.modules = hooks.checked_modules(modules)
+        self.lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = hooks.checked_lifespan(lifespan)
+        self.modules: tuple[str, ...] = hooks.checked_modules(modules)
         self.jobs: dict[str, Job] = {}
+        self.examples: dict[str, dict[str, Example]] = {}
         self.arounds: list[Step] = []
 
     @_by_name
-    def job(
+    def job(  # noqa: PLR0913 - each is an option, and given by name
         self,
         *,
         id: str,  # noqa: A002 - the name in the public interface
@@ -97,6 +100,7 @@ class App:
         timeout: float | timedelta | None = None,
         queue: str = "default",
         schema: Any = None,
+        examples: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Make the decorated function a job of this app: each event that the trigger matches becomes one run.
 
@@ -107,6 +111,7 @@ class App:
             timeout: seconds that an attempt may take; None without a limit.
             queue: the queue in which the runs wait.
             schema: the type of the parsed payload; by default the annotation of `payload`.
+            examples: payloads by names, for `headrace jobs trigger --example` and `headrace_worker.testing.examples`.
 
         Raises:
             JobError: the job is defined in a way that can't work; the message says what to change.
@@ -117,7 +122,7 @@ class App:
                 raise JobError(id, f"app {self.name!r} is dispatch_only, so it has no jobs")
             if id in self.jobs:
                 raise JobError(id, f"app {self.name!r} has a job of this id already; ids are unique in an app")
-            self.jobs[id] = jobs.define(
+            job = jobs.define(
                 self.name,
                 function,
                 id=id,
@@ -128,6 +133,8 @@ class App:
                 schema=schema,
                 has_state=self.lifespan is not None,
             )
+            self.examples[id] = checked_examples(job, examples or {})
+            self.jobs[id] = job
             return function
 
         return define

@@ -1,4 +1,4 @@
-"""`headrace events`: lists events and follows them, shows the record of one, waits for it, cancels it."""
+"""`headrace events`: lists and follows events, shows one, waits for it, cancels it, explains which jobs get it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import click
 from headrace import Client, EventRecord
 from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
+from headrace_worker.commands.explaining import print_explanation
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import json_option, option, timeout_option
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table, printable, shown
-from headrace_worker.terminal.server import with_client
+from headrace_worker.terminal.server import with_client, with_client_of
 
 
 @click.group()
@@ -144,6 +146,26 @@ def cancel(ctx: click.Context, client: Client, event_id: str, as_json: bool) -> 
         ctx.exit(1)
 
 
+@events.command()
+@click.argument("event_id", metavar="ID")
+@option("--all", "all_jobs", is_flag=True, help="List jobs that subscribe to other events, too.")
+@with_client_of(AppClient)
+@json_option
+@click.pass_context
+def explain(ctx: click.Context, client: AppClient, event_id: str, all_jobs: bool, as_json: bool) -> None:
+    """Say which jobs get an event and, of each other job, the first condition that fails: its path and the value there.
+
+    This goes by what is registered now, whatever it was when the event was dispatched.
+
+    Exit code 1: no job gets it, or no such event is known.
+
+    \b
+    Example:
+      headrace events explain 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
+    """
+    ctx.exit(0 if print_explanation(client.explain_event(event_id), all_jobs=all_jobs, as_json=as_json) else 1)
+
+
 def _print(record: EventRecord, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
@@ -160,8 +182,10 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
             ("deliver at", record.deliver_at),
             ("delivered", record.delivered_at),
             ("canceled", record.canceled_at),
+            ("for job", record.to_job),
             ("payload", record.payload),
             ("context", record.context),
+            ("headers", record.headers or None),
         ]
     )
     if record.runs:

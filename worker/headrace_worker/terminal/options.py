@@ -120,6 +120,14 @@ def _relative(text: str, sign: int) -> datetime:
         raise click.BadParameter(f"{text!r} is further away than any time") from exc
 
 
+def parse_header(text: str) -> tuple[str, str]:
+    """Return name and text of a header, which is written as in HTTP."""
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip()):
+        raise click.BadParameter(f"{text!r} is no header such as 'traceparent: 00-4bf9…-01'")
+    return name.strip(), value.strip()
+
+
 def parse_time(text: str) -> datetime:
     """Return the point in time, which must have an offset from UTC."""
     try:

@@ -24,7 +24,7 @@ STATUS_COLOURS = {
 
 
 _BRIEF = 80
-"""Characters of an error in a table."""
+"""Characters of an error, or of a value, in a table."""
 
 
 def print_json(value: Any) -> None:
@@ -57,6 +57,10 @@ def shown(value: Any) -> str:
             return printable(f"<{len(sealed):,} bytes, sealed: {reason}>")
         case datetime():
             return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return _as_json(value)
+
+
+def _as_json(value: Any) -> str:
     return printable(msgspec.json.encode(_plain(value), enc_hook=str).decode())
 
 
@@ -72,6 +76,12 @@ def brief(error: RunError | None) -> str | None:
     text = f"{error.type}: {error.message}" if error.message else error.type
     first = text.split("\n", 1)[0]
     return first if len(first) <= _BRIEF and first == text else f"{first[:_BRIEF]}…"
+
+
+def brief_value(value: Any) -> str:
+    """Return a value of a payload in one short line: as JSON, and a sealed or long one cut short."""
+    text = shown(value) if isinstance(value, Sealed) else _as_json(value)
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
 
 
 def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -283,3 +283,37 @@ def test_a_key_of_another_type_is_named_and_hides_no_other(client: Client, redis
     redis.delete(keys.event(runs[1].partition(":")[0]))
     assert [run.id for run in client.list_runs(status="executing").items] == [runs[0], runs[2]]
     redis.delete(*odd)
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_several_partitions_are_one_list(
+    url: str, namespace: str, redis: redis_py.Redis, kind: Kind, limit: int
+) -> None:
+    """Open runs by their entries, delayed ones by their times, each once, whatever the pages are."""
+    with open_client(kind, url, namespace=namespace, partitions=3) as client:
+        places = client.partitions.all
+        for number in range(30):
+            keys = places[number % 3]
+            event_id = f"e{number:02}"
+            sent = client.send_event(Event("a", id=event_id), deliver_after=3_600)
+            home = client.partitions.of(sent.id)
+            redis.zadd(home.due, {f"e:{event_id}": 4_000_000_000_000 + number // 20})
+            entry = f"{5 + number // 3}-0"
+            redis.hset(
+                keys.event(f"r{number}"), mapping={"m": "t s 0 1 0 1", "r:app/job": f"q 1 {LINE.format(entry=entry)}"}
+            )
+            redis.xadd(keys.queue("app", "default"), {"e": f"r{number}", "j": "job", "s": "", "b": b""}, id=entry)
+            redis.sadd(keys.queues, "app/default")
+        for keys in places:
+            take(redis, keys, "w1", 4)
+        executing = every_page(client.list_runs, status="executing", limit=limit)
+        assert [run.event_id for run in executing] == [f"r{number}" for number in range(12)]
+        queued = every_page(client.list_runs, status="queued", limit=limit)
+        assert [run.event_id for run in queued] == [f"r{number}" for number in range(12, 30)]
+        delayed = [each.id for each in every_page(client.list_delayed, limit=limit)]
+        assert delayed == sorted(
+            (f"e{number:02}" for number in range(30)),
+            key=lambda each: (int(each[1:]) // 20, client.partitions.of(each).partition, each),
+        )
+        assert len(every_page(client.list_events, limit=limit)) == 30

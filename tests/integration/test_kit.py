@@ -26,7 +26,7 @@ async def welcome(payload, io: JobIO):
 def count(payload):
     return 1
 
-@app.job(id="flaky", trigger=event_trigger("flaky"), retry=Retry(max_attempts=3, min_delay=3600))
+@app.job(id="flaky", trigger=event_trigger("flaky"), retry=Retry.fixed(3600, max_attempts=3))
 async def flaky(payload):
     attempts.append(payload)
     if len(attempts) < payload:

@@ -132,6 +132,7 @@ class RunNotFound(NotFound):
     """No run is known under that id; a run's id is `<event id>:<app>/<job id>`."""
 
     noun = "run"
+    hint = "; a run's id is <event id>:<app>/<job id>"
 
 
 class DeadLetterNotFound(NotFound):

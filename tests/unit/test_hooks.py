@@ -51,7 +51,9 @@ def test_what_can_t_be_a_lifespan_is_refused(lifespan: Any, said: str) -> None:
         App("shop", lifespan=lifespan)
 
 
-@pytest.mark.parametrize("lifespan", [with_a_default, partial(of_a_web_app, 1), dict], ids=repr)
+@pytest.mark.parametrize(
+    "lifespan", [with_a_default, partial(of_a_web_app, 1), dict], ids=["a default", "partial", "dict"]
+)
 def test_a_lifespan_that_may_do_is_taken(lifespan: Any) -> None:
     """All that it takes is given, or what it takes and returns can't be known."""
     App("shop", lifespan=lifespan)

@@ -132,13 +132,14 @@ class RunNotFound(NotFound):
     """No run is known under that id; a run's id is `<event id>:<app>/<job id>`."""
 
     noun = "run"
+    hint = "; a run's id is <event id>:<app>/<job id>"
 
 
 class DeadLetterNotFound(NotFound):
     """No dead letter is known under that id."""
 
     noun = "dead letter"
-    hint = "; its id is one of its own, as in 1764000000000-0, and not that of its run"
+    hint = "; a dead letter has an id of its own, as in 1764000000000-0, beside that of its run"
 
 
 class RunNotRetryable(HeadraceError):

@@ -59,6 +59,7 @@ check: $(VENV)/.dev  ## Lint, check the format and the types
 	@echo "ruff check"; $(BIN)/ruff check
 	@echo "ruff format --check"; $(BIN)/ruff format --check
 	@echo "mypy"; $(BIN)/python -m mypy
+	@echo "mypy and basedpyright, as users have them"; $(BIN)/python -m tests.typing
 
 .PHONY: house
 house: $(VENV)/.dev  ## Count rooms, floors, arrows, functions and lines of both packages

@@ -1,4 +1,4 @@
-"""Pytest's plugin of Headrace: the fixtures `headrace` and `headrace_sync`, each a real and empty server for a test.
+"""Pytest's plugin of Headrace: `headrace` and `headrace_sync`, each a real and empty server; `call_job` needs none.
 
 It imports nothing of Headrace before a test asks for a fixture, and has no fixture that is used without being asked
 for: coverage of an application begins after plugins are loaded, and tests that don't need Headrace pay nothing.
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from headrace_worker.testing import Headrace, SyncHeadrace
+    from headrace_worker.testing import Attempt, Headrace, SyncHeadrace
 
 K = TypeVar("K", bound="Headrace")
 
@@ -81,6 +82,22 @@ def headrace_sync(headrace_server: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield from _prepared(kit, monkeypatch)
 
 
+@pytest.fixture
+def call_job() -> Callable[..., Attempt]:
+    """`headrace_worker.testing.call_job`, for a plain test: one attempt of a job, without a server."""
+    from headrace_worker.testing import call_job  # noqa: PLC0415 - see above
+
+    return call_job
+
+
+@pytest.fixture
+def acall_job() -> Callable[..., Coroutine[Any, Any, Attempt]]:
+    """`headrace_worker.testing.acall_job`, the same for a test that is `async def`."""
+    from headrace_worker.testing import acall_job  # noqa: PLC0415 - see above
+
+    return acall_job
+
+
 def _namespace() -> str:
     """Return the namespace of this process's tests: on a server that is not their own, one of theirs alone."""
     return _own_namespace() if os.environ.get(_GIVEN) else "default"
@@ -90,5 +107,10 @@ def _prepared(kit: K, monkeypatch: pytest.MonkeyPatch) -> Iterator[K]:
     monkeypatch.setenv(_URL, kit.url)
     monkeypatch.setenv(_NAMESPACE, kit.namespace)
     kit.empty()
+    before = threading.enumerate()
     yield kit
     kit.close()
+    from headrace_worker.testing.left_over import left_over  # noqa: PLC0415 - see above
+
+    if left := left_over(before):
+        pytest.fail("the test has left: " + "; ".join(left), pytrace=False)

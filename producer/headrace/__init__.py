@@ -33,20 +33,25 @@ from headrace.errors import (
 )
 from headrace.formats.seal import PayloadCodec
 from headrace.model.event import (
-    DamagedEntry,
     DeadLetter,
-    DeadLetterPage,
+    DeadLetterGroup,
+    DelayedEntry,
     Event,
     EventRecord,
+    EventState,
+    EventStatus,
+    ListedEvent,
     RunError,
-    RunPage,
     RunRecord,
+    RunStatus,
     Sealed,
     SentEvent,
 )
+from headrace.model.page import DamagedEntry, Page, Searched
 from headrace.model.queue import QueueControls
 from headrace.model.retention import Retention
 from headrace.model.typed import TypedEvent
+from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
@@ -58,17 +63,22 @@ __all__ = [
     "DamagedEntry",
     "DamagedRecord",
     "DeadLetter",
+    "DeadLetterGroup",
     "DeadLetterNotFound",
-    "DeadLetterPage",
+    "DelayedEntry",
     "Event",
     "EventConflict",
     "EventNotFound",
     "EventRecord",
+    "EventState",
+    "EventStatus",
     "EventTooLarge",
     "HeadraceError",
     "InvalidArgument",
     "InvalidEvent",
+    "ListedEvent",
     "NotFound",
+    "Page",
     "PayloadCodec",
     "PayloadError",
     "PermissionMissing",
@@ -78,10 +88,12 @@ __all__ = [
     "RunError",
     "RunNotFound",
     "RunNotRetryable",
-    "RunPage",
     "RunRecord",
+    "RunStatus",
     "Sealed",
     "SealedEvent",
+    "Searched",
+    "SendOptions",
     "SentEvent",
     "ServerError",
     "ServerFull",

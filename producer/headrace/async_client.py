@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from headrace.base import BaseClient
+from headrace.calls.call import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
-from headrace.errors import HeadraceError, WaitTimeout
+from headrace.errors import CallError, HeadraceError, WaitTimeout
+from headrace.formats.keys import Keys
+from headrace.lists import dead_letters, delayed, events, runs
+from headrace.lists.dead_letters import DeadLetterFilter
+from headrace.lists.events import EventFilter
+from headrace.lists.runs import RunFilter
 from headrace.model.event import (
     DeadLetter,
-    DeadLetterPage,
+    DeadLetterGroup,
+    DelayedEntry,
     EventRecord,
-    RunPage,
+    EventState,
+    ListedEvent,
     RunRecord,
     RunStatus,
     SentEvent,
 )
+from headrace.model.page import Page
 from headrace.model.queue import Limit, QueueControls
-from headrace.plans import cancel, dead_letters, queues, read, retry, runs, wait
+from headrace.plans import cancel, queues, read, retry, send, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import AnyEvent, SendOptions
-from headrace.plans.runs import RunFilter
+from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
+from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
+Settling = TypeVar("Settling", EventRecord, RunRecord)
 
 
 class AsyncClient(BaseClient):
@@ -46,14 +56,48 @@ class AsyncClient(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
     ) -> SentEvent:
-        """See `Client.send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return (await self._send([event], options, numbered=False))[0]
+        """Send an event: to every job that it matches, at once or at its time. The server has it once this returns.
+
+        Sending an id again while it is delayed replaces payload, context and due time; once it is delivered or
+        canceled nothing happens, the answer's `duplicate` is true, and its `status` says which.
+
+        Args:
+            event: an Event, a mapping with the same keys, or a typed event (see `TypedEvent`).
+            deliver_at: an aware datetime; one in the past delivers now.
+            deliver_after: seconds >= 0, or a timedelta; not together with `deliver_at`.
+            account_id: reaches the job as `ctx.account.id`.
+            wait_replicas: the answer comes once so many replicas have the event, or the time is up; its `replicas`
+                says how many have it. Too few are no error: the event is with the master.
+            wait_replicas_timeout: how long that may take; at most 5 seconds.
+            ordering_key: runs of events with the same key begin in the order in which they were sent, one at a time
+                for each job; 1 to 256 characters.
+            dedupe_for: seconds, or a timedelta, for which the event's id is remembered at least once the event has
+                settled; see `Event.id`, which it needs.
+            timeout: seconds or a timedelta for this call, in place of the client's; a wait for replicas comes on top.
+
+        Raises:
+            InvalidEvent: a field or option breaks its rule; nothing was sent.
+            EventConflict: the id is known under another name or source; nothing changed.
+            ServerFull: the server is full; nothing was sent.
+            ServerUnreachable: the server was not reached in all attempts, or not in time. If `may_be_done`, whether
+                the event arrived is not known, and sending it again with the same id can't deliver it twice.
+        """
+        options = SendOptions(
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return (await self._send([event], options, replicas, numbered=False, timeout=timeout))[0]
 
     async def send_events(  # noqa: PLR0913 - each is an option, given by name
         self,
-        events: Iterable[AnyEvent],
+        events: Iterable[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -61,134 +105,417 @@ class AsyncClient(BaseClient):
         wait_replicas: int | None = None,
         wait_replicas_timeout: float | timedelta = 1.0,
         ordering_key: str | None = None,
+        dedupe_for: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
-        """See `Client.send_events`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, wait_replicas, wait_replicas_timeout, ordering_key)
-        return await self._send(events, options, numbered=True)
+        """Send events; return the answers in the order of the events. See `send_event`.
 
-    async def get_event(self, event_id: str) -> EventRecord:
-        """See `Client.get_event`."""
-        return await self._run(read.get_event(self.partitions, event_id, self._seal), partial=True)
+        Each of them is an event, or a pair of an event and its `SendOptions`, which go before the call's own.
 
-    async def get_run(self, run_id: str) -> RunRecord:
-        """See `Client.get_run`."""
-        return await self._run(read.get_run(self.partitions, run_id, self._seal), partial=True)
+        They go in one round trip, in batches of at most 500 events and 4 MB. Batches with events of one ordering key
+        go one after the other: if one fails, those behind it are not sent, so no event overtakes another of its key.
+        The error's `sent` holds what was sent all the same, of a ServerFull as well.
+        """
+        options = SendOptions(
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+            account_id=account_id,
+            ordering_key=ordering_key,
+            dedupe_for=dedupe_for,
+        )
+        replicas = self._replicas_of(wait_replicas, wait_replicas_timeout)
+        return await self._send(events, options, replicas, numbered=True, timeout=timeout)
 
-    async def list_runs(  # noqa: PLR0913 - each narrows the listing, given by name
+    async def get_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
+        """Return the record of an event and of its runs; raise EventNotFound, DamagedRecord."""
+        return await self._run(read.get_event(self.partitions, event_id, self._seal), timeout, partial=True)
+
+    async def get_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
+        """Return the record of a run; raise RunNotFound, DamagedRecord."""
+        return await self._run(read.get_run(self.partitions, run_id, self._seal), timeout, partial=True)
+
+    async def list_events(  # noqa: PLR0913 - each narrows the list, given by name
         self,
         *,
-        job: str | None = None,
-        status: RunStatus | Collection[RunStatus] | None = None,
-        event_id: str | None = None,
-        event_name: str | None = None,
+        name: str | None = None,
+        source: str | None = None,
+        account_id: str | None = None,
+        state: EventState | Collection[EventState] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 100,
-    ) -> RunPage:
-        """See `Client.list_runs`."""
-        asked = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
-        return await self._run(runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), partial=True)
+        timeout: float | timedelta | None = None,
+    ) -> Page[EventRecord]:
+        """Return a page of events, newest first by when they were first sent; delayed ones are among them.
 
-    async def iter_runs(
+        About 10,000 batches of events are remembered in a partition. A page looks at 2,000 of them, or at 500 records,
+        at most, and says how far it looked; it may hold fewer than `limit` events, or none, and have a cursor.
+
+        Args:
+            name: only events with this name.
+            source: only events from this source.
+            account_id: only events of this account.
+            state: only events in this state, or in one of several; `unmatched` for those that no job matched.
+            since: only events that were sent at this time or later; an aware datetime.
+            until: as `since`, but at this time or before.
+            cursor: the `cursor` of the page before.
+            limit: how many events at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
+
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+        """
+        asked = EventFilter(name=name, source=source, account_id=account_id, state=state, since=since, until=until)
+        return await self._run(
+            events.list_events(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True
+        )
+
+    async def iter_events(  # noqa: PLR0913 - each narrows the list, given by name
+        self,
+        *,
+        name: str | None = None,
+        source: str | None = None,
+        account_id: str | None = None,
+        state: EventState | Collection[EventState] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncIterator[EventRecord]:
+        """Yield all events that `list_events` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.list_events(
+                name=name, source=source, account_id=account_id, state=state, since=since, until=until, cursor=cursor,
+                timeout=timeout,
+            )  # fmt: skip
+            for item in page.items:
+                yield item
+            if (cursor := page.cursor) is None:
+                return
+
+    async def list_runs(  # noqa: PLR0913 - each narrows the list, given by name
         self,
         *,
         job: str | None = None,
         status: RunStatus | Collection[RunStatus] | None = None,
         event_id: str | None = None,
         event_name: str | None = None,
+        queue: str | None = None,
+        worker: str | None = None,
+        older_than: float | timedelta | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> AsyncIterator[RunRecord]:
-        """See `Client.iter_runs`."""
-        cursor: str | None = None
-        given = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
-        while True:
-            page = await self._run(runs.list_runs(self.partitions, given, cursor, 100, seal=self._seal), partial=True)
-            for run in page.runs:
-                yield run
-            if (cursor := page.cursor) is None:
-                return
+        cursor: str | None = None,
+        limit: int = 100,
+        timeout: float | timedelta | None = None,
+    ) -> Page[RunRecord]:
+        """Return a page of runs; the page says how far it looked, and its `damaged` names what can't be read.
 
-    async def iter_dead_letters(self) -> AsyncIterator[DeadLetter]:
-        """See `Client.iter_dead_letters`."""
-        cursor: str | None = None
-        while True:
-            page = await self.list_dead_letters(cursor=cursor)
-            for letter in page.entries:
-                yield letter
-            if (cursor := page.cursor) is None:
-                return
+        Where they are from, and their order, depends on the states that are asked for:
 
-    async def has_workers(self) -> bool | None:
-        """See `Client.has_workers`."""
-        return await self._run(has_workers(self.partitions), partial=True)
+        - only `executing`, `queued` or `waiting`: from the queues and from `due` themselves, all that there are. First
+          those that have been in their queue longest, or that are due first. A run that waits behind another run of
+          its ordering key is not in `due`.
+        - only final ones, without an event's name: by when they settled, the newest first.
+        - any others: by when their events were sent, the newest first.
 
-    async def cancel_event(self, event_id: str) -> EventRecord:
-        """See `Client.cancel_event`."""
+        The last two are remembered for about 10,000 batches of each in a partition. A page looks at 2,000 entries, or
+        at 500 records, at most; it may hold fewer than `limit` runs, or none, and have a cursor all the same.
+
+        Args:
+            job: only runs of this job, `<app>/<job id>`.
+            status: only runs in this state, such as `failed`, or in one of several.
+            event_id: only the runs of this event, which are one page.
+            event_name: only runs of events with this name.
+            queue: only runs of this queue, `<app>/<queue>`.
+            worker: only runs that this worker executes, or has executed last.
+            older_than: only runs that have been executing for so long, in seconds or as a timedelta; with
+                `status="executing"` alone.
+            since: only runs that settled, or whose events were sent, at this time or later; open runs that came into
+                their queue, or are due, then or later. An aware datetime.
+            until: as `since`, but at this time or before.
+            cursor: the `cursor` of the page before.
+            limit: how many runs, about: the runs of one event stay together. 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
+
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+            EventNotFound: no event is known under `event_id`.
+        """
+        asked = RunFilter(
+            job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
+            older_than=older_than, since=since, until=until,
+        )  # fmt: skip
         return await self._run(
-            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), partial=True
+            runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True
         )
 
-    async def retry_run(self, run_id: str) -> RunRecord:
-        """See `Client.retry_run`."""
-        return await self._run(retry.retry_run(self.partitions, run_id, self._seal), partial=True)
+    async def iter_runs(  # noqa: PLR0913 - each narrows the list, given by name
+        self,
+        *,
+        job: str | None = None,
+        status: RunStatus | Collection[RunStatus] | None = None,
+        event_id: str | None = None,
+        event_name: str | None = None,
+        queue: str | None = None,
+        worker: str | None = None,
+        older_than: float | timedelta | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncIterator[RunRecord]:
+        """Yield all runs that `list_runs` lists, page by page; what can't be read is left out.
 
-    async def pause_queue(self, queue: str, *, reason: str | None = None) -> QueueControls:
-        """See `Client.pause_queue`."""
-        return await self._run(queues.pause_queue(self.partitions, queue, reason))
+        Each page may take `timeout`.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.list_runs(
+                job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
+                older_than=older_than, since=since, until=until, cursor=cursor, timeout=timeout,
+            )  # fmt: skip
+            for item in page.items:
+                yield item
+            if (cursor := page.cursor) is None:
+                return
 
-    async def resume_queue(self, queue: str) -> QueueControls:
-        """See `Client.resume_queue`."""
-        return await self._run(queues.resume_queue(self.partitions, queue))
+    async def list_delayed(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        timeout: float | timedelta | None = None,
+    ) -> Page[DelayedEntry]:
+        """Return a page of what is delayed, soonest first: events before their time, and runs that wait.
 
-    async def limit_queue(self, queue: str, limit: Limit) -> QueueControls:
-        """See `Client.limit_queue`."""
-        return await self._run(queues.limit_queue(self.partitions, queue, limit))
+        A page looks at 500 entries at most, whose records say whether they are still delayed.
 
-    async def list_queue_controls(self) -> list[QueueControls]:
-        """See `Client.list_queue_controls`."""
-        return await self._run(queues.list_queue_controls(self.partitions))
+        Args:
+            since: only what is due at this time or later; an aware datetime.
+            until: as `since`, but at this time or before.
+            cursor: the `cursor` of the page before.
+            limit: how many entries at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
 
-    async def list_dead_letters(self, *, cursor: str | None = None, limit: int = 100) -> DeadLetterPage:
-        """See `Client.list_dead_letters`."""
-        return await self._run(dead_letters.list_dead_letters(self.partitions, cursor, limit, self._seal))
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+        """
+        return await self._run(
+            delayed.list_delayed(self.partitions, since, until, cursor, limit, self._seal), timeout, partial=True
+        )
 
-    async def get_dead_letter(self, entry_id: str) -> DeadLetter:
-        """See `Client.get_dead_letter`."""
-        return await self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal))
+    async def iter_delayed(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncIterator[DelayedEntry]:
+        """Yield all that `list_delayed` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.list_delayed(since=since, until=until, cursor=cursor, timeout=timeout)
+            for item in page.items:
+                yield item
+            if (cursor := page.cursor) is None:
+                return
+
+    async def list_dead_letters(  # noqa: PLR0913 - each narrows the list, given by name
+        self,
+        *,
+        job: str | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        timeout: float | timedelta | None = None,
+    ) -> Page[DeadLetter]:
+        """Return a page of dead letters, newest first; a page looks at 2,000 of them at most.
+
+        Args:
+            job: only dead letters of this job, `<app>/<job id>`.
+            reason: only those with this reason, such as `failed`.
+            error: only those whose error has this text in it.
+            since: only those that failed at this time or later; an aware datetime.
+            until: as `since`, but at this time or before.
+            cursor: the `cursor` of the page before.
+            limit: how many at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
+
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+        """
+        asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
+        return await self._run(
+            dead_letters.list_dead_letters(self.partitions, asked, cursor, limit, self._seal), timeout, partial=True
+        )
+
+    async def iter_dead_letters(
+        self,
+        *,
+        job: str | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncIterator[DeadLetter]:
+        """Yield all dead letters that `list_dead_letters` lists, page by page.
+
+        Each page may take `timeout`.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.list_dead_letters(
+                job=job, reason=reason, error=error, since=since, until=until, cursor=cursor, timeout=timeout
+            )
+            for item in page.items:
+                yield item
+            if (cursor := page.cursor) is None:
+                return
+
+    async def dead_letter_groups(
+        self,
+        *,
+        job: str | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Page[DeadLetterGroup]:
+        """Return the newest 2,000 dead letters by job, reason and type of error, the largest group first.
+
+        It is one page: `searched` says how far it looked. See `list_dead_letters` for the arguments.
+        """
+        asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
+        return await self._run(
+            dead_letters.group_dead_letters(self.partitions, asked, self._seal), timeout, partial=True
+        )
+
+    async def pause_queue(
+        self, queue: str, *, reason: str | None = None, timeout: float | timedelta | None = None
+    ) -> QueueControls:
+        """Let no run of a queue start any more, whatever would bring it there; runs that workers have already go on.
+
+        A run counts as started once a worker has taken it from the queue, so it may begin a moment after the call.
+
+        Args:
+            queue: `<app>/<queue>`.
+            reason: one line for the person who looks at the queue later.
+
+        Raises:
+            QueueNotFound: there is no such queue.
+            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+        """
+        return await self._run(queues.pause_queue(self.partitions, queue, reason), timeout)
+
+    async def resume_queue(self, queue: str, *, timeout: float | timedelta | None = None) -> QueueControls:
+        """Let the runs of a paused queue start again. Raise as `pause_queue` does."""
+        return await self._run(queues.resume_queue(self.partitions, queue), timeout)
+
+    async def limit_queue(self, queue: str, limit: Limit, *, timeout: float | timedelta | None = None) -> QueueControls:
+        """Limit how many runs of a queue may be in flight at once, over all workers, from now on.
+
+        Runs that are in flight go on; none starts until there are fewer than the limit.
+
+        Args:
+            queue: `<app>/<queue>`.
+            limit: at least the number of partitions; None for any number; `declared` for what the code says.
+
+        Raises:
+            InvalidArgument: the limit is none of these.
+            QueueNotFound: there is no such queue.
+            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+        """
+        return await self._run(queues.limit_queue(self.partitions, queue, limit), timeout)
+
+    async def list_queue_controls(self, *, timeout: float | timedelta | None = None) -> list[QueueControls]:
+        """Return what is set for queues at run time: those that are paused, or have another limit than declared."""
+        return await self._run(queues.list_queue_controls(self.partitions), timeout)
+
+    async def has_workers(self, *, timeout: float | timedelta | None = None) -> bool | None:
+        """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
+        return await self._run(has_workers(self.partitions), timeout, partial=True)
+
+    async def cancel_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
+        """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
+
+        An event that was delivered before stays delivered. Raise EventNotFound.
+        """
+        return await self._run(
+            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), timeout, partial=True
+        )
+
+    async def retry_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
+        """Queue a run that ended without success again, from attempt 1, and delete its dead letter.
+
+        A lost run is queued again, too: its record says queued or executing, and another program has deleted its entry.
+
+        Raises:
+            RunNotFound: no such run is known.
+            RunNotRetryable: it has not ended without success and is not lost, or its payload is not kept any more.
+        """
+        return await self._run(retry.retry_run(self.partitions, run_id, self._seal), timeout, partial=True)
+
+    async def get_dead_letter(self, entry_id: str, *, timeout: float | timedelta | None = None) -> DeadLetter:
+        """Return one dead letter; raise DeadLetterNotFound."""
+        return await self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal), timeout)
 
     async def wait_for_event(self, event_id: str, timeout: float | timedelta) -> EventRecord:
-        """See `Client.wait_for_event`."""
-        timeout_s, failures = wait.seconds(timeout), 0
-        deadline = time.monotonic() + timeout_s
-        keys = await self._run(read.find_partition(self.partitions, event_id))
-        listener = self._transport.listener(keys.events)
-        try:
-            while True:
-                record = await self._run(wait.watch(keys, event_id, self._seal), partial=True)
-                left = deadline - time.monotonic()
-                if record.is_settled:
-                    return record
-                if left <= 0:
-                    raise WaitTimeout(event_id, timeout_s)
-                try:
-                    if not listener.subscribed:
-                        await listener.subscribe(keys.settled_channel(event_id))
-                    # The first message says that the subscription stands, so the record is read once more then.
-                    await listener.get_message(timeout=min(left, self._reread_s))
-                    failures = 0
-                except Exception as exc:  # noqa: BLE001 - what it is, `_delay_s` tells
-                    failures += 1
-                    await listener.aclose()
-                    await asyncio.sleep(self._delay_s(exc, failures))
-                    listener = self._transport.listener(keys.events)
-        finally:
-            await listener.aclose()
+        """Return the record of an event once every run of it has ended, or the event was canceled.
+
+        Each read while it waits may take the client's own timeout.
+
+        Raises:
+            WaitTimeout: the event is still open after `timeout` seconds; nothing is stopped.
+            EventNotFound: no such event is known.
+        """
+        return await self._wait(event_id, timeout, lambda keys: wait.watch(keys, event_id, self._seal))
+
+    async def wait_for_run(self, run_id: str, timeout: float | timedelta) -> RunRecord:
+        """Return the record of a run once it has ended.
+
+        Raises:
+            WaitTimeout: the run is still open after `timeout` seconds; nothing is stopped.
+            RunNotFound, EventNotFound: no such run is known, or not even its event.
+        """
+        event_id = wait.event_of(run_id)
+        return await self._wait(event_id, timeout, lambda keys: wait.watch_run(keys, run_id, self._seal), run_id)
+
+    async def follow_events(self, *, name: str | Collection[str] | None = None) -> AsyncIterator[ListedEvent]:
+        """Yield the events that are sent from now on, delayed ones too, without end: id, name and time.
+
+        The server is asked twice a second. Raise InvalidArgument if a name is none.
+
+        Args:
+            name: only events with this name, or with one of several.
+        """
+        names = events.check_names(name)
+        places = await self._run(events.latest(self.partitions), partial=True)
+        while True:
+            found = await self._run(events.sent_since(self.partitions, places), partial=True)
+            for event in found:
+                if names is None or event.name in names:
+                    yield event
+            if not found:
+                await asyncio.sleep(self._follow_s)
 
     async def close(self) -> None:
-        """See `Client.close`."""
-        await self._transport.close()
+        """Close the connections of the client; a later call opens new ones, with the same settings."""
+        if self._has_transport:
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -201,34 +528,88 @@ class AsyncClient(BaseClient):
     def _open_transport(self) -> Any:
         return open_async_transport(self.url, attempts=self._attempts)
 
+    async def _wait(
+        self,
+        event_id: str,
+        timeout: float | timedelta,
+        look: Callable[[Keys], Plan[Settling]],
+        run_id: str | None = None,
+    ) -> Settling:
+        """Return what a plan finds once it has settled; look again whenever its event may have."""
+        timeout_s, failures = wait.seconds(timeout), 0
+        deadline = time.monotonic() + timeout_s
+        keys = await self._run(read.find_partition(self.partitions, event_id))
+        listener = self._transport.listener(keys.events)
+        try:
+            while True:
+                record = await self._run(look(keys), partial=True)
+                left = deadline - time.monotonic()
+                if record.is_settled:
+                    return record
+                if left <= 0:
+                    raise WaitTimeout(event_id, timeout_s, run_id)
+                try:
+                    if not listener.subscribed:
+                        await listener.subscribe(keys.settled_channel(event_id))
+                    # The first message says that the subscription stands, so the record is read once more then.
+                    await listener.get_message(timeout=min(left, self._reread_s if run_id is None else self._follow_s))
+                    failures = 0
+                except Exception as exc:  # noqa: BLE001 - what it is, `_delay_s` tells
+                    failures += 1
+                    await listener.aclose()
+                    await asyncio.sleep(self._delay_s(exc, failures))
+                    listener = self._transport.listener(keys.events)
+        finally:
+            await listener.aclose()
+
     async def _send(
         self,
-        events: Iterable[AnyEvent],
+        events: Iterable[Item],
         options: SendOptions,
+        replicas: Replicas | None = None,
         *,
         numbered: bool,
         id_kind: str = "s",
+        timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
         """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
-        plan = self._plan_to_send(events, options, numbered=numbered, id_kind=id_kind)
-        return await self._run(plan, partial=True)
+        plan = self._plan_to_send(events, options, replicas, numbered=numbered, id_kind=id_kind)
+        try:
+            return await self._run(plan, partial=True, deadline=self._until(timeout, replicas))
+        except CallError as exc:
+            send.note_safe_repeat(exc)
+            raise
 
-    async def _run(self, plan: Plan[T], *, partial: bool = False) -> T:
+    async def _run(
+        self,
+        plan: Plan[T],
+        timeout: float | timedelta | None = None,
+        *,
+        partial: bool = False,
+        deadline: Deadline | None = None,
+    ) -> T:
+        if deadline is None:
+            deadline = self._until(timeout)
+        advance: Callable[[Any], Sequence[Call[Any]]] = plan.send
         answers: Any = None
         while True:
             try:
-                asked = plan.send(answers)
+                asked = advance(answers)
             except StopIteration as done:
                 result: T = done.value
                 return result
             if not self._is_checked:
-                await self._check_server()
-            answers = await self._transport.run(asked, partial=partial)
+                await self._check_server(deadline)
+            try:
+                answers = await self._transport.run(asked, partial=partial, deadline=deadline)
+                advance = plan.send
+            except CallError as exc:
+                answers, advance = exc, plan.throw
 
-    async def _check_server(self) -> None:
+    async def _check_server(self, deadline: Deadline | None) -> None:
         self._is_checked = True
         try:
-            self._is_checked = await self._run(check_server(self.partitions), partial=True)
+            self._is_checked = await self._run(check_server(self.partitions), partial=True, deadline=deadline)
         except HeadraceError:
             self._is_checked = False
             raise

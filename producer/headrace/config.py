@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Generic, Self, TypeVar, overload
 
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, InvalidArgument, InvalidEvent
+from headrace.formats.headers import MadeHeaders, merge_headers
 from headrace.formats.keys import check_name
+from headrace.formats.outgoing import check_text
 from headrace.formats.partitions import Partitions, check_partitions
+from headrace.model.event import DEFAULT_SOURCE
+from headrace.model.moments import seconds_of
 from headrace.model.retention import Retention
 from headrace.transport.urls import read_url
+
+T = TypeVar("T")
+
+
+class Lazy(Generic[T]):
+    """A setting of an object that is found when it is first asked for; threads that find it at once all get the first.
+
+    It is found once: afterwards it is a plain attribute of the object.
+    """
+
+    def __init__(self, find: Callable[[Any], T]) -> None:
+        self.__doc__ = find.__doc__
+        self._find = find
+        self._name = find.__name__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Self: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+    def __get__(self, owner: object | None, kind: type) -> Self | T:
+        if owner is None:
+            return self
+        found: T = vars(owner).setdefault(self._name, self._find(owner))
+        return found
 
 
 def resolve_url(url: str | None) -> str:
@@ -22,7 +53,7 @@ def resolve_url(url: str | None) -> str:
     found = os.environ.get("HEADRACE_URL", "").strip()
     if not found:
         raise ConfigurationError(
-            "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
+            "no server is named: pass url='redis://host:6379/0' (--url to a command), or set HEADRACE_URL; "
             "for one on this machine, `headrace dev` starts its own and prints its URL"
         )
     with _named("HEADRACE_URL"):
@@ -68,8 +99,46 @@ def check_retention(retention: object) -> Retention:
     raise ConfigurationError(f"retention must be a Retention, not {retention!r}")
 
 
+def check_source(source: object) -> str:
+    """Return the source of events that give none, or raise ConfigurationError that says its rule."""
+    if source is None:
+        return DEFAULT_SOURCE
+    try:
+        return check_text("source", source, None)
+    except InvalidEvent as exc:
+        raise ConfigurationError(f"source {exc.reason}") from None
+
+
+def check_headers(headers: Mapping[str, str] | MadeHeaders | None) -> dict[str, str] | MadeHeaders | None:
+    """Return the headers of a client's events, or what makes them; raise ConfigurationError that says the rule."""
+    if headers is None:
+        return None
+    if callable(headers) and not inspect.iscoroutinefunction(headers):
+        return headers
+    try:
+        return merge_headers(None, headers)
+    except InvalidEvent as exc:
+        raise ConfigurationError(f"{exc.field} {exc.reason}; or give a function that returns such a mapping") from None
+
+
 def check_positive(name: str, count: object) -> int:
     """Return the number that a setting is, or raise ConfigurationError that says its rule."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ConfigurationError(f"{name} must be a whole number from 1 on, not {count!r}")
     return count
+
+
+def call_timeout_s(timeout: object) -> float:
+    """Return how long a call may take, possibly for ever, or raise InvalidArgument."""
+    given_s = seconds_of(timeout)
+    if given_s is None or not given_s > 0:  # as NaN is not
+        raise InvalidArgument("timeout", f"must be seconds above 0 or a timedelta, not {timeout!r}")
+    return given_s
+
+
+def check_timeout(timeout: float | timedelta | None) -> float | None:
+    """Return how long each call may take, None where its attempts alone end it, or raise ConfigurationError."""
+    try:
+        return None if timeout is None else call_timeout_s(timeout)
+    except InvalidArgument as exc:
+        raise ConfigurationError(f"timeout {exc.reason}") from None

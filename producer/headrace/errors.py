@@ -20,7 +20,7 @@
     └── CallError               a call has failed; `may_be_done` says whether the server may have carried it out
         ├── CallBroken          this process could not carry it out (no memory, no thread, …)
         └── ServerError         the server did not do what was asked
-            ├── ServerUnreachable       it was not reached, or not long enough, after all retries
+            ├── ServerUnreachable       it was not reached in all attempts, or in the time of the call
             ├── ServerNotReady          it answered that it can't at the moment (loading, read-only, failing over)
             ├── ServerFull              it is full and took nothing
             ├── AuthenticationFailed    it, or a sentinel, does not take the user and password
@@ -33,7 +33,7 @@ Each writes its own message, holds the facts as attributes and says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -99,7 +99,7 @@ class EventConflict(HeadraceError):
     `status` says where that one is in its life, `sent` holds what the other events of the same call became.
     """
 
-    def __init__(self, event_id: str, sent: object = (), status: str = "delayed") -> None:
+    def __init__(self, event_id: str, sent: Sequence[Any] = (), status: str = "delayed") -> None:
         self.event_id = event_id
         self.sent = sent
         self.status = status
@@ -133,13 +133,14 @@ class RunNotFound(NotFound):
     """No run is known under that id; a run's id is `<event id>:<app>/<job id>`."""
 
     noun = "run"
+    hint = "; a run's id is <event id>:<app>/<job id>"
 
 
 class DeadLetterNotFound(NotFound):
     """No dead letter is known under that id."""
 
     noun = "dead letter"
-    hint = "; its id is one of its own, as in 1764000000000-0, and not that of its run"
+    hint = "; a dead letter has an id of its own, as in 1764000000000-0, beside that of its run"
 
 
 class QueueNotFound(NotFound):
@@ -162,12 +163,14 @@ class RunNotRetryable(HeadraceError):
 
 
 class WaitTimeout(HeadraceError, TimeoutError):
-    """The event has not settled in the time given; its runs go on."""
+    """The event, or the run, has not settled in the time given; nothing is stopped."""
 
-    def __init__(self, event_id: str, timeout_s: float) -> None:
+    def __init__(self, event_id: str, timeout_s: float, run_id: str | None = None) -> None:
         self.event_id = event_id
         self.timeout_s = timeout_s
-        super().__init__(f"event {event_id!r} has not settled within {timeout_s:g} s; it goes on")
+        self.run_id = run_id
+        what = f"event {event_id!r}" if run_id is None else f"run {run_id!r}"
+        super().__init__(f"{what} has not settled within {timeout_s:g} s; it goes on")
 
 
 class UndecodableEvent(HeadraceError, ValueError):
@@ -180,7 +183,7 @@ class DamagedRecord(UndecodableEvent):
     `reason` says why; `sent` holds what the other events of a send became.
     """
 
-    def __init__(self, event_id: str, key: str, reason: str, sent: object = ()) -> None:
+    def __init__(self, event_id: str, key: str, reason: str, sent: Sequence[Any] = ()) -> None:
         self.event_id = event_id
         self.key = key
         self.reason = reason
@@ -203,9 +206,9 @@ class CallError(HeadraceError):
         may_be_done: the call was sent, by this attempt or an earlier one, and no answer says what became of it.
     """
 
-    may_be_done = False
+    may_be_done: bool = False
 
-    def __init__(self, message: str, sent: object = ()) -> None:
+    def __init__(self, message: str, sent: Sequence[Any] = ()) -> None:
         self.sent = sent
         super().__init__(message)
 
@@ -213,7 +216,11 @@ class CallError(HeadraceError):
         """Say that the server may have carried the call out, where the error does not say that yet."""
         if not self.may_be_done:
             self.may_be_done = True
-            self.args = (f"{self}; {why}",)
+            self.add(why)
+
+    def add(self, fact: str) -> None:
+        """Add what became known of the call only later to the message."""
+        self.args = (f"{self}; {fact}",)
 
 
 class CallBroken(CallError):
@@ -225,7 +232,7 @@ class ServerError(CallError):
 
 
 class ServerUnreachable(ServerError):
-    """The server was not reached, or the line was cut, after all retries."""
+    """The server was not reached, or the line was cut, in all attempts or until the time of the call was over."""
 
 
 class ServerNotReady(ServerError):

@@ -53,7 +53,7 @@ class Deployment:
         self.folder = folder
         self.partitions = Partitions(namespace, partitions)
         self.keys = self.partitions.first
-        self.client = Client(server.url, namespace=namespace, partitions=partitions, attempts=30)
+        self.client = Client(server.url, namespace=namespace, partitions=partitions, attempts=30, timeout=None)
         self.redis: Any = redis_py.Redis.from_url(server.url)
         self.calls = CallLog(folder / "calls")
         self._processes = processes

@@ -39,7 +39,7 @@ class Sender:
         self.longest_s = 0.0
         self._pause_s = pause_s
         self._options = options
-        self._client = Client(url, namespace=NAMESPACE, attempts=ATTEMPTS)
+        self._client = Client(url, namespace=NAMESPACE, attempts=ATTEMPTS, timeout=None)
         self._over = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._send)

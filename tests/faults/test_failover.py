@@ -26,7 +26,7 @@ def watched(tmp_path: Path, server_binary: Path, request: pytest.FixtureRequest)
 
 @pytest.fixture
 def client(watched: Watched) -> Iterator[Client]:
-    with Client(watched.url(), namespace=NAMESPACE, attempts=ATTEMPTS) as client:
+    with Client(watched.url(), namespace=NAMESPACE, attempts=ATTEMPTS, timeout=None) as client:
         yield client
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from headrace import Event, Retention, ServerFull
+from headrace import Event, Retention, SendOptions, ServerFull
 from tests.faults.deployment import Deployment
+from tests.support.clients import KINDS, Kind, open_client
 from tests.support.waiting import await_until
 
 
@@ -47,6 +48,35 @@ async def test_a_full_server_drains_with_every_worker_restarted(
         again = deployment.send("work")
         await deployment.drained("flaky")
     assert len(deployment.calls.of(again)) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_a_server_that_fills_up_has_the_first_events_of_each_key(
+    make_deployment: Callable[..., Deployment], kind: Kind, partitions: int
+) -> None:
+    """Whichever batch was refused, no event has overtaken another of its key; the error holds what was sent."""
+    deployment = make_deployment(partitions)
+    keys = [f"user-{number}" for number in range(3)]
+    items = [
+        (Event("work", "x" * 2_000, id=f"{key} {number}"), SendOptions(ordering_key=key))
+        for number in range(1_500)
+        for key in keys
+    ]
+    deployment.redis.config_set("maxmemory", used(deployment) + 8_000_000)
+    with (
+        open_client(kind, deployment.url, namespace=deployment.namespace, partitions=partitions) as client,
+        pytest.raises(ServerFull, match="`sent` of this error holds those") as caught,
+    ):
+        client.send_events(items)
+    deployment.redis.config_set("maxmemory", 0)
+    sent = [event.id for event in caught.value.sent]
+    assert 0 < len(sent) < len(items)
+    for key in keys:
+        order = deployment.partitions.of(key).order(key)
+        mine = [each for each in sent if each.startswith(key)]
+        assert [each.decode() for each in deployment.redis.lrange(order, 0, -1)] == mine
+        assert mine == [f"{key} {number}" for number in range(len(mine))]
 
 
 async def test_events_of_an_app_without_workers_hold_up_no_others_on_a_full_server(

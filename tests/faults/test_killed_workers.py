@@ -29,19 +29,19 @@ def wait_for_calls_or_drain(deployment: Deployment, calls: int) -> None:
 @pytest.mark.parametrize("events", [2000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_a_worker_killed_again_and_again_repeats_only_its_own_runs(deployment: Deployment, events: int) -> None:
     """Every run succeeds. A run is called at most once, and once more for each killed worker that had it in flight."""
-    ids = deployment.send_many("load", events)
+    ids: list[str] = []
     in_killed: Counter[tuple[str, str]] = Counter()
     settings = {**LEASE, "lease": 1.5, "concurrency": 300, "max_lost": 1000}
     living = [deployment.start_worker("load", **settings), deployment.start_worker("load", **settings)]
-    kills = 0
-    while deployment.open_work("load"):
+    waves = 4
+    for _ in range(waves):
         victim = living.pop(0)
         worker_name(victim)
+        ids += deployment.send_many("load", events // waves)
         wait_for_calls_or_drain(deployment, deployment.calls.count() + 700)
         in_killed.update(kill(deployment, victim, "load"))
-        kills += 1
         living.append(deployment.start_worker("load", **settings))
-    assert kills >= 3
+    deployment.wait_drained("load")
     assert in_killed, "no killed worker had a run in flight: the load was too light to show anything"
     counts = deployment.calls.counts()
     assert counts.keys() == {(event, job) for event in ids for job in "abc"}
@@ -91,9 +91,7 @@ def test_a_poison_run_is_dead_lettered_alone(deployment: Deployment, processes: 
     assert supervisor.output.count("worker process ended and is replaced") == 3
     (run,) = deployment.client.get_event(poison).runs
     assert (run.status, run.error and run.error.type) == ("failed", "LostWorker")
-    assert [(entry.run_id, entry.reason) for entry in deployment.client.list_dead_letters().entries] == [
-        (run.id, "lost")
-    ]
+    assert [(entry.run_id, entry.reason) for entry in deployment.client.list_dead_letters().items] == [(run.id, "lost")]
     assert [call.attempt for call in deployment.calls.of(poison)] == [1, 1, 1]
     assert {deployment.statuses(event)["innocent"] for event in innocents} == {"succeeded"}
     assert max(len(deployment.calls.of(event)) for event in innocents) > 1, "no innocent run shared a process with it"

@@ -26,6 +26,7 @@ with atheris.instrument_imports(include=["headrace", "headrace_worker"]):
     from headrace_worker.app.routes import Routes, RoutesTooNew, subscriptions_of
     from headrace_worker.protocol import due, reading
     from headrace_worker.protocol.delivery import decode_delivery, decode_event_entry, named_by
+    from headrace_worker.protocol.switching import decode_disabled
 
 _KEYS = Keys("fuzz")
 _QUEUE = reading.queue_stream(_KEYS, "app", "default")
@@ -73,6 +74,7 @@ def _dead(data: bytes) -> None:
 
 def _routes(data: bytes) -> None:
     Routes("1", {"app": {b"s:f": data, b"n:f": data[:_MOST_DIGITS], b"w:w": b"f"}})
+    decode_disabled(data)
 
 
 READERS: list[Callable[[bytes], Any]] = [_event, _record, _delivery, _event_entry, _due, _dead, _routes]
@@ -87,7 +89,7 @@ def read(data: bytes) -> None:
 
 def _seeds() -> list[bytes]:
     """One thing that each reader can read, for the fuzzer to begin with."""
-    event = codec.encode_event("a", "b", 0, {"a": 1, "b": [{"c": "x"}]}, [None, 1.5, b"x"], "account")
+    event = codec.encode_event("a", "b", 0, {"a": 1, "b": [{"c": "x"}]}, [None, 1.5, b"x"], "account", {"h": "1"})
     outcome = codec.encode_outcome(RunError("ValueError", "no", "Traceback"), [1])
     return [
         event,

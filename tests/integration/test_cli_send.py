@@ -24,7 +24,8 @@ WEBHOOKS = Path(__file__).parents[1] / "data" / "github-webhooks.ndjson"
 def test_send_takes_every_option_of_a_send(headrace: Headrace, client: Client) -> None:
     """What the options say is in the record."""
     options = ["--id", "e1", "--source", "shop", "--context", '{"c": 1}', "--timestamp", "2026-01-31T10:00:00+01:00"]
-    result = headrace("send", "new.user", '{"a": [1, null]}', *options, "--deliver-after", "60", "--account-id", "acme")
+    options += ["--deliver-after", "60", "--account-id", "acme", "--dedupe-for", "90"]
+    result = headrace("send", "new.user", '{"a": [1, null]}', *options)
     assert result.exit_code == 0
     assert re.fullmatch(r"e1 new\.user delayed until \S+Z\n", result.stdout)
     record = client.get_event("e1")
@@ -40,6 +41,37 @@ def test_send_deliver_at_is_when_it_is_due(headrace: Headrace, client: Client) -
     sent = document(headrace("send", "x", "--deliver-at", due.isoformat(), "--json"))
     assert client.get_event(sent["id"]).deliver_at == due
     assert sent["deliver_at"] == due.isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.leaves_records
+def test_send_and_show_headers(headrace: Headrace, client: Client) -> None:
+    """They are written as in HTTP, and shown as a mapping."""
+    headers = ["--header", "traceparent: 00-ab-cd-01", "--header", "url:http://x"]
+    assert headrace("send", "x", "--id", "e1", *headers).exit_code == 0
+    expected = {"traceparent": "00-ab-cd-01", "url": "http://x"}
+    assert client.get_event("e1").headers == expected
+    assert document(headrace("events", "show", "e1", "--json"))["headers"] == expected
+    assert re.search(r"^headers +\{.*traceparent.*\}$", headrace("events", "show", "e1").stdout, re.MULTILINE)
+    assert headrace("send", "y", "--id", "e2").exit_code == 0
+    assert "headers" not in headrace("events", "show", "e2").stdout
+    line = json.dumps({"name": "z", "id": "e3", "headers": {"a": "b"}})
+    assert headrace("send", "--file", "-", stdin=line).exit_code == 0
+    assert client.get_event("e3").headers == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["x", "--header", "a=b"], "'a=b' is no header such as 'traceparent: 00-4bf9…-01'"),
+        (["x", "--header", ": b"], "': b' is no header such as"),
+        (["x", "--header", "a: 1", "--header", "a: 2"], "two --header have the same name"),
+        (["x", "--header", f"a: {'b' * 4096}"], "headers: has 4,097 bytes, more than the 4,096"),
+        (["--file", "-", "--header", "a: b"], "the lines of --file have the headers of each event"),
+    ],
+)
+def test_send_refuses_what_is_no_header(headrace: Headrace, args: list[str], says: str) -> None:
+    """Nothing is sent."""
+    fails(headrace("send", *args), 2, says)
 
 
 @pytest.mark.leaves_records

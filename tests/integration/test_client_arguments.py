@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, Retention, ServerError
+from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, Retention, SendOptions, ServerError
 from tests.support.clients import Kind, open_client
 
 ODD: list[Any] = [
@@ -36,14 +36,18 @@ def calls(client: Any, odd: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         yield name, partial(getattr(client, name), odd)
     for name in ("job", "status", "cursor", "limit"):
         yield f"list_runs {name}", partial(client.list_runs, **{name: odd})
+    yield "timeout", partial(client.has_workers, timeout=odd)
     for name in ("cursor", "limit"):
         yield f"list_dead_letters {name}", partial(client.list_dead_letters, **{name: odd})
     for name in Event.__struct_fields__:
         yield f"event {name}", partial(client.send_event, {"name": "x", name: odd})
-    for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key"):
+    for name in ("deliver_at", "deliver_after", "account_id", "wait_replicas", "ordering_key", "dedupe_for"):
         yield f"send {name}", partial(client.send_event, event, **{name: odd})
     yield "wait_replicas_timeout", partial(client.send_event, event, wait_replicas=1, wait_replicas_timeout=odd)
     yield "several", partial(client.send_events, [event, odd])
+    yield "a pair", partial(client.send_events, [(event, odd)])
+    for name in SendOptions.__struct_fields__:
+        yield f"own {name}", partial(client.send_events, [(event, SendOptions(**{name: odd}))])
     yield "wait", partial(client.wait_for_event, odd, 0)
     yield "wait for none", partial(client.wait_for_event, "nothing", odd)
     if is_odd_wait(odd):
@@ -73,7 +77,9 @@ def test_odd_arguments_are_errors_of_headraces_own(kind: Kind, partitions: int, 
                     raise AssertionError(f"{what} with {odd!r:.60}: {exc!r}") from exc
 
 
-@pytest.mark.parametrize("name", ["namespace", "partitions", "retention", "max_event_bytes", "attempts", "codec"])
+@pytest.mark.parametrize(
+    "name", ["namespace", "partitions", "retention", "max_event_bytes", "attempts", "timeout", "codec"]
+)
 def test_odd_settings_are_refused_by_name(name: str) -> None:
     """Or taken, where they are none."""
     for odd in ODD:
@@ -102,6 +108,7 @@ def test_what_is_wrong_is_named(kind: Kind, url: str, namespace: str) -> None:
         ("cursor", lambda client: client.list_dead_letters(cursor=b"1-1")),
         ("limit", lambda client: client.list_dead_letters(limit="1")),
         ("timeout", lambda client: client.wait_for_event("e", None)),
+        ("timeout", lambda client: client.get_event("e", timeout="10")),
         ("events", lambda client: client.send_events(None)),
     ]
     with open_client(kind, url, namespace=namespace) as client:

@@ -217,7 +217,10 @@ def test_a_server_that_loads_its_data_is_waited_for(
     for n in range(100):
         admin.set(f"filler:{n}", os.urandom(150_000))  # the server looks at its clients after every 2 MB
     admin.config_set("key-load-delay", 5_000)
-    with open_client(kind, own.url, namespace="prod", attempts=1_000) as client, ThreadPoolExecutor(1) as pool:
+    with (
+        open_client(kind, own.url, namespace="prod", attempts=1_000, timeout=None) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
         client.send_event(Event("before"))
         loading = pool.submit(admin.execute_command, "DEBUG", "RELOAD")
         while not codes and not loading.done():

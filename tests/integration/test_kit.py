@@ -26,7 +26,7 @@ async def welcome(payload, io: JobIO):
 def count(payload):
     return 1
 
-@app.job(id="flaky", trigger=event_trigger("flaky"), retry=Retry(max_attempts=3, min_delay=3600))
+@app.job(id="flaky", trigger=event_trigger("flaky"), retry=Retry.fixed(3600, max_attempts=3))
 async def flaky(payload):
     attempts.append(payload)
     if len(attempts) < payload:
@@ -92,9 +92,9 @@ def test_retries_come_at_once_and_delays_when_time_has_passed(suite: pytest.Pyte
             assert (runs["flaky"].status, runs["flaky"].attempt, len(shop.attempts)) == ("succeeded", 3, 3)
 
         async def test_delay(headrace):
-            shop.client.send_event(Event("user.welcomed", 1), deliver_after=7 * 86_400)
+            shop.client.send_event(Event("user.welcomed", 1, id="e7"), deliver_after=7 * 86_400)
             assert len(await headrace.run(shop.app)) == 0
-            with pytest.raises(AssertionError, match="1 in .*due"):
+            with pytest.raises(AssertionError, match="1 in .*due; of them event e7 .user.welcomed."):
                 headrace.assert_nothing_left()
             await headrace.travel(days=6)
             assert len(await headrace.run(shop.app)) == 0
@@ -130,7 +130,7 @@ def test_what_jobs_raise_is_raised_in_the_test(suite: pytest.Pytester) -> None:
             shop.client.send_event(Event("broken"))
             runs = await headrace.run(shop.app, failures="keep")
             assert runs["broken"].error.type == "LookupError"
-            with pytest.raises(AssertionError, match="1 in .*dead"):
+            with pytest.raises(AssertionError, match="1 in .*dead; of them dead .*:shop/broken: .*no such order"):
                 headrace.assert_nothing_left()
 
         async def test_not_settled(headrace):
@@ -167,6 +167,103 @@ def test_a_failing_assertion_shows_what_was_sent(suite: pytest.Pytester) -> None
             "*event 'user.new', plan='pro' was to be sent at least once, and was 0 times; sent were:",
             "*user.new {'plan': 'free'}",
             "*event 'x' was to be sent 1 times, and was 2 times; sent were:",
+        ]
+    )
+
+
+def test_dependencies_and_state_stand_for_the_app_s(suite: pytest.Pytester) -> None:
+    """In one run of the kit; the app keeps its own."""
+    suite.makepyfile(
+        bank="""
+        from contextlib import asynccontextmanager
+        from typing import Annotated
+        from headrace_worker import App, Depends, event_trigger
+
+        @asynccontextmanager
+        async def lifespan():
+            yield ["a real pool"]
+
+        app = App("bank", lifespan=lifespan, modules=["bank_jobs"])
+        """,
+        bank_jobs="""
+        from typing import Annotated
+        from headrace_worker import Depends, event_trigger
+        from bank import app
+
+        def rate(state):
+            return f"the rate of {state[0]}"
+
+        @app.job(id="pay", trigger=event_trigger("pay"))
+        def pay(state, rate: Annotated[str, Depends(rate)]):
+            return [state, rate]
+        """,
+    )
+    result = _run(
+        suite,
+        """
+        import bank
+        from headrace import InvalidArgument
+
+        async def test_stand_ins(headrace):
+            shop.client.send_event(Event("pay"))
+            runs = await headrace.run(bank.app, state=["a fake"])
+            assert runs["pay"].output == [["a fake"], "the rate of a fake"]
+            import bank_jobs
+            shop.client.send_event(Event("pay"))
+            runs = await headrace.run(bank.app, override={bank_jobs.rate: 7})
+            assert runs["pay"].output == [["a real pool"], 7]
+            shop.client.send_event(Event("pay"))
+            assert (await headrace.run(bank.app))["pay"].output[1] == "the rate of a real pool"
+            with pytest.raises(InvalidArgument, match="print is no dependency of pay; known are rate"):
+                await headrace.run(bank.app, override={print: 1})
+
+        def test_without_await(headrace_sync):
+            shop.client.send_event(Event("pay"))
+            assert headrace_sync.run(bank.app, state=["x"])["pay"].output[0] == ["x"]
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_a_test_that_leaves_something_behind_fails(suite: pytest.Pytester) -> None:
+    """It is named: a function with its run and its place, and a worker that was not stopped."""
+    result = _run(
+        suite,
+        """
+        import asyncio, threading
+        from headrace_worker import App, Retry, Worker, WorkerConfig, event_trigger
+
+        app, go_on = App("left"), threading.Event()
+
+        @app.job(id="endless", trigger=event_trigger("endless"), timeout=0.05, retry=Retry.none())
+        def endless():
+            go_on.wait(30)
+
+        async def test_thread(headrace):
+            shop.client.send_event(Event("endless", id="e1"))
+            assert (await headrace.run(app, failures="keep"))["endless"].status == "timed_out"
+
+        async def test_nothing(headrace):
+            go_on.set()
+            shop.client.send_event(Event("user.welcomed", 1))
+            await headrace.run(shop.app)
+
+        def test_worker(headrace_sync):
+            started = threading.Event()
+
+            async def work():
+                worker = Worker(shop.app, config=WorkerConfig(block=0.05), on_started=started.set)
+                await worker.run()
+
+            threading.Thread(target=asyncio.run, args=(work(),), daemon=True).start()
+            assert started.wait(30)
+        """,
+    )
+    result.assert_outcomes(passed=3, errors=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "the test has left: the function of run e1:left/endless still executes, at *test_shop.py:1?",
+            "the test has left: a worker that was not stopped: call its stop()",
         ]
     )
 

@@ -78,7 +78,7 @@ async def test_any_end_of_a_run_lets_the_next_begin(host: WorkerHost, client: Cl
     """Also a failed attempt, whose run waits for its next one, and a run that failed for good."""
     app = App("app")
     seen: list[int] = []
-    retry = Retry(max_attempts=attempts, min_delay=3_600)
+    retry = Retry(max_attempts=attempts, min_delay=3_600, max_delay=3_600)
 
     @app.job(id="job", trigger=event_trigger("asked"), concurrency=1, retry=retry)
     async def job(payload: int) -> None:

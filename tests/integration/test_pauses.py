@@ -39,6 +39,7 @@ async def test_nothing_starts_by_a_read_that_is_open(
         await await_until(lambda: waiting(redis, host, "app/a") == 2)
         await await_blocked(redis, "xreadgroup", 2)
         assert client.list_queue_controls() == [paused]
+        assert len(client.list_runs(status="queued", queue="app/a").items) == 2
         assert seen == []
         client.resume_queue("app/a")
         await await_until(lambda: len(seen) == 2)

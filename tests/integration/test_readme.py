@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headrace import Client, Event, RunRecord
+from headrace_worker.testing import call_job
 from tests.support.processes import Processes
+from tests.support.snippets import blocks, write_modules
 from tests.support.waiting import wait_until
 
 pytest_plugins = ["pytester"]
-
-ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(document: str, language: str) -> list[str]:
-    """Return the code blocks of a document in one language."""
-    text = (ROOT / document).read_text("utf-8")
-    return [code for kind, code in _BLOCK.findall(text) if kind == language]
 
 
 def test_thirty_lines_of_the_readme_run(
@@ -42,7 +35,7 @@ def test_thirty_lines_of_the_readme_run(
     with Client() as asker:
 
         def three_runs() -> list[RunRecord] | None:
-            runs = asker.list_runs(status="succeeded").runs
+            runs = asker.list_runs(status="succeeded").items
             return runs if len(runs) == 3 else None
 
         runs = wait_until(three_runs, what="the run of welcome and both of audit")
@@ -51,36 +44,33 @@ def test_thirty_lines_of_the_readme_run(
 
 
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("code", blocks("docs/values.md", "python"))
-def test_what_the_page_on_values_shows_holds(
+@pytest.mark.parametrize("code", [*blocks("docs/values.md", "python"), *blocks("docs/sending.md", "python")])
+def test_what_the_pages_on_sending_and_values_show_holds(
     code: str, url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of its snippets runs, and what it asserts is so."""
+    """Each of their snippets runs, and what it asserts is so."""
     monkeypatch.setenv("HEADRACE_URL", url)
     monkeypatch.setenv("HEADRACE_NAMESPACE", namespace)
-    exec(compile(code, "docs/values.md", "exec", dont_inherit=True), {"__name__": "values"})
+    exec(compile(code, "docs", "exec", dont_inherit=True), {"__name__": "snippet"})
 
 
 def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they stand there, with the settings that stand there."""
     for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL"):
         monkeypatch.delenv(name, raising=False)
-    jobs, of_function, of_whole = blocks("docs/testing.md", "python")
-    (settings,) = blocks("docs/testing.md", "ini")
-    pytester.makepyfile(jobs=jobs, test_function=of_function, test_whole=of_whole)
+    jobs, of_function, of_attempt, of_whole = blocks("docs/testing.md", "python")
+    settings, _of_django = blocks("docs/testing.md", "ini")
+    pytester.makepyfile(jobs=jobs, test_function=of_function, test_attempt=of_attempt, test_whole=of_whole)
     (pytester.path / "pytest.ini").write_text(settings)
     result = pytester.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider")
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=7)
 
 
 def test_the_guide_to_jobs_shows_an_app_that_works(
     tmp_path: Path, processes: Processes, client: Client, url: str, namespace: str
 ) -> None:
     """Its modules, written where their first lines say, are an app, whose jobs fail and succeed as the guide says."""
-    for code in blocks("docs/jobs.md", "python"):
-        path = tmp_path / code.split("\n", 1)[0].removeprefix("# ")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(code)
+    write_modules("docs/jobs.md", tmp_path)
     path_here = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     worker = processes.worker("shop.app:app", env={"PYTHONPATH": path_here})
     worker.wait_for_line("worker started")
@@ -92,17 +82,30 @@ def test_the_guide_to_jobs_shows_an_app_that_works(
     assert (refused.status, refused.attempt) == ("failed", 1)
 
     def mails() -> list[RunRecord]:
-        return client.list_runs(job="shop/mail", status="succeeded").runs
+        return client.list_runs(job="shop/mail", status="succeeded").items
 
     env = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, "PYTHONPATH": path_here}
     subprocess.run([sys.executable, "send.py"], cwd=tmp_path, env=env, check=True, timeout=60)
-    outputs = {run.job: run.output for run in client.list_runs(event_name="user.new").runs}
+    packed = client.send_event(Event("order.packed", {"stock": "ready", "parcels": ["p_1", "p_2"]}))
+    (pack,) = client.wait_for_event(packed.id, 30).runs
+    assert (pack.status, pack.output) == ("succeeded", 2)
+    outputs = {run.job: run.output for run in client.list_runs(event_name="user.new").items}
     assert outputs == {"shop/welcome": "welcome, u_1", "shop/call-pro": "call u_1", "shop/count": 1}
 
     (mail,) = wait_until(mails, what="the run of the mail")
     assert mail.output == "a mail about o_1"
     worker.terminate()
     assert worker.wait() == 0
+
+
+def test_the_jobs_of_the_readme_are_tested_without_a_server() -> None:
+    """As a user tests them: by one attempt of each."""
+    module: dict[str, Any] = {"__name__": "jobs"}
+    exec(compile(blocks("README.md", "python")[0], "README.md", "exec", dont_inherit=True), module)
+    attempt = call_job(module["app"], "welcome", {"userId": "u_1", "plan": "pro"})
+    assert (attempt.output, attempt.sent["welcomed"]) == ("welcomed u_1", {"userId": "u_1"})
+    assert call_job(module["app"], "welcome", {"userId": 1, "plan": "pro"}).status == "invalid_payload"
+    assert call_job(module["app"], "audit", {"any": "1"}, name="user.welcomed").status == "succeeded"
 
 
 def test_thirty_lines_are_not_many_more() -> None:

@@ -52,7 +52,7 @@ def test_a_missing_right_to_wait_for_replicas_is_an_error(
     with open_client(kind, own.url.replace("unix://", "unix://web:any@"), namespace="told") as client:
         with pytest.raises(PermissionMissing, match="wait") as caught:
             client.send_event(Event("work", id="e1"), wait_replicas=1)
-        assert [event.id for event in caught.value.sent] == ["e1"]  # type: ignore[attr-defined]
+        assert [event.id for event in caught.value.sent] == ["e1"]
         assert client.get_event("e1").status == "pending"
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis as redis_py
 
-from headrace import Client, DeadLetterNotFound, Event, Retention, RunNotRetryable
+from headrace import Client, DeadLetterNotFound, Event, Retention, RunNotRetryable, SendOptions, SentEvent
 from headrace.formats.keys import Keys
 from headrace_worker import App, Retry, event_trigger
 from headrace_worker.dev.embedded import EmbeddedServer
+from tests.support.clients import KINDS, Kind, open_client
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -59,15 +61,41 @@ async def test_contents_go_with_their_retention(
         assert redis.zcard(keys.fading) == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("delay", [None, 0.05], ids=["now", "later"])
+async def test_an_id_is_remembered_as_long_as_its_send_asks(
+    host: WorkerHost, redis: redis_py.Redis, keys: Keys, app: App, kind: Kind, delay: float | None
+) -> None:
+    """Longer than the workers have it, never shorter; the contents go with the retention all the same."""
+    week, day = 7 * 86_400_000, 86_400_000
+    events: list[Any] = [Event("echo", _PAYLOAD, id="long"), (Event("none", id="short"), SendOptions(dedupe_for=1))]
+
+    def send() -> list[SentEvent]:
+        with open_client(kind, host.url, namespace=host.namespace) as client:
+            return client.send_events(events, dedupe_for=timedelta(weeks=1), deliver_after=delay)
+
+    def left(event_id: str) -> int:
+        found: Any = redis.pttl(keys.event(event_id))
+        return int(found)
+
+    async with host.working(app, retention=Retention(success=0.3), lease=1.0):
+        await asyncio.to_thread(send)
+        await await_until(lambda: 0 < _size(redis, keys, "long") < 500, 20, what="a bare header")
+        await await_until(lambda: left("short") > 0, 20, what="the end of the other event")
+        assert day < left("long") <= week
+        assert 0 < left("short") <= day
+        assert [sent.duplicate for sent in await asyncio.to_thread(send)] == [True, True]
+
+
 async def test_errors_go_with_theirs(
     host: WorkerHost, client: Client, redis: redis_py.Redis, keys: Keys, app: App
 ) -> None:
     """The dead letter too, though no other dead letter follows."""
     async with host.working(app, retention=Retention(success=0.2, failure=0.4), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="once"))
-        await await_until(lambda: len(client.list_dead_letters().entries) == 1, what="a dead letter")
-        (letter,) = client.list_dead_letters().entries
-        await await_until(lambda: client.list_dead_letters().entries == [], 20, what="no dead letter")
+        await await_until(lambda: len(client.list_dead_letters().items) == 1, what="a dead letter")
+        (letter,) = client.list_dead_letters().items
+        await await_until(lambda: client.list_dead_letters().items == [], 20, what="no dead letter")
         with pytest.raises(DeadLetterNotFound):
             client.get_dead_letter(letter.id)
         await await_until(lambda: 0 < _size(redis, keys, sent.id) < 500, 20, what="a bare header")

@@ -13,8 +13,8 @@ import redis as redis_py
 from cryptography.exceptions import InvalidTag
 
 from headrace import Client
-from tests.integration.test_readme import ROOT, blocks
 from tests.support.processes import Processes
+from tests.support.snippets import ROOT, blocks
 
 FOLDER = ROOT / "examples" / "sealed"
 OLD, NEW = {"2026-11": b"o" * 32}, {"2027-05": b"n" * 32}

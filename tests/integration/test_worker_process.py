@@ -122,6 +122,7 @@ def test_queues_and_logs_are_as_they_are_asked_for(processes: Processes) -> None
         ("--lease", "0.1", "--lease must be 0.3 seconds or more, not 0.1"),
         ("--max-lost", "0", "--max-lost must be a whole number of 1 or more, not 0"),
         ("--failure-retention", "-1", "--failure-retention must be"),
+        ("--dedupe", "-1", "--dedupe must be"),
         ("--queue", "a b", "--queue"),
     ],
 )

@@ -156,7 +156,8 @@ def test_what_a_send_takes_a_worker_can_read(payload: Any, context: Any) -> None
 
 
 MAPS = st.dictionaries(st.sampled_from("vnstpca"), VALUES).map(msgspec.msgpack.encode)
-EVENTS = st.builds(encode_event, TEXTS, TEXTS, INTEGERS, VALUES, VALUES, st.none() | TEXTS)
+HEADERS = st.none() | st.dictionaries(TEXTS, TEXTS, max_size=3)
+EVENTS = st.builds(encode_event, TEXTS, TEXTS, INTEGERS, VALUES, VALUES, st.none() | TEXTS, HEADERS)
 
 
 @st.composite

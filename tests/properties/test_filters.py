@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
-from headrace_worker.app.filters import compile_filter
+from headrace_worker.app.filters import MISSING, compile_filter, explain
 from tests.properties.naive_filter import naive_passes
 
 Filter = dict[str, Any]
@@ -138,6 +138,40 @@ def test_a_compiled_filter_agrees_with_the_naive_one(pair: tuple[Filter, Any]) -
     """A filter passes on a payload exactly when the specification, read naively, says so."""
     definition, payload = pair
     assert compile_filter(definition)(payload) is naive_passes(definition, payload)
+
+
+def value_at(payload: Any, keys: list[str]) -> Any:
+    for key in keys:
+        payload = payload.get(key, MISSING) if isinstance(payload, dict) else MISSING
+    return payload
+
+
+@settings(unhurried, max_examples=1000)
+@given(PAIRS)
+def test_an_explanation_agrees_with_the_compiled_filter(pair: tuple[Filter, Any]) -> None:
+    """There is one exactly when the filter does not pass; what it found stands at its path."""
+    definition, payload = pair
+    mismatch = explain(definition, payload, at="p")
+    assert (mismatch is None) is compile_filter(definition)(payload)
+    if mismatch is not None:
+        path, found, wanted = mismatch
+        assert path.startswith("p")
+        assert wanted
+        if all(part.isidentifier() for part in path.split(".")):
+            assert value_at(payload, path.split(".")[1:]) is found
+
+
+@pytest.mark.parametrize("name", sorted(OPERANDS))
+@unhurried
+@given(data=st.data())
+def test_each_operator_is_explained_where_it_fails(name: str, data: st.DataObject) -> None:
+    """An explanation names the operator that fails, with its operand, and the value."""
+    definition = {"a": [{name: data.draw(OPERANDS[name])}]}
+    payload = data.draw(payloads_near(definition))
+    mismatch = explain(definition, payload)
+    assert (mismatch is None) is compile_filter(definition)(payload)
+    if mismatch is not None and mismatch.path == "payload.a":
+        assert mismatch.wanted.startswith(f"{name} ")
 
 
 @pytest.mark.parametrize("name", sorted(OPERANDS))

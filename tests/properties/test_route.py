@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace import Event, SendOptions
 from headrace.formats.codec import decode_event, encode_event
+from headrace.formats.partitions import Partitions
+from headrace.plans.plan import Plan
+from headrace.plans.prepare import prepare
 from headrace_worker import Trigger, event_trigger
 from headrace_worker.app.routes import Route, Routes, StoredTrigger, Subscription, Subscriptions, fingerprint_of
+from headrace_worker.inspect.explanation import Explanation, explain_send
 from tests.properties.naive_filter import naive_passes
 
 NAMES = st.sampled_from(["a", "b", "A"])
@@ -45,6 +51,7 @@ def _triggers(draw: st.DrawFn) -> Trigger:
 VERSIONS = st.lists(
     st.tuples(st.dictionaries(JOBS, _triggers(), max_size=3), st.integers(0, 2)), max_size=3
 )  # each: jobs, and how many workers live with them; later ones are newer
+STORED_APPS = st.dictionaries(APPS, st.tuples(VERSIONS, st.integers(1, 3)), max_size=2)
 
 
 class _Stored(msgspec.Struct):
@@ -84,7 +91,7 @@ def _fits(trigger: Trigger, name: str, source: str, payload: Any, context: Any) 
     )
 
 
-@given(st.dictionaries(APPS, st.tuples(VERSIONS, st.integers(1, 3)), max_size=2), NAMES, SOURCES, VALUES, VALUES)
+@given(STORED_APPS, NAMES, SOURCES, VALUES, VALUES)
 def test_an_event_goes_where_the_newest_live_subscriptions_say(
     apps: dict[str, tuple[list[tuple[dict[str, Trigger], int]], int]],
     name: str,
@@ -106,6 +113,38 @@ def test_an_event_goes_where_the_newest_live_subscriptions_say(
         (route.job, route.app, route.queue) for route in found
     }
     assert len(found) == len(expected)
+
+
+@given(STORED_APPS, NAMES, SOURCES, VALUES, VALUES, st.data())
+def test_an_explanation_agrees_with_the_match(
+    apps: dict[str, tuple[list[tuple[dict[str, Trigger], int]], int]],
+    name: str,
+    source: str,
+    payload: Any,
+    context: Any,
+    data: st.DataObject,
+) -> None:
+    """The jobs that are said to get an event are those that a dispatcher finds, some of them disabled."""
+    stored = {app: _store(app, _distinct(versions), last).fields for app, (versions, last) in sorted(apps.items())}
+    for fields in stored.values():
+        fields |= {b"x:" + job.encode(): b"1 why" for job in data.draw(st.sets(JOBS, max_size=1))}
+    found = Routes("1", stored).match(decode_event(encode_event(name, source, 0, payload, context, None)))
+    (event,) = prepare([Event(name, payload, context, source=source)], SendOptions(), now=lambda: datetime.now(UTC))
+    answers = _explained(explain_send(Partitions("test"), event), stored).answers
+    assert {each.job for each in answers if each.verdict == "matches"} == {route.job for route in found}
+    assert all((each.failure is None) is (each.verdict != "fails") for each in answers)
+
+
+def _explained(plan: Plan[Explanation], stored: dict[str, dict[bytes, bytes]]) -> Explanation:
+    """Return what a plan returns where these routes are stored, and no lease runs."""
+    next(plan)
+    try:
+        plan.send([list(stored), 0, {}])
+        plan.send(list(stored.values()))
+    except StopIteration as done:
+        explanation: Explanation = done.value
+        return explanation
+    raise AssertionError("it asks for more")
 
 
 def _distinct(versions: list[tuple[dict[str, Trigger], int]]) -> list[tuple[dict[str, Trigger], int]]:

@@ -87,6 +87,12 @@ def _(user: redis.Redis, _limits: Limits) -> Any:
     return queue and user.execute_command("XRANGE", f"{_OURS}dead", "-", "+")
 
 
+@_attempt("send an event to one job, past its filters")
+def _(user: redis.Redis, _limits: Limits) -> Any:
+    body = encode_event("user.new", "shop", 0, "forged", None, None, job="app/job")
+    return user.execute_command("XADD", f"{_OURS}events", "*", "i", "forged", "z", len(body), "b", body)
+
+
 @_attempt("start a run of any job, past its trigger")
 def _(user: redis.Redis, _limits: Limits) -> Any:
     return user.execute_command("XADD", f"{_OURS}queue:app/default", "*", "e", "e", "j", "job", "s", "", "b", _BODY)

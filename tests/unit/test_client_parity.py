@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from headrace import AsyncClient, Client
+from headrace import AsyncClient, Client, SendOptions
+from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 
-ITERATORS = {"iter_dead_letters", "iter_runs"}
+ITERATORS = {"follow_events", "iter_dead_letters", "iter_delayed", "iter_events", "iter_runs"}
 """They return what is iterated over, with `for` or `async for`."""
 
 
@@ -26,9 +27,10 @@ def _signature(name: str, member: Callable[..., Any]) -> inspect.Signature:
     return found.replace(return_annotation=found.return_annotation.removeprefix("Async"))
 
 
-def test_both_have_the_same_methods_with_the_same_signatures() -> None:
+@pytest.mark.parametrize(("plain", "awaited"), [(Client, AsyncClient), (AppClient, AsyncAppClient)])
+def test_both_have_the_same_methods_with_the_same_signatures(plain: type, awaited: type) -> None:
     """Public or private: same names, same arguments in the same order, same defaults, same results."""
-    assert methods(Client) == methods(AsyncClient)
+    assert methods(plain) == methods(awaited)
 
 
 def test_both_are_made_of_the_same_settings() -> None:
@@ -39,12 +41,21 @@ def test_both_are_made_of_the_same_settings() -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in methods(Client) if not name.startswith("_")))
 def test_both_clients_have_the_same_public_methods(name: str) -> None:
-    """And both say what is true afterwards."""
+    """And both say what is true afterwards, in the same words."""
     plain, awaited = getattr(Client, name), getattr(AsyncClient, name)
     assert not inspect.iscoroutinefunction(plain)
     assert inspect.isasyncgenfunction(awaited) if name in ITERATORS else inspect.iscoroutinefunction(awaited)
-    assert plain.__doc__
-    assert awaited.__doc__
+    assert inspect.getdoc(plain)
+    assert inspect.getdoc(awaited) == inspect.getdoc(plain)
+
+
+@pytest.mark.parametrize("name", ["send_event", "send_events"])
+def test_each_option_of_a_send_is_an_argument(name: str) -> None:
+    """What may stand beside an event may be said for the whole call, and `send_event` describes it."""
+    arguments = set(inspect.signature(getattr(Client, name)).parameters)
+    assert set(SendOptions.__struct_fields__) < arguments
+    described = inspect.getdoc(Client.send_event) or ""
+    assert all(f"\n    {option}: " in described for option in SendOptions.__struct_fields__)
 
 
 def test_the_public_methods_are_those_of_the_contract() -> None:
@@ -52,15 +63,21 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
     assert {name for name in methods(Client) if not name.startswith("_")} == {
         "cancel_event",
         "close",
+        "dead_letter_groups",
+        "follow_events",
         "get_dead_letter",
         "get_event",
         "get_run",
         "has_workers",
         "iter_dead_letters",
+        "iter_delayed",
+        "iter_events",
         "iter_runs",
         "limit_queue",
         "list_dead_letters",
         "list_queue_controls",
+        "list_delayed",
+        "list_events",
         "list_runs",
         "pause_queue",
         "resume_queue",
@@ -68,6 +85,7 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
         "send_event",
         "send_events",
         "wait_for_event",
+        "wait_for_run",
     }
 
 

@@ -62,10 +62,18 @@ def test_readers_ignore_what_they_do_not_know() -> None:
     assert (decode_value(event.p), decode_value(event.c)) == (None, None)
 
 
-@pytest.mark.parametrize("version", [0, 3, -1, 2**63])
+@pytest.mark.parametrize("version", [3, 4])
+def test_an_event_for_one_job_names_it(version: int) -> None:
+    """Its format says that only that job gets it, so without the job it is damaged."""
+    assert decode_event(pack({"v": version, "n": "a", "t": 5, "j": "app/job"})).j == "app/job"
+    with pytest.raises(UndecodableEvent, match=f"format {version}, which is for one job, and names none"):
+        decode_event(pack({"v": version, "n": "a", "t": 5}))
+
+
+@pytest.mark.parametrize("version", [0, 5, -1, 2**63])
 def test_another_format_is_refused(version: int) -> None:
     """The error says which one it is, and what to do."""
-    with pytest.raises(UndecodableEvent, match=f"format {version}, this release reads up to 2; upgrade the workers"):
+    with pytest.raises(UndecodableEvent, match=f"format {version}, this release reads up to 4; upgrade the workers"):
         decode_event(pack({"v": version, "n": "a", "t": 5}))
 
 

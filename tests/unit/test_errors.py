@@ -146,12 +146,18 @@ def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, c
             errors.EventNotFound("e1"),
             "no event 'e1' in this namespace: it was never here, or its retention has passed",
         ),
-        (errors.RunNotFound("r"), "no run 'r' in this namespace: it was never here, or its retention has passed"),
+        (
+            errors.RunNotFound("r"),
+            (
+                "no run 'r' in this namespace: it was never here, or its retention has passed; "
+                "a run's id is <event id>:<app>/<job id>"
+            ),
+        ),
         (
             errors.DeadLetterNotFound("1-0"),
             (
                 "no dead letter '1-0' in this namespace: it was never here, or its retention has passed; "
-                "its id is one of its own, as in 1764000000000-0, and not that of its run"
+                "a dead letter has an id of its own, as in 1764000000000-0, beside that of its run"
             ),
         ),
         (

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from headrace import Event, EventConflict, InvalidEvent
+from headrace import Event, InvalidEvent, SendOptions
 from headrace.model.ids import derived_event_id
 from headrace_worker import Context, JobIO, SyncJobIO
-from headrace_worker.testing import FakeIO, SyncFakeIO, a_context
+from headrace_worker.testing import FakeIO, SyncFakeIO, a_context, a_run
 
 
 async def _welcome(payload: dict[str, Any], io: JobIO, ctx: Context) -> int:
@@ -33,6 +33,30 @@ async def test_a_function_is_called_with_stand_ins() -> None:
     assert io.sent[1].options.deliver_after == 60
 
 
+async def test_stand_ins_have_headers() -> None:
+    """The context has those of the event, and what is sent has them, too."""
+    headers = {"traceparent": "00-ab-cd-01"}
+    assert a_context(headers=headers).event.headers == headers
+    assert a_context().event.headers == {}
+    io = FakeIO(headers=headers)
+    await io.send_event("a", Event("x"))
+    await io.send_event("b", Event("x", headers={"own": "1"}))
+    assert [each.headers for each in io.sent] == [headers, headers | {"own": "1"}]
+    with pytest.raises(InvalidEvent, match=r"headers\.own: must be a string"):
+        await io.send_event("c", {"name": "x", "headers": {"own": 1}})
+    assert SyncFakeIO().send_event("a", Event("x")).status == "pending"
+
+
+async def test_an_event_may_have_options_of_its_own() -> None:
+    """They go before those of the call, as in a real send."""
+    io = FakeIO()
+    own = (Event("mail", 1), SendOptions(ordering_key="own", deliver_after=0))
+    first, second = await io.send_events("mails", [Event("mail", 0), own], ordering_key="all", deliver_after=60)
+    assert [each.options.ordering_key for each in io.sent] == ["all", "own"]
+    assert (first.status, second.status) == ("delayed", "pending")
+    assert io.sent["mails"] == 0
+
+
 def test_a_plain_function_has_stand_ins_too() -> None:
     """Without await."""
     io = SyncFakeIO()
@@ -47,22 +71,23 @@ async def test_a_stand_in_refuses_what_can_t_be_sent() -> None:
     io = FakeIO()
     with pytest.raises(InvalidEvent, match=r"payload\.a"):
         await io.send_event("k", Event("x", {"a": object()}))
-    with pytest.raises(InvalidEvent, match="key"):
-        await io.send_event("", Event("x"))
+    with pytest.raises(InvalidEvent, match=r"key: .* as in io\.send_event") as refused:
+        await io.send_event(Event("x", "a payload"), "k")  # type: ignore[arg-type]
+    assert "a payload" not in str(refused.value)
     with pytest.raises(InvalidEvent, match="deliver_after"):
         await io.send_event("k", Event("x"), deliver_after=-1)
     assert len(io.sent) == 0
 
 
 async def test_a_key_sends_once() -> None:
-    """A second send with it is a duplicate; with another name it is a conflict."""
+    """A second send with it is a duplicate of the first, whatever comes with it."""
     io = FakeIO(run_id="e1:shop/charge")
     first = await io.send_event("paid", Event("order.paid", 1))
     again = await io.send_event("paid", Event("order.paid", 1))
     assert (first.duplicate, again.duplicate, first.id == again.id, len(io.sent)) == (False, True, True, 1)
     assert first.id == derived_event_id("e1:shop/charge", "paid")
-    with pytest.raises(EventConflict):
-        await io.send_event("paid", Event("order.lost", 1))
+    other = await io.send_event("paid", Event("order.lost", 2))
+    assert (other.duplicate, other.name, other.payload, len(io.sent)) == (True, "order.paid", 1, 1)
 
 
 async def test_a_payload_is_received_as_it_comes_off_the_wire() -> None:
@@ -93,6 +118,18 @@ def test_a_context_has_what_a_worker_gives() -> None:
     assert ctx.account.id == "a_1"
     with pytest.raises(ValueError, match="run_id must be"):
         a_context(run_id="charge")
+
+
+def test_a_run_has_what_a_client_reads() -> None:
+    """Its output is what came off the wire, an exception what is recorded of it."""
+    run = a_run(run_id="e1:shop/charge", output={"pair": (1, 2)})
+    assert (run.event_id, run.job, run.status, run.output) == ("e1", "shop/charge", "succeeded", {"pair": [1, 2]})
+    assert run.finished_at is not None
+    failed = a_run(status="failed", attempt=5, error=ValueError("no such card"))
+    assert failed.error is not None
+    assert (failed.error.type, failed.error.message, failed.attempt) == ("ValueError", "no such card", 5)
+    waiting = a_run(status="queued")
+    assert (waiting.is_settled, waiting.started_at, waiting.worker) == (False, None, None)
 
 
 @pytest.mark.parametrize(("fake", "real"), [(FakeIO, JobIO), (SyncFakeIO, SyncJobIO)])

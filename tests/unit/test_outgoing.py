@@ -11,7 +11,9 @@ from ulid import ULID
 
 from headrace import Event
 from headrace.formats import codec
+from headrace.formats.seal import Seal
 from headrace.plans.prepare import SendOptions, as_event, prepare
+from tests.support.codecs import SCRAMBLER
 from tests.support.outgoing import NONE, NOW, prepare_all, prepare_one, refuse
 
 # Defaults.
@@ -47,17 +49,23 @@ def test_the_timestamp_is_now_unless_given() -> None:
     assert [codec.from_micros(codec.decode_event(each.body).t) for each in (first, third)] == [NOW, given]
 
 
-def test_the_source_is_trigger_dev_unless_given() -> None:
-    """The default of the contract travels as any other source does."""
-    assert codec.decode_event(prepare_one(Event("a")).body).s == "trigger.dev"
-    assert codec.decode_event(prepare_one(Event("a", source="github.com")).body).s == "github.com"
+@pytest.mark.parametrize("seal", [None, Seal(SCRAMBLER, "test")], ids=["plain", "sealed"])
+def test_the_source_is_that_of_the_client_unless_given(seal: Seal | None) -> None:
+    """The client's default is that of the contract, and travels as any other source does."""
+    given = [Event("a"), {"name": "a"}, Event("a", source=None), Event("a", source="shop"), Event("a"), {"name": "b"}]
+    for default in ("trigger.dev", "billing"):
+        settings: dict[str, Any] = {} if default == "trigger.dev" else {"source": default}
+        prepared = prepare_all(*given, seal=seal, **settings)
+        sources = [codec.decode_event(each.body).s for each in prepared]
+        assert sources == [each.head.source for each in prepared]
+        assert sources == [default, default, default, "shop", default, default]
 
 
 def test_options_travel_with_every_event_of_the_call() -> None:
     """The account and the time of delivery are the same for all."""
     options = SendOptions(deliver_after=30, account_id="acme")
     both = prepare_all(Event("a"), Event("b"), options=options)
-    assert [each.when for each in both] == ["+30000", "+30000"]
+    assert [each.terms.when for each in both] == ["+30000", "+30000"]
     assert [codec.decode_event(each.body).a for each in both] == ["acme", "acme"]
 
 
@@ -70,7 +78,7 @@ def test_no_events_are_no_error() -> None:
 def test_any_iterable_of_events_will_do() -> None:
     """A generator is gone through once."""
     outgoing = prepare((Event(name) for name in "abc"), NONE, now=lambda: NOW)
-    assert [each.name for each in outgoing] == ["a", "b", "c"]
+    assert [each.head.name for each in outgoing] == ["a", "b", "c"]
 
 
 class Nowhere(tzinfo):
@@ -105,7 +113,7 @@ def test_an_unknown_field_of_a_mapping_is_refused(field: str) -> None:
     """The error names it and the fields that there are."""
     error = refuse({"name": "a", field: 1})
     assert error.field == field
-    assert error.reason.endswith("the fields are name, payload, context, id, timestamp, source")
+    assert error.reason.endswith("the fields are name, payload, context, id, timestamp, source, headers")
 
 
 def test_a_key_that_is_no_string_is_an_unknown_field() -> None:
@@ -158,7 +166,7 @@ def test_a_checked_name_is_checked_again_with_a_new_source() -> None:
     """What events of a call have in common is looked at once, and only then."""
     assert refuse(Event("a", source="s"), Event("a", source="")).field == "source"
     names = [
-        (each.name, codec.decode_event(each.body).s)
+        (each.head.name, codec.decode_event(each.body).s)
         for each in prepare_all(Event("a", source="b"), Event("b", source="a"))
     ]
     assert names == [("a", "b"), ("b", "a")]

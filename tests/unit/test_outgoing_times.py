@@ -66,7 +66,7 @@ def test_a_time_long_past_is_still_a_time() -> None:
 def test_both_delays_are_an_error() -> None:
     """Also where the second is zero."""
     for after in (30, 0, timedelta(0)):
-        error = refuse(Event("a"), options=SendOptions(NOW, after))
+        error = refuse(Event("a"), options=SendOptions(deliver_at=NOW, deliver_after=after))
         assert error.field == "deliver_at"
         assert "together with deliver_after; give one of them" in error.reason
 
@@ -150,21 +150,21 @@ def test_datetimes_of_other_libraries_are_datetimes() -> None:
     assert codec.from_micros(stored.t) == outgoing.timestamp == same
     assert type(outgoing.timestamp) is datetime
     assert decode_value(stored.p) == {"at": same}
-    assert outgoing.when == str(round(same.timestamp() * 1000))
+    assert outgoing.terms.when == str(round(same.timestamp() * 1000))
 
 
 def test_durations_of_other_libraries_are_durations() -> None:
     """As a delay and inside a payload."""
     outgoing = prepare_one(Event("a", Stretch(days=1)), SendOptions(deliver_after=Stretch(days=1)))
-    assert outgoing.when == "+30000"
+    assert outgoing.terms.when == "+30000"
     assert decode_value(codec.decode_event(outgoing.body).p) == "P1D"
 
 
-class FakeDatetime(datetime):
+class FakeDate(date):
     """As freezegun's, which stands in place of the class in every module."""
 
 
-class FakeDate(date):
+class FakeDatetime(datetime, FakeDate):
     """As freezegun's."""
 
 

@@ -15,11 +15,13 @@ from headrace import (
     EventConflict,
     EventNotFound,
     InvalidArgument,
+    PermissionMissing,
     Retention,
     RunNotFound,
     SentEvent,
     ServerError,
     ServerFull,
+    ServerUnreachable,
     UnsupportedServer,
 )
 from headrace.calls.records import FoundRun
@@ -27,11 +29,14 @@ from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
 from headrace.formats import records
 from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
-from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
+from headrace.lists import dead_letters, delayed, events, runs
+from headrace.lists.dead_letters import DeadLetterFilter
+from headrace.lists.events import EventFilter
+from headrace.lists.runs import RunFilter
+from headrace.plans import cancel, read, retry, send, wait
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import SendOptions, prepare
-from headrace.plans.runs import RunFilter
+from headrace.plans.prepare import Replicas, SendOptions, prepare
 from tests.support.calls import arguments_of
 
 PARTITIONS = Partitions("prod")
@@ -160,6 +165,99 @@ def test_a_server_that_was_full_from_the_start_took_nothing() -> None:
     assert not caught.value.sent
 
 
+ORDERED = [*(["a"] * 1200), *([""] * 300), *(["b"] * 200)]
+"""The ordering keys of four batches: of a, of a, of a and none, of none and b."""
+
+
+def ordered(*ordering_keys: str) -> list[Outgoing]:
+    items = [(Event("a", id=f"e{n}"), SendOptions(ordering_key=key or None)) for n, key in enumerate(ordering_keys)]
+    return prepare(items, SendOptions(), now=lambda: NOW)
+
+
+def answers_to(events: list[Outgoing], *sizes: int) -> list[list[SentEvent]]:
+    ids = iter(event.event_id for event in events)
+    return [[sent(next(ids)) for _ in range(size)] for size in sizes]
+
+
+def test_batches_of_one_ordering_key_are_never_sent_together() -> None:
+    """All others are; and none is sent before one that stands before it."""
+    events = ordered(*ORDERED)
+    first, second, third, fourth = answers_to(events, 500, 500, 500, 200)
+    plan = send.send(PARTITIONS, events, "token")
+    asked = [next(plan), plan.send([first]), plan.send([second])]
+    assert [len(calls) for calls in asked] == [1, 1, 2]
+    assert len({arguments_of(call)["token"] for calls in asked for call in calls}) == 4
+    with pytest.raises(StopIteration) as done:
+        plan.send([third, fourth])
+    assert [each.id for each in done.value.value] == [event.event_id for event in events]
+
+
+@pytest.mark.parametrize("count", [1, 1_200])
+def test_events_of_different_keys_go_in_one_round_trip(count: int) -> None:
+    """A key that is in one batch alone holds none up."""
+    asked = next(send.send(PARTITIONS, ordered(*(f"key {n}" for n in range(count))), "token"))
+    assert len(asked) == -(-count // MAX_BATCH_EVENTS)
+
+
+def test_what_follows_a_failed_batch_of_a_key_is_not_sent() -> None:
+    """The error holds what was sent before."""
+    events = ordered(*ORDERED)
+    (first,) = answers_to(events, 500)
+    with pytest.raises(ServerFull) as caught:
+        run_plan(send.send(PARTITIONS, events, "token"), [first], [ServerFull("full")])
+    assert caught.value.sent == first
+    assert "after 500 of 1700 events" in str(caught.value)
+
+
+def test_a_line_cut_between_two_batches_of_a_key_tells_what_was_sent() -> None:
+    """The round trip failed as a whole, behind one that did not."""
+    events = ordered(*ORDERED)
+    (first,) = answers_to(events, 500)
+    plan = send.send(PARTITIONS, events, "token")
+    next(plan)
+    plan.send([first])
+    with pytest.raises(ServerUnreachable) as caught:
+        plan.throw(ServerUnreachable("cut"))
+    assert caught.value.sent == first
+
+
+def test_each_batch_of_a_key_is_asked_for_its_replicas() -> None:
+    """They share the time; each event's number is that of its own batch. A failure sends no later batch."""
+    events = ordered(*["a"] * 700)
+    first, second = answers_to(events, 500, 200)
+    plan = send.send(PARTITIONS, events, "token", replicas=Replicas(2, 1_000))
+    assert next(plan)[-1].args == ("WAIT", 2, 500)
+    assert plan.send([first, 2])[-1].args == ("WAIT", 2, 500)
+    with pytest.raises(StopIteration) as done:
+        plan.send([second, 1])
+    assert [each.replicas for each in done.value.value] == [2] * 500 + [1] * 200
+    with pytest.raises(PermissionMissing) as caught:
+        run_plan(send.send(PARTITIONS, events, "t", replicas=Replicas(2, 9)), [first, PermissionMissing("WAIT")])
+    assert caught.value.sent == first
+
+
+def test_partitions_send_their_batches_of_a_key_side_by_side() -> None:
+    """A round trip has the next batch of each; a partition whose batch failed sends no more, others do."""
+    partitions = Partitions("prod", 2)
+    keys = {partitions.of(key): key for key in ("a", "b", "c", "d")}
+    assert len(keys) == 2
+    events = ordered(*[key for _ in range(700) for key in keys.values()])
+    own = [[event for event in events if event.terms.ordering_key == key] for key in keys.values()]
+    (one, *_), (other, rest) = (answers_to(each, 500, 200) for each in own)
+    plan = send.send(partitions, events, "token")
+    assert len(next(plan)) == 2
+    assert len(plan.send([ServerError("refused"), other])) == 1
+    with pytest.raises(ServerError) as caught:
+        plan.send([rest])
+    assert caught.value.sent == [*other, *rest]
+    plan = send.send(partitions, events, "token")
+    assert len(next(plan)) == 2
+    assert len(plan.send([one, other])) == 2
+    with pytest.raises(ServerUnreachable) as cut:
+        plan.throw(ServerUnreachable("cut"))
+    assert [each.id for each in cut.value.sent] == [event.event_id for event in events[:1000]]
+
+
 # Asking.
 
 
@@ -194,7 +292,9 @@ def test_a_limit_is_1_to_1000(limit: Any) -> None:
     """In every listing."""
     for plan in (
         runs.list_runs(PARTITIONS, RunFilter(), None, limit),
-        dead_letters.list_dead_letters(PARTITIONS, None, limit),
+        events.list_events(PARTITIONS, EventFilter(), None, limit),
+        delayed.list_delayed(PARTITIONS, None, None, None, limit),
+        dead_letters.list_dead_letters(PARTITIONS, DeadLetterFilter(), None, limit),
     ):
         with pytest.raises(InvalidArgument, match=r"^limit: must be 1 to 1000, not "):
             next(plan)
@@ -215,6 +315,10 @@ def test_a_status_is_one_of_those_there_are() -> None:
         ({"status": []}, "^status: must be one of"),
         ({"job": "one"}, "^job: must be <app>/<job id>"),
         ({"event_name": 7}, "^event_name: must be a string"),
+        ({"worker": 7}, "^worker: must be a string"),
+        ({"queue": "mail"}, "^queue: must be <app>/<queue>"),
+        ({"older_than": 5}, "^older_than: is for runs that execute"),
+        ({"older_than": -5, "status": "executing"}, "^older_than: must be seconds >= 0"),
         ({"since": datetime(2026, 1, 1)}, "^since: is a naive datetime"),  # noqa: DTZ001 - that is what is refused
         ({"until": "yesterday"}, "^until: must be a datetime"),
         ({"event_id": "e", "event_name": "n"}, "^event_name: was given together with event_id"),
@@ -234,15 +338,20 @@ CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073
 @pytest.mark.parametrize("cursor", [*CURSORS, *(f"{cursor}~0" for cursor in CURSORS), "1-1~", "1-1~x", "1-1~-1"])
 def test_a_cursor_of_runs_is_one_that_was_returned(cursor: str) -> None:
     """Anything else is refused here, and not by the server in its own words."""
+    for status in (None, "failed", "executing", "queued", "waiting"):
+        with pytest.raises(InvalidArgument, match=r"^cursor: "):
+            next(runs.list_runs(PARTITIONS, RunFilter(status=status), cursor, 10))
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(runs.list_runs(PARTITIONS, RunFilter(), cursor, 10))
+        next(events.list_events(PARTITIONS, EventFilter(), cursor, 10))
+    with pytest.raises(InvalidArgument, match=r"^cursor: "):
+        next(delayed.list_delayed(PARTITIONS, None, None, cursor, 10))
 
 
 @pytest.mark.parametrize("cursor", [*CURSORS, "1-1~0"])
 def test_a_cursor_of_dead_letters_is_one_that_was_returned(cursor: str) -> None:
     """It is the id of an entry."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(dead_letters.list_dead_letters(PARTITIONS, cursor, 10))
+        next(dead_letters.list_dead_letters(PARTITIONS, DeadLetterFilter(), cursor, 10))
 
 
 @pytest.mark.parametrize("entry_id", [cursor for cursor in CURSORS if cursor])

@@ -229,6 +229,18 @@ def test_fields_that_a_later_release_adds_are_ignored() -> None:
     assert routes.match(decode_event(encode_event("a", "s", 0, None, None, None))) == [Route("app/j", "app", "q")]
 
 
+# Disabled jobs, and events for one job.
+
+
+def test_a_disabled_job_is_matched_by_no_event() -> None:
+    """Not even by one that was sent to it alone; its app's other jobs are. Its live workers still have it."""
+    routes = Routes("1", {"app": _hash((_blob(on="a", off="a"), 1, ["w"])) | {b"x:off": b"1000 why"}})
+    assert _matched(routes, "a") == {"app/on"}
+    assert routes.of_job("app/on") == [Route("app/on", "app", "default")]
+    assert (routes.of_job("app/off"), routes.of_job("app/none")) == ([], [])
+    assert routes.has_live("app/off")
+
+
 # The match.
 
 

@@ -59,7 +59,7 @@ def test_an_event_starts_alike_sealed_or_not() -> None:
     given = Event("n", "p", None, "e1", NOW, "s")
     (plain,) = prepare([given], SendOptions(), now=lambda: NOW)
     (sealed,) = prepare([given], SendOptions(), now=lambda: NOW, seal=SEAL)
-    assert plain.body[4 : plain.identity] == sealed.body[4 : sealed.identity]
+    assert plain.body[4 : plain.head.identity] == sealed.body[4 : sealed.head.identity]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,15 @@ def test_only_sealed_events_have_the_format_of_sealed_ones() -> None:
     (sealed,) = prepare([Event("n", 1)], SendOptions(ordering_key="k"), now=lambda: NOW, seal=SEAL)
     assert formats.decode_event(plain.body).v == formats.FORMAT
     assert formats.decode_event(sealed.body).v == formats.SEALED_FORMAT
+
+
+@pytest.mark.parametrize(("seal", "version"), [(None, 3), (SEAL, 4)])
+def test_an_event_for_one_job_has_a_format_of_its_own(seal: Seal | None, version: int) -> None:
+    """A release that knows no such events refuses it; sealed or not, its contents are read as they were sent."""
+    (event,) = prepare([Event("n", 1, id="e")], SendOptions(), now=lambda: NOW, seal=seal, job="app/job")
+    stored = formats.decode_event(event.body)
+    assert (stored.v, stored.j, stored.is_sealed) == (version, "app/job", seal is not None)
+    assert formats.decode_contents(stored, "e", seal) == (1, None)
 
 
 def test_a_codec_that_fails_stops_the_send() -> None:

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "logs/writer.py:_start_thread:start_new_thread": "writes lines, and is started again where it has ended",
     "logs/writer.py:_write_beside:start_new_thread": "writes one line beside a writer that stands still",
     "logs/logger.py:put:start_new_thread": "writes last words, where nothing else may be left",
+    "testing/attempt.py:_run_here:Thread": "has the event loop of one attempt, and ends with it",
     **{
         f"testing/{place}:to_thread": "in the event loop of a test"
         for place in (

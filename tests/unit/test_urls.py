@@ -211,8 +211,9 @@ def test_the_environment_s_variable_is_named(monkeypatch: pytest.MonkeyPatch, na
     """Where what it holds can't be used."""
     monkeypatch.setenv("HEADRACE_URL", "redis://h")
     monkeypatch.setenv(name, "a b")
+    client = Client()
     with pytest.raises(ConfigurationError, match=name):
-        Client()
+        _ = client.url, client.partitions
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "²", "1025", "9" * 5_000])

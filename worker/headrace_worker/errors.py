@@ -22,7 +22,10 @@
     ├── NoRun                       a dead letter belongs to no run that could be retried (operate.dead_letters)
     ├── NoLetters                   a job that was named has no dead letters (operate.dead_letters)
     ├── UnknownApp                  no app of the name was ever registered (operate.forget_app)
-    └── AppAlive                    an app that has live workers is not forgotten (operate.forget_app)
+    ├── AppAlive                    an app that has live workers is not forgotten (operate.forget_app)
+    ├── UnknownJob                  no job of the name is registered (inspect.jobs)
+    ├── JobDisabled                 an event is not sent to a job that gets no runs (operate.send_to_job)
+    └── ContentsGone                nothing is left of an event to try triggers on (inspect.explanation)
 
 Each writes its own message, holds the facts as attributes and says what to do.
 """

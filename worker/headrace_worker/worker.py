@@ -12,6 +12,7 @@ from headrace import ConfigurationError, HeadraceError
 from headrace.config import resolve, resolve_url
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import OUTAGE
+from headrace.formats.partitions import Partitions
 from headrace_worker.app.app import App
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
@@ -38,6 +39,12 @@ log = get_logger("headrace.worker")
 
 _LAST_CALL_S = 2.0
 """How long a failed worker may take to end its leases on the server."""
+
+
+def import_modules(app: App) -> None:
+    """Import the modules that define jobs of an app."""
+    for module in app.modules:
+        importlib.import_module(module)
 
 
 class Worker:
@@ -72,11 +79,10 @@ class Worker:
         Raises:
             ConfigurationError: no URL, a namespace that is no name, or no number of partitions.
         """
-        for module in app.modules:
-            importlib.import_module(module)
+        import_modules(app)
         self.app = app
-        self.url = resolve_url(url)
-        self.partitions = resolve(namespace, partitions)
+        self.url: str = resolve_url(url)
+        self.partitions: Partitions = resolve(namespace, partitions)
         self.config = config
         self._is_stopping = False
         self._stop_noted = False

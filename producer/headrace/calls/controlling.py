@@ -45,11 +45,6 @@ def control(keys: Keys, queue: str, *, pause: Pause = "", reason: str = "", limi
     return script_call("control", names, (pack(args),), lambda reply: _control_of(*map(as_text, reply)))
 
 
-def read_queue_names(keys: Keys) -> Call[set[str]]:
-    """Read the names of all queues, `<app>/<queue>`."""
-    return Call(("SMEMBERS", keys.queues), lambda reply: set(map(as_text, reply)))
-
-
 def read_controls(keys: Keys) -> Call[dict[str, QueueControl]]:
     """Read what is set at run time, by queue."""
     return Call(("HGETALL", keys.controls), _read_controls)

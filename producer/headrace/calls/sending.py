@@ -44,20 +44,32 @@ class _Arguments(msgspec.Struct, frozen=True):
     token: str
     listed: int
     inline: int
-    ordering_key: str
     events: list[tuple[str, str, str, str, int]]
+    orders: list[str]
+    ordered: dict[int, int]
+    dedupe: dict[int, int]
 
 
 def send(
     keys: Keys, events: Sequence[Outgoing], token: str, seal: Seal | None = None
 ) -> Call[list[SentEvent | HeadraceError]]:
-    """Send one batch, of one ordering key or none; read what each event became, or why it was not sent, in order."""
-    ordering_key = events[0].ordering_key
-    described = [(event.event_id, event.id_kind, event.when, event.name, event.identity) for event in events]
-    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, ordering_key, described)
+    """Send one batch; read what each event became, or why it was not sent, in order."""
+    orders: dict[str, int] = {}
+    ordered: dict[int, int] = {}
+    dedupe: dict[int, int] = {}
+    for place, event in enumerate(events, 1):
+        terms = event.terms
+        if terms.ordering_key:
+            ordered[place] = orders.setdefault(terms.ordering_key, len(orders) + 1)
+        if terms.dedupe_ms:
+            dedupe[place] = terms.dedupe_ms
+    described = [
+        (event.event_id, event.id_kind, event.terms.when, event.head.name, event.head.identity) for event in events
+    ]
+    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, described, [*orders], ordered, dedupe)
     names = [keys.events, keys.due, keys.wake, keys.recent]
-    if ordering_key:
-        names.append(keys.order(ordering_key))
+    if orders:
+        names += [keys.order(each) for each in orders]
     names += [keys.event(event.event_id) for event in events]
     argv = (pack(args), *(event.body for event in events))
     return script_call("send", names, argv, lambda reply: _read_sent(keys, events, reply, seal))
@@ -75,7 +87,7 @@ def _read_sent(
     now = codec.from_millis(now_ms)
     sent: list[SentEvent | HeadraceError] = []
     for event in events:
-        due_ms = _due_ms(event.when, now_ms) if event.when else 0
+        due_ms = due_ms_of(event.terms.when, now_ms) if event.terms.when else 0
         if due_ms > now_ms:
             sent.append(event.sent(deliver_at=codec.from_millis(due_ms)))
         else:
@@ -94,7 +106,8 @@ def _read_sent(
     return sent
 
 
-def _due_ms(when: str, now_ms: int) -> int:
+def due_ms_of(when: str, now_ms: int) -> int:
+    """Return when an event that is not sent for now is due, by the `when` of `Outgoing`; it may be past."""
     return now_ms + int(when[1:]) if when[0] == "+" else int(when)
 
 
@@ -118,7 +131,7 @@ def _decode_duplicate(
     if not body:  # retention=0 dropped the contents; what was sent now is the best answer there is
         return event.sent(deliver_at=due, delivered_at=delivered, duplicate=True, status=header.status)
     stored = codec.decode_event(body)
-    if (stored.n, stored.s) != (event.name, event.event.source) and event.id_kind != "d":
+    if (stored.n, stored.s) != (event.head.name, event.head.source) and event.id_kind != "d":
         return EventConflict(event.event_id, status=header.status)
     payload, context = codec.decode_contents(stored, event.event_id, seal)
     return SentEvent(

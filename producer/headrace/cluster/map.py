@@ -18,6 +18,7 @@ from headrace.calls.call import Call, as_text
 from headrace.cluster.slots import ANY, slots_of
 from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, ServerNotReady, UnsupportedServer
 from headrace.transport.backoff import Backoff
+from headrace.transport.deadline import Deadline
 from headrace.transport.faults import Redirected
 from headrace.transport.urls import Target
 from headrace.transport.wire import note_earlier, whole
@@ -26,10 +27,15 @@ _MAX_REDIRECTS = 5
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Calls that one node is sent in one round trip."""
+    """Calls that one node is sent in one round trip.
+
+    Attributes:
+        turns: among how many nodes, asked in turn until one answers, the time that is left is shared.
+    """
 
     node: str
     calls: list[Call[Any]]
+    turns: int = 1
 
 
 Step = list[Batch] | float
@@ -119,8 +125,9 @@ class Cluster:
             return
         last: HeadraceError | None = None
         maps: list[_Map] = []
-        for node in self._in_turn():
-            answers = yield [Batch(node, [Call(("CLUSTER", "SLOTS"), list)])]
+        nodes = self._in_turn()
+        for place, node in enumerate(nodes):
+            answers = yield [Batch(node, [Call(("CLUSTER", "SLOTS"), list)], turns=len(nodes) - place)]
             answer = (answers or [None])[0]
             reply = answer if isinstance(answer, HeadraceError) else answer[0]
             if isinstance(reply, HeadraceError):
@@ -205,7 +212,13 @@ def _address(host: str, port: int, asked: str) -> str:
 
 
 def carry(
-    cluster: Cluster, calls: Sequence[Call[Any]], *, home: int | None, partial: bool, attempts: int
+    cluster: Cluster,
+    calls: Sequence[Call[Any]],
+    *,
+    home: int | None,
+    partial: bool,
+    attempts: int,
+    deadline: Deadline | None = None,
 ) -> Generator[Step, Answers, list[Any]]:
     """Return the results of the calls, each from the node that it belongs to.
 
@@ -216,6 +229,7 @@ def carry(
         home: the slot of calls without a key.
         partial: an error of one call stands in the place of its result; but all calls' errors are raised.
         attempts: how often a call is tried.
+        deadline: when it is not tried again.
     """
     if not calls:
         return []
@@ -233,9 +247,13 @@ def carry(
             cluster.forget()
             uncertain.update(place for place in left if getattr(replies[place], "may_be_done", False))
         failures += 1
-        if not left or failures >= attempts:
+        pause_s = backoff.pause_s(failures, deadline) if left else None
+        if pause_s is None:
             break
-        yield backoff.delay_s(failures)
+        yield pause_s
+    if deadline is not None:
+        for outage in {replies[place] for place in left if isinstance(replies[place], OUTAGE)}:
+            deadline.explain(outage, failures)
     failed = [reply for reply in replies if isinstance(reply, HeadraceError)]
     if failed and (not partial or (left and len(failed) == len(calls))):
         raise failed[0]

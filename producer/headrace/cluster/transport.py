@@ -12,6 +12,7 @@ from headrace.calls.call import Call
 from headrace.cluster.map import Answers, Batch, Cluster, Step, carry
 from headrace.cluster.slots import slot_of
 from headrace.errors import HeadraceError
+from headrace.transport.deadline import Deadline
 from headrace.transport.single import AsyncTransport, Transport
 from headrace.transport.urls import Target
 
@@ -30,9 +31,11 @@ class _Nodes(Generic[T]):
         for seed in self._cluster.seeds:  # what is wrong with the URL is said at once
             self.at(seed)
 
-    def carry(self, calls: Sequence[Call[Any]], *, partial: bool) -> Generator[Step, Answers, list[Any]]:
+    def carry(
+        self, calls: Sequence[Call[Any]], deadline: Deadline | None, *, partial: bool
+    ) -> Generator[Step, Answers, list[Any]]:
         """See `cluster.carry`."""
-        return carry(self._cluster, calls, home=self._home, partial=partial, attempts=self._attempts)
+        return carry(self._cluster, calls, home=self._home, partial=partial, attempts=self._attempts, deadline=deadline)
 
     def at(self, node: str | None) -> T:
         """Return the transport of a node; of the first seed for None."""
@@ -55,6 +58,10 @@ def _slot_of_key(key: str) -> int:
     return slot_of(("GET", key)) or 0
 
 
+def _share(batch: Batch, deadline: Deadline | None) -> Deadline | None:
+    return None if deadline is None else deadline.share(batch.turns)
+
+
 class ClusterTransport:
     """Runs calls as `Transport` does, each on the node that serves its keys."""
 
@@ -69,16 +76,17 @@ class ClusterTransport:
         make = functools.partial(Transport, attempts=1, reply_timeout_s=reply_timeout_s)
         self._nodes = _Nodes(target, make, attempts=attempts, home=home)
 
-    def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+    def run(self, calls: Sequence[Call[Any]], *, partial: bool = False, deadline: Deadline | None = None) -> list[Any]:
         """Return the results of the calls, sent in one round trip to each node.
 
         Args:
             partial: an error of one call stands in the place of its result, unless none has one.
+            deadline: see `Transport.run`.
 
         Raises:
             ServerError: its subclass says what went wrong; see `errors`.
         """
-        steps = self._nodes.carry(calls, partial=partial)
+        steps = self._nodes.carry(calls, deadline, partial=partial)
         answers: list[Any] | None = None
         while True:
             try:
@@ -90,7 +98,7 @@ class ClusterTransport:
                 time.sleep(step)
                 answers = None
             else:
-                answers = [self._ask(batch) for batch in step]
+                answers = [self._ask(batch, deadline) for batch in step]
 
     def listener(self, key: str) -> Any:
         """Return what can subscribe to a channel: every node hears what is published on any."""
@@ -101,9 +109,9 @@ class ClusterTransport:
         for node in self._nodes.all():
             node.close()
 
-    def _ask(self, batch: Batch) -> Any:
+    def _ask(self, batch: Batch, deadline: Deadline | None) -> Any:
         try:
-            return self._nodes.at(batch.node).exchange(batch.calls)
+            return self._nodes.at(batch.node).exchange(batch.calls, _share(batch, deadline))
         except HeadraceError as exc:
             return exc
 
@@ -129,9 +137,11 @@ class AsyncClusterTransport:
         make = functools.partial(AsyncTransport, attempts=1, reply_timeout_s=reply_timeout_s, on_connect=on_connect)
         self._nodes = _Nodes(target, make, attempts=attempts, home=home)
 
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+    async def run(
+        self, calls: Sequence[Call[Any]], *, partial: bool = False, deadline: Deadline | None = None
+    ) -> list[Any]:
         """See `ClusterTransport.run`; the nodes work at the same time."""
-        steps = self._nodes.carry(calls, partial=partial)
+        steps = self._nodes.carry(calls, deadline, partial=partial)
         answers: list[Any] | None = None
         while True:
             try:
@@ -143,9 +153,9 @@ class AsyncClusterTransport:
                 await asyncio.sleep(step)
                 answers = None
             elif len(step) == 1:
-                answers = [await self._ask(step[0])]
+                answers = [await self._ask(step[0], deadline)]
             else:
-                answers = await asyncio.gather(*map(self._ask, step))
+                answers = await asyncio.gather(*(self._ask(batch, deadline) for batch in step))
 
     def listener(self, key: str) -> Any:
         """See `ClusterTransport.listener`."""
@@ -156,8 +166,8 @@ class AsyncClusterTransport:
         for node in self._nodes.all():
             await node.close()
 
-    async def _ask(self, batch: Batch) -> Any:
+    async def _ask(self, batch: Batch, deadline: Deadline | None) -> Any:
         try:
-            return await self._nodes.at(batch.node).exchange(batch.calls)
+            return await self._nodes.at(batch.node).exchange(batch.calls, _share(batch, deadline))
         except HeadraceError as exc:
             return exc

@@ -1,8 +1,9 @@
 """Turns events, run states and outcomes into what is stored, and back. Pure; it knows no keys and no server.
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
-`c` context, `a` account. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the
-stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read. A
+`c` context, `a` account, `h` headers, `j` the one job that gets it. Defaults are omitted, unknown keys ignored. The id
+is not inside: the key and the stream entry have it. Format 1 is plain; in format 2 payload and context are sealed,
+bytes that only a codec can read. Formats 3 and 4 are the same for an event that one job gets, whatever its trigger. A
 release refuses the formats that it does not know, instead of taking such an event for another.
 
 An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
@@ -25,6 +26,8 @@ from headrace.model.values import encoder as _encoder
 
 FORMAT: Final = 1
 SEALED_FORMAT: Final = 2
+ONE_JOB_FORMAT: Final = 3
+SEALED_ONE_JOB_FORMAT: Final = 4
 NIL: Final = msgspec.Raw(b"\xc0")
 INLINE_BYTES: Final = 8_192
 """Bodies up to this many bytes travel inside the stream entries; larger ones stay in the record."""
@@ -62,6 +65,8 @@ class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
     p: Any = None
     c: Any = None
     a: str | None = None
+    h: dict[str, str] | None = None
+    j: str | None = None
 
 
 class StoredEvent(msgspec.Struct, gc=False):
@@ -74,6 +79,13 @@ class StoredEvent(msgspec.Struct, gc=False):
     p: msgspec.Raw = NIL
     c: msgspec.Raw = NIL
     a: str | None = None
+    h: dict[str, str] | None = None
+    j: str | None = None
+
+    @property
+    def is_sealed(self) -> bool:
+        """Payload and context are bytes that only a codec can read."""
+        return self.v in (SEALED_FORMAT, SEALED_ONE_JOB_FORMAT)
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -115,9 +127,23 @@ def from_millis(millis: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=millis)
 
 
-def encode_event(name: str, source: str, timestamp_us: int, payload: Any, context: Any, account: str | None) -> bytes:
-    """Return a plain event as it is stored; raise whatever a value that can't be carried raises."""
-    return _encoder.encode(_Outgoing(FORMAT, name, source, timestamp_us, payload, context, account))
+def encode_event(  # noqa: PLR0913, PLR0917 - an event has these parts
+    name: str,
+    source: str,
+    timestamp_us: int,
+    payload: Any,
+    context: Any,
+    account: str | None,
+    headers: dict[str, str] | None = None,
+    job: str | None = None,
+) -> bytes:
+    """Return a plain event as it is stored; raise whatever a value that can't be carried raises.
+
+    Args:
+        job: the one job that gets it, `<app>/<job id>`; None for every job that it matches.
+    """
+    version = FORMAT if job is None else ONE_JOB_FORMAT
+    return _encoder.encode(_Outgoing(version, name, source, timestamp_us, payload, context, account, headers, job))
 
 
 def encode_part(value: Any, *, whole: bool) -> msgspec.Raw:
@@ -177,12 +203,21 @@ def decode_event(body: bytes) -> StoredEvent:
     except UNREADABLE as exc:
         raise UndecodableEvent(f"these {len(body):,} bytes are not an event: {exc}") from exc
     if not FORMAT <= event.v <= SEALED_FORMAT:
-        raise UndecodableEvent(
-            f"the event has format {event.v}, this release reads up to {SEALED_FORMAT}; upgrade the workers first"
-        )
+        _check_one_job(event)
     if not MIN_MICROS <= event.t <= MAX_MICROS:
         raise UndecodableEvent(f"the event's timestamp, {event.t} µs, is outside the years 1 to 9999")
     return event
+
+
+def _check_one_job(event: StoredEvent) -> None:
+    """Refuse an event that is in no format which is known, or that says of no job that it is the one to get it."""
+    if not FORMAT <= event.v <= SEALED_ONE_JOB_FORMAT:
+        raise UndecodableEvent(
+            f"the event has format {event.v}, this release reads up to {SEALED_ONE_JOB_FORMAT}; "
+            "upgrade the workers first"
+        )
+    if event.j is None:
+        raise UndecodableEvent(f"the event has format {event.v}, which is for one job, and names none")
 
 
 def decode_name(body: bytes | None) -> str | None:
@@ -199,7 +234,8 @@ def seal_event(event: StoredEvent, event_id: str, seal: Seal) -> bytes:
     """Return an event as it is stored, with payload and context sealed; raise whatever the codec raises."""
     payload = _seal_part("payload", event.p, event_id, event, seal)
     context = _seal_part("context", event.c, event_id, event, seal)
-    return _encoder.encode(_Outgoing(SEALED_FORMAT, event.n, event.s, event.t, payload, context, event.a))
+    version = SEALED_FORMAT if event.j is None else SEALED_ONE_JOB_FORMAT
+    return _encoder.encode(_Outgoing(version, event.n, event.s, event.t, payload, context, event.a, event.h, event.j))
 
 
 def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> bytes | None:
@@ -217,7 +253,8 @@ def open_event(event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEv
         raise SealedEvent(NO_CODEC)
     payload = _open_part("payload", event.p, event_id, event, seal)
     context = _open_part("context", event.c, event_id, event, seal)
-    return msgspec.structs.replace(event, v=FORMAT, p=payload, c=context)
+    version = FORMAT if event.v == SEALED_FORMAT else ONE_JOB_FORMAT
+    return msgspec.structs.replace(event, v=version, p=payload, c=context)
 
 
 def _open_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> msgspec.Raw:
@@ -239,7 +276,7 @@ def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
 
 def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tuple[Any, Any]:
     """Return payload and context; those that can't be opened here as Sealed."""
-    if event.v != SEALED_FORMAT:
+    if not event.is_sealed:
         return decode_value(event.p), decode_value(event.c)
     try:
         opened = open_event(event, event_id, seal)

@@ -1,7 +1,8 @@
 """Reads what is remembered of events and runs. Pure; it knows no keys and no server.
 
 A record's header (field `m`) is `<token> <id kind> <due ms> <delivered ms> <canceled ms> <runs>`, a dash for
-runs until dispatch. A run's field (`r:<app>/<job id>`) is
+runs until dispatch; a `+` before the token says that field `d` has the ms for which the id is remembered at least, and
+older releases take it for a part of the token. A run's field (`r:<app>/<job id>`) is
 `<status> <attempt> <lost> <unknown since ms> <replay> <queue> <entry> <worker> <started ms> <finished ms>`,
 then, where there is an error or an output, a line feed and what `codec.encode_outcome` makes of both. The scripts
 read and write the same texts.
@@ -27,8 +28,9 @@ from headrace.formats.codec import (
     from_millis,
 )
 from headrace.formats.seal import Seal
-from headrace.model.event import DamagedEntry, EventRecord, EventStatus, RunRecord, Sealed
+from headrace.model.event import EventRecord, EventStatus, RunRecord, Sealed
 from headrace.model.ids import run_id
+from headrace.model.page import DamagedEntry
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -149,7 +151,9 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         timestamp=from_micros(event.t),
         source=event.s,
         account_id=event.a,
+        to_job=event.j,
         ordering_key=decode_ordering_key(fields.get(b"k")),
+        headers=event.h or {},
         status="settled" if is_settled else header.status,
         deliver_at=_moment(header.due_ms),
         delivered_at=_moment(header.delivered_ms),

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 MAX_DURATION_S: Final = 100 * 366 * 86_400
 """The longest delay, wait or retention that can be asked for: 100 years."""
+_OWN: Final[list[type[datetime]]] = [each for each in datetime.__mro__ if each.__module__ == "datetime"][:1]
+"""Python's own class: in a list, where a test that stops time puts no fake in its place."""
 
 
 def plain_moment(moment: datetime) -> datetime:
@@ -19,7 +21,7 @@ def plain_moment(moment: datetime) -> datetime:
     Raises:
         ValueError, TypeError: the object is a datetime by its class alone, as pandas.NaT is, or out of Python's range.
     """
-    own: type[datetime] = datetime.__mro__[-3]  # where tests have put a fake in its place, the class behind that
+    own = _OWN[0]
     if type(moment) is own:
         return moment
     return own(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from headrace.calls import controlling
 from headrace.calls.controlling import Pause, QueueControl
+from headrace.calls.queues import read_queue_names
 from headrace.errors import InvalidArgument, QueueNotFound
 from headrace.formats.codec import from_millis
 from headrace.formats.partitions import Partitions
@@ -46,7 +47,7 @@ def list_queue_controls(partitions: Partitions) -> Plan[list[QueueControls]]:
 def _control(
     partitions: Partitions, queue: str, *, pause: Pause = "", reason: str = "", limits: Sequence[str] = ()
 ) -> Plan[QueueControls]:
-    known = set().union(*(yield [controlling.read_queue_names(keys) for keys in partitions.all]))
+    known = set[str]().union(*(yield [read_queue_names(keys) for keys in partitions.all]))
     if queue not in known:
         raise QueueNotFound(queue, known)
     parts = limits or [""] * len(partitions)

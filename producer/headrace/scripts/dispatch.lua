@@ -121,7 +121,7 @@ if #behind > 1 then
   return behind
 end
 
-local denied = lacking(events, 'XACK', 'XADD', 'XDEL', 'LREM', 'RPUSH', 'HSET', 'PEXPIRE', 'DEL', 'ZADD')
+local denied = lacking(events, 'XACK', 'XRANGE', 'XADD', 'XDEL', 'LREM', 'RPUSH', 'HSET', 'PEXPIRE', 'DEL', 'ZADD')
 if denied then
   return denied
 end
@@ -140,8 +140,8 @@ if not free_first then
   wake_workers(wake_ups)
 end
 
--- One acknowledgement for all entries. If an entry is no longer pending, the record says whether its event was
--- dispatched.
+-- One acknowledgement for all entries. If it falls short, another worker has handled some, and deleted them: their records
+-- may be those of events that were sent under these ids since. Entry 0-0 stands for one in other hands.
 local are_all = call_in_chunks('XACK', events, entries, 'dispatch') == #entries
 local close, let_fade = closing(args.policy, now, fading)
 local seen, dispatched, runs, lost = {}, 0, 0, 0
@@ -149,12 +149,13 @@ for i = 1, #records do
   local record, matched = records[i], jobs_of[i]
   local header, body, waited, remade = unpack(stored[i], 1, 4)
   local line = lines[i]
-  if line then
+  local is_here = are_all or entries[i] == '0-0' or redis.call('XRANGE', events, entries[i], entries[i])[1]
+  if line and is_here then
     redis.call('LREM', line.order, 1, string.sub(record, before_id + 1))
   end
   if not header then
     lost = lost + (are_all and 1 or 0)
-  elseif string.sub(header, -2) == ' -' and not seen[record] then
+  elseif is_here and string.sub(header, -2) == ' -' and not seen[record] then
     seen[record] = true
     local id, open, inlined, state = string.sub(record, before_id + 1), #matched, body, ''
     if #body > inline then

@@ -4,15 +4,17 @@
 -- KEYS[2]    zset    due
 -- KEYS[3]    list    wake
 -- KEYS[4]    stream  recent
--- KEYS[5..]  list    the order of the ordering key, if there is one
+-- KEYS[5..]  list    the order of each ordering key
 -- KEYS[..]   hash    then the record of each event
 -- ARGV[1]    map     the arguments:
 --   token         text   the call's token: the same at each retry of the call
 --   listed        count  entries that `recent` keeps, about
 --   inline        bytes  bodies up to this size travel in the entry
---   ordering_key  text   the ordering key of all events; empty: none
 --   events        list   of each event: id, id kind, when (empty: now; +ms: after; ms: at), name, bytes of the body's
 --                        identity
+--   orders        list   the ordering keys of the events, each once
+--   ordered       map    the place in `orders` of the ordering key of each event that has one, by the event's place
+--   dedupe        map    ms for which an id is remembered at least, by the event's place, where the send asks for that
 -- ARGV[2..]  bytes   the body of each event
 --
 -- Returns  {now, …}           the server's time in ms; nothing more for new or changed events, four for each other:
@@ -28,17 +30,17 @@
 --@ include _rights
 --@ include _list
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
-local call, inline, ordering_key = args.token, args.inline, args.ordering_key
+local call, inline, ordering_keys = args.token, args.inline, args.orders
 local events, due, wake, recent = next_key(), next_key(), next_key(), next_key()
-local order = ordering_key ~= '' and next_key()
+local orders = take_keys(#ordering_keys)
 local records = take_keys()
 redis.call('XLEN', events)
 redis.call('LLEN', wake)
 redis.call('XLEN', recent)
-if order then
-  redis.call('LLEN', order)
+for i = 1, #orders do
+  redis.call('LLEN', orders[i])
 end
-local denied = lacking(events, 'XADD', 'HSET', order and 'RPUSH' or nil)
+local denied = lacking(events, 'XADD', 'HSET', orders[1] and 'RPUSH' or nil)
 if denied then
   return denied
 end
@@ -49,18 +51,23 @@ for i = 1, #records do
 end
 
 -- A delayed event may be sent again with another ordering key, or without one.
-local function remember(record, body, header)
-  if order or (known[record] and redis.call('HEXISTS', record, 'k') == 1) then
-    redis.call('HSET', record, 'e', body, 'm', header, 'k', ordering_key)
+local function remember(record, body, header, ordering_key, dedupe_ms)
+  if ordering_key or (known[record] and redis.call('HEXISTS', record, 'k') == 1) then
+    redis.call('HSET', record, 'e', body, 'm', header, 'k', ordering_key or '')
   else
     redis.call('HSET', record, 'e', body, 'm', header)
+  end
+  if dedupe_ms then
+    redis.call('HSET', record, 'd', text(dedupe_ms))
   end
 end
 
 local reply, index, earliest = { now }, {}, nil
 for i = 1, #records do
   local id, kind, when, name, identity = unpack(args.events[i], 1, 5)
-  local record, body, mine = records[i], ARGV[i + 1], call .. '.' .. i
+  local order, ordering_key = orders[args.ordered[i]], ordering_keys[args.ordered[i]]
+  local record, body, dedupe_ms = records[i], ARGV[i + 1], args.dedupe[i]
+  local mine = (dedupe_ms and '+' or '') .. call .. '.' .. i -- `_close.lua` reads the mark
   local header = known[record]
   local due_ms = tonumber(when) or 0
   if string.sub(when, 1, 1) == '+' then
@@ -69,7 +76,7 @@ for i = 1, #records do
 
   local accept, answer, first, second = true, nil, '', ''
   if header then
-    local by, place, was_due, delivered, canceled = string.match(header, '^(%S+)%.(%d+) %a (%d+) (%d+) (%d+)')
+    local by, place, was_due, delivered, canceled = string.match(header, '^%+?(%S+)%.(%d+) %a (%d+) (%d+) (%d+)')
     if by == call and tonumber(place) >= i then
       accept, answer, first, second = false, 'again', was_due, delivered
     elseif delivered ~= '0' or canceled ~= '0' or kind == 'd' then
@@ -87,7 +94,7 @@ for i = 1, #records do
     if due_ms > now then
       header = mine .. ' ' .. kind .. ' ' .. text(due_ms) .. ' 0 0 -'
       redis.call('ZADD', due, text(due_ms), 'e:' .. id)
-      remember(record, body, header)
+      remember(record, body, header, ordering_key, dedupe_ms)
       earliest = math.min(earliest or due_ms, due_ms)
     else
       local was_delayed = header
@@ -99,7 +106,7 @@ for i = 1, #records do
       else
         redis.call('XADD', events, '*', 'i', id, 'z', #body, 'b', inlined)
       end
-      remember(record, body, header)
+      remember(record, body, header, ordering_key, dedupe_ms)
       if was_delayed then
         redis.call('ZREM', due, 'e:' .. id)
       end

@@ -1,4 +1,4 @@
--- An app of which no worker lives has no subscriptions any more: new events make no runs of its jobs.
+-- An app of which no worker lives has no subscriptions any more, nor disabled jobs: new events make no runs of its jobs.
 --
 -- KEYS[1]  hash  routes:<app>
 -- KEYS[2]  int   routes:version

@@ -168,7 +168,7 @@ def _unreached(exc: BaseException) -> ServerUnreachable:
         return ServerUnreachable(f"this process can't open another connection: {limit.strerror}")
     refused = _CERTIFICATE.search(str(exc))
     if refused is None:
-        return ServerUnreachable(f"the server can't be reached, or the line was cut: {exc}")
+        return ServerUnreachable(f"the server can't be reached, or the line was cut: {str(exc) or 'no reply in time'}")
     return ServerUnreachable(
         f"the server's certificate is not accepted: {refused[1]}; "
         "ssl_ca_certs= in the URL names the file of the authority that has signed it"

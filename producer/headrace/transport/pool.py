@@ -9,6 +9,7 @@ import redis.asyncio
 
 from headrace.errors import ConfigurationError
 from headrace.transport import sentinel
+from headrace.transport.bounded import BoundedConnection, BoundedSSLConnection, BoundedUnixConnection
 from headrace.transport.unix_socket import PatientConnection
 from headrace.transport.urls import Target
 
@@ -17,9 +18,9 @@ REPLY_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 100_000
 """One for each thread or task at work; redis-py's own limit of 100 would fail those beyond it."""
 
-_PLAIN = {redis.ConnectionPool: redis.Connection, redis.asyncio.ConnectionPool: redis.asyncio.Connection}
-_TLS = {redis.ConnectionPool: redis.SSLConnection, redis.asyncio.ConnectionPool: redis.asyncio.SSLConnection}
-_UNIX = {redis.ConnectionPool: redis.UnixDomainSocketConnection, redis.asyncio.ConnectionPool: PatientConnection}
+_PLAIN = {redis.ConnectionPool: BoundedConnection, redis.asyncio.ConnectionPool: redis.asyncio.Connection}
+_TLS = {redis.ConnectionPool: BoundedSSLConnection, redis.asyncio.ConnectionPool: redis.asyncio.SSLConnection}
+_UNIX = {redis.ConnectionPool: BoundedUnixConnection, redis.asyncio.ConnectionPool: PatientConnection}
 
 
 def reply_timeout_of(target: Target, given_s: float | None) -> float:

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
 from headrace.errors import AuthenticationFailed, ConfigurationError
+from headrace.transport.bounded import BoundedConnection, BoundedSSLConnection
 from headrace.transport.faults import code_of
 from headrace.transport.urls import Address
 
@@ -216,12 +217,12 @@ class _AsyncLed(_AsyncBase):
         self._sentinels.trust(self._sentinel)
 
 
-class _Plain(_Led, redis.Connection):
-    _plain = redis.Connection
+class _Plain(_Led, BoundedConnection):
+    _plain = BoundedConnection
 
 
-class _Tls(_Led, redis.SSLConnection):
-    _plain = redis.SSLConnection
+class _Tls(_Led, BoundedSSLConnection):
+    _plain = BoundedSSLConnection
 
 
 class _AsyncPlain(_AsyncLed, redis.asyncio.Connection):
@@ -233,8 +234,8 @@ class _AsyncTls(_AsyncLed, redis.asyncio.SSLConnection):
 
 
 LED: dict[Any, Any] = {
-    redis.Connection: _Plain,
-    redis.SSLConnection: _Tls,
+    BoundedConnection: _Plain,
+    BoundedSSLConnection: _Tls,
     redis.asyncio.Connection: _AsyncPlain,
     redis.asyncio.SSLConnection: _AsyncTls,
 }

@@ -19,8 +19,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
 from headrace.calls.call import Call
-from headrace.errors import OUTAGE, CallError, ServerNotReady
+from headrace.errors import CallError, ServerNotReady
 from headrace.transport.backoff import Backoff
+from headrace.transport.bounded import this_thread
+from headrace.transport.deadline import Deadline
 from headrace.transport.faults import translate
 from headrace.transport.loop_connections import ConnectionSets
 from headrace.transport.pool import PoolMaker, reply_timeout_of
@@ -29,6 +31,10 @@ from headrace.transport.wire import note_earlier, pack, read_replies, repeated, 
 
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 """What a server says that may have been a master once, while another one is now: its name may lead there already."""
+
+
+def _is_demoted(error: CallError) -> bool:
+    return isinstance(error, ServerNotReady) and error.code in _DEMOTED
 
 
 class Transport:
@@ -52,11 +58,12 @@ class Transport:
         self._idle: list[Any] = []
         self._owner = os.getpid()
 
-    def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+    def run(self, calls: Sequence[Call[Any]], *, partial: bool = False, deadline: Deadline | None = None) -> list[Any]:
         """Return the results of the calls, sent in one round trip.
 
         Args:
             partial: an error of one call stands in the place of its result instead of being raised.
+            deadline: when no other attempt is made, and none is waited for; attempts alone are counted if None.
 
         Raises:
             ServerError: its subclass says what went wrong; see `errors`.
@@ -67,27 +74,19 @@ class Transport:
         failures, may_be_done = 0, False
         while True:
             try:
-                results = self._attempt(calls, partial=partial)
+                results = read_replies(calls, self.exchange(calls, deadline), partial=partial)
             except CallError as exc:
+                if _is_demoted(exc):
+                    self._drop_idle()
                 if may_be_done:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, OUTAGE) or failures >= self._backoff.attempts:
-                    raise
-                time.sleep(self._backoff.delay_s(failures))
+                time.sleep(self._backoff.pause_or_raise(exc, failures, deadline))
             else:
                 if may_be_done:
                     note_earlier(results)
                 return results
-
-    def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
-        try:
-            return read_replies(calls, self.exchange(calls), partial=partial)
-        except ServerNotReady as exc:
-            if exc.code in _DEMOTED:
-                self._drop_idle()
-            raise
 
     def _drop_idle(self) -> None:
         """Close the connections that no call uses; later calls connect to where the server is then."""
@@ -99,7 +98,7 @@ class Transport:
             connection.disconnect()
             self.pool.release(connection)
 
-    def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def exchange(self, calls: Sequence[Call[Any]], deadline: Deadline | None = None) -> list[Any]:
         """Return the replies to the calls as they came, once tried; what the server refused is an error in its place.
 
         Raises:
@@ -108,6 +107,7 @@ class Transport:
         """
         connection: Any = None
         is_sent = False
+        around, this_thread.deadline = this_thread.deadline, deadline
         try:
             packed = pack([call.args for call in calls])
             connection = self._borrow()
@@ -120,6 +120,8 @@ class Transport:
             if isinstance(exc, Exception):
                 raise translate(exc, is_sent=is_sent and writes(calls)) from exc
             raise
+        finally:
+            this_thread.deadline = around
         self._idle.append(connection)
         return replies
 
@@ -153,10 +155,10 @@ class Transport:
             self._owner = os.getpid()
 
     def _exchange(self, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]) -> list[Any]:
-        connection.send_packed_command(packed)
+        connection.send(packed)
         replies = [_receive(connection) for _ in calls]
         if again := repeated(calls, replies):
-            connection.send_packed_command(pack(again))
+            connection.send(pack(again))
             replies[-len(again) :] = [_receive(connection) for _ in again]
         return replies
 
@@ -210,36 +212,30 @@ class AsyncTransport:
         """The pool of the event loop that has called last."""
         return self._connections.current.pool
 
-    async def run(self, calls: Sequence[Call[Any]], *, partial: bool = False) -> list[Any]:
+    async def run(
+        self, calls: Sequence[Call[Any]], *, partial: bool = False, deadline: Deadline | None = None
+    ) -> list[Any]:
         """See `Transport.run`."""
         if not calls:  # a write of no bytes would keep the connection from closing, from Python 3.12 on
             return []
         failures, may_be_done = 0, False
         while True:
             try:
-                results = await self._attempt(calls, partial=partial)
+                results = read_replies(calls, await self.exchange(calls, deadline), partial=partial)
             except CallError as exc:
+                if _is_demoted(exc):
+                    await (await self._connections.enter()).drop_idle()
                 if may_be_done:
                     note_earlier([exc])
                 may_be_done = exc.may_be_done
                 failures += 1
-                if not isinstance(exc, OUTAGE) or failures >= self._backoff.attempts:
-                    raise
-                await asyncio.sleep(self._backoff.delay_s(failures))
+                await asyncio.sleep(self._backoff.pause_or_raise(exc, failures, deadline))
             else:
                 if may_be_done:
                     note_earlier(results)
                 return results
 
-    async def _attempt(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
-        try:
-            return read_replies(calls, await self.exchange(calls), partial=partial)
-        except ServerNotReady as exc:
-            if exc.code in _DEMOTED:
-                await (await self._connections.enter()).drop_idle()
-            raise
-
-    async def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    async def exchange(self, calls: Sequence[Call[Any]], deadline: Deadline | None = None) -> list[Any]:
         """See `Transport.exchange`."""
         here = self._connections.current
         if here.loop is not asyncio.get_running_loop():
@@ -248,7 +244,8 @@ class AsyncTransport:
         is_sent = False
         try:
             packed = pack([call.args for call in calls])
-            async with asyncio.timeout(self._reply_timeout_s):
+            limit_s = self._reply_timeout_s
+            async with asyncio.timeout(limit_s if deadline is None else deadline.cut(limit_s)):
                 connection = await here.borrow()
                 is_sent = True
                 replies = await self._exchange(connection, calls, packed)

@@ -105,7 +105,7 @@ class System:
         self.redis: Any = redis_py.Redis.from_url(self.server.url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         self.diary = Diary(folder / "diaries")
         self.listing = Listing(self.server.url, self.deployment.keys, self.diary)
-        self.client = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=20)
+        self.client = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=20, timeout=None)
         self._impatient = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=2)
         self.sender = Sender(self._impatient, self.diary, random.Random(seed))
         self.worker_line, self.producer_line = Proxy(self.server.url), Proxy(self.server.url)

@@ -48,8 +48,8 @@ class System:
         self._folder = folder
         self._keys = Keys(NAMESPACE)
         self._processes = Processes(folder, server.url, NAMESPACE)
-        self._plain = Client(server.url, namespace=NAMESPACE, attempts=30)
-        self._sealing = Client(server.url, namespace=NAMESPACE, attempts=30, codec=SCRAMBLER)
+        self._plain = Client(server.url, namespace=NAMESPACE, attempts=30, timeout=None)
+        self._sealing = Client(server.url, namespace=NAMESPACE, attempts=30, timeout=None, codec=SCRAMBLER)
         self._transport = Transport(server.url)
         self._redis: Any = redis_py.Redis.from_url(server.url)
         self._calls = CallLog(folder / "calls")

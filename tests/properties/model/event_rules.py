@@ -60,10 +60,10 @@ class EventRules(MachineBase):
     def send_call(self, events: Sequence[Outgoing], token: str, hours: int) -> None:
         answers = self.ask(sending.send(self.keys, events, token))
         for place, (event, answer) in enumerate(zip(events, answers, strict=True), 1):
-            record = Event(event.name, event.id_kind, event.event.payload, (token, place), "delivered")
+            record = Event(event.head.name, event.id_kind, event.event.payload, (token, place), "delivered")
             expected = self.namespace.send(token, place, event.event_id, record, hours)
             known = self.namespace.events[event.event_id]
-            is_other = known.has_body and known.name != event.name and event.id_kind != "d"
+            is_other = known.has_body and known.name != event.head.name and event.id_kind != "d"
             if isinstance(answer, EventConflict):
                 assert expected == "conflict" or (expected == "duplicate" and is_other)
                 continue

@@ -176,9 +176,9 @@ class Namespace(Living):
             assert event is None or not any(self.streams[queue] for _, queue in self.routes(event.name))
         dispatched = 0
         for entry in entries:
-            self._acknowledge("events", entry)
+            is_held = self._acknowledge("events", entry)
             event = self.events.get(entry.event)
-            if event is None or event.count is not None:
+            if not is_held or event is None or event.count is not None:
                 continue
             dispatched += 1
             routes = self.routes(event.name)

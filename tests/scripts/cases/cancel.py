@@ -65,6 +65,15 @@ def a_derived_id(keyspace: Keyspace) -> Step:
 
 
 @case
+def an_id_that_is_remembered_longer(keyspace: Keyspace) -> Step:
+    """The record stays for as long as the send has asked."""
+    _seed_delayed(keyspace)
+    keyspace.seed("HSET", "event:e1", "m", header("+t.1", due=FUTURE, delivered=0), "d", 9_000_000)
+    head = header("+t.1", due=FUTURE, delivered=0, canceled=NOW, runs="0")
+    return _cancel(keyspace, _canceled("s", "<now+9000s>") | {"event:e1 m": head})
+
+
+@case
 def someone_waits(keyspace: Keyspace) -> Step:
     """A client that waits for the event receives the message."""
     _seed_delayed(keyspace)

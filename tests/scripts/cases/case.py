@@ -71,7 +71,10 @@ def case(arrange: Callable[[Keyspace], Step]) -> Callable[[Keyspace], Step]:
 
 
 def seed_bystanders(keyspace: Keyspace) -> None:
-    """Another event is being dispatched, another run executed, others wait; a live worker leads and sits."""
+    """Another event is being dispatched, another run executed, others wait; a live worker leads and sits.
+
+    Another job is disabled.
+    """
     for stream, group in (("events", "dispatch"), ("queue:app/default", "workers"), ("wake-up:app", "wake-up")):
         keyspace.seed("XGROUP CREATE", stream, group, "0", "MKSTREAM")
     keyspace.entry("events", "1-0", {"i": "dispatching", "z": 8, "b": BODY})
@@ -89,7 +92,7 @@ def seed_bystanders(keyspace: Keyspace) -> None:
     keyspace.seed("SADD", "queues", "app/default")
     keyspace.seed("ZADD", "workers", FUTURE, "w0")
     keyspace.seed("HSET", "worker:w0", "app", "app", "fingerprint", "f0", "queues", "app/default")
-    keyspace.seed("HSET", "routes:app", "n:f0", 1, "s:f0", "subscriptions", "w:w0", "f0")
+    keyspace.seed("HSET", "routes:app", "n:f0", 1, "s:f0", "subscriptions", "w:w0", "f0", "x:other", f"{PAST} why")
     keyspace.seed("SET", "routes:version", 1)
     keyspace.seed("SET", "leader", f"w0 {FUTURE}")
     keyspace.seed("ZADD", "dispatchers", FUTURE, "w0")

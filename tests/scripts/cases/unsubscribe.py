@@ -9,10 +9,12 @@ from tests.scripts.state import Keyspace
 
 @case
 def without_workers(keyspace: Keyspace) -> Step:
-    """All subscriptions are gone, those of dead workers too, and the version is bumped; queues and runs stay."""
+    """All of the app's routes are gone, its disabled jobs too, and the version is bumped; queues and runs stay."""
     keyspace.seed("HDEL", "routes:app", "w:w0")
     keyspace.seed("HSET", "routes:app", "last", "f0", "registered", "f0", "d:w1", "f0")
-    changes = dict.fromkeys(f"routes:app {field}" for field in ("n:f0", "s:f0", "last", "registered", "d:w1"))
+    changes = dict.fromkeys(
+        f"routes:app {field}" for field in ("n:f0", "s:f0", "last", "registered", "d:w1", "x:other")
+    )
     return Step(unsubscribe(keyspace.keys, "app"), Unsubscribed(ended=True), {**changes, "routes:version": "2"})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
@@ -14,8 +14,8 @@ from headrace.formats.seal import check_codec
 from headrace_worker.app import hooks
 from headrace_worker.app import job as jobs
 from headrace_worker.app.dependencies import Step
-from headrace_worker.app.job import Job, JobFunction
-from headrace_worker.app.queue import Queue
+from headrace_worker.app.examples import Example, checked_examples
+from headrace_worker.app.job import Job, JobFunction, Queue
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger
 from headrace_worker.errors import DefinitionError, JobError
@@ -52,6 +52,7 @@ class App:
         modules: define jobs of this app; a worker imports them before it starts.
         jobs: every job by its id.
         definitions: the queues that jobs define by more than their names, by name.
+        examples: of each job's payload, by the job's id and their names.
         arounds: what is entered around each attempt, outermost first.
     """
 
@@ -64,7 +65,7 @@ class App:
         dispatch_only: bool = False,
         log_errors: bool = True,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
-        modules: Sequence[str] = (),
+        modules: list[str] | tuple[str, ...] = (),
     ) -> None:
         """Make an app without jobs.
 
@@ -77,18 +78,19 @@ class App:
             DefinitionError: the name, the codec, the lifespan or the modules are invalid.
         """
         try:
-            self.name = check_name("app", name)
-            self.codec = None if codec is None else check_codec(codec)
+            self.name: str = check_name("app", name)
+            self.codec: PayloadCodec | None = None if codec is None else check_codec(codec)
         except ConfigurationError as exc:
             raise DefinitionError(str(exc)) from exc
         self.version = version
         self.dispatch_only = dispatch_only
         self.log_errors = log_errors
-        self.lifespan = hooks.checked_lifespan(lifespan)
-        self.modules = hooks.checked_modules(modules)
+        self.lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = hooks.checked_lifespan(lifespan)
+        self.modules: tuple[str, ...] = hooks.checked_modules(modules)
         self.jobs: dict[str, Job] = {}
         self.definitions: dict[str, Queue] = {}
         self._owned: set[str] = set()
+        self.examples: dict[str, dict[str, Example]] = {}
         self.arounds: list[Step] = []
 
     @_by_name
@@ -102,6 +104,7 @@ class App:
         queue: str | Queue | None = None,
         concurrency: int | None = None,
         schema: Any = None,
+        examples: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Make the decorated function a job of this app: each event that the trigger matches becomes one run.
 
@@ -114,6 +117,7 @@ class App:
             concurrency: gives the job a queue of its own, named as its id, of which so many runs at most are in flight
                 at once, over all workers.
             schema: the type of the parsed payload; by default the annotation of `payload`.
+            examples: payloads by names, for `headrace jobs trigger --example` and `headrace_worker.testing.examples`.
 
         Raises:
             JobError: the job is defined in a way that can't work; the message says what to change.
@@ -140,6 +144,7 @@ class App:
                 self.definitions[used.name] = used
             if concurrency is not None:
                 self._owned.add(job.queue)
+            self.examples[id] = checked_examples(job, examples or {})
             self.jobs[id] = job
             return function
 

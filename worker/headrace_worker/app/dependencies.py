@@ -29,7 +29,7 @@ class Depends:
     __slots__ = ("function",)
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.function: Callable[..., Any] = function
 
     def __repr__(self) -> str:
         return f"Depends({functions.name_of(self.function)})"
@@ -68,19 +68,25 @@ class Inspection:
 
     Attributes:
         steps: make the values; each needs only values of steps before it.
+        replaced: the functions in whose place others are called.
     """
 
-    def __init__(self, job_id: str, *, is_async: bool, has_state: bool) -> None:
+    def __init__(
+        self, job_id: str, *, is_async: bool, has_state: bool, override: Mapping[Any, Callable[..., Any]] | None = None
+    ) -> None:
         """Look at nothing yet.
 
         Args:
             is_async: the job's function is `async def`.
             has_state: the app has a lifespan.
+            override: what is called in place of functions in `Depends`.
         """
         self._job_id = job_id
         self._is_async = is_async
         self._has_state = has_state
+        self._override = override or {}
         self.steps: list[Step] = []
+        self.replaced: set[Any] = set()
         self._numbers: dict[object, int] = {}
         self._open: list[Any] = []
 
@@ -154,6 +160,10 @@ class Inspection:
         key = function if getattr(function, "__hash__", None) is not None else id(function)
         if key in self._numbers:
             return self._numbers[key]
+        if key in self._override:
+            self.replaced.add(key)
+            function = self._override[key]
+            dependency = Depends(function)
         at = f"parameter {name!r} of {who} is {dependency}"
         if not callable(function):
             raise self._error(f"{at}, and that is no function")

@@ -30,16 +30,17 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from enum import Enum
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from headrace_worker.errors import FilterError
 
 MAX_DEPTH: Final = 64
 """How many dicts of a filter may stand inside one another."""
 
-# A test gets the value of one key, which is _MISSING if the payload lacks the key.
+# A test gets the value of one key, which is MISSING if the payload lacks the key.
 _Test = Callable[[object], bool]
-_MISSING: Final = object()
+MISSING: Final = object()
+"""Stands for the value of a key that the payload lacks."""
 
 _LIST: Final = (list, tuple)
 _HALF_SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -56,6 +57,67 @@ def compile_filter(definition: object, /, at: str = "filter") -> Callable[[objec
         FilterError: `definition` is no filter, or more than `MAX_DEPTH` of its dicts stand inside one another.
     """
     return _filter(definition, at, depth=1)
+
+
+class Mismatch(NamedTuple):
+    """The first part of a filter that a value does not pass.
+
+    Attributes:
+        path: of the value at fault, as in `payload.address.city`.
+        found: the value there, or MISSING.
+        wanted: what passes there, in the filter's own words.
+    """
+
+    path: str
+    found: object
+    wanted: str
+
+
+def explain(definition: object, value: object, /, at: str = "payload") -> Mismatch | None:
+    """Return why a value does not pass a filter; None if it does. It takes its time: dispatch needs `compile_filter`.
+
+    Args:
+        at: the value's name in paths.
+
+    Raises:
+        FilterError: `definition` is no filter.
+    """
+    compile_filter(definition)
+    return _explain_filter(definition, value, at)
+
+
+# The explanation goes through a filter as the compiler does, with the value at hand.
+
+
+def _explain_filter(definition: Any, value: object, path: str) -> Mismatch | None:
+    if not definition:
+        return None
+    if value is None or value is MISSING:
+        return Mismatch(path, value, "an object")
+    if isinstance(value, _LIST):
+        passes = any(_explain_filter(definition, each, path) is None for each in _elements(value))
+        return None if passes else Mismatch(path, value, f"an element that passes {_as_json(definition)}")
+    mapping = value if isinstance(value, dict) else {}
+    for key, item in definition.items():
+        found = mapping.get(key, MISSING)
+        explained = _explain_filter if isinstance(item, dict) else _explain_matcher
+        if mismatch := explained(item, found, _key_path(key, path)):
+            return mismatch
+    return None
+
+
+def _explain_matcher(items: Sequence[Any], value: object, path: str) -> Mismatch | None:
+    if items and not isinstance(items[0], dict):
+        wanted = _as_json(items[0]) if len(items) == 1 else f"one of {_as_json(items)}"
+        return None if _equals_any(items)(value) else Mismatch(path, value, wanted)
+    for name, operand in (pair for item in items for pair in item.items()):
+        if not _operator(name, path)(operand, path)(value):
+            return Mismatch(path, value, f"{name} {_as_json(operand)}")
+    return None
+
+
+def _as_json(item: object) -> str:
+    return json.dumps(item, ensure_ascii=False, default=lambda member: member.value)
 
 
 # The grammar.
@@ -205,7 +267,7 @@ def _passes_on(tests: Sequence[tuple[str, _Test]]) -> _Test:
 
     def passes_mapping(mapping: dict[object, object]) -> bool:
         for key, test in tests:  # noqa: SIM110 - all() takes twice as long
-            if not test(mapping.get(key, _MISSING)):
+            if not test(mapping.get(key, MISSING)):
                 return False
         return True
 
@@ -216,7 +278,7 @@ def _passes_on(tests: Sequence[tuple[str, _Test]]) -> _Test:
             return passes_mapping(value)
         if isinstance(value, _LIST):
             return any(map(passes, _elements(value)))
-        return passes_scalar and value is not None and value is not _MISSING
+        return passes_scalar and value is not None and value is not MISSING
 
     return passes
 
@@ -261,7 +323,7 @@ def _differs(equals: _Test) -> _Test:
     def passes(value: object) -> bool:
         if isinstance(value, _LIST):
             return not any(map(equals, value))
-        return not (value is None or value is _MISSING or isinstance(value, dict) or equals(value))
+        return not (value is None or value is MISSING or isinstance(value, dict) or equals(value))
 
     return passes
 
@@ -274,7 +336,7 @@ _OPERATORS: Final = {
     "$startsWith": _takes(_string, lambda prefix: lambda v: isinstance(v, str) and v.startswith(prefix)),
     "$endsWith": _takes(_string, lambda suffix: lambda v: isinstance(v, str) and v.endswith(suffix)),
     "$ignoreCaseEquals": _takes(_string, _equals_ignoring_case),
-    "$exists": _takes(_boolean, lambda wanted: lambda v: (v is not _MISSING) is wanted),
+    "$exists": _takes(_boolean, lambda wanted: lambda v: (v is not MISSING) is wanted),
     "$isNull": _takes(_boolean, lambda wanted: lambda v: (v is None) is wanted),
     "$anythingBut": _takes(_equality_to_any, lambda equals: lambda v: not equals(v)),
     "$gt": _takes(_number, lambda bound: lambda v: _is_number(v) and v > bound),

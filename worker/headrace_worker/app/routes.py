@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -89,12 +89,81 @@ def fingerprint_of(subscriptions: bytes) -> str:
     return hashlib.blake2b(subscriptions, digest_size=8).hexdigest()
 
 
-class _Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True):
+    """One job's subscription, ready to match."""
+
     route: Route
-    names: tuple[str, ...]
+    trigger: StoredTrigger
     sources: frozenset[str]
     passes: _Test | None
     context_passes: _Test | None
+
+    @property
+    def job_id(self) -> str:
+        """The job's id, without its app."""
+        return self.route.job.partition("/")[2]
+
+
+Why = Literal["live", "registered", "dead", "last"]
+"""Why subscriptions count. live: workers that live have them. registered: no worker lives, and they were registered.
+dead: workers had them whose leases have expired, and that are not forgotten yet. last: the last worker that left had
+them."""
+_FIELDS: tuple[tuple[Why, bytes], ...] = (
+    ("live", b"w:"),
+    ("registered", b"registered"),
+    ("dead", b"d:"),
+    ("last", b"last"),
+)
+DISABLED = b"x:"
+"""What the field of a disabled job begins with, before its id, in the routes of its app."""
+
+
+class Effective(msgspec.Struct, frozen=True):
+    """Which of an app's stored subscriptions count.
+
+    Attributes:
+        why: None if none do.
+        fingerprints: theirs, newest first.
+        jobs: the subscription of each job's newest fingerprint, by the job's id; disabled jobs too.
+        having: the fingerprints that have each job, newest first.
+        unreadable: fingerprints whose subscriptions are gone or damaged.
+    """
+
+    why: Why | None
+    fingerprints: list[bytes]
+    jobs: dict[str, Candidate]
+    having: dict[str, list[bytes]]
+    unreadable: list[bytes]
+
+
+def effective(app: str, fields: Mapping[bytes, bytes]) -> Effective:
+    """Return which of an app's subscriptions count: those of live workers.
+
+    If no worker lives, what is registered counts, else what dead workers had, else what the last one had.
+
+    Raises:
+        RoutesTooNew: some of them need a newer release.
+    """
+    why, newest_first = _counting(fields)
+    jobs: dict[str, Candidate] = {}
+    having: dict[str, list[bytes]] = {}
+    unreadable = []
+    for fingerprint in newest_first:
+        blob = fields.get(b"s:" + fingerprint)
+        candidates = None if blob is None else candidates_of(app, blob)
+        if candidates is None:
+            unreadable.append(fingerprint)
+        for candidate in candidates or ():
+            jobs.setdefault(candidate.job_id, candidate)
+            having.setdefault(candidate.job_id, []).append(fingerprint)
+    return Effective(why, newest_first, jobs, having, unreadable)
+
+
+def _counting(fields: Mapping[bytes, bytes]) -> tuple[Why | None, list[bytes]]:
+    for why, kind in _FIELDS:
+        if prints := {value for field, value in fields.items() if field.startswith(kind)}:
+            return why, sorted(prints, key=lambda each: _age_of(fields.get(b"n:" + each, b"")), reverse=True)
+    return None, []
 
 
 class Routes:
@@ -109,42 +178,30 @@ class Routes:
             version: of the routes, read before the rest.
             stored: for each app, its hash: `s:<fingerprint>` subscriptions, `n:<fingerprint>` age,
                 `w:<worker>` fingerprint of a live worker, `d:<worker>` of a worker whose lease has ended, `last` the
-                fingerprint of the last worker that left, `registered` that of subscriptions without a worker yet.
+                fingerprint of the last worker that left, `registered` that of subscriptions without a worker yet,
+                `x:<job id>` of a disabled job.
 
         Raises:
             RoutesTooNew: an app's subscriptions need a newer release.
         """
         self.version = version
-        self._by_name: dict[str, list[_Candidate]] = {}
+        self._by_name: dict[str, list[Candidate]] = {}
+        self._by_job: dict[str, Route] = {}
         self._live: set[str] = set()
         self.unreadable: list[str] = []
         for app, fields in stored.items():
-            for candidate in self._effective(app, fields):
-                for name in candidate.names:
-                    self._by_name.setdefault(name, []).append(candidate)
+            found = effective(app, fields)
+            self.unreadable += [f"{app} {each.decode('utf-8', 'backslashreplace')}" for each in found.unreadable]
+            if found.why == "live":
+                self._live.update(candidate.route.job for candidate in found.jobs.values())
+            for job_id, candidate in found.jobs.items():
+                if DISABLED + job_id.encode() not in fields:
+                    self._add(candidate)
 
-    def _effective(self, app: str, fields: Mapping[bytes, bytes]) -> Iterable[_Candidate]:
-        """Return each job's route of the newest fingerprint with a live worker.
-
-        If no worker lives, what is registered counts, else what dead workers had, else what the last one had.
-        """
-        prints = _prints_of(fields, b"w:")
-        alive = bool(prints)
-        for kind in (b"registered", b"d:", b"last"):
-            prints = prints or _prints_of(fields, kind)
-        newest_first = sorted(prints, key=lambda each: _age_of(fields.get(b"n:" + each, b"")), reverse=True)
-        jobs: dict[str, _Candidate] = {}
-        for fingerprint in newest_first:
-            blob = fields.get(b"s:" + fingerprint)
-            candidates = None if blob is None else _decode(app, blob)
-            if candidates is None:
-                self.unreadable.append(f"{app} {fingerprint.decode('utf-8', 'backslashreplace')}")
-                continue
-            for candidate in candidates:
-                jobs.setdefault(candidate.route.job, candidate)
-                if alive:
-                    self._live.add(candidate.route.job)
-        return jobs.values()
+    def _add(self, candidate: Candidate) -> None:
+        self._by_job[candidate.route.job] = candidate.route
+        for name in candidate.trigger.names:
+            self._by_name.setdefault(name, []).append(candidate)
 
     def match(self, event: StoredEvent) -> list[Route]:
         """Return the routes of the jobs that the event matches, each once; raise UndecodableEvent if it is damaged."""
@@ -175,6 +232,11 @@ class Routes:
         candidates = self._by_name.get(event.n, ())
         return [each.route for each in candidates if not each.sources or event.s in each.sources]
 
+    def of_job(self, job: str) -> list[Route]:
+        """Return the route of a job, `<app>/<id>`, for an event that was sent to it alone; none if it is disabled."""
+        route = self._by_job.get(job)
+        return [] if route is None else [route]
+
     def has_live(self, job: str) -> bool:
         """Return whether a live worker has subscribed with this job, `<app>/<id>`."""
         return job in self._live
@@ -183,16 +245,16 @@ class Routes:
 _UNREAD: object = object()
 
 
-def _prints_of(fields: Mapping[bytes, bytes], kind: bytes) -> set[bytes]:
-    return {value for field, value in fields.items() if field.startswith(kind)}
-
-
 def _age_of(text: bytes) -> int:
     return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else 0
 
 
-def _decode(app: str, blob: bytes) -> list[_Candidate] | None:
-    """Return stored subscriptions, ready to match; None for bytes that are no subscriptions."""
+def candidates_of(app: str, blob: bytes) -> list[Candidate] | None:
+    """Return stored subscriptions, ready to match; None for bytes that are no subscriptions.
+
+    Raises:
+        RoutesTooNew: they need a newer release.
+    """
     try:
         needed = _needed_format(blob)
         if needed > ROUTES_FORMAT:
@@ -202,13 +264,13 @@ def _decode(app: str, blob: bytes) -> list[_Candidate] | None:
         return None
 
 
-def _candidate(app: str, subscription: Subscription) -> _Candidate:
+def _candidate(app: str, subscription: Subscription) -> Candidate:
     trigger = subscription.trigger
     check_name("app", app)
     route = Route(f"{app}/{check_name('job', subscription.job)}", app, check_name("queue", subscription.queue))
-    return _Candidate(
+    return Candidate(
         route,
-        trigger.names,
+        trigger,
         frozenset(trigger.sources),
         compile_filter(trigger.filter) if trigger.filter else None,
         compile_filter(trigger.context_filter, at="context_filter") if trigger.context_filter else None,

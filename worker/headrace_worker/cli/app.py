@@ -1,4 +1,4 @@
-"""`headrace app`: registers an app before its workers start, forgets one, and prints the schema of its events."""
+"""`headrace app`: checks an app, registers it before its workers start, forgets it, and shows what is registered."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import click
 import msgspec
 
 from headrace_worker.app import documents
+from headrace_worker.commands.explaining import print_damaged
+from headrace_worker.inspect.apps import AppInfo
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.forget_app import ForgottenApp
 from headrace_worker.operate.register_app import RegisteredApp
 from headrace_worker.process import log_setup
 from headrace_worker.process.loading import load_app
+from headrace_worker.startup.app_check import CheckedApp, check_app
 from headrace_worker.terminal.options import json_option, log_options, option
-from headrace_worker.terminal.output import print_json, print_note
-from headrace_worker.terminal.server import Server, with_server
+from headrace_worker.terminal.output import print_json, print_note, print_table, printable
+from headrace_worker.terminal.server import Server, with_client_of, with_server
+from headrace_worker.terminal.triggers import COUNTS, trigger_in_words
 
 
 @click.group()
 def app() -> None:
-    """Register what apps subscribe to, forget apps, and print the schemas of their events."""
+    """Check apps, register what they subscribe to, look at that and forget it, and print their schemas."""
 
 
 @app.command()
@@ -96,6 +100,82 @@ def schema(target: str, form: str) -> None:
     make = documents.asyncapi if form == "asyncapi" else documents.json_schema
     document: dict[str, Any] = make(load_app(target))
     click.echo(msgspec.json.format(msgspec.json.encode(document)))
+
+
+@app.command()
+@click.argument("target", metavar="MODULE:APP")
+@json_option
+def check(target: str, as_json: bool) -> None:
+    """Load an app and look through its definition, without a server: its jobs, and what is wrong with them.
+
+    Exit code 1: a filter that no event passes, or a job that is there twice. 2: the app can't be loaded.
+
+    \b
+    Example:
+      headrace app check billing.jobs:app
+    """
+    checked = check_app(load_app(target))
+    if as_json:
+        print_json(checked)
+    else:
+        _print_checked(checked)
+    click.get_current_context().exit(1 if checked.problems else 0)
+
+
+@app.command()
+@with_client_of(AppClient)
+@json_option
+def routes(client: AppClient, as_json: bool) -> None:
+    """List what is registered of every app: the jobs of each release, which release counts and why, live workers.
+
+    \b
+    Example:
+      headrace app routes
+    """
+    found = client.list_apps()
+    if as_json:
+        print_json(found)
+        return
+    for place, each in enumerate(found.apps):
+        click.echo(f"{chr(10) if place else ''}app {each.app}: {_reason(each)}")
+        print_table(
+            ("fingerprint", "counts", "registered", "workers", "jobs"),
+            (
+                (
+                    version.fingerprint,
+                    _yes(version.counts),
+                    _yes(version.registered),
+                    ", ".join(version.workers) or None,
+                    "can't be read" if version.jobs is None else ", ".join(version.jobs),
+                )
+                for version in each.versions
+            ),
+        )
+        if each.disabled:
+            click.echo(f"disabled: {', '.join(map(printable, each.disabled))}")
+    if not found.apps:
+        click.echo("no app is registered")
+    print_damaged(found.damaged)
+
+
+def _reason(app: AppInfo) -> str:
+    return "no subscriptions count" if app.why is None else f"those subscriptions count that {COUNTS[app.why]}"
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
+
+
+def _print_checked(checked: CheckedApp) -> None:
+    click.echo(f"app {checked.app}")
+    rows = (
+        (each.job, trigger_in_words(each.names, each.sources), each.filter, each.context_filter, each.queue)
+        for each in checked.jobs
+    )
+    print_table(("job", "subscribes to", "filter", "context filter", "queue"), rows)
+    for word, findings in (("note", checked.notes), ("problem", checked.problems)):
+        for each in findings:
+            print_note(f"{word}: job {each.job}: {each.says}")
 
 
 def _client(server: Server) -> AppClient:

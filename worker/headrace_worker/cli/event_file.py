@@ -9,8 +9,8 @@ from typing import Self
 
 import msgspec
 
-from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, SentEvent
-from headrace.plans.prepare import SendOptions, prepare
+from headrace import Client, Event, HeadraceError, InvalidArgument, InvalidEvent, SendOptions, SentEvent
+from headrace.plans.prepare import prepare
 
 BATCH_EVENTS = 500
 
@@ -83,11 +83,7 @@ class EventFile:
             batch = self._lines[start : start + BATCH_EVENTS]
             try:
                 answers = client.send_events(
-                    [_decode(line) for _, line in batch],
-                    deliver_at=self._options.deliver_at,
-                    deliver_after=self._options.deliver_after,
-                    account_id=self._options.account_id,
-                    ordering_key=self._options.ordering_key,
+                    [_decode(line) for _, line in batch], **msgspec.structs.asdict(self._options)
                 )
             except HeadraceError as exc:
                 sent += len(getattr(exc, "sent", ()))

@@ -19,7 +19,9 @@ from headrace_worker.cli.dev import dev
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
 from headrace_worker.commands.dead import dead
+from headrace_worker.commands.delayed import delayed
 from headrace_worker.commands.events import events
+from headrace_worker.commands.jobs import jobs
 from headrace_worker.commands.queues import queues
 from headrace_worker.commands.runs import runs
 from headrace_worker.errors import DefinitionError, StartRefused
@@ -132,5 +134,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, queues, dead, app):
+for _command in (worker, dev, send, events, runs, queues, delayed, dead, jobs, app):
     root.add_command(_command)

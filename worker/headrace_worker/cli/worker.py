@@ -66,6 +66,7 @@ def _seconds(name: str, default: float | timedelta, text: str) -> Callable[[F], 
 @_count("--dispatchers", _DEFAULTS.dispatchers, "Workers that dispatch at once; 0: never this one.")
 @_seconds("--retention", _RETENTION.success, "How long records are kept after success.")
 @_seconds("--failure-retention", _RETENTION.failure, "How long records are kept after failure.")
+@_seconds("--dedupe", _RETENTION.dedupe_sender, "How long an event's id is remembered, at least, once it has settled.")
 @option(
     "--tracebacks",
     type=click.Choice(["last", "every"]),
@@ -182,7 +183,9 @@ def _config(given: dict[str, Any]) -> WorkerConfig:
             stall=given["stall"],
             max_lost=given["max_lost"],
             dispatchers=given["dispatchers"],
-            retention=Retention(success=given["retention"], failure=given["failure_retention"]),
+            retention=Retention(
+                success=given["retention"], failure=given["failure_retention"], dedupe_sender=given["dedupe"]
+            ),
             allow_eviction=given["allow_eviction"],
             tracebacks=given["tracebacks"],
         )
@@ -190,7 +193,13 @@ def _config(given: dict[str, Any]) -> WorkerConfig:
         raise ConfigurationError(_by_option(str(exc))) from exc
 
 
-_OPTIONS = {"queues": "--queue", "success": "--retention", "failure": "--failure-retention", "max_lost": "--max-lost"}
+_OPTIONS = {
+    "queues": "--queue",
+    "success": "--retention",
+    "failure": "--failure-retention",
+    "dedupe_sender": "--dedupe",
+    "max_lost": "--max-lost",
+}
 
 
 def _by_option(fault: str) -> str:

@@ -2,5 +2,5 @@
 
 Here: a command parses, calls a method of the client, and prints.
 Not here: what it does on the server.
-Imports: operate, terminal.
+Imports: app, inspect, operate, process, terminal.
 """

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from headrace import UndecodableEvent
-from headrace.formats.codec import SEALED_FORMAT, StoredEvent, decode_event, open_event
+from headrace.formats.codec import FORMAT, StoredEvent, decode_event, open_event
 from headrace_worker.app.routes import Route, Routes
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.member import Member
@@ -61,11 +61,13 @@ class Matcher:
             if event.event is None:  # pragma: no cover - only readable events come here
                 continue
             try:
-                if event.event.v == SEALED_FORMAT:
+                if event.event.v == FORMAT:
+                    found.append(Matched(event, routes.match(event.event)))
+                elif event.event.j is not None:
+                    found.append(Matched(event, routes.of_job(event.event.j)))
+                else:
                     found.append(Matched(event, self._match_sealed(event.event_id, event.event, routes)))
                     await self._turn_if_slow()
-                else:
-                    found.append(Matched(event, routes.match(event.event)))
             except UndecodableEvent as exc:
                 await self.dead_letter(event, str(exc))
         return found

@@ -2,5 +2,5 @@
 
 Here: plans, which yield calls and receive their results, and the values that they return.
 Not here: how a value is shown, or when it is read.
-Imports: protocol.
+Imports: app, protocol.
 """

@@ -9,7 +9,7 @@ from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace_worker.app.app import App
-from headrace_worker.app.queue import Queue
+from headrace_worker.app.job import Queue
 from headrace_worker.config import WorkerConfig
 from headrace_worker.membership.timed_codec import TimedCodec
 from headrace_worker.protocol import reading

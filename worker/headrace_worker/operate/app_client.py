@@ -1,15 +1,50 @@
-"""The client that registers and forgets apps. Its user needs the rights of a worker, not only those of a producer."""
+"""The clients that look at apps and jobs and change them. Their user needs the rights of a worker.
+
+`AppClient` is for threads, `AsyncAppClient` for an event loop: the same methods, awaited.
+"""
 
 from __future__ import annotations
 
-from headrace import Client
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace import AsyncClient, Client, Event, SentEvent
+from headrace.base import BaseClient
+from headrace.plans.plan import Plan
+from headrace.plans.prepare import AnyEvent, SendOptions, prepare
 from headrace_worker.app.app import App
+from headrace_worker.inspect.apps import AppList, list_apps
+from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
+from headrace_worker.inspect.jobs import JobList, RegisteredJob, get_job, list_jobs
 from headrace_worker.operate.forget_app import ForgottenApp, forget_app
 from headrace_worker.operate.register_app import RegisteredApp, register_app
+from headrace_worker.operate.send_to_job import Asked, trigger_job
+from headrace_worker.operate.switch_job import SwitchedJob, disable_job, enable_job
 
 
-class AppClient(Client):
-    """A client that changes which apps have subscriptions, too."""
+class _AppPlans(BaseClient):
+    """The plans that need the client's settings."""
+
+    def _plan_to_send_one(self, event: Event, options: SendOptions, job: str) -> Plan[list[SentEvent]]:
+        return self._plan_to_send([event], options, None, numbered=False, id_kind="s", job=job)
+
+    def _plan_to_trigger(self, job: str, payload: Any, asked: Asked) -> Plan[SentEvent]:
+        return trigger_job(self.partitions, job, payload, asked, self._plan_to_send_one)
+
+    def _plan_to_explain(self, event: AnyEvent, ordering_key: str | None) -> Plan[Explanation]:
+        (outgoing,) = prepare(
+            [event],
+            SendOptions(ordering_key=ordering_key),
+            now=lambda: datetime.now(UTC),
+            max_event_bytes=self._max_event_bytes,
+            numbered=False,
+            source=self._source,
+        )
+        return explain_send(self.partitions, outgoing)
+
+
+class AppClient(Client, _AppPlans):
+    """A client that looks at apps and jobs and changes which of them get events, too."""
 
     def register_app(self, app: App) -> RegisteredApp:
         """Let the app's subscriptions count before its first worker starts: runs of its jobs wait in its queues.
@@ -31,3 +66,131 @@ class AppClient(Client):
             AppAlive: a worker of it is alive.
         """
         return self._run(forget_app(self.partitions, app))
+
+    def list_apps(self) -> AppList:
+        """Return what is registered of every app, which subscriptions count, and who has them."""
+        return self._run(list_apps(self.partitions), partial=True)
+
+    def list_jobs(self) -> JobList:
+        """Return the jobs of all apps: triggers, live workers, what waits in their queues, which are disabled."""
+        return self._run(list_jobs(self.partitions), partial=True)
+
+    def get_job(self, job: str) -> RegisteredJob:
+        """Return one job, `<app>/<job id>`; raise UnknownJob."""
+        return self._run(get_job(self.partitions, job), partial=True)
+
+    def disable_job(self, job: str, reason: str | None = None) -> SwitchedJob:
+        """Let no event make a run of a job, from the return of this call on; runs that it has go on.
+
+        The job stays disabled through restarts and releases of its app, until it is enabled. Events that are dispatched
+        meanwhile make no run of it later either. To disable it again changes nothing but the reason, if one is given.
+
+        Args:
+            reason: 1 to 256 characters, for those who look at the job.
+
+        Raises:
+            UnknownJob: it is not registered.
+        """
+        return self._run(disable_job(self.partitions, job, reason), partial=True)
+
+    def enable_job(self, job: str) -> SwitchedJob:
+        """Let events make runs of a disabled job again; to enable one that is not disabled changes nothing.
+
+        Raises:
+            UnknownJob: it is not registered.
+        """
+        return self._run(enable_job(self.partitions, job), partial=True)
+
+    def trigger_job(
+        self,
+        job: str,
+        payload: Any = None,
+        *,
+        event_name: str | None = None,
+        context: Any = None,
+        event_id: str | None = None,
+    ) -> SentEvent:
+        """Send an event that only this job gets, whatever its trigger; its source is the first of the trigger's.
+
+        All dispatchers of the namespace must be of this release: an older one moves the event to `dead`.
+
+        Args:
+            event_name: by default that of a typed payload, or else the first of the trigger's.
+
+        Raises:
+            UnknownJob: it is not registered.
+            JobDisabled: it gets no runs.
+            InvalidEvent: the payload can't be sent, or the id can be none.
+        """
+        asked = Asked(event_name, context, event_id)
+        return self._run(self._plan_to_trigger(job, payload, asked), partial=True)
+
+    def explain_event(self, event_id: str) -> Explanation:
+        """Return which jobs get an event by the routes of now and, for each other job, the first condition that fails.
+
+        Raises:
+            EventNotFound: no such event is known.
+            ContentsGone: its contents are not kept any more.
+        """
+        return self._run(explain_event(self.partitions, event_id, self._seal), partial=True)
+
+    def explain_send(self, event: AnyEvent, *, ordering_key: str | None = None) -> Explanation:
+        """Return which jobs would get an event, as `explain_event` does; send nothing.
+
+        Raises:
+            InvalidEvent: it could not be sent.
+        """
+        return self._run(self._plan_to_explain(event, ordering_key), partial=True)
+
+
+class AsyncAppClient(AsyncClient, _AppPlans):
+    """The same operations as `AppClient`, awaited; for the tasks of one event loop."""
+
+    async def register_app(self, app: App) -> RegisteredApp:
+        """See `AppClient.register_app`."""
+        return await self._run(register_app(self.partitions, app))
+
+    async def forget_app(self, app: str) -> ForgottenApp:
+        """See `AppClient.forget_app`."""
+        return await self._run(forget_app(self.partitions, app))
+
+    async def list_apps(self) -> AppList:
+        """See `AppClient.list_apps`."""
+        return await self._run(list_apps(self.partitions), partial=True)
+
+    async def list_jobs(self) -> JobList:
+        """See `AppClient.list_jobs`."""
+        return await self._run(list_jobs(self.partitions), partial=True)
+
+    async def get_job(self, job: str) -> RegisteredJob:
+        """See `AppClient.get_job`."""
+        return await self._run(get_job(self.partitions, job), partial=True)
+
+    async def disable_job(self, job: str, reason: str | None = None) -> SwitchedJob:
+        """See `AppClient.disable_job`."""
+        return await self._run(disable_job(self.partitions, job, reason), partial=True)
+
+    async def enable_job(self, job: str) -> SwitchedJob:
+        """See `AppClient.enable_job`."""
+        return await self._run(enable_job(self.partitions, job), partial=True)
+
+    async def trigger_job(
+        self,
+        job: str,
+        payload: Any = None,
+        *,
+        event_name: str | None = None,
+        context: Any = None,
+        event_id: str | None = None,
+    ) -> SentEvent:
+        """See `AppClient.trigger_job`."""
+        asked = Asked(event_name, context, event_id)
+        return await self._run(self._plan_to_trigger(job, payload, asked), partial=True)
+
+    async def explain_event(self, event_id: str) -> Explanation:
+        """See `AppClient.explain_event`."""
+        return await self._run(explain_event(self.partitions, event_id, self._seal), partial=True)
+
+    async def explain_send(self, event: AnyEvent, *, ordering_key: str | None = None) -> Explanation:
+        """See `AppClient.explain_send`."""
+        return await self._run(self._plan_to_explain(event, ordering_key), partial=True)

@@ -1,8 +1,10 @@
-"""The calls that count entries and members. Pure."""
+"""The calls that count entries and members, and read who lives. Pure."""
 
 from __future__ import annotations
 
-from headrace.calls.call import Call
+from typing import Any
+
+from headrace.calls.call import Call, as_fields, as_text
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Stream
 
@@ -20,3 +22,12 @@ def count_pending(stream: Stream) -> Call[int]:
 def count_due(keys: Keys) -> Call[int]:
     """Count the members of `due`."""
     return Call(("ZCARD", keys.due), int)
+
+
+def read_lease_ends(keys: Keys) -> Call[dict[str, int]]:
+    """Read when each worker's lease ends, in milliseconds by the server's clock; of a fenced name, the next look."""
+
+    def read(reply: list[Any]) -> dict[str, int]:
+        return {as_text(name): int(float(end)) for name, end in as_fields(reply).items()}
+
+    return Call(("ZRANGE", keys.workers, 0, -1, "WITHSCORES"), read)

@@ -43,6 +43,7 @@ class EventInfo(msgspec.Struct, frozen=True):
     timestamp: datetime
     source: str = DEFAULT_SOURCE
     ordering_key: str | None = None
+    headers: dict[str, str] = {}
 
 
 class Account(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from headrace_worker.run import outcome as outcomes
 from headrace_worker.run import unseal
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.hooks import HookedJob, call_checked, hooked_jobs
-from headrace_worker.run.io import JobIO, SyncJobIO
+from headrace_worker.run.io import IOs
 from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, Released, Succeeded, Unreadable
 from headrace_worker.run.outcome_log import OutcomeLog
 from headrace_worker.run.port import RunPorts
@@ -68,6 +68,8 @@ class Executor:
         settlers: Sequence[Settler],
         has_live: Callable[[str], Awaitable[bool]],
         state: object = None,
+        ios: IOs | None = None,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         """Execute nothing yet.
 
@@ -77,6 +79,8 @@ class Executor:
             settlers: the settler of each partition.
             has_live: whether a live worker has a job, `<app>/<id>`.
             state: the value of the app's lifespan.
+            ios: makes the `io` of each run; None for one that acts on the server.
+            draw: draws a number from 0 to 1, for the jitter of waits.
         """
         self._setup = setup
         self._guard = guard
@@ -86,7 +90,8 @@ class Executor:
         self._has_live = has_live
         self._jobs = hooked_jobs(setup.app, state)
         self._reported_unknown: set[str] = set()
-        self._ports = RunPorts(setup.url, setup.keys.namespace, len(setup.partitions), setup.codec)
+        self._ios = ios or IOs(RunPorts(setup.url, setup.keys.namespace, len(setup.partitions), setup.codec))
+        self._draw = draw
         self._threads = JobThreads(guard)
         self._outcome_log = OutcomeLog(setup.app, every_traceback=setup.config.tracebacks == "every")
         self._failures = 0
@@ -139,7 +144,7 @@ class Executor:
     async def close(self) -> None:
         """Close the connections of runs; leave threads that still execute alone."""
         self._threads.close()
-        await self._ports.close()
+        await self._ios.close()
 
     @property
     def left_behind(self) -> int:
@@ -233,7 +238,7 @@ class Executor:
 
     def _read_event(self, job: Job, delivery: Delivery) -> StoredEvent:
         event = codec.decode_event(delivery.body or b"")
-        if event.v == codec.SEALED_FORMAT:
+        if event.is_sealed:
             event = unseal.open_for(job, event, delivery.event_id, self._setup.seal)
         return event
 
@@ -266,20 +271,16 @@ class Executor:
         if "payload" in job.takes:
             arguments["payload"] = payload
         if "io" in job.takes:
-            arguments["io"] = self._io(job, run.delivery)
+            arguments["io"] = self._ios.of(run.delivery, event.h, is_async=job.is_async)
         if "ctx" in job.takes:
             arguments["ctx"] = self._context(job, run, event)
         return arguments
-
-    def _io(self, job: Job, delivery: Delivery) -> JobIO | SyncJobIO:
-        ports = self._ports
-        return JobIO(delivery, ports.asynchronous) if job.is_async else SyncJobIO(delivery, ports.threaded)
 
     def _context(self, job: Job, run: InFlightRun, event: StoredEvent) -> Context:
         delivery, state = run.delivery, run.delivery.state
         info = EventInfo(
             delivery.event_id, event.n, decode_value(event.c), codec.from_micros(event.t), event.s,
-            delivery.ordering_key or None,
+            delivery.ordering_key or None, event.h or {},
         )  # fmt: skip
         return Context(
             run=RunInfo(delivery.run_id, state.attempt, job.retry.max_attempts, bool(state.replay), datetime.now(UTC)),
@@ -348,7 +349,7 @@ class Executor:
     ) -> Recordable:
         state = run.delivery.state
         self._observer.failed(run.delivery, exc)
-        return outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=random.random)
+        return outcomes.after_exception(exc, timed_out=timed_out, retry=job.retry, state=state, draw=self._draw)
 
     def _after_failure(self, job: Job, run: InFlightRun, exc: BaseException) -> Outcome:
         """Return the outcome of a run whose function has raised, by itself or after its cancellation."""

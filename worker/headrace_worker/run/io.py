@@ -7,43 +7,56 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from headrace import Event, InvalidEvent, SentEvent
+import msgspec
+
+from headrace import InvalidEvent, SendOptions, SentEvent
+from headrace.formats.headers import merge_headers
 from headrace.model.ids import derived_event_id
-from headrace.plans.prepare import AnyEvent, SendOptions, as_event
+from headrace.plans.prepare import AnyEvent, Item, split
 from headrace_worker.logs.guarded_logger import guarded_logger
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.run.port import RunPort, ThreadedRunPort
+from headrace_worker.run.port import RunPort, RunPorts, ThreadedRunPort
 
 
 class _RunIO:
-    """What both kinds share: the delivery of the run, and how its events get their ids."""
+    """What both kinds share: the delivery of the run, and how its events get their ids and headers."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, headers: dict[str, str] | None) -> None:
         self._delivery = delivery
+        self._headers = headers
 
     @cached_property
     def logger(self) -> Any:
         """A structlog logger whose lines carry the ids of run, job and event, and whose log calls raise nothing."""
         return guarded_logger("headrace.job", self._delivery.ids)
 
-    def _keyed(self, key: object, events: Sequence[AnyEvent]) -> list[Event]:
-        """Return the events; each without an id of its own gets one that is derived from the run and the key."""
+    def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
+        """Return the events: with the headers of the run's event, and ids that are derived from the run and the key.
+
+        What an event gives goes first.
+        """
         if not isinstance(key, str) or not key or "\0" in key:
-            raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
-        keyed = []
-        for place, given in enumerate(events):
-            event = as_event(given, place)
-            own = key if place == 0 else f"{key}\0{place}"
-            event_id = derived_event_id(self._delivery.run_id, own) if event.id is None else event.id
-            keyed.append(Event(event.name, event.payload, event.context, event_id, event.timestamp, event.source))
+            raise InvalidEvent(
+                "key", "must be a string that is not empty and has no NUL, as in io.send_event('key', event)"
+            )
+        keyed: list[Item] = []
+        for place, item in enumerate(events):
+            event, options = split(item, place)
+            if event.id is None:
+                own = key if place == 0 else f"{key}\0{place}"
+                event = msgspec.structs.replace(event, id=derived_event_id(self._delivery.run_id, own))
+            if self._headers:
+                headers = merge_headers(self._headers, {} if event.headers is None else event.headers, place)
+                event = msgspec.structs.replace(event, headers=headers)
+            keyed.append(event if options is None else (event, options))
         return keyed
 
 
 class JobIO(_RunIO):
     """The `io` of an `async def` job. Each send has a key, so that a retried run sends its events once."""
 
-    def __init__(self, delivery: Delivery, port: RunPort) -> None:
-        super().__init__(delivery)
+    def __init__(self, delivery: Delivery, port: RunPort, headers: dict[str, str] | None = None) -> None:
+        super().__init__(delivery, headers)
         self._port = port
 
     async def send_event(
@@ -58,32 +71,39 @@ class JobIO(_RunIO):
     ) -> SentEvent:
         """Send an event, once for this run and key, however many attempts the run takes.
 
-        The event's id is derived from the run's id and the key, unless the event brings one. Raises as
-        `Client.send_event` does.
+        The event's id is derived from the run's id and the key, unless the event brings one. The headers of the run's
+        event go with it, unless it brings other ones of the same name. Raises as `Client.send_event` does.
         """
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return await self._port.send_one(self._keyed(key, [event]), options)
 
     async def send_events(
         self,
         key: str,
-        events: Sequence[AnyEvent],
+        events: Sequence[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
         account_id: str | None = None,
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
-        """Send events, each once for this run, key and place in the list. See `send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        """Send events, each once for this run, key and place in the list. See `send_event`.
+
+        Each of them is an event, or a pair of an event and its `SendOptions`, which go before the call's own.
+        """
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return await self._port.send_all(self._keyed(key, events), options)
 
 
 class SyncJobIO(_RunIO):
     """The `io` of a plain `def` job: the methods of `JobIO`, called without await."""
 
-    def __init__(self, delivery: Delivery, port: ThreadedRunPort) -> None:
-        super().__init__(delivery)
+    def __init__(self, delivery: Delivery, port: ThreadedRunPort, headers: dict[str, str] | None = None) -> None:
+        super().__init__(delivery, headers)
         self._port = port
 
     def send_event(
@@ -97,13 +117,15 @@ class SyncJobIO(_RunIO):
         ordering_key: str | None = None,
     ) -> SentEvent:
         """See `JobIO.send_event`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return self._port.send_one(self._keyed(key, [event]), options)
 
     def send_events(
         self,
         key: str,
-        events: Sequence[AnyEvent],
+        events: Sequence[Item],
         *,
         deliver_at: datetime | None = None,
         deliver_after: float | timedelta | None = None,
@@ -111,5 +133,25 @@ class SyncJobIO(_RunIO):
         ordering_key: str | None = None,
     ) -> list[SentEvent]:
         """See `JobIO.send_events`."""
-        options = SendOptions(deliver_at, deliver_after, account_id, ordering_key=ordering_key)
+        options = SendOptions(
+            deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
+        )
         return self._port.send_all(self._keyed(key, events), options)
+
+
+class IOs:
+    """Makes the `io` of each run of a worker; the runs share its ports."""
+
+    def __init__(self, ports: RunPorts) -> None:
+        self._ports = ports
+
+    def of(self, delivery: Delivery, headers: dict[str, str] | None, *, is_async: bool) -> JobIO | SyncJobIO:
+        """Return the `io` of a run, for the headers of its event and the kind of its job's function."""
+        ports = self._ports
+        if is_async:
+            return JobIO(delivery, ports.asynchronous, headers)
+        return SyncJobIO(delivery, ports.threaded, headers)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._ports.close()

@@ -6,9 +6,10 @@ All runs of a worker share both sides, which connect at their first use.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from headrace import AsyncClient, Client, Event, PayloadCodec, SentEvent
-from headrace.plans.prepare import SendOptions
+from headrace import AsyncClient, Client, PayloadCodec, SendOptions, SentEvent
+from headrace.plans.prepare import Item
 
 _DERIVED = "d"
 """The kind of an event id that is derived from a run and a key: see `Outgoing.id_kind`."""
@@ -17,11 +18,11 @@ _DERIVED = "d"
 class RunPort(AsyncClient):
     """The side for coroutines, on the worker's event loop."""
 
-    async def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+    async def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
         """Send one event; errors name no place."""
         return (await self._send(events, options, numbered=False, id_kind=_DERIVED))[0]
 
-    async def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+    async def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         """Send events; errors name an event's place."""
         return await self._send(events, options, numbered=True, id_kind=_DERIVED)
 
@@ -29,11 +30,11 @@ class RunPort(AsyncClient):
 class ThreadedRunPort(Client):
     """The side for plain functions, in threads."""
 
-    def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+    def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
         """See `RunPort.send_one`."""
         return self._send(events, options, numbered=False, id_kind=_DERIVED)[0]
 
-    def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+    def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         """See `RunPort.send_all`."""
         return self._send(events, options, numbered=True, id_kind=_DERIVED)
 
@@ -42,8 +43,10 @@ class RunPorts:
     """Both sides of a worker's port."""
 
     def __init__(self, url: str, namespace: str, partitions: int = 1, codec: PayloadCodec | None = None) -> None:
-        self.asynchronous = RunPort(url, namespace=namespace, partitions=partitions, codec=codec)
-        self.threaded = ThreadedRunPort(url, namespace=namespace, partitions=partitions, codec=codec)
+        # Without a timeout: that of its job ends a run, and short outages are waited through as the worker does.
+        settings: dict[str, Any] = {"namespace": namespace, "partitions": partitions, "codec": codec, "timeout": None}
+        self.asynchronous = RunPort(url, **settings)
+        self.threaded = ThreadedRunPort(url, **settings)
 
     async def close(self) -> None:
         """Close the connections of both sides."""

@@ -32,6 +32,8 @@ def open_for(job: Job, event: StoredEvent, event_id: str, seal: Seal | None) -> 
         UndecodableEvent: the event is damaged.
     """
     opened = open_event(event, event_id, seal)
+    if opened.j is not None:
+        return opened  # it was sent to this job whatever its trigger
     trigger = job.trigger
     for name, definition, raw in (
         ("filter", trigger.filter, opened.p),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from headrace_worker.app.app import App
 from headrace_worker.errors import LifespanFailed
@@ -46,9 +48,9 @@ class Lifespan:
         Raises:
             LifespanFailed: it raised; the traceback is logged.
         """
-        if self._app.lifespan is None:
+        if (lifespan := self._app.lifespan) is None:
             return True
-        self._task = task = self._guard.part("the app's lifespan", self._live(), self._may_end)
+        self._task = task = self._guard.part("the app's lifespan", self._live(lifespan), self._may_end)
         waits = [own_task(self._has_entered.wait()), own_task(stopping.wait())]
         try:
             if not (await asyncio.wait([task, *waits], timeout=_LONG_ENTRY_S, return_when=_FIRST))[0]:
@@ -86,9 +88,9 @@ class Lifespan:
         if task.done() and not task.cancelled():
             task.exception()  # it is logged; asyncio need not say that nothing has read it
 
-    async def _live(self) -> None:
+    async def _live(self, lifespan: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
         try:
-            async with self._app.lifespan() as self.state:
+            async with lifespan() as self.state:
                 self._has_entered.set()
                 await self._over.wait()
         except BaseException as exc:

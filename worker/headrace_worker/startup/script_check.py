@@ -17,7 +17,17 @@ from headrace.model.event import Event
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker.app.routes import Route
 from headrace_worker.membership.server import ServerAccess
-from headrace_worker.protocol import dispatching, due, forgetting, leases, reading, rescuing, settling, subscribing
+from headrace_worker.protocol import (
+    dispatching,
+    due,
+    forgetting,
+    leases,
+    reading,
+    rescuing,
+    settling,
+    subscribing,
+    switching,
+)
 from headrace_worker.protocol.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.protocol.dispatching import Matched
 from headrace_worker.protocol.leases import Registration
@@ -136,6 +146,8 @@ class ScriptCheck:
             rescuing.read_consumers(queue),
             rescuing.read_workers(keys),
             leases.leave(keys, _NAME, _APP, [queue.key], dead=False),
+            switching.disable(keys, _APP, _NAME, ""),
+            switching.enable(keys, _APP, _NAME),
             subscribing.unsubscribe(keys, _APP),
         )
 

@@ -27,15 +27,16 @@ class ThreadCall:
     """One call of a function in a thread.
 
     Attributes:
+        context: a copy of the caller's, in which the function executes.
         outcome: what the function returns or raises; to be awaited on the event loop.
         is_done: the function has returned, and the event loop knows of it.
         on_done: is called on the event loop then, if it is set.
     """
 
-    __slots__ = ("_context", "_error", "_function", "_result", "is_done", "on_done", "outcome")
+    __slots__ = ("_error", "_function", "_result", "context", "is_done", "on_done", "outcome")
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
         self._function = function
         self._result: Any = None
         self._error: BaseException | None = None
@@ -46,7 +47,7 @@ class ThreadCall:
     def run(self) -> None:
         """Call the function, in the thread; an exception is its outcome, too."""
         try:
-            self._result = self._context.run(self._function)
+            self._result = self.context.run(self._function)
         except BaseException as exc:  # noqa: BLE001 - `finish` passes it on to the caller
             self._error = exc
         if fork.is_child:

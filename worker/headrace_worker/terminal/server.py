@@ -16,6 +16,7 @@ from headrace_worker.terminal.options import F, option
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C", bound=Client)
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -43,15 +44,23 @@ def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R
 
 def with_client(command: Callable[Concatenate[Client, P], R]) -> Callable[..., R]:
     """Give the command the options of the server and of its codec, and a client that is closed afterwards."""
+    return with_client_of(Client)(command)
 
-    @with_server
-    @_codec_option
-    @functools.wraps(command)
-    def call(server: Server, /, *args: Any, codec: PayloadCodec | None, **given: Any) -> R:
-        with Client(server.url, namespace=server.namespace, partitions=server.partitions, codec=codec) as client:
-            return command(client, *args, **given)
 
-    return call
+def with_client_of(kind: type[C]) -> Callable[[Callable[Concatenate[C, P], R]], Callable[..., R]]:
+    """Return a decorator that is `with_client` for a class of clients."""
+
+    def decorate(command: Callable[Concatenate[C, P], R]) -> Callable[..., R]:
+        @with_server
+        @_codec_option
+        @functools.wraps(command)
+        def call(server: Server, /, *args: Any, codec: PayloadCodec | None, **given: Any) -> R:
+            with kind(server.url, namespace=server.namespace, partitions=server.partitions, codec=codec) as client:
+                return command(client, *args, **given)
+
+        return call
+
+    return decorate
 
 
 def namespace_option(command: F) -> F:

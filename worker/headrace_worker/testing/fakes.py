@@ -7,20 +7,22 @@ ids are derived as there, so that a payload which can't be sent fails here, too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, cast, overload
 
 import msgspec
 
-from headrace import Event, EventConflict, SentEvent
-from headrace.formats.codec import RunState, decode_event, encode_value
+from headrace import RunError, RunRecord, SendOptions, SentEvent
+from headrace.calls.sending import due_ms_of
+from headrace.formats.codec import RunState, decode_event, encode_value, from_millis, to_micros
 from headrace.formats.outgoing import Outgoing
-from headrace.model.event import DEFAULT_SOURCE
+from headrace.model.event import DEFAULT_SOURCE, FINAL_STATUSES, RunStatus
 from headrace.model.values import decode_value
-from headrace.plans.prepare import AnyEvent, SendOptions, prepare
+from headrace.plans.prepare import Item, prepare, split
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.io import JobIO, SyncJobIO
+from headrace_worker.run.outcome import error_of
 from headrace_worker.run.port import RunPort, ThreadedRunPort
 
 _DERIVED = "d"
@@ -33,7 +35,8 @@ class Sent(msgspec.Struct, frozen=True):
         key: of the send; None for an event after the first of `send_events`.
         payload: as it was given.
         received: the payload as a job without a schema receives it, once it is encoded and decoded.
-        options: the options of the send.
+        options: with which the event was sent: its own, and else those of the call.
+        headers: its own, and else those of the run.
     """
 
     key: str | None
@@ -44,6 +47,7 @@ class Sent(msgspec.Struct, frozen=True):
     context: Any
     source: str
     options: SendOptions
+    headers: dict[str, str] = {}
 
 
 class SentEvents(Sequence[Sent]):
@@ -52,8 +56,15 @@ class SentEvents(Sequence[Sent]):
     def __init__(self) -> None:
         self._events: list[Sent] = []
         self._keys: dict[str, str] = {}
+        self._answers: dict[str, SentEvent] = {}
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int) -> Sent: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Sent]: ...
+    @overload
+    def __getitem__(self, place: str) -> Any: ...
+    def __getitem__(self, place: int | slice | str) -> Any:
         if not isinstance(place, str):
             return self._events[place]
         for each in self._events:
@@ -71,45 +82,50 @@ class SentEvents(Sequence[Sent]):
 
     __repr__ = __str__
 
-    def note_keys(self, key: str, events: Sequence[Event]) -> None:
+    def note_keys(self, key: str, events: Sequence[Item]) -> None:
         """Remember under which key the first of the events is about to be sent."""
-        self._keys[str(events[0].id)] = key
+        first, _ = split(events[0])
+        self._keys[str(first.id)] = key
 
-    def receive(self, events: Iterable[Event], options: SendOptions, *, numbered: bool) -> list[SentEvent]:
-        """Check and keep events, as a server would.
+    def receive(self, events: Iterable[Item], options: SendOptions, *, numbered: bool) -> list[SentEvent]:
+        """Check and keep events, as a server would: an id that was sent before is a duplicate, whatever comes with it.
 
         Raises:
             InvalidEvent: as in a real send.
-            EventConflict: an id was sent before with another name or source.
         """
-        now = datetime.now(UTC)
-        prepared = prepare(events, options, now=lambda: now, id_kind=_DERIVED, numbered=numbered)
-        return [self._receive(each, options, now) for each in prepared]
+        now, items = datetime.now(UTC), list(events)
+        prepared = prepare(items, options, now=lambda: now, id_kind=_DERIVED, numbered=numbered)
+        own = (split(item)[1] or options for item in items)
+        return [self._receive(event, terms.before(options), now) for event, terms in zip(prepared, own, strict=True)]
 
     def _receive(self, event: Outgoing, options: SendOptions, now: datetime) -> SentEvent:
-        given = event.event
-        known = next((each for each in self._events if each.id == event.event_id), None)
+        known = self._answers.get(event.event_id)
         if known is not None:
-            if (known.name, known.source) != (given.name, given.source):
-                raise EventConflict(event.event_id, status="pending")
-            return event.sent(delivered_at=now, duplicate=True)
-        stored = decode_event(event.body)
+            return known
+        answer, stored = _answer_to(event, now), decode_event(event.body)
         received, context = decode_value(stored.p), decode_value(stored.c)
-        key = self._keys.get(event.event_id)
         self._events.append(
-            Sent(key, event.event_id, given.name, given.payload, received, context, given.source, options)
+            Sent(
+                key=self._keys.get(event.event_id),
+                id=event.event_id,
+                name=event.head.name,
+                payload=event.event.payload,
+                received=received,
+                context=context,
+                source=event.head.source,
+                options=options,
+                headers=stored.h or {},
+            )
         )
-        due = _due(options, now)
-        return event.sent(delivered_at=now) if due is None else event.sent(deliver_at=due)
+        again = msgspec.structs.replace(answer, payload=received, context=context, duplicate=True)
+        self._answers[event.event_id] = again
+        return answer
 
 
-def _due(options: SendOptions, now: datetime) -> datetime | None:
-    if options.deliver_at is not None:
-        return options.deliver_at
-    delay = options.deliver_after
-    if not delay:
-        return None
-    return now + (delay if isinstance(delay, timedelta) else timedelta(seconds=delay))
+def _answer_to(event: Outgoing, now: datetime) -> SentEvent:
+    now_ms = to_micros(now) // 1000
+    due_ms = due_ms_of(event.terms.when, now_ms) if event.terms.when else 0
+    return event.sent(deliver_at=from_millis(due_ms)) if due_ms > now_ms else event.sent(delivered_at=now)
 
 
 class _Port:
@@ -120,18 +136,18 @@ class _Port:
 
 
 class _AsyncPort(_Port):
-    async def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+    async def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
         return self._sent.receive(events, options, numbered=False)[0]
 
-    async def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+    async def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         return self._sent.receive(events, options, numbered=True)
 
 
 class _SyncPort(_Port):
-    def send_one(self, events: Iterable[Event], options: SendOptions) -> SentEvent:
+    def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
         return self._sent.receive(events, options, numbered=False)[0]
 
-    def send_all(self, events: Iterable[Event], options: SendOptions) -> list[SentEvent]:
+    def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         return self._sent.receive(events, options, numbered=True)
 
 
@@ -142,32 +158,33 @@ class FakeIO(JobIO):
         sent: what was sent so far: `io.sent["welcomed"]` is the payload that was sent with that key.
     """
 
-    def __init__(self, *, run_id: str = "event:app/job") -> None:
+    def __init__(self, *, run_id: str = "event:app/job", headers: dict[str, str] | None = None) -> None:
         """Send nothing yet.
 
         Args:
             run_id: of the run that this stands for; the ids of sent events are derived from it.
+            headers: of the run's event; sent events have them, too.
         """
         self.sent = SentEvents()
-        super().__init__(_delivery(run_id), cast("RunPort", _AsyncPort(self.sent)))
+        super().__init__(_delivery(run_id), cast("RunPort", _AsyncPort(self.sent)), headers)
 
-    def _keyed(self, key: object, events: Sequence[AnyEvent]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
         return _note(self.sent, key, super()._keyed(key, events))
 
 
 class SyncFakeIO(SyncJobIO):
     """The `io` of a plain `def` job, without a server; see `FakeIO`."""
 
-    def __init__(self, *, run_id: str = "event:app/job") -> None:
+    def __init__(self, *, run_id: str = "event:app/job", headers: dict[str, str] | None = None) -> None:
         """See `FakeIO`."""
         self.sent = SentEvents()
-        super().__init__(_delivery(run_id), cast("ThreadedRunPort", _SyncPort(self.sent)))
+        super().__init__(_delivery(run_id), cast("ThreadedRunPort", _SyncPort(self.sent)), headers)
 
-    def _keyed(self, key: object, events: Sequence[AnyEvent]) -> list[Event]:
+    def _keyed(self, key: object, events: Sequence[Item]) -> list[Item]:
         return _note(self.sent, key, super()._keyed(key, events))
 
 
-def _note(sent: SentEvents, key: object, events: list[Event]) -> list[Event]:
+def _note(sent: SentEvents, key: object, events: list[Item]) -> list[Item]:
     if events:
         sent.note_keys(str(key), events)
     return events
@@ -193,6 +210,7 @@ def a_context(  # noqa: PLR0913 - each is a field of the context, and given by n
     source: str = DEFAULT_SOURCE,
     timestamp: datetime | None = None,
     ordering_key: str | None = None,
+    headers: dict[str, str] | None = None,
     account_id: str | None = None,
     version: str | None = None,
     namespace: str = "test",
@@ -210,9 +228,50 @@ def a_context(  # noqa: PLR0913 - each is a field of the context, and given by n
         run=RunInfo(run_id, attempt, max_attempts, is_replay, now),
         job=JobInfo(delivery.job_id, delivery.queue.app, version, delivery.queue.name),
         event=EventInfo(
-            delivery.event_id, event, decode_value(encode_value(context)), timestamp or now, source, ordering_key
+            delivery.event_id,
+            event,
+            decode_value(encode_value(context)),
+            timestamp or now,
+            source,
+            ordering_key,
+            headers or {},
         ),
         account=None if account_id is None else Account(account_id),
         namespace=namespace,
         worker_id="test",
+    )
+
+
+def a_run(  # noqa: PLR0913 - each is a field of the record, and given by name
+    *,
+    run_id: str = "event:app/job",
+    status: RunStatus = "succeeded",
+    attempt: int = 1,
+    output: Any = None,
+    error: RunError | BaseException | None = None,
+    event: str = "event",
+    queue: str = "default",
+) -> RunRecord:
+    """Return the record of a run, as a client reads it, for tests of code that looks at runs.
+
+    Args:
+        run_id: `<event id>:<app>/<job id>`.
+        output: as the function returns it; the record has it as it comes off the wire.
+        error: why the last attempt ended without success, or the exception that it raised.
+        event: the name of the event.
+    """
+    delivery, now = _delivery(run_id, attempt), datetime.now(UTC)
+    return RunRecord(
+        id=run_id,
+        event_id=delivery.event_id,
+        job=delivery.job,
+        status=status,
+        attempt=attempt,
+        queue=queue,
+        event_name=event,
+        started_at=None if status == "queued" else now,
+        finished_at=now if status in FINAL_STATUSES else None,
+        worker=None if status == "queued" else "test",
+        error=error_of(error) if isinstance(error, BaseException) else error,
+        output=decode_value(encode_value(output)),
     )

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
-from headrace import Client, EventRecord, HeadraceError, RunRecord, TypedEvent
+import msgspec
+
+from headrace import Client, EventRecord, HeadraceError, PayloadCodec, RunRecord, TypedEvent
 from headrace.calls.call import Call, as_fields
 from headrace.calls.listing import read_index
 from headrace.config import resolve
@@ -21,15 +23,17 @@ from headrace.formats.keys import Keys
 from headrace.model.event import FAILED_STATUSES
 from headrace.model.typed import event_name_of
 from headrace_worker.app.app import App
+from headrace_worker.app.overrides import overridden
 from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.observer import Observer
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.due import event_of
 from headrace_worker.protocol.settling import Retried, Settled
 from headrace_worker.tasks.guard import own_task
 from headrace_worker.testing.settling import NotSettled, flush_log, moving_time
-from headrace_worker.worker import Worker
+from headrace_worker.worker import Worker, import_modules
 
 R = TypeVar("R")
 
@@ -56,7 +60,11 @@ class Runs(Sequence[RunRecord]):
     def __init__(self, runs: Sequence[RunRecord]) -> None:
         self._runs = list(runs)
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int | str) -> RunRecord: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[RunRecord]: ...
+    def __getitem__(self, place: int | slice | str) -> RunRecord | list[RunRecord]:
         if not isinstance(place, str):
             return self._runs[place]
         found = self.of(place)
@@ -86,6 +94,7 @@ class Headrace:
         url: of the server.
         namespace: of the test.
         client: a client for the test's own sends and reads.
+        codec: opens what the test looks at, if it is sealed; `run` takes that of its app.
     """
 
     def __init__(self, url: str, namespace: str = "default", *, partitions: int | None = None) -> None:
@@ -93,9 +102,18 @@ class Headrace:
         self.url = url
         self.namespace = namespace
         self.client = Client(url, namespace=namespace, partitions=partitions)
+        self.codec: PayloadCodec | None = None
         self._partitions = resolve(namespace, partitions)
 
-    async def run(self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30) -> Runs:
+    async def run(
+        self,
+        app: App,
+        *,
+        failures: Literal["raise", "keep"] = "raise",
+        timeout: float = 30,
+        override: Mapping[Any, Any] | None = None,
+        state: Any = msgspec.UNSET,
+    ) -> Runs:
         """Execute runs until nothing is due and every run has ended, those of events that jobs send included.
 
         Runs that wait for their next attempt get it at once. Delayed events wait: see `travel`.
@@ -103,14 +121,20 @@ class Headrace:
         Args:
             failures: raise what the functions of failed runs have raised, or keep the failures in the records.
             timeout: seconds.
+            override: for functions in `Depends`, the functions to call in their place, or the values themselves.
+            state: stands for the value of the app's lifespan, which is not entered then.
 
         Returns:
             The runs that have ended here.
 
         Raises:
+            InvalidArgument: no job depends on a function that is overridden.
             ExceptionGroup: runs failed for good; it has their exceptions, each with a note that names its run.
             NotSettled: work is left after `timeout` seconds.
         """
+        if override is not None or state is not msgspec.UNSET:
+            import_modules(app)
+            app = overridden(app, override, state)
         seen = _Seen()
         worker = Worker(
             app, self.url, namespace=self.namespace, partitions=len(self._partitions), config=_CONFIG, metrics=seen
@@ -121,7 +145,8 @@ class Headrace:
         if left:
             waiting = await asyncio.to_thread(self._name_waiting, left)
             raise NotSettled(f"not settled after {timeout:g} s: {_listed(left)}{waiting}")
-        runs = Runs([await asyncio.to_thread(self.client.get_run, run_id) for run_id in seen.ended])
+        self.codec = self.codec or app.codec
+        runs = await asyncio.to_thread(self._runs, list(seen.ended))
         if failures == "raise":
             _raise_failures(runs, seen.exceptions)
         return runs
@@ -149,7 +174,8 @@ class Headrace:
         entries = sorted((entry for page in pages for entry in page), key=lambda each: _order(each.id))
         pairs = [pair for entry in entries for pair in entry.pairs[::-1]]
         found = dict.fromkeys(event_id for event_id, sent_name in pairs if name in (None, sent_name))
-        return [self.client.get_event(event_id) for event_id in found]
+        with self._reader() as reader:
+            return [reader.get_event(event_id) for event_id in found]
 
     def assert_sent(
         self, event: str | type[TypedEvent], *, times: int | None = None, **expected: Any
@@ -160,7 +186,7 @@ class Headrace:
             event: their name, or the class of a typed event.
             times: how many; at least one if None.
             expected: values that the event must have: its own fields `id`, `source`, `context`, `account_id`,
-                `ordering_key` and `payload`; any other name is a field of the payload, or of the class.
+                `ordering_key`, `headers` and `payload`; any other name is a field of the payload, or of the class.
         """
         everything = self.sent()
         name = event_name_of(event) or event
@@ -176,7 +202,7 @@ class Headrace:
         """Check that no event is delayed, that no run waits, and that there is no dead letter."""
         left = self._read(lambda keys: [keys.events, keys.due, keys.dead])
         if left:
-            raise AssertionError(f"left are: {_listed(left)}")
+            raise AssertionError(f"left are: {_listed(left)}{self._name_left()}")
 
     def empty(self) -> None:
         """Delete everything in the namespace."""
@@ -209,6 +235,14 @@ class Headrace:
                 worker.stop_now()
             await running
 
+    def _runs(self, ids: Sequence[str]) -> Runs:
+        with self._reader() as reader:
+            return Runs([reader.get_run(each) for each in ids])
+
+    def _reader(self) -> Client:
+        """Return a client that opens what is sealed."""
+        return Client(self.url, namespace=self.namespace, partitions=len(self._partitions), codec=self.codec)
+
     def _open_work(self, app: App) -> dict[str, int]:
         """Return what is to be done now, by its key; let runs that wait for their next attempt be due."""
         left = self._read(lambda keys: [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)])
@@ -230,6 +264,20 @@ class Headrace:
             for each in fields
         ]
         return "; of them " + ", ".join(named) if named else ""
+
+    def _name_left(self) -> str:
+        """Return which events and runs are delayed or dead, the first of each."""
+        due = [member.decode() for members in self._due().values() for member in list(members)[:_MOST_NAMED]]
+        waiting = [f"{'event' if each[0] == 'e' else 'a run of'} {self._named(event_of(each))}" for each in due]
+        letters = self.client.list_dead_letters(limit=_MOST_NAMED).items
+        dead = [f"dead {each.run_id or each.id}: {each.error}" for each in letters]
+        return "; of them " + ", ".join([*waiting, *dead]) if waiting or dead else ""
+
+    def _named(self, event_id: str) -> str:
+        try:
+            return f"{event_id} ({self.client.get_event(event_id).name})"
+        except HeadraceError:  # its record can't be read
+            return event_id
 
     def _travel(self, by: timedelta) -> None:
         by_ms = by.total_seconds() * 1000
@@ -272,10 +320,17 @@ class SyncHeadrace(Headrace):
     """What a plain test has of Headrace, the `headrace_sync` fixture: `run` and `travel` are called without await."""
 
     def run(  # type: ignore[override] # without await
-        self, app: App, *, failures: Literal["raise", "keep"] = "raise", timeout: float = 30
+        self,
+        app: App,
+        *,
+        failures: Literal["raise", "keep"] = "raise",
+        timeout: float = 30,
+        override: Mapping[Any, Any] | None = None,
+        state: Any = msgspec.UNSET,
     ) -> Runs:
         """See `Headrace.run`. The worker has an event loop of its own, in a thread."""
-        return _in_thread(super().run(app, failures=failures, timeout=timeout))
+        work = super().run(app, failures=failures, timeout=timeout, override=override, state=state)
+        return _in_thread(work)
 
     def travel(self, by: timedelta | None = None, **parts: float) -> None:  # type: ignore[override] # without await
         """See `Headrace.travel`."""
@@ -333,7 +388,7 @@ def _matches(event: EventRecord, kind: type | None, expected: Mapping[str, Any])
 _NONE: Any = object()
 
 
-_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "payload"})
+_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "headers", "payload"})
 
 
 def _delete_keys(transport: AnyTransport, pattern: str) -> None:

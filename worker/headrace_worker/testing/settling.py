@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -81,7 +83,8 @@ def flush_log() -> None:
 @contextmanager
 def moving_time(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Let the event loop's time go on if a test has stopped it: no sleeping task would wake."""
-    if abs(loop.time() - monotonic()) < _CLOCKS_DIFFER_S:
+    is_python_s = inspect.isbuiltin(time.monotonic)  # a fake may show its time to some modules only
+    if is_python_s and abs(loop.time() - monotonic()) < _CLOCKS_DIFFER_S:
         yield
         return
     stopped: Any = loop

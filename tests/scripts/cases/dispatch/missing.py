@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace_worker.protocol.delivery import EventEntry
 from headrace_worker.protocol.dispatching import Dispatched, Matched, RoutesStale
-from tests.scripts.cases.case import BODY, Lines, Step, case, header, run_line
+from tests.scripts.cases.case import BODY, Lines, Step, case, header, run_line, seed_line
 from tests.scripts.cases.dispatch.events import JOB, RUNG, acknowledged, dispatch, seed_event
 from tests.scripts.state import Keyspace
 
@@ -93,6 +93,25 @@ def a_lost_record_of_a_large_event(keyspace: Keyspace) -> Step:
     event = seed_event(keyspace, has_record=False, inline=False)
     changes = acknowledged() | {"wake-up:app new-1": RUNG}
     return dispatch(keyspace, [Matched(event, [JOB])], Dispatched(0, 0, 1), changes, full="refused")
+
+
+@case
+def an_id_that_was_sent_again_since(keyspace: Keyspace) -> Step:
+    """Another worker has handled the entry, its record is gone, and a new event has its id: that one stays."""
+    seed_event(keyspace, entry="6-0")
+    changes = {"wake-up:app new-1": RUNG}
+    batch = [Matched(EventEntry("5-0", "e1", 8, None), [JOB])]
+    return dispatch(keyspace, batch, Dispatched(0, 0, 0), changes, full="refused")
+
+
+@case
+def an_id_with_an_ordering_key_that_was_sent_again_since(keyspace: Keyspace) -> Step:
+    """It stays in the order of its key, too."""
+    seed_line(keyspace, "order:user:1", "e1")
+    seed_event(keyspace, entry="6-0", ordering_key="user:1")
+    changes = {"wake-up:app new-1": RUNG}
+    batch = [Matched(EventEntry("5-0", "e1", 8, None, "user:1"), [JOB])]
+    return dispatch(keyspace, batch, Dispatched(0, 0, 0), changes, full="refused")
 
 
 @case

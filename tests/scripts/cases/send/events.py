@@ -25,16 +25,20 @@ def outgoing(
     name: str = "user.new",
     source: str = "shop",
     ordering_key: str | None = None,
+    dedupe_for: float | None = None,
 ) -> Outgoing:
     """Return an event for now, as a client prepares it."""
+    options = SendOptions(ordering_key=ordering_key, dedupe_for=dedupe_for)
     event = Event(name, payload, id=event_id, timestamp=SENT_AT, source=source)
-    return prepare([event], SendOptions(ordering_key=ordering_key), now=lambda: SENT_AT, id_kind=kind)[0]
+    return prepare([event], options, now=lambda: SENT_AT, id_kind=kind)[0]
 
 
 def later(
     event_id: str, after_s: int = 0, at: int = 0, payload: Any = 1, ordering_key: str | None = None
 ) -> Outgoing:  # fmt: skip
-    options = SendOptions(moment_of(at) if at else None, after_s or None, ordering_key=ordering_key)
+    options = SendOptions(
+        deliver_at=moment_of(at) if at else None, deliver_after=after_s or None, ordering_key=ordering_key
+    )
     event = Event("user.new", payload, id=event_id, timestamp=SENT_AT, source="shop")
     return prepare([event], options, now=lambda: SENT_AT)[0]
 

@@ -34,6 +34,33 @@ def its_own_retry_of_a_delay(keyspace: Keyspace) -> Step:
 
 
 @case
+def its_own_retry_with_a_longer_dedupe(keyspace: Keyspace) -> Step:
+    """The mark of the header is no part of the call's token."""
+    event = outgoing("e1", dedupe_for=3_600)
+    seed_sent(keyspace, event, header("+tok.1"))
+    return Step(send(keyspace, event), [event.sent(delivered_at=moment_of(PAST))], {})
+
+
+@case
+def a_delayed_id_again_with_a_longer_dedupe(keyspace: Keyspace) -> Step:
+    """What the last send says counts."""
+    seed_sent(keyspace, later("e1", at=BEYOND), header("other.1", due=BEYOND, delivered=0))
+    keyspace.seed("ZADD", "due", BEYOND, "e:e1")
+    event = outgoing("e1", dedupe_for=3_600)
+    return Step(
+        send(keyspace, event),
+        [event.sent(delivered_at=NOW)],
+        {
+            "event:e1 m": header("+tok.1", delivered=NOW),
+            "event:e1 d": "3600000",
+            "due e:e1": None,
+            "events new-1": entry(event),
+        },
+        full="refused",
+    )
+
+
+@case
 def its_own_retry_after_promotion(keyspace: Keyspace) -> Step:
     """The same call again for an event that was delayed and delivered since answers with its due time."""
     event = later("e1", after_s=60)

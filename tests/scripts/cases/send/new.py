@@ -226,3 +226,24 @@ def the_earliest_of_several_rings(keyspace: Keyspace) -> Step:
         },
         full="refused",
     )
+
+
+@case
+def an_event_whose_id_is_remembered_longer(keyspace: Keyspace) -> Step:
+    """Its header has the mark, and its record the time; one beside it has neither."""
+    events = [outgoing("e1", dedupe_for=3_600), outgoing("e2")]
+    return Step(
+        send(keyspace, *events),
+        [event.sent(delivered_at=NOW) for event in events],
+        {
+            "event:e1 m": header("+tok.1", delivered=NOW),
+            "event:e1 e": text(events[0]),
+            "event:e1 d": "3600000",
+            "events new-1": entry(events[0]),
+            "event:e2 m": header("tok.2", delivered=NOW),
+            "event:e2 e": text(events[1]),
+            "events new-2": entry(events[1]),
+            "recent new-1": {"e1": "user.new", "e2": "user.new"},
+        },
+        full="refused",
+    )

@@ -92,3 +92,30 @@ def a_duplicate_with_an_ordering_key(keyspace: Keyspace) -> Step:
     event = outgoing("e1", ordering_key="user:1")
     seed_sent(keyspace, event, header(delivered=PAST))
     return Step(send(keyspace, event), [event.sent(delivered_at=moment_of(PAST), duplicate=True)], {})
+
+
+@case
+def events_with_different_ordering_keys(keyspace: Keyspace) -> Step:
+    """Each is in the order of its own key, those without a key in none; a delayed one is in none yet."""
+    keys = {"e1": "user:1", "e2": None, "e3": "user:2", "e4": "user:1"}
+    events = [outgoing(each, ordering_key=key) for each, key in keys.items()]
+    delayed = later("e5", at=BEYOND, ordering_key="user:3")
+    changes: dict[str, Any] = {
+        "recent new-1": dict.fromkeys([*keys, "e5"], "user.new"),
+        "order:user:1 0": "e1",
+        "order:user:1 1": "e4",
+        "order:user:2 0": "e3",
+        "event:e5 m": header("tok.5", due=BEYOND, delivered=0),
+        "event:e5 e": text(delayed),
+        "event:e5 k": "user:3",
+        "due e:e5": str(BEYOND),
+    }
+    for place, event in enumerate(events, 1):
+        key = {"k": event.terms.ordering_key} if event.terms.ordering_key else {}
+        changes |= {
+            f"events new-{place}": entry(event) | key,
+            f"event:{event.event_id} m": header(f"tok.{place}", delivered=NOW),
+            f"event:{event.event_id} e": text(event),
+        } | {f"event:{event.event_id} {field}": value for field, value in key.items()}
+    answers = [event.sent(delivered_at=NOW) for event in events] + [delayed.sent(deliver_at=moment_of(BEYOND))]
+    return Step(send(keyspace, *events, delayed), answers, changes, full="refused")

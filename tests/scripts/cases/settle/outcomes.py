@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from headrace.model.retention import Retention
 from headrace_worker.protocol.delivery import Delivery
-from tests.scripts.cases.case import NO_RETENTION, Step, case, delivery, run_line, seed_queue, seed_record, seed_run
+from tests.scripts.cases.case import (
+    NO_RETENTION,
+    Step,
+    case,
+    delivery,
+    header,
+    run_line,
+    seed_queue,
+    seed_record,
+    seed_run,
+)
 from tests.scripts.cases.settle.runs import (
     FADES,
     dead,
@@ -38,6 +48,42 @@ def success_of_a_derived_id(keyspace: Keyspace) -> Step:
     """The record of an event whose id is derived is kept as long as failures are."""
     run = seed_only_run(keyspace, "d")
     return settle(keyspace, [ends(run)], [], succeeded("<now+5000s>") | FADES)
+
+
+def _seed_longer(keyspace: Keyspace, dedupe_ms: int | str) -> Delivery:
+    """The sender has asked for a longer dedupe."""
+    run = seed_only_run(keyspace)
+    keyspace.seed("HSET", "event:e1", "m", header("+t.1", runs="1"), "d", dedupe_ms)
+    return run
+
+
+@case
+def success_of_an_id_that_is_remembered_longer(keyspace: Keyspace) -> Step:
+    """The record stays for as long as the send has asked."""
+    run = _seed_longer(keyspace, 9_000_000)
+    return settle(keyspace, [ends(run)], [], succeeded("<now+9000s>") | FADES)
+
+
+@case
+def success_of_an_id_that_was_to_be_remembered_shorter(keyspace: Keyspace) -> Step:
+    """No send makes it less than the sender's dedupe."""
+    run = _seed_longer(keyspace, 1)
+    return settle(keyspace, [ends(run)], [], succeeded("<now+2000s>") | FADES)
+
+
+@case
+def success_of_an_id_whose_time_is_damaged(keyspace: Keyspace) -> Step:
+    """What is no time counts as none."""
+    run = _seed_longer(keyspace, "1e300")
+    return settle(keyspace, [ends(run)], [], succeeded("<now+2000s>") | FADES)
+
+
+@case
+def failure_of_an_id_that_is_remembered_longer(keyspace: Keyspace) -> Step:
+    """The contents stay for the retention of failures, the id for longer."""
+    run = _seed_longer(keyspace, 9_000_000)
+    changes = failed("f", "failed") | {"event:e1 ttl": "<now+9000s>", "fading e1": "<now+5000s>"}
+    return settle(keyspace, [ends(run, "f")], [], changes)
 
 
 @case

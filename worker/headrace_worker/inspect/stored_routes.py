@@ -1,0 +1,103 @@
+"""Reads the routes of all apps, and which workers live; damaged routes are named and stop nothing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from headrace import HeadraceError
+from headrace.calls.call import as_text
+from headrace.calls.checking import server_time
+from headrace.formats.keys import Keys
+from headrace.plans.plan import Plan
+from headrace_worker.app.routes import DISABLED, Effective, RoutesTooNew, effective
+from headrace_worker.protocol.dispatching import read_apps, read_routes
+from headrace_worker.protocol.measuring import read_lease_ends
+from headrace_worker.protocol.switching import Disabled, decode_disabled
+
+
+class DamagedRoutes(msgspec.Struct, frozen=True):
+    """What can't be read of an app's routes in a partition, and why."""
+
+    app: str
+    partition: int
+    error: str
+
+
+class StoredRoutes(msgspec.Struct, frozen=True):
+    """The routes of an app in one partition.
+
+    Attributes:
+        fields: the hash itself.
+        leased: the workers whose leases run, of all apps.
+    """
+
+    app: str
+    fields: Mapping[bytes, bytes]
+    effective: Effective
+    leased: frozenset[str]
+
+    def workers(self, *fingerprints: bytes) -> list[str]:
+        """Return the live workers that have one of these subscriptions."""
+        names = (
+            as_text(field[2:]) for field in self.fields if field[:2] == b"w:" and self.fields[field] in fingerprints
+        )
+        return sorted(self.leased.intersection(names))
+
+    def disabled(self) -> dict[str, Disabled]:
+        """Return what is stored of disabled jobs, by their ids."""
+        return {
+            as_text(field.removeprefix(DISABLED)): decode_disabled(value)
+            for field, value in self.fields.items()
+            if field.startswith(DISABLED)
+        }
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The routes of all apps in some partitions, sorted by app, and what can't be read."""
+
+    routes: list[StoredRoutes]
+    damaged: list[DamagedRoutes]
+
+
+def read_stored(keys: Sequence[Keys]) -> Plan[Stored]:
+    """Return the routes of all apps in these partitions. To be run with `partial`."""
+    answers = yield [call for each in keys for call in (read_apps(each), server_time(), read_lease_ends(each))]
+    raise_errors(answers)
+    parts = [
+        (each, apps, frozenset(name for name, end_ms in ends.items() if end_ms > now_ms))
+        for each, apps, now_ms, ends in zip(keys, answers[::3], answers[1::3], answers[2::3], strict=True)
+    ]
+    calls = [read_routes(each, app) for each, apps, _ in parts for app in apps]
+    stored = iter((yield calls) if calls else [])
+    routes: list[StoredRoutes] = []
+    damaged: list[DamagedRoutes] = []
+    for each, apps, leased in parts:
+        for app in apps:
+            found = _read(app, next(stored), leased)
+            if isinstance(found, str):
+                damaged.append(DamagedRoutes(app, each.partition, found))
+                continue
+            routes.append(found)
+            prints = map(as_text, found.effective.unreadable)
+            damaged += [DamagedRoutes(app, each.partition, f"subscriptions {name} can't be read") for name in prints]
+    return Stored(sorted(routes, key=lambda each: each.app), damaged)
+
+
+def _read(app: str, fields: Any, leased: frozenset[str]) -> StoredRoutes | str:
+    """Return an app's routes, or why they can't be read."""
+    if isinstance(fields, HeadraceError):
+        return str(fields)
+    try:
+        return StoredRoutes(app, fields, effective(app, fields), leased)
+    except RoutesTooNew as exc:
+        return str(exc)
+
+
+def raise_errors(answers: Sequence[Any]) -> None:
+    """Raise the first error among the answers of calls that were made with `partial`."""
+    for answer in answers:
+        if isinstance(answer, HeadraceError):
+            raise answer

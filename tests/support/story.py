@@ -60,19 +60,19 @@ class Story:
         self.send("dropped", 1.0, delay_s=8.0)
         self.lines.append(Canceled(**at(2.0), id="dropped"))
         self.events["dropped"] = FinalEvent("dropped", "canceled", due_ms=ms(9.0))
-        self.send("bad", 1.0, job="app/doomed")
+        self.send("bad", 1.0, jobs=("app/doomed",))
         self.run("bad", 1.02, job="app/doomed", status="failed")
         for number in (1, 2, 3):
             self.send(f"step {number}", 1.0 + number / 10, key="key")
             self.run(f"step {number}", 1.0 + number / 10 + 0.05)
 
     def send(
-        self, event: str, when: float, *, delay_s: float = 0.0, job: str = "app/job", key: str = ""
+        self, event: str, when: float, *, delay_s: float = 0.0, jobs: tuple[str, ...] = ("app/job",), key: str = ""
     ) -> None:  # fmt: skip
         """Add an event that was sent and acknowledged 10 ms later, and its record says delivered."""
         delay_ms = round(delay_s * 1000)
         due_ms = ms(when) + delay_ms if delay_ms else 0
-        self.lines.append(Sending(**at(when), id=event, name="asked", jobs=(job,), delay_ms=delay_ms, key=key))
+        self.lines.append(Sending(**at(when), id=event, name="asked", jobs=jobs, delay_ms=delay_ms, key=key))
         delivered_ms = 0 if delay_ms else ms(when)
         self.lines.append(Acknowledged(**at(when + 0.01), id=event, due_ms=due_ms, delivered_ms=delivered_ms))
         self.events[event] = FinalEvent(event, "settled", (), due_ms, due_ms + 2 if due_ms else delivered_ms)

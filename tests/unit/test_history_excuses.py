@@ -238,7 +238,7 @@ def test_no_other_fault_lets_a_worker_end(line: AnyLine) -> None:
 def test_a_job_that_blocks_for_good_may_end_its_worker(job: str, until: float | None, is_a_cause: bool) -> None:  # noqa: FBT001
     """Only a call that was never over."""
     story = Story()
-    story.send("block", 4.0, job=job)
+    story.send("block", 4.0, jobs=(job,))
     story.call("block", 4.1, pid=TWO, job=job, until=until)
     story.settle("block", 5.9, job=job)
     story.change("block", runs=(FinalRun(job, "succeeded"),))

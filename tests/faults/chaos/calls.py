@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
+from math import inf
 
 import msgspec
 
@@ -17,6 +18,7 @@ CUT_OFF = frozenset({"line cut", "line half open", "line slow", "replies lost"})
 _ENDED_BY_JOB = frozenset({"poisoned", "exited"})
 """Deaths that are written down with the moment at which the job began that ended the process: calls may begin after."""
 TERMINATED = "worker terminated"
+LAST_RELEASE = "worker of the last release"
 STOPPED = frozenset({"worker stopped", "worker stopped for a moment"})
 GROUPS = "groups destroyed"
 ROLLED_BACK = "rolled back"
@@ -124,6 +126,15 @@ class Causes:
         """What the server did at that time it does not know any more."""
         return any(line.since_ms <= ms <= line.ms for line in self._rollbacks)
 
+    def has_last_release(self, since: float, until: float) -> bool:
+        """Whether a worker of the last release was there at some time between the two."""
+        return any(
+            fault.at <= until and (pid not in self._deaths or self._deaths[pid].at >= since)
+            for pid, faults in self._faults.items()
+            for fault in faults
+            if fault.kind == LAST_RELEASE
+        )
+
     def losses(self) -> list[tuple[float, str]]:
         """Return when workers were lost, and how: dead not in order, or fenced."""
         dead = [(line.at, line.how) for line in self._deaths.values() if line.how != "stopped"]
@@ -188,6 +199,26 @@ class Causes:
             for fault in self._faults[call.pid]
         )
         return kept and any(call.at <= at <= call.at + _NOTICED_S for at in self._fencings(call.pid))
+
+    def was_begun_late(self, call: Call) -> bool:
+        """Whether its run may have been delivered well before, to a worker that does not know that it has lost it."""
+        is_destroyed = any(fault.at <= call.at <= fault.until + _HELD_MS / 1000 for fault in self._destroyed)
+        return is_destroyed or self._was_begun_in_ignorance(call) or self.touches_rollback(call)
+
+    def held_until(self, call: Call) -> float:
+        """Return until when the call's run was in flight for sure; what was done to its worker may have ended that."""
+        ends = [call.until or inf]
+        ends += [call.at + (each.ms - call.ms) / 1000 - 0.002 for each in self._settles[f"{call.event}:{call.job}"]]
+        if (death := self._deaths.get(call.pid)) is not None:
+            ends.append(death.at - _let_go_s(death))
+        for fault in self._faults[call.pid]:
+            if fault.kind in STOPPED | CUT_OFF and fault.until + _NOTICED_S >= call.at:
+                ends.append(fault.at)
+            elif fault.kind == TERMINATED:
+                ends.append(fault.at + self._grace_s - 0.5)
+        ends += [fault.at for fault in self._destroyed if fault.until + _HELD_MS / 1000 >= call.at]
+        is_lost = any(at >= call.at for at in self._fencings(call.pid)) or self.touches_rollback(call)
+        return call.at if is_lost else min(ends)
 
     def touches_rollback(self, call: Call) -> bool:
         """Its delivery, the call or the settling of its run was under way when what the server did was lost."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from math import inf
 
 import msgspec
 
 from tests.faults.chaos.agreement import Agreement
 from tests.faults.chaos.calls import ROLLED_BACK, Call, Causes, Repeat, calls_in
+from tests.faults.chaos.controls import Entry, entries, may_meet, meets
 from tests.faults.chaos.history import (
     Acknowledged,
     AnyLine,
     Canceled,
+    Closed,
     Died,
+    Disabled,
     FinalEvent,
     FinalRun,
     History,
@@ -33,6 +37,8 @@ from tests.faults.chaos.ordering import Turn, overlapping, overtaken
 
 _BY_JOBS = frozenset({"poisoned", "exited", "broken"})
 """How workers are lost without a fault of that length."""
+_ROUNDED_S = 0.002
+"""An event may be due so long before its time, as the server counts in milliseconds."""
 DEAD = frozenset({"failed", "timed_out", "invalid_payload"})
 
 
@@ -127,7 +133,14 @@ class _Checker:
         self._causes = Causes(history.lines, rules.grace_s)
         self._sent = _sends_in(history.lines)
         self._calls = calls_in(history.lines)
+        self._calls_of_event: dict[str, list[Call]] = defaultdict(list)
+        self._calls_of_job: dict[str, list[Call]] = defaultdict(list)
+        for (event, job), calls in self._calls.items():
+            self._calls_of_event[event] += calls
+            self._calls_of_job[job] += calls
         self._routes = [line for line in history.lines if isinstance(line, Routed)]
+        self._closed = [line for line in history.lines if isinstance(line, Closed)]
+        self._disabled = [line for line in history.lines if isinstance(line, Disabled)]
         self._faults = [line for line in history.lines if isinstance(line, Injected)]
         self._losses = self._causes.losses()
         self._repeats = [repeat for calls in self._calls.values() for repeat in self._causes.repeats(calls)]
@@ -143,7 +156,7 @@ class _Checker:
         rules = (
             self._lost, self._runs, self._settled_once, self._called, self._repeated, self._early, self._canceled,
             self._duplicates, self._dead, self._died, self._in_time, self._recovered, self._rolled_back,
-            self._at_baseline, self._in_order, self._metrics,
+            self._at_baseline, self._in_order, self._closed_to, self._disabled_for, self._metrics,
         )  # fmt: skip
         violations = tuple(violation for rule in rules for violation in rule())
         return Report(
@@ -201,7 +214,15 @@ class _Checker:
                 may.add(route.job)
                 if sent.sending.at >= route.until:
                     must.add(route.job)
-        return must, may
+        dispatched = self._dispatched(sent)
+        return must - {line.job for line in self._disabled if may_meet(line, *dispatched)}, may
+
+    def _dispatched(self, sent: _Sent) -> tuple[float, float]:
+        """Return since when and until when the event may have been dispatched."""
+        since = sent.sending.at + sent.sending.delay_ms / 1000 - _ROUNDED_S * bool(sent.sending.delay_ms)
+        calls = self._calls_of_event.get(sent.sending.id, [])
+        may_be_again = any(map(self._causes.touches_rollback, calls))
+        return since, inf if may_be_again else min((call.at for call in calls), default=inf)
 
     def _is_out_of_lives(self, sent: _Sent, run: FinalRun) -> bool:
         """Return whether so many workers were lost since the send that the run may be dead for that."""
@@ -363,6 +384,36 @@ class _Checker:
                 detail = f"began at {turn.call.ms}, after {after.call.event}, which was sent later"
                 yield Violation("out of order", f"{turn.call.event}:{turn.call.job}", detail)
 
+    def _closed_to(self) -> Iterator[Violation]:
+        """A paused queue begins nothing, and a limit is not exceeded, but for what workers had already."""
+        for closed in self._closed:
+            for entry in self._entries(closed):
+                if entry.in_flight > closed.limit:
+                    rule = "over the limit" if closed.limit else "begun while paused"
+                    detail = f"{entry.in_flight} of {closed.limit} at {entry.call.ms}, by {entry.call.worker}"
+                    yield Violation(rule, f"{entry.call.event}:{entry.call.job}", detail)
+
+    def _entries(self, closed: Closed) -> Iterator[Entry]:
+        calls = [call for job in closed.jobs for call in self._calls_of_job[job]]
+        found = entries(closed, calls, self._causes.held_until)
+        return (entry for entry in found if not self._causes.was_begun_late(entry.call))
+
+    def _disabled_for(self) -> Iterator[Violation]:
+        """An event makes no run of a job that was disabled when it was dispatched."""
+        for line, event in self._kept_from():
+            record = self._remains.events.get(event)
+            has_run = record is not None and any(run.job == line.job for run in record.runs)
+            if has_run or (event, line.job) in self._calls:
+                yield Violation("run while disabled", f"{event}:{line.job}", f"disabled from {line.at} to {line.until}")
+
+    def _kept_from(self) -> Iterator[tuple[Disabled, str]]:
+        """Yield each event that a job did not get as it was disabled; the last release knows nothing of that."""
+        for line in self._disabled:
+            if not self._causes.has_last_release(line.at, line.until):
+                for event, sent in self._sent.items():
+                    if line.job in sent.sending.jobs and meets(line, *self._dispatched(sent)):
+                        yield line, event
+
     def _turns(self) -> dict[tuple[str, str], list[Turn]]:
         """Return the runs of each ordering key and job that were called and have settled."""
         found: dict[tuple[str, str], list[Turn]] = defaultdict(list)
@@ -389,6 +440,12 @@ class _Checker:
             "delayed": sum(each.sending.delay_ms > 0 for each in sent),
             "canceled": sum(each.canceled is not None for each in sent),
             "with an ordering key": sum(bool(each.sending.key) for each in sent),
+            "calls begun under a limit": sum(len(list(self._entries(line))) for line in self._closed if line.limit),
+            "… that reached it": sum(
+                entry.in_flight == line.limit for line in self._closed for entry in self._entries(line)
+            ),
+            "runs that a pause let end": sum(len(line.held) for line in self._closed if not line.limit),
+            "events without a disabled job": len(list(self._kept_from())),
             "sent again": sum(isinstance(line, Repeated) for line in self._lines),
             "runs": len(runs),
             "runs dead": sum(run.status in DEAD for run in runs),

@@ -15,8 +15,8 @@ import redis as redis_py
 
 from headrace.scripts import load
 from tests.faults.chaos.app import LEASE_S, NAME
-from tests.faults.chaos.calls import TERMINATED
-from tests.faults.chaos.history import Injected, now
+from tests.faults.chaos.calls import LAST_RELEASE, TERMINATED
+from tests.faults.chaos.history import Closed, Disabled, Injected, now
 from tests.faults.chaos.orders import Order
 from tests.faults.chaos.schedule import Kind
 from tests.faults.chaos.system import Post, System
@@ -27,7 +27,8 @@ Fault = Callable[[System, random.Random], AbstractContextManager[Pids]]
 _SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue")
 _QUEUES = ("default", "threads", "long")
 FAULTS: dict[str, tuple[Kind, Fault]] = {}
-LAST_RELEASE = "worker of the last release"
+_SWITCHED = ("quick", "plain", "third", "flaky")
+"""Jobs that get events beside others, whose calls say that an event was dispatched."""
 
 
 def _fault(
@@ -129,7 +130,7 @@ def start_worker_of_the_last_release(system: System, _: random.Random) -> Iterat
 def _add_for_a_while(system: System, post: Post) -> Iterator[Pids]:
     system.man(post)
     system.posts.append(post)
-    yield ()
+    yield (post.pid,)
     post.is_over = post.is_terminated = True
     if post.process is not None and post.process.is_running:
         post.process.terminate()
@@ -317,17 +318,41 @@ def pause_queue(system: System, rng: random.Random) -> Iterator[Pids]:
     """What comes into it meanwhile waits, also what is retried, promoted, released and rescued."""
     queue = f"{NAME}/{rng.choice(_QUEUES)}"
     system.client.pause_queue(queue)
-    yield ()
+    with _closed(system, queue, 0):
+        yield ()
     system.client.resume_queue(queue)
 
 
 @_fault("queue limited", 1.0, 3.0, server=True)
 def limit_queue(system: System, rng: random.Random) -> Iterator[Pids]:
     """Workers of this release take by the limit, the last one's take nothing of the queue."""
-    queue = f"{NAME}/{rng.choice(_QUEUES)}"
-    system.client.limit_queue(queue, rng.randint(1, 5))
-    yield ()
+    queue, limit = f"{NAME}/{rng.choice(_QUEUES)}", rng.randint(1, 5)
+    system.client.limit_queue(queue, limit)
+    with _closed(system, queue, limit):
+        yield ()
     system.client.limit_queue(queue, "declared")
+
+
+@contextmanager
+def _closed(system: System, queue: str, limit: int) -> Iterator[None]:
+    """Write down for how long no more runs of the queue may be in flight, and which were before."""
+    held, closed_at = system.held_of(queue), now()
+    yield
+    until = now()["at"]
+    system.diary.add(Closed(**closed_at, jobs=system.jobs_of(queue), limit=limit, until=until, held=held))
+
+
+@_fault("job disabled", 1.0, 2.5, server=True)
+def disable_job(system: System, rng: random.Random) -> Iterator[Pids]:
+    """Events that are dispatched meanwhile make no run of it."""
+    job = f"{NAME}/{rng.choice(_SWITCHED)}"
+    asked = now()["at"]
+    system.client.disable_job(job)
+    disabled_at = now()
+    yield ()
+    until = now()["at"]
+    system.client.enable_job(job)
+    system.diary.add(Disabled(**disabled_at, job=job, asked=asked, until=until, over=now()["at"]))
 
 
 @_fault("server full", 0.5, 2.5, server=True)

@@ -129,6 +129,30 @@ class Routed(Line, frozen=True, kw_only=True, tag=True):
     until: float
 
 
+class Closed(Line, frozen=True, kw_only=True, tag=True):
+    """A queue was paused, or had a limit, from `at` on, and at `until` it was asked to open again.
+
+    Attributes:
+        jobs: those whose runs are in the queue.
+        limit: how many of its runs could be in flight; 0 if it was paused.
+        held: the runs that were in flight at `at`, each with the worker that had it.
+    """
+
+    jobs: tuple[str, ...]
+    limit: int
+    until: float
+    held: tuple[tuple[str, str], ...] = ()
+
+
+class Disabled(Line, frozen=True, kw_only=True, tag=True):
+    """A job was to be disabled from `asked` on, was so from `at` to at least `until`, and is enabled since `over`."""
+
+    job: str
+    asked: float
+    until: float
+    over: float
+
+
 AnyLine = (
     Sending
     | Acknowledged
@@ -142,6 +166,8 @@ AnyLine = (
     | Settled
     | RolledBack
     | Routed
+    | Closed
+    | Disabled
 )
 
 

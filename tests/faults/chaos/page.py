@@ -14,7 +14,8 @@ PAGE = ROOT / "docs" / "reliability.md"
 _EVENTS = ("events", "acknowledged", "delayed", "canceled", "with an ordering key")
 _OF_SERVER = (
     "server killed", "server killed for more than a lease", "power lost", "server stopped", "clients paused",
-    "scripts flushed", "connections killed", "groups destroyed", "server full",
+    "scripts flushed", "connections killed", "groups destroyed", "queue paused", "queue limited", "job disabled",
+    "server full",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from tests.faults.chaos.checker import Report
 _MOST_SHOWN = 30
 RULES = (
     "lost", "not delivered", "settled twice", "called twice", "early", "too late", "dead letters", "metrics",
-    "left over", "out of order", "two at once",
+    "left over", "out of order", "two at once", "begun while paused", "over the limit", "run while disabled",
 )  # fmt: skip
 """The rules that the table names even when nothing breaks them."""
 

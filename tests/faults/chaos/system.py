@@ -17,8 +17,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from headrace import Client
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.process.process import BROKEN
-from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, POISON, QUITTER, RETENTION
+from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, POISON, QUITTER, RETENTION, chaos
 from tests.faults.chaos.counted import read_counted
 from tests.faults.chaos.history import (
     AnyLine,
@@ -26,6 +27,7 @@ from tests.faults.chaos.history import (
     Counted,
     Diary,
     Died,
+    Disabled,
     Ended,
     Moment,
     Named,
@@ -49,6 +51,8 @@ _HOUR_S = 3_600.0
 _KEYS = 4
 """So many ordering keys each producer has."""
 _RELIED_ON_S = 6.0
+_LOST_S = 3.0
+"""A loss of power takes less than that."""
 _STARTED = '"worker started"'
 Fsync = Literal["always", "everysec"]
 
@@ -105,7 +109,7 @@ class System:
         self.redis: Any = redis_py.Redis.from_url(self.server.url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         self.diary = Diary(folder / "diaries")
         self.listing = Listing(self.server.url, self.deployment.keys, self.diary)
-        self.client = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=20, timeout=None)
+        self.client = AppClient(self.server.url, namespace=NAME, retention=RETENTION, attempts=20, timeout=None)
         self._impatient = Client(self.server.url, namespace=NAME, retention=RETENTION, attempts=2)
         self.sender = Sender(self._impatient, self.diary, random.Random(seed))
         self.worker_line, self.producer_line = Proxy(self.server.url), Proxy(self.server.url)
@@ -197,6 +201,7 @@ class System:
         mark = int(self.redis.get(_MARK) or 0)
         if self._is_cut or mark < last_mark:
             self.diary.add(RolledBack(**self._died_at, since_ms=mark))
+            self.undo_controls()
 
     def mark(self) -> None:
         """Write the time and the file's length to the server, to know later what a loss of power took."""
@@ -212,11 +217,35 @@ class System:
         seconds, micros = self.redis.time()
         return int(seconds * 1000 + micros // 1000)
 
-    def open_queues(self) -> None:
-        """No queue is paused or limited: a loss of power may have undone the end of such a fault."""
+    def undo_controls(self) -> None:
+        """No queue is paused or limited, and no job disabled: a loss of power may have undone the end of a fault."""
         for controls in self.client.list_queue_controls():
             self.client.resume_queue(controls.queue)
             self.client.limit_queue(controls.queue, "declared")
+        for job in self.client.list_jobs().jobs:
+            if job.disabled:
+                self.client.enable_job(job.job)
+                asked, over = self._died_at["at"] - _LOST_S, now()
+                self.diary.add(Disabled(**over, job=job.job, asked=asked, until=over["at"], over=over["at"]))
+
+    def jobs_of(self, queue: str) -> tuple[str, ...]:
+        """Return the jobs whose runs are in the queue."""
+        jobs = chaos(self.diary).jobs.values()
+        return tuple(f"{NAME}/{job.id}" for job in jobs if f"{NAME}/{job.queue}" == queue)
+
+    def held_of(self, queue: str) -> tuple[tuple[str, str], ...]:
+        """Return the runs of a queue that are in flight, each with the worker that has it."""
+        stream = self.deployment.keys.queue(*queue.split("/"))
+        pending = self.redis.xpending_range(stream, "workers", "-", "+", 100_000)
+        workers = {row["message_id"]: row["consumer"].decode() for row in pending}
+        if not workers:
+            return ()
+        entries = self.redis.xrange(stream, pending[0]["message_id"], pending[-1]["message_id"])
+        return tuple(
+            (f"{fields[b'e'].decode()}:{fields[b'j'].decode()}", workers[entry])
+            for entry, fields in entries
+            if entry in workers
+        )
 
     # workers and producers
 

@@ -36,7 +36,7 @@ def client(url: str, namespace: str) -> Iterator[AppClient]:
 
 
 @pytest.fixture
-def alive(redis: redis_py.Redis, client: AppClient, keys: Keys) -> None:
+def alive(redis: redis_py.Redis, keys: Keys) -> None:
     """A worker of the app is alive, as far as the namespace knows; it has no duties."""
     redis.zadd(keys.workers, {"w1": FAR_MS})
     redis.hset(keys.worker("w1"), mapping={"app": "shop", "queues": "shop/default shop/mail"})
@@ -213,7 +213,8 @@ def test_a_worker_that_died_and_is_not_rescued(client: AppClient, redis: redis_p
 
 
 @pytest.mark.leaves_records
-async def test_a_queue_without_a_live_worker(client: AppClient, url: str, namespace: str) -> None:
+@pytest.mark.usefixtures("client")
+async def test_a_queue_without_a_live_worker(url: str, namespace: str) -> None:
     """Its app and its runs are named, also if workers of other apps live; none once a worker of it does."""
     host = WorkerHost(url, namespace)
     async with host.working(DISPATCHER), AsyncAppClient(url, namespace=namespace) as asker:
@@ -322,8 +323,8 @@ def test_what_the_command_says(headrace: Headrace, client: AppClient) -> None:
     assert result.stdout.endswith("1 error, 2 warnings\n")
 
 
-@pytest.mark.usefixtures("alive")
-def test_warnings_count_if_asked(headrace: Headrace, client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
+@pytest.mark.usefixtures("alive", "client")
+def test_warnings_count_if_asked(headrace: Headrace, redis: redis_py.Redis, keys: Keys) -> None:
     """With --strict alone; the document is the same."""
     redis.set(keys.leader, f"w1 {FAR_MS}")
     redis.zadd(keys.dispatchers, {"w1": FAR_MS})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +20,10 @@ from headrace_worker.doctor.diagnose import diagnose
 from headrace_worker.doctor.finding import Diagnosis, Finding
 from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 from tests.apps.shop import app as shop
+from tests.scripts import users
+from tests.support.cluster import Cluster
 from tests.support.commands import Headrace, document, fails
+from tests.support.sentinels import Watched
 from tests.support.servers import ControlledServer
 from tests.support.waiting import wait_until
 from tests.support.workers import WorkerHost
@@ -296,9 +301,6 @@ def test_a_key_of_a_foreign_type(client: AppClient, redis: redis_py.Redis, keys:
     redis.delete(key)
 
 
-# Partitions, a cluster, missing rights.
-
-
 def test_each_partition_is_looked_at(url: str, namespace: str, redis: redis_py.Redis) -> None:
     """A finding says in which one it is; those of the server are said once."""
     with AppClient(url, namespace=namespace, partitions=3) as client:
@@ -333,3 +335,98 @@ def test_warnings_count_if_asked(headrace: Headrace, redis: redis_py.Redis, keys
     assert document(plain) == document(strict)
     (found,) = document(plain)["findings"]
     assert (found["severity"], found["check"]) == ("warning", "appendonly")
+
+
+# A service, a cluster, rights.
+
+
+@pytest.fixture
+def limited(make_server: Callable[..., ControlledServer]) -> Iterator[Callable[..., Diagnosis]]:
+    """Look at a namespace as the worker's user of deploy/acl, but for some rules and with others."""
+    server = make_server()
+    rules = users.rules_for_the_limited("headrace-worker")
+    url = server.url.replace("unix://", "unix://limited:any@")
+    with AppClient(server.url, namespace="limited") as client, redis_py.Redis.from_url(server.url) as admin:
+        client.register_app(shop)
+
+        def look(*without: str, also: tuple[str, ...] = ()) -> Diagnosis:
+            kept = [rule for rule in rules if rule not in without]
+            admin.execute_command("ACL", "SETUSER", "limited", "reset", "resetchannels", "on", "nopass", *kept, *also)
+            with AppClient(url, namespace="limited") as limited:
+                return limited.diagnose()
+
+        yield look
+        assert not list(admin.scan_iter("*scratch*"))
+
+
+def test_a_worker_that_lacks_rights(limited: Callable[..., Diagnosis]) -> None:
+    """Those that are missing are named, and the command that gives them; nothing is wrong with all of them."""
+    assert not of(limited(), "rights")
+    found = one(limited("+lrem", "+xgroup|create", "+xinfo|consumers"), "rights")
+    assert (found.severity, found.facts["lacking"]) == ("error", ["LREM", "XGROUP CREATE"])
+    assert "+lrem +xgroup|create" in found.mend
+    assert one(limited("+xinfo|consumers"), "rights").facts["lacking"] == ["XINFO CONSUMERS"]
+    assert one(limited("+pexpire"), "rights").facts["lacking"] == ["PEXPIRE"]
+
+
+def test_a_worker_that_may_not_write_a_key(limited: Callable[..., Diagnosis]) -> None:
+    """It is named."""
+    keys = Keys("limited")
+    also = (f"~{keys.prefix}*", f"&{keys.prefix}scratch:*")
+    found = one(limited("&headrace:{limited:*}:*", also=also), "rights")
+    assert found.facts["denied"] == [keys.settled_channel("doctor")]
+
+
+def test_what_may_not_be_asked_is_said(limited: Callable[..., Diagnosis]) -> None:
+    """A worker's user has not all rights of a viewer; what it lacks is left out, and all else is looked at."""
+    found = limited("+info", "+zrange")
+    missed = {each.check: each.why for each in found.not_looked_at}
+    assert set(missed) == {"due", "leases", "dispatchers", "fading", "server", "appendfsync", "routes", "dead letters",
+                           "records"}  # fmt: skip
+    assert "may not ask" in missed["server"]
+    assert [each.check for each in found.findings] == ["rights"]
+
+
+def test_the_nodes_of_a_cluster(make_server: Callable[..., ControlledServer]) -> None:
+    """Each node is looked at once, also where one is away: then its partitions are named."""
+    cluster = Cluster(make_server)
+    try:
+        with AppClient(cluster.url, namespace="spread", partitions=6, timeout=20) as client:
+            client.register_app(shop)
+            nodes = of(client.diagnose(), "appendonly")
+            assert len(nodes) == len(cluster.masters)
+            cluster.masters[0].server.kill()
+            found = client.diagnose()
+            away = {each.facts["partition"] for each in of(found, "partitions")}
+            assert 0 < len(away) < 6
+            assert len(of(found, "appendonly")) == len(cluster.masters) - 1
+    finally:
+        cluster.close()
+
+
+def test_a_service_with_sentinels(tmp_path: Path, server_binary: Path) -> None:
+    """Its master is looked at, and its replicas, which follow."""
+    with Watched(tmp_path, server_binary) as watched, AppClient(watched.url(), namespace="found") as client:
+        client.register_app(shop)
+        wait_until(lambda: not of(client.diagnose(), "replicas"), 30, what="replicas that follow")
+        assert one(client.diagnose(), "workers").severity == "error"
+
+
+def test_a_disk_that_is_full(make_server: Callable[..., ControlledServer]) -> None:
+    """Is found by the server's last write, and nothing is waited for."""
+    server = make_server(appendonly=True)
+    with AppClient(server.url) as client, redis_py.Redis.from_url(server.url) as redis:
+        client.register_app(shop)
+        size = max(path.stat().st_size for path in server.data_dir.rglob("*") if path.is_file())
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+
+        def is_refused() -> bool:
+            try:
+                redis.set("x", "x" * 1000)
+            except redis_py.ResponseError:
+                return True
+            return False
+
+        wait_until(is_refused, 30, what="a server that can't write its file")
+        found = one(client.diagnose(), "persistence")
+        assert (found.severity, found.facts["field"]) == ("error", "aof_last_write_status")

@@ -19,23 +19,41 @@ _NAME = "doctor"
 def try_rights(keys: Keys, token: str, notes: Notes) -> Plan[None]:
     """Note which rights the user lacks, if it is a worker's: one that may take runs."""
     scratch = Keys(keys.namespace, keys.partition, scratch=f"scratch:{token}:")
+    (answer,) = yield [_take_runs(scratch)]
+    if isinstance(answer, PermissionMissing):
+        notes.miss("rights", "this user may take no runs (XREADGROUP); try what a worker may with a worker's URL")
+        return
     names = [*every_key(scratch, _NAME, [_NAME], _NAME), scratch.event("e")]
     clean_up = [Call(("DEL", *names), _nothing), *(Call(("PEXPIRE", name, _SCRATCH_MS), _nothing) for name in names)]
     lacking = _refused(clean_up[:2], (yield clean_up[:2]))
-    if lacking:  # what the tries leave behind would stay for ever
-        _note(lacking, is_worker=False, notes=notes)
-        return
+    if not lacking:  # else what the tries leave behind would stay for ever
+        lacking = yield from _try_commands(scratch)
+        yield [*clean_up[1:], clean_up[0]]
+    if lacking:
+        rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in lacking)
+        notes.add(
+            "error", "rights", f"the user takes runs, but may not call {', '.join(lacking)}, which a worker needs",
+            f"ACL SETUSER <user> {rights}; deploy/acl has the whole list", lacking=lacking,
+        )  # fmt: skip
+    if "PERSIST" not in lacking:
+        yield from _try_keys(keys, notes)
+
+
+def _take_runs(keys: Keys) -> Call[None]:
+    """Return a read of a queue that a user without the right is refused, and that does nothing for one who has it."""
+    wrong = ("GROUP", "g", "x", "COUNT", "none")
+    return Call(("XREADGROUP", *wrong, "STREAMS", keys.events, ">"), _nothing)
+
+
+def _try_commands(scratch: Keys) -> Plan[list[str]]:
+    """Return the commands that the user may not call."""
     calls = [call for call in try_commands(scratch) if call.args != ("DEL", scratch.event("e"))]
     alone = [call for call in calls if not _needs_group(call)]
     grouped = [call for call in calls if _needs_group(call)]
     lacking = _refused(alone, (yield alone))
     if "XGROUP CREATE" not in lacking:
         lacking += _refused(grouped, (yield grouped))
-    yield [*clean_up[1:], clean_up[0]]
-    is_worker = not {"XGROUP CREATE", "XREADGROUP"} & set(lacking)
-    _note(lacking, is_worker=is_worker, notes=notes)
-    if is_worker and "PERSIST" not in lacking:
-        yield from _try_keys(keys, notes)
+    return lacking
 
 
 def _try_keys(keys: Keys, notes: Notes) -> Plan[None]:
@@ -67,17 +85,6 @@ def _refused(calls: Sequence[Call[Any]], answers: Sequence[Any]) -> list[str]:
 def _command(call: Call[Any]) -> str:
     has_parts = call.args[0] in ("XGROUP", "XINFO")
     return " ".join(map(str, call.args[: 2 if has_parts else 1]))
-
-
-def _note(lacking: Sequence[str], *, is_worker: bool, notes: Notes) -> None:
-    if is_worker and lacking:
-        rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in lacking)
-        notes.add(
-            "error", "rights", f"the user takes runs, but may not call {', '.join(lacking)}, which a worker needs",
-            f"ACL SETUSER <user> {rights}; deploy/acl has the whole list", lacking=list(lacking),
-        )  # fmt: skip
-    elif not is_worker:
-        notes.miss("rights", f"this user may take no runs ({lacking[-1]}); try them with the URL of a worker's user")
 
 
 def _nothing(_reply: object) -> None:

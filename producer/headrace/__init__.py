@@ -18,6 +18,7 @@ from headrace.errors import (
     NotFound,
     PayloadError,
     PermissionMissing,
+    QueueNotFound,
     RunNotFound,
     RunNotRetryable,
     SealedEvent,
@@ -47,6 +48,7 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.model.page import DamagedEntry, Page, Searched
+from headrace.model.queue import QueueControls
 from headrace.model.retention import Retention
 from headrace.model.typed import TypedEvent
 from headrace.plans.prepare import SendOptions
@@ -80,6 +82,8 @@ __all__ = [
     "PayloadCodec",
     "PayloadError",
     "PermissionMissing",
+    "QueueControls",
+    "QueueNotFound",
     "Retention",
     "RunError",
     "RunNotFound",

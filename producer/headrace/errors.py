@@ -10,7 +10,8 @@
     ├── NotFound
     │   ├── EventNotFound
     │   ├── RunNotFound
-    │   └── DeadLetterNotFound
+    │   ├── DeadLetterNotFound
+    │   └── QueueNotFound       no worker has had a queue of that name; `queues` has those that there are
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
     ├── WaitTimeout             the event has not settled in the time given
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
@@ -32,7 +33,7 @@ Each writes its own message, holds the facts as attributes and says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -132,13 +133,24 @@ class RunNotFound(NotFound):
     """No run is known under that id; a run's id is `<event id>:<app>/<job id>`."""
 
     noun = "run"
+    hint = "; a run's id is <event id>:<app>/<job id>"
 
 
 class DeadLetterNotFound(NotFound):
     """No dead letter is known under that id."""
 
     noun = "dead letter"
-    hint = "; its id is one of its own, as in 1764000000000-0, and not that of its run"
+    hint = "; a dead letter has an id of its own, as in 1764000000000-0, beside that of its run"
+
+
+class QueueNotFound(NotFound):
+    """No app that was registered or had a worker has a queue of that name; `queues` has those that there are."""
+
+    def __init__(self, missing_id: str, queues: Iterable[str]) -> None:
+        self.missing_id = missing_id
+        self.queues = sorted(queues)
+        there = f"there is {', '.join(self.queues)}" if self.queues else "there is none at all"
+        HeadraceError.__init__(self, f"no queue {missing_id!r} in this namespace: {there}; name it as APP/QUEUE")
 
 
 class RunNotRetryable(HeadraceError):

@@ -242,6 +242,20 @@ def test_a_queue_of_a_fenced_worker(client: AppClient, redis: redis_py.Redis, ke
     assert one(client.diagnose(), "backlog").facts["queue"] == "shop/default"
 
 
+@pytest.mark.leaves_records
+def test_a_paused_queue(client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
+    """A warning, with its reason, what is in it, and the command that resumes it; damage stops nothing."""
+    client.pause_queue("shop/mail", reason="wrong texts")
+    redis.xadd(keys.queue("shop", "mail"), {"e": "e1", "j": "welcome"})
+    found = one(client.diagnose(), "paused")
+    assert (found.severity, found.mend) == ("warning", "headrace queues resume shop/mail")
+    assert ("wrong texts" in found.says, found.facts["waiting"]) == (True, 1)
+    redis.hset(keys.controls, "p:shop/mail", "nonsense")
+    assert one(client.diagnose(), "paused").facts["since"] is None
+    client.resume_queue("shop/mail")
+    assert not of(client.diagnose(), "paused")
+
+
 def test_routes_that_are_too_new(client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
     """Say which format they need."""
     redis.hset(
@@ -285,8 +299,8 @@ def test_damaged_records(client: AppClient, redis: redis_py.Redis, keys: Keys) -
     redis.delete(keys.event(sent.id), keys.due)
 
 
-@pytest.mark.parametrize("name", ["events", "due", "leader", "workers", "dispatchers", "queues", "dead", "recent",
-                                  "runs", "meta", "fading", "wake", "routes_version"])  # fmt: skip
+@pytest.mark.parametrize("name", ["events", "due", "leader", "workers", "dispatchers", "queues", "controls", "dead",
+                                  "recent", "runs", "meta", "fading", "wake", "routes_version"])  # fmt: skip
 def test_a_key_of_a_foreign_type(client: AppClient, redis: redis_py.Redis, keys: Keys, name: str) -> None:
     """Is named, and all else is looked at nevertheless."""
     key = getattr(keys, name)

@@ -16,7 +16,7 @@ from tests.support.snippets import ROOT
 from tests.support.workers import WorkerHost
 
 TO_COME = {
-    "runs cancel", "events replay", "queues list", "queues pause", "queues resume", "queues limit", "queues purge",
+    "runs cancel", "events replay", "queues list", "queues purge",
     "dead discard", "dead retry --since", "workers list", "workers quiet", "workers stop", "stats", "top", "audit list",
 }  # fmt: skip
 """Commands of the page that are not there yet. One that comes has to leave this list, and is run then."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+import click
 import pytest
 import redis as redis_py
 from click.testing import CliRunner
@@ -39,8 +40,8 @@ from tests.scripts.source import SCRIPTS, commands_of
 
 _WORKER, _PRODUCER = users.commands_of("headrace-worker"), users.commands_of("headrace-producer")
 _SENDER = users.commands_of("headrace-sender")
-_NOT_NEEDED = {"info", "client|id", "client|unblock"}
-"""A worker can do without: it does not check the server then, and stops more slowly."""
+_NOT_NEEDED = {"info", "client|id", "client|unblock", "subscribe"}
+"""A worker can do without: it does not check the server then, stops more slowly, and sees a new limit later."""
 _BY_THE_CLIENT_LIBRARY = {"auth", "client", "client|setinfo"}
 
 
@@ -76,7 +77,7 @@ def test_a_worker_is_listed_with_what_it_uses() -> None:
     scripts = set().union(*map(commands_of, SCRIPTS))
     calls = [import_module(f"{protocol.__name__}.{each.name}") for each in pkgutil.iter_modules(protocol.__path__)]
     sent = set().union(*map(_sent_by, [*calls, reader]))
-    assert scripts | sent | {"eval", "evalsha", "info"} == _WORKER
+    assert scripts | sent | {"eval", "evalsha", "info", "subscribe"} == _WORKER
 
 
 def _sent_by(module: ModuleType) -> set[str]:
@@ -174,6 +175,9 @@ OPERATED: list[tuple[tuple[str, ...], int]] = [
     (("jobs", "disable", "shop/audit"), 0),
     (("jobs", "enable", "shop/audit"), 0),
     (("jobs", "trigger", "shop/audit"), 0),
+    (("queues", "pause", "shop/mail"), 0),
+    (("queues", "limit", "shop/mail", "5"), 0),
+    (("queues", "resume", "shop/mail"), 0),
     (("send", "work", "--id", "e2", "--deliver-after", "3600"), 0),
     (("send", "work", "--id", "e3", "--deliver-after", "3600"), 0),
     (("send", "work", "--ordering-key", "key"), 0),
@@ -196,7 +200,18 @@ OPERATED: list[tuple[tuple[str, ...], int]] = [
     (("app", "forget", "shop"), 0),
 ]
 """Every command that asks a server, with its exit code."""
-_OF_AN_OPERATOR = ("send", "cancel", "rerun", "watch", "divide", "subscribe", "unsubscribe", "disable", "enable")
+_OF_AN_OPERATOR = (
+    "send",
+    "cancel",
+    "rerun",
+    "watch",
+    "divide",
+    "subscribe",
+    "unsubscribe",
+    "disable",
+    "enable",
+    "control",
+)
 """The scripts of these commands, each of which may do more than it does here."""
 
 
@@ -217,6 +232,21 @@ def test_an_operator_is_listed_with_what_it_uses(limits: Limits, monkeypatch: py
     assert [(args, result.exit_code) for args, result in done] == OPERATED, [(a, r.output) for a, r in done]
     needed = used.union(*map(commands_of, _OF_AN_OPERATOR)) - _BY_THE_CLIENT_LIBRARY - {"config|get", "xreadgroup"}
     assert needed == users.commands_of("headrace-operator")
+
+
+def test_an_operator_was_tried_with_every_command() -> None:
+    """But those that ask no server, run jobs, or never end."""
+    without = {("worker",), ("dev",), ("completion",), ("app", "check"), ("app", "schema"), ("events", "tail")}
+    tried = {path for path in _paths(root) for args, _ in OPERATED if args[: len(path)] == path}
+    assert set(_paths(root)) - tried == without
+
+
+def _paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        yield path
+        return
+    for name, each in command.commands.items():
+        yield from _paths(each, (*path, name))
 
 
 async def test_an_operator_is_no_worker(limits: Limits) -> None:
@@ -324,6 +354,26 @@ def test_apps_and_jobs_are_operated_with_the_rights_of_a_worker(guarded: _Guarde
         assert client.list_apps().apps
         client.forget_app("app")
     assert guarded.denied() == []
+
+
+async def test_queues_are_controlled_with_the_rights_of_a_worker(guarded: _Guarded, app: App) -> None:
+    """The worker's user is denied nothing, nor is a worker that takes by a limit; a producer's user is refused."""
+    with AppClient(guarded.url("headrace-worker"), namespace=users.NAMESPACE) as operator:
+        operator.register_app(app)
+        operator.pause_queue("app/one")
+        operator.resume_queue("app/one")
+        operator.limit_queue("app/one", 1)
+        worker = Worker(app, guarded.url("headrace-worker"), namespace=users.NAMESPACE, config=WorkerConfig(block=0.2))
+        running = asyncio.ensure_future(worker.run())
+        async with AsyncClient(guarded.url("headrace-producer"), namespace=users.NAMESPACE) as producer:
+            sent = await producer.send_event(Event("work"))
+            assert (await producer.wait_for_event(sent.id, 30)).is_settled
+            worker.stop()
+            await running
+            assert guarded.denied() == []
+            with pytest.raises(PermissionMissing):
+                await producer.pause_queue("app/one")
+        assert [(each.queue, each.paused_at) for each in operator.list_queue_controls()] == [("app/one", None)]
 
 
 @pytest.fixture

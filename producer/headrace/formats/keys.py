@@ -56,6 +56,10 @@ class Keys:
         clock went back, while runs are to be set back for it; the number of partitions."""
         self.fading = f"{self.prefix}fading"
         """zset: ids of settled events whose contents go before their ids may be used again, and when in ms."""
+        self.controls = f"{self.prefix}controls"
+        """hash: which queues are paused (`p:<app>/<queue>`), their limits at run time (`l:`), and a version."""
+        self.controls_channel = self.controls
+        """Channel: the version, at each change of `controls`."""
         self.event_prefix = f"{self.prefix}event:"
 
     def event(self, event_id: str) -> str:

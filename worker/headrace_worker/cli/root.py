@@ -24,6 +24,7 @@ from headrace_worker.commands.delayed import delayed
 from headrace_worker.commands.doctor import doctor
 from headrace_worker.commands.events import events
 from headrace_worker.commands.jobs import jobs
+from headrace_worker.commands.queues import queues
 from headrace_worker.commands.runs import runs
 from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
@@ -142,7 +143,7 @@ def root() -> None:
 COMMANDS: dict[str, list[click.Command]] = {
     "Run": [worker, dev, send, app],
     "Look": [doctor, delayed],
-    "Act": [events, runs, jobs, dead],
+    "Act": [events, runs, jobs, queues, dead],
     "Shell": [completion],
 }
 """Every command, by what it is for."""

@@ -32,6 +32,7 @@ def questions(keys: Keys) -> list[Question]:
         Question("dispatchers", keys.dispatchers, _ends(keys.dispatchers)),
         Question("leases", keys.workers, read_lease_ends(keys)),
         Question("queues", keys.queues, read_queues(keys)),
+        Question("controls", keys.controls, _paused(keys)),
         Question("recent", keys.recent, count_entries(keys.recent)),
         Question("settled runs", keys.runs, count_entries(keys.runs)),
         Question("dead letters", keys.dead, count_entries(keys.dead)),
@@ -74,6 +75,26 @@ def _leader(keys: Keys) -> Call[tuple[str, int] | None]:
         return (name, int(end)) if end.isdecimal() else None
 
     return Call(("GET", keys.leader), read)
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Since when a queue is paused, in ms, and why; 0 and empty if that is not known."""
+
+    since_ms: int
+    reason: str
+
+
+def _paused(keys: Keys) -> Call[dict[str, Pause]]:
+    """Read which queues are paused."""
+
+    def read(reply: list[Any]) -> dict[str, Pause]:
+        fields = {as_text(field): as_text(value).partition(" ") for field, value in as_fields(reply).items()}
+        pauses = {field[2:]: value for field, value in fields.items() if field.startswith("p:")}
+        return {
+            queue: Pause(int(since) if since.isdecimal() else 0, reason) for queue, (since, _, reason) in pauses.items()
+        }
+
+    return Call(("HGETALL", keys.controls), read)
 
 
 def _ends(key: str) -> Call[dict[str, int]]:

@@ -27,8 +27,8 @@ def try_rights(keys: Keys, token: str, notes: Notes) -> Plan[None]:
     clean_up = [Call(("DEL", *names), _nothing), *(Call(("PEXPIRE", name, _SCRATCH_MS), _nothing) for name in names)]
     lacking = _refused(clean_up[:2], (yield clean_up[:2]))
     if not lacking:  # else what the tries leave behind would stay for ever
-        lacking = yield from _try_commands(scratch)
-        yield [*clean_up[1:], clean_up[0]]
+        lacking = yield from _try_commands(scratch, clean_up[1:])
+        yield clean_up[:1]
     if lacking:
         rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in lacking)
         notes.add(
@@ -45,14 +45,14 @@ def _take_runs(keys: Keys) -> Call[None]:
     return Call(("XREADGROUP", *wrong, "STREAMS", keys.events, ">"), _nothing)
 
 
-def _try_commands(scratch: Keys) -> Plan[list[str]]:
-    """Return the commands that the user may not call."""
+def _try_commands(scratch: Keys, expire: Sequence[Call[Any]]) -> Plan[list[str]]:
+    """Return the commands that the user may not call; let what the tries leave behind expire, each time."""
     calls = [call for call in try_commands(scratch) if call.args != ("DEL", scratch.event("e"))]
     alone = [call for call in calls if not _needs_group(call)]
     grouped = [call for call in calls if _needs_group(call)]
-    lacking = _refused(alone, (yield alone))
+    lacking = _refused(alone, (yield [*alone, *expire])[: len(alone)])
     if "XGROUP CREATE" not in lacking:
-        lacking += _refused(grouped, (yield grouped))
+        lacking += _refused(grouped, (yield [*grouped, *expire])[: len(grouped)])
     return lacking
 
 

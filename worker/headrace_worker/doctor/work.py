@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace import HeadraceError
+from headrace.formats.codec import from_millis
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.lists.dead_letters import DeadLetterFilter, list_dead_letters
@@ -24,7 +25,7 @@ _MOST = 1_000
 
 
 def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
-    """Note each queue that has runs, and no live worker."""
+    """Note each queue that has runs and no live worker, and those that are paused."""
     queues = [(each.keys, name) for each in partitions for name in (each["queues"] or [])[:_MOST] if "/" in name]
     workers = [(each.keys, name) for each in partitions for name in each.live[:_MOST]]
     streams = [keys.queue(*name.split("/", 1)) for keys, name in queues]
@@ -40,6 +41,7 @@ def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
             notes.refused("workers", keys.worker(worker), answer)
         else:
             served.update(answer)
+    _note_paused(partitions, waiting, notes)
     for queue, count in waiting.items():
         if count and queue not in served:
             notes.add(
@@ -47,6 +49,18 @@ def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
                 f"start a worker of app {queue.partition('/')[0]}: headrace worker MODULE:APP",
                 queue=queue, waiting=count,
             )  # fmt: skip
+
+
+def _note_paused(partitions: Sequence[Partition], waiting: Mapping[str, int], notes: Notes) -> None:
+    paused = {queue: pause for each in partitions for queue, pause in (each["controls"] or {}).items()}
+    for queue, pause in sorted(paused.items()):
+        count, why = waiting.get(queue, 0), f": {pause.reason}" if pause.reason else ""
+        since = from_millis(pause.since_ms) if pause.since_ms else None
+        notes.add(
+            "warning", "paused", f"queue {queue} is paused, and {count:,} runs are in it{why}",
+            f"headrace queues resume {queue}",
+            queue=queue, waiting=count, since=since, reason=pause.reason,
+        )  # fmt: skip
 
 
 def look_at_routes(keys: Sequence[Keys], notes: Notes) -> Plan[None]:

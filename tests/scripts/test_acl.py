@@ -117,7 +117,12 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             assert (await client.retry_run("e1:app/job")).status == "queued"
             limits.keyspace.admin.delete(limits.keyspace.keys.queue("app", "default"))
             assert (await client.retry_run("e1:app/job")).status == "queued"
-    assert used - _BY_THE_CLIENT_LIBRARY == _PRODUCER
+    assert used - _BY_THE_CLIENT_LIBRARY == _as_counted(_PRODUCER, used)
+
+
+def _as_counted(commands: set[str], used: set[str]) -> set[str]:
+    """Return commands as the server has counted those that were used: Redis 6.2 counts no subcommands."""
+    return commands if any("|" in each for each in used) else {each.partition("|")[0] for each in commands}
 
 
 async def _list_everything(client: AsyncClient) -> None:
@@ -164,7 +169,7 @@ async def test_a_viewer_is_listed_with_what_it_uses(limits: Limits) -> None:
             missed = {each.check for each in (await operator.diagnose()).not_looked_at}
     assert missed == {"appendfsync", "rights"}
     refused = {"evalsha", "config|get", "xreadgroup"}
-    assert used - _BY_THE_CLIENT_LIBRARY - refused == users.commands_of("headrace-viewer")
+    assert used - _BY_THE_CLIENT_LIBRARY - refused == _as_counted(users.commands_of("headrace-viewer"), used)
 
 
 OPERATED: list[tuple[tuple[str, ...], int]] = [
@@ -231,7 +236,7 @@ def test_an_operator_is_listed_with_what_it_uses(limits: Limits, monkeypatch: py
         done = [(args, CliRunner().invoke(root, args, catch_exceptions=False)) for args, _ in OPERATED]
     assert [(args, result.exit_code) for args, result in done] == OPERATED, [(a, r.output) for a, r in done]
     needed = used.union(*map(commands_of, _OF_AN_OPERATOR)) - _BY_THE_CLIENT_LIBRARY - {"config|get", "xreadgroup"}
-    assert needed == users.commands_of("headrace-operator")
+    assert _as_counted(needed, used) == _as_counted(users.commands_of("headrace-operator"), used)
 
 
 def test_an_operator_was_tried_with_every_command() -> None:

@@ -15,6 +15,7 @@ import redis as redis_py
 from headrace import Event
 from headrace.formats.codec import encode_event
 from headrace.formats.keys import Keys
+from headrace.plans.plan import Plan
 from headrace_worker import App
 from headrace_worker.doctor.diagnose import diagnose
 from headrace_worker.doctor.finding import Diagnosis, Finding
@@ -104,6 +105,18 @@ def test_a_server_that_fills(make_server: Callable[..., ControlledServer], share
         found = one(client.diagnose(), "maxmemory")
         assert found.severity == severity
         assert found.facts["used"] >= 0.8 * found.facts["maxmemory"]
+
+
+def test_a_server_that_is_full(make_server: Callable[..., ControlledServer]) -> None:
+    """Is looked at like any other; only the rights can't all be tried."""
+    server = make_server()
+    with AppClient(server.url) as client, redis_py.Redis.from_url(server.url) as redis:
+        client.register_app(shop)
+        redis.config_set("maxmemory", 1)
+        found = client.diagnose()
+        assert one(found, "maxmemory").severity == "error"
+        assert [each.check for each in found.not_looked_at] == ["rights"]
+        assert not list(redis.scan_iter("*scratch*"))
 
 
 def test_a_replica(two: tuple[ControlledServer, ControlledServer]) -> None:
@@ -310,7 +323,7 @@ def test_a_key_of_a_foreign_type(client: AppClient, redis: redis_py.Redis, keys:
     else:
         redis.set(key, "x")
     found = client.diagnose()
-    assert {each.facts["key"] for each in of(found, "foreign")} == {key}
+    assert one(found, "foreign").facts["key"] == key
     assert of(found, "appendonly")
     redis.delete(key)
 
@@ -324,6 +337,34 @@ def test_each_partition_is_looked_at(url: str, namespace: str, redis: redis_py.R
     assert one(found, "leases").facts["partition"] == 2
     assert "of partition 2" in one(found, "leases").says
     assert len(of(found, "appendonly")) == 1
+
+
+@pytest.mark.parametrize("count", [1, 64])
+def test_round_trips_are_few(url: str, namespace: str, count: int) -> None:
+    """However many partitions, queues, jobs and dead letters there are."""
+    with AppClient(url, namespace=namespace, partitions=count) as client, redis_py.Redis.from_url(url) as redis:
+        client.register_app(shop)
+        for keys in client.partitions.all:
+            for number in range(20):
+                redis.xadd(keys.dead, {"run": f"e{number}:shop/audit", "reason": "failed"})
+                redis.sadd(keys.queues, f"app{number}/default")
+        trips: list[int] = []
+        found = client._run(counted(client._plan_to_diagnose(), trips), partial=True)
+    assert sum(each.facts["count"] for each in of(found, "dead")) >= 20
+    assert len(trips) <= 16
+
+
+def counted(plan: Plan[Diagnosis], trips: list[int]) -> Plan[Diagnosis]:
+    """Run a plan, and note how many calls each of its round trips has."""
+    answers: Any = None
+    while True:
+        try:
+            asked = plan.send(answers)
+        except StopIteration as done:
+            found: Diagnosis = done.value
+            return found
+        trips.append(len(asked))
+        answers = yield asked
 
 
 # The command.
@@ -362,6 +403,7 @@ def limited(make_server: Callable[..., ControlledServer]) -> Iterator[Callable[.
     url = server.url.replace("unix://", "unix://limited:any@")
     with AppClient(server.url, namespace="limited") as client, redis_py.Redis.from_url(server.url) as admin:
         client.register_app(shop)
+        admin.xadd(client.partitions.first.queue("shop", "default"), {"e": "e1", "j": "audit"})
 
         def look(*without: str, also: tuple[str, ...] = ()) -> Diagnosis:
             kept = [rule for rule in rules if rule not in without]
@@ -376,6 +418,7 @@ def limited(make_server: Callable[..., ControlledServer]) -> Iterator[Callable[.
 def test_a_worker_that_lacks_rights(limited: Callable[..., Diagnosis]) -> None:
     """Those that are missing are named, and the command that gives them; nothing is wrong with all of them."""
     assert not of(limited(), "rights")
+    assert one(limited("+xadd"), "rights").facts["lacking"] == ["XADD"]
     found = one(limited("+lrem", "+xgroup|create", "+xinfo|consumers"), "rights")
     assert (found.severity, found.facts["lacking"]) == ("error", ["LREM", "XGROUP CREATE"])
     assert "+lrem +xgroup|create" in found.mend
@@ -396,7 +439,7 @@ def test_what_may_not_be_asked_is_said(limited: Callable[..., Diagnosis]) -> Non
     found = limited("+info", "+zrange")
     missed = {each.check: each.why for each in found.not_looked_at}
     assert set(missed) == {"due", "leases", "dispatchers", "fading", "server", "appendfsync", "routes", "dead letters",
-                           "records"}  # fmt: skip
+                           "records", "backlog"}  # fmt: skip
     assert "may not ask" in missed["server"]
     assert [each.check for each in found.findings] == ["rights"]
 

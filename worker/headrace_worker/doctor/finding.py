@@ -63,8 +63,10 @@ class Notes:
         self._missed: dict[NotLookedAt, None] = {}
 
     def add(self, severity: Severity, check: str, says: str, mend: str, **facts: Any) -> None:
-        """Take a finding."""
-        self._findings.append(Finding(severity, check, says, facts, mend))
+        """Take a finding, once."""
+        finding = Finding(severity, check, says, facts, mend)
+        if finding not in self._findings:
+            self._findings.append(finding)
 
     def miss(self, check: str, why: str) -> None:
         """Take what could not be looked at, and why, once."""

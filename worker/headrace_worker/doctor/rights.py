@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace import PermissionMissing
+from headrace import PermissionMissing, ServerFull
 from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.plans.plan import Plan
@@ -27,7 +27,7 @@ def try_rights(keys: Keys, token: str, notes: Notes) -> Plan[None]:
     clean_up = [Call(("DEL", *names), _nothing), *(Call(("PEXPIRE", name, _SCRATCH_MS), _nothing) for name in names)]
     lacking = _refused(clean_up[:2], (yield clean_up[:2]))
     if not lacking:  # else what the tries leave behind would stay for ever
-        lacking = yield from _try_commands(scratch, clean_up[1:])
+        lacking = yield from _try_commands(scratch, clean_up[1:], notes)
         yield clean_up[:1]
     if lacking:
         rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in lacking)
@@ -45,13 +45,16 @@ def _take_runs(keys: Keys) -> Call[None]:
     return Call(("XREADGROUP", *wrong, "STREAMS", keys.events, ">"), _nothing)
 
 
-def _try_commands(scratch: Keys, expire: Sequence[Call[Any]]) -> Plan[list[str]]:
+def _try_commands(scratch: Keys, expire: Sequence[Call[Any]], notes: Notes) -> Plan[list[str]]:
     """Return the commands that the user may not call; let what the tries leave behind expire, each time."""
     calls = [call for call in try_commands(scratch) if call.args != ("DEL", scratch.event("e"))]
     alone = [call for call in calls if not _needs_group(call)]
     grouped = [call for call in calls if _needs_group(call)]
-    lacking = _refused(alone, (yield [*alone, *expire])[: len(alone)])
-    if "XGROUP CREATE" not in lacking:
+    answers = (yield [*alone, *expire])[: len(alone)]
+    lacking = _refused(alone, answers)
+    if any(isinstance(answer, ServerFull) for answer in answers):
+        notes.miss("rights", "the server is full, so not every command could be tried")
+    elif "XGROUP CREATE" not in lacking and "XADD" not in lacking:
         lacking += _refused(grouped, (yield [*grouped, *expire])[: len(grouped)])
     return lacking
 

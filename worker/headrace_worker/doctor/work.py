@@ -1,4 +1,4 @@
-"""What waits for nobody: queues without a worker, disabled jobs, routes that can't be read, damaged records."""
+"""Finds queues without a worker, paused queues, disabled jobs, routes and records that can't be read, dead letters."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
     streams = [keys.queue(*name.split("/", 1)) for keys, name in queues]
     answers = yield [*map(count_entries, streams), *(read_served(keys, name) for keys, name in workers)]
     waiting, served = Counter[str](), set[str]()
+    is_known = all(each["leases"] is not None and len(each.live) <= _MOST for each in partitions)
     for (_, queue), stream, answer in zip(queues, streams, answers, strict=False):
         if isinstance(answer, HeadraceError):
             notes.refused("queues", stream, answer)
@@ -39,10 +40,13 @@ def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
     for (keys, worker), answer in zip(workers, answers[len(queues) :], strict=True):
         if isinstance(answer, HeadraceError):
             notes.refused("workers", keys.worker(worker), answer)
+            is_known = False
         else:
             served.update(answer)
     _note_paused(partitions, waiting, notes)
-    for queue, count in waiting.items():
+    if not is_known or any(len(each["queues"] or ()) > _MOST for each in partitions):
+        notes.miss("backlog", f"the queues of some workers are not known, or there are more than {_MOST:,}")
+    for queue, count in waiting.items() if is_known else ():
         if count and queue not in served:
             notes.add(
                 "error", "backlog", f"{count:,} runs are in queue {queue}, which no live worker takes",

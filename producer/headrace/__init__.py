@@ -32,6 +32,8 @@ from headrace.errors import (
 )
 from headrace.formats.seal import PayloadCodec
 from headrace.model.event import (
+    CancelAnswer,
+    CanceledRun,
     DamagedEntry,
     DeadLetter,
     DeadLetterPage,
@@ -54,6 +56,8 @@ __all__ = [
     "AuthenticationFailed",
     "CallBroken",
     "CallError",
+    "CancelAnswer",
+    "CanceledRun",
     "Client",
     "ConfigurationError",
     "DamagedEntry",

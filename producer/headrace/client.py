@@ -16,6 +16,7 @@ from headrace.calls.call import Call
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import CallError, HeadraceError, WaitTimeout
 from headrace.model.event import (
+    CanceledRun,
     DeadLetter,
     DeadLetterPage,
     EventRecord,
@@ -211,6 +212,26 @@ class Client(BaseClient):
         """
         return self._run(
             cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), timeout, partial=True
+        )
+
+    def cancel_run(
+        self, run_id: str, *, reason: str | None = None, timeout: float | timedelta | None = None
+    ) -> CanceledRun:
+        """Cancel a run for good, whether it is queued, waits or executes; `answer` says what that has come to.
+
+        It never comes back: no retry, no other worker and no dead worker's rescue begins it again. An async function
+        that executes is cancelled within a second; a plain one goes on unless it looks at `ctx.is_canceled`. Whatever
+        either comes to is dropped. A run that has ended before stays as it is.
+
+        Args:
+            reason: 1 to 256 characters; becomes the message of the run's error.
+
+        Raises:
+            RunNotFound: no such run is known.
+            InvalidArgument: the reason breaks its rule.
+        """
+        return self._run(
+            cancel.cancel_run(self.partitions, run_id, self._retention, reason, self._seal), timeout, partial=True
         )
 
     def retry_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:

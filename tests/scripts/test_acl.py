@@ -36,8 +36,8 @@ from tests.scripts.source import SCRIPTS, commands_of
 
 _WORKER, _PRODUCER = users.commands_of("headrace-worker"), users.commands_of("headrace-producer")
 _SENDER = users.commands_of("headrace-sender")
-_NOT_NEEDED = {"info", "client|id", "client|unblock"}
-"""A worker can do without: it does not check the server then, and stops more slowly."""
+_NOT_NEEDED = {"info", "client|id", "client|unblock", "subscribe"}
+"""A worker can do without: it does not check the server then, stops more slowly, and hears of cancellations later."""
 _BY_THE_CLIENT_LIBRARY = {"auth", "client", "client|setinfo"}
 
 
@@ -73,7 +73,7 @@ def test_a_worker_is_listed_with_what_it_uses() -> None:
     scripts = set().union(*map(commands_of, SCRIPTS))
     calls = [import_module(f"{protocol.__name__}.{each.name}") for each in pkgutil.iter_modules(protocol.__path__)]
     sent = set().union(*map(_sent_by, [*calls, reader]))
-    assert scripts | sent | {"eval", "evalsha", "info"} == _WORKER
+    assert scripts | sent | {"eval", "evalsha", "info", "subscribe"} == _WORKER
 
 
 def _sent_by(module: ModuleType) -> set[str]:

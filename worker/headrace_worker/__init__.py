@@ -13,6 +13,7 @@ from headrace_worker.errors import (
     JobError,
     LifespanFailed,
     RetryAfter,
+    RunCanceled,
     StartRefused,
 )
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
@@ -35,6 +36,7 @@ __all__ = [
     "LifespanFailed",
     "Retry",
     "RetryAfter",
+    "RunCanceled",
     "RunInfo",
     "StartRefused",
     "SyncJobIO",

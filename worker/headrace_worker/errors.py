@@ -15,6 +15,7 @@
     ├── RunControl                  raised by a job's function to say how its run goes on
     │   ├── RetryAfter
     │   └── Abort
+    ├── RunCanceled                 raised by ctx.raise_if_canceled() in a function whose run was ended from outside
     ├── NotSettled                  a test's events or runs have not settled in the time given (testing.settling)
     ├── RunFailed                   a run of a test failed, and its exception is not at hand (testing.kit)
     ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
@@ -103,3 +104,15 @@ class Abort(RunControl):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "aborted by the job")
+
+
+class RunCanceled(HeadraceError):
+    """The run was ended from outside, and what its function comes to is not recorded; `cause` says by what.
+
+    Attributes:
+        cause: `canceled`, `timed_out` or `released`: another worker has the run.
+    """
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the run was ended from outside ({cause}); nothing of what its function does is recorded")

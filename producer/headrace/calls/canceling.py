@@ -1,4 +1,4 @@
-"""Cancels events that are delayed. Pure."""
+"""Cancels delayed events, and runs. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from datetime import datetime
 import msgspec
 
 from headrace.calls.arguments import Policy, pack, policy
-from headrace.calls.call import Call, script_call
+from headrace.calls.call import Call, as_text, script_call
+from headrace.calls.sending import RECENT_ENTRIES
 from headrace.errors import EventNotFound
-from headrace.formats.codec import from_millis
+from headrace.formats.codec import encode_outcome, from_millis
 from headrace.formats.keys import Keys
+from headrace.model.event import RunError
 from headrace.model.retention import Retention
+
+STOP_MS = 2_000
+"""How long the function of a canceled run may take to stop, before the next run of its ordering key may begin."""
 
 
 class _Arguments(msgspec.Struct, frozen=True):
@@ -31,3 +36,46 @@ def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[datetime | N
 
     args = _Arguments(policy(keys, retention), event_id)
     return script_call("cancel", (keys.due, keys.event(event_id), keys.fading), (pack(args),), read)
+
+
+class _RunArguments(msgspec.Struct, frozen=True):
+    """What `cancel_run.lua` reads beside its keys; its header says what each is."""
+
+    policy: Policy
+    listed: int
+    id: str
+    job: str
+    queue: str
+    ordering_key: str
+    entry: str
+    channel: str
+    grace: int
+
+
+def cancel_run(  # noqa: PLR0913 - which run, and how
+    keys: Keys,
+    event_id: str,
+    job: str,
+    queue: str,
+    ordering_key: str,
+    retention: Retention,
+    *,
+    reason: str = "",
+    entry: str = "",
+) -> Call[tuple[str, str]]:
+    """Cancel an open run; read the script's answer.
+
+    Args:
+        reason: becomes the message of the run's error; empty for a run without one.
+        entry: cancel it only while this entry of it waits for a worker; empty for any state.
+    """
+    app = job.partition("/")[0]
+    names = [keys.event(event_id), keys.queue(app, queue), keys.due, keys.runs, keys.fading]
+    if ordering_key:
+        names += (keys.wake, keys.line(job, ordering_key))
+    args = _RunArguments(
+        policy(keys, retention), RECENT_ENTRIES, event_id, job, queue, ordering_key, entry,
+        keys.canceled_channel, STOP_MS,
+    )  # fmt: skip
+    outcome = encode_outcome(RunError("Canceled", reason), None) if reason else b""
+    return script_call("cancel_run", names, (pack(args), outcome), lambda reply: (as_text(reply[0]), as_text(reply[1])))

@@ -155,6 +155,21 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in FINAL_STATUSES
 
 
+CancelAnswer = Literal["canceled", "asked", "already_finished"]
+"""What the cancellation of a run has come to.
+
+canceled: no worker had it; its function will not be called any more. asked: it is canceled, whatever its function does;
+the worker that has it ends an async function, and tells a plain one. already_finished: it has ended before.
+"""
+
+
+class CanceledRun(msgspec.Struct, frozen=True):
+    """A run after its cancellation; `answer` says what happened, and `run` is its record since then."""
+
+    answer: CancelAnswer
+    run: RunRecord
+
+
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of an event and of its runs.
 

@@ -115,6 +115,7 @@ class ScriptCheck:
 
     async def _settle_and_rerun(self, delivery: Delivery) -> None:
         await self._call(
+            canceling.cancel_run(self._keys, "none", _JOB, _QUEUE, "", _SHORT),
             settling.settle(self._keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
             rerunning.rerun(self._keys, _NAME, _JOB, _QUEUE),
         )

@@ -10,6 +10,7 @@ from bench.alone import (
     fanout,
     idle,
     lateness,
+    lists,
     load,
     payloads,
     processes,
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[Context, Scenario], None]]] = {
     "lateness": ("Lateness of delayed events", lateness.measure),
     "backlog": ("A backlog of 1,000,000 events", backlog.measure),
     "delayed": ("1,000,000 delayed events, 10,000 due at one instant", delayed.measure),
+    "lists": ("Lists on 1,000,000 recorded events", lists.measure),
     "recovery": ("Recovery after kill -9", recovery.measure),
     "soak": ("Soak at half load", soak.measure),
 }

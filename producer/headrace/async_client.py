@@ -13,24 +13,32 @@ from headrace.base import BaseClient
 from headrace.calls.call import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
 from headrace.errors import CallError, HeadraceError, WaitTimeout
+from headrace.formats.keys import Keys
+from headrace.lists import dead_letters, delayed, events, runs
+from headrace.lists.dead_letters import DeadLetterFilter
+from headrace.lists.events import EventFilter
+from headrace.lists.runs import RunFilter
 from headrace.model.event import (
     CanceledRun,
     DeadLetter,
-    DeadLetterPage,
+    DeadLetterGroup,
+    DelayedEntry,
     EventRecord,
-    RunPage,
+    EventState,
+    ListedEvent,
     RunRecord,
     RunStatus,
     SentEvent,
 )
-from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
+from headrace.model.page import Page
+from headrace.plans import cancel, read, retry, send, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
-from headrace.plans.runs import RunFilter
 from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
+Settling = TypeVar("Settling", EventRecord, RunRecord)
 
 
 class AsyncClient(BaseClient):
@@ -126,30 +134,109 @@ class AsyncClient(BaseClient):
         """Return the record of a run; raise RunNotFound, DamagedRecord."""
         return await self._run(read.get_run(self.partitions, run_id, self._seal), timeout, partial=True)
 
-    async def list_runs(  # noqa: PLR0913 - each narrows the listing, given by name
+    async def list_events(  # noqa: PLR0913 - each narrows the list, given by name
+        self,
+        *,
+        name: str | None = None,
+        source: str | None = None,
+        account_id: str | None = None,
+        state: EventState | Collection[EventState] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        timeout: float | timedelta | None = None,
+    ) -> Page[EventRecord]:
+        """Return a page of events, newest first by when they were first sent; delayed ones are among them.
+
+        About 10,000 batches of events are remembered in a partition. A page looks at 2,000 of them, or at 500 records,
+        at most, and says how far it looked; it may hold fewer than `limit` events, or none, and have a cursor.
+
+        Args:
+            name: only events with this name.
+            source: only events from this source.
+            account_id: only events of this account.
+            state: only events in this state, or in one of several; `unmatched` for those that no job matched.
+            since: only events that were sent at this time or later; an aware datetime.
+            until: as `since`, but at this time or before.
+            cursor: the `cursor` of the page before.
+            limit: how many events at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
+
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+        """
+        asked = EventFilter(name=name, source=source, account_id=account_id, state=state, since=since, until=until)
+        return await self._run(
+            events.list_events(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True
+        )
+
+    async def iter_events(  # noqa: PLR0913 - each narrows the list, given by name
+        self,
+        *,
+        name: str | None = None,
+        source: str | None = None,
+        account_id: str | None = None,
+        state: EventState | Collection[EventState] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncIterator[EventRecord]:
+        """Yield all events that `list_events` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.list_events(
+                name=name, source=source, account_id=account_id, state=state, since=since, until=until, cursor=cursor,
+                timeout=timeout,
+            )  # fmt: skip
+            for item in page.items:
+                yield item
+            if (cursor := page.cursor) is None:
+                return
+
+    async def list_runs(  # noqa: PLR0913 - each narrows the list, given by name
         self,
         *,
         job: str | None = None,
         status: RunStatus | Collection[RunStatus] | None = None,
         event_id: str | None = None,
         event_name: str | None = None,
+        queue: str | None = None,
+        worker: str | None = None,
+        older_than: float | timedelta | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 100,
         timeout: float | timedelta | None = None,
-    ) -> RunPage:
-        """Return a page of runs, newest first; the page's `damaged` names what can't be read.
+    ) -> Page[RunRecord]:
+        """Return a page of runs; the page says how far it looked, and its `damaged` names what can't be read.
 
-        Runs are listed by when they settled if only final statuses are asked for, without an event's name; otherwise by
-        when their events were sent. About 10,000 of each are remembered in a partition.
+        Where they are from, and their order, depends on the states that are asked for:
+
+        - only `executing`, `queued` or `waiting`: from the queues and from `due` themselves, all that there are. First
+          those that have been in their queue longest, or that are due first. A run that waits behind another run of
+          its ordering key is not in `due`.
+        - only final ones, without an event's name: by when they settled, the newest first.
+        - any others: by when their events were sent, the newest first.
+
+        The last two are remembered for about 10,000 batches of each in a partition. A page looks at 2,000 entries, or
+        at 500 records, at most; it may hold fewer than `limit` runs, or none, and have a cursor all the same.
 
         Args:
             job: only runs of this job, `<app>/<job id>`.
             status: only runs in this state, such as `failed`, or in one of several.
             event_id: only the runs of this event, which are one page.
             event_name: only runs of events with this name.
-            since: only runs that settled, or whose events were sent, at this time or later; an aware datetime.
+            queue: only runs of this queue, `<app>/<queue>`.
+            worker: only runs that this worker executes, or has executed last.
+            older_than: only runs that have been executing for so long, in seconds or as a timedelta; with
+                `status="executing"` alone.
+            since: only runs that settled, or whose events were sent, at this time or later; open runs that came into
+                their queue, or are due, then or later. An aware datetime.
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many runs, about: the runs of one event stay together. 1 to 1000.
@@ -159,18 +246,24 @@ class AsyncClient(BaseClient):
             InvalidArgument: one of them breaks its rule.
             EventNotFound: no event is known under `event_id`.
         """
-        asked = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
+        asked = RunFilter(
+            job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
+            older_than=older_than, since=since, until=until,
+        )  # fmt: skip
         return await self._run(
             runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True
         )
 
-    async def iter_runs(  # noqa: PLR0913 - each narrows the listing, given by name
+    async def iter_runs(  # noqa: PLR0913 - each narrows the list, given by name
         self,
         *,
         job: str | None = None,
         status: RunStatus | Collection[RunStatus] | None = None,
         event_id: str | None = None,
         event_name: str | None = None,
+        queue: str | None = None,
+        worker: str | None = None,
+        older_than: float | timedelta | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         timeout: float | timedelta | None = None,
@@ -180,25 +273,136 @@ class AsyncClient(BaseClient):
         Each page may take `timeout`.
         """
         cursor: str | None = None
-        given = RunFilter(job=job, status=status, event_id=event_id, event_name=event_name, since=since, until=until)
         while True:
-            page = await self._run(
-                runs.list_runs(self.partitions, given, cursor, 100, seal=self._seal), timeout, partial=True
-            )
-            for run in page.runs:
-                yield run
+            page = await self.list_runs(
+                job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
+                older_than=older_than, since=since, until=until, cursor=cursor, timeout=timeout,
+            )  # fmt: skip
+            for item in page.items:
+                yield item
             if (cursor := page.cursor) is None:
                 return
 
-    async def iter_dead_letters(self, *, timeout: float | timedelta | None = None) -> AsyncIterator[DeadLetter]:
-        """Yield all dead letters, newest first, page by page; each page may take `timeout`."""
+    async def list_delayed(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        timeout: float | timedelta | None = None,
+    ) -> Page[DelayedEntry]:
+        """Return a page of what is delayed, soonest first: events before their time, and runs that wait.
+
+        A page looks at 500 entries at most, whose records say whether they are still delayed.
+
+        Args:
+            since: only what is due at this time or later; an aware datetime.
+            until: as `since`, but at this time or before.
+            cursor: the `cursor` of the page before.
+            limit: how many entries at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
+
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+        """
+        return await self._run(
+            delayed.list_delayed(self.partitions, since, until, cursor, limit, self._seal), timeout, partial=True
+        )
+
+    async def iter_delayed(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncIterator[DelayedEntry]:
+        """Yield all that `list_delayed` lists, page by page; what can't be read is left out.
+
+        Each page may take `timeout`.
+        """
         cursor: str | None = None
         while True:
-            page = await self.list_dead_letters(cursor=cursor, timeout=timeout)
-            for letter in page.entries:
-                yield letter
+            page = await self.list_delayed(since=since, until=until, cursor=cursor, timeout=timeout)
+            for item in page.items:
+                yield item
             if (cursor := page.cursor) is None:
                 return
+
+    async def list_dead_letters(  # noqa: PLR0913 - each narrows the list, given by name
+        self,
+        *,
+        job: str | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        timeout: float | timedelta | None = None,
+    ) -> Page[DeadLetter]:
+        """Return a page of dead letters, newest first; a page looks at 2,000 of them at most.
+
+        Args:
+            job: only dead letters of this job, `<app>/<job id>`.
+            reason: only those with this reason, such as `failed`.
+            error: only those whose error has this text in it.
+            since: only those that failed at this time or later; an aware datetime.
+            until: as `since`, but at this time or before.
+            cursor: the `cursor` of the page before.
+            limit: how many at most; 1 to 1000.
+            timeout: seconds or a timedelta for this call, in place of the client's.
+
+        Raises:
+            InvalidArgument: one of them breaks its rule.
+        """
+        asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
+        return await self._run(
+            dead_letters.list_dead_letters(self.partitions, asked, cursor, limit, self._seal), timeout, partial=True
+        )
+
+    async def iter_dead_letters(
+        self,
+        *,
+        job: str | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncIterator[DeadLetter]:
+        """Yield all dead letters that `list_dead_letters` lists, page by page.
+
+        Each page may take `timeout`.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.list_dead_letters(
+                job=job, reason=reason, error=error, since=since, until=until, cursor=cursor, timeout=timeout
+            )
+            for item in page.items:
+                yield item
+            if (cursor := page.cursor) is None:
+                return
+
+    async def dead_letter_groups(
+        self,
+        *,
+        job: str | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Page[DeadLetterGroup]:
+        """Return the newest 2,000 dead letters by job, reason and type of error, the largest group first.
+
+        It is one page: `searched` says how far it looked. See `list_dead_letters` for the arguments.
+        """
+        asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
+        return await self._run(
+            dead_letters.group_dead_letters(self.partitions, asked, self._seal), timeout, partial=True
+        )
 
     async def has_workers(self, *, timeout: float | timedelta | None = None) -> bool | None:
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
@@ -244,12 +448,6 @@ class AsyncClient(BaseClient):
         """
         return await self._run(retry.retry_run(self.partitions, run_id, self._seal), timeout, partial=True)
 
-    async def list_dead_letters(
-        self, *, cursor: str | None = None, limit: int = 100, timeout: float | timedelta | None = None
-    ) -> DeadLetterPage:
-        """Return a page of dead letters, newest first."""
-        return await self._run(dead_letters.list_dead_letters(self.partitions, cursor, limit, self._seal), timeout)
-
     async def get_dead_letter(self, entry_id: str, *, timeout: float | timedelta | None = None) -> DeadLetter:
         """Return one dead letter; raise DeadLetterNotFound."""
         return await self._run(dead_letters.get_dead_letter(self.partitions, entry_id, self._seal), timeout)
@@ -263,31 +461,35 @@ class AsyncClient(BaseClient):
             WaitTimeout: the event is still open after `timeout` seconds; nothing is stopped.
             EventNotFound: no such event is known.
         """
-        timeout_s, failures = wait.seconds(timeout), 0
-        deadline = time.monotonic() + timeout_s
-        keys = await self._run(read.find_partition(self.partitions, event_id))
-        listener = self._transport.listener(keys.events)
-        try:
-            while True:
-                record = await self._run(wait.watch(keys, event_id, self._seal), partial=True)
-                left = deadline - time.monotonic()
-                if record.is_settled:
-                    return record
-                if left <= 0:
-                    raise WaitTimeout(event_id, timeout_s)
-                try:
-                    if not listener.subscribed:
-                        await listener.subscribe(keys.settled_channel(event_id))
-                    # The first message says that the subscription stands, so the record is read once more then.
-                    await listener.get_message(timeout=min(left, self._reread_s))
-                    failures = 0
-                except Exception as exc:  # noqa: BLE001 - what it is, `_delay_s` tells
-                    failures += 1
-                    await listener.aclose()
-                    await asyncio.sleep(self._delay_s(exc, failures))
-                    listener = self._transport.listener(keys.events)
-        finally:
-            await listener.aclose()
+        return await self._wait(event_id, timeout, lambda keys: wait.watch(keys, event_id, self._seal))
+
+    async def wait_for_run(self, run_id: str, timeout: float | timedelta) -> RunRecord:
+        """Return the record of a run once it has ended.
+
+        Raises:
+            WaitTimeout: the run is still open after `timeout` seconds; nothing is stopped.
+            RunNotFound, EventNotFound: no such run is known, or not even its event.
+        """
+        event_id = wait.event_of(run_id)
+        return await self._wait(event_id, timeout, lambda keys: wait.watch_run(keys, run_id, self._seal), run_id)
+
+    async def follow_events(self, *, name: str | Collection[str] | None = None) -> AsyncIterator[ListedEvent]:
+        """Yield the events that are sent from now on, delayed ones too, without end: id, name and time.
+
+        The server is asked twice a second. Raise InvalidArgument if a name is none.
+
+        Args:
+            name: only events with this name, or with one of several.
+        """
+        names = events.check_names(name)
+        places = await self._run(events.latest(self.partitions), partial=True)
+        while True:
+            found = await self._run(events.sent_since(self.partitions, places), partial=True)
+            for event in found:
+                if names is None or event.name in names:
+                    yield event
+            if not found:
+                await asyncio.sleep(self._follow_s)
 
     async def close(self) -> None:
         """Close the connections of the client; a later call opens new ones, with the same settings."""
@@ -304,6 +506,40 @@ class AsyncClient(BaseClient):
 
     def _open_transport(self) -> Any:
         return open_async_transport(self.url, attempts=self._attempts)
+
+    async def _wait(
+        self,
+        event_id: str,
+        timeout: float | timedelta,
+        look: Callable[[Keys], Plan[Settling]],
+        run_id: str | None = None,
+    ) -> Settling:
+        """Return what a plan finds once it has settled; look again whenever its event may have."""
+        timeout_s, failures = wait.seconds(timeout), 0
+        deadline = time.monotonic() + timeout_s
+        keys = await self._run(read.find_partition(self.partitions, event_id))
+        listener = self._transport.listener(keys.events)
+        try:
+            while True:
+                record = await self._run(look(keys), partial=True)
+                left = deadline - time.monotonic()
+                if record.is_settled:
+                    return record
+                if left <= 0:
+                    raise WaitTimeout(event_id, timeout_s, run_id)
+                try:
+                    if not listener.subscribed:
+                        await listener.subscribe(keys.settled_channel(event_id))
+                    # The first message says that the subscription stands, so the record is read once more then.
+                    await listener.get_message(timeout=min(left, self._reread_s if run_id is None else self._follow_s))
+                    failures = 0
+                except Exception as exc:  # noqa: BLE001 - what it is, `_delay_s` tells
+                    failures += 1
+                    await listener.aclose()
+                    await asyncio.sleep(self._delay_s(exc, failures))
+                    listener = self._transport.listener(keys.events)
+        finally:
+            await listener.aclose()
 
     async def _send(
         self,

@@ -42,6 +42,8 @@ class BaseClient:
 
     _reread_s = 5.0
     """After this time a wait reads the record again, in case what was published did not arrive."""
+    _follow_s = 0.5
+    """After this time a follower asks again; and a wait for one run, as only the end of its event is published."""
 
     def __init__(  # noqa: PLR0913 - each is a setting, and given by name
         self,

@@ -151,12 +151,14 @@ class RunNotRetryable(HeadraceError):
 
 
 class WaitTimeout(HeadraceError, TimeoutError):
-    """The event has not settled in the time given; its runs go on."""
+    """The event, or the run, has not settled in the time given; nothing is stopped."""
 
-    def __init__(self, event_id: str, timeout_s: float) -> None:
+    def __init__(self, event_id: str, timeout_s: float, run_id: str | None = None) -> None:
         self.event_id = event_id
         self.timeout_s = timeout_s
-        super().__init__(f"event {event_id!r} has not settled within {timeout_s:g} s; it goes on")
+        self.run_id = run_id
+        what = f"event {event_id!r}" if run_id is None else f"run {run_id!r}"
+        super().__init__(f"{what} has not settled within {timeout_s:g} s; it goes on")
 
 
 class UndecodableEvent(HeadraceError, ValueError):

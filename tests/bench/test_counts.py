@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bench import lists
 from bench.field import headrace_left
 from bench.monitor import Monitor
 from bench.server import Server
@@ -140,6 +141,15 @@ def test_bytes_a_send(counted: Server) -> None:
     after = counted.snapshot()
     assert (after.received - before.received) / RUNS <= 550
     assert (after.sent - before.sent) / RUNS <= 10  # INFO, asked once by the client and twice here, is most of it
+
+
+def test_round_trips_of_a_list(counted: Server) -> None:
+    """The first page of each list takes five round trips at most, and 500 records and as many entries of a queue."""
+    fill(counted, RUNS)
+    lists.fill(counted, RUNS, RUNS)
+    costs = lists.first_pages(counted)
+    assert max(cost.round_trips for cost in costs.values()) <= 5, costs
+    assert max(cost.calls for cost in costs.values()) <= 500 + 20 + 10, costs
 
 
 async def test_memory_an_event(counted: Server) -> None:

@@ -89,7 +89,7 @@ async def test_events_live_on_all_masters(cluster: Cluster) -> None:
         assert client.send_event(_events(0, 1)[0]).duplicate
         await host.settle(make_app(seen), timeout=60)
         assert seen == Counter([*range(80), *(f"fan-{n}" for n in range(12))])
-        assert len(client.list_runs(job="app/echo", limit=1_000).runs) == 92
+        assert len(client.list_runs(job="app/echo", limit=1_000).items) == 92
         assert client.wait_for_event("e7", 5).runs[0].output == 7
     async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as awaited, host.working(make_app(seen)):
         sent = await awaited.send_events(_events(100, 12))

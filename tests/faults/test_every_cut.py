@@ -133,7 +133,7 @@ class Errand:
         assert (await self.ask("wait_for_event", later.id, 30)).is_settled
         assert (await self.ask("send_event", first)).duplicate
         assert (await self.ask("get_event", "first")).status in {"dispatched", "settled"}
-        assert (await self.ask("list_runs", job="errands/bad")).runs
+        assert (await self.ask("list_runs", job="errands/bad")).items
 
     async def send_to_others(self) -> None:
         """Run jobs that take their time and send events themselves."""
@@ -150,7 +150,7 @@ class Errand:
         self.expect(event, {"bad": 1}, "failed")
         await self.ask("wait_for_event", event, 30)
         assert (await self.ask("get_run", f"{event}:errands/bad")).status == "failed"
-        assert [entry.run_id for entry in (await self.ask("list_dead_letters")).entries] == [f"{event}:errands/bad"]
+        assert [entry.run_id for entry in (await self.ask("list_dead_letters")).items] == [f"{event}:errands/bad"]
         await self.ask("retry_run", f"{event}:errands/bad")
         self.expected[event, "bad", 1] += 1
         await self.ask("wait_for_event", event, 30)

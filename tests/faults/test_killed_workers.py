@@ -91,9 +91,7 @@ def test_a_poison_run_is_dead_lettered_alone(deployment: Deployment, processes: 
     assert supervisor.output.count("worker process ended and is replaced") == 3
     (run,) = deployment.client.get_event(poison).runs
     assert (run.status, run.error and run.error.type) == ("failed", "LostWorker")
-    assert [(entry.run_id, entry.reason) for entry in deployment.client.list_dead_letters().entries] == [
-        (run.id, "lost")
-    ]
+    assert [(entry.run_id, entry.reason) for entry in deployment.client.list_dead_letters().items] == [(run.id, "lost")]
     assert [call.attempt for call in deployment.calls.of(poison)] == [1, 1, 1]
     assert {deployment.statuses(event)["innocent"] for event in innocents} == {"succeeded"}
     assert max(len(deployment.calls.of(event)) for event in innocents) > 1, "no innocent run shared a process with it"

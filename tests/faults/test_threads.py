@@ -68,7 +68,7 @@ def test_jobs_that_keep_all_threads_do_not_keep_their_worker_from_its_stop(
     assert worker.wait(15) == 0
     assert "worker stopped" in worker.output
     assert deployment.workers() == set()
-    assert {run.lost for run in deployment.client.list_runs(limit=100).runs} == {0}
+    assert {run.lost for run in deployment.client.list_runs(limit=100).items} == {0}
 
 
 def test_a_worker_whose_slots_are_all_taken_for_good_ends(deployment: Deployment, processes: Processes) -> None:

@@ -35,8 +35,8 @@ async def _outlives(host: WorkerHost, client: Client, plant: Any) -> list[DeadLe
         sent = client.send_events([Event("asked", payload=n) for n in range(3, 6)])
         await await_until(lambda: sorted(seen) == list(range(6)))
         await await_until(lambda: all(client.get_event(each.id).is_settled for each in sent))
-        await await_until(lambda: client.list_dead_letters().entries)
-    return client.list_dead_letters().entries
+        await await_until(lambda: client.list_dead_letters().items)
+    return client.list_dead_letters().items
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ async def test_a_foreign_member_of_due_is_dead_lettered(
     seen: list[Any] = []
     await host.settle(_app(seen))
     assert seen == ["delayed"]
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.reason, dead.raw) == (
         "unreadable",
         {"member": member if isinstance(member, bytes) else member.encode()},
@@ -126,10 +126,10 @@ async def test_an_event_whose_record_was_deleted(
     if size < 8_192:
         assert seen == ["x" * size]
         assert client.get_event(sent.id).runs[0].status == "succeeded"
-        assert client.list_dead_letters().entries == []
+        assert client.list_dead_letters().items == []
     else:
         assert seen == []
-        (dead,) = client.list_dead_letters().entries
+        (dead,) = client.list_dead_letters().items
         assert dead.raw["i"] == sent.id.encode()
         assert "the record is gone" in dead.error
 
@@ -159,7 +159,7 @@ async def test_an_entry_of_another_run_settles_nothing(
     assert sorted(seen) == ["forged", "forged", "sent"]
     run = client.get_run(f"{sent.id}:app/job")
     assert (run.status, run.attempt, run.output, run.error) == ("succeeded", 1, "sent", None)
-    letters = client.list_dead_letters().entries
+    letters = client.list_dead_letters().items
     assert [(letter.reason, letter.run_id, letter.raw["b"]) for letter in letters] == [("foreign", None, forged)] * 2
     assert "the run's record names another entry" in letters[0].error
     assert (redis.xlen(queue), redis.zcard(f"{prefix}due")) == (0, 0)
@@ -209,6 +209,6 @@ async def test_a_foreign_record_hinders_no_other_event(
         plant()
         client.send_events([Event("asked", payload=n) for n in range(4, 8)])
         await await_until(lambda: sorted(seen) == list(range(8)))
-        await await_until(lambda: len(client.list_dead_letters().entries) == 5)
-    assert {entry.reason for entry in client.list_dead_letters().entries} == {"unreadable"}
+        await await_until(lambda: len(client.list_dead_letters().items) == 5)
+    assert {entry.reason for entry in client.list_dead_letters().items} == {"unreadable"}
     assert redis.get(f"{prefix}event:foreign") == b"something else"

@@ -133,7 +133,8 @@ async def test_the_next_run_of_an_ordering_key_begins(host: WorkerHost, client: 
             await hold.wait()
 
     async with host.working(app):
-        ids = [client.send_event(Event("asked", payload=each), ordering_key="k").id for each in ("first", "second", "third")]
+        asked = [Event("asked", payload=each) for each in ("first", "second", "third")]
+        ids = [sent.id for sent in client.send_events(asked, ordering_key="k")]
         first, second, third = (f"{each}:app/job" for each in ids)
         await _started(client, first)
         await await_until(lambda: client.get_event(ids[2]).status == "dispatched")

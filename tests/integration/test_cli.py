@@ -38,12 +38,17 @@ def test_an_unknown_id_is_exit_code_1(headrace: Headrace, args: list[str], thing
 
 EVERY_DATA_COMMAND = [
     ("send", "x"),
+    ("events", "list"),
+    ("events", "tail"),
     ("events", "show", "x"),
     ("events", "wait", "x"),
     ("events", "cancel", "x"),
     ("runs", "list"),
     ("runs", "show", "x:a/b"),
+    ("runs", "wait", "x:a/b"),
+    ("delayed", "list"),
     ("dead", "list"),
+    ("dead", "groups"),
     ("dead", "show", "1-0"),
     ("dead", "retry", "--all"),
     ("events", "explain", "x"),

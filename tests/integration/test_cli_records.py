@@ -126,7 +126,7 @@ async def test_dead_letters_are_listed_shown_and_retried(
     """By the id of the letter or of its run, by job, or all; what is retried is queued again and no letter any more."""
     client.send_events([Event("fail", "no", id=f"e{number}") for number in range(4)])
     await settle()
-    letters = document(headrace("dead", "list", "--json"))["entries"]
+    letters = document(headrace("dead", "list", "--json"))["dead"]
     by_run = {letter["run_id"]: letter["id"] for letter in letters}
     assert sorted(by_run) == [f"e{number}:everyday/fail" for number in range(4)]
     letter = document(headrace("dead", "show", by_run["e0:everyday/fail"], "--json"))
@@ -135,7 +135,7 @@ async def test_dead_letters_are_listed_shown_and_retried(
 
     by_id = headrace("dead", "retry", by_run["e0:everyday/fail"], "e1:everyday/fail")
     assert (by_id.exit_code, by_id.stdout) == (0, "e0:everyday/fail queued\ne1:everyday/fail queued\n")
-    assert len(document(headrace("dead", "list", "--json"))["entries"]) == 2
+    assert len(document(headrace("dead", "list", "--json"))["dead"]) == 2
     by_job = headrace("dead", "retry", "--job", "everyday/fail", "--json")
     assert sorted(json.loads(line)["id"] for line in by_job.stdout.splitlines()) == [
         "e2:everyday/fail",

@@ -40,7 +40,7 @@ def test_a_dead_letter_says_which_run_it_was_and_why(client: Client, redis: redi
     """Its id is enough to find it."""
     error = codec.encode_outcome(RunError("ValueError", "no such user"), None)
     entry_id = add_dead_letter(redis, keys, "e:1", error=error)
-    (entry,) = client.list_dead_letters().entries
+    (entry,) = client.list_dead_letters().items
     assert (entry.id, entry.run_id, entry.job) == (entry_id, "e:1:app/job", "app/job")
     assert (entry.reason, entry.error, entry.raw) == ("failed", "ValueError: no such user", {})
     assert abs(entry.dead_at - server_time(redis)) < timedelta(minutes=1)
@@ -53,7 +53,7 @@ def test_what_could_not_be_read_is_kept_as_it_was(client: Client, redis: redis_p
         keys.dead,
         {"reason": "unreadable", "error": "these 2 bytes are not an event", "raw.b": b"\xff\x00", b"raw.\xfe": b""},
     )
-    (entry,) = client.list_dead_letters().entries
+    (entry,) = client.list_dead_letters().items
     assert (entry.run_id, entry.job, entry.reason) == (None, None, "unreadable")
     assert entry.error == "these 2 bytes are not an event"
     assert entry.raw == {"b": b"\xff\x00", "\\xfe": b""}
@@ -67,9 +67,9 @@ def test_dead_letters_are_listed_newest_first(client: Client, redis: redis_py.Re
     cursor = None
     while True:
         page = client.list_dead_letters(cursor=cursor, limit=limit)
-        found += [entry.id for entry in page.entries]
+        found += [entry.id for entry in page.items]
         cursor = page.cursor
-        assert (cursor is None) == (len(page.entries) < limit)
+        assert (cursor is None) == page.searched.complete == (len(found) == len(letters))
         if cursor is None:
             break
     assert found == letters[::-1]
@@ -94,7 +94,7 @@ def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, key
         b"job",
         {"x": 1},
     )
-    assert client.list_dead_letters().entries == []
+    assert client.list_dead_letters().items == []
     assert redis.pttl(keys.event(sent.id)) == -1
 
 

@@ -72,7 +72,7 @@ def test_a_new_client_gives_a_silent_server_up(kind: Kind, own: ControlledServer
         with given_up():
             client.list_runs()
         own.resume()
-        assert client.list_runs(timeout=60).runs == []
+        assert client.list_runs(timeout=60).items == []
 
 
 @contextmanager
@@ -173,7 +173,7 @@ def test_a_timeout_that_is_none_is_refused(kind: Kind, url: str, namespace: str,
             with pytest.raises(InvalidArgument, match="timeout: must be seconds above 0") as caught:
                 call()
             assert caught.value.field == "timeout"
-        assert client.list_runs(timeout=float("inf")).runs == []
+        assert client.list_runs(timeout=float("inf")).items == []
 
 
 def test_an_answer_that_the_server_can_t_is_kept(kind: Kind, own: ControlledServer) -> None:

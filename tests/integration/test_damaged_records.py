@@ -53,7 +53,7 @@ def listed(client: Client, **asked: Any) -> tuple[dict[str, str], dict[str, str]
     """Return the runs of a listing by their states, and the errors of what is damaged."""
     page = client.list_runs(**asked)
     assert page.cursor is None
-    return {run.id: run.status for run in page.runs}, {each.id: each.error for each in page.damaged}
+    return {run.id: run.status for run in page.items}, {each.id: each.error for each in page.damaged}
 
 
 def said(look: Callable[[], object]) -> tuple[str, str] | None:
@@ -169,7 +169,7 @@ def test_a_damaged_dead_letter_hides_no_other(client: Client, redis: redis_py.Re
     def hold(letters: list[dict[bytes, bytes]]) -> None:
         redis.delete(keys.dead)
         ids = [redis.xadd(keys.dead, letter).decode() for letter in letters]  # type: ignore[arg-type, union-attr]
-        assert [each.id for each in client.list_dead_letters().entries] == ids[::-1]
+        assert [each.id for each in client.list_dead_letters().items] == ids[::-1]
         assert [client.get_dead_letter(each).id for each in ids] == ids
         redis.delete(keys.dead)
 

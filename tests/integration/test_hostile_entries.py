@@ -106,7 +106,7 @@ def test_no_entry_stops_its_neighbours(url: str, redis: redis_py.Redis, make_nam
                 asyncio.run(WorkerHost(url, namespace).settle(_app(seen), unknown_job=0))
             assert sorted(seen) == ["n0", "n1"]
             assert [client.get_event(each).runs[0].status for each in ("n0", "n1")] == ["succeeded"] * 2
-            letters = client.list_dead_letters(limit=100).entries
+            letters = client.list_dead_letters(limit=100).items
         assert [line for line in lines if "unforeseen" in line["event"]] == []
         assert {letter.reason for letter in letters} <= {
             "unreadable",
@@ -153,12 +153,12 @@ async def test_ids_and_names_may_hold_any_character(host: WorkerHost, client: Cl
     for text in ALL_BYTES:
         record = client.get_event(text)
         assert (record.name, record.source, record.runs[0].output) == (text, text, text)
-    letters = {letter.run_id: letter for letter in client.list_dead_letters(limit=1000).entries}
+    letters = {letter.run_id: letter for letter in client.list_dead_letters(limit=1000).items}
     assert set(letters) == {f"{event.id}:app/job" for event in late}
     failing.clear()
     for run in letters:
         assert run is not None
         client.retry_run(run)
     await host.settle(app)
-    assert client.list_dead_letters().entries == []
+    assert client.list_dead_letters().items == []
     assert [client.get_run(f"{event.id}:app/job").output for event in late] == [event.id for event in late]

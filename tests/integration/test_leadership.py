@@ -105,11 +105,11 @@ async def test_a_dead_workers_foreign_record_hinders_no_rescue(
     redis.set(f"{prefix}event:{ids[2]}", "something else", ex=60)
     async with host.working(app):
         await await_until(lambda: len(seen) == 4)
-        await await_until(lambda: client.list_dead_letters().entries)
+        await await_until(lambda: client.list_dead_letters().items)
         redis.zadd(f"{prefix}workers", {"dead": 1})
         await await_until(lambda: redis.zscore(f"{prefix}workers", "dead") is None)
     assert sorted(payload for _, payload in seen) == [0, 1, 3, 4]
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.reason, dead.raw["e"]) == ("unreadable", ids[2].encode())
 
 

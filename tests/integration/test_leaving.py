@@ -161,7 +161,7 @@ async def test_a_foreign_record_hinders_no_release(
     assert (redis.xlen(queue), pending_count(redis, queue, "workers")) == (6, 0)
     assert redis.zcard(f"{prefix}workers") == 0
     assert {client.get_event(each).runs[0].status for each in ids if each != ids[2]} == {"queued"}
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.reason, dead.raw["e"]) == ("unreadable", ids[2].encode())
     for each in ids:
         redis.delete(f"{prefix}event:{each}")

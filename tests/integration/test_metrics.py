@@ -90,7 +90,7 @@ def test_metrics_count_what_became_of_runs(processes: Processes, client: Client,
     assert (seen.sum("runs_retried_total", job="flaky"), seen.sum("runs_retried_total")) == (2, 2)
     assert seen.sum("due_promoted_total") == 2
     assert [seen.sum("dead_letters_total", reason=reason) for reason in ("failed", "timed_out")] == [1, 1]
-    assert seen.sum("dead_letters_total") == len(client.list_dead_letters().entries) == seen.sum("dead_entries") == 3
+    assert seen.sum("dead_letters_total") == len(client.list_dead_letters().items) == seen.sum("dead_entries") == 3
     assert seen.sum("settles_stale_total") == 0
     assert seen.sum("run_execution_seconds_count", job="fine") == 20
     assert 20 * 0.009 <= seen.sum("run_execution_seconds_sum", job="fine") < 60

@@ -88,7 +88,7 @@ async def test_an_output_that_cant_be_carried_is_a_note(host: WorkerHost, client
     run = run_of(client, sent.id)
     assert (run.status, run.attempt, run.error) == ("succeeded", 1, None)
     assert run.output.startswith(f"<an output of type {type(output).__name__} could not be carried: ")
-    assert client.list_dead_letters().entries == []
+    assert client.list_dead_letters().items == []
     assert run_of(client, sent.id, "other").output == "fine"
 
 

@@ -85,7 +85,7 @@ def test_the_first_to_use_a_namespace_fixes_its_number(kind: Kind, url: str, nam
             for part in (f"namespace {namespace!r} has had 3 partitions", "not the 1", "HEADRACE_PARTITIONS=3"):
                 assert part in str(caught.value)
     with open_client(kind, url, namespace=namespace, partitions=3) as third:
-        assert third.list_runs().runs == []
+        assert third.list_runs().items == []
 
 
 async def test_a_worker_with_another_number_does_not_start(host: WorkerHost, client: Client) -> None:
@@ -169,13 +169,13 @@ def test_a_look_at_the_replicas_takes_no_longer_than_was_said(client: Client, pa
 async def test_runs_are_listed_over_all_partitions(host: WorkerHost, client: Client) -> None:
     """Newest first, page by page, each event once."""
     sent = [client.send_event(event) for event in _events(30)]
-    assert [run.id for run in client.list_runs().runs] == []
+    assert [run.id for run in client.list_runs().items] == []
     await host.settle(make_app([]))
     listed: list[str] = []
     cursor: str | None = None
     while True:
         page = client.list_runs(cursor=cursor, limit=7)
-        listed += [run.event_id for run in page.runs]
+        listed += [run.event_id for run in page.items]
         cursor = page.cursor
         if cursor is None:
             break
@@ -184,7 +184,7 @@ async def test_runs_are_listed_over_all_partitions(host: WorkerHost, client: Cli
     when = {each.id: each.delivered_at for each in sent if each.delivered_at}
     for newer, older in pairwise(listed):
         assert when[older] - when[newer] <= timedelta(milliseconds=1)
-    settled = client.list_runs(status="succeeded", job="app/echo", limit=1_000).runs
+    settled = client.list_runs(status="succeeded", job="app/echo", limit=1_000).items
     assert {run.event_id for run in settled} == set(listed)
 
 
@@ -198,7 +198,7 @@ async def test_dead_letters_of_all_partitions_are_listed_and_retried(host: Worke
     cursor: str | None = None
     while True:
         page = client.list_dead_letters(cursor=cursor, limit=5)
-        letters += page.entries
+        letters += page.items
         cursor = page.cursor
         if cursor is None:
             break
@@ -214,7 +214,7 @@ async def test_dead_letters_of_all_partitions_are_listed_and_retried(host: Worke
         with pytest.raises(DeadLetterNotFound):
             client.get_dead_letter(letter.id)
     await host.settle(make_app([]))
-    assert len(client.list_dead_letters().entries) == 24
+    assert len(client.list_dead_letters().items) == 24
 
 
 async def test_each_partition_delivers_and_cancels_delayed_events(host: WorkerHost, client: Client) -> None:

@@ -149,7 +149,7 @@ async def test_a_run_that_lost_too_many_workers_is_not_called(
     _put_in(redis, prefix, "default", _take_out(redis, prefix, event_id, "default"))
     await host.settle(app, max_lost=2)
     assert seen == []
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.reason, dead.run_id) == ("lost", f"{event_id}:app/default")
     assert client.retry_run(f"{event_id}:app/default").lost == 0
     await host.settle(app, max_lost=2)

@@ -35,7 +35,7 @@ def test_thirty_lines_of_the_readme_run(
     with Client() as asker:
 
         def three_runs() -> list[RunRecord] | None:
-            runs = asker.list_runs(status="succeeded").runs
+            runs = asker.list_runs(status="succeeded").items
             return runs if len(runs) == 3 else None
 
         runs = wait_until(three_runs, what="the run of welcome and both of audit")
@@ -82,11 +82,11 @@ def test_the_guide_to_jobs_shows_an_app_that_works(
     assert (refused.status, refused.attempt) == ("failed", 1)
 
     def mails() -> list[RunRecord]:
-        return client.list_runs(job="shop/mail", status="succeeded").runs
+        return client.list_runs(job="shop/mail", status="succeeded").items
 
     env = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, "PYTHONPATH": path_here}
     subprocess.run([sys.executable, "send.py"], cwd=tmp_path, env=env, check=True, timeout=60)
-    outputs = {run.job: run.output for run in client.list_runs(event_name="user.new").runs}
+    outputs = {run.job: run.output for run in client.list_runs(event_name="user.new").items}
     assert outputs == {"shop/welcome": "welcome, u_1", "shop/call-pro": "call u_1", "shop/count": 1}
 
     (mail,) = wait_until(mails, what="the run of the mail")

@@ -93,9 +93,9 @@ async def test_errors_go_with_theirs(
     """The dead letter too, though no other dead letter follows."""
     async with host.working(app, retention=Retention(success=0.2, failure=0.4), lease=1.0):
         sent = client.send_event(Event("fail", _PAYLOAD, id="once"))
-        await await_until(lambda: len(client.list_dead_letters().entries) == 1, what="a dead letter")
-        (letter,) = client.list_dead_letters().entries
-        await await_until(lambda: client.list_dead_letters().entries == [], 20, what="no dead letter")
+        await await_until(lambda: len(client.list_dead_letters().items) == 1, what="a dead letter")
+        (letter,) = client.list_dead_letters().items
+        await await_until(lambda: client.list_dead_letters().items == [], 20, what="no dead letter")
         with pytest.raises(DeadLetterNotFound):
             client.get_dead_letter(letter.id)
         await await_until(lambda: 0 < _size(redis, keys, sent.id) < 500, 20, what="a bare header")

@@ -39,7 +39,7 @@ async def test_a_payload_that_does_not_fit_is_not_tried_again(
     assert (run.status, run.attempt) == ("invalid_payload", 1)
     assert run.error is not None
     assert (run.error.type, run.error.message) == ("InvalidPayload", message)
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.run_id, dead.reason, dead.job) == (run.id, "invalid_payload", "app/job")
     assert message in dead.error
 
@@ -79,7 +79,7 @@ async def test_attempts_wait_in_due_and_then_go_on(host: WorkerHost, client: Cli
     assert (run.status, run.attempt, seen) == ("failed", 2, [1, 2])
     assert run.error is not None
     assert run.error.message == "attempt 2"
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.run_id, dead.reason, dead.error) == (run.id, "failed", "ValueError: attempt 2")
 
 
@@ -138,7 +138,7 @@ async def test_a_failed_run_runs_again_from_its_first_attempt(host: WorkerHost, 
     mended = True
     again = client.retry_run(f"{sent.id}:app/job")
     assert (again.status, again.attempt) == ("queued", 1)
-    assert client.list_dead_letters().entries == []
+    assert client.list_dead_letters().items == []
     assert not client.get_event(sent.id).is_settled
     await host.settle(app)
     run = run_of(client, sent.id)

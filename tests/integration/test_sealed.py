@@ -118,8 +118,8 @@ class _Found(msgspec.Struct):
 def ask(client: Client, event_id: str) -> _Found:
     return _Found(
         client.get_event(event_id),
-        client.list_dead_letters().entries,
-        client.list_runs(status="succeeded").runs,
+        client.list_dead_letters().items,
+        client.list_runs(status="succeeded").items,
         client.send_event(Event("visit", "again", id=event_id)),
     )
 
@@ -183,7 +183,7 @@ async def test_a_run_that_no_worker_can_open_is_dead_and_can_be_retried(host: Wo
     """After the time for which a run waits for its job it is dead as `sealed`, and a retry with the codec runs it."""
     sent = client.send_event(Event("visit", {"name": SECRET}))
     await host.settle(Seen(codec=None).app, unknown_job=0.0)
-    (letter,) = client.list_dead_letters().entries
+    (letter,) = client.list_dead_letters().items
     assert letter.reason == "sealed"
     client.retry_run(letter.run_id or "")
     having = Seen()
@@ -197,7 +197,7 @@ async def test_a_wrong_key_is_a_failed_attempt(host: WorkerHost, client: Client)
     sent = client.send_event(Event("visit", {"name": SECRET}))
     wrong = Seen(Scrambler(b"other key"))
     await host.settle(wrong.app)
-    (letter,) = client.list_dead_letters().entries
+    (letter,) = client.list_dead_letters().items
     assert letter.reason == "failed"
     having = Seen()
     client.retry_run(letter.run_id or "")
@@ -244,7 +244,7 @@ async def test_filters_are_judged_where_the_key_is(host: WorkerHost, client: Cli
     assert "`filter`" in str(errors[0])
     assert "`context_filter`" in str(errors[1])
     assert seen.calls == [(SECRET, {"ward": "3"})]
-    assert client.list_dead_letters().entries == []
+    assert client.list_dead_letters().items == []
 
 
 async def test_a_source_is_matched_by_every_dispatcher(host: WorkerHost, client: Client) -> None:

@@ -54,7 +54,7 @@ def test_what_was_sent_is_in_no_line(
     sent = client.send_events(events)
     for each in sent:
         client.wait_for_event(each.id, 30)
-    wait_until(lambda: len(client.list_dead_letters(limit=100).entries) >= planted + 4, 30)
+    wait_until(lambda: len(client.list_dead_letters(limit=100).items) >= planted + 4, 30)
     worker.terminate()
     assert worker.wait() == 0
     _check(worker, log_format, may_quote=app == "talking")

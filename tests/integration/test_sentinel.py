@@ -83,7 +83,7 @@ def test_a_server_that_is_no_master_is_not_spoken_to(two: tuple[EmbeddedServer, 
         with pytest.raises(ServerNotReady, match="is a slave"):
             client.list_dead_letters()
         liar.port_of_master = master.port
-        assert client.list_dead_letters().entries == []
+        assert client.list_dead_letters().items == []
         assert liar.asked == 2
 
 
@@ -126,7 +126,7 @@ def test_sentinels_that_are_all_wrong_are_asked_in_turn(two: tuple[EmbeddedServe
             for _ in range(2):
                 with pytest.raises(ServerNotReady):
                     client.list_dead_letters()
-            assert client.list_dead_letters().entries == []
+            assert client.list_dead_letters().items == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -33,7 +33,7 @@ async def test_an_async_function_is_cancelled_at_its_timeout(host: WorkerHost, c
         "TimeoutError",
         "the attempt took longer than the 0.05 s of its timeout",
     )
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.run_id, dead.reason) == (run.id, "timed_out")
 
 

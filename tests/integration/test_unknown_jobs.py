@@ -66,7 +66,7 @@ async def test_a_job_that_no_worker_has_is_given_up_in_time(
             await asyncio.sleep(0.01)
     (run,) = client.get_event(sent.id).runs
     assert run.status == "failed"
-    (dead,) = client.list_dead_letters().entries
+    (dead,) = client.list_dead_letters().items
     assert (dead.reason, dead.job, dead.run_id) == ("unknown_job", "app/default", run.id)
     client.retry_run(run.id)
     await host.settle(new)

@@ -11,15 +11,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import redis as redis_py
 
-from headrace import AsyncClient, Event, PermissionMissing, Retention, WaitTimeout
+from headrace import AsyncClient, Event, NotFound, PermissionMissing, Retention, WaitTimeout
 from headrace.formats.codec import encode_event
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
+from headrace.model.event import RunStatus
 from headrace_worker import App, Context, JobIO, Retry, Worker, WorkerConfig, event_trigger, protocol
 from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.errors import StartRefused
@@ -30,6 +31,7 @@ from headrace_worker.startup import permissions, preflight
 from headrace_worker.streams import reader
 from tests.scripts import users
 from tests.scripts.cases import seed_bystanders
+from tests.scripts.cases.cancel_run import seed_ordered_run
 from tests.scripts.cases.rerun import seed_failed_run
 from tests.scripts.limits import Limits
 from tests.scripts.source import SCRIPTS, commands_of
@@ -95,24 +97,71 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
     limits.allow(*users.rules_for_the_limited("headrace-producer"))
     seed_bystanders(limits.keyspace)
     seed_failed_run(limits.keyspace, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
+    seed_ordered_run(limits.keyspace)
     limits.keyspace.seed_now()
     limits.keyspace.admin.script_flush()
     with limits.counting() as used:
         async with AsyncClient(limits.url, namespace="limited", retention=Retention(success=0)) as client:
-            await client.send_event(Event("work", id="e2"), deliver_after=3_600)
+            for event_id in ("e2", "e3"):
+                await client.send_event(Event("work", id=event_id), deliver_after=3_600)
             await client.send_event(Event("work", id="e2"))
             await client.send_event(Event("work"), ordering_key="key")
-            await client.send_event(Event("work", id="e3"), deliver_after=3_600)
             with pytest.raises(WaitTimeout):
                 await client.wait_for_event("e3", 0.05)
             await client.cancel_event("e3")
             assert await client.has_workers()
-            (letter, *_) = (await client.list_dead_letters()).entries
+            await _list_everything(client)
+            (letter, *_) = (await client.list_dead_letters()).items
             await client.get_dead_letter(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"
+            await _cancel_runs(client)
             limits.keyspace.admin.delete(limits.keyspace.keys.queue("app", "default"))
             assert (await client.retry_run("e1:app/job")).status == "queued"
     assert used - _BY_THE_CLIENT_LIBRARY == _PRODUCER
+
+
+async def _cancel_runs(client: AsyncClient) -> None:
+    """Cancel a run that executes, one behind the first of an ordering key, and the first."""
+    answers = [(await client.cancel_run(f"{each}:app/job")).answer for each in ("executing", "ordered", "first")]
+    assert answers == ["asked", "canceled", "canceled"]
+
+
+async def _list_everything(client: AsyncClient) -> None:
+    """Read a page of every list, and the second of what is delayed."""
+    for status in get_args(RunStatus):
+        await client.list_runs(status=status)
+    await client.list_runs()
+    await client.list_events()
+    await client.dead_letter_groups()
+    first = await client.list_delayed(limit=1)
+    assert (await client.list_delayed(limit=1, cursor=first.cursor)).items
+
+
+async def test_a_viewer_is_listed_with_what_it_uses(limits: Limits) -> None:
+    """Every read of a client, and no right to write: what it may not ask, such as the partitions, stops no read."""
+    limits.keyspace.empty()
+    limits.allow(*users.rules_for_the_limited("headrace-producer"))
+    async with AsyncClient(limits.url, namespace="limited") as client:
+        await client.send_event(Event("work", id="e2"), deliver_after=3_600)
+        await client.send_event(Event("work", id="e3"), deliver_after=3_600)
+    queue = limits.keyspace.keys.queue("app", "default")
+    limits.keyspace.admin.sadd(limits.keyspace.keys.queues, "app/default")
+    limits.keyspace.admin.xadd(queue, {"e": "e2", "j": "job", "s": "", "b": ""})
+    limits.keyspace.admin.xgroup_create(queue, "workers", "0")
+    limits.keyspace.admin.xreadgroup("workers", "w1", {queue: ">"})
+    limits.allow(*users.rules_for_the_limited("headrace-viewer"))
+    with limits.counting() as used:
+        async with AsyncClient(limits.url, namespace="limited") as client:
+            await _list_everything(client)
+            assert (await client.get_event("e2")).status == "delayed"
+            for missing in (client.get_run("e2:app/job"), client.get_dead_letter("1-0")):
+                with pytest.raises(NotFound):
+                    await missing
+            assert (await client.list_runs(event_id="e2")).items == []
+            await client.has_workers()
+            with pytest.raises(PermissionMissing):
+                await client.cancel_event("e2")
+    assert used - _BY_THE_CLIENT_LIBRARY - {"evalsha"} == users.commands_of("headrace-viewer")
 
 
 async def test_a_sender_is_listed_with_what_it_uses(limits: Limits) -> None:
@@ -183,8 +232,8 @@ async def test_the_listed_rights_are_enough(guarded: _Guarded, app: App) -> None
         assert (await client.cancel_event(delayed.id)).status == "canceled"
         record = await client.wait_for_event(sent.id, 30)
         assert [run.status for run in record.runs] == ["succeeded", "failed"]
-        assert (await client.list_runs()).runs
-        (letter,) = (await client.list_dead_letters()).entries
+        assert (await client.list_runs()).items
+        (letter,) = (await client.list_dead_letters()).items
         assert await client.get_dead_letter(letter.id) == letter
         await client.retry_run(f"{sent.id}:app/second")
         assert (await client.wait_for_event(sent.id, 30)).is_settled

@@ -9,12 +9,16 @@ from headrace import (
     Client,
     DamagedEntry,
     DeadLetter,
-    DeadLetterPage,
+    DeadLetterGroup,
+    DelayedEntry,
     EventRecord,
+    EventState,
+    ListedEvent,
+    Page,
     RunError,
-    RunPage,
     RunRecord,
     Sealed,
+    Searched,
 )
 from tests.typing.events import NewUser, Refunded, UserLeft
 
@@ -55,13 +59,23 @@ def listings(client: Client) -> None:
     page = client.list_runs(
         job="shop/welcome", status=["failed", "timed_out"], event_name="user.new", since=datetime.now(UTC), limit=10
     )
-    assert_type(page, RunPage)
+    assert_type(page, Page[RunRecord])
     assert_type(page.damaged, list[DamagedEntry])
-    assert_type(client.list_runs(status="failed", cursor=page.cursor).runs, list[RunRecord])
+    assert_type(client.list_runs(status="failed", cursor=page.cursor).items, list[RunRecord])
     assert_type(client.iter_runs(event_id="e_1"), Iterator[RunRecord])
+    assert_type(page.searched, Searched)
+    assert_type(page.searched.back_to, datetime | None)
+    assert_type(client.list_runs(status="executing", queue="shop/mail", older_than=60).items, list[RunRecord])
+    state: EventState = "unmatched"
+    assert_type(client.list_events(name="user.new", state=[state, "pending"]), Page[EventRecord])
+    assert_type(client.iter_events(source="shop"), Iterator[EventRecord])
+    assert_type(client.list_delayed(until=datetime.now(UTC)), Page[DelayedEntry])
+    assert_type(client.dead_letter_groups(job="shop/mail").items, list[DeadLetterGroup])
+    assert_type(client.follow_events(name="user.new"), Iterator[ListedEvent])
+    assert_type(client.wait_for_run("e_1:shop/welcome", timeout=3), RunRecord)
     letters = client.list_dead_letters(limit=5)
-    assert_type(letters, DeadLetterPage)
-    assert_type(letters.entries, list[DeadLetter])
+    assert_type(letters, Page[DeadLetter])
+    assert_type(letters.items, list[DeadLetter])
     assert_type(client.get_dead_letter("1-0").raw, dict[str, bytes])
     assert_type(client.iter_dead_letters(), Iterator[DeadLetter])
 
@@ -72,11 +86,13 @@ async def awaited(client: AsyncClient) -> None:
     assert_type(await client.cancel_event("e_1"), EventRecord)
     assert_type(await client.get_run("e_1:shop/welcome"), RunRecord)
     assert_type(await client.retry_run("e_1:shop/welcome"), RunRecord)
-    assert_type(await client.list_runs(status="failed"), RunPage)
-    assert_type(await client.list_dead_letters(), DeadLetterPage)
+    assert_type(await client.list_runs(status="failed"), Page[RunRecord])
+    assert_type(await client.list_dead_letters(), Page[DeadLetter])
     assert_type(await client.get_dead_letter("1-0"), DeadLetter)
     assert_type(client.iter_runs(job="shop/welcome"), AsyncIterator[RunRecord])
     assert_type(client.iter_dead_letters(), AsyncIterator[DeadLetter])
+    assert_type(client.iter_delayed(), AsyncIterator[DelayedEntry])
+    assert_type(client.follow_events(), AsyncIterator[ListedEvent])
     async for run in client.iter_runs():
         assert_type(run, RunRecord)
     assert_type([letter.id async for letter in client.iter_dead_letters()], list[str])

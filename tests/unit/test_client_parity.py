@@ -11,7 +11,7 @@ import pytest
 from headrace import AsyncClient, Client, SendOptions
 from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 
-ITERATORS = {"iter_dead_letters", "iter_runs"}
+ITERATORS = {"follow_events", "iter_dead_letters", "iter_delayed", "iter_events", "iter_runs"}
 """They return what is iterated over, with `for` or `async for`."""
 
 
@@ -62,19 +62,27 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
     """None is missing, and none appears without a word about it."""
     assert {name for name in methods(Client) if not name.startswith("_")} == {
         "cancel_event",
+        "cancel_run",
         "close",
+        "dead_letter_groups",
+        "follow_events",
         "get_dead_letter",
         "get_event",
         "get_run",
         "has_workers",
         "iter_dead_letters",
+        "iter_delayed",
+        "iter_events",
         "iter_runs",
         "list_dead_letters",
+        "list_delayed",
+        "list_events",
         "list_runs",
         "retry_run",
         "send_event",
         "send_events",
         "wait_for_event",
+        "wait_for_run",
     }
 
 

@@ -8,7 +8,19 @@ from typing import get_args
 import msgspec
 import pytest
 
-from headrace import DeadLetter, DeadLetterPage, Event, EventRecord, RunError, RunPage, RunRecord, SentEvent
+from headrace import (
+    DeadLetter,
+    DeadLetterGroup,
+    DelayedEntry,
+    Event,
+    EventRecord,
+    ListedEvent,
+    Page,
+    RunError,
+    RunRecord,
+    Searched,
+    SentEvent,
+)
 from headrace.model.event import FAILED_STATUSES, FINAL_STATUSES, EventStatus, RunStatus
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -51,7 +63,20 @@ def test_an_unknown_field_is_refused_where_the_event_is_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Event, SentEvent, RunError, RunRecord, EventRecord, RunPage, DeadLetter, DeadLetterPage]
+    "kind",
+    [
+        Event,
+        SentEvent,
+        RunError,
+        RunRecord,
+        EventRecord,
+        Page,
+        Searched,
+        DeadLetter,
+        DeadLetterGroup,
+        DelayedEntry,
+        ListedEvent,
+    ],
 )
 def test_nothing_can_be_changed(kind: type[msgspec.Struct]) -> None:
     """All of them are frozen."""

@@ -14,12 +14,14 @@ from redis.crc import key_slot
 from headrace import ConfigurationError, Event, PermissionMissing, ServerNotReady
 from headrace.formats import codec
 from headrace.formats.partitions import Partitions
+from headrace.lists import dead_letters, runs
+from headrace.lists.dead_letters import DeadLetterFilter
+from headrace.lists.runs import RunFilter
 from headrace.model.event import DeadLetter
-from headrace.plans import dead_letters, runs, send
+from headrace.plans import send
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import SendOptions, prepare
-from headrace.plans.runs import RunFilter
 
 FOUR = Partitions("prod", 4)
 
@@ -90,8 +92,8 @@ def test_pages_of_dead_letters_are_the_whole_in_order(streams: Streams, limit: i
     listed: list[str] = []
     cursor: str | None = None
     while True:
-        page = _run(dead_letters.list_dead_letters(partitions, cursor, limit), partitions, streams)
-        listed += [entry.id for entry in page.entries]
+        page = _run(dead_letters.list_dead_letters(partitions, DeadLetterFilter(), cursor, limit), partitions, streams)
+        listed += [entry.id for entry in page.items]
         cursor = page.cursor
         if cursor is None:
             break
@@ -106,7 +108,7 @@ def test_pages_of_runs_are_the_whole_in_order(streams: Streams, limit: int) -> N
     cursor: str | None = None
     while True:
         page = _run(runs.list_runs(partitions, RunFilter(), cursor, limit), partitions, streams)
-        listed += [run.event_id for run in page.runs]
+        listed += [run.event_id for run in page.items]
         cursor = page.cursor
         if cursor is None:
             break
@@ -144,7 +146,9 @@ def _reply(args: tuple[Any, ...], partitions: Partitions, streams: Streams) -> A
 
 def test_a_dead_letter_of_partition_0_keeps_its_id() -> None:
     """So that nothing changes where there is one partition."""
-    (letter,) = _run(dead_letters.list_dead_letters(FOUR, None, 5), FOUR, [[(1, 2)], [], [], []]).entries
+    (letter,) = _run(
+        dead_letters.list_dead_letters(FOUR, DeadLetterFilter(), None, 5), FOUR, [[(1, 2)], [], [], []]
+    ).items
     assert isinstance(letter, DeadLetter)
     assert letter.id == "1-2"
 

@@ -29,11 +29,14 @@ from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
 from headrace.formats import records
 from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
-from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
+from headrace.lists import dead_letters, delayed, events, runs
+from headrace.lists.dead_letters import DeadLetterFilter
+from headrace.lists.events import EventFilter
+from headrace.lists.runs import RunFilter
+from headrace.plans import cancel, read, retry, send, wait
 from headrace.plans.checks import check_server
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import Replicas, SendOptions, prepare
-from headrace.plans.runs import RunFilter
 from tests.support.calls import arguments_of
 
 PARTITIONS = Partitions("prod")
@@ -289,7 +292,9 @@ def test_a_limit_is_1_to_1000(limit: Any) -> None:
     """In every listing."""
     for plan in (
         runs.list_runs(PARTITIONS, RunFilter(), None, limit),
-        dead_letters.list_dead_letters(PARTITIONS, None, limit),
+        events.list_events(PARTITIONS, EventFilter(), None, limit),
+        delayed.list_delayed(PARTITIONS, None, None, None, limit),
+        dead_letters.list_dead_letters(PARTITIONS, DeadLetterFilter(), None, limit),
     ):
         with pytest.raises(InvalidArgument, match=r"^limit: must be 1 to 1000, not "):
             next(plan)
@@ -310,6 +315,10 @@ def test_a_status_is_one_of_those_there_are() -> None:
         ({"status": []}, "^status: must be one of"),
         ({"job": "one"}, "^job: must be <app>/<job id>"),
         ({"event_name": 7}, "^event_name: must be a string"),
+        ({"worker": 7}, "^worker: must be a string"),
+        ({"queue": "mail"}, "^queue: must be <app>/<queue>"),
+        ({"older_than": 5}, "^older_than: is for runs that execute"),
+        ({"older_than": -5, "status": "executing"}, "^older_than: must be seconds >= 0"),
         ({"since": datetime(2026, 1, 1)}, "^since: is a naive datetime"),  # noqa: DTZ001 - that is what is refused
         ({"until": "yesterday"}, "^until: must be a datetime"),
         ({"event_id": "e", "event_name": "n"}, "^event_name: was given together with event_id"),
@@ -329,15 +338,20 @@ CURSORS = ["", "x", "1", "1-", "-1", "1-2-3", "1-\u0661", "1-²", "1-18446744073
 @pytest.mark.parametrize("cursor", [*CURSORS, *(f"{cursor}~0" for cursor in CURSORS), "1-1~", "1-1~x", "1-1~-1"])
 def test_a_cursor_of_runs_is_one_that_was_returned(cursor: str) -> None:
     """Anything else is refused here, and not by the server in its own words."""
+    for status in (None, "failed", "executing", "queued", "waiting"):
+        with pytest.raises(InvalidArgument, match=r"^cursor: "):
+            next(runs.list_runs(PARTITIONS, RunFilter(status=status), cursor, 10))
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(runs.list_runs(PARTITIONS, RunFilter(), cursor, 10))
+        next(events.list_events(PARTITIONS, EventFilter(), cursor, 10))
+    with pytest.raises(InvalidArgument, match=r"^cursor: "):
+        next(delayed.list_delayed(PARTITIONS, None, None, cursor, 10))
 
 
 @pytest.mark.parametrize("cursor", [*CURSORS, "1-1~0"])
 def test_a_cursor_of_dead_letters_is_one_that_was_returned(cursor: str) -> None:
     """It is the id of an entry."""
     with pytest.raises(InvalidArgument, match=r"^cursor: "):
-        next(dead_letters.list_dead_letters(PARTITIONS, cursor, 10))
+        next(dead_letters.list_dead_letters(PARTITIONS, DeadLetterFilter(), cursor, 10))
 
 
 @pytest.mark.parametrize("entry_id", [cursor for cursor in CURSORS if cursor])

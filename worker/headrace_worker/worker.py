@@ -22,19 +22,19 @@ from headrace_worker.errors import WorkerFailed
 from headrace_worker.logs.logger import get_logger, write_directly
 from headrace_worker.membership.identity import new_name
 from headrace_worker.membership.in_flight import InFlight
+from headrace_worker.membership.loops import run_loop
 from headrace_worker.membership.member import Member
 from headrace_worker.membership.observer import ObserverSource
 from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.membership.watch import Verdict
-from headrace_worker.membership.loops import run_loop
 from headrace_worker.partition import Partition
 from headrace_worker.protocol import leases
-from headrace_worker.run.cancellations import Cancellations
 from headrace_worker.run.executor import IGNORED_CANCEL_S, Executor
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
 from headrace_worker.startup.lifespan import Lifespan
+from headrace_worker.streams.cancellations import Cancellations
 from headrace_worker.tasks.guard import Guard, describe, own_task
 
 log = get_logger("headrace.worker")
@@ -254,7 +254,7 @@ class _Running:
             Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_turn)
             for each, settler, dispatcher in zip(members, settlers, dispatchers, strict=True)
         ]
-        self._cancellations = Cancellations(members, in_flight, executor)
+        self._cancellations = Cancellations(members, in_flight, executor.cancel)
         first.guard.on_broken = self._look_at_once
         self._on_fault = on_fault
         self._fault = ""

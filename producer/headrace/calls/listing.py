@@ -31,6 +31,11 @@ def read_index(stream: str, cursor: str | None, count: int, since: str = "-") ->
     return Call(("XREVRANGE", stream, end, since, "COUNT", count), _read_index)
 
 
+def read_index_behind(stream: str, entry_id: str, count: int) -> Call[list[IndexEntry]]:
+    """Read entries of `recent` or `runs`, oldest first, from the one behind an id on."""
+    return Call(("XRANGE", stream, f"({entry_id}", "+", "COUNT", count), _read_index)
+
+
 def _read_index(reply: list[Any]) -> list[IndexEntry]:
     return [
         IndexEntry(
@@ -42,10 +47,12 @@ def _read_index(reply: list[Any]) -> list[IndexEntry]:
     ]
 
 
-def read_dead(keys: Keys, cursor: str | None, count: int, seal: Seal | None = None) -> Call[list[DeadLetter]]:
-    """Read dead letters, newest first, from the one before the cursor on."""
+def read_dead(
+    keys: Keys, cursor: str | None, count: int, seal: Seal | None = None, since: str = "-"
+) -> Call[list[DeadLetter]]:
+    """Read dead letters, newest first, from the one before the cursor on; `since` is the oldest that is read."""
     end = f"({cursor}" if cursor else "+"
-    return Call(("XREVRANGE", keys.dead, end, "-", "COUNT", count), lambda reply: _read_dead(reply, seal))
+    return Call(("XREVRANGE", keys.dead, end, since, "COUNT", count), lambda reply: _read_dead(reply, seal))
 
 
 def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadLetter]]:
@@ -61,11 +68,12 @@ def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> D
     values = {as_text(fields[i]): fields[i + 1] for i in range(len(fields) - 2, -1, -2)}
     run = as_text(values["run"]) if "run" in values else None
     parts = split_run_id(run) if run else None
-    error = values.get("error", b"")
+    error, error_type = values.get("error", b""), None
     if run:
         outcome, sealed = codec.decode_outcome(error, run, seal)
         outcome = sealed.as_error() if isinstance(sealed, Sealed) else outcome
         error_text = f"{outcome.type}: {outcome.message}" if outcome else ""
+        error_type = outcome.type if outcome else None
     else:
         error_text = as_text(error)
     return DeadLetter(
@@ -74,6 +82,7 @@ def _read_dead_entry(entry_id: str, fields: list[bytes], seal: Seal | None) -> D
         job=parts[1] if parts else None,
         reason=as_text(values.get("reason", b"unknown")),
         error=error_text,
+        error_type=error_type,
         dead_at=codec.from_millis(min(int(entry_id.partition("-")[0]), codec.MAX_MICROS // 1000)),
         raw={name[4:]: value for name, value in values.items() if name.startswith("raw.")},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,9 +12,12 @@ from headrace.calls.call import Call, as_fields, script_call
 from headrace.errors import DamagedRecord, EventNotFound, UndecodableEvent
 from headrace.formats.codec import decode_name
 from headrace.formats.keys import Keys
-from headrace.formats.records import decode_ordering_key, decode_record, decode_run, decode_runs
+from headrace.formats.records import decode_header, decode_ordering_key, decode_record, decode_run, decode_runs
 from headrace.formats.seal import Seal
-from headrace.model.event import DamagedEntry, EventRecord, RunRecord
+from headrace.model.event import EventRecord, EventStatus, RunRecord
+from headrace.model.page import DamagedEntry
+
+T = TypeVar("T")
 
 
 def is_known(keys: Keys, event_id: str) -> Call[bool]:
@@ -31,6 +34,53 @@ def read_record(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[Eve
             return decode_record(event_id, fields, seal) if b"m" in fields else None
 
     return Call(("HGETALL", keys.event(event_id)), read)
+
+
+class FoundEvent(msgspec.Struct, frozen=True):
+    """An event, and how many runs it has, whether or not the record still holds them."""
+
+    record: EventRecord
+    runs: int | None
+
+    @property
+    def states(self) -> set[str]:
+        """Its status and, if no job matched it, `unmatched`."""
+        is_unmatched = self.record.status == "settled" and self.runs == 0
+        return {self.record.status, "unmatched"} if is_unmatched else {self.record.status}
+
+
+def read_found(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[FoundEvent | None]:
+    """Read the record of an event, and its number of runs; None when it is not known. Raise DamagedRecord."""
+
+    def read(reply: Any) -> FoundEvent | None:
+        fields = as_fields(reply)
+        if b"m" not in fields:
+            return None
+        with naming_record(keys, event_id):
+            return FoundEvent(decode_record(event_id, fields, seal), decode_header(fields[b"m"]).runs)
+
+    return Call(("HGETALL", keys.event(event_id)), read)
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """What tells an event apart, without its contents; the name is None where they are dropped."""
+
+    status: EventStatus
+    name: str | None
+    ordering_key: str | None
+
+
+def read_outline(keys: Keys, event_id: str) -> Call[Outline | None]:
+    """Read what tells an event apart; None when it is not known. Raise DamagedRecord."""
+
+    def read(reply: list[bytes | None]) -> Outline | None:
+        header, ordering_key, body = reply
+        if header is None:
+            return None
+        with naming_record(keys, event_id):
+            return Outline(decode_header(header).status, decode_name(body), decode_ordering_key(ordering_key))
+
+    return Call(("HMGET", keys.event(event_id), "m", "k", "e"), read)
 
 
 class FoundRun(msgspec.Struct, frozen=True):
@@ -68,6 +118,18 @@ def watch(keys: Keys, event_id: str) -> Call[None]:
             raise EventNotFound(event_id)
 
     return script_call("watch", (keys.event(event_id),), (), read)
+
+
+def as_answer(call: Call[T]) -> Call[T | DamagedRecord]:
+    """Return a call whose answer is the DamagedRecord that the given call raises, so that it spoils no other answer."""
+
+    def read(reply: Any) -> T | DamagedRecord:
+        try:
+            return call.read(reply)
+        except DamagedRecord as exc:
+            return exc
+
+    return Call(call.args, read, call.script)
 
 
 @contextmanager

@@ -28,8 +28,9 @@ from headrace.formats.codec import (
     from_millis,
 )
 from headrace.formats.seal import Seal
-from headrace.model.event import DamagedEntry, EventRecord, EventStatus, RunRecord, Sealed
+from headrace.model.event import EventRecord, EventStatus, RunRecord, Sealed
 from headrace.model.ids import run_id
+from headrace.model.page import DamagedEntry
 
 
 class Header(msgspec.Struct, frozen=True):

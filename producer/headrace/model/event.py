@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import msgspec
 
@@ -23,6 +23,9 @@ EventStatus = Literal["delayed", "pending", "dispatched", "settled", "canceled"]
 delayed: it waits for its time. pending: it was accepted, and no worker has looked at it yet. dispatched: its runs are
 there. settled: every run of it has ended for good, or no job matched it. canceled: no job has seen it, and none will.
 """
+EventState = Literal[EventStatus, "unmatched"]
+"""What a list of events can be asked for. unmatched: settled, and no job matched it."""
+EVENT_STATES: tuple[EventState, ...] = get_args(EventState)
 RunStatus = Literal["queued", "executing", "waiting", "succeeded", "failed", "timed_out", "canceled", "invalid_payload"]
 
 FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "canceled", "invalid_payload"})
@@ -213,25 +216,6 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in {"settled", "canceled"}
 
 
-class DamagedEntry(msgspec.Struct, frozen=True):
-    """What a listing names and can't show: `id` is the run's or, where nothing of it can be read, the event's."""
-
-    id: str
-    error: str
-
-
-class RunPage(msgspec.Struct, frozen=True):
-    """One page of a listing of runs; `cursor` asks for the next one and is None on the last.
-
-    Attributes:
-        damaged: what stands among them and can't be read, whatever its state, as something else has written there.
-    """
-
-    runs: list[RunRecord]
-    cursor: str | None
-    damaged: list[DamagedEntry] = []
-
-
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """One dead letter: a run that ended for good without success, or an entry that could not be read.
 
@@ -240,6 +224,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         run_id: the run, or None for an entry that belongs to no run.
         reason: the run's final status, `unknown_job`, `sealed`, `lost`, `unreadable` or `foreign`: the run that the
             entry names has another entry.
+        error_type: the type of the error of a run, such as `ValueError`.
         raw: the fields of an entry that was set aside as it was.
     """
 
@@ -249,11 +234,56 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     error: str
     dead_at: datetime
+    error_type: str | None = None
     raw: dict[str, bytes] = {}
 
 
-class DeadLetterPage(msgspec.Struct, frozen=True):
-    """One page of dead letters, newest first; `cursor` asks for the next one and is None on the last."""
+class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters that are alike: of one job, for one reason, with errors of one type.
 
-    entries: list[DeadLetter]
-    cursor: str | None
+    Attributes:
+        error_type: the type of their errors; None where they have none.
+        newest, oldest: when the last and the first of those that were looked at failed.
+        newest_id: the id of the last dead letter.
+    """
+
+    job: str | None
+    reason: str
+    error_type: str | None
+    count: int
+    newest: datetime
+    oldest: datetime
+    newest_id: str
+
+
+class DelayedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of what is delayed: an event before its time, or a run that waits for its next attempt or its turn.
+
+    Attributes:
+        id: the event's id, or the run's.
+        due_at: when it goes on; a time in the past is overdue.
+        event_name: None once the event's contents are dropped.
+        job, queue, attempt: of a run; None for an event.
+    """
+
+    kind: Literal["event", "run"]
+    id: str
+    due_at: datetime
+    event_id: str
+    event_name: str | None
+    job: str | None = None
+    queue: str | None = None
+    attempt: int | None = None
+    ordering_key: str | None = None
+
+
+class ListedEvent(msgspec.Struct, frozen=True):
+    """An event as the list of sent events names it.
+
+    Attributes:
+        sent_at: when it was first sent.
+    """
+
+    id: str
+    name: str
+    sent_at: datetime

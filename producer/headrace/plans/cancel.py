@@ -53,9 +53,7 @@ def cancel_run(
         keys, found = yield from find_run(partitions, run, seal)
         known = found.run
         event_id, job = known.event_id, known.job
-        cancel = canceling.cancel_run(
-            keys, event_id, job, known.queue, found.ordering_key, retention, reason=said
-        )
+        cancel = canceling.cancel_run(keys, event_id, job, known.queue, found.ordering_key, retention, reason=said)
         answers = yield [cancel, records.read_run(keys, event_id, job, seal)]
         (answer, status), after = (readable(keys, event_id, each) for each in answers)
         if answer == "changed":

@@ -78,7 +78,7 @@ def _dead_runs(client: Client) -> list[str]:
     cursor = None
     while True:
         page = client.list_dead_letters(cursor=cursor, limit=1000)
-        runs += [entry.run_id or f"{entry.reason} {entry.id}" for entry in page.entries]
+        runs += [entry.run_id or f"{entry.reason} {entry.id}" for entry in page.items]
         cursor = page.cursor
         if cursor is None:
             return runs

@@ -33,8 +33,8 @@ def _seed_run(
     fields: dict[str, str | int] | None = None,
 ) -> None:
     """An open run of `e1` is there, with its entry 5-0; pending under the worker if one is named."""
-    executes = {"worker": worker, "started": PAST} if worker and status == "x" else {}
-    line = run_line(status, "-" if status == "w" else "5-0", state="2 1 0 0", **executes)
+    holder, started = (worker, PAST) if worker and status == "x" else ("-", 0)
+    line = run_line(status, "-" if status == "w" else "5-0", state="2 1 0 0", worker=holder, started=started)
     own: dict[str, str | int] = {"r:app/job": line, **({"k": ordering_key} if ordering_key else {}), **(fields or {})}
     seed_record(keyspace, "e1", kind="c", runs="1", fields=own)
     if status != "w":
@@ -42,8 +42,8 @@ def _seed_run(
 
 
 def _canceled(status: str = "q", *, worker: str | None = None, outcome: str = "", ttl: str = "<now+1000s>") -> Lines:
-    executed = {"worker": worker, "started": PAST} if worker and status == "x" else {}
-    line = run_line("c", "0-0", state="2 1 0 0", finished=NOW, outcome=outcome, **executed)
+    holder, started = (worker, PAST) if worker and status == "x" else ("-", 0)
+    line = run_line("c", "0-0", state="2 1 0 0", worker=holder, started=started, finished=NOW, outcome=outcome)
     held: Lines = {f"queue:app/default workers {worker}": "", "published canceled": ""} if worker else {}
     return {
         "event:e1 r:app/job": line,
@@ -54,7 +54,7 @@ def _canceled(status: str = "q", *, worker: str | None = None, outcome: str = ""
     }
 
 
-def _cancel(  # noqa: PLR0913 - what is given, and what becomes of it
+def _cancel(
     keyspace: Keyspace,
     answer: tuple[str, str],
     changes: Changes,
@@ -69,6 +69,14 @@ def _cancel(  # noqa: PLR0913 - what is given, and what becomes of it
         keyspace.keys, "e1", "app/job", queue, ordering_key, retention, reason=reason, entry=entry
     )
     return Step(call, answer, changes)
+
+
+def seed_ordered_run(keyspace: Keyspace) -> None:
+    """The run of the event `first` is the first of its ordering key; that of `ordered` waits behind it."""
+    seed_line(keyspace, TURNS, turn("first"), turn("ordered"))
+    for event_id, line in (("first", run_line("q", "6-0")), ("ordered", run_line("w", "-"))):
+        seed_record(keyspace, event_id, runs="2", fields={"r:app/job": line, "k": "user:1", "o": 2})
+    seed_entry(keyspace, "6-0", "first", worker=None, ordering_key="user:1")
 
 
 @case

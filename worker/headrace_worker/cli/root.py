@@ -19,6 +19,7 @@ from headrace_worker.cli.dev import dev
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
 from headrace_worker.commands.dead import dead
+from headrace_worker.commands.delayed import delayed
 from headrace_worker.commands.events import events
 from headrace_worker.commands.jobs import jobs
 from headrace_worker.commands.runs import runs
@@ -132,5 +133,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, dead, jobs, app):
+for _command in (worker, dev, send, events, runs, delayed, dead, jobs, app):
     root.add_command(_command)

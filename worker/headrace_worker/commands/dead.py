@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import click
 
 from headrace import Client
 from headrace_worker.operate import dead_letters
-from headrace_worker.terminal.options import job_option, json_option, option
+from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
+from headrace_worker.terminal.options import F, job_option, json_option, option, parse_ago
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.server import with_client
 
@@ -16,28 +20,65 @@ def dead() -> None:
     """Look at runs that failed for good, and retry them."""
 
 
+def _filters(command: F) -> F:
+    """Give the command the options that narrow a list of dead letters."""
+    job = job_option("Only dead letters of this job.")
+    reason = option("--reason", metavar="REASON", help="Only those with this reason, such as failed or lost.")
+    error = option("--error", metavar="TEXT", help="Only those whose error has this text in it.")
+    return job(reason(error(command)))
+
+
 @dead.command("list")
-@option("--limit", metavar="N", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
-@option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor.")
 @with_client
+@_filters
+@list_options("failed")
 @json_option
-def list_(client: Client, limit: int, cursor: str | None, as_json: bool) -> None:
+def list_(client: Client, /, paging: Paging, as_json: bool, **filters: str | None) -> None:
     """List dead letters, newest first.
 
     \b
-    Example:
+    Examples:
       headrace dead list --limit 50
+      headrace dead list --job billing/welcome --error timeout --since 2h
     """
-    page = client.list_dead_letters(cursor=cursor, limit=limit)
+    print_list(
+        "dead",
+        partial(client.list_dead_letters, **filters),  # type: ignore[arg-type]
+        paging,
+        ("id", "since", "reason", "run", "error"),
+        lambda each: (each.id, each.dead_at, each.reason, each.run_id, each.error),
+        as_json=as_json,
+    )
+
+
+@dead.command()
+@with_client
+@_filters
+@option("--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago.")
+@option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before.")
+@json_option
+def groups(client: Client, /, as_json: bool, **given: Any) -> None:
+    """Count the newest 2,000 dead letters by job, reason and type of error, the largest group first.
+
+    \b
+    Example:
+      headrace dead groups --since 3d
+    """
+    page = client.dead_letter_groups(**given)
     if as_json:
-        print_json(page)
+        print_page("groups", page)
         return
     print_table(
-        ("id", "since", "reason", "run", "error"),
-        ((each.id, each.dead_at, each.reason, each.run_id, each.error) for each in page.entries),
+        ("count", "job", "reason", "error", "newest", "oldest", "newest id"),
+        (
+            (each.count, each.job, each.reason, each.error_type, each.newest, each.oldest, each.newest_id)
+            for each in page.items
+        ),
     )
-    if page.cursor is not None:
-        print_note(f"more: --cursor {page.cursor}")
+    for each in page.damaged:
+        print_note(f"{each.id} can't be read: {each.error}")
+    if not page.searched.complete:
+        print_note(f"{looked_at(page)}; there are older ones")
 
 
 @dead.command()

@@ -1,22 +1,86 @@
-"""`headrace events`: shows the record of an event, waits for it, cancels it, and explains which jobs get it."""
+"""`headrace events`: lists and follows events, shows one, waits for it, cancels it, explains which jobs get it."""
 
 from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
 
 import click
 
 from headrace import Client, EventRecord
-from headrace.model.event import FAILED_STATUSES
+from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
 from headrace_worker.commands.explaining import print_explanation
 from headrace_worker.operate.app_client import AppClient
-from headrace_worker.terminal.options import json_option, option
-from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table
+from headrace_worker.terminal.lists import Paging, list_options, print_list
+from headrace_worker.terminal.options import json_option, option, timeout_option
+from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table, printable, shown
 from headrace_worker.terminal.server import with_client, with_client_of
 
 
 @click.group()
 def events() -> None:
-    """Look at events, wait for them, cancel them."""
+    """List, follow and show events, wait for them, cancel them."""
+
+
+@events.command("list")
+@option("--name", metavar="NAME", help="Only events with this name.")
+@option("--source", metavar="SOURCE", help="Only events from this source.")
+@option("--account", "account_id", metavar="ID", help="Only events of this account.")
+@option(
+    "--state",
+    metavar="STATE",
+    type=click.Choice(EVENT_STATES),
+    multiple=True,
+    help=f"Only events in this state: {', '.join(EVENT_STATES)} (no job matched them). May be repeated.",
+)
+@with_client
+@list_options("was sent")
+@json_option
+def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_json: bool, **given: Any) -> None:
+    """List events, newest first by when they were first sent.
+
+    \b
+    Examples:
+      headrace events list --name new.user --since 2h
+      headrace events list --state unmatched
+    """
+    print_list(
+        "events",
+        partial(client.list_events, state=state or None, **given),
+        paging,
+        ("id", "name", "status", "source", "sent", "deliver at", "runs"),
+        lambda each: (
+            each.id,
+            each.name,
+            each.status,
+            each.source,
+            each.delivered_at or each.timestamp,
+            each.deliver_at,
+            len(each.runs),
+        ),
+        as_json=as_json,
+    )
+
+
+@events.command()
+@option("--name", metavar="NAME", multiple=True, help="Only events with this name. May be repeated.")
+@with_client
+@json_option
+def tail(client: Client, name: tuple[str, ...], as_json: bool) -> None:
+    """Print each event that is sent from now on, one a line, until interrupted.
+
+    \b
+    Example:
+      headrace events tail --name new.user
+    """
+    for event in client.follow_events(name=name or None):
+        if as_json:
+            print_json(event)
+        else:
+            click.echo(f"{shown(event.sent_at)}  {printable(event.id)}  {printable(event.name)}")
+        sys.stdout.flush()
 
 
 @events.command()
@@ -40,14 +104,7 @@ def show(client: Client, event_id: str, as_json: bool) -> None:
 
 @events.command()
 @click.argument("event_id", metavar="ID")
-@option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0),
-    default=30,
-    show_default=True,
-    help="Seconds to wait at most.",
-)
+@timeout_option
 @with_client
 @json_option
 @click.pass_context

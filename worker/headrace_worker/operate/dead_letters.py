@@ -69,7 +69,7 @@ def all_letters(client: Client) -> Sequence[Letter]:
     cursor: str | None = None
     while True:
         page = client.list_dead_letters(cursor=cursor, limit=_PAGE)
-        letters += [Letter(each.id, each.run_id, each.reason, each.job) for each in page.entries]
+        letters += [Letter(each.id, each.run_id, each.reason, each.job) for each in page.items]
         cursor = page.cursor
         if cursor is None:
             letters.reverse()

@@ -10,11 +10,10 @@ import msgspec
 from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_fields, as_text, script_call
 from headrace.formats.codec import INLINE_BYTES
-from headrace.formats.keys import Keys, is_name
+from headrace.formats.due import split_member
+from headrace.formats.keys import Keys
 
 _LATEST_MS = 2**53
-_DIGITS = 6
-"""More digits than any length has: an ordering key is at most 1,024 bytes."""
 
 
 Wake = Literal["due", "lease"]
@@ -48,46 +47,6 @@ class Promoted(msgspec.Struct, frozen=True):
     ordered: dict[str, str] = {}
 
 
-class _Member(msgspec.Struct, frozen=True):
-    """What a member of `due` names: an event, or a run's event, queue and app."""
-
-    event_id: str
-    queue: str = ""
-    job: str = ""
-    ordering_key: str = ""
-
-    @property
-    def app(self) -> str:
-        """The app of the job; empty for an event."""
-        return self.job.partition("/")[0]
-
-
-def _split_member(member: str) -> _Member | None:
-    """Return what a member of `due` names; None if Headrace did not write the member."""
-    kind, _, rest = member.partition(":")
-    if kind == "e" and rest:
-        return _Member(rest)
-    ordering_key = ""
-    if kind == "o":
-        kind, ordering_key, rest = _split_key(rest)
-    queue, _, run = rest.partition(":")
-    event_id, _, job = run.rpartition(":")
-    app, _, job_id = job.partition("/")
-    if kind != "r" or not (event_id and is_name(queue) and is_name(app) and is_name(job_id)):
-        return None
-    return _Member(event_id, queue, job, ordering_key)
-
-
-def _split_key(rest: str) -> tuple[str, str, str]:
-    """Return `r`, the ordering key, and the rest as in a member without a key; empty texts if there is no key."""
-    length, _, tail = rest.partition(":")
-    blob = tail.encode("utf-8", "surrogatepass")
-    end = int(length) if length.isdecimal() and len(length) < _DIGITS else 0
-    if not end or blob[end : end + 1] != b":":
-        return "", "", ""
-    return "r", blob[:end].decode("utf-8", "replace"), blob[end + 1 :].decode("utf-8", "replace")
-
-
 def member_of(queue: str, run_id: str, ordering_key: str = "") -> str:
     """Return the member of `due` of a waiting run; an ordering key stands in it behind its length in bytes."""
     if not ordering_key:
@@ -98,18 +57,18 @@ def member_of(queue: str, run_id: str, ordering_key: str = "") -> str:
 def name_of(member: bytes) -> str | None:
     """Return a member of `due` as text; None if Headrace did not write the member."""
     name = as_text(member)
-    return name if name.encode() == member and _split_member(name) is not None else None
+    return name if name.encode() == member and split_member(name) is not None else None
 
 
 def line_of(keys: Keys, member: str) -> str | None:
     """Return the key of the line in which a member of `due` stands; None for a member without an ordering key."""
-    found = _split_member(member)
+    found = split_member(member)
     return keys.line(found.job, found.ordering_key) if found is not None and found.ordering_key else None
 
 
 def event_of(member: str) -> str:
     """Return the event id of a member of `due`; empty if Headrace did not write the member."""
-    found = _split_member(member)
+    found = split_member(member)
     return found.event_id if found else ""
 
 
@@ -117,7 +76,7 @@ def read_due_apps(keys: Keys, start: int, count: int) -> Call[list[str]]:
     """Read of each of `count` members from place `start` on, soonest first, the app of its run; empty for an event."""
 
     def app_of(member: bytes) -> str:
-        found = _split_member(as_text(member))
+        found = split_member(as_text(member))
         return found.app if found else ""
 
     return Call(("ZRANGE", keys.due, start, start + count - 1), lambda reply: [app_of(each) for each in reply])
@@ -143,7 +102,7 @@ def promote(
     names = [keys.due, keys.events]
     places: dict[int, str] = {}
     for place, member in enumerate(members, 1):
-        found = _split_member(member)
+        found = split_member(member)
         if found is None:
             raise ValueError(f"{member!r} is no member of due")
         names.append(keys.event(found.event_id))

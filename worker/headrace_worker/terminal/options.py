@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, get_args
 
 import click
@@ -14,6 +15,9 @@ from headrace.formats.keys import is_name
 from headrace_worker.process.log_setup import LEVELS, LogFormat
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
 
 
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
@@ -51,6 +55,18 @@ def log_options(command: F) -> F:
     return log_format(log_level(command))
 
 
+def timeout_option(command: F) -> F:
+    """Give the command the option `timeout`, in seconds."""
+    return option(
+        "--timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0),
+        default=30,
+        show_default=True,
+        help="Seconds to wait at most.",
+    )(command)
+
+
 def job_option(text: str) -> Callable[[F], F]:
     """Give the command the option `job`: `<app>/<job id>`, or None."""
     return option("--job", metavar="APP/JOB", type=_parse_job, help=text)
@@ -75,6 +91,33 @@ def parse_json(text: str | bytes) -> Any:
 def parse_json_or_stdin(text: str) -> Any:
     """Return the value that is written as JSON, on standard input if the text is `-`."""
     return parse_json(sys.stdin.buffer.read() if text == "-" else text)
+
+
+def parse_duration(text: str) -> float:
+    """Return a duration in seconds: a number of them, or one with its unit, such as 30m, 2h or 3d."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no duration such as 90, 30m, 2h or 3d")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def parse_ago(text: str) -> datetime:
+    """Return the point in time: as `parse_time` does, or so long ago, as in 2h."""
+    return _relative(text, -1)
+
+
+def parse_ahead(text: str) -> datetime:
+    """Return the point in time: as `parse_time` does, or so far ahead, as in 2h."""
+    return _relative(text, 1)
+
+
+def _relative(text: str, sign: int) -> datetime:
+    if not _DURATION.fullmatch(text) or text[-1].isdecimal():
+        return parse_time(text)
+    try:
+        return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
+    except OverflowError as exc:
+        raise click.BadParameter(f"{text!r} is further away than any time") from exc
 
 
 def parse_header(text: str) -> tuple[str, str]:

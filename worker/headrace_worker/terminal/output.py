@@ -92,16 +92,16 @@ def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {_coloured(text)}")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, head: bool = True) -> None:
     """Print one line a row, under a head; cut nothing off, and align numbers on the right."""
     values = [list(row) for row in rows]
     texts = [[shown(value) for value in row] for row in values]
     is_number = [bool(values) and all(isinstance(row[place], int) for row in values) for place in range(len(columns))]
-    if sys.stdout.isatty() and _print_rich_table(columns, texts, is_number):
+    if sys.stdout.isatty() and _print_rich_table(columns, texts, is_number, head=head):
         return
     heads = [column.upper() for column in columns]
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
-    for row in (heads, *texts):
+    for row in (heads, *texts)[0 if head else 1 :]:
         cells = zip(row, widths, is_number, strict=True)
         click.echo(
             "  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in cells).rstrip()
@@ -135,14 +135,16 @@ def _coloured(text: str) -> str:
     return click.style(text, fg=STATUS_COLOURS[text]) if text in STATUS_COLOURS else text
 
 
-def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], is_number: Sequence[bool]) -> bool:
+def _print_rich_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], is_number: Sequence[bool], *, head: bool
+) -> bool:
     try:
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
     except ModuleNotFoundError:
         return False
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=head)
     for column, right in zip(columns, is_number, strict=True):
         table.add_column(column.upper(), overflow="fold", justify="right" if right else "left", no_wrap=right)
     for row in rows:

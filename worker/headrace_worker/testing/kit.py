@@ -269,7 +269,7 @@ class Headrace:
         """Return which events and runs are delayed or dead, the first of each."""
         due = [member.decode() for members in self._due().values() for member in list(members)[:_MOST_NAMED]]
         waiting = [f"{'event' if each[0] == 'e' else 'a run of'} {event_of(each)}" for each in due]
-        letters = self.client.list_dead_letters(limit=_MOST_NAMED).entries
+        letters = self.client.list_dead_letters(limit=_MOST_NAMED).items
         dead = [f"dead {each.run_id or each.id}: {each.error}" for each in letters]
         return "; of them " + ", ".join([*waiting, *dead]) if waiting or dead else ""
 

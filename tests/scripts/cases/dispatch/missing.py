@@ -97,7 +97,7 @@ def a_lost_record_of_a_large_event(keyspace: Keyspace) -> Step:
 
 @case
 def an_id_that_was_sent_again_since(keyspace: Keyspace) -> Step:
-    """Another worker has handled the entry, its record is gone, and a new event has its id: that one stays to be read."""
+    """Another worker has handled the entry, its record is gone, and a new event has its id: that one stays."""
     seed_event(keyspace, entry="6-0")
     changes = {"wake-up:app new-1": RUNG}
     batch = [Matched(EventEntry("5-0", "e1", 8, None), [JOB])]

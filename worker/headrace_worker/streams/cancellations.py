@@ -8,7 +8,7 @@ canceled run is not pending any more. It must not write to the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headrace import HeadraceError, PermissionMissing
 from headrace.calls.call import as_text
@@ -17,8 +17,7 @@ from headrace_worker.membership.in_flight import REPORTED, InFlight
 from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import rescuing
-from headrace_worker.protocol.delivery import Stream
-from headrace_worker.run.executor import Executor
+from headrace_worker.protocol.delivery import Key, Stream
 from headrace_worker.tasks.guard import own_task
 
 _PAGE = 1_000
@@ -33,11 +32,15 @@ class Cancellations:
         over: ends the loop when set.
     """
 
-    def __init__(self, members: Sequence[Member], in_flight: InFlight, executor: Executor) -> None:
-        """Connect nothing yet."""
+    def __init__(self, members: Sequence[Member], in_flight: InFlight, cancel: Callable[[Key], bool]) -> None:
+        """Connect nothing yet.
+
+        Args:
+            cancel: ends the function of a run; returns whether the run is in flight.
+        """
         self._members = members
         self._in_flight = in_flight
-        self._executor = executor
+        self._cancel = cancel
         self._guard = members[0].guard
         self._look_s = members[0].setup.config.lease_s
         self._may_listen = True
@@ -84,7 +87,7 @@ class Cancellations:
         """End the function of a run that one of this worker's names has."""
         entry, queue, name = (*text.split(" "), "", "", "")[:3]
         is_own = any(name == member.identity.name for member in self._members)
-        if is_own and not self._executor.cancel((queue, entry)):
+        if is_own and not self._cancel((queue, entry)):
             self._guard.later(_ON_ITS_WAY_S, self._look_soon)
 
     def _look_soon(self) -> None:
@@ -105,7 +108,7 @@ class Cancellations:
                 pending = await self._pending(member, queue, name)
                 for run in mine:
                     if run.key[0] == queue.key and run.key[1] not in pending:
-                        self._executor.cancel(run.key)
+                        self._cancel(run.key)
 
     async def _pending(self, member: Member, queue: Stream, name: str) -> set[str]:
         found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Merges a listing's streams, one of each partition, newest first. Pure.
+"""Merges a list's streams, one of each partition, newest first. Pure.
 
 Entries of several partitions with the same id are listed by the partitions' numbers. A cursor is the last listed
 position, so pages are stateless: an entry id and, where there are several partitions, the number of the entry's own.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from headrace.calls.call import Call
-from headrace.errors import HeadraceError, InvalidArgument
+from headrace.formats.codec import MAX_MILLIS, from_millis
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
+from headrace.lists.bounds import LEAST, READ, Bounds
+from headrace.model.page import Searched
 from headrace.plans.plan import Plan
 
 _ENTRY_ID = re.compile(r"([0-9]{1,20}-[0-9]{1,20})(?:~([1-9][0-9]{0,3}))?")
@@ -43,8 +46,7 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def rank(self) -> tuple[int, int, int]:
         """The entry with the greatest rank is listed first."""
-        millis, _, number = self.entry.partition("-")
-        return int(millis), int(number), -self.partition
+        return *entry_rank(self.entry), -self.partition
 
     def end_behind(self, partition: int) -> str:
         """Return the entry id below which a partition's entries are listed behind the entry of this place."""
@@ -64,6 +66,17 @@ def read_place(text: object, partitions: Partitions) -> Place | None:
     return place if place.partition < len(partitions) else None
 
 
+def entry_rank(entry_id: str) -> tuple[int, int]:
+    """Return the numbers by which a stream has its entries in order."""
+    millis, _, number = entry_id.partition("-")
+    return int(millis), int(number)
+
+
+def time_of(entry_id: str) -> datetime:
+    """Return when an entry was added."""
+    return from_millis(min(entry_rank(entry_id)[0], MAX_MILLIS))
+
+
 def next_id(entry_id: str) -> str:
     """Return the smallest entry id behind this one: a read of what is before it begins with this one."""
     millis, _, number = entry_id.partition("-")
@@ -76,54 +89,77 @@ def _id_before(entry_id: str) -> str:
 
 
 class Merge(Generic[E]):
-    """Reads a stream of each partition, page by page, and returns their entries in the order of a listing."""
+    """Reads a stream of each partition, page by page, and returns their entries in the order of a listing.
+
+    Attributes:
+        last: the place of the last entry that was returned.
+    """
 
     def __init__(
         self,
         partitions: Partitions,
-        read: Callable[[Keys, str | None], Call[list[E]]],
-        page: int,
+        key_of: Callable[[Keys], str],
+        read: Callable[[Keys, str | None, int], Call[list[E]]],
         end_in: Callable[[int], str | None],
+        bounds: Bounds,
     ) -> None:
         """Begin at the given places; read nothing yet.
 
         Args:
-            read: makes the call that reads a page of a partition, from the entry before an id on; from the newest on
-                for None.
-            page: the length of a full page; a shorter one is the partition's last.
+            key_of: returns the key of a partition's stream.
+            read: makes the call that reads so many entries of a partition, from the entry before an id on; from the
+                newest on for None. Fewer are the partition's last.
             end_in: returns the entry id before which to begin in a partition; None to begin with the newest.
+            bounds: is asked for the round trips.
         """
+        self._key_of = key_of
         self._read = read
-        self._page = page
+        self._bounds = bounds
         self._partitions = partitions.all
         self._ends = {keys.partition: end_in(keys.partition) for keys in partitions.all}
         self._read_in: dict[int, list[E]] = {}
+        self.last: Place | None = None
+
+    def is_done(self) -> bool:
+        """Return whether every entry was returned."""
+        return not (self._ends or self._read_in)
+
+    @property
+    def searched(self) -> Searched:
+        """How far the entries that were returned go back."""
+        back_to = time_of(self.last.entry) if self.last else None
+        return Searched(self._bounds.entries, back_to, self.is_done())
 
     def entries(self, count: int) -> Plan[list[tuple[Place, E]]]:
-        """Return the next entries; fewer than `count` when there are no more."""
+        """Return the next entries; fewer than `count` when there are no more, or no round trip is left."""
         found: list[tuple[Place, E]] = []
         while len(found) < count:
             dry = [keys for keys in self._partitions if keys.partition in self._ends and not self._has(keys)]
             if dry:
-                pages = yield [self._read(keys, self._ends[keys.partition]) for keys in dry]
-                for keys, page in zip(dry, pages, strict=True):
-                    if isinstance(page, HeadraceError):
-                        raise page
-                    self._take_in(keys.partition, page)
+                if not self._bounds.round_trips:
+                    break
+                yield from self._read_on(dry, count - len(found))
             if not self._read_in:
                 break
             found.append(self._newest())
+        self._bounds.entries += len(found)
         return found
+
+    def _read_on(self, dry: list[Keys], wanted: int) -> Plan[None]:
+        """Read on in partitions of which nothing is left; each has about its share of what is wanted."""
+        share = wanted if len(self._partitions) == 1 else 2 * wanted // len(self._partitions)
+        size = min(max(share, LEAST), READ)
+        pages = yield from self._bounds.ask([self._read(keys, self._ends[keys.partition], size) for keys in dry])
+        for keys, page in zip(dry, pages, strict=True):
+            rows: list[E] = self._bounds.rows(self._key_of(keys), page)
+            if rows:
+                self._read_in[keys.partition] = rows[::-1]
+                self._ends[keys.partition] = rows[-1].id
+            if len(rows) < size:
+                del self._ends[keys.partition]
 
     def _has(self, keys: Keys) -> bool:
         return keys.partition in self._read_in
-
-    def _take_in(self, partition: int, page: list[E]) -> None:
-        if page:
-            self._read_in[partition] = page[::-1]
-            self._ends[partition] = page[-1].id
-        if len(page) < self._page:
-            del self._ends[partition]
 
     def _newest(self) -> tuple[Place, E]:
         places = [Place(rows[-1].id, partition) for partition, rows in self._read_in.items()]
@@ -132,10 +168,5 @@ class Merge(Generic[E]):
         entry = rows.pop()
         if not rows:
             del self._read_in[place.partition]
+        self.last = place
         return place, entry
-
-
-def check_limit(limit: object) -> None:
-    """Raise InvalidArgument for what can be no length of a page."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
-        raise InvalidArgument("limit", f"must be 1 to 1000, not {limit!r}")

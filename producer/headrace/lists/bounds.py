@@ -1,0 +1,70 @@
+"""What a page may cost, and what is wrong with it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from headrace.calls.call import Call
+from headrace.errors import HeadraceError, ServerError
+from headrace.model.page import DamagedEntry
+from headrace.plans.plan import Plan
+from headrace.plans.read import is_wrong_type
+
+ROUND_TRIPS: Final = 4
+"""Executing runs take one more: which queues, how far, which entries, their runs, their records."""
+READ: Final = 500
+"""The most entries that one read of a stream returns, so that it holds the server up for a few ms at most."""
+ENTRIES: Final = ROUND_TRIPS * READ
+RECORDS: Final = 500
+CHUNK: Final = -(-RECORDS // (ROUND_TRIPS - 1))
+"""Records a round trip, so that a page has all its records in the round trips that the first read has left."""
+LEAST: Final = 20
+"""A read of fewer entries or records costs as much."""
+
+
+class Bounds:
+    """What is left of the round trips and of the records that a page may cost, and what it could not read.
+
+    Attributes:
+        entries: how many entries of the list the page has looked at.
+    """
+
+    def __init__(self) -> None:
+        self.round_trips = ROUND_TRIPS
+        self.records = RECORDS
+        self.entries = 0
+        self.damaged: dict[str, DamagedEntry] = {}
+
+    def ask(self, calls: Sequence[Call[Any]]) -> Plan[list[Any]]:
+        """Return the answers to calls that go in one round trip."""
+        self.round_trips -= 1
+        return (yield calls)
+
+    def records_for(self, wanted: int) -> int:
+        """Return how many records to read next; 0 if the page may read no more.
+
+        First as many as are wanted; where these were not enough, all that a round trip may read.
+        """
+        size = max(wanted, LEAST) if self.records == RECORDS else CHUNK
+        return min(size, CHUNK, self.records) if self.round_trips else 0
+
+    def rows(self, key: str, answer: Any) -> list[Any]:
+        """Return what was read of a key: nothing where there is no such key; name a key of another type as damaged."""
+        if not isinstance(answer, HeadraceError):
+            found: list[Any] = answer
+            return found
+        if is_wrong_type(answer):
+            self.note(key, answer)
+        elif not is_missing(answer):
+            raise answer
+        return []
+
+    def note(self, entry_id: str, error: object) -> None:
+        """Name something that can't be read."""
+        self.damaged[entry_id] = DamagedEntry(entry_id, str(error))
+
+
+def is_missing(answer: object) -> bool:
+    """Return whether the server has refused a call because there is no such stream."""
+    return isinstance(answer, ServerError) and "no such key" in str(answer)

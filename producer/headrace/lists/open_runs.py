@@ -1,0 +1,230 @@
+"""Lists runs that execute, and runs that wait for a worker, from the queues themselves, oldest entry first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.calls import queues, records
+from headrace.calls.call import Call
+from headrace.calls.queues import Held, Progress, Queued
+from headrace.calls.records import FoundRun
+from headrace.errors import DamagedRecord, HeadraceError
+from headrace.formats.keys import Keys, is_name
+from headrace.formats.partitions import Partitions
+from headrace.formats.seal import Seal
+from headrace.lists.arguments import bad_cursor
+from headrace.lists.bounds import LEAST, RECORDS, Bounds
+from headrace.lists.merge import entry_rank, next_id, read_place, time_of
+from headrace.lists.run_filter import ChosenRuns
+from headrace.model.event import RunRecord
+from headrace.model.ids import run_id
+from headrace.model.page import Page, Searched
+from headrace.plans.plan import Plan
+from headrace.plans.read import is_wrong_type
+
+_Rank = tuple[int, int, int, str]
+
+
+class _Queue(msgspec.Struct, frozen=True, eq=False):
+    """A queue in one partition; `name` is `<app>/<queue>`."""
+
+    keys: Keys
+    name: str
+
+    @property
+    def key(self) -> str:
+        return self.keys.queue(*self.name.split("/", 1))
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """An entry of a queue, and the worker that has it, if one has."""
+
+    queue: _Queue
+    entry: str
+    found: Queued | None = None
+    worker: str | None = None
+
+    @property
+    def rank(self) -> _Rank:
+        return *entry_rank(self.entry), self.queue.keys.partition, self.queue.name
+
+    @property
+    def cursor(self) -> str:
+        return f"{self.entry}~{self.queue.keys.partition}~{self.queue.name}"
+
+    @property
+    def job(self) -> str:
+        return f"{self.queue.name.partition('/')[0]}/{self.found.job_id if self.found else ''}"
+
+
+def list_executing(
+    partitions: Partitions, chosen: ChosenRuns, cursor: str | None, limit: int, seal: Seal | None
+) -> Plan[Page[RunRecord]]:
+    """Return a page of the runs that workers have, as the queues know it: a run's record may say so a little later."""
+    bounds = Bounds()
+    start_in = _starts(partitions, chosen, cursor)
+    found = yield from _progress(partitions, chosen, bounds)
+
+    def read(queue: _Queue, count: int) -> Call[list[Held]]:
+        end = _end(chosen)
+        return queues.read_held(
+            queue.key, start_in(queue), end, count, worker=chosen.worker, idle_ms=chosen.older_than_ms
+        )
+
+    rows, is_complete = yield from _oldest([queue for queue, progress in found.items() if progress.held], read, bounds)
+    answers = yield from _ask(bounds, [queues.read_queued(row.queue.key, row.entry, row.entry, 1) for row in rows])
+    held = [
+        msgspec.structs.replace(row, found=entries[0])
+        for row, answer in zip(rows, answers, strict=True)
+        if (entries := bounds.rows(row.queue.key, answer))
+    ]
+    return (yield from _page(rows, held, chosen, limit, bounds, seal, is_complete=is_complete))
+
+
+def list_queued(
+    partitions: Partitions, chosen: ChosenRuns, cursor: str | None, limit: int, seal: Seal | None
+) -> Plan[Page[RunRecord]]:
+    """Return a page of the runs that wait for a worker, first those that are next in their queues."""
+    bounds = Bounds()
+    start_in = _starts(partitions, chosen, cursor)
+    found = yield from _progress(partitions, chosen, bounds)
+
+    def read(queue: _Queue, count: int) -> Call[list[Queued]]:
+        behind = next_id(found[queue].last_delivered)
+        start = start_in(queue)
+        is_later = start != "-" and entry_rank(start.removeprefix("(")) >= entry_rank(behind)
+        return queues.read_queued(queue.key, start if is_later else behind, _end(chosen), count)
+
+    rows, is_complete = yield from _oldest(list(found), read, bounds)
+    return (yield from _page(rows, rows, chosen, limit, bounds, seal, is_complete=is_complete))
+
+
+def _ask(bounds: Bounds, calls: Sequence[Call[Any]]) -> Plan[list[Any]]:
+    return (yield from bounds.ask(calls)) if calls else []
+
+
+def _end(chosen: ChosenRuns) -> str:
+    return f"({chosen.until}" if chosen.until else "+"
+
+
+def _progress(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[dict[_Queue, Progress]]:
+    """Return the queues in which the runs may be, and how far workers have come in each."""
+    found = yield from _queues(partitions, chosen, bounds)
+    answers = yield from _ask(bounds, [queues.read_progress(queue.key) for queue in found])
+    return {
+        queue: progress
+        for queue, answer in zip(found, answers, strict=True)
+        for progress in bounds.rows(queue.key, answer)
+    }
+
+
+def _queues(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[list[_Queue]]:
+    """Return the queues in which the runs may be; nothing is asked if one is named."""
+    if chosen.queue is not None:
+        return [_Queue(keys, chosen.queue) for keys in partitions.all]
+    answers = yield from bounds.ask([queues.read_queue_names(keys) for keys in partitions.all])
+    return [
+        _Queue(keys, name)
+        for keys, answer in zip(partitions.all, answers, strict=True)
+        for name in bounds.rows(keys.queues, answer)
+        if name.count("/") == 1 and all(map(is_name, name.split("/"))) and chosen.is_of_queue(*name.split("/"))
+    ]
+
+
+def _starts(partitions: Partitions, chosen: ChosenRuns, cursor: str | None) -> Callable[[_Queue], str]:
+    """Return what tells from which entry on a queue is read."""
+    if cursor is None:
+        return lambda _: chosen.since or "-"
+    given: object = cursor
+    entry, _, rest = given.partition("~") if isinstance(given, str) else ("", "", "")
+    number, _, name = rest.partition("~")
+    place = read_place(entry if number == "0" else f"{entry}~{number}", partitions)
+    if place is None or not number or not name:
+        raise bad_cursor(cursor)
+    listed = (place.partition, name)
+    return lambda queue: f"({entry}" if (queue.keys.partition, queue.name) <= listed else entry
+
+
+def _oldest(
+    found: Sequence[_Queue], read: Callable[[_Queue, int], Call[Any]], bounds: Bounds
+) -> Plan[tuple[list[_Row], bool]]:
+    """Return the oldest entries over all queues, in order, and whether there are no more.
+
+    A queue that has more entries than were read hides what is behind the last of them, in every queue.
+    """
+    share = max(LEAST, RECORDS // max(len(found), 1))
+    answers = yield from _ask(bounds, [read(queue, share) for queue in found])
+    rows: list[_Row] = []
+    ends: list[_Rank] = []
+    for queue, answer in zip(found, answers, strict=True):
+        entries = [_row(queue, each) for each in bounds.rows(queue.key, answer)]
+        rows += entries
+        ends += [entries[-1].rank] if len(entries) == share else []
+    within = sorted((row for row in rows if not ends or row.rank <= min(ends)), key=lambda row: row.rank)
+    return within[:RECORDS], len(rows) == len(within[:RECORDS]) and not ends
+
+
+def _row(queue: _Queue, entry: Held | Queued) -> _Row:
+    if isinstance(entry, Held):
+        return _Row(queue, entry.entry, worker=entry.worker)
+    return _Row(queue, entry.entry, found=entry)
+
+
+def _page(  # noqa: PLR0913 - what was looked at, and what is asked for of it
+    looked_at: list[_Row],
+    rows: list[_Row],
+    chosen: ChosenRuns,
+    limit: int,
+    bounds: Bounds,
+    seal: Seal | None,
+    *,
+    is_complete: bool,
+) -> Plan[Page[RunRecord]]:
+    """Return the page of what is asked for among the rows, as the records of their events say."""
+    wanted = [row for row in rows if _is_readable(row, bounds) and chosen.may_be_of(row.job)]
+    is_whole = chosen.event_name is not None  # only its record knows
+    read = wanted if is_whole else wanted[: max(limit, LEAST)]
+    answers = yield from _ask(bounds, [_read_record(row, seal) for row in read])
+    runs: list[RunRecord] = []
+    last = looked_at[-1] if looked_at else None
+    for row, answer in zip(read, answers, strict=True):
+        run = _run(row, answer, bounds)
+        runs += [run] if run and chosen.has(run) else []
+        if len(runs) == limit or (row is read[-1] and len(read) < len(wanted)):
+            last = row
+            break
+    entries = [row.rank for row in looked_at].index(last.rank) + 1 if last else 0
+    is_complete = is_complete and entries == len(looked_at)
+    searched = Searched(entries, time_of(last.entry) if last else None, complete=is_complete)
+    return Page(runs, last.cursor if last and not is_complete else None, searched, list(bounds.damaged.values()))
+
+
+def _is_readable(row: _Row, bounds: Bounds) -> bool:
+    if row.found and row.found.event_id and is_name(row.found.job_id):
+        return True
+    bounds.note(f"{row.queue.key} {row.entry}", "the entry names no event and job; it was not written by Headrace")
+    return False
+
+
+def _read_record(row: _Row, seal: Seal | None) -> Call[FoundRun | DamagedRecord | None]:
+    event_id = row.found.event_id if row.found else ""
+    return records.as_answer(records.read_run(row.queue.keys, event_id, row.job, seal))
+
+
+def _run(row: _Row, answer: Any, bounds: Bounds) -> RunRecord | None:
+    """Return the run of an entry, if its record agrees that it is open; the entry says which worker has it."""
+    event_id = row.found.event_id if row.found else ""
+    if isinstance(answer, DamagedRecord) or is_wrong_type(answer):
+        bounds.note(run_id(event_id, row.job) if isinstance(answer, DamagedRecord) else event_id, answer)
+        return None
+    if isinstance(answer, HeadraceError):
+        raise answer
+    if answer is None or answer.run.is_settled:
+        return None
+    found: RunRecord = answer.run
+    if row.worker is None:
+        return found
+    return msgspec.structs.replace(found, status="executing", worker=row.worker)

@@ -1,0 +1,47 @@
+"""A page of a list, and how far it looked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class DamagedEntry(msgspec.Struct, frozen=True):
+    """What a list names and can't show: `id` is the run's or, where nothing of it can be read, the event's or a key."""
+
+    id: str
+    error: str
+
+
+class Searched(msgspec.Struct, frozen=True):
+    """How far a page looked.
+
+    Attributes:
+        entries: how many entries of the list were looked at, whether they are asked for or not.
+        back_to: the time of the last of them; None where there was none.
+        complete: there is nothing behind this page.
+    """
+
+    entries: int
+    back_to: datetime | None
+    complete: bool
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list. It is bounded in what it looks at, so it may hold few items, or none, and not be the last.
+
+    Attributes:
+        items: in the order of the list.
+        cursor: asks for the next page; None on the last.
+        searched: how far the page looked.
+        damaged: what stands among the items and can't be read, as something else has written there.
+    """
+
+    items: list[T]
+    cursor: str | None
+    searched: Searched
+    damaged: list[DamagedEntry] = []

@@ -1,0 +1,124 @@
+"""The lists on the command line: their JSON, their pages, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from headrace import Client, Event
+from headrace.formats.keys import Keys
+from tests.support.commands import Headrace, document, fails
+from tests.support.waiting import wait_until
+
+LISTS = [("events", "list"), ("runs", "list"), ("delayed", "list"), ("dead", "list"), ("dead", "groups")]
+
+
+@pytest.mark.parametrize("args", LISTS, ids=" ".join)
+def test_a_list_is_one_document_under_its_noun(headrace: Headrace, args: tuple[str, str]) -> None:
+    """With what is damaged, the cursor, and how far it looked."""
+    noun = "groups" if args[1] == "groups" else args[0]
+    searched = {"entries": 0, "back_to": None, "complete": True}
+    assert document(headrace(*args, "--json")) == {noun: [], "damaged": [], "cursor": None, "searched": searched}
+
+
+@pytest.mark.leaves_records
+async def test_lists_are_narrowed_and_paged(headrace: Headrace, client: Client, settle: Callable[[], Any]) -> None:
+    """By relative times and filters; with --all every page, a line for each item with --json as well."""
+    client.send_events([Event("echo", id=f"e{number}") for number in range(30)])
+    client.send_event(Event("fail", "no", id="bad"))
+    client.send_event(Event("nobody", id="lonely"))
+    await settle()
+    client.send_event(Event("echo", id="later"), deliver_after=7_200)
+
+    def ids(*args: str) -> list[str]:
+        lines = headrace(*args, "--all", "--json").stdout.splitlines()
+        return [json.loads(line)["id"] for line in lines]
+
+    assert ids("events", "list", "--limit", "7") == ["later", "lonely", "bad", *(f"e{n}" for n in range(29, -1, -1))]
+    assert ids("events", "list", "--state", "unmatched") == ["lonely"]
+    assert ids("events", "list", "--name", "fail", "--since", "2h") == ["bad"]
+    assert ids("events", "list", "--until", "2h") == []
+    assert ids("runs", "list", "--status", "failed", "--queue", "everyday/default") == ["bad:everyday/fail"]
+    assert ids("runs", "list", "--status", "executing", "--older-than", "30m") == []
+    assert ids("delayed", "list") == ids("delayed", "list", "--until", "3h") == ["later"]
+    assert ids("delayed", "list", "--until", "1h") == []
+    assert len(ids("dead", "list", "--job", "everyday/fail", "--reason", "failed", "--error", "ValueError")) == 1
+    assert document(headrace("dead", "groups", "--json"))["groups"][0]["count"] == 1
+    table = headrace("events", "list", "--all").stdout.splitlines()
+    assert len(table) == 1 + 33
+    assert sum(line.startswith("ID ") for line in table) == 1
+    first = headrace("events", "list", "--name", "fail", "--limit", "5")
+    assert "bad" in first.stdout
+    assert document(headrace("events", "list", "--json"))["searched"]["back_to"].endswith("Z")
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2w", "h", "-2h", "2026-01-01T00:00:00", "9" * 12 + "d"])
+def test_a_time_that_is_none_is_exit_code_2(headrace: Headrace, since: str) -> None:
+    """The line says what one looks like."""
+    fails(headrace("runs", "list", f"--since={since}"), 2, "--since")
+
+
+@pytest.mark.usefixtures("client")
+async def test_a_reader_that_leaves_is_no_error(
+    client: Client, settle: Callable[[], Any], url: str, namespace: str
+) -> None:
+    """`| head -1` ends the command silently, and ids are whole."""
+    name = "x" * 200
+    client.send_events([Event("echo", id=f"{name}{number}") for number in range(500)])
+    await settle()
+    command = f"{sys.executable} -m headrace_worker.cli runs list --all --url {url} --namespace {namespace} | head -2"
+    done = await asyncio.to_thread(
+        subprocess.run, ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""
+    assert f"{name}499:everyday/echo" in done.stdout.splitlines()[1]
+
+
+async def test_a_run_is_waited_for(headrace: Headrace, client: Client, settle: Callable[[], Any]) -> None:
+    """Exit code 0 only if it succeeded."""
+    client.send_events([Event("echo", id="good"), Event("fail", "no", id="bad")])
+    await settle()
+    assert document(headrace("runs", "wait", "good:everyday/echo", "--json"))["status"] == "succeeded"
+    assert headrace("runs", "wait", "bad:everyday/fail").exit_code == 1
+    fails(headrace("runs", "wait", "nope:everyday/fail"), 1, "nope")
+    fails(headrace("runs", "wait", "good:everyday/none"), 1, "everyday/none")
+
+
+@pytest.mark.leaves_records
+def test_a_run_that_goes_on_is_not_waited_for_longer(
+    headrace: Headrace, client: Client, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """The line names the run."""
+    client.send_event(Event("echo", id="slow"))
+    redis.hset(keys.event("slow"), "r:app/job", "q 1 0 0 0 default 7-0 - 0 0")
+    fails(headrace("runs", "wait", "slow:app/job", "--timeout", "0.1"), 1, "run 'slow:app/job' has not settled")
+
+
+@pytest.mark.leaves_records
+def test_new_events_are_followed(client: Client, url: str, namespace: str) -> None:
+    """Those with the name that is asked for, one a line as they come, until Ctrl-C."""
+    command = [sys.executable, "-m", "headrace_worker.cli", "events", "tail", "--name", "a", "--json"]
+    process = subprocess.Popen(
+        [*command, "--url", url, "--namespace", namespace], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        lines: list[dict[str, Any]] = []
+        with redis_py.Redis.from_url(url) as server:
+            wait_until(lambda: "xrange" in {each["cmd"] for each in server.client_list()}, 30)
+        client.send_events([Event("a", id="e1"), Event("b", id="e2"), Event("a", id="e3")])
+        lines += [json.loads(process.stdout.readline()) for _ in range(2)]
+        assert [line["id"] for line in lines] == ["e1", "e3"]
+        process.send_signal(2)
+        assert process.wait(10) == 130
+        assert process.communicate()[1] == ""
+    finally:
+        process.kill()
+        process.communicate()

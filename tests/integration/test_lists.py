@@ -1,0 +1,319 @@
+"""Lists are bounded, say how far they looked, and come from where the truth is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from headrace import Client, Event, Page, RunError
+from headrace.formats import codec
+from headrace.formats.keys import Keys
+from tests.support.clients import Kind, open_client
+from tests.support.stored import add_run
+
+LINE = "0 0 0 default {entry} host-1 1700000000000 0"
+
+
+@pytest.fixture
+def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
+    with open_client(kind, url, namespace=namespace) as client:
+        yield client
+
+
+class Asked:
+    """The calls of a client, by round trip."""
+
+    def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.trips: list[int] = []
+        transport: Any = client._transport
+        run = transport.run
+
+        def counted(calls: Any, **given: Any) -> Any:
+            self.trips.append(len(calls))
+            return run(calls, **given)
+
+        monkeypatch.setattr(transport, "run", counted)
+
+
+@pytest.fixture
+def asked(client: Client, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Count what the client asks from now on; its first questions about the server are behind it."""
+    client.has_workers()
+    return Asked(client, monkeypatch)
+
+
+def fill_index(redis: redis_py.Redis, stream: str, entries: int, second: str) -> None:
+    """Fill an index with entries of one pair each."""
+    with redis.pipeline(transaction=False) as pipe:
+        for number in range(entries):
+            pipe.xadd(stream, {f"e{number}" if second == "a" else f"e{number}:app/job": second})
+        pipe.execute()
+
+
+def queue_runs(redis: redis_py.Redis, client: Client, keys: Keys, count: int, queue: str = "default") -> list[str]:
+    """Put runs of new events into a queue, and return their ids in order."""
+    runs = []
+    for each in client.send_events([Event("a") for _ in range(count)]):
+        entry: Any = redis.xadd(keys.queue("app", queue), {"e": each.id, "j": "job", "s": "", "b": b""})
+        redis.hset(
+            keys.event(each.id), "r:app/job", f"q 1 {LINE.format(entry=entry.decode())}".replace("default", queue)
+        )
+        runs.append(f"{each.id}:app/job")
+    redis.sadd(keys.queues, f"app/{queue}")
+    return runs
+
+
+def take(redis: redis_py.Redis, keys: Keys, worker: str, count: int, queue: str = "default") -> None:
+    """Deliver the next entries of a queue to a worker."""
+    stream = keys.queue("app", queue)
+    if not redis.exists(stream) or not redis.xinfo_groups(stream):
+        redis.xgroup_create(stream, "workers", "0", mkstream=True)
+    redis.xreadgroup("workers", worker, {stream: ">"}, count)
+
+
+def every_page(read: Any, **given: Any) -> list[Any]:
+    """Return the items of all pages; each but the last has a cursor, and only the last says that it is complete."""
+    found: list[Any] = []
+    cursor = None
+    while True:
+        page: Page[Any] = read(cursor=cursor, **given)
+        found += page.items
+        cursor = page.cursor
+        assert page.searched.complete == (cursor is None)
+        if cursor is None:
+            return found
+
+
+@pytest.mark.parametrize(
+    ("method", "filters"),
+    [
+        ("list_events", {"name": "nope"}),
+        ("list_runs", {"event_name": "nope"}),
+        ("list_runs", {"status": "failed", "job": "app/nope"}),
+        ("list_dead_letters", {"error": "nope"}),
+    ],
+    ids=str,
+)
+def test_a_filter_that_matches_nothing_costs_four_calls_a_page(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked, method: str, filters: dict[str, Any]
+) -> None:
+    """The page says how far it looked, and its cursor goes on to the end."""
+    fill_index(redis, keys.recent, 2_500, "a")
+    fill_index(redis, keys.runs, 2_500, "f")
+    with redis.pipeline() as pipe:
+        for number in range(2_500):
+            pipe.xadd(keys.dead, {"run": f"e{number}:app/job", "reason": "failed", "error": b""})
+        pipe.execute()
+    first = getattr(client, method)(**filters)
+    assert (first.items, first.searched.entries, first.searched.complete) == ([], 2_000, False)
+    assert sum(asked.trips) <= 4
+    second = getattr(client, method)(cursor=first.cursor, **filters)
+    assert (second.items, second.cursor, second.searched.complete) == ([], None, True)
+    assert 500 <= second.searched.entries <= 501  # the entry that a page ended in may be looked at again
+
+
+@pytest.mark.parametrize(("method", "filters"), [("list_events", {"source": "nope"}), ("list_runs", {"job": "app/no"})])
+def test_a_page_reads_500_records_at_most(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked, method: str, filters: dict[str, Any]
+) -> None:
+    """In four round trips, where only the records know what is asked for."""
+    fill_index(redis, keys.recent, 600, "a")
+    page = getattr(client, method)(**filters)
+    assert (page.items, page.searched.complete) == ([], False)
+    assert len(asked.trips) <= 4
+    assert sum(asked.trips) <= 501 + 1
+    page = getattr(client, method)(cursor=page.cursor, **filters)
+    assert page.searched.complete
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_executing_runs_come_from_the_queues(client: Client, redis: redis_py.Redis, keys: Keys, limit: int) -> None:
+    """Those that were delivered, first the oldest, with the worker that has them; whatever their records say yet."""
+    runs = queue_runs(redis, client, keys, 30)
+    other = queue_runs(redis, client, keys, 5, "other")
+    take(redis, keys, "w1", 10)
+    take(redis, keys, "w2", 10)
+    take(redis, keys, "w1", 2, "other")
+    executing = every_page(client.list_runs, status="executing", limit=limit)
+    assert [(run.id, run.worker) for run in executing] == [
+        *((run, "w1" if place < 10 else "w2") for place, run in enumerate(runs[:20])),
+        *((run, "w1") for run in other[:2]),
+    ]
+    assert {run.status for run in executing} == {"executing"}
+    queued = every_page(client.list_runs, status="queued", limit=limit)
+    assert [run.id for run in queued] == runs[20:] + other[2:]
+
+    def ids(**filters: Any) -> list[str]:
+        return [run.id for run in every_page(client.list_runs, limit=limit, **filters)]
+
+    assert ids(status="executing", worker="w2") == runs[10:20]
+    assert ids(status="executing", queue="app/other") == other[:2]
+    assert ids(status="queued", queue="app/other") == other[2:]
+    assert ids(status="executing", job="app/nope") == ids(status="queued", queue="none/default") == []
+    assert ids(status="executing", older_than=3_600) == []
+    assert len(ids(status="executing", older_than=timedelta(0))) == 22
+
+
+def test_open_runs_cost_five_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:
+    """However many there are."""
+    queue_runs(redis, client, keys, 600)
+    take(redis, keys, "w1", 550)
+    for status in ("executing", "queued", "waiting"):
+        asked.trips.clear()
+        client.list_runs(status=status, job="app/nope")
+        assert len(asked.trips) <= 4, status
+        asked.trips.clear()
+        client.list_runs(status=status)
+        assert len(asked.trips) <= 5, status
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_delayed_entries_come_soonest_first(client: Client, redis: redis_py.Redis, keys: Keys, limit: int) -> None:
+    """Events and waiting runs, of one time too, each on one page; a member that another program wrote is named."""
+    at = [client.send_event(Event("a", id=f"e{n}"), deliver_after=3_600 + n // 10).deliver_at for n in range(30)]
+    redis.zadd(keys.due, {f"e:e{n}": 4_000_000_000_000 for n in range(10, 20)})
+    waiting = client.send_event(Event("b", id="w")).id
+    redis.hset(keys.event(waiting), "r:app/job", "w 2 0 0 0 default - w1 1 0")
+    redis.zadd(keys.due, {f"r:default:{waiting}:app/job": 3_000_000_000_000, "odd": 5_000_000_000_000, "e:gone": 1})
+    found = every_page(client.list_delayed, limit=limit)
+    assert [(each.kind, each.id) for each in found] == [
+        *(("event", f"e{n}") for n in (*range(10), *range(20, 30))),
+        ("run", "w:app/job"),
+        *(("event", f"e{n}") for n in range(10, 20)),
+    ]
+    assert (found[20].job, found[20].attempt, found[20].event_name) == ("app/job", 2, "b")
+    assert [run.id for run in every_page(client.list_runs, status="waiting", limit=limit)] == ["w:app/job"]
+    assert [each.id for each in client.list_delayed().damaged] == ["odd"]
+    until = every_page(client.list_delayed, limit=limit, until=at[9])
+    assert [each.id for each in until] == [f"e{n}" for n in range(10)]
+    assert len(every_page(client.list_delayed, limit=limit, since=at[20])) == 21
+
+
+@pytest.mark.leaves_records
+def test_a_page_of_delayed_goes_on_where_its_last_entry_is_gone(
+    client: Client, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """None is left out and none comes twice, among entries of one time."""
+    names = [f"e{n:04}" for n in range(1_200)]
+    client.send_events([Event("a", id=name) for name in names], deliver_after=3_600)
+    redis.zadd(keys.due, {f"e:{name}": 4_000_000_000_000 for name in names})
+    first = client.list_delayed(limit=400)
+    second = client.list_delayed(limit=400, cursor=first.cursor)
+    redis.zrem(keys.due, *(f"e:{name}" for name in names[700:800]), *(f"e:{name}" for name in names[:5]))
+    third = client.list_delayed(limit=400, cursor=second.cursor)
+    assert [each.id for each in first.items + second.items + third.items] == names
+
+
+def test_events_are_listed_by_what_their_records_say(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
+    """By name, source, account and state; `unmatched` are those that settled without a run."""
+    client.send_event(Event("a", id="delayed", source="shop"), deliver_after=3_600)
+    client.send_event(Event("a", id="pending"), account_id="acme")
+    for event_id, header in (("unmatched", "t s 0 1 0 0"), ("settled", "t s 0 1 0 1"), ("gone", "")):
+        client.send_event(Event("b", id=event_id))
+        redis.hset(keys.event(event_id), "m", header)
+    add_run(redis, keys, "settled", "app/job", "s")
+    redis.delete(keys.event("gone"))
+
+    def ids(**filters: Any) -> list[str]:
+        return [each.id for each in every_page(client.list_events, **filters)]
+
+    assert ids() == ["settled", "unmatched", "pending", "delayed"]
+    assert ids(name="a") == ["pending", "delayed"]
+    assert ids(source="shop") == ids(state="delayed") == ["delayed"]
+    assert ids(account_id="acme") == ids(state=["pending"]) == ["pending"]
+    assert ids(state="unmatched") == ["unmatched"]
+    assert ids(state="settled") == ["settled", "unmatched"]
+
+
+def test_dead_letters_are_narrowed_and_grouped(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
+    """By job, reason and text of the error; groups say when they began and ended."""
+    for number in range(9):
+        kind = "ValueError" if number % 3 else "KeyError"
+        error = codec.encode_outcome(RunError(kind, f"no {number}"), None)
+        job = "app/one" if number < 6 else "app/two"
+        redis.xadd(keys.dead, {"run": f"e{number}:{job}", "reason": "failed", "error": error}, id=f"{number + 1}-1")
+    redis.xadd(keys.dead, {"reason": "unreadable", "error": "odd"}, id="20-1")
+
+    def ids(**filters: Any) -> list[str]:
+        return [each.id for each in every_page(client.list_dead_letters, **filters)]
+
+    assert ids(job="app/two") == ["9-1", "8-1", "7-1"]
+    assert ids(reason="unreadable") == ["20-1"]
+    assert ids(error="KeyError") == ["7-1", "4-1", "1-1"]
+    assert ids(error="no 8", job="app/two") == ["9-1"]
+    assert ids(since=codec.from_millis(8), until=codec.from_millis(9)) == ["9-1", "8-1"]
+    groups = client.dead_letter_groups()
+    assert [(each.job, each.reason, each.error_type, each.count, each.newest_id) for each in groups.items] == [
+        ("app/one", "failed", "ValueError", 4, "6-1"),
+        ("app/two", "failed", "ValueError", 2, "9-1"),
+        ("app/one", "failed", "KeyError", 2, "4-1"),
+        (None, "unreadable", None, 1, "20-1"),
+        ("app/two", "failed", "KeyError", 1, "7-1"),
+    ]
+    assert (groups.items[0].oldest, groups.items[0].newest) == (codec.from_millis(2), codec.from_millis(6))
+    assert (groups.searched.entries, groups.searched.complete) == (10, True)
+
+
+def test_a_key_of_another_type_is_named_and_hides_no_other(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
+    """An index, a queue, `due` and `dead`: each list says what it could not read."""
+    runs = queue_runs(redis, client, keys, 3)
+    redis.sadd(keys.queues, "app/odd", "app/none")
+    odd = [keys.queue("app", "odd"), keys.recent, keys.due, keys.dead, keys.runs]
+    redis.delete(keys.recent)
+    for key in odd:
+        redis.set(key, "x", px=60_000)
+    queued = client.list_runs(status="queued")
+    assert [run.id for run in queued.items] == runs
+    assert [each.id for each in queued.damaged] == [odd[0]]
+    for page, key in (
+        (client.list_events(), keys.recent),
+        (client.list_runs(), keys.recent),
+        (client.list_runs(status="failed"), keys.runs),
+        (client.list_delayed(), keys.due),
+        (client.list_dead_letters(), keys.dead),
+    ):
+        assert [each.id for each in page.damaged] == [key]
+        assert "type" in page.damaged[0].error
+    take(redis, keys, "w1", 3)
+    redis.delete(keys.event(runs[1].partition(":")[0]))
+    assert [run.id for run in client.list_runs(status="executing").items] == [runs[0], runs[2]]
+    redis.delete(*odd)
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_several_partitions_are_one_list(
+    url: str, namespace: str, redis: redis_py.Redis, kind: Kind, limit: int
+) -> None:
+    """Open runs by their entries, delayed ones by their times, each once, whatever the pages are."""
+    with open_client(kind, url, namespace=namespace, partitions=3) as client:
+        places = client.partitions.all
+        for number in range(30):
+            keys = places[number % 3]
+            event_id = f"e{number:02}"
+            sent = client.send_event(Event("a", id=event_id), deliver_after=3_600)
+            home = client.partitions.of(sent.id)
+            redis.zadd(home.due, {f"e:{event_id}": 4_000_000_000_000 + number // 20})
+            entry = f"{5 + number // 3}-0"
+            redis.hset(
+                keys.event(f"r{number}"), mapping={"m": "t s 0 1 0 1", "r:app/job": f"q 1 {LINE.format(entry=entry)}"}
+            )
+            redis.xadd(keys.queue("app", "default"), {"e": f"r{number}", "j": "job", "s": "", "b": b""}, id=entry)
+            redis.sadd(keys.queues, "app/default")
+        for keys in places:
+            take(redis, keys, "w1", 4)
+        executing = every_page(client.list_runs, status="executing", limit=limit)
+        assert [run.event_id for run in executing] == [f"r{number}" for number in range(12)]
+        queued = every_page(client.list_runs, status="queued", limit=limit)
+        assert [run.event_id for run in queued] == [f"r{number}" for number in range(12, 30)]
+        delayed = [each.id for each in every_page(client.list_delayed, limit=limit)]
+        assert delayed == sorted(
+            (f"e{number:02}" for number in range(30)),
+            key=lambda each: (int(each[1:]) // 20, client.partitions.of(each).partition, each),
+        )
+        assert len(every_page(client.list_events, limit=limit)) == 30

@@ -1,0 +1,120 @@
+"""Lists on the command line: their options, and how their pages are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from headrace import Page
+from headrace_worker.terminal.options import F, option, parse_ago, parse_ahead
+from headrace_worker.terminal.output import print_json, print_note, print_table, shown
+
+T = TypeVar("T")
+
+_EVERY_PAGE = 200
+
+
+class Paging(msgspec.Struct, frozen=True):
+    """Which pages of a list are printed.
+
+    Attributes:
+        every: all pages, from the cursor on.
+    """
+
+    limit: int
+    cursor: str | None
+    since: datetime | None
+    until: datetime | None
+    every: bool
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What each page is asked for with, but for its cursor."""
+        return {"limit": _EVERY_PAGE if self.every else self.limit, "since": self.since, "until": self.until}
+
+
+def list_options(since: str, *, ahead: bool = False) -> Callable[[F], F]:
+    """Give the command the options of a list, passed as a `Paging`.
+
+    Args:
+        since: what the times are compared with, as in `sent`.
+        ahead: times such as `2h` are in the future.
+    """
+    parse = parse_ahead if ahead else parse_ago
+    example = "a time, or how far ahead, such as 2h" if ahead else "a time, or how long ago, such as 2h"
+
+    def add(command: Any) -> Any:
+        def call(*args: Any, **given: Any) -> Any:
+            paging = Paging(*(given.pop(name) for name in ("limit", "cursor", "since", "until", "every")))
+            return command(*args, paging=paging, **given)
+
+        call.__name__, call.__doc__ = command.__name__, command.__doc__
+        call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+        for each in (
+            option("--all", "every", is_flag=True, help="Every page; with --json a line of JSON for each item."),
+            option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor."),
+            option(
+                "--limit",
+                metavar="N",
+                type=click.IntRange(1, 1000),
+                default=20,
+                show_default=True,
+                help="How many on a page, about.",
+            ),
+            option("--until", metavar="TIME", type=parse, help=f"Only what {since} then or before."),
+            option("--since", metavar="TIME", type=parse, help=f"Only what {since} then or later: {example}."),
+        ):
+            call = each(call)
+        return call
+
+    return add
+
+
+def print_list(
+    noun: str,
+    read: Callable[..., Page[T]],
+    paging: Paging,
+    columns: Sequence[str],
+    row: Callable[[T], Sequence[Any]],
+    *,
+    as_json: bool,
+) -> None:
+    """Print a page of a list, or every page; what can't be read, and how far a page looked, on standard error."""
+    cursor, is_first = paging.cursor, True
+    while True:
+        page = read(cursor=cursor, **paging.arguments)
+        cursor = page.cursor
+        if not as_json:
+            print_table(columns, map(row, page.items), head=is_first)
+        elif paging.every:
+            for item in page.items:
+                print_json(item)
+        else:
+            print_page(noun, page)
+            return
+        for each in page.damaged:
+            print_note(f"{each.id} can't be read: {each.error}")
+        if cursor is None:
+            return
+        if not paging.every:
+            if len(page.items) < paging.limit:
+                print_note(looked_at(page))
+            print_note(f"more: --cursor {cursor}")
+            return
+        is_first = False
+
+
+def print_page(noun: str, page: Page[Any]) -> None:
+    """Print a page as one line of JSON, with its items under their noun."""
+    print_json({noun: page.items, "damaged": page.damaged, "cursor": page.cursor, "searched": page.searched})
+
+
+def looked_at(page: Page[Any]) -> str:
+    """Return how far a page looked, in words."""
+    searched = page.searched
+    entries = "1 entry" if searched.entries == 1 else f"{searched.entries:,} entries"
+    return f"looked at {entries}" + (f", as far as {shown(searched.back_to)}" if searched.back_to else "")

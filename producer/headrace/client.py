@@ -405,14 +405,75 @@ class Client(BaseClient):
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
         return self._run(has_workers(self.partitions), timeout, partial=True)
 
-    def cancel_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
+    def cancel_event(
+        self,
+        event_id: str,
+        *,
+        runs: bool = False,
+        reason: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
 
         An event that was delivered before stays delivered. Raise EventNotFound.
+
+        Args:
+            runs: of an event that was delivered, cancel all open runs, as `cancel_run` does; one that no worker has
+                looked at yet gets none.
+            reason: why, for the runs; 1 to 256 characters.
         """
-        return self._run(
-            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), timeout, partial=True
-        )
+        plan = cancel.cancel_event(self.partitions, event_id, self._retention, self._seal, runs=runs, reason=reason)
+        return self._run(plan, timeout, partial=True)
+
+    def reschedule_event(
+        self,
+        event_id: str,
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> EventRecord:
+        """Let a delayed event be due at another time; the `status` of the record says whether it is delayed still.
+
+        An event that was delivered or canceled before stays as it is.
+
+        Args:
+            deliver_at: an aware datetime; one in the past delivers now.
+            deliver_after: seconds >= 0 from now, or a timedelta; give one of the two.
+
+        Raises:
+            EventNotFound: no such event is known.
+            InvalidArgument: neither or both are given, or one breaks its rule.
+        """
+        due = self._due_of(deliver_at, deliver_after)
+        plan = cancel.reschedule_event(self.partitions, event_id, due, self._seal)
+        return self._run(plan, timeout, partial=True)
+
+    def replay_event(
+        self,
+        event_id: str,
+        *,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> SentEvent | None:
+        """Send an event again as a new one, `<id>~r1`, `~r2` …, whose record names the original (`replay_of`).
+
+        Jobs get it as any other event, with the contents, source, account and ordering key of the original. To queue a
+        run of it once more is `retry_run`.
+
+        Args:
+            if_no_runs: send it only if neither the event nor a replay of it has a run; None is returned otherwise.
+            deliver_after: seconds >= 0 from now, or a timedelta.
+
+        Raises:
+            EventNotFound: no such event is known.
+            ContentsGone: its contents are not kept any more.
+            SealedEvent: it is sealed, and this client has no codec that opens it: a seal holds for one id.
+            InvalidArgument: its id is too long to have something behind it.
+        """
+        plan = self._plan_to_replay(event_id, deliver_after, if_no_runs=if_no_runs)
+        return self._run(plan, timeout, partial=True)
 
     def cancel_run(
         self, run_id: str, *, reason: str | None = None, timeout: float | timedelta | None = None

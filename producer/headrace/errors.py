@@ -12,6 +12,7 @@
     │   ├── RunNotFound
     │   └── DeadLetterNotFound
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
+    ├── ContentsGone            nothing but its header is kept of an event
     ├── WaitTimeout             the event has not settled in the time given
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
     │   └── DamagedRecord       the record of an event has been overwritten, or a part of it
@@ -148,6 +149,16 @@ class RunNotRetryable(HeadraceError):
         self.run_id = run_id
         self.status = status
         super().__init__(f"run {run_id!r} is {status} and can't be retried: {reason}")
+
+
+class ContentsGone(HeadraceError):
+    """The contents of the event are not kept any more (retention)."""
+
+    def __init__(self, event_id: str) -> None:
+        self.event_id = event_id
+        super().__init__(
+            f"the contents of event {event_id!r} are not kept any more, so it can't be sent again or tried on triggers"
+        )
 
 
 class WaitTimeout(HeadraceError, TimeoutError):

@@ -63,6 +63,8 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
     assert {name for name in methods(Client) if not name.startswith("_")} == {
         "cancel_event",
         "cancel_run",
+        "replay_event",
+        "reschedule_event",
         "close",
         "dead_letter_groups",
         "follow_events",

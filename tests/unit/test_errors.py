@@ -32,6 +32,7 @@ SAMPLES: list[HeadraceError] = [
     errors.RunNotFound("e1:app/job"),
     errors.DeadLetterNotFound("1-0"),
     errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
+    errors.ContentsGone("e1"),
     errors.WaitTimeout("e1", 1.5),
     errors.UndecodableEvent("x"),
     errors.DamagedRecord("e1", "headrace:{prod:0}:event:e1", "x", [1]),

@@ -25,8 +25,7 @@
     ├── UnknownApp                  no app of the name was ever registered (operate.forget_app)
     ├── AppAlive                    an app that has live workers is not forgotten (operate.forget_app)
     ├── UnknownJob                  no job of the name is registered (inspect.jobs)
-    ├── JobDisabled                 an event is not sent to a job that gets no runs (operate.send_to_job)
-    └── ContentsGone                nothing is left of an event to try triggers on (inspect.explanation)
+    └── JobDisabled                 an event is not sent to a job that gets no runs (operate.send_to_job)
 
 Each writes its own message, holds the facts as attributes and says what to do.
 """

@@ -1,4 +1,4 @@
-"""Cancels delayed events, and runs. Pure."""
+"""Cancels and reschedules delayed events, and cancels runs. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from headrace.formats.keys import Keys
 from headrace.model.event import RunError
 from headrace.model.retention import Retention
 
+_PENDING_MS = 30 * 86_400_000
 STOP_MS = 2_000
 """How long the function of a canceled run may take to stop, before the next run of its ordering key may begin."""
 
@@ -24,18 +25,41 @@ class _Arguments(msgspec.Struct, frozen=True):
 
     policy: Policy
     id: str
+    pending: bool
+    keep: int
 
 
-def cancel(keys: Keys, event_id: str, retention: Retention) -> Call[datetime | None]:
-    """Cancel a delayed event; read when it was canceled, None if it is not. Raise EventNotFound."""
+def cancel(keys: Keys, event_id: str, retention: Retention, *, pending: bool = False) -> Call[datetime | None]:
+    """Cancel a delayed event; read when it was canceled, None if it is not. Raise EventNotFound.
+
+    Args:
+        pending: cancel also one that no dispatcher has handled yet.
+    """
 
     def read(reply: list[bytes]) -> datetime | None:
         if reply[0] == b"missing":
             raise EventNotFound(event_id)
         return from_millis(int(reply[1])) if reply[0] == b"canceled" else None
 
-    args = _Arguments(policy(keys, retention), event_id)
+    args = _Arguments(policy(keys, retention), event_id, pending, max(_PENDING_MS, *retention.millis()))
     return script_call("cancel", (keys.due, keys.event(event_id), keys.fading), (pack(args),), read)
+
+
+class _RescheduleArguments(msgspec.Struct, frozen=True):
+    """What `reschedule.lua` reads beside its keys; its header says what each is."""
+
+    id: str
+    when: str
+
+
+def reschedule(keys: Keys, event_id: str, when: str) -> Call[str]:
+    """Let a delayed event be due at another time; read the script's answer.
+
+    Args:
+        when: as the `when` of `Terms`; not empty.
+    """
+    args = _RescheduleArguments(event_id, when)
+    return script_call("reschedule", (keys.due, keys.event(event_id), keys.wake), (pack(args),), as_text)
 
 
 class _RunArguments(msgspec.Struct, frozen=True):

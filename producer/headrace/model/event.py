@@ -179,6 +179,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: once it is `dispatched`, `runs` is complete.
         to_job: the one job that gets it, `<app>/<job id>`, whatever its trigger; None for every job that it matches.
+        replay_of: the id of the event that it repeats; None if it is none's replay.
     """
 
     id: str
@@ -195,6 +196,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[RunRecord]
     ordering_key: str | None = None
     to_job: str | None = None
+    replay_of: str | None = None
     headers: dict[str, str] = {}
 
     def payload_as(self, kind: type[T]) -> T:

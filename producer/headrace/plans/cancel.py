@@ -22,14 +22,41 @@ _LOOKS = 5
 
 
 def cancel_event(
-    partitions: Partitions, event_id: str, retention: Retention, seal: Seal | None = None
+    partitions: Partitions,
+    event_id: str,
+    retention: Retention,
+    seal: Seal | None = None,
+    *,
+    runs: bool = False,
+    reason: str | None = None,
 ) -> Plan[EventRecord]:
-    """Cancel a delayed event; return its record, which says whether it is canceled or was delivered before."""
+    """Cancel a delayed event; return its record, which says whether it is canceled or was delivered before.
+
+    Args:
+        runs: of an event that was delivered, cancel all open runs; one that has none yet is canceled itself.
+        reason: why, for the runs.
+    """
+    said = check_reason(reason)
+    record = yield from _cancel_delayed(partitions, event_id, retention, seal, pending=runs)
+    if not runs or record.is_settled:
+        return record
+    ended: list[RunRecord] = []
+    for run in record.runs:
+        if not run.is_settled:
+            canceled = yield from cancel_run(partitions, run.id, retention, said or None, seal)
+            run = canceled.run  # noqa: PLW2901 - as it is now
+        ended.append(run)
+    return msgspec.structs.replace(record, status="settled", runs=ended)
+
+
+def _cancel_delayed(
+    partitions: Partitions, event_id: str, retention: Retention, seal: Seal | None, *, pending: bool
+) -> Plan[EventRecord]:
     keys = yield from find_partition(partitions, event_id)
     before: EventRecord | None
     after: EventRecord | None
     look = records.read_record(keys, event_id, seal)
-    answers = yield [look, canceling.cancel(keys, event_id, retention), look]
+    answers = yield [look, canceling.cancel(keys, event_id, retention, pending=pending), look]
     before, canceled_at, after = (readable(keys, event_id, answer) for answer in answers)
     if after is not None:
         return after
@@ -37,6 +64,22 @@ def cancel_event(
         raise EventNotFound(event_id)
     # Nothing is kept of the event (retention), so its record is what was read before, canceled.
     return msgspec.structs.replace(before, status="canceled", canceled_at=canceled_at)
+
+
+def reschedule_event(partitions: Partitions, event_id: str, when: str, seal: Seal | None = None) -> Plan[EventRecord]:
+    """Let a delayed event be due at another time; return its record, which says whether it is delayed.
+
+    Args:
+        when: as the `when` of `Terms`; empty for now.
+    """
+    keys = yield from find_partition(partitions, event_id)
+    move = canceling.reschedule(keys, event_id, when or "+0")
+    answers = yield [move, records.read_record(keys, event_id, seal)]
+    _, record = (readable(keys, event_id, each) for each in answers)
+    if record is None:
+        raise EventNotFound(event_id)
+    found: EventRecord = record
+    return found
 
 
 def cancel_run(

@@ -126,6 +126,7 @@ class ScriptCheck:
                 self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT
             ),
             canceling.cancel(self._keys, _NAME, _SHORT),
+            canceling.reschedule(self._keys, _NAME, "+0"),
             leases.end_lease(self._keys, _NAME),  # makes the last key, which expires, too
         )
 

@@ -20,6 +20,7 @@ from headrace.errors import (
     PayloadError,
     PermissionMissing,
     RunNotFound,
+    RunNotQueued,
     RunNotRetryable,
     SealedEvent,
     ServerError,
@@ -32,6 +33,7 @@ from headrace.errors import (
     WaitTimeout,
 )
 from headrace.formats.seal import PayloadCodec
+from headrace.model.audit import AuditEntry
 from headrace.model.event import (
     CancelAnswer,
     CanceledRun,
@@ -56,6 +58,7 @@ from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
+    "AuditEntry",
     "AuthenticationFailed",
     "CallBroken",
     "CallError",
@@ -89,6 +92,7 @@ __all__ = [
     "Retention",
     "RunError",
     "RunNotFound",
+    "RunNotQueued",
     "RunNotRetryable",
     "RunRecord",
     "RunStatus",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -195,6 +197,15 @@ class BaseClient:
         if failures >= self._attempts or not isinstance(error, OUTAGE):
             raise error from exc
         return Backoff(self._attempts).delay_s(failures)
+
+
+def whoami() -> str:
+    """Return the user of this process and its machine, as far as they are known."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in a container
+        user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _new_token() -> str:

@@ -11,6 +11,7 @@
     │   ├── EventNotFound
     │   ├── RunNotFound
     │   └── DeadLetterNotFound
+    ├── RunNotQueued            a worker has the run by now, or it waits, so it was not purged
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
     ├── ContentsGone            nothing but its header is kept of an event
     ├── WaitTimeout             the event has not settled in the time given
@@ -140,6 +141,14 @@ class DeadLetterNotFound(NotFound):
 
     noun = "dead letter"
     hint = "; its id is one of its own, as in 1764000000000-0, and not that of its run"
+
+
+class RunNotQueued(HeadraceError):
+    """The run is not queued any more, or a worker has it, so a purge of its queue leaves it as it is."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id!r} is not queued any more, or a worker has it; cancel it if it is to end")
 
 
 class RunNotRetryable(HeadraceError):

@@ -31,6 +31,7 @@ SAMPLES: list[HeadraceError] = [
     errors.EventNotFound("e1"),
     errors.RunNotFound("e1:app/job"),
     errors.DeadLetterNotFound("1-0"),
+    errors.RunNotQueued("e1:app/job"),
     errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
     errors.ContentsGone("e1"),
     errors.WaitTimeout("e1", 1.5),

@@ -20,6 +20,8 @@
     ├── RunFailed                   a run of a test failed, and its exception is not at hand (testing.kit)
     ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
     ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
+    ├── AlreadyFinished             a run had ended before it was canceled (operate.open_runs)
+    ├── NotCanceled                 an event was delivered before it was canceled (operate.open_runs)
     ├── NoRun                       a dead letter belongs to no run that could be retried (operate.dead_letters)
     ├── NoLetters                   a job that was named has no dead letters (operate.dead_letters)
     ├── UnknownApp                  no app of the name was ever registered (operate.forget_app)

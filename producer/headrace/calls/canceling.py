@@ -71,7 +71,7 @@ class _RunArguments(msgspec.Struct, frozen=True):
     job: str
     queue: str
     ordering_key: str
-    entry: str
+    queued: bool
     channel: str
     grace: int
 
@@ -85,20 +85,20 @@ def cancel_run(  # noqa: PLR0913 - which run, and how
     retention: Retention,
     *,
     reason: str = "",
-    entry: str = "",
+    queued: bool = False,
 ) -> Call[tuple[str, str]]:
     """Cancel an open run; read the script's answer.
 
     Args:
         reason: becomes the message of the run's error; empty for a run without one.
-        entry: cancel it only while this entry of it waits for a worker; empty for any state.
+        queued: cancel it only while it is queued, and no worker has it.
     """
     app = job.partition("/")[0]
     names = [keys.event(event_id), keys.queue(app, queue), keys.due, keys.runs, keys.fading]
     if ordering_key:
         names += (keys.wake, keys.line(job, ordering_key))
     args = _RunArguments(
-        policy(keys, retention), RECENT_ENTRIES, event_id, job, queue, ordering_key, entry,
+        policy(keys, retention), RECENT_ENTRIES, event_id, job, queue, ordering_key, queued,
         keys.canceled_channel, STOP_MS,
     )  # fmt: skip
     outcome = encode_outcome(RunError("Canceled", reason), None) if reason else b""

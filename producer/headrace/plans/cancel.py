@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.calls import canceling, records
 from headrace.calls.records import FoundRun
-from headrace.errors import EventNotFound, InvalidArgument, RunNotFound
+from headrace.errors import EventNotFound, InvalidArgument, RunNotFound, RunNotQueued
 from headrace.formats.outgoing import MAX_TEXT
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
@@ -83,12 +83,22 @@ def reschedule_event(partitions: Partitions, event_id: str, when: str, seal: Sea
 
 
 def cancel_run(
-    partitions: Partitions, run: str, retention: Retention, reason: str | None = None, seal: Seal | None = None
+    partitions: Partitions,
+    run: str,
+    retention: Retention,
+    reason: str | None = None,
+    seal: Seal | None = None,
+    *,
+    queued: bool = False,
 ) -> Plan[CanceledRun]:
     """Cancel an open run for good; return what that has come to. To be run with `partial`.
 
+    Args:
+        queued: only while it is queued, and no worker has it.
+
     Raises:
         RunNotFound: no such run is known.
+        RunNotQueued: it is to be queued, and is not.
         InvalidArgument: the reason breaks its rule.
     """
     said = check_reason(reason)
@@ -96,9 +106,13 @@ def cancel_run(
         keys, found = yield from find_run(partitions, run, seal)
         known = found.run
         event_id, job = known.event_id, known.job
-        cancel = canceling.cancel_run(keys, event_id, job, known.queue, found.ordering_key, retention, reason=said)
+        cancel = canceling.cancel_run(
+            keys, event_id, job, known.queue, found.ordering_key, retention, reason=said, queued=queued
+        )
         answers = yield [cancel, records.read_run(keys, event_id, job, seal)]
         (answer, status), after = (readable(keys, event_id, each) for each in answers)
+        if answer == "changed" and queued:
+            raise RunNotQueued(run)
         if answer == "changed":
             continue
         if answer == "missing":

@@ -15,15 +15,22 @@ from headrace.plans.plan import Plan
 from headrace.plans.read import find_run, readable
 
 
-def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
-    """Queue a run that ended without success, or whose entry was deleted, again from its first attempt."""
+def retry_run(partitions: Partitions, run: str, seal: Seal | None = None, *, canceled: bool = False) -> Plan[RunRecord]:
+    """Queue a run that ended without success, or whose entry was deleted, again from its first attempt.
+
+    Args:
+        canceled: also one that was canceled.
+    """
     keys, found = yield from find_run(partitions, run, seal)
     known = found.run
     is_open = known.status in ("queued", "executing")
-    if not is_open and known.status not in FAILED_STATUSES:
+    may_run = known.status in FAILED_STATUSES or (canceled and known.status == "canceled")
+    if not (is_open or may_run):
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
-    again = rerunning.rerun(keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms)
+    again = rerunning.rerun(
+        keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms, canceled=canceled
+    )
     answers = yield [again, records.read_run(keys, known.event_id, known.job, seal)]
     (answer, _), following = (readable(keys, known.event_id, each) for each in answers)
     if answer == "missing":

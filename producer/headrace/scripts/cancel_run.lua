@@ -13,7 +13,7 @@
 --   job           text   `<app>/<job id>`
 --   queue         text   the queue's name, without its app, as read from the record
 --   ordering_key  text   its ordering key, as read from the record; empty: none
---   entry         text   its entry, if it is to be canceled only while that waits for a worker; empty: in any state
+--   queued        bool   only if it is queued, and no worker has it
 --   channel       text   where workers hear of it
 --   grace         ms     how long its function may take to stop, before the next run of its line is due
 -- ARGV[2]   bytes   the error of the run
@@ -22,8 +22,8 @@
 -- Returns  {'asked', entry}    when it is canceled, and the worker that has it is told to end its function
 -- Returns  {'ended', status}   when it has ended before, canceled or not; nothing happened
 -- Returns  {'missing', ''}     when no such run is known
--- Returns  {'changed', status} when its queue or its ordering key differs from the given one, or the given entry is not
---                              its own, or a worker has that; nothing happened
+-- Returns  {'changed', status} when its queue or its ordering key differs from the given one, or it is to be queued and is
+--                              not; nothing happened
 --
 -- Its worker's outcome is dropped, as that of an entry which is not pending any more.
 -- It frees first, so a full server lets it pass.
@@ -56,7 +56,7 @@ if pending.err and not string.find(pending.err, 'NOGROUP') then
   return pending
 end
 local holder = pending[1] and pending[1][2]
-if args.entry ~= '' and (entry ~= args.entry or holder) then
+if args.queued and (status ~= 'q' or holder) then
   return { 'changed', status }
 end
 redis.call('XLEN', runs)

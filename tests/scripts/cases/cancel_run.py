@@ -63,10 +63,10 @@ def _cancel(
     queue: str = "default",
     ordering_key: str = "",
     reason: str = "",
-    entry: str = "",
+    queued: bool = False,
 ) -> Step:
     call = canceling.cancel_run(
-        keyspace.keys, "e1", "app/job", queue, ordering_key, retention, reason=reason, entry=entry
+        keyspace.keys, "e1", "app/job", queue, ordering_key, retention, reason=reason, queued=queued
     )
     return Step(call, answer, changes)
 
@@ -231,24 +231,24 @@ def another_ordering_key(keyspace: Keyspace) -> Step:
 
 
 @case
-def an_entry_that_waits(keyspace: Keyspace) -> Step:
-    """An entry that is to go while it waits for a worker goes."""
+def a_run_that_is_queued_as_is_asked(keyspace: Keyspace) -> Step:
+    """A run that is to be canceled only while it is queued is, where it is."""
     _seed_run(keyspace)
-    return _cancel(keyspace, ("canceled", ""), _canceled(), entry="5-0")
+    return _cancel(keyspace, ("canceled", ""), _canceled(), queued=True)
 
 
 @case
-def an_entry_that_a_worker_has(keyspace: Keyspace) -> Step:
-    """One that a worker has by now stays, and so does its run."""
+def a_run_that_a_worker_has_by_now(keyspace: Keyspace) -> Step:
+    """It stays where a worker has it by now."""
     _seed_run(keyspace, worker="w1")
-    return _cancel(keyspace, ("changed", "q"), {}, entry="5-0")
+    return _cancel(keyspace, ("changed", "q"), {}, queued=True)
 
 
 @case
-def an_entry_of_another_time(keyspace: Keyspace) -> Step:
-    """A run that has another entry by now stays."""
-    _seed_run(keyspace)
-    return _cancel(keyspace, ("changed", "q"), {}, entry="4-0")
+def a_run_that_waits_by_now(keyspace: Keyspace) -> Step:
+    """It stays where it waits for another attempt by now."""
+    _seed_run(keyspace, "w")
+    return _cancel(keyspace, ("changed", "w"), {}, queued=True)
 
 
 @case

@@ -18,6 +18,7 @@ from headrace_worker.cli.app import app
 from headrace_worker.cli.dev import dev
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
+from headrace_worker.commands.audit import audit
 from headrace_worker.commands.dead import dead
 from headrace_worker.commands.delayed import delayed
 from headrace_worker.commands.events import events
@@ -133,5 +134,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, delayed, dead, jobs, app):
+for _command in (worker, dev, send, events, runs, delayed, dead, jobs, app, audit):
     root.add_command(_command)

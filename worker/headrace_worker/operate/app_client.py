@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace import AsyncClient, Client, Event, SentEvent
+from headrace import AsyncClient, Client, Event, HeadraceError, SentEvent
 from headrace.base import BaseClient
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions, prepare
+from headrace.plans.side_by_side import side_by_side
 from headrace_worker.app.app import App
 from headrace_worker.inspect.apps import AppList, list_apps
 from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
@@ -37,6 +39,14 @@ class _AppPlans(BaseClient):
         if job is not None:
             yield from find_enabled(self.partitions, job)
         return (yield from self._plan_to_replay(event_id, deliver_after, if_no_runs=if_no_runs, job=job))
+
+    def _plan_to_replay_all(
+        self, event_ids: Iterable[str], job: str | None, deliver_after: float | timedelta | None, *, if_no_runs: bool
+    ) -> Plan[list[SentEvent | HeadraceError | None]]:
+        if job is not None:
+            yield from find_enabled(self.partitions, job)
+        plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs, job=job) for each in event_ids]
+        return (yield from side_by_side(plans))
 
     def _plan_to_explain(self, event: AnyEvent, ordering_key: str | None) -> Plan[Explanation]:
         (outgoing,) = prepare(
@@ -156,6 +166,19 @@ class AppClient(Client, _AppPlans):
         plan = self._plan_to_replay_to(event_id, job, deliver_after, if_no_runs=if_no_runs)
         return self._run(plan, timeout, partial=True)
 
+    def replay_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[SentEvent | HeadraceError | None]:
+        """Replay events as `replay_event` does, in a few round trips; return what each has come to, or its error."""
+        plan = self._plan_to_replay_all(event_ids, job, deliver_after, if_no_runs=if_no_runs)
+        return self._run(plan, timeout, partial=True)
+
     def explain_event(self, event_id: str) -> Explanation:
         """Return which jobs get an event by the routes of now and, for each other job, the first condition that fails.
 
@@ -229,6 +252,19 @@ class AsyncAppClient(AsyncClient, _AppPlans):
     ) -> SentEvent | None:
         """See `AppClient.replay_event`."""
         plan = self._plan_to_replay_to(event_id, job, deliver_after, if_no_runs=if_no_runs)
+        return await self._run(plan, timeout, partial=True)
+
+    async def replay_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[SentEvent | HeadraceError | None]:
+        """See `AppClient.replay_events`."""
+        plan = self._plan_to_replay_all(event_ids, job, deliver_after, if_no_runs=if_no_runs)
         return await self._run(plan, timeout, partial=True)
 
     async def explain_event(self, event_id: str) -> Explanation:

@@ -19,6 +19,7 @@ from headrace.errors import (
     NotFound,
     PayloadError,
     PermissionMissing,
+    QueueNotFound,
     RunNotFound,
     RunNotQueued,
     RunNotRetryable,
@@ -52,6 +53,7 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.model.page import DamagedEntry, Page, Searched
+from headrace.model.queue import QueueControls
 from headrace.model.retention import Retention
 from headrace.model.typed import TypedEvent
 from headrace.plans.prepare import SendOptions
@@ -89,6 +91,8 @@ __all__ = [
     "PayloadCodec",
     "PayloadError",
     "PermissionMissing",
+    "QueueControls",
+    "QueueNotFound",
     "Retention",
     "RunError",
     "RunNotFound",

@@ -33,11 +33,12 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.model.page import Page
-from headrace.plans import cancel, read, retry, send, wait
+from headrace.model.queue import Limit, QueueControls
+from headrace.plans import cancel, queues, read, retry, send, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
-from headrace.plans.side_by_side import side_by_side
+from headrace.plans.side_by_side import one_by_one, side_by_side
 from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
@@ -407,6 +408,47 @@ class AsyncClient(BaseClient):
             dead_letters.group_dead_letters(self.partitions, asked, self._seal), timeout, partial=True
         )
 
+    async def pause_queue(
+        self, queue: str, *, reason: str | None = None, timeout: float | timedelta | None = None
+    ) -> QueueControls:
+        """Let no run of a queue start any more, whatever would bring it there; runs that workers have already go on.
+
+        A run counts as started once a worker has taken it from the queue, so it may begin a moment after the call.
+
+        Args:
+            queue: `<app>/<queue>`.
+            reason: one line for the person who looks at the queue later.
+
+        Raises:
+            QueueNotFound: there is no such queue.
+            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+        """
+        return await self._run(queues.pause_queue(self.partitions, queue, reason), timeout)
+
+    async def resume_queue(self, queue: str, *, timeout: float | timedelta | None = None) -> QueueControls:
+        """Let the runs of a paused queue start again. Raise as `pause_queue` does."""
+        return await self._run(queues.resume_queue(self.partitions, queue), timeout)
+
+    async def limit_queue(self, queue: str, limit: Limit, *, timeout: float | timedelta | None = None) -> QueueControls:
+        """Limit how many runs of a queue may be in flight at once, over all workers, from now on.
+
+        Runs that are in flight go on; none starts until there are fewer than the limit.
+
+        Args:
+            queue: `<app>/<queue>`.
+            limit: at least the number of partitions; None for any number; `declared` for what the code says.
+
+        Raises:
+            InvalidArgument: the limit is none of these.
+            QueueNotFound: there is no such queue.
+            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+        """
+        return await self._run(queues.limit_queue(self.partitions, queue, limit), timeout)
+
+    async def list_queue_controls(self, *, timeout: float | timedelta | None = None) -> list[QueueControls]:
+        """Return what is set for queues at run time: those that are paused, or have another limit than declared."""
+        return await self._run(queues.list_queue_controls(self.partitions), timeout)
+
     async def has_workers(self, *, timeout: float | timedelta | None = None) -> bool | None:
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
         return await self._run(has_workers(self.partitions), timeout, partial=True)
@@ -545,16 +587,19 @@ class AsyncClient(BaseClient):
         deliver_after: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[SentEvent | HeadraceError | None]:
-        """Replay events as `replay_event` does, in a few round trips; return what each has come to, or its error."""
+        """Replay events as `replay_event` does, one after the other; return what each has come to, or its error."""
         plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs) for each in event_ids]
-        return await self._run(side_by_side(plans), timeout, partial=True)
+        return await self._run(one_by_one(plans), timeout, partial=True)
 
     async def retry_runs(
         self, run_ids: Iterable[str], *, canceled: bool = False, timeout: float | timedelta | None = None
     ) -> list[RunRecord | HeadraceError]:
-        """Retry runs as `retry_run` does, in a few round trips; return the record of each, or its error."""
-        plans = [retry.retry_run(self.partitions, each, self._seal, canceled=canceled) for each in run_ids]
-        return await self._run(side_by_side(plans), timeout, partial=True)
+        """Retry runs as `retry_run` does, in a few round trips; return the record of each, or its error.
+
+        Those of one ordering key are queued in the given order.
+        """
+        plan = retry.retry_runs(self.partitions, list(run_ids), self._seal, canceled=canceled)
+        return await self._run(plan, timeout, partial=True)
 
     async def discard_dead_letters(
         self, entry_ids: Iterable[str], *, timeout: float | timedelta | None = None

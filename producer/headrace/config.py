@@ -53,7 +53,7 @@ def resolve_url(url: str | None) -> str:
     found = os.environ.get("HEADRACE_URL", "").strip()
     if not found:
         raise ConfigurationError(
-            "no server is named: pass url='redis://host:6379/0', or set HEADRACE_URL; "
+            "no server is named: pass url='redis://host:6379/0' (--url to a command), or set HEADRACE_URL; "
             "for one on this machine, `headrace dev` starts its own and prints its URL"
         )
     with _named("HEADRACE_URL"):

@@ -10,7 +10,8 @@
     ├── NotFound
     │   ├── EventNotFound
     │   ├── RunNotFound
-    │   └── DeadLetterNotFound
+    │   ├── DeadLetterNotFound
+    │   └── QueueNotFound       no worker has had a queue of that name; `queues` has those that there are
     ├── RunNotQueued            a worker has the run by now, or it waits, so it was not purged
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
     ├── ContentsGone            nothing but its header is kept of an event
@@ -34,7 +35,7 @@ Each writes its own message, holds the facts as attributes and says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -134,13 +135,24 @@ class RunNotFound(NotFound):
     """No run is known under that id; a run's id is `<event id>:<app>/<job id>`."""
 
     noun = "run"
+    hint = "; a run's id is <event id>:<app>/<job id>"
 
 
 class DeadLetterNotFound(NotFound):
     """No dead letter is known under that id."""
 
     noun = "dead letter"
-    hint = "; its id is one of its own, as in 1764000000000-0, and not that of its run"
+    hint = "; a dead letter has an id of its own, as in 1764000000000-0, beside that of its run"
+
+
+class QueueNotFound(NotFound):
+    """No app that was registered or had a worker has a queue of that name; `queues` has those that there are."""
+
+    def __init__(self, missing_id: str, queues: Iterable[str]) -> None:
+        self.missing_id = missing_id
+        self.queues = sorted(queues)
+        there = f"there is {', '.join(self.queues)}" if self.queues else "there is none at all"
+        HeadraceError.__init__(self, f"no queue {missing_id!r} in this namespace: {there}; name it as APP/QUEUE")
 
 
 class RunNotQueued(HeadraceError):

@@ -7,10 +7,12 @@ it goes on when the test makes it.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,61 @@ def outcomes(folder: Path) -> App:
     return app
 
 
+LIMIT = 5
+"""How many runs of `limited` may be in flight at once, as its code declares."""
+
+
+def over_limit_path(folder: Path) -> Path:
+    """Return the file that is there once more runs than the limit, or than there are files of slots, have executed."""
+    return folder / "over-limit"
+
+
+def limited(folder: Path) -> App:
+    """A job with a limit, and one without; each run of theirs holds the lock of a slot, which no dead process keeps."""
+    app, calls = App("limited"), CallLog(folder / "calls")
+
+    @app.job(id="limited", trigger=event_trigger("limited"), concurrency=LIMIT)
+    async def run_limited(ctx: Context) -> None:
+        with _slot(folder, LIMIT):
+            calls.add(ctx.event.id, "limited", ctx.run.attempt)
+            await asyncio.sleep(0.003)
+
+    @app.job(id="free", trigger=event_trigger("free"))
+    async def run_free(ctx: Context) -> None:
+        calls.add(ctx.event.id, "free", ctx.run.attempt)
+        await asyncio.sleep(0.003)
+
+    return app
+
+
+def shared(folder: Path) -> App:
+    """A job without a limit in its code, for limits at run time of at most `LIMIT`."""
+    app, calls = App("shared"), CallLog(folder / "calls")
+
+    @app.job(id="shared", trigger=event_trigger("shared"))
+    async def run(ctx: Context) -> None:
+        with _slot(folder, LIMIT):
+            calls.add(ctx.event.id, "shared", ctx.run.attempt)
+            await asyncio.sleep(0.003)
+
+    return app
+
+
+@contextmanager
+def _slot(folder: Path, slots: int) -> Iterator[None]:
+    """Hold one of so many locks; note it if none is free."""
+    for number in range(slots):
+        with (folder / f"slot-{number}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield
+            return
+    over_limit_path(folder).touch()
+    yield
+
+
 APPS: dict[str, Callable[[Path], App]] = {
     "load": load,
     "gates": gates,
@@ -193,4 +250,6 @@ APPS: dict[str, Callable[[Path], App]] = {
     "flaky": flaky,
     "ordered": ordered,
     "outcomes": outcomes,
+    "limited": limited,
+    "shared": shared,
 }

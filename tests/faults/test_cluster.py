@@ -113,6 +113,41 @@ async def test_an_app_is_registered_and_forgotten_on_all_masters(cluster: Cluste
         )
 
 
+async def test_a_queue_is_paused_and_limited_on_all_masters(cluster: Cluster) -> None:
+    """Events of every partition wait, and go on."""
+    host, seen = WorkerHost(cluster.url, NAMESPACE, N), Counter[Any]()
+    with Client(cluster.url, namespace=NAMESPACE, partitions=N) as client:
+        async with host.working(make_app(seen)):
+            client.pause_queue("app/default")
+            sent = client.send_events(_events(0, 30))
+            await await_until(lambda: all(client.get_event(each.id).status == "dispatched" for each in sent), 30)
+            assert not seen
+            assert client.limit_queue("app/default", N).limit == N
+            client.resume_queue("app/default")
+            await await_until(lambda: seen == Counter(range(30)), 30)
+
+
+async def test_a_limit_is_heard_of_on_a_cluster(cluster: Cluster) -> None:
+    """A worker in one partition waits in a long read when the limit is set, and takes as many runs as it allows."""
+    app, executing, go_on = App("app"), Counter[Any](), asyncio.Event()
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job() -> None:
+        executing["now"] += 1
+        await go_on.wait()
+
+    async with WorkerHost(cluster.url, "one").working(app, block=60.0, lease=60.0):
+        with Client(cluster.url, namespace="one") as client:
+            first = client.send_event(Event("asked"))
+            await await_until(lambda: executing["now"] == 1)
+            client.limit_queue("app/default", 3)
+            sent = client.send_events([Event("asked") for _ in range(5)])
+            await await_until(lambda: executing["now"] == 3)
+            go_on.set()
+            for event in (first, *sent):
+                await asyncio.to_thread(client.wait_for_event, event.id, 30)
+
+
 _HALF = {"ASK", "TRYAGAIN"}
 
 

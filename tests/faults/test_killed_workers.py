@@ -29,19 +29,19 @@ def wait_for_calls_or_drain(deployment: Deployment, calls: int) -> None:
 @pytest.mark.parametrize("events", [2000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_a_worker_killed_again_and_again_repeats_only_its_own_runs(deployment: Deployment, events: int) -> None:
     """Every run succeeds. A run is called at most once, and once more for each killed worker that had it in flight."""
-    ids = deployment.send_many("load", events)
+    ids: list[str] = []
     in_killed: Counter[tuple[str, str]] = Counter()
     settings = {**LEASE, "lease": 1.5, "concurrency": 300, "max_lost": 1000}
     living = [deployment.start_worker("load", **settings), deployment.start_worker("load", **settings)]
-    kills = 0
-    while deployment.open_work("load"):
+    waves = 4
+    for _ in range(waves):
         victim = living.pop(0)
         worker_name(victim)
+        ids += deployment.send_many("load", events // waves)
         wait_for_calls_or_drain(deployment, deployment.calls.count() + 700)
         in_killed.update(kill(deployment, victim, "load"))
-        kills += 1
         living.append(deployment.start_worker("load", **settings))
-    assert kills >= 3
+    deployment.wait_drained("load")
     assert in_killed, "no killed worker had a run in flight: the load was too light to show anything"
     counts = deployment.calls.counts()
     assert counts.keys() == {(event, job) for event in ids for job in "abc"}

@@ -197,7 +197,7 @@ def _failing(name: str) -> App:
     """Return an app with a job that fails at first, and one in another queue."""
     app = App(name)
 
-    @app.job(id="fail", trigger=event_trigger("fail"), retry=Retry(max_attempts=2, min_delay=3_600))
+    @app.job(id="fail", trigger=event_trigger("fail"), retry=Retry.fixed(3_600, max_attempts=2))
     async def fail() -> None:
         raise ValueError("not yet")
 

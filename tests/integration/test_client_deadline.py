@@ -39,8 +39,8 @@ def own(make_server: Callable[..., ControlledServer]) -> Iterator[ControlledServ
 
 @contextmanager
 def given_up(timeout_s: float = SHORT_S) -> Iterator[pytest.ExceptionInfo[CallError]]:
-    """The call raises ServerUnreachable, which says how long it was tried; one that is stuck ends the test."""
-    said = rf"tried for \d+\.\d s, with a timeout of {timeout_s:g} s"
+    """The call raises ServerUnreachable, which says how often and how long it tried; a stuck one ends the test."""
+    said = rf"tried (once|\d+ times) in \d+\.\d s, with a timeout of {timeout_s:g} s"
     with pytest.raises(ServerUnreachable, match=said) as caught:
         yield caught
 
@@ -123,6 +123,16 @@ def test_an_absent_server_is_given_up_in_time(kind: Kind) -> None:
         with given_up() as caught:
             client.send_event(Event("a"))
         assert not caught.value.may_be_done
+
+
+@pytest.mark.parametrize(("attempts", "said"), [(1, "tried once in"), (2, "tried 2 times in")])
+def test_an_absent_server_uses_up_the_attempts(kind: Kind, attempts: int, said: str) -> None:
+    """The error says how often it was tried, as the time was not over."""
+    with (
+        open_client(kind, f"redis://127.0.0.1:{free_port()}", timeout=60, attempts=attempts) as client,
+        pytest.raises(ServerUnreachable, match=rf"{said} \d+\.\d s, with a timeout of 60 s"),
+    ):
+        client.send_event(Event("a"))
 
 
 def test_a_server_that_is_slow_but_answers_in_time_is_waited_for(kind: Kind, proxy: Proxy, namespace: str) -> None:

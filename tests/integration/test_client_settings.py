@@ -43,7 +43,7 @@ def test_no_url_is_an_error_that_says_what_to_set(
     monkeypatch.delenv("HEADRACE_URL", raising=False)
     if found is not None:
         monkeypatch.setenv("HEADRACE_URL", found)
-    said = r"pass url='redis://host:6379/0', or set HEADRACE_URL"
+    said = r"pass url='redis://host:6379/0' \(--url to a command\), or set HEADRACE_URL"
     with open_client(kind) as client:
         for call in (lambda: client.send_event(Event("a")), client.list_runs, lambda: client.url):
             with pytest.raises(ConfigurationError, match=said):

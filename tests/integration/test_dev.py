@@ -71,6 +71,7 @@ def test_the_worker_runs_the_newest_code(processes: Processes, jobs: Path) -> No
         assert output_of_run(client, "e3") == "third"
     process.interrupt()
     assert process.wait() == 0
+    assert "change detected" not in process.output, "watchfiles says it again"
     assert not (jobs.parents[1] / "data" / "server.sock").exists()
 
 

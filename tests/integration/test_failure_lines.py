@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +45,34 @@ async def test_a_retry_is_a_warning_and_an_end_is_an_error(host: WorkerHost, cli
     assert first == {"event": "attempt failed", "log_level": "warning", "attempt": 1, **both}
     assert 'raise LookupError("no such customer")' in last.pop("exception")
     assert last == {"event": "run failed", "log_level": "error", "attempt": 2, "reason": "failed", **both}
+
+
+@contextmanager
+def _around() -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("kind", ["async", "plain"])
+async def test_a_traceback_begins_in_the_job(host: WorkerHost, client: Client, kind: str) -> None:
+    """No frame of the worker stands before it, whatever is around the job."""
+    app = App("app")
+    app.around(_around)
+
+    async def async_job() -> None:
+        raise LookupError("no such customer")
+
+    def plain_job() -> None:
+        raise LookupError("no such customer")
+
+    app.job(id="job", trigger=TRIGGER, retry=Retry.none())(async_job if kind == "async" else plain_job)
+    sent = client.send_event(Event("asked"))
+    await host.settle(app)
+    error = client.get_run(f"{sent.id}:app/job").error
+    assert error is not None
+    head, first, *rest = (error.traceback or "").splitlines()
+    assert head == "Traceback (most recent call last):"
+    assert first.strip().startswith(f'File "{__file__}"')
+    assert "headrace_worker" not in "".join(rest)
 
 
 async def test_a_payload_that_does_not_fit_is_an_error_with_the_path(host: WorkerHost, client: Client) -> None:

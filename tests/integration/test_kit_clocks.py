@@ -22,7 +22,7 @@ async def welcome(payload, io: JobIO):
     await io.send_event("welcomed", Event("user.welcomed"), deliver_after=60)
     return datetime.now(UTC).year
 
-@app.job(id="flaky", trigger=event_trigger("user.welcomed"), retry=Retry(max_attempts=3, min_delay=3600))
+@app.job(id="flaky", trigger=event_trigger("user.welcomed"), retry=Retry.fixed(3600, max_attempts=3))
 def flaky():
     attempts.append(1)
     if len(attempts) == 1:
@@ -77,7 +77,7 @@ def test_without_await(headrace_sync, clock):
 
 def test_attempt(call_job, clock):
     with clock():
-        assert call_job(shop.app, "flaky").retry_after.total_seconds() == 60
+        assert call_job(shop.app, "flaky").retry_after.total_seconds() == 3_600
         assert call_job(shop.app, "welcome", 1).output == datetime.now().year
         assert call_job(shop.app, "slow").status == "timed_out"
 

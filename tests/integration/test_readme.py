@@ -86,6 +86,9 @@ def test_the_guide_to_jobs_shows_an_app_that_works(
 
     env = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, "PYTHONPATH": path_here}
     subprocess.run([sys.executable, "send.py"], cwd=tmp_path, env=env, check=True, timeout=60)
+    packed = client.send_event(Event("order.packed", {"stock": "ready", "parcels": ["p_1", "p_2"]}))
+    (pack,) = client.wait_for_event(packed.id, 30).runs
+    assert (pack.status, pack.output) == ("succeeded", 2)
     outputs = {run.job: run.output for run in client.list_runs(event_name="user.new").items}
     assert outputs == {"shop/welcome": "welcome, u_1", "shop/call-pro": "call u_1", "shop/count": 1}
 

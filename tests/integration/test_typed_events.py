@@ -50,7 +50,7 @@ async def test_a_class_is_sender_subscription_and_payload(kit: Headrace) -> None
 
     @app.job(id="greet")
     def greet(payload: Welcomed, io: SyncJobIO) -> str:
-        io.send_events("again", [Event.of(UserLeft(payload.user_id), id="left")])
+        io.send_events("again", [Event.of(UserLeft(payload.user_id), id=f"left-{payload.user_id}")])
         return payload.user_id
 
     @app.job(id="pro", trigger=event_trigger(NewUser, filter={"plan": ["pro"]}))
@@ -61,11 +61,12 @@ async def test_a_class_is_sender_subscription_and_payload(kit: Headrace) -> None
         await client.send_events([NewUser("u", "pro"), Event.of(NewUser("v"), id="v"), {"name": "other"}])
     runs = await kit.run(app)
     assert sorted(seen, key=repr) == [
-        ("new.user", NewUser("u", "pro")), ("new.user", NewUser("v")), ("user.left", UserLeft("u")),
+        ("new.user", NewUser("u", "pro")), ("new.user", NewUser("v")),
+        ("user.left", UserLeft("u")), ("user.left", UserLeft("v")),
     ]  # fmt: skip
     assert runs["pro"].output == "pro"
     assert sorted(run.output for run in runs.of("greet")) == ["u", "v"]
-    (left,) = kit.assert_sent(UserLeft, id="left", times=1)
+    (left,) = kit.assert_sent(UserLeft, id="left-u", times=1)
     assert left.payload_as(UserLeft) == UserLeft("u")
 
 

@@ -94,7 +94,8 @@ class Model:
 
     def take(self, _: str) -> None:
         queue = reading.queue_stream(self.keys, "app", "default")
-        for _queue, entries in self.keyspace.ask(reading.take("w", [queue], 2))[0]:
+        (taken,) = self.keyspace.ask(reading.take(self.keys, "w", [reading.Share(queue, 2)], 2))
+        for _queue, entries in taken.entries:
             self.runs += [decode_delivery(queue, entry) for entry in entries]
 
     def look(self, _: str) -> None:

@@ -12,7 +12,7 @@ SCRIPTS = [name.removesuffix(".lua") for name in _FILES if not name.startswith("
 """The verbs."""
 INCLUDES = [name.removesuffix(".lua") for name in _FILES if name.startswith("_")]
 
-_CALL = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '(CREATE|DELCONSUMER)')?")
+_CALL = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '(CREATE|DELCONSUMER|SETID)')?")
 _CHUNKED = re.compile(r"call_in_chunks\('([A-Z]+)'")
 
 

@@ -39,7 +39,7 @@ from tests.scripts.source import SCRIPTS, commands_of
 _WORKER, _PRODUCER = users.commands_of("headrace-worker"), users.commands_of("headrace-producer")
 _SENDER = users.commands_of("headrace-sender")
 _NOT_NEEDED = {"info", "client|id", "client|unblock", "subscribe"}
-"""A worker can do without: it does not check the server then, stops more slowly, and hears of cancellations later."""
+"""A worker can do without: it does not check the server then, stops more slowly, and hears of changes later."""
 _BY_THE_CLIENT_LIBRARY = {"auth", "client", "client|setinfo"}
 
 
@@ -259,6 +259,26 @@ def test_apps_and_jobs_are_operated_with_the_rights_of_a_worker(guarded: _Guarde
         assert client.list_apps().apps
         client.forget_app("app")
     assert guarded.denied() == []
+
+
+async def test_queues_are_controlled_with_the_rights_of_a_worker(guarded: _Guarded, app: App) -> None:
+    """The worker's user is denied nothing, nor is a worker that takes by a limit; a producer's user is refused."""
+    with AppClient(guarded.url("headrace-worker"), namespace=users.NAMESPACE) as operator:
+        operator.register_app(app)
+        operator.pause_queue("app/one")
+        operator.resume_queue("app/one")
+        operator.limit_queue("app/one", 1)
+        worker = Worker(app, guarded.url("headrace-worker"), namespace=users.NAMESPACE, config=WorkerConfig(block=0.2))
+        running = asyncio.ensure_future(worker.run())
+        async with AsyncClient(guarded.url("headrace-producer"), namespace=users.NAMESPACE) as producer:
+            sent = await producer.send_event(Event("work"))
+            assert (await producer.wait_for_event(sent.id, 30)).is_settled
+            worker.stop()
+            await running
+            assert guarded.denied() == []
+            with pytest.raises(PermissionMissing):
+                await producer.pause_queue("app/one")
+        assert [(each.queue, each.paused_at) for each in operator.list_queue_controls()] == [("app/one", None)]
 
 
 @pytest.fixture

@@ -83,7 +83,11 @@ def test_a_queue_that_is_gone_is_told(keyspace: Keyspace) -> None:
     """A take from a queue without its group fails so that the worker makes it again."""
     keyspace.seed_now()
     with pytest.raises(ServerNotReady) as caught:
-        keyspace.ask(reading.take("w1", [queue(keyspace, "gone"), queue(keyspace)], 10))
+        keyspace.ask(
+            reading.take(
+                keyspace.keys, "w1", [reading.Share(queue(keyspace, "gone"), 10), reading.Share(queue(keyspace), 0)], 10
+            )
+        )
     assert caught.value.code == "NOGROUP"
 
 

@@ -154,8 +154,8 @@ def test_many_taken_runs(keyspace: Keyspace) -> None:
     """Thousands of runs are taken in one call."""
     for number, job in enumerate(_JOBS, 1):
         seed_entry(keyspace, f"1-{number}", "e1", job=job, worker=None)
-    ran = keyspace.run(reading.take("w1", [queue(keyspace)], _MANY + 1))
-    (_, entries) = ran.gave[0]
+    ran = keyspace.run(reading.take(keyspace.keys, "w1", [reading.Share(queue(keyspace), _MANY + 1)], _MANY + 1))
+    ((_, entries),) = ran.gave[1]["entries"]
     assert [entry for entry, _ in entries] == [f"1-{number}".encode() for number in range(1, _MANY + 1)]
 
 

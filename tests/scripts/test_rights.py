@@ -41,7 +41,8 @@ def test_a_key_that_is_forbidden(case: Case, limits: Limits) -> None:
 
 _WRITES = {
     "del", "hdel", "hincrby", "hset", "incr", "lpop", "lpush", "lrem", "persist", "pexpire", "publish", "rpush", "sadd",
-    "set", "xack", "xadd", "xdel", "xgroup|create", "xgroup|delconsumer", "xreadgroup", "zadd", "zrem",
+    "set", "xack", "xadd", "xdel", "xgroup|create", "xgroup|delconsumer", "xgroup|setid", "xreadgroup", "zadd",
+    "zrem",
 }  # fmt: skip
 _OPTIONAL = re.compile(r"(wake 0|wake-up:\S+ \S+|published \S+|recent \S+|runs \S+|\S+ (dispatch|workers) w1)\Z")
 """What rings, tells and lists, and a consumer that holds nothing."""

@@ -24,6 +24,7 @@ SAMPLES: list[HeadraceError] = [
     errors.ConfigurationError("x"),
     errors.InvalidArgument("limit", "must be 1 to 1000, not 0"),
     errors.InvalidEvent("name", "is missing", 3),
+    errors.QueueNotFound("mail", {"shop/mail", "shop/default"}),
     errors.EventTooLarge(2_000_000, 1_048_576, 3),
     errors.PayloadError("Expected `str`, got `int` - at `payload.user_id`"),
     errors.EventConflict("e1", [1]),
@@ -147,13 +148,23 @@ def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, c
             errors.EventNotFound("e1"),
             "no event 'e1' in this namespace: it was never here, or its retention has passed",
         ),
-        (errors.RunNotFound("r"), "no run 'r' in this namespace: it was never here, or its retention has passed"),
+        (
+            errors.RunNotFound("r"),
+            (
+                "no run 'r' in this namespace: it was never here, or its retention has passed; "
+                "a run's id is <event id>:<app>/<job id>"
+            ),
+        ),
         (
             errors.DeadLetterNotFound("1-0"),
             (
                 "no dead letter '1-0' in this namespace: it was never here, or its retention has passed; "
-                "its id is one of its own, as in 1764000000000-0, and not that of its run"
+                "a dead letter has an id of its own, as in 1764000000000-0, beside that of its run"
             ),
+        ),
+        (
+            errors.QueueNotFound("mail", {"shop/mail", "shop/default"}),
+            "no queue 'mail' in this namespace: there is shop/default, shop/mail; name it as APP/QUEUE",
         ),
         (errors.RunNotRetryable("r", "queued", "why"), "run 'r' is queued and can't be retried: why"),
         (errors.WaitTimeout("e1", 2.0), "event 'e1' has not settled within 2 s; it goes on"),

@@ -102,6 +102,7 @@ class _Setup:
         executor: Any = self.executor
         self.fetcher = Fetcher(self.member, self.in_flight, executor, settler, self.quarantine)
         self.fetcher.reader = self.reader  # type: ignore[assignment]
+        self.fetcher._looked = self.fetcher._changes  # at the controls
         self.identity.is_registered.set()
         self.hold_lease()
 

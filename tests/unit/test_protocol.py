@@ -91,8 +91,8 @@ def test_any_score_is_a_time(score: bytes, due_ms: int) -> None:
 def test_a_renewal_says_what_the_worker_may_do() -> None:
     """Or that its name is fenced."""
     call = leases.renew(KEYS, "w", 15_000, "moves", dispatchers=8, keep_dead_ms=9_000)
-    reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"], 1_700_000_000_000, 1, 0]
-    gives = Renewed(True, False, "7", 4_000, ["a"], ["b", "c"], 1_700_000_000_000, True)  # noqa: FBT003 - the struct's order
+    reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"], 1_700_000_000_000, 1, 0, b"3"]
+    gives = Renewed(True, False, "7", 4_000, ["a"], ["b", "c"], 1_700_000_000_000, True, controls="3")  # noqa: FBT003 - the struct's order
     assert call.read(reply) == gives
     assert call.read([b"fenced"]) == Fenced()
 
@@ -109,11 +109,11 @@ def test_a_dispatch_says_what_it_did_or_why_not() -> None:
 def test_a_take_gives_each_queue_its_entries() -> None:
     """The script names queues by their places."""
     queues = [reading.queue_stream(KEYS, "app", name) for name in ("a", "b", "c")]
-    reply = [1, [[b"1-0", [b"e", b"x"]]], 3, [[b"2-0", None]]]
-    assert reading.take("w", queues, 5).read(reply) == [
-        (queues[0], [(b"1-0", [b"e", b"x"])]),
-        (queues[2], [(b"2-0", None)]),
-    ]
+    shares = [reading.Share(queue, 5) for queue in queues]
+    reply = [b"7", [3], 1, [[b"1-0", [b"e", b"x"]]], 3, [[b"2-0", None]]]
+    taken = reading.take(KEYS, "w", shares, 5).read(reply)
+    assert taken.entries == [(queues[0], [(b"1-0", [b"e", b"x"])]), (queues[2], [(b"2-0", None)])]
+    assert (taken.controls, taken.limited) == ("7", frozenset({queues[2].key}))
 
 
 def test_what_is_stored_of_a_worker() -> None:

@@ -64,6 +64,15 @@ def test_bad_settings_are_refused_by_name(field: str, value: object) -> None:
         Retry(**{field: value})  # type: ignore[arg-type]
 
 
+def test_a_shortest_wait_above_the_longest_is_refused() -> None:
+    """It would be the longest, 60 seconds, for one who has given the shortest alone."""
+    with pytest.raises(DefinitionError, match=r"Retry.min_delay is 300 s and above Retry.max_delay, 60 s; give both"):
+        Retry(min_delay=300)
+    with pytest.raises(DefinitionError, match=r"Retry.min_delay is 1 s and above Retry.max_delay, 0.5 s; give both"):
+        Retry(max_delay=timedelta(seconds=0.5))
+    assert Retry(min_delay=timedelta(minutes=1)).delay_s(1, lambda: 0.5) == 60
+
+
 def test_a_job_may_ask_for_a_time_of_its_own() -> None:
     """RetryAfter takes seconds or a timedelta, within a year, and says what it asked for."""
     assert RetryAfter(1.5).delay_s == 1.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, ClassVar
 
 import msgspec
@@ -75,9 +76,13 @@ def test_the_name_comes_from_the_class(given: Any, name: str, payload: Any) -> N
 
 
 def test_event_of_takes_an_event_s_own_fields() -> None:
-    """They are those of Event, but for name and payload."""
-    assert Event.of(UserLeft("u"), id="1", context={"a": 1}, source="web") == Event(
-        "user.left", UserLeft("u"), {"a": 1}, "1", None, "web"
+    """They are those of Event, but for the name; what is left out stays out, so the client's own source counts."""
+    of, event = signature(Event.of).parameters, signature(Event).parameters
+    assert {name: of[name].default for name in of if name != "payload"} == {
+        name: event[name].default for name in event if name not in ("name", "payload")
+    }
+    assert Event.of(UserLeft("u"), id="1", context={"a": 1}, source="web", headers={"b": "c"}) == Event(
+        "user.left", UserLeft("u"), {"a": 1}, "1", None, "web", {"b": "c"}
     )
     with pytest.raises(InvalidEvent, match=r"payload: is no typed event: the class Untyped has no text in __event__"):
         Event.of(Untyped("u"))  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from headrace_worker.app.app import App
 from headrace_worker.app.dependencies import Depends
-from headrace_worker.app.job import Job
+from headrace_worker.app.job import Job, Queue
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger, event_trigger
 from headrace_worker.config import WorkerConfig
@@ -34,6 +34,7 @@ __all__ = [
     "JobIO",
     "JobInfo",
     "LifespanFailed",
+    "Queue",
     "Retry",
     "RetryAfter",
     "RunCanceled",

@@ -31,6 +31,7 @@ from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
+from headrace_worker.streams.listener import Listener
 from headrace_worker.streams.pending import pending_entries
 from headrace_worker.streams.requeue import release
 from headrace_worker.tasks.guard import describe, is_end
@@ -78,6 +79,7 @@ class Partition:
         self._lease = Lease(member, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, on_turn)
         self._promoter = Promoter(member, self._lease.renew_now)
         self._rescuer = Rescuer(member)
+        self._listener = Listener(member.server, member.identity, self._fetcher.note_change)
         self._forgetter = Forgetter(member.server, member.identity, member.setup.config.retention)
         self._readers = (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader)
         self._settled_all = asyncio.Event()
@@ -97,6 +99,8 @@ class Partition:
             "rescuer": self._rescuer,
             "forgetter": self._forgetter,
         }
+        if self._fetcher.may_block_on_queue:
+            loops["listener"] = self._listener
         self.watch.start([*(loop.pulse for loop in loops.values()), self._settler.pulse], self._registering)
         self._lease.start()
         self._working = [self._start(name, loop, self._identity.stopping) for name, loop in loops.items()]
@@ -161,6 +165,7 @@ class Partition:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._dispatcher.break_off()
+        await self._fetcher.close()
         for reader in self._readers:
             await reader.close()
 
@@ -183,6 +188,7 @@ class Partition:
         if not answer.is_leader:
             self._promoter.forget()
         self._dispatcher.routes.note_version(answer.version)
+        self._fetcher.note_version(answer.controls)
         self._rescuer.notify(answer.dead, answer.expired)
         if answer.fades:
             self._forgetter.notify()

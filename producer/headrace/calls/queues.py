@@ -10,6 +10,7 @@ from headrace.calls.call import Call, as_fields, as_text
 from headrace.formats.keys import Keys
 
 _GROUP = "workers"
+_CLOSED = "18446744073709551615-0"
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -24,6 +25,11 @@ class Progress(msgspec.Struct, frozen=True):
 
     last_delivered: str = "0-0"
     held: int = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the queue is paused, or limited at run time: then no entry is the last one, see `_closed.lua`."""
+        return self.last_delivered == _CLOSED
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -68,6 +74,11 @@ def read_progress(queue: str) -> Call[list[Progress]]:
         return [Progress(as_text(found[b"last-delivered-id"]), int(found[b"pending"])) if found else Progress()]
 
     return Call(("XINFO", "GROUPS", queue), read)
+
+
+def read_last_held(queue: str) -> Call[list[str]]:
+    """Read the last entry of a closed queue that is with a worker: what lies behind it waits."""
+    return Call(("XPENDING", queue, _GROUP), lambda reply: [as_text(reply[2] or "0-0")])
 
 
 def read_queued(queue: str, start: str, end: str, count: int) -> Call[list[Queued]]:

@@ -253,7 +253,7 @@ def carry(
         yield pause_s
     if deadline is not None:
         for outage in {replies[place] for place in left if isinstance(replies[place], OUTAGE)}:
-            deadline.explain(outage)
+            deadline.explain(outage, failures)
     failed = [reply for reply in replies if isinstance(reply, HeadraceError)]
     if failed and (not partial or (left and len(failed) == len(calls))):
         raise failed[0]

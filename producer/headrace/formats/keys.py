@@ -60,6 +60,10 @@ class Keys:
         """stream: what operators have done, in partition 0 alone."""
         self.canceled_channel = f"{self.prefix}canceled"
         """Channel: entry, queue and worker of each run that is canceled while a worker has it."""
+        self.controls = f"{self.prefix}controls"
+        """hash: which queues are paused (`p:<app>/<queue>`), their limits at run time (`l:`), and a version."""
+        self.controls_channel = self.controls
+        """Channel: the version, at each change of `controls`."""
         self.event_prefix = f"{self.prefix}event:"
 
     def event(self, event_id: str) -> str:

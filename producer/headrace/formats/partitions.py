@@ -39,6 +39,10 @@ class Partitions:
             return self.first
         return self.all[crc_hqx(text.encode("utf-8", "surrogatepass"), 0) % len(self.all)]
 
+    def part_of(self, limit: int, keys: Keys) -> int:
+        """Return a partition's part of a limit that holds for all of them together."""
+        return limit // len(self.all) + (keys.partition < limit % len(self.all))
+
     def but(self, keys: Keys) -> list[Keys]:
         """Return the keys of all partitions but one."""
         return [each for each in self.all if each is not keys]

@@ -91,6 +91,11 @@ def list_queued(
     bounds = Bounds()
     start_in = _starts(partitions, chosen, cursor)
     found = yield from _progress(partitions, chosen, bounds)
+    closed = [queue for queue, progress in found.items() if progress.is_closed]
+    answers = yield from _ask(bounds, [queues.read_last_held(queue.key) for queue in closed])
+    for queue, answer in zip(closed, answers, strict=True):
+        for last in bounds.rows(queue.key, answer):
+            found[queue] = Progress(last, found[queue].held)
 
     def read(queue: _Queue, count: int) -> Call[list[Queued]]:
         behind = next_id(found[queue].last_delivered)

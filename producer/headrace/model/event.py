@@ -67,14 +67,15 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         context: Any = None,
         id: str | None = None,  # noqa: A002 - the name of the field
         timestamp: datetime | None = None,
-        source: str = DEFAULT_SOURCE,
+        source: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Self:
         """Return the event of a typed payload, whose class has the name in `__event__`; raise InvalidEvent if not."""
         name = event_name_of(type(payload))
         if name is None:
             kind = type(payload).__name__
             raise InvalidEvent("payload", f"is no typed event: the class {kind} has no text in __event__")
-        return cls(name, payload, context, id, timestamp, source)
+        return cls(name, payload, context, id, timestamp, source, headers)
 
 
 class SentEvent(msgspec.Struct, frozen=True, kw_only=True):

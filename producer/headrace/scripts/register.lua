@@ -7,7 +7,8 @@
 -- KEYS[5]   set     queues
 -- KEYS[6]   stream  events
 -- KEYS[7]   stream  wake-up:<app>
--- KEYS[8..] stream  the queues of the app
+-- KEYS[8]   hash    controls
+-- KEYS[9..] stream  the queues of the app
 -- ARGV[1]   map     the arguments:
 --   worker         text   the worker's name
 --   lease          ms     how long its lease is
@@ -18,18 +19,20 @@
 --
 -- Returns  the version of the routes; it is increased only when a fingerprint gets its first live worker
 --
+-- A queue that the controls want closed is closed, also where its group had to be made again.
 -- Subscriptions that were registered before (`subscribe`) have done their part once a worker has them, or newer ones.
 -- It frees first, so a full server lets it pass.
 --@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _chunks
+--@ include _closed
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local name, fingerprint = args.worker, args.fingerprint
 local workers, worker, routes, routes_version, queues = next_key(), next_key(), next_key(), next_key(), next_key()
-local events, wake_up = next_key(), next_key()
+local events, wake_up, controls = next_key(), next_key(), next_key()
 local app_queues = take_keys()
-local denied = lacking(events, 'HSET', 'INCR', 'HDEL', 'ZADD', 'SADD')
+local denied = lacking(events, 'HSET', 'INCR', 'HDEL', 'ZADD', 'SADD', 'XGROUP SETID')
 if denied then
   return denied
 end
@@ -39,8 +42,11 @@ redis.call('GET', routes_version)
 redis.call('SCARD', queues)
 redis.call('XLEN', events)
 redis.call('XLEN', wake_up)
-for _, queue in ipairs(app_queues) do
+local closed = {}
+for i, queue in ipairs(app_queues) do
   redis.call('XLEN', queue)
+  local paused, limit = unpack(redis.call('HMGET', controls, 'p:' .. args.queues[i], 'l:' .. args.queues[i]), 1, 2)
+  closed[i] = paused or tonumber(limit)
 end
 local forgettable, alive, in_use, known, gone = {}, {}, {}, false, {}
 local registered = redis.call('HGET', routes, 'registered')
@@ -77,8 +83,12 @@ local function group(stream, group_name)
   end
 end
 local refused = group(events, 'dispatch') or group(wake_up, 'wake-up')
-for _, queue in ipairs(app_queues) do
+for i, queue in ipairs(app_queues) do
   refused = refused or group(queue, 'workers')
+  if not refused and closed[i] then
+    local answer = close_queue(queue)
+    refused = answer.err and answer
+  end
 end
 if refused then
   return refused

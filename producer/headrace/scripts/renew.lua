@@ -8,6 +8,7 @@
 -- KEYS[6]  int     routes:version
 -- KEYS[7]  zset    fading
 -- KEYS[8]  stream  dead
+-- KEYS[9]  hash    controls
 -- ARGV[1]  map     the arguments:
 --   worker    text   the worker's name
 --   lease     ms     how long its lease is
@@ -17,12 +18,13 @@
 --   keep      ms     how long dead letters stay
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
--- Returns  {'renewed', leader, slot, version, next_ms, expired, dead, now, fades, back}
+-- Returns  {'renewed', leader, slot, version, next_ms, expired, dead, now, fades, back,
+--           controls}
 --          leader, slot: 1 when this worker has it; version of the routes; next_ms: until the next end of another
 --          worker's lease, slot or leadership, or of the quiet time after a gap; expired: workers whose slot has
 --          expired; dead: workers whose lease has expired (both only for the leader, and none in the quiet time); the
 --          server's time in ms; fades: 1 when contents or dead letters were kept long enough (only for the leader);
---          back: 1 when runs are to be set back, as the clock has gone back
+--          back: 1 when runs are to be set back, as the clock has gone back; controls: the version of those
 --
 -- It frees first, so a full server lets it pass. Every call stores the time: a gap of more than half a lease starts a
 -- quiet time of one lease, in which no worker is rescued, so that live workers renew first.
@@ -33,7 +35,7 @@
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local name, lease, movement = args.worker, args.lease, args.movement
 local workers, worker, leader_key, dispatchers, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local routes_version, fading, dead_letters = KEYS[6], KEYS[7], KEYS[8]
+local routes_version, fading, dead_letters, controls = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local denied = lacking(dead_letters, 'HSET', 'ZADD', 'SET', 'DEL')
 if denied then
   return denied
@@ -75,6 +77,7 @@ local may_have_slot = movement == 'moves' and args.slots > 0 and has_room
 local gives_up = movement == 'resigns' or args.slots == 0
 local has_slot = may_have_slot or (not gives_up and slot > now)
 local version = redis.call('GET', routes_version) or '0'
+local controlled = redis.call('HGET', controls, 'version') or '0'
 
 local next_at, expired, dead, fades = now + lease, {}, {}, false
 local function sooner(at)
@@ -123,4 +126,7 @@ if may_have_slot then
 elseif gives_up then
   redis.call('ZREM', dispatchers, name)
 end
-return { 'renewed', leads and 1 or 0, has_slot and 1 or 0, version, next_at - now, expired, dead, now, fades and 1 or 0, back and 1 or 0 }
+local is_fading, is_back = fades and 1 or 0, back and 1 or 0
+return {
+  'renewed', leads and 1 or 0, has_slot and 1 or 0, version, next_at - now, expired, dead, now, is_fading, is_back, controlled
+}

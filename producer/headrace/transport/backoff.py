@@ -36,5 +36,5 @@ class Backoff:
         if pause_s is not None:
             return pause_s
         if deadline is not None:
-            deadline.explain(error)
+            deadline.explain(error, failures)
         raise error

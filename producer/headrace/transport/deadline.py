@@ -41,7 +41,7 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
             raise ServerUnreachable("the server was not asked: the time was over before its turn")
         return msgspec.structs.replace(self, end=now + (self.end - now) / turns)
 
-    def explain(self, error: CallError) -> None:
-        """Say in the last error of a call how long it was tried."""
-        tried_s = monotonic() - self.begun
-        error.add(f"tried for {tried_s:.1f} s, with a timeout of {self.timeout_s:g} s")
+    def explain(self, error: CallError, attempts: int) -> None:
+        """Say in the last error of a call how often and how long it was tried, as either may have ended it."""
+        tried = "once" if attempts == 1 else f"{attempts} times"
+        error.add(f"tried {tried} in {monotonic() - self.begun:.1f} s, with a timeout of {self.timeout_s:g} s")

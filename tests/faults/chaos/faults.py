@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 import redis as redis_py
 
 from headrace.scripts import load
-from tests.faults.chaos.app import LEASE_S
+from tests.faults.chaos.app import LEASE_S, NAME
 from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Injected, now
 from tests.faults.chaos.orders import Order
@@ -25,6 +25,7 @@ from tests.support.proxy import Proxy, has_data
 Pids = tuple[int, ...]
 Fault = Callable[[System, random.Random], AbstractContextManager[Pids]]
 _SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue")
+_QUEUES = ("default", "threads", "long")
 FAULTS: dict[str, tuple[Kind, Fault]] = {}
 LAST_RELEASE = "worker of the last release"
 
@@ -304,11 +305,29 @@ def kill_connections(system: System, _: random.Random) -> Iterator[Pids]:
 def destroy_groups(system: System, rng: random.Random) -> Iterator[Pids]:
     deployment = system.deployment
     groups = [(deployment.keys.events, "dispatch")]
-    groups += [(deployment.queue("chaos", queue), "workers") for queue in ("default", "threads", "long")]
+    groups += [(deployment.queue("chaos", queue), "workers") for queue in _QUEUES]
     for stream, group in rng.sample(groups, 2):
         with _hiccup():
             system.redis.xgroup_destroy(stream, group)
     yield ()
+
+
+@_fault("queue paused", 0.5, 2.0, server=True)
+def pause_queue(system: System, rng: random.Random) -> Iterator[Pids]:
+    """What comes into it meanwhile waits, also what is retried, promoted, released and rescued."""
+    queue = f"{NAME}/{rng.choice(_QUEUES)}"
+    system.client.pause_queue(queue)
+    yield ()
+    system.client.resume_queue(queue)
+
+
+@_fault("queue limited", 1.0, 3.0, server=True)
+def limit_queue(system: System, rng: random.Random) -> Iterator[Pids]:
+    """Workers of this release take by the limit, the last one's take nothing of the queue."""
+    queue = f"{NAME}/{rng.choice(_QUEUES)}"
+    system.client.limit_queue(queue, rng.randint(1, 5))
+    yield ()
+    system.client.limit_queue(queue, "declared")
 
 
 @_fault("server full", 0.5, 2.5, server=True)

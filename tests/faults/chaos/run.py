@@ -113,6 +113,7 @@ def run_on(system: System, act: Callable[[], None]) -> Report:
 def _drain(system: System, memory_before: int) -> Remains:
     """Everything that was sent ends; then what is remembered of it is read, the workers stop, and retention passes."""
     redis, deployment = system.redis, system.deployment
+    system.open_queues()
 
     def open_work() -> dict[str, int]:
         system.mind()  # a run that ends its process may still have lives

@@ -212,6 +212,12 @@ class System:
         seconds, micros = self.redis.time()
         return int(seconds * 1000 + micros // 1000)
 
+    def open_queues(self) -> None:
+        """No queue is paused or limited: a loss of power may have undone the end of such a fault."""
+        for controls in self.client.list_queue_controls():
+            self.client.resume_queue(controls.queue)
+            self.client.limit_queue(controls.queue, "declared")
+
     # workers and producers
 
     @cached_property

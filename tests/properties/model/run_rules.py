@@ -34,8 +34,9 @@ class RunRules(MachineBase):
         self.take_as(self.name(worker), free, QUEUES[::-1] if other_first else QUEUES)
 
     def take_as(self, name: str, free: int, queues: Sequence[str]) -> None:
-        reply = self.ask(reading.take(name, [self.queues[queue] for queue in queues], free))
-        taken = {queue.name: entries for queue, entries in reply}
+        shares = [reading.Share(self.queues[queue], free) for queue in queues]
+        reply = self.ask(reading.take(self.keys, name, shares, free))
+        taken = {queue.name: entries for queue, entries in reply.entries}
         for queue in queues:
             entries = self.namespace.deliver(queue, name, free)
             free -= len(entries)

@@ -193,3 +193,14 @@ def registered_ones_are_the_oldest(keyspace: Keyspace) -> Step:
     _seed_dead_subscriptions(keyspace, 20)
     _seed_registered(keyspace)
     return _register(keyspace, "1", {})
+
+
+@case
+def a_paused_queue_without_its_group(keyspace: Keyspace) -> Step:
+    """A group that has to be made again is closed, as the controls say."""
+    keyspace.seed("HSET", "controls", "p:app/new", PAST, "l:app/newer", 3, "l:app/newest", "none", "version", 7)
+    changes: Lines = {"queues app/new": "", "queues app/newer": "", "queues app/newest": ""}
+    closed = "18446744073709551615-0"
+    for name, last in (("new", closed), ("newer", closed), ("newest", "0-0")):
+        changes |= {f"queue:app/{name}": "stream", f"queue:app/{name} workers": last}
+    return _register(keyspace, "1", changes, queues=("new", "newer", "newest"))

@@ -284,3 +284,12 @@ def runs_that_are_to_be_set_back(keyspace: Keyspace) -> Step:
     keyspace.seed("HSET", "meta", "back", f"3600000 {PAST}")
     gives = msgspec.structs.replace(_held(leads=True), went_back=True)
     return _renew(keyspace, gives, {**_RENEWED, "dispatchers w1": _HELD, "leader": f"w1 {_HELD}"})
+
+
+@case
+def what_is_set_for_queues(keyspace: Keyspace) -> Step:
+    """The answer has the version of the controls, from which a worker sees a change that it has not heard of."""
+    _seed_worker(keyspace)
+    keyspace.seed("HSET", "controls", "version", 7)
+    renewed = msgspec.structs.replace(_held(), controls="7")
+    return _renew(keyspace, renewed, {**_RENEWED, "dispatchers w1": _HELD})

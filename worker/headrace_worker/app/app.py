@@ -15,7 +15,7 @@ from headrace_worker.app import hooks
 from headrace_worker.app import job as jobs
 from headrace_worker.app.dependencies import Step
 from headrace_worker.app.examples import Example, checked_examples
-from headrace_worker.app.job import Job, JobFunction
+from headrace_worker.app.job import Job, JobFunction, Queue
 from headrace_worker.app.retry import Retry
 from headrace_worker.app.trigger import Trigger
 from headrace_worker.errors import DefinitionError, JobError
@@ -51,6 +51,7 @@ class App:
         lifespan: opens what the jobs of one worker process share, and closes it after the last run; None for nothing.
         modules: define jobs of this app; a worker imports them before it starts.
         jobs: every job by its id.
+        definitions: the queues that jobs define by more than their names, by name.
         examples: of each job's payload, by the job's id and their names.
         arounds: what is entered around each attempt, outermost first.
     """
@@ -87,6 +88,8 @@ class App:
         self.lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = hooks.checked_lifespan(lifespan)
         self.modules: tuple[str, ...] = hooks.checked_modules(modules)
         self.jobs: dict[str, Job] = {}
+        self.definitions: dict[str, Queue] = {}
+        self._owned: set[str] = set()
         self.examples: dict[str, dict[str, Example]] = {}
         self.arounds: list[Step] = []
 
@@ -98,7 +101,8 @@ class App:
         trigger: Trigger | None = None,
         retry: Retry = Retry(),  # noqa: B008 - a frozen struct
         timeout: float | timedelta | None = None,
-        queue: str = "default",
+        queue: str | Queue | None = None,
+        concurrency: int | None = None,
         schema: Any = None,
         examples: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
@@ -109,7 +113,9 @@ class App:
             trigger: made by `event_trigger`; by default the events of the class that is the annotation of `payload`.
             retry: how often a run is attempted, and how long it waits in between.
             timeout: seconds that an attempt may take; None without a limit.
-            queue: the queue in which the runs wait.
+            queue: the queue in which the runs wait, `default` if it is None; a Queue says more of it than its name.
+            concurrency: gives the job a queue of its own, named as its id, of which so many runs at most are in flight
+                at once, over all workers.
             schema: the type of the parsed payload; by default the annotation of `payload`.
             examples: payloads by names, for `headrace jobs trigger --example` and `headrace_worker.testing.examples`.
 
@@ -122,6 +128,7 @@ class App:
                 raise JobError(id, f"app {self.name!r} is dispatch_only, so it has no jobs")
             if id in self.jobs:
                 raise JobError(id, f"app {self.name!r} has a job of this id already; ids are unique in an app")
+            used = self._queue_of(id, queue, concurrency)
             job = jobs.define(
                 self.name,
                 function,
@@ -129,15 +136,46 @@ class App:
                 trigger=trigger,
                 retry=retry,
                 timeout=timeout,
-                queue=queue,
+                queue=used.name if isinstance(used, Queue) else used,
                 schema=schema,
                 has_state=self.lifespan is not None,
             )
+            if isinstance(used, Queue):
+                self.definitions[used.name] = used
+            if concurrency is not None:
+                self._owned.add(job.queue)
             self.examples[id] = checked_examples(job, examples or {})
             self.jobs[id] = job
             return function
 
         return define
+
+    def _queue_of(self, job_id: str, queue: str | Queue | None, concurrency: int | None) -> str | Queue:
+        """Return the queue of a job to be, or raise JobError if it can't be that of the app's other jobs."""
+        if concurrency is not None:
+            if queue is not None:
+                own = "concurrency gives the job a queue of its own; to limit a queue that it shares, write"
+                name = queue.name if isinstance(queue, Queue) else queue
+                raise JobError(job_id, f"{own} queue=Queue({name!r}, concurrency={concurrency!r}) instead")
+            if sharing := sorted(job.id for job in self.jobs.values() if job.queue == job_id):
+                taken = f"its own queue would be {job_id!r}, which is the queue of job {sharing[0]!r}"
+                raise JobError(job_id, f"{taken}; give one of them another name")
+            queue = _defined(job_id, concurrency)
+        if queue is None:
+            return "default"
+        if not isinstance(queue, str | Queue):
+            raise JobError(job_id, f"queue {queue!r} is not a name, nor a Queue(…)")
+        name = queue.name if isinstance(queue, Queue) else queue
+        if name in self._owned:
+            raise JobError(job_id, f"queue {name!r} is the own queue of job {name!r}, which has a concurrency")
+        known = self.definitions.get(name)
+        if isinstance(queue, Queue) and known is not None and known != queue:
+            raise JobError(job_id, f"queue {name!r} is defined twice: as {known!r}, and here as {queue!r}")
+        return queue
+
+    def queue(self, name: str) -> Queue:
+        """Return the definition of a queue; that of one which no job defines has no limit, and the usual weight."""
+        return self.definitions.get(name) or Queue(name)
 
     def around(self, factory: A) -> A:
         """Enter the decorated context manager around each attempt of each job, the first one outermost.
@@ -160,3 +198,10 @@ class App:
     def queues(self) -> tuple[str, ...]:
         """The names of the queues that this app's jobs use, sorted."""
         return tuple(sorted({job.queue for job in self.jobs.values()}))
+
+
+def _defined(job_id: str, concurrency: int) -> Queue:
+    try:
+        return Queue(job_id, concurrency)
+    except DefinitionError as exc:
+        raise JobError(job_id, str(exc)) from exc

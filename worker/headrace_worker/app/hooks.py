@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from typing import Any
 
@@ -50,17 +49,16 @@ def checked_lifespan(function: Any) -> Any:
         raise DefinitionError(
             f"App.lifespan: {functions.name_of(function)} returns a plain context manager; make it an async one"
         )
-    with contextlib.suppress(ValueError):  # a built-in function that does not say what it takes
-        _check_takes_nothing(function)
-    return function
-
-
-def _check_takes_nothing(function: Any) -> None:
     try:
-        inspect.signature(function).bind()
+        signature = inspect.signature(function)
+    except ValueError:  # a built-in function that does not say what it takes
+        return function
+    try:
+        signature.bind()
     except TypeError as exc:
         name = functions.name_of(function)
         raise DefinitionError(f"App.lifespan: {name} is called without arguments: {exc}") from exc
+    return function
 
 
 def checked_modules(given: Any) -> tuple[str, ...]:

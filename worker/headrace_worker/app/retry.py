@@ -21,7 +21,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         max_attempts: attempts in all, the first included.
-        min_delay: seconds to wait after the first failure, or a timedelta; before jitter.
+        min_delay: seconds to wait after the first failure, or a timedelta; before jitter. Not above `max_delay`.
         max_delay: seconds that no wait exceeds, or a timedelta; 100 years at most.
         factor: multiplies each wait from the third failure on.
         retry_on: classes of the exceptions after which there is another attempt; empty for all. An attempt that runs
@@ -74,6 +74,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
                 raise DefinitionError(f"Retry.{field} must be 0 to 100 years of seconds, not {given!r}")
             if isinstance(given, timedelta):
                 msgspec.structs.force_setattr(self, field, seconds)
+        if self.min_delay > self.max_delay:  # type: ignore[operator] # both are numbers now
+            raise DefinitionError(
+                f"Retry.min_delay is {self.min_delay:g} s and above Retry.max_delay, {self.max_delay:g} s; give both"
+            )
         factor: object = self.factor
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= MAX_DURATION_S:
             raise DefinitionError(f"Retry.factor must be a number of 1 or more, not {factor!r}")

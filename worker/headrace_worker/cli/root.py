@@ -23,6 +23,7 @@ from headrace_worker.commands.dead import dead
 from headrace_worker.commands.delayed import delayed
 from headrace_worker.commands.events import events
 from headrace_worker.commands.jobs import jobs
+from headrace_worker.commands.queues import queues
 from headrace_worker.commands.runs import runs
 from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
@@ -134,5 +135,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, delayed, dead, jobs, app, audit):
+for _command in (worker, dev, send, events, runs, queues, delayed, dead, jobs, app, audit):
     root.add_command(_command)

@@ -1,4 +1,4 @@
-"""`headrace events`: lists, follows and shows events, explains which jobs get one; cancels, reschedules, replays them."""
+"""`headrace events`: lists, follows, shows and explains events; cancels, reschedules and replays them."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def cancel(
         records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None)
         return [_unless_open(each, runs=runs) for each in records]
 
-    states: tuple[EventState, ...] = ("delayed", "delivered") if runs else ("delayed",)
+    states: tuple[EventState, ...] = ("delayed", "dispatched", "pending") if runs else ("delayed",)
 
     def read(**page: Any) -> Page[EventRecord]:
         found = client.list_events(state=states, **filters, **page)
@@ -264,8 +264,8 @@ def replay(
 ) -> None:  # fmt: skip
     """Send events again, as new events <id>~r1, ~r2 …, to every job that they match or to --job alone.
 
-    Each line has an event and its replay; a dash where --if-no-runs has left it out. By filters the oldest come first.
-    To queue the same run once more is `runs retry`.
+    Each line has an event and its replay; a dash where --if-no-runs has left it out. By filters the oldest come first,
+    and replays themselves are left out. To queue the same run once more is `runs retry`.
 
     Exit code 1: one of them can't be replayed, and the rest are. 2: --yes was missing.
 
@@ -278,7 +278,10 @@ def replay(
     def act(batch: Sequence[str]) -> list[SentEvent | HeadraceError | None]:
         return client.replay_events(batch, job=job, if_no_runs=if_no_runs, deliver_after=delay)
 
-    read = partial(client.list_events, state=state or None, **filters)
+    def read(**page: Any) -> Page[EventRecord]:
+        found = client.list_events(state=state or None, **filters, **page)
+        return msgspec.structs.replace(found, items=[each for each in found.items if each.replay_of is None])
+
     work = Work("events replay", "events", act, lambda each: f"{each.id} {each.came_to.id if each.came_to else '-'}")
     asked = filters | {"state": state}
     ctx.exit(

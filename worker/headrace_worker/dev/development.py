@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import importlib.util
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -115,6 +116,7 @@ class Reloader:
     async def _watch_files(self) -> None:
         from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - optional
 
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # its line of a change would only double ours
         only_python = PythonFilter(ignore_paths=[path.absolute() for path in self._ignore])
         async for changes in awatch(*self._watch, watch_filter=only_python):
             log.info("files changed, worker restarts", files=sorted({Path(path).name for _, path in changes}))

@@ -13,7 +13,7 @@ from headrace import AsyncClient, Client, Event, HeadraceError, SentEvent
 from headrace.base import BaseClient
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions, prepare
-from headrace.plans.side_by_side import side_by_side
+from headrace.plans.side_by_side import one_by_one
 from headrace_worker.app.app import App
 from headrace_worker.inspect.apps import AppList, list_apps
 from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
@@ -46,7 +46,7 @@ class _AppPlans(BaseClient):
         if job is not None:
             yield from find_enabled(self.partitions, job)
         plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs, job=job) for each in event_ids]
-        return (yield from side_by_side(plans))
+        return (yield from one_by_one(plans))
 
     def _plan_to_explain(self, event: AnyEvent, ordering_key: str | None) -> Plan[Explanation]:
         (outgoing,) = prepare(
@@ -175,7 +175,7 @@ class AppClient(Client, _AppPlans):
         deliver_after: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[SentEvent | HeadraceError | None]:
-        """Replay events as `replay_event` does, in a few round trips; return what each has come to, or its error."""
+        """Replay events as `replay_event` does, one after the other; return what each has come to, or its error."""
         plan = self._plan_to_replay_all(event_ids, job, deliver_after, if_no_runs=if_no_runs)
         return self._run(plan, timeout, partial=True)
 

@@ -24,6 +24,7 @@ class Renewed(msgspec.Struct, frozen=True):
         now_ms: the server's time.
         fades: contents or dead letters were kept long enough; only for the leader.
         went_back: the server's clock has gone back, so runs have to be set back.
+        controls: the version of what is set for queues at run time.
     """
 
     is_leader: bool
@@ -35,6 +36,7 @@ class Renewed(msgspec.Struct, frozen=True):
     now_ms: int
     fades: bool = False
     went_back: bool = False
+    controls: str = "0"
 
 
 class Fenced(msgspec.Struct, frozen=True):
@@ -65,7 +67,7 @@ def renew(
         keep_dead_ms: how long dead letters stay.
     """
     names = [keys.workers, keys.worker(worker), keys.leader, keys.dispatchers, keys.meta, keys.routes_version]
-    names += [keys.fading, keys.dead]
+    names += [keys.fading, keys.dead, keys.controls]
     args = _RenewArguments(worker, lease_ms, movement, dispatchers, keep_dead_ms)
     return script_call("renew", names, (pack(args),), _read_renewed)
 
@@ -73,7 +75,7 @@ def renew(
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back = reply
+    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back, controls = reply
     return Renewed(
         leader == 1,
         slot == 1,
@@ -84,6 +86,7 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
         int(now_ms),
         fades == 1,
         back == 1,
+        as_text(controls),
     )
 
 
@@ -116,7 +119,7 @@ def register(keys: Keys, worker: str, lease_ms: int, registration: Registration)
     """Give the worker a lease, store its subscriptions, and make every group that it reads."""
     app = registration.app
     names = [keys.workers, keys.worker(worker), keys.routes(app), keys.routes_version, keys.queues, keys.events]
-    names += [keys.wake_up(app), *(keys.queue(app, queue) for queue in registration.queues)]
+    names += [keys.wake_up(app), keys.controls, *(keys.queue(app, queue) for queue in registration.queues)]
     queues = [f"{app}/{queue}" for queue in registration.queues]
     args = _RegisterArguments(worker, lease_ms, app, registration.fingerprint, queues)
     return script_call("register", names, (pack(args), registration.subscriptions), as_text)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace.calls.call import Call, script_call
+import msgspec
+
+from headrace.calls.arguments import pack
+from headrace.calls.call import Call, as_text, script_call
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Entry, Stream, entries_of
 
@@ -49,16 +52,55 @@ def wake_worker(keys: Keys, app: str) -> Call[None]:
     return Call(("XADD", keys.wake_up(app), "MAXLEN", 1, "*", "r", ""), lambda _: None)
 
 
-def take(worker: str, queues: Sequence[Stream], free: int) -> Call[list[tuple[Stream, list[Entry]]]]:
-    """Deliver at most `free` runs from several queues, in the order of the queues."""
+class Taken(msgspec.Struct, frozen=True):
+    """What a worker has taken from its queues.
 
-    def read(reply: list[Any]) -> list[tuple[Stream, list[Entry]]]:
-        return [
-            (queues[place - 1], [(entry[0], entry[1]) for entry in entries])
-            for place, entries in zip(reply[::2], reply[1::2], strict=True)
+    Attributes:
+        controls: the version of what is set for queues at run time.
+        limited: the keys of its queues whose runs in flight are limited, by the code or at run time.
+        entries: those of each queue that had any; a queue may be there twice.
+    """
+
+    controls: str
+    limited: frozenset[str]
+    entries: list[tuple[Stream, list[Entry]]]
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What a worker wants of one queue: as many of its free slots, and never more runs in flight than the limit.
+
+    Attributes:
+        limit: what the code declares for the queue in this partition; 0 for none.
+    """
+
+    queue: Stream
+    slots: int
+    limit: int = 0
+
+
+class _TakeArguments(msgspec.Struct, frozen=True):
+    """What `take.lua` reads beside its keys; its header says what each is."""
+
+    worker: str
+    free: int
+    shares: list[int]
+    limits: list[int]
+
+
+def take(keys: Keys, worker: str, shares: Sequence[Share], free: int) -> Call[Taken]:
+    """Deliver at most `free` runs from several queues, in their order; what one leaves of its share the others get."""
+
+    def read(reply: list[Any]) -> Taken:
+        version, limited, *found = reply
+        entries = [
+            (shares[place - 1].queue, [(entry[0], entry[1]) for entry in entries])
+            for place, entries in zip(found[::2], found[1::2], strict=True)
         ]
+        return Taken(as_text(version), frozenset(shares[place - 1].queue.key for place in limited), entries)
 
-    return script_call("take", [queue.key for queue in queues], (worker, free), read)
+    names = [keys.controls, *(share.queue.key for share in shares)]
+    args = _TakeArguments(worker, free, [share.slots for share in shares], [share.limit for share in shares])
+    return script_call("take", names, (pack(args),), read)
 
 
 def read_body(keys: Keys, event_id: str) -> Call[bytes | None]:

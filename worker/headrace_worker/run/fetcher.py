@@ -1,7 +1,9 @@
 """Fetches runs from the worker's queues, never more than there are free slots.
 
-A worker with one queue in one partition blocks on that queue. Any other worker blocks on its app's wake-up stream, and
-takes from all its queues in one call. The fetchers of several partitions share the slots: each reserves its part first.
+A worker with one queue in one partition, without a limit, blocks on that queue. Any other worker blocks on its app's
+wake-up stream, and takes from all its queues in one call. The fetchers of several partitions share the slots: each
+reserves its part first. Each take says which queues are limited; a worker that blocks on its queue takes once when the
+controls have changed.
 After every failure a fetcher reads its pending entries: a lost reply leaves unseen ones. It must not execute or settle.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -32,9 +35,12 @@ from headrace_worker.streams.dead_letters import bad_delivery, bad_entry, dead_l
 from headrace_worker.streams.payloads import load_payloads
 from headrace_worker.streams.pending import Pending
 from headrace_worker.streams.reader import Reader
+from headrace_worker.streams.shares import Shares, Weighed
 from headrace_worker.tasks.guard import own_task
 
 log = get_logger("headrace.fetcher")
+
+_END_AGAIN_S = 0.1
 
 
 class Fetcher:
@@ -48,13 +54,19 @@ class Fetcher:
         self._server = member.server
         self._identity = member.identity
         self._observer = member.observer
+        self._guard = member.guard
         self._in_flight = in_flight
         self._executor = executor
         self._settler = settler
         self._quarantine = quarantine
         self._partition = member.server.keys.partition
-        self._queues = list(member.setup.queues)
-        self._blocks_on_queue = len(member.setup.queues) == 1 and len(member.setup.partitions) == 1
+        setup = member.setup
+        defined = zip(setup.queues, setup.definitions, strict=True)
+        weighed = [Weighed(queue, each.weight, setup.limit_of(each)) for queue, each in defined]
+        self._shares = Shares(weighed)
+        self._may_block_on_queue = len(weighed) == len(setup.partitions) == 1 and not weighed[0].limit
+        self._changes, self._looked, self._version = 1, 0, ""
+        self._ending: asyncio.Task[None] | None = None
         self._pending = Pending(member.server, member.identity)
         self._prefetched: asyncio.Task[list[Entry]] | None = None
         self._prefetched_name = ""
@@ -63,7 +75,8 @@ class Fetcher:
 
     async def tick(self) -> None:
         """Fetch once, at most one run for each free slot, and start the runs."""
-        ready = self._identity.is_registered if self._queues else self._identity.stopping  # an app may have no jobs
+        has_queues = bool(self._setup.queues)  # an app may have no jobs
+        ready = self._identity.is_registered if has_queues else self._identity.stopping
         with self.pulse.waiting(ready.is_set):
             await wait_either(ready, self._identity.stopping)
         if self._pending.may_be_unseen:
@@ -77,13 +90,39 @@ class Fetcher:
             await self.end()
             return
         name = self._identity.name
-        if self._blocks_on_queue:
-            (queue,) = self._queues
+        if self._blocks_on_queue or self._prefetched is not None:
+            (queue,) = self._setup.queues
             await self._receive(name, queue, await self._read(name, queue, min(self._in_flight.free, MAX_READ)))
         elif not await self._take(name):
             call = reading.listen_wake_up(self._server.keys, self._setup.app.name, self._setup.block_ms)
             await self.reader.read(call)
         self._observer.polled()
+
+    @property
+    def may_block_on_queue(self) -> bool:
+        """Whether this fetcher blocks on its queue, unless a limit is set at run time, which it then has to hear of."""
+        return self._may_block_on_queue
+
+    @property
+    def _blocks_on_queue(self) -> bool:
+        return self._may_block_on_queue and self._looked == self._changes and not self._settler.limited
+
+    def note_change(self) -> None:
+        """Look at the controls soon: they may have changed."""
+        self._changes += 1
+        if self._may_block_on_queue and (self._ending is None or self._ending.done()):
+            self._ending = self._guard.detached("the end of a read", self._end_read())
+
+    def note_version(self, version: str) -> None:
+        """Note which version the controls have."""
+        if version != self._version:
+            self.note_change()
+
+    async def _end_read(self) -> None:
+        """End the read that is open, so that the next tick looks at the controls. It may not be at the server yet."""
+        while self._looked != self._changes and self.reader.is_reading and not self._identity.stopping.is_set():
+            await self.reader.end()
+            await asyncio.sleep(_END_AGAIN_S)
 
     async def _wait_for_lease(self) -> None:
         if monotonic() >= self._identity.lease_until:
@@ -114,25 +153,32 @@ class Fetcher:
         prefetched, self._prefetched = self._prefetched, None
         if prefetched is not None and (entries := await prefetched):
             return entries
+        if not self._blocks_on_queue:  # the controls may have changed meanwhile
+            return []
         call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, self._setup.block_ms)
         return await self.reader.read(call)
 
     async def _take(self, name: str) -> bool:
-        """Take from all queues, each time from another one first; return whether there was nothing to wait for."""
+        """Take from all queues by their weights; return whether there is no wake-up to wait for."""
         free = self._in_flight.reserve(self._partition, len(self._setup.partitions), MAX_READ)
         if free == 0:  # another partition has the slots
             return True
         try:
-            self._queues.append(self._queues.pop(0))
-            (taken,) = await self._server.commands.run([reading.take(name, self._queues, free)])
-            got = sum(len(entries) for _, entries in taken)
-            if got == free:
+            shares = self._shares.of(free)
+            changes = self._changes
+            (taken,) = await self._server.commands.run([reading.take(self._server.keys, name, shares, free)])
+            self._looked, self._version, self._settler.limited = changes, taken.controls, taken.limited
+            counts = Counter[str]()
+            for queue, entries in taken.entries:
+                counts[queue.key] += len(entries)
+            self._shares.note(shares, counts, free)
+            if (got := counts.total()) == free:
                 await self._server.commands.run([reading.wake_worker(self._server.keys, self._setup.app.name)])
-            for queue, entries in taken:
+            for queue, entries in taken.entries:
                 await self._receive(name, queue, entries)
         finally:
             self._in_flight.release(self._partition)
-        return got > 0
+        return got > 0 or self._blocks_on_queue
 
     async def _receive(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """Start the runs of these entries that can be read and that the quarantine admits."""
@@ -182,6 +228,12 @@ class Fetcher:
         call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, None)
         self._prefetched_name, self._prefetched = name, own_task(self.reader.read(call))
         await asyncio.sleep(0)  # so that the read is sent
+
+    async def close(self) -> None:
+        """Leave nothing that still runs; the reader is for the caller to close."""
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait((self._ending,))
 
     async def end(self) -> None:
         """Forget prefetched entries: they stay pending, and are found there again or released at the stop."""

@@ -36,7 +36,9 @@ class _RunIO:
         What an event gives goes first.
         """
         if not isinstance(key, str) or not key or "\0" in key:
-            raise InvalidEvent("key", f"must be a string that is not empty and has no NUL, not {key!r}")
+            raise InvalidEvent(
+                "key", "must be a string that is not empty and has no NUL, as in io.send_event('key', event)"
+            )
         keyed: list[Item] = []
         for place, item in enumerate(events):
             event, options = split(item, place)

@@ -6,8 +6,10 @@ stand in the record.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -23,6 +25,7 @@ UNKNOWN_JOB = "unknown_job"
 SEALED = "sealed"
 LOST = "lost"
 _NO_THREAD_WAIT_S = 0.5
+_WORKER = str(Path(__file__).parents[1]) + os.sep
 
 
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
@@ -90,8 +93,16 @@ Outcome = Recordable | Released
 def error_of(exc: BaseException) -> RunError:
     """Return an exception as it is recorded: bounded, and cut in the middle of a long traceback."""
     message = _described(lambda: str(exc), "its message can't be read")
-    trace = _described(lambda: "".join(traceback.format_exception(exc)), "its traceback can't be formatted")
+    trace = _described(lambda: "".join(_traceback_of(exc)), "its traceback can't be formatted")
     return RunError(_cut(name_of(exc), MAX_MESSAGE), _cut(message, MAX_MESSAGE), _cut(trace, MAX_TRACEBACK, tail=True))
+
+
+def _traceback_of(exc: BaseException) -> list[str]:
+    """Return the traceback from the job's first frame on: those of the worker before it say nothing of the failure."""
+    begin = exc.__traceback__
+    while begin is not None and begin.tb_frame.f_code.co_filename.startswith(_WORKER):
+        begin = begin.tb_next
+    return traceback.format_exception(type(exc), exc, begin or exc.__traceback__)
 
 
 def name_of(exc: BaseException) -> str:

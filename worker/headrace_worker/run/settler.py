@@ -24,7 +24,7 @@ from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import ENDED, RECORDED, REPORTED, InFlight, InFlightRun
 from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.protocol import due, settling
+from headrace_worker.protocol import due, reading, settling
 from headrace_worker.protocol.due import Promoted
 from headrace_worker.protocol.settling import BadEntry, Record, Recorded, Retried, Settled
 from headrace_worker.run.outcome import Outcome, Recordable, Released
@@ -55,6 +55,7 @@ class Settler:
     Attributes:
         memory: the recent records.
         started: runs whose records will say that they execute.
+        limited: the keys of queues whose runs in flight are limited: when one has ended, the next may start.
     """
 
     def __init__(self, member: Member, in_flight: InFlight) -> None:
@@ -69,6 +70,7 @@ class Settler:
         self._wake = asyncio.Event()
         self.pulse = Pulse("settler")
         self.memory = OutcomeMemory()
+        self.limited: frozenset[str] = frozenset()
         self.started = StartedMarks(member.guard, self._wake.set)
 
     def put(self, run: InFlightRun, outcome: Outcome) -> None:
@@ -150,7 +152,7 @@ class Settler:
 
     async def _settle(self, batch: Sequence[InFlightRun]) -> None:
         groups = self._groups(batch)
-        answers = list(zip(groups, await self._run([group.call for group in groups]), strict=True))
+        answers = list(zip(groups, await self._run(groups), strict=True))
         done = [(group, answer) for group, answer in answers if isinstance(answer, Recorded)]
         for group, recorded in done:
             self._note_recorded(group, recorded)
@@ -179,17 +181,25 @@ class Settler:
             groups.append(_Group([run for run, _ in retried], waits, settling.retry(keys, name, waits)))
         return groups
 
-    async def _run(self, calls: list[Call[Recorded]]) -> list[Recorded | HeadraceError]:
-        """Return the answers to the calls; send "started" marks with them."""
+    async def _run(self, groups: Sequence[_Group]) -> list[Recorded | HeadraceError]:
+        """Return the answers to the groups' calls; send "started" marks and wake-ups with them."""
+        calls = [group.call for group in groups]
         started = self.started.take()
+        wakes = self._wakes(groups)
         marks = [settling.started(self._server.keys, self._identity.name, elapsed(started))] if started else []
         if not (calls or marks):
             return []
         try:
-            return (await self._server.commands.run([*calls, *marks], partial=True))[: len(calls)]
+            return (await self._server.commands.run([*calls, *marks, *wakes], partial=True))[: len(calls)]
         except HeadraceError:
             self.started.restore(started)
             raise
+
+    def _wakes(self, groups: Sequence[_Group]) -> list[Call[None]]:
+        """Return the wake-up of a worker for the run that a limit may let start now, if there is a limit."""
+        if self.limited and any(run.delivery.queue.key in self.limited for group in groups for run in group.runs):
+            return [reading.wake_worker(self._server.keys, self._member.setup.app.name)]
+        return []
 
     def _note_recorded(self, group: _Group, recorded: Recorded) -> None:
         for run in group.runs:
@@ -227,6 +237,8 @@ class Settler:
         line = "entry can't be handled and is moved to dead"
         await dead_letter(self._member, run.delivery.queue, bad, log, line, run=run.delivery.run_id)
         self._in_flight.mark_recorded(run)
+        if run.delivery.queue.key in self.limited:
+            await self._server.commands.run([reading.wake_worker(self._server.keys, self._member.setup.app.name)])
 
 
 def _size_of(record: Record | None) -> int:

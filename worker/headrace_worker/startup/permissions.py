@@ -28,7 +28,8 @@ def try_commands(keys: Keys) -> list[Call[object]]:
         ("LPUSH", wake, "x"), ("LLEN", wake), ("BLPOP", wake, 1), ("RPUSH", wake, "x"), ("LINDEX", wake, 0),
         ("LPOS", wake, "x"), ("LRANGE", wake, 0, 0), ("LPOP", wake), ("LREM", wake, 1, "x"),
         ("XADD", stream, "*", "x", ""), ("XLEN", stream), ("XRANGE", stream, "-", "+", "COUNT", 1),
-        ("XGROUP", "CREATE", stream, "g", "0"), ("XREADGROUP", "GROUP", "g", "x", "COUNT", 1, "STREAMS", stream, ">"),
+        ("XGROUP", "CREATE", stream, "g", "0"), ("XGROUP", "SETID", stream, "g", "0"),
+        ("XREADGROUP", "GROUP", "g", "x", "COUNT", 1, "STREAMS", stream, ">"),
         ("XPENDING", stream, "g", "-", "+", 1), ("XINFO", "CONSUMERS", stream, "g"), ("XACK", stream, "g", "0-1"),
         ("XDEL", stream, "0-1"), ("XGROUP", "DELCONSUMER", stream, "g", "x"),
         ("EVAL", "return 0", 1, stream), ("DEL", record),
@@ -50,8 +51,8 @@ def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[st
     """Return all keys of a worker of that name: of its app, its queues, and an event of the same name."""
     return [
         keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
-        keys.workers, keys.leader, keys.dispatchers, keys.meta, keys.fading, keys.event(name), keys.worker(name),
-        keys.wake_up(app), keys.routes(app), keys.order(name), keys.line(f"{app}/{name}", name),
+        keys.workers, keys.leader, keys.dispatchers, keys.meta, keys.fading, keys.controls, keys.event(name),
+        keys.worker(name), keys.wake_up(app), keys.routes(app), keys.order(name), keys.line(f"{app}/{name}", name),
         *(keys.queue(app, queue) for queue in queues),
     ]  # fmt: skip
 

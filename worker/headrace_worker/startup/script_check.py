@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headrace import Retention
-from headrace.calls import canceling, checking, records, rerunning, sending
+from headrace.calls import canceling, checking, controlling, records, rerunning, sending
 from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.model.event import Event
@@ -31,6 +31,7 @@ from headrace_worker.protocol import (
 from headrace_worker.protocol.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.protocol.dispatching import Matched
 from headrace_worker.protocol.leases import Registration
+from headrace_worker.protocol.reading import Share, Taken
 from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from headrace_worker.startup import permissions
 
@@ -59,6 +60,7 @@ class ScriptCheck:
     async def run(self) -> None:
         """Run every script once, or raise the error of the first script that the user may not run."""
         await self._send(await self._register())
+        await self._control()
         await self._retry_and_promote(await self._take())
         await self._release(await self._take())
         await self._settle_and_rerun(await self._take())
@@ -71,10 +73,8 @@ class ScriptCheck:
 
     async def _register(self) -> str:
         registration = Registration(_APP, "f", b"", (_QUEUE,))
-        version: str = await self._call(
-            subscribing.subscribe(self._keys, registration),
-            leases.register(self._keys, _NAME, SCRATCH_MS, registration),
-        )
+        await self._call(subscribing.subscribe(self._keys, registration))
+        version: str = await self._call(leases.register(self._keys, _NAME, SCRATCH_MS, registration))
         return version
 
     async def _send(self, version: str) -> None:
@@ -95,8 +95,17 @@ class ScriptCheck:
             records.watch(keys, _NAME),
         )
 
+    async def _control(self) -> None:
+        """Close the queue and open it again."""
+        name = f"{_APP}/{_QUEUE}"
+        await self._call(
+            controlling.control(self._keys, name, pause="pause", limit="1"),
+            controlling.control(self._keys, name, pause="resume", limit="declared"),
+        )
+
     async def _take(self) -> Delivery:
-        ((_, entries),) = await self._call(reading.take(_NAME, [self._queue], 10))
+        taken: Taken = await self._call(reading.take(self._keys, _NAME, [Share(self._queue, 10)], 10))
+        ((_, entries),) = taken.entries
         return decode_delivery(self._queue, entries[0])
 
     async def _retry_and_promote(self, delivery: Delivery) -> None:

@@ -54,6 +54,11 @@ class Reader:
         with contextlib.suppress(redis.exceptions.NoPermissionError):
             self._client_id = await connection.read_response()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether a read is open."""
+        return self._is_reading
+
     async def read(self, call: Call[T]) -> T:
         """Return the result of the read, which may wait as long as the call says."""
         self._is_reading = True

@@ -55,16 +55,12 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
         call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-        most = click.IntRange(min=1)
+        rate, most = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
         options = [
             option("--cursor", metavar="CURSOR", help="Go on where an earlier command has ended."),
             option(note, "note", metavar="TEXT", help="Why; kept in the audit, and by runs that are canceled."),
-            option(
-                "--rate", metavar="N", type=click.FloatRange(min=0, min_open=True), help="How many a second, at most."
-            ),
-            option(
-                "--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="How many at most."
-            ),
+            option("--rate", metavar="N", type=rate, help="How many a second, at most."),
+            option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
             option("--yes", metavar="NAME", is_flag=False, flag_value="yes", help="Do not ask."),
             option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
         ]

@@ -268,10 +268,16 @@ class Headrace:
     def _name_left(self) -> str:
         """Return which events and runs are delayed or dead, the first of each."""
         due = [member.decode() for members in self._due().values() for member in list(members)[:_MOST_NAMED]]
-        waiting = [f"{'event' if each[0] == 'e' else 'a run of'} {event_of(each)}" for each in due]
+        waiting = [f"{'event' if each[0] == 'e' else 'a run of'} {self._named(event_of(each))}" for each in due]
         letters = self.client.list_dead_letters(limit=_MOST_NAMED).items
         dead = [f"dead {each.run_id or each.id}: {each.error}" for each in letters]
         return "; of them " + ", ".join([*waiting, *dead]) if waiting or dead else ""
+
+    def _named(self, event_id: str) -> str:
+        try:
+            return f"{event_id} ({self.client.get_event(event_id).name})"
+        except HeadraceError:  # its record can't be read
+            return event_id
 
     def _travel(self, by: timedelta) -> None:
         by_ms = by.total_seconds() * 1000

@@ -1,0 +1,140 @@
+"""`headrace queues`: pauses queues, lets them go on, limits how many of their runs are in flight, and purges them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import click
+
+from headrace import CanceledRun, Client, HeadraceError, QueueControls
+from headrace.model.queue import Limit
+from headrace_worker.operate.bulk import choose
+from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
+from headrace_worker.terminal.options import json_option, option
+from headrace_worker.terminal.output import print_json
+from headrace_worker.terminal.server import with_client
+
+
+def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
+    if value == "declared":
+        return "declared"
+    if value == "none":
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no whole number, nor 'none' or 'declared'") from None
+
+
+@click.group()
+def queues() -> None:
+    """Pause queues, let them go on, limit and purge them."""
+
+
+@queues.command()
+@click.argument("queue", metavar="APP/QUEUE")
+@option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
+@with_client
+@json_option
+def pause(client: Client, queue: str, reason: str | None, as_json: bool) -> None:
+    """Let no run of a queue start any more: neither new ones nor those that are retried, promoted or rescued.
+
+    Runs that workers have already go on. Events are still dispatched: their runs wait in the queue.
+
+    Exit code 1: no such queue is known.
+
+    \b
+    Example:
+      headrace queues pause billing/default --reason "provider is down"
+    """
+    _print(client.pause_queue(queue, reason=reason), as_json=as_json)
+    note(client, "queues pause", {"queue": queue}, reason=reason)
+
+
+@queues.command()
+@click.argument("queue", metavar="APP/QUEUE")
+@with_client
+@json_option
+def resume(client: Client, queue: str, as_json: bool) -> None:
+    """Let the runs of a paused queue start again.
+
+    Exit code 1: no such queue is known.
+
+    \b
+    Example:
+      headrace queues resume billing/default
+    """
+    _print(client.resume_queue(queue), as_json=as_json)
+    note(client, "queues resume", {"queue": queue})
+
+
+@queues.command()
+@click.argument("queue", metavar="APP/QUEUE")
+@click.argument("limit", metavar="N|none|declared", callback=_read_limit)
+@with_client
+@json_option
+def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
+    """Limit how many runs of a queue are in flight at once, over all workers, from now on.
+
+    It holds until it is changed, whatever the code declares: N runs at most, or any number with `none`. With
+    `declared` the code counts again. Runs that are in flight go on.
+
+    Exit code 1: no such queue is known. 2: N is no number from 1 on, or less than there are partitions.
+
+    \b
+    Examples:
+      headrace queues limit billing/default 5
+      headrace queues limit billing/default declared
+    """
+    _print(client.limit_queue(queue, limit), as_json=as_json)
+    note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit})
+
+
+def _print(controls: QueueControls, *, as_json: bool) -> None:
+    if as_json:
+        print_json(controls)
+    else:
+        click.echo(f"queue {controls.queue}: {_state(controls)}")
+
+
+def _state(controls: QueueControls) -> str:
+    """Return in words what is set for a queue."""
+    match controls.limit:
+        case None:
+            limit = "without a limit"
+        case "declared":
+            limit = "with the limit that the code declares, if it does"
+        case number:
+            limit = f"at most {number:,} in flight"
+    if controls.paused_at is None:
+        return f"runs start, {limit}"
+    return f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC, {limit}"
+
+
+@queues.command()
+@click.argument("queue", metavar="APP/QUEUE")
+@with_client
+@bulk_options("runs in the queue", every=False)
+@json_option
+@click.pass_context
+def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: bool) -> None:
+    """Cancel the runs that wait in a queue for a worker. Runs that execute, or wait for their next attempt, go on.
+
+    The name of the queue has to be typed, or given by --yes=APP/QUEUE. The records of the runs stay, and say canceled.
+
+    Exit code 1: one of them was taken by a worker meanwhile. 2: --yes was missing.
+
+    \b
+    Examples:
+      headrace queues purge billing/default --dry-run
+      headrace queues purge billing/default --yes=billing/default --max 1000000
+    """
+
+    def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
+        return client.cancel_runs(batch, reason=bulk.note, queued=True)
+
+    read = partial(client.list_runs, queue=queue, status="queued")
+    work = Work("queues purge", "runs", act, name=queue)
+    asked = {"queue": queue}
+    ctx.exit(act_on(client, bulk, work, (), asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))

@@ -34,6 +34,7 @@ from headrace_worker.startup import permissions, preflight
 from headrace_worker.streams import reader
 from tests.scripts import users
 from tests.scripts.cases import seed_bystanders
+from tests.scripts.cases.cancel_run import seed_ordered_run
 from tests.scripts.cases.rerun import seed_failed_run
 from tests.scripts.limits import Limits
 from tests.scripts.source import SCRIPTS, commands_of
@@ -41,7 +42,7 @@ from tests.scripts.source import SCRIPTS, commands_of
 _WORKER, _PRODUCER = users.commands_of("headrace-worker"), users.commands_of("headrace-producer")
 _SENDER = users.commands_of("headrace-sender")
 _NOT_NEEDED = {"info", "client|id", "client|unblock", "subscribe"}
-"""A worker can do without: it does not check the server then, stops more slowly, and sees a new limit later."""
+"""A worker can do without: it does not check the server then, stops more slowly, and hears of changes later."""
 _BY_THE_CLIENT_LIBRARY = {"auth", "client", "client|setinfo"}
 
 
@@ -99,14 +100,15 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
     limits.allow(*users.rules_for_the_limited("headrace-producer"))
     seed_bystanders(limits.keyspace)
     seed_failed_run(limits.keyspace, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
+    seed_ordered_run(limits.keyspace)
     limits.keyspace.seed_now()
     limits.keyspace.admin.script_flush()
     with limits.counting() as used:
         async with AsyncClient(limits.url, namespace="limited", retention=Retention(success=0)) as client:
-            await client.send_event(Event("work", id="e2"), deliver_after=3_600)
+            for event_id in ("e2", "e3"):
+                await client.send_event(Event("work", id=event_id), deliver_after=3_600)
             await client.send_event(Event("work", id="e2"))
             await client.send_event(Event("work"), ordering_key="key")
-            await client.send_event(Event("work", id="e3"), deliver_after=3_600)
             with pytest.raises(WaitTimeout):
                 await client.wait_for_event("e3", 0.05)
             await client.cancel_event("e3")
@@ -115,6 +117,7 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             (letter, *_) = (await client.list_dead_letters()).items
             await client.get_dead_letter(letter.id)
             assert (await client.retry_run("e1:app/job")).status == "queued"
+            await _cancel_runs(client)
             limits.keyspace.admin.delete(limits.keyspace.keys.queue("app", "default"))
             assert (await client.retry_run("e1:app/job")).status == "queued"
     assert used - _BY_THE_CLIENT_LIBRARY == _as_counted(_PRODUCER, used)
@@ -123,6 +126,12 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
 def _as_counted(commands: set[str], used: set[str]) -> set[str]:
     """Return commands as the server has counted those that were used: Redis 6.2 counts no subcommands."""
     return commands if any("|" in each for each in used) else {each.partition("|")[0] for each in commands}
+
+
+async def _cancel_runs(client: AsyncClient) -> None:
+    """Cancel a run that executes, one behind the first of an ordering key, and the first."""
+    answers = [(await client.cancel_run(f"{each}:app/job")).answer for each in ("executing", "ordered", "first")]
+    assert answers == ["asked", "canceled", "canceled"]
 
 
 async def _list_everything(client: AsyncClient) -> None:

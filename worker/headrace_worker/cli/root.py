@@ -19,6 +19,7 @@ from headrace_worker.cli.completion import completion
 from headrace_worker.cli.dev import dev
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
+from headrace_worker.commands.audit import audit
 from headrace_worker.commands.dead import dead
 from headrace_worker.commands.delayed import delayed
 from headrace_worker.commands.doctor import doctor
@@ -142,7 +143,7 @@ def root() -> None:
 
 COMMANDS: dict[str, list[click.Command]] = {
     "Run": [worker, dev, send, app],
-    "Look": [doctor, delayed],
+    "Look": [doctor, delayed, audit],
     "Act": [events, runs, jobs, queues, dead],
     "Shell": [completion],
 }

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace import AsyncClient, Client, Event, SentEvent
+from headrace import AsyncClient, Client, Event, HeadraceError, SentEvent
 from headrace.base import BaseClient
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions, prepare
+from headrace.plans.side_by_side import one_by_one
 from headrace_worker.app.app import App
 from headrace_worker.doctor.diagnose import diagnose
 from headrace_worker.doctor.finding import Diagnosis
@@ -22,7 +24,7 @@ from headrace_worker.inspect.explanation import Explanation, explain_event, expl
 from headrace_worker.inspect.jobs import JobList, RegisteredJob, get_job, list_jobs
 from headrace_worker.operate.forget_app import ForgottenApp, forget_app
 from headrace_worker.operate.register_app import RegisteredApp, register_app
-from headrace_worker.operate.send_to_job import Asked, trigger_job
+from headrace_worker.operate.send_to_job import Asked, find_enabled, trigger_job
 from headrace_worker.operate.switch_job import SwitchedJob, disable_job, enable_job
 
 
@@ -37,6 +39,21 @@ class _AppPlans(BaseClient):
 
     def _plan_to_diagnose(self) -> Plan[Diagnosis]:
         return diagnose(self.partitions, time.time, secrets.token_hex(6))
+
+    def _plan_to_replay_to(
+        self, event_id: str, job: str | None, deliver_after: float | timedelta | None, *, if_no_runs: bool
+    ) -> Plan[SentEvent | None]:
+        if job is not None:
+            yield from find_enabled(self.partitions, job)
+        return (yield from self._plan_to_replay(event_id, deliver_after, if_no_runs=if_no_runs, job=job))
+
+    def _plan_to_replay_all(
+        self, event_ids: Iterable[str], job: str | None, deliver_after: float | timedelta | None, *, if_no_runs: bool
+    ) -> Plan[list[SentEvent | HeadraceError | None]]:
+        if job is not None:
+            yield from find_enabled(self.partitions, job)
+        plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs, job=job) for each in event_ids]
+        return (yield from one_by_one(plans))
 
     def _plan_to_explain(self, event: AnyEvent, ordering_key: str | None) -> Plan[Explanation]:
         (outgoing,) = prepare(
@@ -140,6 +157,43 @@ class AppClient(Client, _AppPlans):
         asked = Asked(event_name, context, event_id)
         return self._run(self._plan_to_trigger(job, payload, asked), partial=True)
 
+    def replay_event(
+        self,
+        event_id: str,
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> SentEvent | None:
+        """Send an event again as a new one, as `Client.replay_event` does, to every job or to a chosen one.
+
+        Args:
+            job: the one job that gets it, `<app>/<job id>`, whatever its trigger, also if it did not exist when the
+                event was sent.
+            if_no_runs: send it only if neither the event nor a replay of it has a run, of this job if one is named.
+            deliver_after: seconds >= 0 from now, or a timedelta.
+
+        Raises:
+            UnknownJob: the job is not registered.
+            JobDisabled: it gets no runs.
+        """
+        plan = self._plan_to_replay_to(event_id, job, deliver_after, if_no_runs=if_no_runs)
+        return self._run(plan, timeout, partial=True)
+
+    def replay_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[SentEvent | HeadraceError | None]:
+        """Replay events as `replay_event` does, one after the other; return what each has come to, or its error."""
+        plan = self._plan_to_replay_all(event_ids, job, deliver_after, if_no_runs=if_no_runs)
+        return self._run(plan, timeout, partial=True)
+
     def explain_event(self, event_id: str) -> Explanation:
         """Return which jobs get an event by the routes of now and, for each other job, the first condition that fails.
 
@@ -205,6 +259,32 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         """See `AppClient.trigger_job`."""
         asked = Asked(event_name, context, event_id)
         return await self._run(self._plan_to_trigger(job, payload, asked), partial=True)
+
+    async def replay_event(
+        self,
+        event_id: str,
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> SentEvent | None:
+        """See `AppClient.replay_event`."""
+        plan = self._plan_to_replay_to(event_id, job, deliver_after, if_no_runs=if_no_runs)
+        return await self._run(plan, timeout, partial=True)
+
+    async def replay_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[SentEvent | HeadraceError | None]:
+        """See `AppClient.replay_events`."""
+        plan = self._plan_to_replay_all(event_ids, job, deliver_after, if_no_runs=if_no_runs)
+        return await self._run(plan, timeout, partial=True)
 
     async def explain_event(self, event_id: str) -> Explanation:
         """See `AppClient.explain_event`."""

@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 
 def diagnose(partitions: Partitions, clock: Clock, token: str) -> Plan[Diagnosis]:
-    """Return what is wrong with a namespace and its servers, in about fifteen round trips. To be run with `partial`.
+    """Return what is wrong with a namespace and its servers, in at most twenty round trips. To be run with `partial`.
 
     Args:
         clock: this machine's time, in seconds since 1970.

@@ -7,6 +7,7 @@ from headrace.errors import (
     CallBroken,
     CallError,
     ConfigurationError,
+    ContentsGone,
     DamagedRecord,
     DeadLetterNotFound,
     EventConflict,
@@ -20,6 +21,7 @@ from headrace.errors import (
     PermissionMissing,
     QueueNotFound,
     RunNotFound,
+    RunNotQueued,
     RunNotRetryable,
     SealedEvent,
     ServerError,
@@ -32,7 +34,10 @@ from headrace.errors import (
     WaitTimeout,
 )
 from headrace.formats.seal import PayloadCodec
+from headrace.model.audit import AuditEntry
 from headrace.model.event import (
+    CancelAnswer,
+    CanceledRun,
     DeadLetter,
     DeadLetterGroup,
     DelayedEntry,
@@ -55,11 +60,15 @@ from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
+    "AuditEntry",
     "AuthenticationFailed",
     "CallBroken",
     "CallError",
+    "CancelAnswer",
+    "CanceledRun",
     "Client",
     "ConfigurationError",
+    "ContentsGone",
     "DamagedEntry",
     "DamagedRecord",
     "DeadLetter",
@@ -87,6 +96,7 @@ __all__ = [
     "Retention",
     "RunError",
     "RunNotFound",
+    "RunNotQueued",
     "RunNotRetryable",
     "RunRecord",
     "RunStatus",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,7 +24,7 @@ from headrace.config import (
     resolve_partitions,
     resolve_url,
 )
-from headrace.errors import OUTAGE, InvalidEvent
+from headrace.errors import OUTAGE, InvalidArgument, InvalidEvent
 from headrace.formats.headers import MadeHeaders, headers_now
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import PayloadCodec, Seal, check_codec
@@ -30,7 +32,8 @@ from headrace.model.event import SentEvent
 from headrace.model.retention import Retention
 from headrace.plans import send
 from headrace.plans.plan import Plan
-from headrace.plans.prepare import MAX_EVENT_BYTES, Item, Replicas, SendOptions, prepare, replicas_of
+from headrace.plans.prepare import MAX_EVENT_BYTES, Item, Replicas, SendOptions, prepare, replicas_of, when
+from headrace.plans.replay import replay_event
 from headrace.transport.backoff import Backoff
 from headrace.transport.deadline import Deadline
 from headrace.transport.faults import translate
@@ -163,6 +166,20 @@ class BaseClient:
         )
         return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 
+    @staticmethod
+    def _due_of(deliver_at: datetime | None, deliver_after: float | timedelta | None) -> str:
+        if deliver_at is None and deliver_after is None:
+            raise InvalidArgument("deliver_at", "is missing; give it or deliver_after")
+        return when(SendOptions(deliver_at=deliver_at, deliver_after=deliver_after))
+
+    def _plan_to_replay(
+        self, event_id: str, deliver_after: float | timedelta | None, *, if_no_runs: bool, job: str | None = None
+    ) -> Plan[SentEvent | None]:
+        due = when(SendOptions(deliver_after=deliver_after))
+        return replay_event(
+            self.partitions, event_id, _new_token(), when=due, job=job, if_no_runs=if_no_runs, seal=self._seal
+        )
+
     def _replicas_of(self, count: object, timeout: object) -> Replicas | None:
         """Return the replicas to wait for, if any; refuse a wait that would be taken for a lost line."""
         if count is None:
@@ -180,6 +197,15 @@ class BaseClient:
         if failures >= self._attempts or not isinstance(error, OUTAGE):
             raise error from exc
         return Backoff(self._attempts).delay_s(failures)
+
+
+def whoami() -> str:
+    """Return the user of this process and its machine, as far as they are known."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in a container
+        user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _new_token() -> str:

@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from headrace.base import BaseClient
+from headrace.base import BaseClient, whoami
+from headrace.calls.auditing import Note
 from headrace.calls.call import Call
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import CallError, HeadraceError, WaitTimeout
 from headrace.formats.keys import Keys
-from headrace.lists import dead_letters, delayed, events, runs
+from headrace.lists import audit, dead_letters, delayed, events, runs
 from headrace.lists.dead_letters import DeadLetterFilter
 from headrace.lists.events import EventFilter
 from headrace.lists.runs import RunFilter
+from headrace.model.audit import AuditEntry
 from headrace.model.event import (
+    CanceledRun,
     DeadLetter,
     DeadLetterGroup,
     DelayedEntry,
@@ -37,6 +40,7 @@ from headrace.plans import cancel, queues, read, retry, send, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
+from headrace.plans.side_by_side import one_by_one, side_by_side
 from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
@@ -405,25 +409,215 @@ class Client(BaseClient):
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
         return self._run(has_workers(self.partitions), timeout, partial=True)
 
-    def cancel_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
+    def cancel_event(
+        self,
+        event_id: str,
+        *,
+        runs: bool = False,
+        reason: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
 
         An event that was delivered before stays delivered. Raise EventNotFound.
+
+        Args:
+            runs: of an event that was delivered, cancel all open runs, as `cancel_run` does; one that no worker has
+                looked at yet gets none.
+            reason: why, for the runs; 1 to 256 characters.
+        """
+        plan = cancel.cancel_event(self.partitions, event_id, self._retention, self._seal, runs=runs, reason=reason)
+        return self._run(plan, timeout, partial=True)
+
+    def reschedule_event(
+        self,
+        event_id: str,
+        *,
+        deliver_at: datetime | None = None,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> EventRecord:
+        """Let a delayed event be due at another time; the `status` of the record says whether it is delayed still.
+
+        An event that was delivered or canceled before stays as it is.
+
+        Args:
+            deliver_at: an aware datetime; one in the past delivers now.
+            deliver_after: seconds >= 0 from now, or a timedelta; give one of the two.
+
+        Raises:
+            EventNotFound: no such event is known.
+            InvalidArgument: neither or both are given, or one breaks its rule.
+        """
+        due = self._due_of(deliver_at, deliver_after)
+        plan = cancel.reschedule_event(self.partitions, event_id, due, self._seal)
+        return self._run(plan, timeout, partial=True)
+
+    def replay_event(
+        self,
+        event_id: str,
+        *,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> SentEvent | None:
+        """Send an event again as a new one, `<id>~r1`, `~r2` …, whose record names the original (`replay_of`).
+
+        Jobs get it as any other event, with the contents, source, account and ordering key of the original. To queue a
+        run of it once more is `retry_run`.
+
+        Args:
+            if_no_runs: send it only if neither the event nor a replay of it has a run; None is returned otherwise.
+            deliver_after: seconds >= 0 from now, or a timedelta.
+
+        Raises:
+            EventNotFound: no such event is known.
+            ContentsGone: its contents are not kept any more.
+            SealedEvent: it is sealed, and this client has no codec that opens it: a seal holds for one id.
+            InvalidArgument: its id is too long to have something behind it.
+        """
+        plan = self._plan_to_replay(event_id, deliver_after, if_no_runs=if_no_runs)
+        return self._run(plan, timeout, partial=True)
+
+    def cancel_run(
+        self, run_id: str, *, reason: str | None = None, timeout: float | timedelta | None = None
+    ) -> CanceledRun:
+        """Cancel a run for good, whether it is queued, waits or executes; `answer` says what that has come to.
+
+        It never comes back: no retry, no other worker and no dead worker's rescue begins it again. An async function
+        that executes is cancelled within a second; a plain one goes on unless it looks at `ctx.is_canceled`. Whatever
+        either comes to is dropped. A run that has ended before stays as it is.
+
+        Args:
+            reason: 1 to 256 characters; becomes the message of the run's error.
+
+        Raises:
+            RunNotFound: no such run is known.
+            InvalidArgument: the reason breaks its rule.
         """
         return self._run(
-            cancel.cancel_event(self.partitions, event_id, self._retention, self._seal), timeout, partial=True
+            cancel.cancel_run(self.partitions, run_id, self._retention, reason, self._seal), timeout, partial=True
         )
 
-    def retry_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
+    def cancel_runs(
+        self,
+        run_ids: Iterable[str],
+        *,
+        reason: str | None = None,
+        queued: bool = False,
+        timeout: float | timedelta | None = None,
+    ) -> list[CanceledRun | HeadraceError]:
+        """Cancel runs as `cancel_run` does, a few round trips for all; return what each has come to, or its error.
+
+        Give a few hundred at a time.
+
+        Args:
+            queued: only those that are queued, and that no worker has; RunNotQueued is the error of the others.
+        """
+        plans = [
+            cancel.cancel_run(self.partitions, each, self._retention, reason, self._seal, queued=queued)
+            for each in run_ids
+        ]
+        return self._run(side_by_side(plans), timeout, partial=True)
+
+    def cancel_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        runs: bool = False,
+        reason: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[EventRecord | HeadraceError]:
+        """Cancel events as `cancel_event` does, in a few round trips; return the record of each, or its error."""
+        plans = [
+            cancel.cancel_event(self.partitions, each, self._retention, self._seal, runs=runs, reason=reason)
+            for each in event_ids
+        ]
+        return self._run(side_by_side(plans), timeout, partial=True)
+
+    def replay_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[SentEvent | HeadraceError | None]:
+        """Replay events as `replay_event` does, one after the other; return what each has come to, or its error."""
+        plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs) for each in event_ids]
+        return self._run(one_by_one(plans), timeout, partial=True)
+
+    def retry_runs(
+        self, run_ids: Iterable[str], *, canceled: bool = False, timeout: float | timedelta | None = None
+    ) -> list[RunRecord | HeadraceError]:
+        """Retry runs as `retry_run` does, in a few round trips; return the record of each, or its error.
+
+        Those of one ordering key are queued in the given order.
+        """
+        plan = retry.retry_runs(self.partitions, list(run_ids), self._seal, canceled=canceled)
+        return self._run(plan, timeout, partial=True)
+
+    def discard_dead_letters(
+        self, entry_ids: Iterable[str], *, timeout: float | timedelta | None = None
+    ) -> list[HeadraceError | None]:
+        """Delete dead letters, in one round trip; return the error of each that is not there, None for the others.
+
+        The records of their runs stay as they are, and the runs can still be retried while those are kept.
+        """
+        plans = [dead_letters.discard_dead_letter(self.partitions, each) for each in entry_ids]
+        return self._run(side_by_side(plans), timeout, partial=True)
+
+    def audit(  # noqa: PLR0913 - each is noted
+        self,
+        verb: str,
+        asked: Mapping[str, Any],
+        *,
+        reason: str | None = None,
+        done: int = 1,
+        failed: int = 0,
+        via: str = "library",
+        timeout: float | timedelta | None = None,
+    ) -> None:
+        """Note for `list_audit` what an operator has done; the commands of `headrace` do so themselves.
+
+        Args:
+            verb: what was done, such as `runs cancel`.
+            asked: the ids, or the filter, that it was done to, by their names.
+            via: what it was done with.
+        """
+        note = Note(whoami(), via, verb, dict(asked), reason, done, failed)
+        self._run(audit.record(self.partitions, note), timeout)
+
+    def list_audit(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        timeout: float | timedelta | None = None,
+    ) -> Page[AuditEntry]:
+        """Return a page of what operators have done, newest first; about 10,000 entries are kept.
+
+        Raises:
+            InvalidArgument: an argument breaks its rule.
+        """
+        return self._run(audit.list_audit(self.partitions, since, until, cursor, limit), timeout)
+
+    def retry_run(self, run_id: str, *, canceled: bool = False, timeout: float | timedelta | None = None) -> RunRecord:
         """Queue a run that ended without success again, from attempt 1, and delete its dead letter.
 
         A lost run is queued again, too: its record says queued or executing, and another program has deleted its entry.
+
+        Args:
+            canceled: also a run that was canceled.
 
         Raises:
             RunNotFound: no such run is known.
             RunNotRetryable: it has not ended without success and is not lost, or its payload is not kept any more.
         """
-        return self._run(retry.retry_run(self.partitions, run_id, self._seal), timeout, partial=True)
+        plan = retry.retry_run(self.partitions, run_id, self._seal, canceled=canceled)
+        return self._run(plan, timeout, partial=True)
 
     def pause_queue(
         self, queue: str, *, reason: str | None = None, timeout: float | timedelta | None = None

@@ -12,7 +12,9 @@
     │   ├── RunNotFound
     │   ├── DeadLetterNotFound
     │   └── QueueNotFound       no worker has had a queue of that name; `queues` has those that there are
+    ├── RunNotQueued            a worker has the run by now, or it waits, so it was not purged
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
+    ├── ContentsGone            nothing but its header is kept of an event
     ├── WaitTimeout             the event has not settled in the time given
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
     │   └── DamagedRecord       the record of an event has been overwritten, or a part of it
@@ -153,6 +155,14 @@ class QueueNotFound(NotFound):
         HeadraceError.__init__(self, f"no queue {missing_id!r} in this namespace: {there}; name it as APP/QUEUE")
 
 
+class RunNotQueued(HeadraceError):
+    """The run is not queued any more, or a worker has it, so a purge of its queue leaves it as it is."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id!r} is not queued any more, or a worker has it; cancel it if it is to end")
+
+
 class RunNotRetryable(HeadraceError):
     """The run has not ended without success, or its payload is gone, so it stays as it is."""
 
@@ -160,6 +170,16 @@ class RunNotRetryable(HeadraceError):
         self.run_id = run_id
         self.status = status
         super().__init__(f"run {run_id!r} is {status} and can't be retried: {reason}")
+
+
+class ContentsGone(HeadraceError):
+    """The contents of the event are not kept any more (retention)."""
+
+    def __init__(self, event_id: str) -> None:
+        self.event_id = event_id
+        super().__init__(
+            f"the contents of event {event_id!r} are not kept any more, so it can't be sent again or tried on triggers"
+        )
 
 
 class WaitTimeout(HeadraceError, TimeoutError):

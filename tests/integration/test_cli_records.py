@@ -136,14 +136,13 @@ async def test_dead_letters_are_listed_shown_and_retried(
     by_id = headrace("dead", "retry", by_run["e0:everyday/fail"], "e1:everyday/fail")
     assert (by_id.exit_code, by_id.stdout) == (0, "e0:everyday/fail queued\ne1:everyday/fail queued\n")
     assert len(document(headrace("dead", "list", "--json"))["dead"]) == 2
-    by_job = headrace("dead", "retry", "--job", "everyday/fail", "--json")
-    assert sorted(json.loads(line)["id"] for line in by_job.stdout.splitlines()) == [
-        "e2:everyday/fail",
-        "e3:everyday/fail",
-    ]
+    by_job = headrace("dead", "retry", "--job", "everyday/fail", "--json", "--yes")
+    *lines, end = map(json.loads, by_job.stdout.splitlines())
+    assert lines == [{"id": by_run[f"e{n}:everyday/fail"], "ok": True, "error": None} for n in (2, 3)]
+    assert end == {"done": 2, "failed": 0, "left": 0, "cursor": None}
     assert headrace("dead", "list").stdout.split() == ["ID", "SINCE", "REASON", "RUN", "ERROR"]
     await settle()
-    everything = headrace("dead", "retry", "--all")
+    everything = headrace("dead", "retry", "--all", "--yes")
     assert (everything.exit_code, everything.stdout.count(" queued\n")) == (0, 4)
     await settle()
 

@@ -8,7 +8,8 @@ import pytest
 
 from headrace import Client, Event
 from headrace_worker import App, Retry, event_trigger
-from headrace_worker.operate.dead_letters import all_letters, letters_of, retry_letters
+from headrace_worker.operate.bulk import carry_out, choose
+from headrace_worker.operate.dead_letters import LetterRuns
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -34,12 +35,13 @@ async def test_runs_of_a_key_are_retried_in_order_of_failure(url: str, namespace
             ids = [sent.id for sent in client.send_events([Event("entry", n) for n in range(230)], ordering_key="a")]
             await settled(230)
             is_up = True
-            letters = letters_of(client, "app/ledger")
-            assert [letter.run_id for letter in letters] == [f"{event_id}:app/ledger" for event_id in ids]
-            assert all(retried.error is None for retried in retry_letters(client, letters))
+            runs = LetterRuns(client)
+            chosen = choose(lambda **page: runs.note(client.list_dead_letters(**page)), 1_000, oldest_first=True)
+            retried = list(carry_out(chosen, runs.retry))
+            assert [each.came_to.id for each in retried] == [f"{event_id}:app/ledger" for event_id in ids]
             await settled(460)
         assert calls[230:] == list(range(230))
-        assert [letter.run_id for letter in all_letters(client)] == [f"{ids[0]}:app/ledger"]
+        assert [letter.run_id for letter in client.iter_dead_letters()] == [f"{ids[0]}:app/ledger"]
 
 
 def _open(client: Client, ids: Sequence[str]) -> int:

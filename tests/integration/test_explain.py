@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import Event
-from headrace_worker.inspect.explanation import ContentsGone, Explanation, Failure
+from headrace import ContentsGone, Event
+from headrace_worker.inspect.explanation import Explanation, Failure
 from headrace_worker.operate.app_client import AppClient
 from tests.apps.shop import app as shop
 from tests.support.codecs import Scrambler

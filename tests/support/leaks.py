@@ -10,7 +10,7 @@ import redis
 
 _LASTING = re.compile(
     rb"(events|due|queue:[^/]+/[^/]+|queues|wake-up:[^/]+|wake|recent|runs|dead"
-    rb"|fading|routes:[^/]+|workers|worker:.+|leader|dispatchers|meta|controls)\Z"
+    rb"|fading|routes:[^/]+|workers|worker:.+|leader|dispatchers|meta|controls|audit)\Z"
 )
 """The keys that stay as long as the namespace is used."""
 

@@ -61,7 +61,17 @@ def test_each_option_of_a_send_is_an_argument(name: str) -> None:
 def test_the_public_methods_are_those_of_the_contract() -> None:
     """None is missing, and none appears without a word about it."""
     assert {name for name in methods(Client) if not name.startswith("_")} == {
+        "audit",
         "cancel_event",
+        "cancel_events",
+        "cancel_runs",
+        "discard_dead_letters",
+        "list_audit",
+        "replay_events",
+        "retry_runs",
+        "cancel_run",
+        "replay_event",
+        "reschedule_event",
         "close",
         "dead_letter_groups",
         "follow_events",

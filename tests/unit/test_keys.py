@@ -35,7 +35,7 @@ def test_every_key_is_in_the_slot_of_its_namespace() -> None:
 def test_no_two_things_have_one_key() -> None:
     """Each function and attribute names another key."""
     named = all_keys(Keys("prod"))
-    assert len(set(named.values())) == len(named) == 20
+    assert len(set(named.values())) == len(named) == 22
 
 
 def test_namespaces_partitions_and_scratch_keys_are_apart() -> None:

@@ -13,6 +13,7 @@ from headrace_worker.errors import (
     JobError,
     LifespanFailed,
     RetryAfter,
+    RunCanceled,
     StartRefused,
 )
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
@@ -36,6 +37,7 @@ __all__ = [
     "Queue",
     "Retry",
     "RetryAfter",
+    "RunCanceled",
     "RunInfo",
     "StartRefused",
     "SyncJobIO",

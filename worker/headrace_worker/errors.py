@@ -15,17 +15,19 @@
     ├── RunControl                  raised by a job's function to say how its run goes on
     │   ├── RetryAfter
     │   └── Abort
+    ├── RunCanceled                 raised by ctx.raise_if_canceled() in a function whose run was ended from outside
     ├── NotSettled                  a test's events or runs have not settled in the time given (testing.settling)
     ├── RunFailed                   a run of a test failed, and its exception is not at hand (testing.kit)
     ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
     ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
+    ├── AlreadyFinished             a run had ended before it was canceled (operate.open_runs)
+    ├── NotCanceled                 an event was delivered before it was canceled (operate.open_runs)
     ├── NoRun                       a dead letter belongs to no run that could be retried (operate.dead_letters)
     ├── NoLetters                   a job that was named has no dead letters (operate.dead_letters)
     ├── UnknownApp                  no app of the name was ever registered (operate.forget_app)
     ├── AppAlive                    an app that has live workers is not forgotten (operate.forget_app)
     ├── UnknownJob                  no job of the name is registered (inspect.jobs)
-    ├── JobDisabled                 an event is not sent to a job that gets no runs (operate.send_to_job)
-    └── ContentsGone                nothing is left of an event to try triggers on (inspect.explanation)
+    └── JobDisabled                 an event is not sent to a job that gets no runs (operate.send_to_job)
 
 Each writes its own message, holds the facts as attributes and says what to do.
 """
@@ -103,3 +105,15 @@ class Abort(RunControl):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "aborted by the job")
+
+
+class RunCanceled(HeadraceError):
+    """The run was ended from outside, and what its function comes to is not recorded; `cause` says by what.
+
+    Attributes:
+        cause: `canceled`, `timed_out` or `released`: another worker has the run.
+    """
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the run was ended from outside ({cause}); nothing of what its function does is recorded")

@@ -60,6 +60,11 @@ def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call
     return Call(("XRANGE", keys.dead, entry_id, entry_id), lambda reply: _read_dead(reply, seal))
 
 
+def delete_dead_entry(keys: Keys, entry_id: str) -> Call[int]:
+    """Delete one dead letter; read 0 when it is not known."""
+    return Call(("XDEL", keys.dead, entry_id), int)
+
+
 def _read_dead(reply: list[Any], seal: Seal | None) -> list[DeadLetter]:
     return [_read_dead_entry(as_text(entry_id), fields, seal) for entry_id, fields in reply if fields is not None]
 

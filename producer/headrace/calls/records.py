@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headrace.calls.call import Call, as_fields, script_call
+from headrace.calls.call import Call, as_fields, as_text, script_call
 from headrace.errors import DamagedRecord, EventNotFound, UndecodableEvent
 from headrace.formats.codec import decode_name
 from headrace.formats.keys import Keys
@@ -81,6 +81,39 @@ def read_outline(keys: Keys, event_id: str) -> Call[Outline | None]:
             return Outline(decode_header(header).status, decode_name(body), decode_ordering_key(ordering_key))
 
     return Call(("HMGET", keys.event(event_id), "m", "k", "e"), read)
+
+
+class Replayable(msgspec.Struct, frozen=True):
+    """What a replay needs of an event.
+
+    Attributes:
+        body: None where its contents are dropped.
+        is_dispatched: its runs are there, or it is canceled.
+    """
+
+    body: bytes | None
+    ordering_key: str
+    is_dispatched: bool
+    jobs: frozenset[str]
+
+    def may_have_run(self, job: str | None) -> bool:
+        """Return whether the event has a run, of this job if one is named, or may still get one."""
+        return not self.is_dispatched or (bool(self.jobs) if job is None else job in self.jobs)
+
+
+def read_replayable(keys: Keys, event_id: str) -> Call[Replayable | None]:
+    """Read what a replay needs of an event; None when it is not known. Raise DamagedRecord."""
+
+    def read(reply: Any) -> Replayable | None:
+        fields = as_fields(reply)
+        if b"m" not in fields:
+            return None
+        with naming_record(keys, event_id):
+            is_open = decode_header(fields[b"m"]).status in ("delayed", "pending")
+            jobs = frozenset(as_text(each.removeprefix(b"r:")) for each in fields if each.startswith(b"r:"))
+            return Replayable(fields.get(b"e"), decode_ordering_key(fields.get(b"k")) or "", not is_open, jobs)
+
+    return Call(("HGETALL", keys.event(event_id)), read)
 
 
 class FoundRun(msgspec.Struct, frozen=True):

@@ -56,6 +56,10 @@ class Keys:
         clock went back, while runs are to be set back for it; the number of partitions."""
         self.fading = f"{self.prefix}fading"
         """zset: ids of settled events whose contents go before their ids may be used again, and when in ms."""
+        self.audit = f"{self.prefix}audit"
+        """stream: what operators have done, in partition 0 alone."""
+        self.canceled_channel = f"{self.prefix}canceled"
+        """Channel: entry, queue and worker of each run that is canceled while a worker has it."""
         self.controls = f"{self.prefix}controls"
         """hash: which queues are paused (`p:<app>/<queue>`), their limits at run time (`l:`), and a version."""
         self.controls_channel = self.controls

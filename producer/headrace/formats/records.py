@@ -152,6 +152,7 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         source=event.s,
         account_id=event.a,
         to_job=event.j,
+        replay_of=event.r,
         ordering_key=decode_ordering_key(fields.get(b"k")),
         headers=event.h or {},
         status="settled" if is_settled else header.status,

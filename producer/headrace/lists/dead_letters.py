@@ -7,8 +7,8 @@ from datetime import datetime
 import msgspec
 
 from headrace.calls.call import Call
-from headrace.calls.listing import read_dead, read_dead_entry
-from headrace.errors import DeadLetterNotFound
+from headrace.calls.listing import delete_dead_entry, read_dead, read_dead_entry
+from headrace.errors import DeadLetterNotFound, HeadraceError
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
@@ -128,6 +128,18 @@ def get_dead_letter(partitions: Partitions, entry_id: str, seal: Seal | None = N
     if not entries:
         raise DeadLetterNotFound(entry_id)
     return _named(place, entries[0])
+
+
+def discard_dead_letter(partitions: Partitions, entry_id: str) -> Plan[None]:
+    """Delete one dead letter, or raise DeadLetterNotFound; the record of its run stays as it is."""
+    place = read_place(as_id(entry_id), partitions)
+    if place is None:
+        raise DeadLetterNotFound(entry_id)
+    (deleted,) = yield [delete_dead_entry(partitions.all[place.partition], place.entry)]
+    if isinstance(deleted, HeadraceError):
+        raise deleted
+    if not deleted:
+        raise DeadLetterNotFound(entry_id)
 
 
 def _named(place: Place, letter: DeadLetter) -> DeadLetter:

@@ -159,12 +159,28 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in FINAL_STATUSES
 
 
+CancelAnswer = Literal["canceled", "asked", "already_finished"]
+"""What the cancellation of a run has come to.
+
+canceled: no worker had it; its function will not be called any more. asked: it is canceled, whatever its function does;
+the worker that has it ends an async function, and tells a plain one. already_finished: it has ended before.
+"""
+
+
+class CanceledRun(msgspec.Struct, frozen=True):
+    """A run after its cancellation; `answer` says what happened, and `run` is its record since then."""
+
+    answer: CancelAnswer
+    run: RunRecord
+
+
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of an event and of its runs.
 
     Attributes:
         status: once it is `dispatched`, `runs` is complete.
         to_job: the one job that gets it, `<app>/<job id>`, whatever its trigger; None for every job that it matches.
+        replay_of: the id of the event that it repeats; None if it is none's replay.
     """
 
     id: str
@@ -181,6 +197,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[RunRecord]
     ordering_key: str | None = None
     to_job: str | None = None
+    replay_of: str | None = None
     headers: dict[str, str] = {}
 
     def payload_as(self, kind: type[T]) -> T:

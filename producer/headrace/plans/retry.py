@@ -1,29 +1,56 @@
-"""Queues a run again by hand. Pure."""
+"""Queues runs again by hand. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from headrace.calls import records, rerunning
 from headrace.calls.records import FoundRun
-from headrace.errors import RunNotFound, RunNotRetryable
+from headrace.errors import HeadraceError, RunNotFound, RunNotRetryable
 from headrace.formats.codec import to_micros
+from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.model.event import FAILED_STATUSES, RunRecord, RunStatus
 from headrace.plans.plan import Plan
 from headrace.plans.read import find_run, readable
+from headrace.plans.side_by_side import side_by_side
 
 
-def retry_run(partitions: Partitions, run: str, seal: Seal | None = None) -> Plan[RunRecord]:
-    """Queue a run that ended without success, or whose entry was deleted, again from its first attempt."""
-    keys, found = yield from find_run(partitions, run, seal)
+def retry_run(partitions: Partitions, run: str, seal: Seal | None = None, *, canceled: bool = False) -> Plan[RunRecord]:
+    """Queue a run that ended without success, or whose entry was deleted, again from its first attempt.
+
+    Args:
+        canceled: also one that was canceled.
+    """
+    found = yield from find_run(partitions, run, seal)
+    return (yield from _retry(run, *found, seal, canceled=canceled))
+
+
+def retry_runs(
+    partitions: Partitions, runs: Sequence[str], seal: Seal | None = None, *, canceled: bool = False
+) -> Plan[list[RunRecord | HeadraceError]]:
+    """Retry each run; return its record, or the error. Those of one ordering key are queued in the given order."""
+    looks = yield from side_by_side(find_run(partitions, run, seal) for run in runs)
+    found = {place: look for place, look in enumerate(looks) if not isinstance(look, HeadraceError)}
+    retried = yield from side_by_side(
+        _retry(runs[place], *look, seal, canceled=canceled) for place, look in found.items()
+    )
+    results = dict(zip(found, retried, strict=True))
+    return [look if isinstance(look, HeadraceError) else results[place] for place, look in enumerate(looks)]
+
+
+def _retry(run: str, keys: Keys, found: FoundRun, seal: Seal | None, *, canceled: bool) -> Plan[RunRecord]:
     known = found.run
     is_open = known.status in ("queued", "executing")
-    if not is_open and known.status not in FAILED_STATUSES:
+    may_run = known.status in FAILED_STATUSES or (canceled and known.status == "canceled")
+    if not (is_open or may_run):
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
-    again = rerunning.rerun(keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms)
+    again = rerunning.rerun(
+        keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms, canceled=canceled
+    )
     answers = yield [again, records.read_run(keys, known.event_id, known.job, seal)]
     (answer, _), following = (readable(keys, known.event_id, each) for each in answers)
     if answer == "missing":

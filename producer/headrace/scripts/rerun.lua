@@ -1,4 +1,4 @@
--- A run that ended for good without success is queued again from its first attempt, at the end of its line if it has an ordering key, and its dead letter is gone; a run that is lost, as its entry was deleted, is queued again too, in its place.
+-- A run that ended for good without success, or was canceled if that is asked for, is queued again from its first attempt, at the end of its line if it has an ordering key, and its dead letter is gone; a run that is lost, as its entry was deleted, is queued again too, in its place.
 --
 -- KEYS[1]  hash    the event's record
 -- KEYS[2]  stream  the run's queue
@@ -11,6 +11,7 @@
 --   queue         text   the queue's name, without its app, as read from the record
 --   inline        bytes  bodies up to this size travel in the entry
 --   ordering_key  text   its ordering key, as read from the record; empty: none
+--   canceled      bool   also if it was canceled
 --   ended         ms     when it ended, as read from the record; 0: at any time
 --
 -- Returns  {'queued', entry}   when it is queued
@@ -37,11 +38,12 @@ if not status then
   return { 'missing', '' }
 end
 local ended = tonumber(string.match(stored, '^[^\n]* (%d+)'))
+local may_run = args.canceled and 'ftic' or 'fti'
 local has_changed = queue ~= args.queue or (ordering_key or '') ~= args.ordering_key
   or (args.ended ~= 0 and args.ended ~= ended)
 -- An entry that is neither in its queue nor pending was deleted by another program.
 local is_open, refused = string.find('qx', status, 1, true), { 'refused', status }
-if has_changed or not (is_open or string.find('fti', status, 1, true)) then
+if has_changed or not (is_open or string.find(may_run, status, 1, true)) then
   return refused
 end
 if is_open then
@@ -95,7 +97,9 @@ if is_counted and not is_open then
 end
 if not is_open then
   redis.call('PERSIST', record)
-  redis.call('XDEL', dead, old_entry)
+  if status ~= 'c' then -- such a run has no dead letter
+    redis.call('XDEL', dead, old_entry)
+  end
 end
 if waits then
   return { 'waits', '' }

@@ -125,3 +125,18 @@ def a_damaged_header(keyspace: Keyspace) -> Step:
     keyspace.seed("HSET", "event:e1", "m", "something else")
     keyspace.seed("ZADD", "due", FUTURE, "e:e1")
     return _cancel(keyspace, {}, since=None)
+
+
+@case
+def a_pending_event(keyspace: Keyspace) -> Step:
+    """An event that no dispatcher has handled yet stays delivered, unless that is asked for."""
+    seed_record(keyspace, "e1", runs="-")
+    return _cancel(keyspace, {}, since=None)
+
+
+@case
+def a_pending_event_with_its_runs(keyspace: Keyspace) -> Step:
+    """Then its dispatch makes no runs, and its record stays for longer than any entry waits."""
+    seed_record(keyspace, "e1", runs="-")
+    changes: Changes = {"event:e1 m": header(canceled=NOW, runs="0"), "event:e1 ttl": "<now+2592000s>"}
+    return Step(canceling.cancel(keyspace.keys, "e1", RETENTION, pending=True), NOW, changes)

@@ -211,6 +211,14 @@ def a_canceled_run(keyspace: Keyspace) -> Step:
 
 
 @case
+def a_canceled_run_on_purpose(keyspace: Keyspace) -> Step:
+    """Unless that is asked for; a dead letter that happens to have the number of its entry stays."""
+    seed_failed_run(keyspace, "c")
+    call = rerunning.rerun(keyspace.keys, "e1", "app/job", "default", canceled=True)
+    return Step(call, ("queued", "new-1"), {k: v for k, v in _queued().items() if k != "dead 5-0"}, full="refused")
+
+
+@case
 def another_queue(keyspace: Keyspace) -> Step:
     """A run whose queue is another one than the caller read is left alone."""
     seed_failed_run(keyspace)

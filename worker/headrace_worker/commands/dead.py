@@ -1,14 +1,17 @@
-"""`headrace dead`: lists runs that failed for good, and retries them."""
+"""`headrace dead`: lists runs that failed for good, retries and discards them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import click
 
-from headrace import Client
-from headrace_worker.operate import dead_letters
+from headrace import Client, DeadLetter, Page
+from headrace_worker.operate.bulk import Act, Chosen, Result, choose
+from headrace_worker.operate.dead_letters import LetterRuns, require_job
+from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
 from headrace_worker.terminal.options import F, job_option, json_option, option, parse_ago
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
@@ -17,7 +20,7 @@ from headrace_worker.terminal.server import with_client
 
 @click.group()
 def dead() -> None:
-    """Look at runs that failed for good, and retry them."""
+    """Look at runs that failed for good; retry or discard them."""
 
 
 def _filters(command: F) -> F:
@@ -26,6 +29,14 @@ def _filters(command: F) -> F:
     reason = option("--reason", metavar="REASON", help="Only those with this reason, such as failed or lost.")
     error = option("--error", metavar="TEXT", help="Only those whose error has this text in it.")
     return job(reason(error(command)))
+
+
+def _times(command: F) -> F:
+    """Give the command the options that narrow a list of dead letters to a time."""
+    since = option(
+        "--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago."
+    )
+    return since(option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before.")(command))
 
 
 @dead.command("list")
@@ -54,8 +65,7 @@ def list_(client: Client, /, paging: Paging, as_json: bool, **filters: str | Non
 @dead.command()
 @with_client
 @_filters
-@option("--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago.")
-@option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before.")
+@_times
 @json_option
 def groups(client: Client, /, as_json: bool, **given: Any) -> None:
     """Count the newest 2,000 dead letters by job, reason and type of error, the largest group first.
@@ -111,48 +121,88 @@ def show(client: Client, entry_id: str, as_json: bool) -> None:
     )
 
 
+def _letters(command: F) -> F:
+    """Give the command the options that choose dead letters, by their ids or by filters, to act on them."""
+    return click.argument("ids", metavar="[ID]...", nargs=-1)(_filters(_times(command)))
+
+
 @dead.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@option("--all", is_flag=True, help="Every dead letter.")
-@job_option("Every dead letter of this job.")
 @with_client
+@_letters
+@bulk_options("dead letters", note="--note")
 @json_option
 @click.pass_context
 def retry(
-    ctx: click.Context,
-    client: Client,
-    ids: tuple[str, ...],
-    all: bool,  # noqa: A002 - the option's name
-    job: str | None,
-    as_json: bool,
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], bulk: Bulk, as_json: bool, **filters: Any
 ) -> None:
     """Queue runs again from attempt 1; ID is that of a dead letter or of its run, or of one whose entry was deleted.
 
-    With --all and --job the oldest come first, so that runs of an ordering key keep their order.
+    By filters, or with --all, the oldest come first, so that runs of an ordering key keep their order. What fails again
+    meanwhile is not retried again.
 
-    Exit code 1: one of them could not be queued, and the rest are; or --job has none.
+    Exit code 1: one of them could not be queued, and the rest are; or --job has none. 2: --yes was missing.
 
     \b
     Examples:
       headrace dead retry 1764000000000-0
-      headrace dead retry --job billing/welcome
+      headrace dead retry --job billing/welcome --since 2h --dry-run
+      headrace dead retry --all --yes --rate 50
     """
-    if bool(ids) + all + (job is not None) != 1:
-        raise click.UsageError("give either IDs, or --all, or --job APP/JOB")
-    failed = count = 0
-    if ids:
-        retried = dead_letters.retry_ids(client, ids)
-    else:
-        letters = dead_letters.all_letters(client) if job is None else dead_letters.letters_of(client, job)
-        retried = dead_letters.retry_letters(client, letters)
-    for count, each in enumerate(retried, 1):  # noqa: B007 - the count is used after the loop
-        if each.run is None:
-            failed += 1
-            print_note(str(each.error))
-        elif as_json:
-            print_json(each.run)
-        else:
-            click.echo(f"{each.run.id} {each.run.status}")
-    if not ids:
-        print_note(f"{count - failed} of {count} dead letters are queued again")
-    ctx.exit(1 if failed else 0)
+    runs = LetterRuns(client)
+
+    def read(**page: Any) -> Page[DeadLetter]:
+        return runs.note(client.list_dead_letters(**filters, **page))
+
+    ctx.exit(_act(client, bulk, "dead retry", ids, filters, read, runs.retry, as_json=as_json, describe=_retried))
+
+
+@dead.command()
+@with_client
+@_letters
+@bulk_options("dead letters", note="--note")
+@json_option
+@click.pass_context
+def discard(
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], bulk: Bulk, as_json: bool, **filters: Any
+) -> None:
+    """Delete dead letters. The records of their runs stay, and the runs can be retried while those are kept.
+
+    With --all the name of the namespace has to be typed, or given by --yes=NAME.
+
+    Exit code 1: one of them is not known, or --job has none. 2: --yes was missing.
+
+    \b
+    Examples:
+      headrace dead discard 1764000000000-0
+      headrace dead discard --error "no such user" --until 7d --yes
+    """
+    name = client.partitions.namespace if bulk.every else None
+    read, act = partial(client.list_dead_letters, **filters), client.discard_dead_letters
+    ctx.exit(_act(client, bulk, "dead discard", ids, filters, read, act, as_json=as_json, name=name))
+
+
+def _act(
+    client: Client,
+    bulk: Bulk,
+    verb: str,
+    ids: tuple[str, ...],
+    filters: dict[str, Any],
+    read: Callable[..., Page[DeadLetter]],
+    act: Act,
+    *,
+    as_json: bool,
+    name: str | None = None,
+    describe: Callable[[Result], str] | None = None,
+) -> int:
+    def choose_letters() -> Chosen:
+        chosen = choose(read, bulk.most, bulk.cursor, oldest_first=True)
+        if not chosen.ids and filters.get("job") is not None:
+            require_job(client, filters["job"])
+        return chosen
+
+    work = Work(verb, "dead letters", act, describe, name)
+    return act_on(client, bulk, work, ids, filters, choose_letters, as_json=as_json)
+
+
+def _retried(result: Result) -> str:
+    return f"{result.came_to.id} {result.came_to.status}"

@@ -1,27 +1,42 @@
-"""`headrace events`: lists and follows events, shows one, waits for it, cancels it, explains which jobs get it."""
+"""`headrace events`: lists, follows, shows and explains events; cancels, reschedules and replays them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import click
+import msgspec
 
-from headrace import Client, EventRecord
+from headrace import Client, EventRecord, HeadraceError, Page, SentEvent
 from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
 from headrace_worker.commands.explaining import print_explanation
 from headrace_worker.operate.app_client import AppClient
+from headrace_worker.operate.bulk import choose
+from headrace_worker.operate.open_runs import NotCanceled
+from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
 from headrace_worker.terminal.lists import Paging, list_options, print_list
-from headrace_worker.terminal.options import json_option, option, timeout_option
+from headrace_worker.terminal.options import (
+    F,
+    job_option,
+    json_option,
+    option,
+    parse_ago,
+    parse_duration,
+    parse_time,
+    timeout_option,
+)
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table, printable, shown
 from headrace_worker.terminal.server import with_client, with_client_of
 
 
 @click.group()
 def events() -> None:
-    """List, follow and show events, wait for them, cancel them."""
+    """List, follow and show events, wait for them; cancel, reschedule and replay them."""
 
 
 @events.command("list")
@@ -125,25 +140,156 @@ def wait(ctx: click.Context, client: Client, event_id: str, timeout: float, as_j
         ctx.exit(1)
 
 
+def _chosen_by(command: F) -> F:
+    """Give the command the options that choose events, by their ids or by filters, to act on them."""
+    for each in (
+        option("--until", metavar="TIME", type=parse_ago, help="Only what was sent then or before."),
+        option("--since", metavar="TIME", type=parse_ago, help="Only what was sent then or later: a time, or 2h."),
+        option("--account", "account_id", metavar="ID", help="Only events of this account."),
+        option("--source", metavar="SOURCE", help="Only events from this source."),
+        option("--name", metavar="NAME", help="Only events with this name."),
+        click.argument("ids", metavar="[ID]...", nargs=-1),
+    ):
+        command = each(command)
+    return command
+
+
+@events.command()
+@with_client
+@_chosen_by
+@option("--runs", is_flag=True, help="Cancel the open runs of delivered events, too.")
+@bulk_options("delayed events")
+@json_option
+@click.pass_context
+def cancel(
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], runs: bool, bulk: Bulk, as_json: bool, **filters: Any
+) -> None:
+    """Cancel events that are delayed: no job will see them. With --runs, cancel all that is open of delivered ones.
+
+    Exit code 1: one of them is not delayed any more (without --runs), or not known. 2: --yes was missing.
+
+    \b
+    Examples:
+      headrace events cancel reminder-42
+      headrace events cancel --name reminder --account acme --dry-run
+      headrace events cancel 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --runs
+    """
+    if len(ids) == 1:
+        _cancel_one(ctx, client, ids[0], bulk, runs=runs, as_json=as_json)
+
+    def act(batch: Sequence[str]) -> list[EventRecord | HeadraceError]:
+        records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None)
+        return [_unless_open(each, runs=runs) for each in records]
+
+    states: tuple[EventState, ...] = ("delayed", "dispatched", "pending") if runs else ("delayed",)
+
+    def read(**page: Any) -> Page[EventRecord]:
+        found = client.list_events(state=states, **filters, **page)
+        return msgspec.structs.replace(found, items=[each for each in found.items if not each.is_settled])
+
+    work = Work("events cancel", "events", act, lambda result: f"{result.id} {result.came_to.status}")
+    ctx.exit(
+        act_on(
+            client, bulk, work, ids, filters, lambda: choose(read, bulk.most, bulk.cursor),
+            as_json=as_json, beside={"runs": runs or None},
+        )
+    )  # fmt: skip
+
+
+def _cancel_one(ctx: click.Context, client: Client, event_id: str, bulk: Bulk, *, runs: bool, as_json: bool) -> None:
+    record = client.cancel_event(event_id, runs=runs, reason=bulk.note if runs else None)
+    _print(record, as_json=as_json)
+    is_done = record.is_settled if runs else record.status == "canceled"
+    if is_done:
+        note(client, "events cancel", {"ids": [event_id]} | ({"runs": True} if runs else {}), reason=bulk.note)
+    else:
+        print_note(f"event {event_id!r} is {record.status} and can't be canceled any more")
+    ctx.exit(0 if is_done else 1)
+
+
+def _unless_open(record: EventRecord | HeadraceError, *, runs: bool) -> EventRecord | HeadraceError:
+    """Return the record, or an error where the event was delivered and its runs go on."""
+    if isinstance(record, EventRecord) and record.status != "canceled" and not (runs and record.is_settled):
+        return NotCanceled(record.id, record.status)
+    return record
+
+
 @events.command()
 @click.argument("event_id", metavar="ID")
+@option("--at", "deliver_at", metavar="TIME", type=parse_time, help="When it is to be delivered.")
+@option("--after", "deliver_after", metavar="DURATION", type=parse_duration, help="How far from now, such as 90 or 2h.")
 @with_client
 @json_option
 @click.pass_context
-def cancel(ctx: click.Context, client: Client, event_id: str, as_json: bool) -> None:
-    """Cancel an event that is delayed: no job will see it.
+def reschedule(
+    ctx: click.Context,
+    client: Client,
+    event_id: str,
+    deliver_at: datetime | None,
+    deliver_after: float | None,
+    as_json: bool,
+) -> None:
+    """Let a delayed event be delivered at another time.
 
     Exit code 1: it is not delayed any more, or no such event is known.
 
     \b
-    Example:
-      headrace events cancel reminder-42
+    Examples:
+      headrace events reschedule reminder-42 --after 2h
+      headrace events reschedule reminder-42 --at 2026-01-31T09:00:00Z
     """
-    record = client.cancel_event(event_id)
+    if (deliver_at is None) == (deliver_after is None):
+        raise click.UsageError("give either --at or --after")
+    record = client.reschedule_event(event_id, deliver_at=deliver_at, deliver_after=deliver_after)
     _print(record, as_json=as_json)
-    if record.status != "canceled":
-        print_note(f"event {event_id!r} is {record.status} and can't be canceled any more")
+    if record.status != "delayed":
+        print_note(f"event {event_id!r} is {record.status} and can't be rescheduled any more")
         ctx.exit(1)
+    note(client, "events reschedule", {"ids": [event_id], "at": deliver_at, "after": deliver_after})
+
+
+@events.command()
+@with_client_of(AppClient)
+@_chosen_by
+@job_option("Only this job gets them, whatever its trigger.")
+@option("--if-no-runs", is_flag=True, help="Only events of which neither they nor a replay had a run (of --job).")
+@option("--delay", metavar="DURATION", type=parse_duration, help="Deliver them so much later, such as 90 or 2h.")
+@option("--state", metavar="STATE", type=click.Choice(EVENT_STATES), multiple=True, help="Only events in this state.")
+@bulk_options("events")
+@json_option
+@click.pass_context
+def replay(
+    ctx: click.Context, client: AppClient, /, ids: tuple[str, ...], job: str | None, if_no_runs: bool,
+    delay: float | None, state: tuple[EventState, ...], bulk: Bulk, as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """Send events again, as new events <id>~r1, ~r2 …, to every job that they match or to --job alone.
+
+    Each line has an event and its replay; a dash where --if-no-runs has left it out. By filters the oldest come first,
+    and replays themselves are left out. To queue the same run once more is `runs retry`.
+
+    Exit code 1: one of them can't be replayed, and the rest are. 2: --yes was missing.
+
+    \b
+    Examples:
+      headrace events replay 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
+      headrace events replay --name new.user --since 2h --job billing/welcome --if-no-runs
+    """
+
+    def act(batch: Sequence[str]) -> list[SentEvent | HeadraceError | None]:
+        return client.replay_events(batch, job=job, if_no_runs=if_no_runs, deliver_after=delay)
+
+    def read(**page: Any) -> Page[EventRecord]:
+        found = client.list_events(state=state or None, **filters, **page)
+        return msgspec.structs.replace(found, items=[each for each in found.items if each.replay_of is None])
+
+    work = Work("events replay", "events", act, lambda each: f"{each.id} {each.came_to.id if each.came_to else '-'}")
+    asked = filters | {"state": state}
+    ctx.exit(
+        act_on(
+            client, bulk, work, ids, asked, lambda: choose(read, bulk.most, bulk.cursor, oldest_first=True),
+            as_json=as_json, beside={"job": job, "if_no_runs": if_no_runs or None},
+        )
+    )  # fmt: skip
 
 
 @events.command()

@@ -14,6 +14,7 @@ from headrace_worker.inspect.jobs import RegisteredJob, split_job
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.switch_job import SwitchedJob
 from headrace_worker.process.loading import load_app
+from headrace_worker.terminal.asking import note
 from headrace_worker.terminal.options import json_option, option, parse_json, parse_json_or_stdin
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, printable, shown
 from headrace_worker.terminal.server import with_client_of
@@ -107,6 +108,7 @@ def disable(client: AppClient, job: str, reason: str | None, as_json: bool) -> N
       headrace jobs disable billing/welcome --reason "mails are sent twice"
     """
     _print_switched(client.disable_job(job, reason), as_json=as_json)
+    note(client, "jobs disable", {"job": job}, reason=reason)
 
 
 @jobs.command()
@@ -123,6 +125,7 @@ def enable(client: AppClient, job: str, as_json: bool) -> None:
       headrace jobs enable billing/welcome
     """
     _print_switched(client.enable_job(job), as_json=as_json)
+    note(client, "jobs enable", {"job": job})
 
 
 @jobs.command()

@@ -1,11 +1,16 @@
-"""`headrace queues`: pauses queues, lets them go on, and limits how many of their runs are in flight."""
+"""`headrace queues`: pauses queues, lets them go on, limits how many of their runs are in flight, and purges them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import click
 
-from headrace import Client, QueueControls
+from headrace import CanceledRun, Client, HeadraceError, QueueControls
 from headrace.model.queue import Limit
+from headrace_worker.operate.bulk import choose
+from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_json
 from headrace_worker.terminal.server import with_client
@@ -24,7 +29,7 @@ def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) ->
 
 @click.group()
 def queues() -> None:
-    """Pause queues, let them go on, and limit them."""
+    """Pause queues, let them go on, limit and purge them."""
 
 
 @queues.command()
@@ -44,6 +49,7 @@ def pause(client: Client, queue: str, reason: str | None, as_json: bool) -> None
       headrace queues pause billing/default --reason "provider is down"
     """
     _print(client.pause_queue(queue, reason=reason), as_json=as_json)
+    note(client, "queues pause", {"queue": queue}, reason=reason)
 
 
 @queues.command()
@@ -60,6 +66,7 @@ def resume(client: Client, queue: str, as_json: bool) -> None:
       headrace queues resume billing/default
     """
     _print(client.resume_queue(queue), as_json=as_json)
+    note(client, "queues resume", {"queue": queue})
 
 
 @queues.command()
@@ -81,6 +88,7 @@ def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
       headrace queues limit billing/default declared
     """
     _print(client.limit_queue(queue, limit), as_json=as_json)
+    note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit})
 
 
 def _print(controls: QueueControls, *, as_json: bool) -> None:
@@ -102,3 +110,31 @@ def _state(controls: QueueControls) -> str:
     if controls.paused_at is None:
         return f"runs start, {limit}"
     return f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC, {limit}"
+
+
+@queues.command()
+@click.argument("queue", metavar="APP/QUEUE")
+@with_client
+@bulk_options("runs in the queue", every=False)
+@json_option
+@click.pass_context
+def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: bool) -> None:
+    """Cancel the runs that wait in a queue for a worker. Runs that execute, or wait for their next attempt, go on.
+
+    The name of the queue has to be typed, or given by --yes=APP/QUEUE. The records of the runs stay, and say canceled.
+
+    Exit code 1: one of them was taken by a worker meanwhile. 2: --yes was missing.
+
+    \b
+    Examples:
+      headrace queues purge billing/default --dry-run
+      headrace queues purge billing/default --yes=billing/default --max 1000000
+    """
+
+    def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
+        return client.cancel_runs(batch, reason=bulk.note, queued=True)
+
+    read = partial(client.list_runs, queue=queue, status="queued")
+    work = Work("queues purge", "runs", act, name=queue)
+    asked = {"queue": queue}
+    ctx.exit(act_on(client, bulk, work, (), asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))

@@ -1,23 +1,38 @@
-"""`headrace runs`: shows and lists the records of runs, and waits for one."""
+"""`headrace runs`: shows and lists the records of runs, waits for one, cancels and retries them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, get_args
 
 import click
 
-from headrace import Client, RunRecord
+from headrace import CanceledRun, Client, HeadraceError, RunRecord
 from headrace.model.event import RunStatus
+from headrace_worker.operate.bulk import choose
+from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
+from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, print_list
-from headrace_worker.terminal.options import job_option, json_option, option, parse_duration, timeout_option
+from headrace_worker.terminal.options import (
+    F,
+    job_option,
+    json_option,
+    option,
+    parse_ago,
+    parse_duration,
+    timeout_option,
+)
 from headrace_worker.terminal.output import brief, print_fields, print_json, printable
 from headrace_worker.terminal.server import with_client
+
+_FAILED: tuple[RunStatus, ...] = ("failed", "timed_out", "invalid_payload")
+_RETRIED = (*_FAILED, "canceled")
 
 
 @click.group()
 def runs() -> None:
-    """Look at the runs of jobs."""
+    """Look at the runs of jobs; cancel or retry them."""
 
 
 @runs.command()
@@ -111,6 +126,105 @@ def wait(ctx: click.Context, client: Client, run_id: str, timeout: float, as_jso
     else:
         print_run(record)
     ctx.exit(0 if record.status == "succeeded" else 1)
+
+
+def _chosen_by(command: F) -> F:
+    """Give the command the options that choose runs, by their ids or by filters, to act on them."""
+    for each in (
+        option("--until", metavar="TIME", type=parse_ago, help="Only what `runs list --until` lists."),
+        option("--since", metavar="TIME", type=parse_ago, help="Only what `runs list --since` lists."),
+        option("--queue", metavar="APP/QUEUE", help="Only runs of this queue."),
+        option("--event-name", metavar="NAME", help="Only runs of events with this name."),
+        option("--event", "event_id", metavar="ID", help="Only the runs of this event."),
+        job_option("Only runs of this job."),
+        click.argument("ids", metavar="[ID]...", nargs=-1),
+    ):
+        command = each(command)
+    return command
+
+
+@runs.command()
+@with_client
+@_chosen_by
+@option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
+@option("--worker", metavar="NAME", help="Only runs that this worker executes.")
+@option("--older-than", metavar="DURATION", type=parse_duration, help="Only runs that have been executing for so long.")
+@bulk_options("open runs")
+@json_option
+@click.pass_context
+def cancel(
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], bulk: Bulk,
+    as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """Cancel runs for good, whether they are queued, wait or execute: no retry and no rescue begins them again.
+
+    An async function that executes is cancelled within a second; a plain one is told, by ctx.is_canceled. Each line has
+    a run and what its cancellation has come to: canceled, or asked, if its function is told to stop.
+
+    Exit code 1: one of them is not known, or had finished before. 2: --yes was missing.
+
+    \b
+    Examples:
+      headrace runs cancel 01K9ZJ3Q6W8C4N5V7B2M1X0YTR:billing/welcome
+      headrace runs cancel --job billing/welcome --status waiting --reason "wrong price list"
+      headrace runs cancel --status executing --older-than 2h --yes
+    """
+
+    def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
+        return [_unless_finished(each) for each in client.cancel_runs(batch, reason=bulk.note)]
+
+    if filters["older_than"] is not None and not status:
+        status = ("executing",)
+    read = OpenRuns(client, status, filters).read
+    work = Work("runs cancel", "runs", act, lambda result: f"{result.id} {result.came_to.answer}")
+    asked = filters | {"status": status}
+    ctx.exit(act_on(client, bulk, work, ids, asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
+
+
+def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | HeadraceError:
+    if isinstance(canceled, CanceledRun) and canceled.answer == "already_finished":
+        return AlreadyFinished(canceled.run.id, canceled.run.status)
+    return canceled
+
+
+@runs.command()
+@with_client
+@_chosen_by
+@option(
+    "--status", metavar="STATUS", type=click.Choice(_RETRIED), multiple=True, help=f"Only {', '.join(_RETRIED)} ones."
+)
+@option("--canceled", is_flag=True, help="Retry IDs also if they were canceled.")
+@bulk_options("failed runs")
+@json_option
+@click.pass_context
+def retry(
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], canceled: bool,
+    bulk: Bulk, as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """Queue runs again from attempt 1: the same runs, unlike `events replay`. By filters the oldest come first.
+
+    Runs that failed, timed out or had an invalid payload; canceled ones only where --status or --canceled says so.
+
+    Exit code 1: one of them can't be retried, and the rest are queued. 2: --yes was missing.
+
+    \b
+    Examples:
+      headrace runs retry 01K9ZJ3Q6W8C4N5V7B2M1X0YTR:billing/welcome
+      headrace runs retry --job billing/welcome --since 2h --dry-run
+    """
+    may_be = canceled or "canceled" in status
+
+    def act(batch: Sequence[str]) -> list[RunRecord | HeadraceError]:
+        return client.retry_runs(batch, canceled=may_be)
+
+    read = partial(client.list_runs, status=status or _FAILED, **filters)
+    work = Work("runs retry", "runs", act, lambda result: f"{result.id} {result.came_to.status}")
+    ctx.exit(
+        act_on(
+            client, bulk, work, ids, filters | {"status": status},
+            lambda: choose(read, bulk.most, bulk.cursor, oldest_first=True), as_json=as_json,
+        )
+    )  # fmt: skip
 
 
 def print_run(record: RunRecord) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace import EventRecord, HeadraceError, Sealed
+from headrace import ContentsGone, EventRecord, Sealed
 from headrace.formats.codec import StoredEvent, decode_event
 from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
@@ -24,16 +24,6 @@ from headrace_worker.protocol.switching import Disabled
 
 Condition = Literal["job", "name", "source", "filter", "context_filter"]
 Verdict = Literal["matches", "fails", "disabled", "unknown"]
-
-
-class ContentsGone(HeadraceError):
-    """The contents of the event are not kept any more, so nothing can be matched against them."""
-
-    def __init__(self, event_id: str) -> None:
-        self.event_id = event_id
-        super().__init__(
-            f"the contents of event {event_id!r} are not kept any more, so no trigger can be tried on them"
-        )
 
 
 class Failure(msgspec.Struct, frozen=True):

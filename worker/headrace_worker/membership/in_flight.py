@@ -14,6 +14,19 @@ from headrace_worker.tasks.job_threads import ThreadCall
 Cause = Literal["timed_out", "canceled", "released"]
 
 
+class Ending:
+    """Whether a run was ended from outside, and by what; the executor and the threads of functions share it.
+
+    Attributes:
+        cause: None while the run goes on.
+    """
+
+    __slots__ = ("cause",)
+
+    def __init__(self) -> None:
+        self.cause: Cause | None = None
+
+
 class Stage(IntEnum):
     """How far an in-flight run has come.
 
@@ -52,11 +65,12 @@ class InFlightRun:
         record: what is written of the run, from REPORTED on; None if nothing is.
         timeout_s: seconds that the function may take; None without a limit.
         cause: why the function has to end, if it has to.
+        ending: tells the function of it, if the function looks; None before it is called, or if it can't look.
         recorded_at: when the run came to RECORDED, by the monotonic clock.
     """
 
     __slots__ = (
-        "cause", "delivery", "key", "name", "record", "recorded_at", "stage", "started_at", "task", "thread",
+        "cause", "delivery", "ending", "key", "name", "record", "recorded_at", "stage", "started_at", "task", "thread",
         "timeout_s", "timer",
     )  # fmt: skip
 
@@ -72,6 +86,7 @@ class InFlightRun:
         self.timer: asyncio.TimerHandle | None = None
         self.timeout_s: float | None = None
         self.cause: Cause | None = None
+        self.ending: Ending | None = None
         self.recorded_at = 0.0
 
     @property

@@ -5,20 +5,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import secrets
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace import AsyncClient, Client, Event, SentEvent
+from headrace import AsyncClient, Client, Event, HeadraceError, SentEvent
 from headrace.base import BaseClient
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions, prepare
+from headrace.plans.side_by_side import one_by_one
 from headrace_worker.app.app import App
+from headrace_worker.doctor.diagnose import diagnose
+from headrace_worker.doctor.finding import Diagnosis
 from headrace_worker.inspect.apps import AppList, list_apps
 from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
 from headrace_worker.inspect.jobs import JobList, RegisteredJob, get_job, list_jobs
 from headrace_worker.operate.forget_app import ForgottenApp, forget_app
 from headrace_worker.operate.register_app import RegisteredApp, register_app
-from headrace_worker.operate.send_to_job import Asked, trigger_job
+from headrace_worker.operate.send_to_job import Asked, find_enabled, trigger_job
 from headrace_worker.operate.switch_job import SwitchedJob, disable_job, enable_job
 
 
@@ -30,6 +36,24 @@ class _AppPlans(BaseClient):
 
     def _plan_to_trigger(self, job: str, payload: Any, asked: Asked) -> Plan[SentEvent]:
         return trigger_job(self.partitions, job, payload, asked, self._plan_to_send_one)
+
+    def _plan_to_diagnose(self) -> Plan[Diagnosis]:
+        return diagnose(self.partitions, time.time, secrets.token_hex(6))
+
+    def _plan_to_replay_to(
+        self, event_id: str, job: str | None, deliver_after: float | timedelta | None, *, if_no_runs: bool
+    ) -> Plan[SentEvent | None]:
+        if job is not None:
+            yield from find_enabled(self.partitions, job)
+        return (yield from self._plan_to_replay(event_id, deliver_after, if_no_runs=if_no_runs, job=job))
+
+    def _plan_to_replay_all(
+        self, event_ids: Iterable[str], job: str | None, deliver_after: float | timedelta | None, *, if_no_runs: bool
+    ) -> Plan[list[SentEvent | HeadraceError | None]]:
+        if job is not None:
+            yield from find_enabled(self.partitions, job)
+        plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs, job=job) for each in event_ids]
+        return (yield from one_by_one(plans))
 
     def _plan_to_explain(self, event: AnyEvent, ordering_key: str | None) -> Plan[Explanation]:
         (outgoing,) = prepare(
@@ -66,6 +90,14 @@ class AppClient(Client, _AppPlans):
             AppAlive: a worker of it is alive.
         """
         return self._run(forget_app(self.partitions, app))
+
+    def diagnose(self) -> Diagnosis:
+        """Return what is wrong with the namespace and its servers, each with what mends it.
+
+        What this user may not ask is left out, and said. Whether the user may do what a worker does is tried on scratch
+        keys, which are deleted at once.
+        """
+        return self._run(self._plan_to_diagnose(), partial=True)
 
     def list_apps(self) -> AppList:
         """Return what is registered of every app, which subscriptions count, and who has them."""
@@ -125,6 +157,43 @@ class AppClient(Client, _AppPlans):
         asked = Asked(event_name, context, event_id)
         return self._run(self._plan_to_trigger(job, payload, asked), partial=True)
 
+    def replay_event(
+        self,
+        event_id: str,
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> SentEvent | None:
+        """Send an event again as a new one, as `Client.replay_event` does, to every job or to a chosen one.
+
+        Args:
+            job: the one job that gets it, `<app>/<job id>`, whatever its trigger, also if it did not exist when the
+                event was sent.
+            if_no_runs: send it only if neither the event nor a replay of it has a run, of this job if one is named.
+            deliver_after: seconds >= 0 from now, or a timedelta.
+
+        Raises:
+            UnknownJob: the job is not registered.
+            JobDisabled: it gets no runs.
+        """
+        plan = self._plan_to_replay_to(event_id, job, deliver_after, if_no_runs=if_no_runs)
+        return self._run(plan, timeout, partial=True)
+
+    def replay_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[SentEvent | HeadraceError | None]:
+        """Replay events as `replay_event` does, one after the other; return what each has come to, or its error."""
+        plan = self._plan_to_replay_all(event_ids, job, deliver_after, if_no_runs=if_no_runs)
+        return self._run(plan, timeout, partial=True)
+
     def explain_event(self, event_id: str) -> Explanation:
         """Return which jobs get an event by the routes of now and, for each other job, the first condition that fails.
 
@@ -153,6 +222,10 @@ class AsyncAppClient(AsyncClient, _AppPlans):
     async def forget_app(self, app: str) -> ForgottenApp:
         """See `AppClient.forget_app`."""
         return await self._run(forget_app(self.partitions, app))
+
+    async def diagnose(self) -> Diagnosis:
+        """See `AppClient.diagnose`."""
+        return await self._run(self._plan_to_diagnose(), partial=True)
 
     async def list_apps(self) -> AppList:
         """See `AppClient.list_apps`."""
@@ -186,6 +259,32 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         """See `AppClient.trigger_job`."""
         asked = Asked(event_name, context, event_id)
         return await self._run(self._plan_to_trigger(job, payload, asked), partial=True)
+
+    async def replay_event(
+        self,
+        event_id: str,
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> SentEvent | None:
+        """See `AppClient.replay_event`."""
+        plan = self._plan_to_replay_to(event_id, job, deliver_after, if_no_runs=if_no_runs)
+        return await self._run(plan, timeout, partial=True)
+
+    async def replay_events(
+        self,
+        event_ids: Iterable[str],
+        *,
+        job: str | None = None,
+        if_no_runs: bool = False,
+        deliver_after: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> list[SentEvent | HeadraceError | None]:
+        """See `AppClient.replay_events`."""
+        plan = self._plan_to_replay_all(event_ids, job, deliver_after, if_no_runs=if_no_runs)
+        return await self._run(plan, timeout, partial=True)
 
     async def explain_event(self, event_id: str) -> Explanation:
         """See `AppClient.explain_event`."""

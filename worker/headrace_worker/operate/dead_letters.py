@@ -1,22 +1,10 @@
-"""Retries the runs of dead letters: many at once; a failure does not hold up the rest."""
+"""Retries the runs of many dead letters; a failure does not hold up the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-import msgspec
-
-from headrace import Client, HeadraceError, RunRecord
-
-_PAGE = 200
-
-
-class Retried(msgspec.Struct, frozen=True):
-    """The result for one dead letter: `run` is queued again, or `error` says why it is not."""
-
-    id: str
-    run: RunRecord | None = None
-    error: HeadraceError | None = None
+from headrace import Client, DeadLetter, HeadraceError, Page, RunRecord
 
 
 class NoRun(HeadraceError):
@@ -25,15 +13,6 @@ class NoRun(HeadraceError):
     def __init__(self, entry_id: str, reason: str) -> None:
         self.entry_id = entry_id
         super().__init__(f"dead letter {entry_id!r} ({reason}) belongs to no run, so nothing can be retried")
-
-
-class Letter(msgspec.Struct, frozen=True, gc=False):
-    """What a retry needs of a dead letter, without the contents."""
-
-    id: str
-    run_id: str | None
-    reason: str
-    job: str | None
 
 
 class NoLetters(HeadraceError):
@@ -46,61 +25,44 @@ class NoLetters(HeadraceError):
         super().__init__(f"there is no dead letter of job {job!r}{others}")
 
 
-def letters_of(client: Client, job: str) -> Sequence[Letter]:
-    """Return the dead letters of a job, `<app>/<job id>`, as `all_letters` does.
-
-    Raises:
-        NoLetters: there is none.
-    """
-    letters = all_letters(client)
-    chosen = [letter for letter in letters if letter.job == job]
-    if not chosen:
-        raise NoLetters(job, {letter.job for letter in letters if letter.job is not None})
-    return chosen
+def require_job(client: Client, job: str) -> None:
+    """Raise NoLetters unless the newest dead letters have one of this job; it was misspelt, most likely."""
+    jobs = {group.job for group in client.dead_letter_groups().items if group.job is not None}
+    if job not in jobs:
+        raise NoLetters(job, jobs)
 
 
-def all_letters(client: Client) -> Sequence[Letter]:
-    """Return every present dead letter, oldest first.
+class LetterRuns:
+    """The runs of dead letters, which are remembered as their list is read."""
 
-    So runs of an ordering key begin again in the order in which they failed. All letters are read before the first
-    retry: a run that fails once more meanwhile has a new letter, which is not among them.
-    """
-    letters: list[Letter] = []
-    cursor: str | None = None
-    while True:
-        page = client.list_dead_letters(cursor=cursor, limit=_PAGE)
-        letters += [Letter(each.id, each.run_id, each.reason, each.job) for each in page.items]
-        cursor = page.cursor
-        if cursor is None:
-            letters.reverse()
-            return letters
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._runs: dict[str, str | None] = {}
+        self._reasons: dict[str, str] = {}
 
+    def note(self, page: Page[DeadLetter]) -> Page[DeadLetter]:
+        """Remember the runs of a page, and return it."""
+        for letter in page.items:
+            self._note(letter)
+        return page
 
-def retry_ids(client: Client, ids: Iterable[str]) -> Iterator[Retried]:
-    """Retry each run, and yield its result; an id names a dead letter or its run."""
-    for each in ids:
+    def retry(self, ids: Sequence[str]) -> list[RunRecord | HeadraceError]:
+        """Retry the run of each, and return its record or why it is not retried; an id names a letter or its run."""
+        found = {each: self._run_of(each) for each in ids}
+        runs = {each: run for each, run in found.items() if isinstance(run, str)}
+        results = dict(zip(runs, self._client.retry_runs(runs.values()), strict=True))
+        results |= {each: error for each, error in found.items() if isinstance(error, HeadraceError)}
+        return [results[each] for each in ids]
+
+    def _run_of(self, each: str) -> str | HeadraceError:
+        if ":" in each:
+            return each
         try:
-            is_run = ":" in each
-            yield Retried(each, run=client.retry_run(each) if is_run else _retry(client, _letter(client, each)))
+            if each not in self._runs:
+                self._note(self._client.get_dead_letter(each))
         except HeadraceError as exc:
-            yield Retried(each, error=exc)
+            return exc
+        return self._runs[each] or NoRun(each, self._reasons[each])
 
-
-def retry_letters(client: Client, letters: Iterable[Letter]) -> Iterator[Retried]:
-    """Retry each letter's run in order, and yield its result."""
-    for letter in letters:
-        try:
-            yield Retried(letter.id, run=_retry(client, letter))
-        except HeadraceError as exc:
-            yield Retried(letter.id, error=exc)
-
-
-def _letter(client: Client, entry_id: str) -> Letter:
-    found = client.get_dead_letter(entry_id)
-    return Letter(found.id, found.run_id, found.reason, found.job)
-
-
-def _retry(client: Client, letter: Letter) -> RunRecord:
-    if letter.run_id is None:
-        raise NoRun(letter.id, letter.reason)
-    return client.retry_run(letter.run_id)
+    def _note(self, letter: DeadLetter) -> None:
+        self._runs[letter.id], self._reasons[letter.id] = letter.run_id, letter.reason

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from headrace.model.event import DEFAULT_SOURCE
+from headrace_worker.errors import RunCanceled
+from headrace_worker.membership.in_flight import Ending
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -52,8 +54,16 @@ class Account(msgspec.Struct, frozen=True):
     id: str
 
 
+NEVER_ENDED = Ending()
+"""Of the contexts that no executor has made."""
+
+
 class Context(msgspec.Struct, frozen=True):
-    """The run, job and event of a function, and the worker that executes it."""
+    """The run, job and event of a function, and the worker that executes it.
+
+    Attributes:
+        ending: what `is_canceled` reads.
+    """
 
     run: RunInfo
     job: JobInfo
@@ -61,3 +71,18 @@ class Context(msgspec.Struct, frozen=True):
     account: Account | None
     namespace: str
     worker_id: str
+    ending: Ending = NEVER_ENDED
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether the run was ended from outside: what its function comes to is not recorded, so it should stop.
+
+        True once the run was canceled, is over its timeout, or has gone to another worker. A plain function, which
+        nothing can end, may ask at any time, in its thread.
+        """
+        return self.ending.cause is not None
+
+    def raise_if_canceled(self) -> None:
+        """Raise RunCanceled if `is_canceled`."""
+        if self.ending.cause is not None:
+            raise RunCanceled(self.ending.cause)

@@ -23,10 +23,20 @@ from headrace_worker.app.job import Job
 from headrace_worker.clock import monotonic
 from headrace_worker.current_run import current_run
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.in_flight import ENDED, EXECUTING, OVER, REPORTED, TAKEN, Cause, InFlight, InFlightRun
+from headrace_worker.membership.in_flight import (
+    ENDED,
+    EXECUTING,
+    OVER,
+    REPORTED,
+    TAKEN,
+    Cause,
+    Ending,
+    InFlight,
+    InFlightRun,
+)
 from headrace_worker.membership.observer import Observer
 from headrace_worker.membership.setup import WorkerSetup
-from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.delivery import Delivery, Key
 from headrace_worker.run import outcome as outcomes
 from headrace_worker.run import unseal
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
@@ -50,6 +60,9 @@ _FEWEST_FAILURES = 3
 _REPORTED_JOBS = 1_000
 """The most unknown jobs that are logged; names in entries may be anything."""
 
+
+_NOT_RECORDED = frozenset({"canceled", "released"})
+"""The causes after which this worker records nothing: the record of a canceled run says so already."""
 
 _Become = Callable[["Executor", Job, InFlightRun, Any], Outcome]
 _Table = tuple[tuple[type[BaseException], _Become], ...]
@@ -126,6 +139,16 @@ class Executor:
             if partition in (None, run.delivery.queue.partition) and name in (None, run.name):
                 self._end(run, cause)
 
+    def cancel(self, key: Key) -> bool:
+        """Cancel the function of a run that is not this worker's any more; return whether the run is in flight."""
+        run = self._in_flight.runs.get(key)
+        if run is None:
+            return False
+        if run.stage < REPORTED and run.cause is None:
+            log.info("run was canceled; its function is ended", **_ids(run))
+            self._end(run, "canceled")
+        return True
+
     def time_out(self, run: InFlightRun, place: str, transport: AnyTransport) -> None:
         """Record, from another thread, the timeout of an attempt that blocks the event loop and goes on.
 
@@ -169,7 +192,7 @@ class Executor:
         """Return the outcome of a run that ended outside of its function."""
         if fork.is_child:
             fork.end(exc)
-        if run.cause == "released":
+        if run.cause in _NOT_RECORDED:
             return Released()
         try:
             self._count_failure(exc)
@@ -209,7 +232,7 @@ class Executor:
     async def _attempt(self, run: InFlightRun) -> Outcome:
         """Take the steps of an attempt: the first step that fails decides the outcome."""
         delivery = run.delivery
-        if run.cause == "released":  # before the run began
+        if run.cause in _NOT_RECORDED:  # before the run began
             return Released()
         if delivery.state.lost >= self._setup.config.max_lost:
             return outcomes.lost(delivery.state)
@@ -278,6 +301,7 @@ class Executor:
 
     def _context(self, job: Job, run: InFlightRun, event: StoredEvent) -> Context:
         delivery, state = run.delivery, run.delivery.state
+        run.ending = Ending()
         info = EventInfo(
             delivery.event_id, event.n, decode_value(event.c), codec.from_micros(event.t), event.s,
             delivery.ordering_key or None, event.h or {},
@@ -289,6 +313,7 @@ class Executor:
             account=Account(event.a) if event.a is not None else None,
             namespace=self._setup.keys.namespace,
             worker_id=run.name,
+            ending=run.ending,
         )
 
     async def _call(self, job: Job, run: InFlightRun, arguments: dict[str, Any]) -> Any:
@@ -313,6 +338,8 @@ class Executor:
             return
         self._guard.later(IGNORED_CANCEL_S, self._give_up_on, run)
         run.cause = cause
+        if run.ending is not None:
+            run.ending.cause = cause
         run.task.cancel()
 
     def _give_up_on(self, run: InFlightRun) -> None:
@@ -332,11 +359,8 @@ class Executor:
 
     def _after_end(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Outcome:
         """Return the outcome of a run whose function was cancelled, however the function ended."""
-        match run.cause:
-            case "released":
-                return Released()
-            case "canceled":
-                return Canceled()
+        if run.cause in _NOT_RECORDED:
+            return Released()
         return self._after_timeout(job, run, exc)
 
     def _after_timeout(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Recordable:

@@ -61,7 +61,7 @@ class Invalid(msgspec.Struct, frozen=True):
 
 
 class Canceled(msgspec.Struct, frozen=True):
-    """The run was canceled while it executed, or its trigger does not match the event: then `error` says so."""
+    """The trigger of the run's job does not match its event; `error` says why."""
 
     letter: ClassVar[str] = "c"
     reason: ClassVar[str] = ""

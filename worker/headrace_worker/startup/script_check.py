@@ -124,6 +124,7 @@ class ScriptCheck:
 
     async def _settle_and_rerun(self, delivery: Delivery) -> None:
         await self._call(
+            canceling.cancel_run(self._keys, "none", _JOB, _QUEUE, "", _SHORT),
             settling.settle(self._keys, _NAME, [Settled(delivery, "f", 0, "failed", b"")], _SHORT),
             rerunning.rerun(self._keys, _NAME, _JOB, _QUEUE),
         )
@@ -134,6 +135,7 @@ class ScriptCheck:
                 self._keys, self._queue, BadEntry(delivery.entry, "scratch", "", _NAME, _NAME), _SHORT
             ),
             canceling.cancel(self._keys, _NAME, _SHORT),
+            canceling.reschedule(self._keys, _NAME, "+0"),
             leases.end_lease(self._keys, _NAME),  # makes the last key, which expires, too
         )
 

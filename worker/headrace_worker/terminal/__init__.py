@@ -2,5 +2,5 @@
 
 Here: what several commands share to parse what they are given, to reach the server, and to print.
 Not here: what any of them does.
-Imports: process.
+Imports: operate, process.
 """

@@ -1,0 +1,48 @@
+"""Runs several plans: side by side, or one after the other. A plan that fails holds up none of the others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from headrace.errors import CallError, HeadraceError
+from headrace.plans.plan import Plan
+
+T = TypeVar("T")
+
+
+def side_by_side(plans: Iterable[Plan[T]]) -> Plan[list[T | HeadraceError]]:
+    """Return the result of each plan in order, or the error that it has raised. To be run with `partial`.
+
+    What they ask for in the same step goes in one round trip, in their order; a plan with more steps falls behind.
+
+    Raises:
+        CallError: a round trip failed; what the plans have done so far is done.
+    """
+    begun = list(plans)
+    results: dict[int, T | HeadraceError] = {}
+    answers: dict[int, list[object] | None] = dict.fromkeys(range(len(begun)))
+    while answers:
+        asked = {}
+        for place, answer in answers.items():
+            try:
+                asked[place] = begun[place].send(answer)  # type: ignore[arg-type]
+            except StopIteration as done:
+                results[place] = done.value
+            except CallError:
+                raise
+            except HeadraceError as exc:
+                results[place] = exc
+        if not asked:
+            break
+        received = iter((yield [call for calls in asked.values() for call in calls]))
+        answers = {place: [next(received) for _ in calls] for place, calls in asked.items()}
+    return [results[place] for place in range(len(begun))]
+
+
+def one_by_one(plans: Iterable[Plan[T]]) -> Plan[list[T | HeadraceError]]:
+    """Return what `side_by_side` does; no plan begins before the one before it has ended."""
+    results: list[T | HeadraceError] = []
+    for plan in plans:
+        results += yield from side_by_side([plan])
+    return results

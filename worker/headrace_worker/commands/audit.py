@@ -1,0 +1,48 @@
+"""`headrace audit`: lists what operators have done."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from headrace import Client
+from headrace_worker.terminal.lists import Paging, list_options, print_list
+from headrace_worker.terminal.options import json_option
+from headrace_worker.terminal.server import with_client
+
+
+@click.group()
+def audit() -> None:
+    """Look at what operators have done."""
+
+
+@audit.command("list")
+@with_client
+@list_options("was done")
+@json_option
+def list_(client: Client, /, paging: Paging, as_json: bool) -> None:
+    """List what operators have done, newest first: each command that has changed something, and who gave it.
+
+    Who it was is what the machine of the command says; nothing proves it.
+
+    \b
+    Example:
+      headrace audit list --since 3d
+    """
+    print_list(
+        "audit",
+        client.list_audit,
+        paging,
+        ("at", "who", "via", "verb", "asked", "done", "failed", "reason"),
+        lambda each: (
+            each.at,
+            each.who,
+            each.via,
+            each.verb,
+            msgspec.json.encode(each.asked).decode(),
+            each.done,
+            each.failed,
+            each.reason,
+        ),
+        as_json=as_json,
+    )

@@ -1,0 +1,62 @@
+"""Reads the runs that are open as one list: those that execute, then those in their queues, then those that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from headrace import Client, HeadraceError, InvalidArgument, Page, RunRecord, RunStatus
+
+OPEN: tuple[RunStatus, ...] = ("executing", "queued", "waiting")
+
+
+class AlreadyFinished(HeadraceError):
+    """The run had ended before it was canceled, and stays as it is."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id = run_id
+        self.status = status
+        super().__init__(f"run {run_id!r} is already finished: {status}")
+
+
+class NotCanceled(HeadraceError):
+    """The event was delivered before it was canceled, and goes on."""
+
+    def __init__(self, event_id: str, status: str) -> None:
+        self.event_id = event_id
+        self.status = status
+        super().__init__(f"event {event_id!r} is {status} and can't be canceled any more; --runs cancels its open runs")
+
+
+class OpenRuns:
+    """The lists of some open states, one after the other; each is read from where such runs stand, so none is left out.
+
+    A run that waits behind another one of its ordering key is in none of them, unless its event is named.
+    """
+
+    def __init__(self, client: Client, statuses: Sequence[RunStatus], filters: dict[str, Any]) -> None:
+        """Read nothing yet.
+
+        Args:
+            filters: arguments of `Client.list_runs`.
+        """
+        self._client = client
+        self._statuses = list(dict.fromkeys(statuses)) or list(OPEN)
+        self._filters = filters
+
+    def read(self, *, cursor: str | None, limit: int) -> Page[RunRecord]:
+        """Return a page; its cursor says in which list it goes on."""
+        if self._filters.get("event_id") is not None:
+            return self._client.list_runs(status=self._statuses, cursor=cursor, limit=limit, **self._filters)
+        status, _, inner = (cursor or self._statuses[0]).partition(":")
+        place = next((place for place, each in enumerate(self._statuses) if each == status), None)
+        if place is None:
+            raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed")
+        only = self._statuses[place]
+        page = self._client.list_runs(status=only, cursor=inner or None, limit=limit, **self._filters)
+        following = f"{only}:{page.cursor}" if page.cursor else None
+        if following is None and place + 1 < len(self._statuses):
+            following = self._statuses[place + 1]
+        return msgspec.structs.replace(page, cursor=following)

@@ -15,7 +15,8 @@ from headrace_worker.protocol.reading import MAX_READ
 from tests.faults.chaos.calls import Call
 from tests.faults.chaos.history import AnyLine, Counted, Died, Named, Remains, RolledBack, Settled
 
-FINAL = ("succeeded", "failed", "timed_out", "canceled", "invalid_payload")
+FINAL = ("succeeded", "failed", "timed_out", "invalid_payload")
+"""How runs end that workers count; those that are canceled they do not."""
 _UNCOUNTED_MS = 5_000
 """The answer to what was recorded so long before a process ended may not have come, on a line that is slow."""
 _NEAR_MS = 1_000

@@ -28,6 +28,8 @@ _NOTICED_S = 2.0
 """So long after it goes on, a worker may begin earlier deliveries, until it learns that it is fenced."""
 _LET_GO_S = 3.0
 """So long before its end is seen a worker that does not work lets go of its runs."""
+_ROUNDED_S = 0.002
+"""Times of the server are off by so much, as it counts in milliseconds."""
 _HELD_MS = 1_000
 """A run may be in flight so long before its function begins."""
 
@@ -206,9 +208,13 @@ class Causes:
         return is_destroyed or self._was_begun_in_ignorance(call) or self.touches_rollback(call)
 
     def held_until(self, call: Call) -> float:
-        """Return until when the call's run was in flight for sure; what was done to its worker may have ended that."""
+        """Return until when the call's run was in flight for sure: until it settled, if its worker had it so long."""
+        settles = self._settles[f"{call.event}:{call.job}"]
+        return min([self.open_until(call), *(call.at + (each.ms - call.ms) / 1000 - _ROUNDED_S for each in settles)])
+
+    def open_until(self, call: Call) -> float:
+        """Return until when its worker was at the call and had the run for sure, unless the run settled before."""
         ends = [call.until or inf]
-        ends += [call.at + (each.ms - call.ms) / 1000 - 0.002 for each in self._settles[f"{call.event}:{call.job}"]]
         if (death := self._deaths.get(call.pid)) is not None:
             ends.append(death.at - _let_go_s(death))
         for fault in self._faults[call.pid]:

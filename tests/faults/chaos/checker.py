@@ -18,6 +18,8 @@ from tests.faults.chaos.controls import Entry, entries, may_meet, meets
 from tests.faults.chaos.history import (
     Acknowledged,
     AnyLine,
+    CancelAnswered,
+    CancelAsked,
     Canceled,
     Closed,
     Died,
@@ -125,6 +127,13 @@ class _Sent(msgspec.Struct):
         return due_ms - self.sending.delay_ms if due_ms else self.acknowledged.delivered_ms
 
 
+class _Cancel(msgspec.Struct):
+    """All that is known of the cancellation of a run."""
+
+    asked: CancelAsked
+    answered: CancelAnswered | None = None
+
+
 class _Checker:
     def __init__(self, history: History, rules: Rules) -> None:
         self._rules = rules
@@ -138,6 +147,7 @@ class _Checker:
         for (event, job), calls in self._calls.items():
             self._calls_of_event[event] += calls
             self._calls_of_job[job] += calls
+        self._cancels = _cancels_in(history.lines)
         self._routes = [line for line in history.lines if isinstance(line, Routed)]
         self._closed = [line for line in history.lines if isinstance(line, Closed)]
         self._disabled = [line for line in history.lines if isinstance(line, Disabled)]
@@ -156,7 +166,7 @@ class _Checker:
         rules = (
             self._lost, self._runs, self._settled_once, self._called, self._repeated, self._early, self._canceled,
             self._duplicates, self._dead, self._died, self._in_time, self._recovered, self._rolled_back,
-            self._at_baseline, self._in_order, self._closed_to, self._disabled_for, self._metrics,
+            self._at_baseline, self._in_order, self._closed_to, self._disabled_for, self._canceled_runs, self._metrics,
         )  # fmt: skip
         violations = tuple(violation for rule in rules for violation in rule())
         return Report(
@@ -201,9 +211,11 @@ class _Checker:
         for job in sorted(set(jobs) - may):
             yield Violation("delivered wrongly", f"{event.id}:{job}", "the event does not match the job")
         for run in event.runs:
-            expected = self._rules.ends.get(run.job, "succeeded")
-            if run.status != expected and not self._is_out_of_lives(sent, run):
-                yield Violation("ended wrongly", f"{event.id}:{run.job}", f"{run.status}, not {expected}")
+            name = f"{event.id}:{run.job}"
+            expected = "canceled" if self._is_canceled(name) else self._rules.ends.get(run.job, "succeeded")
+            is_excused = self._may_be_canceled(name) if run.status == "canceled" else self._is_out_of_lives(sent, run)
+            if run.status != expected and not is_excused:
+                yield Violation("ended wrongly", name, f"{run.status}, not {expected}")
 
     def _jobs_of(self, sent: _Sent) -> tuple[set[str], set[str]]:
         """Return the jobs that must have a run of the event, and those that may."""
@@ -223,6 +235,17 @@ class _Checker:
         calls = self._calls_of_event.get(sent.sending.id, [])
         may_be_again = any(map(self._causes.touches_rollback, calls))
         return since, inf if may_be_again else min((call.at for call in calls), default=inf)
+
+    def _may_be_canceled(self, run: str) -> bool:
+        cancel = self._cancels.get(run)
+        return cancel is not None and (cancel.answered is None or cancel.answered.answer != "already_finished")
+
+    def _is_canceled(self, run: str) -> bool:
+        """Return whether the server has answered so, and remembers it."""
+        cancel = self._cancels.get(run)
+        if cancel is None or cancel.answered is None or cancel.answered.answer == "already_finished":
+            return False
+        return not any(self._causes.is_rolled_back(line.ms) for line in (cancel.asked, cancel.answered))
 
     def _is_out_of_lives(self, sent: _Sent, run: FinalRun) -> bool:
         """Return whether so many workers were lost since the send that the run may be dead for that."""
@@ -257,7 +280,8 @@ class _Checker:
                 yield Violation("delivered wrongly", f"{event_id}:{job}", "called, and the event does not match")
         for event in self._remains.events.values():
             for run in event.runs:
-                if (event.id, run.job) not in self._calls and run.lost < self._rules.max_lost:
+                is_called = (event.id, run.job) in self._calls
+                if not is_called and run.status != "canceled" and run.lost < self._rules.max_lost:
                     yield Violation("not called", f"{event.id}:{run.job}", f"it is {run.status} all the same")
 
     def _repeated(self) -> Iterator[Violation]:
@@ -414,13 +438,29 @@ class _Checker:
                     if line.job in sent.sending.jobs and meets(line, *self._dispatched(sent)):
                         yield line, event
 
+    def _canceled_runs(self) -> Iterator[Violation]:
+        """A canceled run is not called any more, but once by a worker that had it and had not begun it."""
+        for run, cancel in self._cancels.items():
+            answered = cancel.answered
+            if answered is None or not self._is_canceled(run):
+                continue
+            event, _, job = run.rpartition(":")
+            calls = self._calls.get((event, job), [])
+            later = [call for call in calls if call.at > answered.at and not self._causes.was_begun_late(call)]
+            is_begun = any(call.at <= answered.at < self._causes.open_until(call) for call in calls)
+            if answered.answer == "asked" and not is_begun:
+                later = later[1:]
+            for call in later:
+                yield Violation("called when canceled", run, f"by {call.worker} at {call.ms}: {answered.answer}")
+
     def _turns(self) -> dict[tuple[str, str], list[Turn]]:
         """Return the runs of each ordering key and job that were called and have settled."""
         found: dict[tuple[str, str], list[Turn]] = defaultdict(list)
         places = {event_id: place for place, event_id in enumerate(self._sent)}
         for (event_id, job), calls in self._calls.items():
             sent, settles = self._sent.get(event_id), self._settles.get(f"{event_id}:{job}")
-            if sent is not None and sent.sending.key and settles:
+            is_open = not settles or f"{event_id}:{job}" in self._cancels  # a canceled function may go on
+            if sent is not None and sent.sending.key and settles and not is_open:
                 place = places[event_id] if sent.acknowledged and not sent.sending.delay_ms else -1
                 found[sent.sending.key, job].append(Turn(calls[0], settles[0].ms, place))
         return found
@@ -431,6 +471,7 @@ class _Checker:
         sent = self._sent.values()
         runs = [run for event in self._remains.events.values() for run in event.runs]
         acknowledged = sum(each.acknowledged is not None for each in sent)
+        answers = Counter(cancel.answered.answer for cancel in self._cancels.values() if cancel.answered)
         known = sum(each.acknowledged is None and each.sending.id in self._remains.events for each in sent)
         return {
             "events": len(self._sent),
@@ -439,6 +480,10 @@ class _Checker:
             "not acknowledged, and there": known,
             "delayed": sum(each.sending.delay_ms > 0 for each in sent),
             "canceled": sum(each.canceled is not None for each in sent),
+            "runs canceled": answers["canceled"],
+            "… that a worker had": answers["asked"],
+            "… that had ended before": answers["already_finished"],
+            "replays": sum(event.endswith("~r1") for event in self._sent),
             "with an ordering key": sum(bool(each.sending.key) for each in sent),
             "calls begun under a limit": sum(len(list(self._entries(line))) for line in self._closed if line.limit),
             "… that reached it": sum(
@@ -476,6 +521,16 @@ def _sends_in(lines: Sequence[AnyLine]) -> dict[str, _Sent]:
             found[line.id].acknowledged = line
         elif isinstance(line, Canceled):
             found[line.id].canceled = line
+    return found
+
+
+def _cancels_in(lines: Sequence[AnyLine]) -> dict[str, _Cancel]:
+    found: dict[str, _Cancel] = {}
+    for line in lines:
+        if isinstance(line, CancelAsked):
+            found[line.run] = _Cancel(line)
+        elif isinstance(line, CancelAnswered):
+            found[line.run].answered = line
     return found
 
 

@@ -62,6 +62,19 @@ class Canceled(Line, frozen=True, kw_only=True, tag=True):
     id: str
 
 
+class CancelAsked(Line, frozen=True, kw_only=True, tag=True):
+    """A run is to be canceled; whether it was is not known until the answer, and never if there is none."""
+
+    run: str
+
+
+class CancelAnswered(Line, frozen=True, kw_only=True, tag=True):
+    """The one request for a run's cancellation was answered: `canceled`, `asked` or `already_finished`."""
+
+    run: str
+    answer: str
+
+
 class Began(Line, frozen=True, kw_only=True, tag=True):
     """A job's function was called."""
 
@@ -158,6 +171,8 @@ AnyLine = (
     | Acknowledged
     | Repeated
     | Canceled
+    | CancelAsked
+    | CancelAnswered
     | Began
     | Ended
     | Named

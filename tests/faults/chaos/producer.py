@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,22 @@ class Sender:
         self._rng = rng
         self._delivered: list[tuple[float, Event]] = []
 
-    def send(self, name: str, count: int = 1, delay_s: float = 0.0, key: str = "") -> list[str]:
-        """The events are with the server, or given up after three tries; returns their ids."""
+    def send(self, name: str, count: int = 1, delay_s: float = 0.0, key: str = "") -> list[Sending]:
+        """The events are with the server, or given up after three tries; returns them."""
         events = [self._event(name) for _ in range(count)]
         delay_ms = round(delay_s * 1000)
+        lines = []
         for event in events:
             jobs = jobs_of(name, event.payload)
-            self._diary.add(Sending(**now(), id=str(event.id), name=name, jobs=jobs, delay_ms=delay_ms, key=key))
+            lines.append(Sending(**now(), id=str(event.id), name=name, jobs=jobs, delay_ms=delay_ms, key=key))
+        self._diary.add(*lines)
         for _ in range(_TRIES):
             try:
                 self._send(events, delay_s, key)
                 break
             except HeadraceError:
                 time.sleep(0.2)
-        return [str(event.id) for event in events]
+        return lines
 
     def cancel(self, event_id: str) -> None:
         """The delayed event is canceled, if the server says so."""
@@ -109,13 +112,27 @@ def _millis(moment: Any) -> int:
     return round(moment.timestamp() * 1000) if moment is not None else 0
 
 
+@contextmanager
+def _operating(diary: Diary, seed: int) -> Iterator[Callable[[Sequence[Sending]], None]]:
+    """Yield what cancels runs of events and replays some; with a release that knows of neither nothing is done."""
+    if not hasattr(Client, "cancel_run"):
+        yield lambda _: None
+        return
+    from tests.faults.chaos.operator import Operator
+
+    operator = Operator(diary, random.Random(seed))
+    yield operator.operate
+    operator.close()
+
+
 def main(seed: int, rate: float, keys: int) -> None:
     """Return when SIGTERM has come and what was begun is done."""
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     rng = random.Random(seed)
-    with Client(retention=RETENTION) as client:
-        sender = Sender(client, Diary(Path(os.environ["HEADRACE_CHAOS_DIARY"])), rng)
+    diary = Diary(Path(os.environ["HEADRACE_CHAOS_DIARY"]))
+    with Client(retention=RETENTION) as client, _operating(diary, seed) as operate:
+        sender = Sender(client, diary, rng)
         often = {name: weight for name, weight in _NAMES.items() if keys or name != STEP}
         names, weights = list(often), list(often.values())
         delayed: list[tuple[float, str]] = []
@@ -125,9 +142,10 @@ def main(seed: int, rate: float, keys: int) -> None:
             count = rng.choice((1, 1, 2, 5, 10)) if is_many else 1
             delay_s = rng.uniform(0.05, 5.0) if is_many and rng.random() < 0.25 else 0.0
             key = f"{seed} é {{}}:{rng.randrange(keys)}" if name == STEP else ""
-            ids = sender.send(name, count, delay_s, key)
+            sent = sender.send(name, count, delay_s, key)
+            operate(sent)
             if delay_s > 2 and rng.random() < 0.3:
-                delayed.append((time.monotonic() + rng.uniform(0, delay_s), ids[0]))
+                delayed.append((time.monotonic() + rng.uniform(0, delay_s), sent[0].id))
             while delayed and delayed[0][0] <= time.monotonic():
                 sender.cancel(delayed.pop(0)[1])
             sender.repeat()

@@ -13,6 +13,7 @@ _MOST_SHOWN = 30
 RULES = (
     "lost", "not delivered", "settled twice", "called twice", "early", "too late", "dead letters", "metrics",
     "left over", "out of order", "two at once", "begun while paused", "over the limit", "run while disabled",
+    "called when canceled",
 )  # fmt: skip
 """The rules that the table names even when nothing breaks them."""
 

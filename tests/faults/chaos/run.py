@@ -15,6 +15,7 @@ from tests.faults.chaos.app import BLOCK_S, BLOCKADE, ENDS, GRACE_S, LEASE_S, NA
 from tests.faults.chaos.checker import Report, Rules, check
 from tests.faults.chaos.faults import FAULTS, Pids, all_kinds
 from tests.faults.chaos.history import AnyLine, Began, History, Injected, Moment, Remains, Sending, now
+from tests.faults.chaos.operator import is_replay, second_of
 from tests.faults.chaos.report import ChaosResult
 from tests.faults.chaos.schedule import Step, schedule
 from tests.faults.chaos.system import System
@@ -122,6 +123,7 @@ def _drain(system: System, memory_before: int) -> Remains:
     undrained = remains.wait_until_none(open_work, _DRAIN_S)
     system.listing.follow()
     ids = {line.id: None for line in system.lines() if isinstance(line, Sending)}
+    ids |= {second_of(event_id): None for event_id in ids if is_replay(event_id)}
     read = remains.read_remains(system.client, ids)
     strangers = remains.wait_until_none(lambda: remains.strangers(redis, deployment, system.names()), _FORGOTTEN_S)
     system.stop_workers()

@@ -235,14 +235,15 @@ class System:
 
     def held_of(self, queue: str) -> tuple[tuple[str, str], ...]:
         """Return the runs of a queue that are in flight, each with the worker that has it."""
-        stream = self.deployment.keys.queue(*queue.split("/"))
+        app, _, name = queue.partition("/")
+        stream = self.deployment.keys.queue(app, name)
         pending = self.redis.xpending_range(stream, "workers", "-", "+", 100_000)
         workers = {row["message_id"]: row["consumer"].decode() for row in pending}
         if not workers:
             return ()
         entries = self.redis.xrange(stream, pending[0]["message_id"], pending[-1]["message_id"])
         return tuple(
-            (f"{fields[b'e'].decode()}:{fields[b'j'].decode()}", workers[entry])
+            (f"{fields[b'e'].decode()}:{app}/{fields[b'j'].decode()}", workers[entry])
             for entry, fields in entries
             if entry in workers
         )

@@ -1,0 +1,81 @@
+"""Cancels some of the runs that a producer's events make, and replays some of the events."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from headrace import Client, HeadraceError
+from tests.faults.chaos.app import RETENTION
+from tests.faults.chaos.history import Acknowledged, CancelAnswered, CancelAsked, Diary, Sending, now
+
+_CANCELED, _REPLAYED = 0.05, 0.03
+"""Of so many events a run is canceled, and so many are replayed."""
+_REPLAYED_NAMES = frozenset({"load", "parent", "doomed", "step"})
+_AFTER_S = (0.0, 0.0, 0.02, 1.0)
+"""So long after its delivery: most runs end soon."""
+_REPLAY = "~r1"
+_Act = Callable[[Sending], None]
+
+
+def is_replay(event_id: str) -> bool:
+    """Whether that is the id of a replay."""
+    return event_id.endswith(_REPLAY)
+
+
+def second_of(replay: str) -> str:
+    """Return the id that a second replay of the same event would have; each is replayed once."""
+    return f"{replay.removesuffix(_REPLAY)}~r2"
+
+
+class Operator:
+    """Does one thing once to each event of its choice, and writes down what became of it."""
+
+    def __init__(self, diary: Diary, rng: random.Random) -> None:
+        self._client = Client(retention=RETENTION)
+        # A request that is repeated is answered as canceled, too, where the first had asked a worker.
+        self._once = Client(retention=RETENTION, attempts=1)
+        self._diary = diary
+        self._rng = rng
+        self._due: list[tuple[float, _Act, Sending]] = []
+
+    def operate(self, events: Iterable[Sending]) -> None:
+        """Some of these events are chosen for later, and what is due now is done."""
+        for event in events:
+            draw = self._rng.random()
+            due = time.monotonic() + event.delay_ms / 1000 + self._rng.choice(_AFTER_S)
+            if draw < _CANCELED:
+                self._due.append((due, self._cancel, event))
+            elif draw < _CANCELED + _REPLAYED and event.name in _REPLAYED_NAMES and not event.delay_ms:
+                self._due.append((due, self._replay, event))
+        over = [each for each in self._due if each[0] <= time.monotonic()]
+        self._due = [each for each in self._due if each not in over]
+        for _, act, event in over:
+            try:
+                act(event)
+            except HeadraceError:
+                continue
+
+    def close(self) -> None:
+        """Nothing is done any more."""
+        self._client.close()
+        self._once.close()
+
+    def _cancel(self, event: Sending) -> None:
+        run = f"{event.id}:{self._rng.choice(event.jobs)}"
+        self._diary.add(CancelAsked(**now(), run=run))
+        answer = self._once.cancel_run(run).answer
+        self._diary.add(CancelAnswered(**now(), run=run, answer=answer))
+
+    def _replay(self, event: Sending) -> None:
+        """Its id is known beforehand, as each event is replayed once."""
+        again = msgspec.structs.replace(event, **now(), id=event.id + _REPLAY)
+        self._diary.add(again)
+        sent = self._client.replay_event(event.id)
+        assert sent is not None
+        assert sent.id == again.id
+        delivered_ms = round(sent.delivered_at.timestamp() * 1000) if sent.delivered_at else 0
+        self._diary.add(Acknowledged(**now(), id=sent.id, delivered_ms=delivered_ms))

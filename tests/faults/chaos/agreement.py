@@ -13,7 +13,7 @@ from math import inf
 
 from headrace_worker.protocol.reading import MAX_READ
 from tests.faults.chaos.calls import Call
-from tests.faults.chaos.history import AnyLine, Counted, Died, Named, Remains, RolledBack, Settled
+from tests.faults.chaos.history import AnyLine, Counted, Died, Named, Remains, RolledBack, Sending, Settled
 
 FINAL = ("succeeded", "failed", "timed_out", "invalid_payload")
 """How runs end that workers count; those that are canceled they do not."""
@@ -36,6 +36,9 @@ class Agreement:
         self._settled_ms: dict[str, int] = {}
         self._silent: dict[int, int] = {}
         """When processes that have not counted came to life, in ms."""
+        self._lost: list[str] = []
+        """Events that have no record and no call."""
+        called = {event for event, _ in calls}
         for line in lines:
             if isinstance(line, Died):
                 self._deaths.append(line)
@@ -43,6 +46,8 @@ class Agreement:
                 self._rollbacks.append(line)
             elif isinstance(line, Named) and line.pid not in counted.pids:
                 self._silent.setdefault(line.pid, line.ms)
+            elif isinstance(line, Sending) and line.id not in remains.events and line.id not in called:
+                self._lost.append(line.id)
             elif isinstance(line, Settled):
                 self._settled_ms[line.run] = line.ms
         self._recorded = Counter(run.status for event in remains.events.values() for run in event.runs)
@@ -123,11 +128,12 @@ class Agreement:
         return sum(min(count, MAX_READ) for count in under_way) + by_silent
 
     def _dispatched_again(self) -> int:
-        """Return how many events may have been dispatched twice, as the server forgot the first time, at most."""
+        """Return how many events may have been dispatched twice, or are lost, as the server forgot, at most."""
         spans = list(self._dispatch_spans().values())
-        return sum(
+        again = sum(
             since <= line.ms and line.since_ms - _NEAR_MS <= until for line in self._rollbacks for since, until in spans
         )
+        return again + (len(self._lost) if self._rollbacks else 0)
 
     def _dispatch_spans(self) -> dict[str, tuple[int, int]]:
         """Return for each event the time between which it was dispatched: from its delivery, if known, to a call."""

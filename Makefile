@@ -65,6 +65,10 @@ check: $(VENV)/.dev  ## Lint, check the format and the types
 house: $(VENV)/.dev  ## Count rooms, floors, arrows, functions and lines of both packages
 	@$(BIN)/python -m tests.support.house
 
+.PHONY: docs-cli
+docs-cli: $(VENV)/.dev  ## Write docs/cli.md from the commands' own help
+	@$(BIN)/python -m tests.support.cli_page
+
 .PHONY: matrix
 matrix: $(VENV)/.dev  ## Run the tests on every server and Python; SERVERS="redis-6.2 redis-8.10" PYTHONS="3.12"
 	@$(BIN)/python -m tests.matrix --servers "$(SERVERS)" --pythons "$(PYTHONS)" $(ARGS)

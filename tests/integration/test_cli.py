@@ -73,6 +73,7 @@ EVERY_DATA_COMMAND = [
     ("app", "register", "tests.apps.everyday:app"),
     ("app", "forget", "everyday"),
     ("app", "routes"),
+    ("doctor",),
 ]
 
 
@@ -225,7 +226,7 @@ SETTINGS = {
 def test_every_help_has_an_example_and_names_the_environment(headrace: Headrace, path: tuple[str, ...]) -> None:
     """The example is a call of the command itself; settings have a variable, and nothing else has."""
     text = headrace(*path, "--help").stdout
-    assert re.search(rf"Examples?:\n +headrace {' '.join(path)}", text)
+    assert re.search(rf"Examples?:\n +(eval \"\$\()?headrace {' '.join(path)}", text)
     options = set(re.findall(r"^  (?:-\w, )?--(\w[\w-]+)", text, re.MULTILINE))
     assert options >= {"help"}
     named = set(re.findall(r"\bHEADRACE_[A-Z_]+\b", text.replace("\n", " ")))
@@ -233,11 +234,11 @@ def test_every_help_has_an_example_and_names_the_environment(headrace: Headrace,
 
 
 def test_every_data_command_takes_json() -> None:
-    """Only those that run something do not, and those that print a document of JSON anyhow.
+    """Only those that run something do not, and those that print a document of JSON, or a script, anyhow.
 
     `app check` asks no server for its data.
     """
-    without = {("worker",), ("dev",), ("app", "schema")}
+    without = {("worker",), ("dev",), ("app", "schema"), ("completion",)}
     for path in set(_commands(main)) - without:
         command: Any = main
         for name in path:

@@ -13,20 +13,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+import click
 import pytest
 import redis as redis_py
+from click.testing import CliRunner
 
-from headrace import AsyncClient, Event, NotFound, PermissionMissing, Retention, WaitTimeout
+from headrace import AsyncClient, Client, Event, NotFound, PermissionMissing, Retention, WaitTimeout
 from headrace.formats.codec import encode_event
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.model.event import RunStatus
 from headrace_worker import App, Context, JobIO, Retry, Worker, WorkerConfig, event_trigger, protocol
+from headrace_worker.cli.root import root
 from headrace_worker.dev.embedded import EmbeddedServer
 from headrace_worker.errors import StartRefused
 from headrace_worker.membership.member import Member
 from headrace_worker.membership.setup import WorkerSetup
-from headrace_worker.operate.app_client import AppClient
+from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 from headrace_worker.startup import permissions, preflight
 from headrace_worker.streams import reader
 from tests.scripts import users
@@ -117,7 +120,12 @@ async def test_a_client_is_listed_with_what_it_uses(limits: Limits) -> None:
             await _cancel_runs(client)
             limits.keyspace.admin.delete(limits.keyspace.keys.queue("app", "default"))
             assert (await client.retry_run("e1:app/job")).status == "queued"
-    assert used - _BY_THE_CLIENT_LIBRARY == _PRODUCER
+    assert used - _BY_THE_CLIENT_LIBRARY == _as_counted(_PRODUCER, used)
+
+
+def _as_counted(commands: set[str], used: set[str]) -> set[str]:
+    """Return commands as the server has counted those that were used: Redis 6.2 counts no subcommands."""
+    return commands if any("|" in each for each in used) else {each.partition("|")[0] for each in commands}
 
 
 async def _cancel_runs(client: AsyncClient) -> None:
@@ -137,8 +145,8 @@ async def _list_everything(client: AsyncClient) -> None:
     assert (await client.list_delayed(limit=1, cursor=first.cursor)).items
 
 
-async def test_a_viewer_is_listed_with_what_it_uses(limits: Limits) -> None:
-    """Every read of a client, and no right to write: what it may not ask, such as the partitions, stops no read."""
+async def _seed_for_a_viewer(limits: Limits) -> None:
+    """Leave two delayed events, and a run that a worker has."""
     limits.keyspace.empty()
     limits.allow(*users.rules_for_the_limited("headrace-producer"))
     async with AsyncClient(limits.url, namespace="limited") as client:
@@ -149,6 +157,11 @@ async def test_a_viewer_is_listed_with_what_it_uses(limits: Limits) -> None:
     limits.keyspace.admin.xadd(queue, {"e": "e2", "j": "job", "s": "", "b": ""})
     limits.keyspace.admin.xgroup_create(queue, "workers", "0")
     limits.keyspace.admin.xreadgroup("workers", "w1", {queue: ">"})
+
+
+async def test_a_viewer_is_listed_with_what_it_uses(limits: Limits) -> None:
+    """Every read of a client, and no right to write: what it may not ask, such as the partitions, stops no read."""
+    await _seed_for_a_viewer(limits)
     limits.allow(*users.rules_for_the_limited("headrace-viewer"))
     with limits.counting() as used:
         async with AsyncClient(limits.url, namespace="limited") as client:
@@ -161,7 +174,112 @@ async def test_a_viewer_is_listed_with_what_it_uses(limits: Limits) -> None:
             await client.has_workers()
             with pytest.raises(PermissionMissing):
                 await client.cancel_event("e2")
-    assert used - _BY_THE_CLIENT_LIBRARY - {"evalsha"} == users.commands_of("headrace-viewer")
+        async with AsyncAppClient(limits.url, namespace="limited") as operator:
+            missed = {each.check for each in (await operator.diagnose()).not_looked_at}
+    assert missed == {"appendfsync", "rights"}
+    refused = {"evalsha", "config|get", "xreadgroup"}
+    assert used - _BY_THE_CLIENT_LIBRARY - refused == _as_counted(users.commands_of("headrace-viewer"), used)
+
+
+OPERATED: list[tuple[tuple[str, ...], int]] = [
+    (("app", "register", "tests.apps.shop:app"), 0),
+    (("app", "routes"), 0),
+    (("jobs", "list"), 0),
+    (("jobs", "show", "shop/audit"), 0),
+    (("jobs", "disable", "shop/audit"), 0),
+    (("jobs", "enable", "shop/audit"), 0),
+    (("jobs", "trigger", "shop/audit"), 0),
+    (("queues", "pause", "shop/mail"), 0),
+    (("queues", "limit", "shop/mail", "5"), 0),
+    (("queues", "resume", "shop/mail"), 0),
+    (("send", "work", "--id", "e2", "--deliver-after", "3600"), 0),
+    (("send", "work", "--id", "e3", "--deliver-after", "3600"), 0),
+    (("send", "work", "--ordering-key", "key"), 0),
+    (("send", "work", "--explain"), 1),
+    (("events", "list"), 0),
+    (("events", "show", "e2"), 0),
+    (("events", "explain", "e2"), 1),
+    (("events", "wait", "e2", "--timeout", "0.05"), 1),
+    (("events", "cancel", "e2"), 0),
+    *((("runs", "list", "--status", status), 0) for status in get_args(RunStatus)),
+    (("runs", "list"), 0),
+    (("runs", "show", "e1:app/job"), 0),
+    (("runs", "wait", "e1:app/job"), 1),
+    (("delayed", "list"), 0),
+    (("dead", "list"), 0),
+    (("dead", "groups"), 0),
+    (("dead", "show", "1-1"), 1),
+    (("dead", "retry", "e1:app/job"), 0),
+    (("dead", "discard", "1-1"), 1),
+    (("events", "reschedule", "e3", "--after", "2h"), 0),
+    (("events", "replay", "e2"), 0),
+    (("runs", "cancel", "e1:app/job"), 0),
+    (("runs", "retry", "e1:app/job", "--canceled"), 0),
+    (("queues", "purge", "shop/mail", "--dry-run"), 0),
+    (("audit", "list"), 0),
+    (("doctor",), 1),
+    (("app", "forget", "shop"), 0),
+]
+"""Every command that asks a server, with its exit code."""
+_OF_AN_OPERATOR = (
+    "send",
+    "cancel",
+    "cancel_run",
+    "reschedule",
+    "rerun",
+    "watch",
+    "divide",
+    "subscribe",
+    "unsubscribe",
+    "disable",
+    "enable",
+    "control",
+)
+"""The scripts of these commands, each of which may do more than it does here."""
+
+
+def test_an_operator_is_listed_with_what_it_uses(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All commands of `headrace` but a worker take every right of the operator's user, and no other."""
+    limits.keyspace.empty()
+    limits.allow(*users.rules_for_the_limited("headrace-operator"))
+    seed_bystanders(limits.keyspace)
+    seed_failed_run(limits.keyspace, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
+    limits.keyspace.seed_now()
+    limits.keyspace.admin.script_flush()
+    monkeypatch.setenv("HEADRACE_URL", limits.url)
+    monkeypatch.setenv("HEADRACE_NAMESPACE", "limited")
+    with limits.counting() as used, Client() as client:
+        client.send_events([Event("work")] * 2, deliver_after=3_600)
+        client.list_delayed(limit=1, cursor=client.list_delayed(limit=1).cursor)
+        done = [(args, CliRunner().invoke(root, args, catch_exceptions=False)) for args, _ in OPERATED]
+    assert [(args, result.exit_code) for args, result in done] == OPERATED, [(a, r.output) for a, r in done]
+    needed = used.union(*map(commands_of, _OF_AN_OPERATOR)) - _BY_THE_CLIENT_LIBRARY - {"config|get", "xreadgroup"}
+    assert _as_counted(needed, used) == _as_counted(users.commands_of("headrace-operator"), used)
+
+
+def test_an_operator_was_tried_with_every_command() -> None:
+    """But those that ask no server, run jobs, or never end."""
+    without = {("worker",), ("dev",), ("completion",), ("app", "check"), ("app", "schema"), ("events", "tail")}
+    tried = {path for path in _paths(root) for args, _ in OPERATED if args[: len(path)] == path}
+    assert set(_paths(root)) - tried == without
+
+
+def _paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        yield path
+        return
+    for name, each in command.commands.items():
+        yield from _paths(each, (*path, name))
+
+
+async def test_an_operator_is_no_worker(limits: Limits) -> None:
+    """It may take no runs, so a worker with its URL does not start."""
+    limits.keyspace.empty()
+    limits.allow(*users.rules_for_the_limited("headrace-operator"))
+    member = _member(limits.url, "limited")
+    with pytest.raises(StartRefused, match="lacks a right"):
+        await _check(member)
+    await member.server.commands.close()
 
 
 async def test_a_sender_is_listed_with_what_it_uses(limits: Limits) -> None:

@@ -19,6 +19,7 @@ from headrace import (
     NotFound,
     PayloadError,
     PermissionMissing,
+    QueueNotFound,
     RunNotFound,
     RunNotRetryable,
     SealedEvent,
@@ -71,6 +72,10 @@ def of_a_read(client: Client) -> None:
         assert_type(error.status, str)
     except ServerNotReady as error:
         assert_type(error.code, str)
+    try:
+        client.pause_queue("shop/default", reason="the bank is down")
+    except QueueNotFound as error:
+        assert_type(error.queues, list[str])
 
 
 def of_a_definition() -> None:

@@ -15,6 +15,7 @@ from headrace_worker import (
     Job,
     JobInfo,
     JobIO,
+    Queue,
     Retry,
     RetryAfter,
     RunInfo,
@@ -66,6 +67,14 @@ def count(payload: NewUser | UserLeft) -> Literal[1, -1]:
 
 @app.job(id="audit", trigger=event_trigger(NewUser, OrderPlaced, CardAdded, Refunded, filter={"total": [{"$gt": 1}]}))
 async def audit(*, ctx: Context, payload: NewUser | OrderPlaced | CardAdded | Refunded) -> None: ...
+
+
+@app.job(id="sync", trigger=event_trigger("sync"), concurrency=3)
+async def sync() -> None: ...
+
+
+@app.job(id="bulk", trigger=event_trigger("bulk"), queue=Queue("bulk", concurrency=2, weight=5))
+async def bulk() -> None: ...
 
 
 @app.job(id="tick", trigger=event_trigger("tick", "tock"), retry=Retry.none(), timeout=None)

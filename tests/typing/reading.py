@@ -15,6 +15,7 @@ from headrace import (
     EventState,
     ListedEvent,
     Page,
+    QueueControls,
     RunError,
     RunRecord,
     Sealed,
@@ -44,6 +45,17 @@ def records(client: Client) -> None:
         assert_type(run.finished_at, datetime | None)
     assert_type(client.get_run("e_1:shop/welcome"), RunRecord)
     assert_type(client.retry_run("e_1:shop/welcome").is_settled, bool)
+
+
+def queues(client: Client) -> None:
+    controls = client.limit_queue("shop/default", 5)
+    assert_type(controls, QueueControls)
+    assert_type(client.limit_queue("shop/default", None).limit, int | Literal["declared"] | None)
+    assert_type(client.limit_queue("shop/default", "declared").paused_at, datetime | None)
+    assert_type(client.pause_queue("shop/default"), QueueControls)
+    assert_type(client.resume_queue("shop/default").reason, str)
+    assert_type(client.list_queue_controls(), list[QueueControls])
+    client.limit_queue("shop/default", "none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def payloads(record: EventRecord) -> None:
@@ -88,6 +100,7 @@ async def awaited(client: AsyncClient) -> None:
     assert_type(await client.retry_run("e_1:shop/welcome"), RunRecord)
     assert_type(await client.list_runs(status="failed"), Page[RunRecord])
     assert_type(await client.list_dead_letters(), Page[DeadLetter])
+    assert_type(await client.pause_queue("shop/default"), QueueControls)
     assert_type(await client.get_dead_letter("1-0"), DeadLetter)
     assert_type(client.iter_runs(job="shop/welcome"), AsyncIterator[RunRecord])
     assert_type(client.iter_dead_letters(), AsyncIterator[DeadLetter])

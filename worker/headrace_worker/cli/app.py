@@ -22,7 +22,7 @@ from headrace_worker.terminal.server import Server, with_client_of, with_server
 from headrace_worker.terminal.triggers import COUNTS, trigger_in_words
 
 
-@click.group()
+@click.group(short_help="Check apps and register them, print their schemas.")
 def app() -> None:
     """Check apps, register what they subscribe to, look at that and forget it, and print their schemas."""
 

@@ -15,12 +15,14 @@ from click.core import ParameterSource
 from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace_worker import __version__
 from headrace_worker.cli.app import app
+from headrace_worker.cli.completion import completion
 from headrace_worker.cli.dev import dev
 from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
 from headrace_worker.commands.audit import audit
 from headrace_worker.commands.dead import dead
 from headrace_worker.commands.delayed import delayed
+from headrace_worker.commands.doctor import doctor
 from headrace_worker.commands.events import events
 from headrace_worker.commands.jobs import jobs
 from headrace_worker.commands.queues import queues
@@ -54,7 +56,19 @@ class WrongUsage(CommandFailed):
 
 
 class Root(click.Group):
-    """The command to which all commands belong."""
+    """The command to which all commands belong; its help lists them by what they are for."""
+
+    def format_options(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line a command, under what it is for, and one for the options: together less than a screen."""
+        first = max(map(len, COMMANDS)) + 2
+        width = formatter.width - first - max(map(len, self.commands)) - 2
+        rows = [
+            (f"{'' if place else purpose:{first}}{each.name}", each.get_short_help_str(width))
+            for purpose, commands in COMMANDS.items()
+            for place, each in enumerate(commands)
+        ]
+        formatter.write_paragraph()
+        formatter.write_dl(rows)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments before the command."""
@@ -120,20 +134,20 @@ def _has_current_folder() -> bool:
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
-    epilog="Settings can be given in the environment too; help texts name the variables.",
+    epilog="Options: --version, -h, --help. Settings may be in the environment too.",
 )
 @click.version_option(__version__, message="headrace %(version)s")
 def root() -> None:
-    """Headrace: event-driven jobs on Redis Streams.
-
-    \b
-    Try it on this machine:
-      headrace dev jobs:app
-    In production, with HEADRACE_URL set:
-      headrace worker jobs:app --processes 4
-      headrace send new.user '{"userId": "u_1"}'
-    """
+    """Event-driven jobs on Redis Streams. Try it: `headrace dev jobs:app`."""
 
 
-for _command in (worker, dev, send, events, runs, queues, delayed, dead, jobs, app, audit):
-    root.add_command(_command)
+COMMANDS: dict[str, list[click.Command]] = {
+    "Run": [worker, dev, send, app],
+    "Look": [doctor, delayed, audit],
+    "Act": [events, runs, jobs, queues, dead],
+    "Shell": [completion],
+}
+"""Every command, by what it is for."""
+for _commands in COMMANDS.values():
+    for _command in _commands:
+        root.add_command(_command)

@@ -2,5 +2,5 @@
 
 Here: a command parses, calls a method of the client, and prints.
 Not here: what it does on the server.
-Imports: app, inspect, operate, process, terminal.
+Imports: app, doctor, inspect, operate, process, terminal.
 """

@@ -10,7 +10,7 @@ from headrace_worker.terminal.options import json_option
 from headrace_worker.terminal.server import with_client
 
 
-@click.group()
+@click.group(short_help="Look at delayed events and at runs that wait.")
 def delayed() -> None:
     """Look at what is delayed: events before their time, and runs that wait."""
 

@@ -2,5 +2,5 @@
 
 Here: what needs the rights of a worker, as plans and the clients that run them; what goes through many dead letters.
 Not here: how a command asks for it and prints what it did.
-Imports: app, inspect, protocol.
+Imports: app, doctor, inspect, protocol.
 """

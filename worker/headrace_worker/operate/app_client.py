@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +17,8 @@ from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions, prepare
 from headrace.plans.side_by_side import one_by_one
 from headrace_worker.app.app import App
+from headrace_worker.doctor.diagnose import diagnose
+from headrace_worker.doctor.finding import Diagnosis
 from headrace_worker.inspect.apps import AppList, list_apps
 from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
 from headrace_worker.inspect.jobs import JobList, RegisteredJob, get_job, list_jobs
@@ -47,6 +51,9 @@ class _AppPlans(BaseClient):
             yield from find_enabled(self.partitions, job)
         plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs, job=job) for each in event_ids]
         return (yield from one_by_one(plans))
+
+    def _plan_to_diagnose(self) -> Plan[Diagnosis]:
+        return diagnose(self.partitions, time.time, secrets.token_hex(6))
 
     def _plan_to_explain(self, event: AnyEvent, ordering_key: str | None) -> Plan[Explanation]:
         (outgoing,) = prepare(
@@ -83,6 +90,14 @@ class AppClient(Client, _AppPlans):
             AppAlive: a worker of it is alive.
         """
         return self._run(forget_app(self.partitions, app))
+
+    def diagnose(self) -> Diagnosis:
+        """Return what is wrong with the namespace and its servers, each with what mends it.
+
+        What this user may not ask is left out, and said. Whether the user may do what a worker does is tried on scratch
+        keys, which are deleted at once.
+        """
+        return self._run(self._plan_to_diagnose(), partial=True)
 
     def list_apps(self) -> AppList:
         """Return what is registered of every app, which subscriptions count, and who has them."""
@@ -207,6 +222,10 @@ class AsyncAppClient(AsyncClient, _AppPlans):
     async def forget_app(self, app: str) -> ForgottenApp:
         """See `AppClient.forget_app`."""
         return await self._run(forget_app(self.partitions, app))
+
+    async def diagnose(self) -> Diagnosis:
+        """See `AppClient.diagnose`."""
+        return await self._run(self._plan_to_diagnose(), partial=True)
 
     async def list_apps(self) -> AppList:
         """See `AppClient.list_apps`."""

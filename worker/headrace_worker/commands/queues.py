@@ -29,7 +29,7 @@ def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) ->
 
 @click.group()
 def queues() -> None:
-    """Pause queues, let them go on, limit and purge them."""
+    """Pause, resume, limit and purge queues."""
 
 
 @queues.command()

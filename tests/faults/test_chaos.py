@@ -21,7 +21,8 @@ def assert_sound(result: ChaosResult) -> None:
     print(result.table())
     assert result.is_sound, f"replay it with: make chaos SEED={result.seed} DURATION={result.duration_s:g}"
     counts, report = result.report.counts, result.report
-    assert min(counts[name] for name in ("acknowledged", "delayed", "canceled", "runs dead", "workers lost")) > 0
+    needed = ("acknowledged", "delayed", "canceled", "runs canceled", "replays", "runs dead", "workers lost")
+    assert min(counts[name] for name in needed) > 0
     assert report.repeats, "no function was called twice: no fault met a worker at work"
     assert set(report.faults) == set(FAULTS)
     assert counts["with an ordering key"]

@@ -109,8 +109,8 @@ def test_a_loss_of_power_lets_be_counted_twice_what_it_took() -> None:
 def test_an_event_that_a_loss_of_power_took_may_have_been_dispatched() -> None:
     """Its dispatch was counted, and no function was called before it was lost."""
     story = Story()
-    story.send("lost", 3.9)
+    story.send("lost", 19.9)
     del story.events["lost"]
-    story.lines.append(RolledBack(**at(4.0), since_ms=ms(3.8)))
+    story.lines.append(RolledBack(**at(20.0), since_ms=ms(19.8)))
     assert metrics_of(story, dispatched=7) == []
     assert metrics_of(story, dispatched=8) == ["events dispatched"]

@@ -10,17 +10,21 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 
 import redis as redis_py
 
+from headrace import HeadraceError
 from headrace.scripts import load
 from tests.faults.chaos.app import LEASE_S, NAME
 from tests.faults.chaos.calls import LAST_RELEASE, TERMINATED
 from tests.faults.chaos.history import Closed, Disabled, Injected, now
+from tests.faults.chaos.operator import replay
 from tests.faults.chaos.orders import Order
 from tests.faults.chaos.schedule import Kind
 from tests.faults.chaos.system import Post, System
 from tests.support.proxy import Proxy, has_data
+from tests.support.waiting import wait_until
 
 Pids = tuple[int, ...]
 Fault = Callable[[System, random.Random], AbstractContextManager[Pids]]
@@ -353,6 +357,22 @@ def disable_job(system: System, rng: random.Random) -> Iterator[Pids]:
     until = now()["at"]
     system.client.enable_job(job)
     system.diary.add(Disabled(**disabled_at, job=job, asked=asked, until=until, over=now()["at"]))
+
+
+@_fault("event replayed to a job", server=True)
+def replay_to_a_job(system: System, rng: random.Random) -> Iterator[Pids]:
+    """Where no dispatcher of the last release is, which can't read such an event, until it is dispatched."""
+    if not any(post.release for post in system.posts):
+        (event,) = system.sender.send("load")
+        with suppress(HeadraceError):
+            replayed = replay(system.client, system.diary, event, f"{NAME}/{rng.choice(_SWITCHED)}")
+            wait_until(partial(_is_dispatched, system, replayed), 60, what="the dispatch of a replay")
+    yield ()
+
+
+def _is_dispatched(system: System, event: str) -> bool:
+    system.mind()
+    return system.client.get_event(event).status in {"dispatched", "settled"}
 
 
 @_fault("server full", 0.5, 2.5, server=True)

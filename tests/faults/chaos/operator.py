@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from headrace import Client, HeadraceError
+from headrace_worker.operate.app_client import AppClient
 from tests.faults.chaos.app import RETENTION
 from tests.faults.chaos.history import Acknowledged, CancelAnswered, CancelAsked, Diary, Sending, now
 
@@ -31,11 +32,28 @@ def second_of(replay: str) -> str:
     return f"{replay.removesuffix(_REPLAY)}~r2"
 
 
+def replay(client: AppClient, diary: Diary, event: Sending, job: str | None = None) -> str:
+    """The event is sent again, to one job alone if that is named; return the id, which is known beforehand.
+
+    Each event is replayed once.
+    """
+    again = msgspec.structs.replace(event, **now(), id=event.id + _REPLAY)
+    if job is not None:  # so no other job gets it, whatever names it subscribes to
+        again = msgspec.structs.replace(again, name="", jobs=(job,))
+    diary.add(again)
+    sent = client.replay_event(event.id, job=job)
+    assert sent is not None
+    assert sent.id == again.id
+    delivered_ms = round(sent.delivered_at.timestamp() * 1000) if sent.delivered_at else 0
+    diary.add(Acknowledged(**now(), id=sent.id, delivered_ms=delivered_ms))
+    return sent.id
+
+
 class Operator:
     """Does one thing once to each event of its choice, and writes down what became of it."""
 
     def __init__(self, diary: Diary, rng: random.Random) -> None:
-        self._client = Client(retention=RETENTION)
+        self._client = AppClient(retention=RETENTION)
         # A request that is repeated is answered as canceled, too, where the first had asked a worker.
         self._once = Client(retention=RETENTION, attempts=1)
         self._diary = diary
@@ -71,11 +89,4 @@ class Operator:
         self._diary.add(CancelAnswered(**now(), run=run, answer=answer))
 
     def _replay(self, event: Sending) -> None:
-        """Its id is known beforehand, as each event is replayed once."""
-        again = msgspec.structs.replace(event, **now(), id=event.id + _REPLAY)
-        self._diary.add(again)
-        sent = self._client.replay_event(event.id)
-        assert sent is not None
-        assert sent.id == again.id
-        delivered_ms = round(sent.delivered_at.timestamp() * 1000) if sent.delivered_at else 0
-        self._diary.add(Acknowledged(**now(), id=sent.id, delivered_ms=delivered_ms))
+        replay(self._client, self._diary, event)

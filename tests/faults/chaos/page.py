@@ -15,7 +15,7 @@ _EVENTS = ("events", "acknowledged", "delayed", "canceled", "with an ordering ke
 _OF_SERVER = (
     "server killed", "server killed for more than a lease", "power lost", "server stopped", "clients paused",
     "scripts flushed", "connections killed", "groups destroyed", "queue paused", "queue limited", "job disabled",
-    "server full",
+    "event replayed to a job", "server full",
 )  # fmt: skip
 
 

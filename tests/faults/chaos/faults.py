@@ -136,6 +136,7 @@ def _add_for_a_while(system: System, post: Post) -> Iterator[Pids]:
     system.posts.append(post)
     yield (post.pid,)
     post.is_over = post.is_terminated = True
+    post.over_at = now()["at"]
     if post.process is not None and post.process.is_running:
         post.process.terminate()
         moment = now()

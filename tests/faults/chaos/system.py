@@ -53,6 +53,8 @@ _KEYS = 4
 _RELIED_ON_S = 6.0
 _LOST_S = 3.0
 """A loss of power takes less than that."""
+_OUTSTAYED_S = GRACE_S + 5.0
+"""So long after its SIGTERM a worker of the last release is killed: a job that blocks its event loop keeps it."""
 _STARTED = '"worker started"'
 Fsync = Literal["always", "everysec"]
 
@@ -78,6 +80,7 @@ class Post:
         self.is_terminated = False
         self.is_stopped = False
         self.is_over = False
+        self.over_at = 0.0
 
     @property
     def is_up(self) -> bool:
@@ -85,6 +88,11 @@ class Post:
         process = self.process
         is_left_alone = not (self.is_killed or self.is_terminated or self.is_stopped or self.is_over)
         return process is not None and is_left_alone and process.is_running and _STARTED in process.output
+
+    @property
+    def outstays(self) -> bool:
+        """Its worker is of the last release, and has not ended long after it should."""
+        return self.release is not None and self.is_over and now()["at"] - self.over_at > _OUTSTAYED_S
 
     @property
     def pid(self) -> int:
@@ -286,7 +294,8 @@ class System:
                     self.posts.remove(post)
                 else:
                     self.man(post)
-
+            elif post.outstays and not post.is_killed:
+                self.kill_worker(post)
         self._note_routes()
 
     def _note_routes(self) -> None:

@@ -292,11 +292,11 @@ class Client(BaseClient):
         replicas: Replicas | None = None,
         *,
         numbered: bool,
-        id_kind: str = "s",
+        parent_run: str | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
-        """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
-        plan = self._plan_to_send(events, options, replicas, numbered=numbered, id_kind=id_kind)
+        """Send events; for subclasses in packages of this project, which name the run that sends them."""
+        plan = self._plan_to_send(events, options, replicas, numbered=numbered, parent_run=parent_run)
         try:
             return self._run(plan, partial=True, deadline=self._until(timeout, replicas))
         except CallError as exc:

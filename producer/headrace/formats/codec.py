@@ -1,9 +1,10 @@
 """Turns events, run states and outcomes into what is stored, and back. Pure; it knows no keys and no server.
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload,
-`c` context, `a` account, `h` headers. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the
-stream entry have it. Format 1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read. A
-release refuses the formats that it does not know, instead of taking such an event for another.
+`c` context, `a` account, `h` headers, `u` the run whose `io` sent it. Defaults are omitted, unknown keys ignored. The
+id is not inside: the key and the stream entry have it. Format 1 is plain; in format 2 payload and context are sealed,
+bytes that only a codec can read. A release refuses the formats that it does not know, instead of taking such an event
+for another.
 
 An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
 """
@@ -63,6 +64,7 @@ class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
     c: Any = None
     a: str | None = None
     h: dict[str, str] | None = None
+    u: str | None = None
 
 
 class StoredEvent(msgspec.Struct, gc=False):
@@ -76,6 +78,7 @@ class StoredEvent(msgspec.Struct, gc=False):
     c: msgspec.Raw = NIL
     a: str | None = None
     h: dict[str, str] | None = None
+    u: str | None = None
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -125,9 +128,12 @@ def encode_event(  # noqa: PLR0913, PLR0917 - an event has these parts
     context: Any,
     account: str | None,
     headers: dict[str, str] | None = None,
+    parent_run: str | None = None,
 ) -> bytes:
     """Return a plain event as it is stored; raise whatever a value that can't be carried raises."""
-    return _encoder.encode(_Outgoing(FORMAT, name, source, timestamp_us, payload, context, account, headers))
+    return _encoder.encode(
+        _Outgoing(FORMAT, name, source, timestamp_us, payload, context, account, headers, parent_run)
+    )
 
 
 def encode_part(value: Any, *, whole: bool) -> msgspec.Raw:
@@ -209,7 +215,8 @@ def seal_event(event: StoredEvent, event_id: str, seal: Seal) -> bytes:
     """Return an event as it is stored, with payload and context sealed; raise whatever the codec raises."""
     payload = _seal_part("payload", event.p, event_id, event, seal)
     context = _seal_part("context", event.c, event_id, event, seal)
-    return _encoder.encode(_Outgoing(SEALED_FORMAT, event.n, event.s, event.t, payload, context, event.a, event.h))
+    sealed = _Outgoing(SEALED_FORMAT, event.n, event.s, event.t, payload, context, event.a, event.h, event.u)
+    return _encoder.encode(sealed)
 
 
 def _seal_part(part: str, raw: msgspec.Raw, event_id: str, event: StoredEvent, seal: Seal) -> bytes | None:

@@ -100,14 +100,15 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def make_encoder(source: str, seal: Seal | None) -> EventEncoder:
+def make_encoder(source: str, seal: Seal | None, parent_run: str | None = None) -> EventEncoder:
     """Return the encoder for the events of one call.
 
     Args:
         source: of the events that give none.
         seal: seals payloads and contexts; None leaves them as they are.
+        parent_run: the run that sends them; None if no run does.
     """
-    return _SealingEncoder(source, seal) if seal else EventEncoder(source)
+    return _SealingEncoder(source, seal, parent_run) if seal else EventEncoder(source, parent_run)
 
 
 class EventEncoder:
@@ -118,8 +119,9 @@ class EventEncoder:
     A typed payload is decoded into its class: msgspec checks no type when an object is made.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, parent_run: str | None) -> None:
         self._source = source
+        self._parent_run = parent_run
         self._heads: dict[tuple[str, str | None, type], Head] = {}
         self._head: Head | None = None
         self._unread: list[bytes] = []
@@ -143,7 +145,9 @@ class EventEncoder:
         ):
             head, is_first = self._head_of(event, index)
         try:
-            body = codec.encode_event(head.name, head.source, micros, event.payload, event.context, account, headers)
+            body = codec.encode_event(
+                head.name, head.source, micros, event.payload, event.context, account, headers, self._parent_run
+            )
             if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
                 codec.check_event(body, whole=is_first)
             else:
@@ -184,8 +188,8 @@ class EventEncoder:
 class _SealingEncoder(EventEncoder):
     """Encodes the events of a call with payload and context sealed; each part is checked before the seal gets it."""
 
-    def __init__(self, source: str, seal: Seal) -> None:
-        super().__init__(source)
+    def __init__(self, source: str, seal: Seal, parent_run: str | None) -> None:
+        super().__init__(source, parent_run)
         self._seal = seal
 
     def encode(
@@ -206,7 +210,9 @@ class _SealingEncoder(EventEncoder):
             raise _uncarried(event, index) from exc
         if head.parse is not None:
             head.check_payload(payload, index)
-        plain = codec.StoredEvent(codec.FORMAT, head.name, micros, head.source, payload, context, account, headers)
+        plain = codec.StoredEvent(
+            codec.FORMAT, head.name, micros, head.source, payload, context, account, headers, self._parent_run
+        )
         try:
             return head, codec.seal_event(plain, event_id, self._seal)
         except Exception as exc:

@@ -152,6 +152,7 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         account_id=event.a,
         ordering_key=decode_ordering_key(fields.get(b"k")),
         headers=event.h or {},
+        parent_run=event.u,
         status="settled" if is_settled else header.status,
         deliver_at=_moment(header.due_ms),
         delivered_at=_moment(header.delivered_ms),

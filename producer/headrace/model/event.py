@@ -160,6 +160,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: once it is `dispatched`, `runs` is complete.
+        parent_run: the id of the run whose `io` sent it; None if no run did.
     """
 
     id: str
@@ -176,6 +177,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[RunRecord]
     ordering_key: str | None = None
     headers: dict[str, str] = {}
+    parent_run: str | None = None
 
     def payload_as(self, kind: type[T]) -> T:
         """Return the payload as a value of a type: a typed event's class, or any other that a job's `payload` may have.

@@ -81,6 +81,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     seal: Seal | None = None,
     source: str = DEFAULT_SOURCE,
     headers: dict[str, str] | None = None,
+    parent_run: str | None = None,
 ) -> list[Outgoing]:
     """Return every event checked and encoded, in order, or raise for the first that breaks a rule.
 
@@ -93,6 +94,7 @@ def prepare(  # noqa: PLR0913 - by which rules
         seal: seals payload and context.
         source: of the events that give none.
         headers: of all events, checked; those of an event go before them.
+        parent_run: the run that sends them; None if no run does.
 
     Raises:
         InvalidEvent: it names the field or option; no event of the call may be sent then.
@@ -103,7 +105,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    encoder = make_encoder(source, seal)
+    encoder = make_encoder(source, seal, parent_run)
     encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):

@@ -98,6 +98,7 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
             ("status", record.status),
             ("source", record.source),
             ("account", record.account_id),
+            ("sent by run", record.parent_run),
             ("ordering key", record.ordering_key),
             ("timestamp", record.timestamp),
             ("deliver at", record.deliver_at),

@@ -75,7 +75,7 @@ class JobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return await self._port.send_one(self._keyed(key, [event]), options)
+        return await self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
 
     async def send_events(
         self,
@@ -94,7 +94,7 @@ class JobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return await self._port.send_all(self._keyed(key, events), options)
+        return await self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
 
 
 class SyncJobIO(_RunIO):
@@ -118,7 +118,7 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return self._port.send_one(self._keyed(key, [event]), options)
+        return self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
 
     def send_events(
         self,
@@ -134,7 +134,7 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return self._port.send_all(self._keyed(key, events), options)
+        return self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
 
 
 class IOs:

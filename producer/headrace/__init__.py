@@ -32,6 +32,8 @@ from headrace.errors import (
 )
 from headrace.formats.seal import PayloadCodec
 from headrace.model.event import (
+    Attempt,
+    AttemptKind,
     DamagedEntry,
     DeadLetter,
     DeadLetterPage,
@@ -51,6 +53,8 @@ from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
+    "Attempt",
+    "AttemptKind",
     "AuthenticationFailed",
     "CallBroken",
     "CallError",

@@ -25,6 +25,9 @@ there. settled: every run of it has ended for good, or no job matched it. cancel
 """
 RunStatus = Literal["queued", "executing", "waiting", "succeeded", "failed", "timed_out", "canceled", "invalid_payload"]
 
+AttemptKind = Literal["succeeded", "failed", "timed_out", "canceled", "invalid_payload", "lost", "released"]
+"""What an attempt came to. lost: its worker died. released: its worker stopped before its end."""
+
 FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "canceled", "invalid_payload"})
 FAILED_STATUSES: frozenset[str] = frozenset({"failed", "timed_out", "invalid_payload"})
 
@@ -123,6 +126,23 @@ class Sealed(msgspec.Struct, frozen=True):
         return RunError("Sealed", f"{len(self.sealed):,} bytes: {self.reason}")
 
 
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the last attempts of a run that did not succeed at once.
+
+    Attributes:
+        number: from 1; an attempt that was lost or released has the number of the one that took its place.
+        started_at: None if its worker died before it had said so.
+        error: its type and the begin of its message, without the traceback.
+    """
+
+    number: int
+    kind: AttemptKind
+    worker: str | None
+    started_at: datetime | None
+    ended_at: datetime
+    error: RunError | None = None
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of one run.
 
@@ -133,6 +153,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         attempt: the attempt under way or, where the run is queued or waits, the one to come; from 1.
         lost: how many workers died with this run in flight.
         error: why the last attempt ended without success.
+        attempts: the last ten that ended, oldest first; none if the run ended with its first attempt.
+        sent_events: the ids of the first 100 events that its function's `io` has sent, as of the end of its last
+            attempt that sent any.
     """
 
     id: str
@@ -148,6 +171,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     error: RunError | None = None
     output: Any = None
+    attempts: list[Attempt] = []
+    sent_events: list[str] = []
 
     @property
     def is_settled(self) -> bool:

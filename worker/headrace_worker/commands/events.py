@@ -7,6 +7,7 @@ import click
 from headrace import Client, EventRecord
 from headrace.model.event import FAILED_STATUSES
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
+from headrace_worker.commands.runs import print_attempts
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.server import with_client
@@ -119,5 +120,6 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
                 for run in record.runs
             ),
         )
+        print_attempts(*record.runs)
     if (said := describe_dispatch(record)) is not None:
         click.echo(f"\n{said}")

@@ -53,11 +53,12 @@ class InFlightRun:
         timeout_s: seconds that the function may take; None without a limit.
         cause: why the function has to end, if it has to.
         recorded_at: when the run came to RECORDED, by the monotonic clock.
+        sent_ids: the events that its function has sent; None if the function can send none.
     """
 
     __slots__ = (
-        "cause", "delivery", "key", "name", "record", "recorded_at", "stage", "started_at", "task", "thread",
-        "timeout_s", "timer",
+        "cause", "delivery", "key", "name", "record", "recorded_at", "sent_ids", "stage", "started_at", "task",
+        "thread", "timeout_s", "timer",
     )  # fmt: skip
 
     def __init__(self, delivery: Delivery, name: str, started_at: float) -> None:
@@ -73,6 +74,7 @@ class InFlightRun:
         self.timeout_s: float | None = None
         self.cause: Cause | None = None
         self.recorded_at = 0.0
+        self.sent_ids: list[str] | None = None
 
     @property
     def is_lost(self) -> bool:

@@ -18,6 +18,19 @@ from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.protocol.due import member_of, name_of
 
 
+class Trail(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt leaves behind in its run's record, beside the run's state; see `formats.trails`.
+
+    Attributes:
+        kind: an AttemptKind; empty: it is not listed among the attempts.
+        sent: the events that it has sent; empty for none.
+    """
+
+    kind: str
+    note: str
+    sent: str
+
+
 class Settled(msgspec.Struct, frozen=True, gc=False):
     """A run that ends for good; `reason` is why the run is dead, empty if it is not."""
 
@@ -26,6 +39,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     elapsed_ms: int
     reason: str
     outcome: bytes
+    trail: Trail | None = None
 
 
 class Retried(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +50,7 @@ class Retried(msgspec.Struct, frozen=True, gc=False):
     elapsed_ms: int
     delay_ms: int
     outcome: bytes
+    trail: Trail | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -88,6 +103,7 @@ class _SettleArguments(msgspec.Struct, frozen=True):
     ends: list[tuple[int, str, str, int, str, int]]
     entries: list[str]
     ordered: dict[int, str]
+    trails: dict[int, Trail]
 
 
 def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[Recorded]:
@@ -108,6 +124,7 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
     ends = [(*end[:-1], len(those)) for end, those in alike.items()]
     order = [at for those in alike.values() for at in those]
     settled = [runs[at].delivery for at in order]
+    trails = {place: trail for place, at in enumerate(order, 1) if (trail := runs[at].trail) is not None}
     ordered = {place: each.ordering_key for place, each in enumerate(settled, 1) if each.ordering_key}
     names = [keys.runs, keys.dead, keys.fading, *queues, *[keys.event(each.event_id) for each in settled]]
     if ordered:
@@ -115,7 +132,7 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
         names += [keys.line(each.job, each.ordering_key) for each in settled if each.ordering_key]
     args = _SettleArguments(
         policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues),
-        jobs, ends, [each.entry for each in settled], ordered,
+        jobs, ends, [each.entry for each in settled], ordered, trails,
     )  # fmt: skip
     outcomes = [end[-1] for end in alike]
     return script_call("settle", names, (pack(args), *outcomes), lambda reply: _read_settled(reply, order))
@@ -133,6 +150,8 @@ class _RetryArguments(msgspec.Struct, frozen=True):
 
     worker: str
     runs: list[tuple[str, str, str, str, str, int, int]]
+    attempts: list[int]
+    trails: dict[int, Trail]
 
 
 def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
@@ -147,7 +166,9 @@ def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
             delivery.entry, member, delivery.job, run.state,
             delivery.queue.name, run.elapsed_ms, run.delay_ms,
         ))  # fmt: skip
-    argv = (pack(_RetryArguments(worker, described)), *(run.outcome for run in runs))
+    attempts = [run.delivery.state.attempt for run in runs]
+    trails = {place: run.trail for place, run in enumerate(runs, 1) if run.trail is not None}
+    argv = (pack(_RetryArguments(worker, described, attempts, trails)), *(run.outcome for run in runs))
     return script_call("retry", names, argv, lambda reply: _read_settled(reply, range(len(runs))))
 
 

@@ -19,11 +19,16 @@ from headrace_worker.run.port import RunPort, RunPorts, ThreadedRunPort
 
 
 class _RunIO:
-    """What both kinds share: the delivery of the run, and how its events get their ids and headers."""
+    """What both kinds share: the delivery of the run, and how its events get their ids and headers.
+
+    Attributes:
+        sent_ids: the events that were sent so far, for the run's record.
+    """
 
     def __init__(self, delivery: Delivery, headers: dict[str, str] | None) -> None:
         self._delivery = delivery
         self._headers = headers
+        self.sent_ids: list[str] = []
 
     @cached_property
     def logger(self) -> Any:
@@ -48,6 +53,9 @@ class _RunIO:
                 event = msgspec.structs.replace(event, headers=headers)
             keyed.append(event if options is None else (event, options))
         return keyed
+
+    def _note(self, sent: Sequence[SentEvent]) -> None:
+        self.sent_ids += [each.id for each in sent]
 
 
 class JobIO(_RunIO):
@@ -75,7 +83,9 @@ class JobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return await self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        sent = await self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        self._note([sent])
+        return sent
 
     async def send_events(
         self,
@@ -94,7 +104,9 @@ class JobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return await self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        sent = await self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        self._note(sent)
+        return sent
 
 
 class SyncJobIO(_RunIO):
@@ -118,7 +130,9 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        sent = self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        self._note([sent])
+        return sent
 
     def send_events(
         self,
@@ -134,7 +148,9 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        sent = self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        self._note(sent)
+        return sent
 
 
 class IOs:

@@ -136,7 +136,9 @@ class Settler:
     def _record_of(self, run: InFlightRun, outcome: Recordable) -> Record:
         elapsed_ms = run.elapsed_ms(monotonic())
         max_bytes = self._config.max_output_bytes
-        return record_of(run.delivery, outcome, elapsed_ms, max_output_bytes=max_bytes, seal=self._seal)
+        return record_of(
+            run.delivery, outcome, elapsed_ms, max_output_bytes=max_bytes, seal=self._seal, sent=run.sent_ids
+        )
 
     def _fill(self, batch: list[InFlightRun]) -> None:
         """Move waiting runs into a batch, as many as it takes; at any moment each run is in at least one of the two."""
@@ -231,4 +233,7 @@ class Settler:
 
 def _size_of(record: Record | None) -> int:
     """Return about how many bytes a record takes in a batch."""
-    return _RUN_BYTES if record is None or isinstance(record, BadEntry) else _RUN_BYTES + len(record.outcome)
+    if record is None or isinstance(record, BadEntry):
+        return _RUN_BYTES
+    trail_bytes = 0 if record.trail is None else len(record.trail.note) + len(record.trail.sent)
+    return _RUN_BYTES + len(record.outcome) + trail_bytes

@@ -48,6 +48,7 @@ from headrace.model.event import (
     SentEvent,
 )
 from headrace.model.retention import Retention
+from headrace.model.tree import EventTree
 from headrace.model.typed import TypedEvent
 from headrace.plans.prepare import SendOptions
 
@@ -71,6 +72,7 @@ __all__ = [
     "EventRecord",
     "EventStatus",
     "EventTooLarge",
+    "EventTree",
     "HeadraceError",
     "InvalidArgument",
     "InvalidEvent",

@@ -24,7 +24,8 @@ from headrace.model.event import (
     RunStatus,
     SentEvent,
 )
-from headrace.plans import cancel, dead_letters, read, retry, runs, send, wait
+from headrace.model.tree import EventTree
+from headrace.plans import cancel, dead_letters, read, retry, runs, send, tree, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
@@ -125,6 +126,20 @@ class Client(BaseClient):
     def get_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
         """Return the record of an event and of its runs; raise EventNotFound, DamagedRecord."""
         return self._run(read.get_event(self.partitions, event_id, self._seal), timeout, partial=True)
+
+    def get_tree(self, event_id: str, *, depth: int = 3, timeout: float | timedelta | None = None) -> EventTree:
+        """Return an event with its runs, the events that they have sent, those events' runs, and so on.
+
+        At most a hundred events, and of each run the first hundred that it has sent; what an attempt has sent is known
+        once the attempt has ended.
+
+        Args:
+            depth: how many levels of events below the event; 1 to 5.
+
+        Raises:
+            EventNotFound, DamagedRecord: of the event itself; `EventTree.error` says it of those below.
+        """
+        return self._run(tree.get_tree(self.partitions, event_id, depth, self._seal), timeout, partial=True)
 
     def get_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
         """Return the record of a run; raise RunNotFound, DamagedRecord."""

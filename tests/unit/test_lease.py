@@ -14,6 +14,7 @@ from headrace import ServerUnreachable
 from headrace.calls.call import Call
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
+from headrace_worker.membership.reporter import Reporter
 from headrace_worker.membership.watch import Watch
 from headrace_worker.protocol.leases import Fenced, Renewed
 from tests.support.calls import arguments_of
@@ -24,7 +25,7 @@ HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]
 
 
 class _Server:
-    """Answers renewals, each with the next of its replies, and keeps what was asked."""
+    """Answers renewals, each with the next of its replies, and keeps them; takes every report."""
 
     def __init__(self, *replies: Any) -> None:
         self.asked: list[Call[Any]] = []
@@ -32,14 +33,15 @@ class _Server:
         self.answered_at = 0.0
         self._replies = list(replies)
 
-    def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def run(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
+        assert partial
         self.answered_at = time.monotonic()
         reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
-        self.asked += calls
+        self.asked.append(calls[0])
         self.renewed.release()
         if isinstance(reply, Exception):
             raise reply
-        return [call.read(reply) for call in calls]
+        return [calls[0].read(reply), *(1 for _ in calls[1:])]
 
     def close(self) -> None:
         """Nothing is to be closed."""
@@ -62,6 +64,7 @@ class _Setup:
             lambda name, answer: self.answers.append((name, answer)),
             lambda: 8,
             lambda verdict, _: self.faults.append(verdict.fault),
+            Reporter(self.member, InFlight(10)),
         )
         self.lease._transport = server  # type: ignore[assignment]
 

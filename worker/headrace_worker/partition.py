@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 from headrace import HeadraceError
+from headrace.calls.call import Call
 from headrace.connect import AnyTransport
 from headrace.errors import OUTAGE
 from headrace.transport.backoff import Backoff
@@ -22,6 +24,7 @@ from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.loops import Loop, run_loop
 from headrace_worker.membership.member import Member
+from headrace_worker.membership.reporter import Reporter
 from headrace_worker.membership.watch import Pulse, Verdict, Watch
 from headrace_worker.protocol import leases
 from headrace_worker.protocol.delivery import Stream
@@ -75,7 +78,10 @@ class Partition:
         self._executor = executor
         self._fetcher = Fetcher(member, in_flight, executor, settler, quarantine)
         self.watch = Watch(member.setup.config, in_flight, member.guard)
-        self._lease = Lease(member, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, on_turn)
+        self._reporter = Reporter(member, in_flight)
+        self._lease = Lease(
+            member, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, self._reporter, on_turn
+        )
         self._promoter = Promoter(member, self._lease.renew_now)
         self._rescuer = Rescuer(member)
         self._forgetter = Forgetter(member.server, member.identity, member.setup.config.retention)
@@ -276,7 +282,11 @@ class Partition:
         queues = [queue.key for queue in self._setup.queues]
         await self._lease.stop()
         call = leases.leave(self._server.keys, self._identity.name, self._setup.app.name, queues, dead=False)
-        await self._server.commands.run([call])
+        calls: list[Call[Any]] = [*self._reporter.last_calls(), call]
+        *reported, left = await self._server.commands.run(calls, partial=True)
+        self._reporter.note(reported)
+        if isinstance(left, HeadraceError):
+            raise left
 
     async def _release(self, stream: Stream) -> None:
         async for page in pending_entries(self._server, stream, self._identity.name):

@@ -63,6 +63,7 @@ class Settler:
         self._server = member.server
         self._identity = member.identity
         self._observer = member.observer
+        self._counts = member.counts
         self._in_flight = in_flight
         self._waiting: deque[InFlightRun] = deque()
         self._under_way: list[InFlightRun] = []
@@ -201,6 +202,7 @@ class Settler:
             runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_LOGGED_RUNS]]
             count = len(recorded.missed)
             log.warning("outcomes dropped: their entries were not pending here any more", count=count, runs=runs)
+        self._counts.add(group.records, recorded.missed)
         self._observer.settled(group.records, recorded.missed)
 
     async def _promote(self, in_turn: list[str]) -> None:

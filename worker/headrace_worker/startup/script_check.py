@@ -17,7 +17,17 @@ from headrace.model.event import Event
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker.app.routes import Route
 from headrace_worker.membership.server import ServerAccess
-from headrace_worker.protocol import dispatching, due, forgetting, leases, reading, rescuing, settling, subscribing
+from headrace_worker.protocol import (
+    dispatching,
+    due,
+    forgetting,
+    leases,
+    reading,
+    reporting,
+    rescuing,
+    settling,
+    subscribing,
+)
 from headrace_worker.protocol.delivery import Delivery, EventEntry, decode_delivery
 from headrace_worker.protocol.dispatching import Matched
 from headrace_worker.protocol.leases import Registration
@@ -74,6 +84,7 @@ class ScriptCheck:
         await self._call(
             checking.divide(keys, 1),
             leases.renew(keys, _NAME, SCRATCH_MS, "moves", dispatchers=1, keep_dead_ms=SCRATCH_MS),
+            reporting.report(keys, _NAME, minute=0, counts={f"{_JOB}:s": 1}, facts={"host": ""}, age_ms=0),
             sending.send(keys, event, "token"),
         )
         (entry,) = await self._call(reading.read_group(reading.DISPATCH_GROUP, _NAME, keys.events, 1, None))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from headrace import Client, Event
 from headrace.formats.keys import Keys
-from headrace_worker import App, Retry, event_trigger
+from headrace_worker import App, Context, Retry, event_trigger
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -58,7 +61,8 @@ async def test_a_worker_says_what_it_is(host: WorkerHost, redis: Any) -> None:
 
         def known() -> dict[bytes, bytes]:
             (name,) = redis.zrange(keys.workers, 0, -1)
-            return redis.hgetall(keys.worker(name.decode()))
+            found: dict[bytes, bytes] = redis.hgetall(keys.worker(name.decode()))
+            return found
 
         await await_until(lambda: b"host" in known(), 20)
         said = known()
@@ -68,3 +72,36 @@ async def test_a_worker_says_what_it_is(host: WorkerHost, redis: Any) -> None:
         assert int(said[b"rss"]) > 1_000_000
         redis.hdel(keys.worker(redis.zrange(keys.workers, 0, -1)[0].decode()), "host")
         await await_until(lambda: b"host" in known(), 20)
+
+
+@pytest.mark.parametrize("queues", [["default"], ["default", "other"]], ids=["one queue", "several"])
+async def test_a_quiet_worker_ends_what_it_has_and_fetches_no_more(
+    host: WorkerHost, redis: Any, queues: list[str]
+) -> None:
+    """Another worker takes what comes; the quiet one lives on until it is to stop, and then stops as on a signal."""
+    app, done, go_on = App("app"), list[str](), asyncio.Event()
+
+    @app.job(id="waits", trigger=event_trigger("asked"))
+    async def waits(ctx: Context) -> None:
+        done.append(ctx.worker_id)
+        await go_on.wait()
+
+    for queue in queues[1:]:
+        app.job(id=queue, queue=queue, trigger=event_trigger(queue))(lambda: None)
+    keys = Keys(host.namespace)
+    with Client(host.url, namespace=host.namespace) as client:
+        async with host.working(app, block=60) as quiet:
+            client.send_event(Event("asked", id="first"))
+            await await_until(lambda: len(done) == 1, 20)
+            name = str(quiet.name)
+            assert redis.hset(keys.worker(name), "wanted", "quiet") == 1
+            await await_until(lambda: quiet._members[0].identity.is_quiet, 20)
+            async with host.working(app) as other:
+                client.send_events([Event("asked")] * 20)
+                await await_until(lambda: len(done) == 21, 20)
+                assert set(done[1:]) == {other.name}
+                go_on.set()
+                await await_until(lambda: client.get_event("first").is_settled, 20)
+                redis.hset(keys.worker(name), "wanted", "stop")
+                await await_until(lambda: redis.exists(keys.worker(name)) == 0, 20)
+            assert quiet.is_stopping

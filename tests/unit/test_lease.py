@@ -21,7 +21,7 @@ from tests.support.calls import arguments_of
 from tests.support.scripted_server import ScriptedServer, member_over
 from tests.support.waiting import await_until
 
-HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0]
+HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0, b""]
 
 
 class _Server:
@@ -136,7 +136,7 @@ async def test_no_failure_ends_the_thread(fault: Exception) -> None:
 async def test_a_lease_that_ends_soon_brings_the_renewal_forward() -> None:
     """Sooner than a third of the lease where another's lease may end before."""
     setup = _Setup(
-        _Server([b"held", 1, 1, b"1", 20, [], [], 1, 0, 0], [b"held", 1, 1, b"1", -5, [], [], 1, 0, 0], HELD)
+        _Server([b"held", 1, 1, b"1", 20, [], [], 1, 0, 0, b""], [b"held", 1, 1, b"1", -5, [], [], 1, 0, 0, b""], HELD)
     )
     setup.lease.start()
     await setup.renewals(3)

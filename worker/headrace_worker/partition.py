@@ -50,7 +50,7 @@ _LAST_ATTEMPTS = 5
 class Partition:
     """One life of a worker in a partition, from the registration to the leave."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a partition has these parts
+    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 - a partition has these parts
         self,
         member: Member,
         in_flight: InFlight,
@@ -59,12 +59,14 @@ class Partition:
         executor: Executor,
         quarantine: Quarantine,
         on_fault: Callable[[Verdict, AnyTransport | None], None],
+        on_stop: Callable[[], None],
         on_turn: Callable[[], None] | None = None,
     ) -> None:
         """Start nothing yet.
 
         Args:
             on_fault: see `Lease`.
+            on_stop: is called when an operator wants the worker to stop.
             on_turn: see `Worker.run`.
         """
         self._member = member
@@ -76,6 +78,7 @@ class Partition:
         self._settler = settler
         self._dispatcher = dispatcher
         self._executor = executor
+        self._on_stop = on_stop
         self._fetcher = Fetcher(member, in_flight, executor, settler, quarantine)
         self.watch = Watch(member.setup.config, in_flight, member.guard)
         self._reporter = Reporter(member, in_flight)
@@ -195,6 +198,17 @@ class Partition:
         if answer.went_back and answer.is_leader:
             self._promoter.set_back()
         identity.renewed.set()
+        self._follow(answer.wanted)
+
+    def _follow(self, wanted: str) -> None:
+        """Do what an operator wants of this worker; what only a later release knows is ignored."""
+        if wanted == "stop" and not self._identity.stopping.is_set():
+            log.info("an operator stops this worker", worker=self._identity.name)
+            self._on_stop()
+        elif wanted == "quiet" and not self._identity.is_quiet:
+            log.info("an operator quiets this worker: it fetches no more runs", worker=self._identity.name)
+            self._identity.is_quiet = True
+            self._guard.detached("the end of a quiet worker's read", self._fetcher.reader.end())
 
     def _drop_everything(self) -> None:
         """Drop the runs of a fenced name, which other workers have now, and go on under a new name."""

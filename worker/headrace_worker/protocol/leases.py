@@ -24,6 +24,7 @@ class Renewed(msgspec.Struct, frozen=True):
         now_ms: the server's time.
         fades: contents or dead letters were kept long enough; only for the leader.
         went_back: the server's clock has gone back, so runs have to be set back.
+        wanted: what an operator wants of this worker, see `instruct`; empty for nothing.
     """
 
     is_leader: bool
@@ -35,6 +36,7 @@ class Renewed(msgspec.Struct, frozen=True):
     now_ms: int
     fades: bool = False
     went_back: bool = False
+    wanted: str = ""
 
 
 class Fenced(msgspec.Struct, frozen=True):
@@ -42,6 +44,8 @@ class Fenced(msgspec.Struct, frozen=True):
 
 
 Movement = Literal["moves", "stuck", "resigns"]
+Wanted = Literal["quiet", "stop"]
+"""What an operator may want of a worker: that it fetches no more runs, or that it stops in order."""
 
 
 class _RenewArguments(msgspec.Struct, frozen=True):
@@ -73,7 +77,7 @@ def renew(
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back = reply
+    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back, wanted = reply
     return Renewed(
         leader == 1,
         slot == 1,
@@ -84,6 +88,7 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
         int(now_ms),
         fades == 1,
         back == 1,
+        as_text(wanted),
     )
 
 
@@ -133,6 +138,11 @@ def end_lease(keys: Keys, worker: str) -> Call[bool]:
     """End the lease of a worker that is known to be dead, so that its runs need not wait until the lease expires."""
     names = (keys.workers, keys.worker(worker), keys.dispatchers, keys.leader, keys.wake)
     return script_call("end_lease", names, (worker,), bool)
+
+
+def instruct(keys: Keys, worker: str, wanted: Wanted) -> Call[bool]:
+    """Let a live worker quiet or stop, which it sees with its next renewal; return whether it is alive."""
+    return script_call("instruct", (keys.workers, keys.worker(worker)), (worker, wanted), bool)
 
 
 def drop_dispatcher(keys: Keys, worker: str, still_open_ms: int) -> Call[bool]:

@@ -84,6 +84,7 @@ class ScriptCheck:
         await self._call(
             checking.divide(keys, 1),
             leases.renew(keys, _NAME, SCRATCH_MS, "moves", dispatchers=1, keep_dead_ms=SCRATCH_MS),
+            leases.instruct(keys, _NAME, "quiet"),
             reporting.report(keys, _NAME, minute=0, counts={f"{_JOB}:s": 1}, facts={"host": ""}, age_ms=0),
             sending.send(keys, event, "token"),
         )

@@ -46,6 +46,14 @@ EVERY_DATA_COMMAND = [
     ("dead", "list"),
     ("dead", "show", "1-0"),
     ("dead", "retry", "--all"),
+    ("workers", "list"),
+    ("workers", "show", "x"),
+    ("workers", "quiet", "x"),
+    ("workers", "stop", "x"),
+    ("queues", "list"),
+    ("queues", "show", "x/y"),
+    ("stats",),
+    ("top",),
     ("app", "register", "tests.apps.everyday:app"),
     ("app", "forget", "everyday"),
 ]
@@ -215,7 +223,7 @@ def test_every_data_command_takes_json() -> None:
         for name in path:
             command = command.commands[name]
         assert any("--json" in option.opts for option in command.params), path
-    assert {args[:2] if args[0] != "send" else args[:1] for args in EVERY_DATA_COMMAND} == set(
+    assert {args[:2] if args[0] not in ("send", "stats", "top") else args[:1] for args in EVERY_DATA_COMMAND} == set(
         _commands(main)
     ) - without
 

@@ -45,7 +45,7 @@ async def test_runs_are_counted_by_job(host: WorkerHost, redis: Any) -> None:
         await host.settle(app)
     counted = _tallies(redis, keys)
     assert {field: count for field, count in counted.items() if not field.endswith(":ms")} == {
-        "app/fine:s": 30, "app/fails:r": 30, "app/fails:f": 30,
+        "app/fine:s": 30, "app/fails:r": 30, "app/fails:f": 30, "app/@default:n": 90,
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from headrace.formats.codec import FIRST
 from headrace_worker import App, event_trigger
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.reporter import Reporter
+from headrace_worker.membership.run_counts import ended_of
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.protocol.settling import Retried, Settled, Trail
 from tests.support.calls import arguments_of, keys_of
@@ -47,12 +48,18 @@ def test_what_was_not_taken_is_reported_again() -> None:
     member = member_over(app=APP)
     reporter = Reporter(member, InFlight(10))
     reporter.note(reporter.calls("w1"))
-    member.counts.add([_settled(), _settled("t"), _settled(), _settled("c")], [2])
+    member.counts.add(ended_of([_settled(), _settled("t"), _settled("c")]))
     first = reporter.calls("w1")
-    assert _counts(first) == {"app/job:s": "1", "app/job:f": "1", "app/job:c": "1", "app/job:ms": "21"}
+    assert _counts(first) == {
+        "app/job:s": "1",
+        "app/job:f": "1",
+        "app/job:c": "1",
+        "app/job:ms": "21",
+        "app/@default:n": "3",
+    }
     assert len(keys_of(first[0])) == 2
     reporter.note([ServerFull("full")])
-    member.counts.add([_settled()], [])
+    member.counts.add(ended_of([_settled()]))
     assert _counts(reporter.last_calls())["app/job:s"] == "2"
     reporter.note([1])
     assert reporter.last_calls() == []
@@ -62,7 +69,7 @@ def test_only_attempts_of_known_jobs_are_counted() -> None:
     """A run may also wait, unattempted, for a worker that has its job."""
     member = member_over(app=APP)
     waits = [Retried(_delivery(), "2 0 0 0", 7, 0, b"", Trail(kind, "-", "")) for kind in ("failed", "", "timed_out")]
-    member.counts.add(waits, [])
-    member.counts.add([_settled(job_id="other")], [])
-    assert member.counts.take() == {"job:r": 2, "job:ms": 14}
+    member.counts.add(ended_of(waits))
+    member.counts.add(ended_of([_settled(job_id="other")]))
+    assert member.counts.take() == {"job:r": 2, "job:ms": 14, "@default:n": 2}
     assert member.counts.take() == {}

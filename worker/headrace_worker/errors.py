@@ -21,6 +21,8 @@
     ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
     ├── NoRun                       a dead letter belongs to no run that could be retried (operate.dead_letters)
     ├── NoLetters                   a job that was named has no dead letters (operate.dead_letters)
+    ├── UnknownWorker               no worker of the name is known (inspect.workers)
+    ├── UnknownQueue                no worker has ever registered the queue (inspect.queues)
     ├── UnknownApp                  no app of the name was ever registered (operate.forget_app)
     └── AppAlive                    an app that has live workers is not forgotten (operate.forget_app)
 

@@ -20,7 +20,10 @@ from headrace_worker.cli.send import send
 from headrace_worker.cli.worker import worker
 from headrace_worker.commands.dead import dead
 from headrace_worker.commands.events import events
+from headrace_worker.commands.queues import queues
 from headrace_worker.commands.runs import runs
+from headrace_worker.commands.stats import stats, top
+from headrace_worker.commands.workers import workers
 from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
 
@@ -131,5 +134,5 @@ def root() -> None:
     """
 
 
-for _command in (worker, dev, send, events, runs, dead, app):
+for _command in (worker, dev, send, events, runs, dead, workers, queues, stats, top, app):
     root.add_command(_command)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Collection, Iterable
 
-from headrace_worker.protocol.settling import Retried, Settled
+from headrace_worker.protocol.settling import Ended, Retried, Settled
 
-_END_OF = attrgetter("delivery.job_id", "letter", "elapsed_ms")  # C's: no function of ours is called for a run
 _KIND_OF = {"s": "s", "f": "f", "t": "f", "i": "f", "c": "c", "w": "r"}
 
 
 class RunCounts:
-    """Counts by `<job id>:<what>`: `s` succeeded, `f` ended without success, `c` canceled, `r` retried, `ms` took.
+    """Counts by `<job id>:<what>`, and by `@<queue>:n` all that were in a queue.
 
-    It counts no job that the app does not have: names in entries may be anything.
+    What is `s` succeeded, `f` ended without success, `c` canceled, `r` retried, `ms` took. No job is counted that the
+    app does not have: names in entries may be anything.
     """
 
     def __init__(self, jobs: Collection[str]) -> None:
@@ -24,21 +23,14 @@ class RunCounts:
         self._counts = Counter[str]()
         self._lock = threading.Lock()
 
-    def add(self, records: Sequence[Settled | Retried], missed: Collection[int]) -> None:
-        """Count recorded outcomes of one kind, settled or retried, except at the places `missed`."""
-        if missed:
-            records = [record for place, record in enumerate(records) if place not in missed]
-        if records and isinstance(records[0], Retried):
-            ends = Counter(_retried(records))
-        else:
-            ends = Counter(map(_END_OF, records))
-        counts = Counter[str]()
-        for (job, letter, elapsed_ms), count in ends.items():
-            if job in self._jobs:
-                counts[f"{job}:{_KIND_OF[letter]}"] += count
-                counts[f"{job}:ms"] += elapsed_ms * count
+    def add(self, ended: Iterable[Ended]) -> None:
+        """Count attempts that have ended, and whose outcome is recorded."""
         with self._lock:
-            self._counts.update(counts)
+            for each in ended:
+                if each.job_id in self._jobs:
+                    self._counts[f"{each.job_id}:{_KIND_OF[each.letter]}"] += each.count
+                    self._counts[f"{each.job_id}:ms"] += each.elapsed_ms * each.count
+                    self._counts[f"@{each.queue}:n"] += each.count
 
     def take(self) -> Counter[str]:
         """Return what was counted since the last time."""
@@ -47,8 +39,13 @@ class RunCounts:
         return taken
 
 
-def _retried(records: Sequence[Settled | Retried]) -> Iterator[tuple[str, str, int]]:
-    """Return the attempts among waits: a run also waits, unattempted, for a worker that has its job."""
+def ended_of(records: Iterable[Settled | Retried]) -> list[Ended]:
+    """Return the ends of attempts, one by one. A run also waits, unattempted, for a worker that has its job."""
+    ended: list[Ended] = []
     for record in records:
-        if record.trail is not None and record.trail.kind:
-            yield record.delivery.job_id, "w", record.elapsed_ms
+        delivery = record.delivery
+        if isinstance(record, Settled):
+            ended.append(Ended(delivery.job_id, delivery.queue.name, record.letter, record.elapsed_ms, 1))
+        elif record.trail is not None and record.trail.kind:
+            ended.append(Ended(delivery.job_id, delivery.queue.name, "w", record.elapsed_ms, 1))
+    return ended

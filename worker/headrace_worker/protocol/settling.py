@@ -106,8 +106,25 @@ class _SettleArguments(msgspec.Struct, frozen=True):
     trails: dict[int, Trail]
 
 
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """Attempts that ended alike: their job, without its app, their queue, the letter of their run, ms, and how many."""
+
+    job_id: str
+    queue: str
+    letter: str
+    elapsed_ms: int
+    count: int
+
+
 def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[Recorded]:
     """Record the ends of runs, and make the next runs of their ordering keys due."""
+    return settle_counted(keys, worker, runs, retention)[0]
+
+
+def settle_counted(
+    keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention
+) -> tuple[Call[Recorded], list[Ended]]:
+    """Return the call of `settle`, and what ended alike: few of the runs of a batch differ."""
     queues: dict[str, int] = {}
     places: dict[tuple[str, str], int] = {}
     jobs: list[tuple[str, str, int]] = []
@@ -124,7 +141,7 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
     ends = [(*end[:-1], len(those)) for end, those in alike.items()]
     order = [at for those in alike.values() for at in those]
     settled = [runs[at].delivery for at in order]
-    trails = {place: trail for place, at in enumerate(order, 1) if (trail := runs[at].trail) is not None}
+    trails = _trails_of([runs[at] for at in order])
     ordered = {place: each.ordering_key for place, each in enumerate(settled, 1) if each.ordering_key}
     names = [keys.runs, keys.dead, keys.fading, *queues, *[keys.event(each.event_id) for each in settled]]
     if ordered:
@@ -135,7 +152,16 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
         jobs, ends, [each.entry for each in settled], ordered, trails,
     )  # fmt: skip
     outcomes = [end[-1] for end in alike]
-    return script_call("settle", names, (pack(args), *outcomes), lambda reply: _read_settled(reply, order))
+    call = script_call("settle", names, (pack(args), *outcomes), lambda reply: _read_settled(reply, order))
+    return call, [_ended(*jobs[place - 1][:2], letter, elapsed, count) for place, letter, _, elapsed, _, count in ends]
+
+
+def _ended(job: str, queue: str, letter: str, elapsed_ms: int, count: int) -> Ended:
+    return Ended(job.partition("/")[2], queue, letter, elapsed_ms, count)
+
+
+def _trails_of(runs: Sequence[Settled | Retried]) -> dict[int, Trail]:
+    return {place: run.trail for place, run in enumerate(runs, 1) if run.trail is not None}
 
 
 def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
@@ -167,8 +193,7 @@ def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
             delivery.queue.name, run.elapsed_ms, run.delay_ms,
         ))  # fmt: skip
     attempts = [run.delivery.state.attempt for run in runs]
-    trails = {place: run.trail for place, run in enumerate(runs, 1) if run.trail is not None}
-    argv = (pack(_RetryArguments(worker, described, attempts, trails)), *(run.outcome for run in runs))
+    argv = (pack(_RetryArguments(worker, described, attempts, _trails_of(runs))), *(run.outcome for run in runs))
     return script_call("retry", names, argv, lambda reply: _read_settled(reply, range(len(runs))))
 
 

@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 import msgspec
 
 from headrace import RunError
-from headrace.formats.codec import STATUS_OF, RunState, encode_outcome, seal_outcome
+from headrace.formats.codec import FIRST, STATUS_OF, RunState, encode_outcome, seal_outcome
 from headrace.formats.seal import Seal
 from headrace.formats.trails import encode_note, encode_sent
 from headrace.model.event import AttemptKind
@@ -51,17 +51,18 @@ def record_of(
     record = _encoded(delivery, outcome, elapsed_ms, max_output_bytes)
     if seal is not None:
         record = _sealed(record, seal)
-    state = delivery.state
-    if sent or state.attempt > 1 or state.lost or state.replay or type(outcome) is RetryLater:
-        return _with_trail(record, outcome, sent or (), seal)
-    return record
+    if not sent and delivery.state is FIRST and type(outcome) is Succeeded:
+        return record
+    return _with_trail(record, outcome, sent or (), seal)
 
 
 def _with_trail(record: Record, outcome: Recordable, sent: Sequence[str], seal: Seal | None) -> Record:
-    """Return the record with what the attempt leaves behind beside it."""
+    """Return the record with what the attempt leaves behind beside it, if it leaves anything."""
     if isinstance(record, BadEntry):
         return record
     kind = _kind_of(outcome, record.delivery.state)
+    if not (kind or sent):
+        return record
     note = _note_of(getattr(outcome, "error", None), record.delivery.run_id, seal) if kind else "-"
     return msgspec.structs.replace(record, trail=Trail(kind, note, encode_sent(sent) if sent else ""))
 

@@ -13,6 +13,9 @@ import msgspec
 from headrace.formats.keys import is_name
 from headrace_worker.process.log_setup import LEVELS, LogFormat
 
+_SECONDS_OF = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_MOST_DIGITS = 9
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -83,6 +86,16 @@ def parse_header(text: str) -> tuple[str, str]:
     if not (colon and name.strip()):
         raise click.BadParameter(f"{text!r} is no header such as 'traceparent: 00-4bf9…-01'")
     return name.strip(), value.strip()
+
+
+def parse_duration(text: str | float) -> float:
+    """Return the seconds of a duration such as 90s, 30m, 6h or 1d."""
+    if isinstance(text, float):
+        return text
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _SECONDS_OF else (text, "s")
+    if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
+        raise click.BadParameter(f"{text!r} is no duration such as 90s, 30m, 6h or 1d")
+    return float(int(number) * _SECONDS_OF[unit])
 
 
 def parse_time(text: str) -> datetime:

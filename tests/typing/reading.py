@@ -6,11 +6,14 @@ from typing import Any, Literal, TypedDict, assert_type
 
 from headrace import (
     AsyncClient,
+    Attempt,
+    AttemptKind,
     Client,
     DamagedEntry,
     DeadLetter,
     DeadLetterPage,
     EventRecord,
+    EventTree,
     RunError,
     RunPage,
     RunRecord,
@@ -38,6 +41,16 @@ def records(client: Client) -> None:
         assert_type(run.output, Any)
         assert_type(run.error, RunError | None)
         assert_type(run.finished_at, datetime | None)
+        assert_type(run.sent_events, list[str])
+        for attempt in run.attempts:
+            assert_type(attempt, Attempt)
+            kind: AttemptKind = attempt.kind
+            assert_type(kind == "lost", bool)
+            assert_type(attempt.ended_at, datetime)
+    tree = client.get_tree("e_1", depth=2)
+    assert_type(tree, EventTree)
+    assert_type(tree.record, EventRecord | None)
+    assert_type(tree.sent["e_1:shop/welcome"], list[EventTree])
     assert_type(client.get_run("e_1:shop/welcome"), RunRecord)
     assert_type(client.retry_run("e_1:shop/welcome").is_settled, bool)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from headrace import Attempt, Client, Event, Sealed
 from headrace_worker import App, Context, JobIO, Retry, SyncJobIO, event_trigger
 from tests.support.codecs import SCRAMBLER
+from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
 _AT_ONCE = Retry(max_attempts=12, min_delay=0, max_delay=0)
@@ -108,3 +110,23 @@ async def test_a_run_names_the_events_that_it_has_sent(host: WorkerHost, job: st
         client.send_event(Event(f"asked.{job}", id="root"))
         await host.settle(app)
         assert client.get_run(f"root:app/{job}").sent_events == ["one", *(f"more-{n}" for n in range(99))]
+
+
+async def test_an_attempt_that_a_stopping_worker_released_is_listed(host: WorkerHost) -> None:
+    """It has the number of the attempt that takes its place."""
+    app, go_on = App("app"), asyncio.Event()
+
+    @app.job(id="waits", trigger=event_trigger("asked"))
+    async def waits() -> None:
+        await go_on.wait()
+
+    with Client(host.url, namespace=host.namespace) as client:
+        client.send_event(Event("asked", id="e1"))
+        async with host.working(app, grace=0.0) as worker:
+            await await_until(lambda: [run.status for run in client.get_event("e1").runs] == ["executing"], 20)
+            name = worker.name
+        go_on.set()
+        (attempt,) = client.get_run("e1:app/waits").attempts
+        assert (attempt.number, attempt.kind, attempt.worker, attempt.error) == (1, "released", name, None)
+        assert attempt.started_at is not None
+        await host.settle(app)

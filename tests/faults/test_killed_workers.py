@@ -75,6 +75,23 @@ def test_a_killed_workers_runs_come_back_on_an_idle_stream(deployment: Deploymen
     assert name not in deployment.consumers(deployment.keys.events, "dispatch")
 
 
+def test_a_canceled_run_of_a_killed_worker_never_comes_back(deployment: Deployment) -> None:
+    """The worker dies right after the cancellation; the leader's rescue finds nothing of the run."""
+    victim = deployment.start_worker("gates", **LEASE)
+    name = worker_name(victim)
+    event = deployment.send("hold", "held")
+    wait_until(lambda: deployment.calls.of(event), what="the first call")
+    canceled = deployment.client.cancel_run(f"{event}:gates/hold")
+    assert (kill(deployment, victim, "gates"), canceled.answer) == ([], "asked")
+    worker_name(deployment.start_worker("gates", **LEASE))
+    wait_until(lambda: not deployment.redis.exists(deployment.keys.worker(name)), 20, what="the rescue")
+    deployment.open_gate("held")
+    deployment.wait_drained("gates")
+    (run,) = deployment.client.get_event(event).runs
+    assert (run.status, run.lost, len(deployment.calls.of(event))) == ("canceled", 0, 1)
+    assert not list(deployment.client.iter_dead_letters())
+
+
 def test_a_poison_run_is_dead_lettered_alone(deployment: Deployment, processes: Processes) -> None:
     """Only the run that kills its process ends in `dead`; the runs beside it succeed."""
     innocents = deployment.send_many("innocent", 50)

@@ -210,6 +210,13 @@ OPERATED: list[tuple[tuple[str, ...], int]] = [
     (("dead", "groups"), 0),
     (("dead", "show", "1-1"), 1),
     (("dead", "retry", "e1:app/job"), 0),
+    (("dead", "discard", "1-1"), 1),
+    (("events", "reschedule", "e3", "--after", "2h"), 0),
+    (("events", "replay", "e2"), 0),
+    (("runs", "cancel", "e1:app/job"), 0),
+    (("runs", "retry", "e1:app/job", "--canceled"), 0),
+    (("queues", "purge", "shop/mail", "--dry-run"), 0),
+    (("audit", "list"), 0),
     (("doctor",), 1),
     (("app", "forget", "shop"), 0),
 ]
@@ -217,6 +224,8 @@ OPERATED: list[tuple[tuple[str, ...], int]] = [
 _OF_AN_OPERATOR = (
     "send",
     "cancel",
+    "cancel_run",
+    "reschedule",
     "rerun",
     "watch",
     "divide",

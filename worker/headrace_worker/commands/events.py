@@ -47,7 +47,7 @@ from headrace_worker.terminal.server import with_client, with_client_of
 
 @click.group()
 def events() -> None:
-    """List, follow and show events, wait for them; cancel, reschedule and replay them."""
+    """Look at events; cancel, reschedule or replay them."""
 
 
 @events.command("list")

@@ -64,7 +64,7 @@ def list_(server: Server, as_json: bool) -> None:
                 _age(each),
                 len(each.workers),
                 f"{each.ended_per_minute:.1f}",
-                _state(each.controls) if each.is_controlled else None,
+                _set_for(each.controls),
             )
             for each in found
         ),
@@ -100,8 +100,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
             ("since", found.oldest_at),
             ("workers", len(found.workers)),
             ("ended/min", f"{found.ended_per_minute:.1f}"),
-            ("controls", _state(found.controls)),
-            ("reason", found.controls.reason or None),
+            ("controls", _set_for(found.controls)),
         ]
     )
     names = sorted({*found.workers, *found.in_flight_of})
@@ -220,6 +219,17 @@ def _state(controls: QueueControls) -> str:
     if controls.paused_at is None:
         return f"runs start, {limit}"
     return f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC, {limit}"
+
+
+def _set_for(controls: QueueControls) -> str | None:
+    """Return in a few words what is set for a queue, and why; None if nothing is."""
+    parts = []
+    if controls.paused_at is not None:
+        why = f" ({controls.reason})" if controls.reason else ""
+        parts.append(f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC{why}")
+    if controls.limit != "declared":
+        parts.append("no limit" if controls.limit is None else f"limit {controls.limit:,}")
+    return ", ".join(parts) or None
 
 
 def _age(queue: QueueInfo) -> str | None:

@@ -41,7 +41,8 @@ _MOST = 12
 def stats(server: Server, since: float, as_json: bool) -> None:
     """Show what became of runs, by job.
 
-    Counts are about right: workers report them with each renewal of a lease. A worker that was killed has not reported its last seconds. Counts are kept for a day.
+    Counts are about right: workers report them with each renewal of a lease, and one that was killed has
+    not reported its last seconds. They are kept for a day.
 
     \b
     Example:

@@ -54,11 +54,6 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
         """Whether runs wait and no worker fetches them."""
         return self.waiting > 0 and not self.workers
 
-    @property
-    def is_controlled(self) -> bool:
-        """Whether it is paused, or has another limit than declared."""
-        return self.controls.paused_at is not None or self.controls.limit != "declared"
-
 
 def list_queues(partitions: Partitions) -> Plan[list[QueueInfo]]:
     """Return the queues of a namespace by name, in at most eight round trips."""

@@ -37,9 +37,6 @@ class _AppPlans(BaseClient):
     def _plan_to_trigger(self, job: str, payload: Any, asked: Asked) -> Plan[SentEvent]:
         return trigger_job(self.partitions, job, payload, asked, self._plan_to_send_one)
 
-    def _plan_to_diagnose(self) -> Plan[Diagnosis]:
-        return diagnose(self.partitions, time.time, secrets.token_hex(6))
-
     def _plan_to_replay_to(
         self, event_id: str, job: str | None, deliver_after: float | timedelta | None, *, if_no_runs: bool
     ) -> Plan[SentEvent | None]:
@@ -54,6 +51,9 @@ class _AppPlans(BaseClient):
             yield from find_enabled(self.partitions, job)
         plans = [self._plan_to_replay(each, deliver_after, if_no_runs=if_no_runs, job=job) for each in event_ids]
         return (yield from one_by_one(plans))
+
+    def _plan_to_diagnose(self) -> Plan[Diagnosis]:
+        return diagnose(self.partitions, time.time, secrets.token_hex(6))
 
     def _plan_to_explain(self, event: AnyEvent, ordering_key: str | None) -> Plan[Explanation]:
         (outgoing,) = prepare(

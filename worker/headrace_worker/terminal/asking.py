@@ -139,6 +139,8 @@ def _carry_out(
         except HeadraceError as exc:
             failure = exc
     at = done + failed
+    if failure is not None and not at:
+        raise failure
     _print_end(work, chosen, done, failed, as_json=as_json, is_named="ids" in asked)
     if at:
         note(client, work.verb, asked, reason=bulk.note, done=done, failed=failed)

@@ -158,6 +158,9 @@ async def test_workers_are_quieted_and_stopped(host: WorkerHost) -> None:
         assert cli.json("workers", "stop", name) == {"workers": [{"worker": name, "is_alive": True}]}
         await await_until(lambda: cli.json("workers", "list")["workers"] == [], 20)
         assert worker.is_stopping
+    with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        noted = {(each.verb, each.done, each.failed) for each in client.list_audit().items}
+    assert noted == {("workers quiet", 1, 1), ("workers stop", 1, 0)}
 
 
 def test_what_is_foreign_or_damaged_counts_as_nothing(host: WorkerHost, redis: Any) -> None:

@@ -40,6 +40,10 @@ async def test_an_event_of_a_run_names_it(host: WorkerHost, job: str, codec: Any
         records = [client.get_event(each) for each in ("one", "two")]
         assert [record.parent_run for record in records] == [f"root:app/{job}"] * 2
         assert records[1].payload == {"n": 2}
+        replay = client.replay_event("two")
+        assert replay is not None
+        again = client.get_event(replay.id)
+        assert (again.parent_run, again.replay_of, again.payload) == (None, "two", {"n": 2})
 
 
 async def _send_a_chain(host: WorkerHost, client: Client) -> None:

@@ -136,18 +136,18 @@ class _Port:
 
 
 class _AsyncPort(_Port):
-    async def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
+    async def send_one(self, _parent_run: str, events: Iterable[Item], options: SendOptions) -> SentEvent:
         return self._sent.receive(events, options, numbered=False)[0]
 
-    async def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
+    async def send_all(self, _parent_run: str, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         return self._sent.receive(events, options, numbered=True)
 
 
 class _SyncPort(_Port):
-    def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
+    def send_one(self, _parent_run: str, events: Iterable[Item], options: SendOptions) -> SentEvent:
         return self._sent.receive(events, options, numbered=False)[0]
 
-    def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
+    def send_all(self, _parent_run: str, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         return self._sent.receive(events, options, numbered=True)
 
 

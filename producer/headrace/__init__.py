@@ -36,6 +36,8 @@ from headrace.errors import (
 from headrace.formats.seal import PayloadCodec
 from headrace.model.audit import AuditEntry
 from headrace.model.event import (
+    Attempt,
+    AttemptKind,
     CancelAnswer,
     CanceledRun,
     DeadLetter,
@@ -55,11 +57,14 @@ from headrace.model.event import (
 from headrace.model.page import DamagedEntry, Page, Searched
 from headrace.model.queue import QueueControls
 from headrace.model.retention import Retention
+from headrace.model.tree import EventTree
 from headrace.model.typed import TypedEvent
 from headrace.plans.prepare import SendOptions
 
 __all__ = [
     "AsyncClient",
+    "Attempt",
+    "AttemptKind",
     "AuditEntry",
     "AuthenticationFailed",
     "CallBroken",
@@ -82,6 +87,7 @@ __all__ = [
     "EventState",
     "EventStatus",
     "EventTooLarge",
+    "EventTree",
     "HeadraceError",
     "InvalidArgument",
     "InvalidEvent",

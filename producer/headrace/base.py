@@ -148,7 +148,7 @@ class BaseClient:
         replicas: Replicas | None,
         *,
         numbered: bool,
-        id_kind: str,
+        parent_run: str | None,
         job: str | None = None,
     ) -> Plan[list[SentEvent]]:
         """Return the plan that sends the events; raise InvalidEvent where one of them, or an option, breaks a rule."""
@@ -158,11 +158,12 @@ class BaseClient:
             now=lambda: datetime.now(UTC),
             max_event_bytes=self._max_event_bytes,
             numbered=numbered,
-            id_kind=id_kind,
+            id_kind="s" if parent_run is None else "d",
             seal=self._seal,
             source=self._source,
             headers=None if self._headers is None else headers_now(self._headers),
             job=job,
+            parent_run=parent_run,
         )
         return send.send(self.partitions, prepared, _new_token(), self._seal, replicas)
 

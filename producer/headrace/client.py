@@ -36,7 +36,8 @@ from headrace.model.event import (
 )
 from headrace.model.page import Page
 from headrace.model.queue import Limit, QueueControls
-from headrace.plans import cancel, queues, read, retry, send, wait
+from headrace.model.tree import EventTree
+from headrace.plans import cancel, queues, read, retry, send, tree, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
@@ -138,6 +139,20 @@ class Client(BaseClient):
     def get_event(self, event_id: str, *, timeout: float | timedelta | None = None) -> EventRecord:
         """Return the record of an event and of its runs; raise EventNotFound, DamagedRecord."""
         return self._run(read.get_event(self.partitions, event_id, self._seal), timeout, partial=True)
+
+    def get_tree(self, event_id: str, *, depth: int = 3, timeout: float | timedelta | None = None) -> EventTree:
+        """Return an event with its runs, the events that they have sent, those events' runs, and so on.
+
+        At most a hundred events, and of each run the first hundred that it has sent; what an attempt has sent is known
+        once the attempt has ended.
+
+        Args:
+            depth: how many levels of events below the event; 1 to 5.
+
+        Raises:
+            EventNotFound, DamagedRecord: of the event itself; `EventTree.error` says it of those below.
+        """
+        return self._run(tree.get_tree(self.partitions, event_id, depth, self._seal), timeout, partial=True)
 
     def get_run(self, run_id: str, *, timeout: float | timedelta | None = None) -> RunRecord:
         """Return the record of a run; raise RunNotFound, DamagedRecord."""
@@ -758,11 +773,11 @@ class Client(BaseClient):
         replicas: Replicas | None = None,
         *,
         numbered: bool,
-        id_kind: str = "s",
+        parent_run: str | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[SentEvent]:
-        """Send events; for subclasses in packages of this project, which name the kind that the events' own ids are."""
-        plan = self._plan_to_send(events, options, replicas, numbered=numbered, id_kind=id_kind)
+        """Send events; for subclasses in packages of this project, which name the run that sends them."""
+        plan = self._plan_to_send(events, options, replicas, numbered=numbered, parent_run=parent_run)
         try:
             return self._run(plan, partial=True, deadline=self._until(timeout, replicas))
         except CallError as exc:

@@ -70,6 +70,14 @@ EVERY_DATA_COMMAND = [
     ("jobs", "disable", "a/b"),
     ("jobs", "enable", "a/b"),
     ("jobs", "trigger", "a/b"),
+    ("workers", "list"),
+    ("workers", "show", "x"),
+    ("workers", "quiet", "x"),
+    ("workers", "stop", "x"),
+    ("queues", "list"),
+    ("queues", "show", "x/y"),
+    ("stats",),
+    ("top",),
     ("app", "register", "tests.apps.everyday:app"),
     ("app", "forget", "everyday"),
     ("app", "routes"),
@@ -245,7 +253,8 @@ def test_every_data_command_takes_json() -> None:
             command = command.commands[name]
         assert any("--json" in option.opts for option in command.params), path
     asks_a_server = set(_commands(main)) - without - {("app", "check")}
-    assert {args[:2] if args[0] != "send" else args[:1] for args in EVERY_DATA_COMMAND} == asks_a_server
+    short = ("send", "stats", "top")
+    assert {args[:1] if args[0] in short else args[:2] for args in EVERY_DATA_COMMAND} == asks_a_server
 
 
 def test_the_version_is_printed(headrace: Headrace) -> None:

@@ -51,6 +51,21 @@ def test_a_bad_limit_is_exit_code_2(headrace: Headrace, limit: str) -> None:
 
 
 @pytest.mark.usefixtures("_queue")
+def test_a_queue_is_shown_with_what_is_set_for_it(headrace: Headrace) -> None:
+    """Since when it is paused, why, and its limit; a dash while nothing is set."""
+    assert headrace("queues", "list").stdout.splitlines()[1].endswith("-")
+    headrace("queues", "pause", "app/a", "--reason", "the bank is down")
+    headrace("queues", "limit", "app/a", "5")
+    for verb in (["list"], ["show", "app/a"]):
+        assert re.search(
+            r"paused since [-\d]+ [:\d]+ UTC \(the bank is down\), limit 5", headrace("queues", *verb).stdout
+        )
+    controls = document(headrace("queues", "show", "app/a", "--json"))["controls"]
+    assert (controls["reason"], controls["limit"]) == ("the bank is down", 5)
+    assert controls["paused_at"] is not None
+
+
+@pytest.mark.usefixtures("_queue")
 def test_the_queues_that_there_are_are_named(headrace: Headrace) -> None:
     """A name without its app is the usual mistake."""
     fails(headrace("queues", "pause", "a"), 1, "no queue 'a' in this namespace: there is app/a; name it as APP/QUEUE")

@@ -23,7 +23,7 @@ LONG = {"block": 60.0, "lease": 60.0}
 async def test_a_stopped_worker_leaves_nothing_of_itself(
     host: WorkerHost, client: Client, redis: redis_py.Redis, prefix: str
 ) -> None:
-    """No lease, dispatcher slot, leadership, hash or consumer; only its app's routes stay."""
+    """No lease, dispatcher slot, leadership, hash or consumer; only its app's routes stay, and what it has counted."""
     seen: list[Any] = []
     app = queues_app(seen, "a", "b")
     async with host.working(app) as worker:
@@ -33,7 +33,7 @@ async def test_a_stopped_worker_leaves_nothing_of_itself(
         name = worker.name
         assert redis.zscore(f"{prefix}workers", str(name)) is not None
     keys = {key.decode().removeprefix(prefix) for key in redis.scan_iter(f"{prefix}*")}
-    assert {key for key in keys if not key.startswith("event:")} == {
+    assert {key for key in keys if not key.startswith(("event:", "tally:"))} == {
         "events", "queue:app/a", "queue:app/b", "queues", "wake-up:app", "recent", "runs",
         "routes:app", "routes:version", "meta",
     }  # fmt: skip

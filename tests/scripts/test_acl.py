@@ -197,7 +197,7 @@ OPERATED: list[tuple[tuple[str, ...], int]] = [
     (("send", "work", "--ordering-key", "key"), 0),
     (("send", "work", "--explain"), 1),
     (("events", "list"), 0),
-    (("events", "show", "e2"), 0),
+    (("events", "show", "e2", "--tree"), 0),
     (("events", "explain", "e2"), 1),
     (("events", "wait", "e2", "--timeout", "0.05"), 1),
     (("events", "cancel", "e2"), 0),
@@ -218,6 +218,14 @@ OPERATED: list[tuple[tuple[str, ...], int]] = [
     (("queues", "purge", "shop/mail", "--dry-run"), 0),
     (("audit", "list"), 0),
     (("doctor",), 1),
+    (("queues", "list"), 0),
+    (("queues", "show", "shop/mail"), 0),
+    (("workers", "list"), 0),
+    (("workers", "show", "w1"), 1),
+    (("workers", "quiet", "w1"), 1),
+    (("workers", "stop", "w1"), 1),
+    (("stats",), 0),
+    (("top",), 0),
     (("app", "forget", "shop"), 0),
 ]
 """Every command that asks a server, with its exit code."""
@@ -234,6 +242,7 @@ _OF_AN_OPERATOR = (
     "disable",
     "enable",
     "control",
+    "instruct",
 )
 """The scripts of these commands, each of which may do more than it does here."""
 

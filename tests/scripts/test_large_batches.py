@@ -130,6 +130,8 @@ def test_many_runs_put_back(keyspace: Keyspace, lost: int) -> None:
         entry = {"e": "e1", "j": job, "s": f"1 {lost} 0 0 0", "b": BODY}
         changes[f"queue:app/default new-{number}"] = entry
         changes[f"event:e1 r:app/{job}"] = run_line("q", f"new-{number}", state=f"1 {lost} 0 0")
+        if lost:
+            changes[f"event:e1 a:app/{job}"] = "1 lost w1 0 <now> -"
     assert ran.changes == changes
 
 

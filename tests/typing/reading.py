@@ -6,6 +6,8 @@ from typing import Any, Literal, TypedDict, assert_type
 
 from headrace import (
     AsyncClient,
+    Attempt,
+    AttemptKind,
     Client,
     DamagedEntry,
     DeadLetter,
@@ -13,6 +15,7 @@ from headrace import (
     DelayedEntry,
     EventRecord,
     EventState,
+    EventTree,
     ListedEvent,
     Page,
     QueueControls,
@@ -43,6 +46,16 @@ def records(client: Client) -> None:
         assert_type(run.output, Any)
         assert_type(run.error, RunError | None)
         assert_type(run.finished_at, datetime | None)
+        assert_type(run.sent_events, list[str])
+        for attempt in run.attempts:
+            assert_type(attempt, Attempt)
+            kind: AttemptKind = attempt.kind
+            assert_type(kind == "lost", bool)
+            assert_type(attempt.ended_at, datetime)
+    tree = client.get_tree("e_1", depth=2)
+    assert_type(tree, EventTree)
+    assert_type(tree.record, EventRecord | None)
+    assert_type(tree.sent["e_1:shop/welcome"], list[EventTree])
     assert_type(client.get_run("e_1:shop/welcome"), RunRecord)
     assert_type(client.retry_run("e_1:shop/welcome").is_settled, bool)
 

@@ -78,6 +78,7 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
         "get_dead_letter",
         "get_event",
         "get_run",
+        "get_tree",
         "has_workers",
         "iter_dead_letters",
         "iter_delayed",

@@ -14,17 +14,18 @@ from headrace import ServerUnreachable
 from headrace.calls.call import Call
 from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
+from headrace_worker.membership.reporter import Reporter
 from headrace_worker.membership.watch import Watch
 from headrace_worker.protocol.leases import Fenced, Renewed
 from tests.support.calls import arguments_of
 from tests.support.scripted_server import ScriptedServer, member_over
 from tests.support.waiting import await_until
 
-HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0, b"0"]
+HELD = [b"held", 1, 1, b"1", 60_000, [], [], 1_700_000_000_000, 0, 0, b"0", b""]
 
 
 class _Server:
-    """Answers renewals, each with the next of its replies, and keeps what was asked."""
+    """Answers renewals, each with the next of its replies, and keeps them; takes every report."""
 
     def __init__(self, *replies: Any) -> None:
         self.asked: list[Call[Any]] = []
@@ -32,14 +33,15 @@ class _Server:
         self.answered_at = 0.0
         self._replies = list(replies)
 
-    def run(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def run(self, calls: Sequence[Call[Any]], *, partial: bool) -> list[Any]:
+        assert partial
         self.answered_at = time.monotonic()
         reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
-        self.asked += calls
+        self.asked.append(calls[0])
         self.renewed.release()
         if isinstance(reply, Exception):
             raise reply
-        return [call.read(reply) for call in calls]
+        return [calls[0].read(reply), *(1 for _ in calls[1:])]
 
     def close(self) -> None:
         """Nothing is to be closed."""
@@ -62,6 +64,7 @@ class _Setup:
             lambda name, answer: self.answers.append((name, answer)),
             lambda: 8,
             lambda verdict, _: self.faults.append(verdict.fault),
+            Reporter(self.member, InFlight(10)),
         )
         self.lease._transport = server  # type: ignore[assignment]
 
@@ -134,7 +137,9 @@ async def test_a_lease_that_ends_soon_brings_the_renewal_forward() -> None:
     """Sooner than a third of the lease where another's lease may end before."""
     setup = _Setup(
         _Server(
-            [b"held", 1, 1, b"1", 20, [], [], 1, 0, 0, b"0"], [b"held", 1, 1, b"1", -5, [], [], 1, 0, 0, b"0"], HELD
+            [b"held", 1, 1, b"1", 20, [], [], 1, 0, 0, b"0", b""],
+            [b"held", 1, 1, b"1", -5, [], [], 1, 0, 0, b"0", b""],
+            HELD,
         )
     )
     setup.lease.start()

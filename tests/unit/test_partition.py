@@ -79,7 +79,7 @@ class _Setup:
         executor: Any = self.executor
         self.partition = Partition(
             self.member, in_flight, Settler(self.member, in_flight), self.dispatcher, executor, Quarantine(in_flight),
-            lambda _verdict, _transport: None,
+            lambda _verdict, _transport: None, lambda: None,
         )  # fmt: skip
         self.partition._readers = (reader,) * 3
 

@@ -91,8 +91,8 @@ def test_any_score_is_a_time(score: bytes, due_ms: int) -> None:
 def test_a_renewal_says_what_the_worker_may_do() -> None:
     """Or that its name is fenced."""
     call = leases.renew(KEYS, "w", 15_000, "moves", dispatchers=8, keep_dead_ms=9_000)
-    reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"], 1_700_000_000_000, 1, 0, b"3"]
-    gives = Renewed(True, False, "7", 4_000, ["a"], ["b", "c"], 1_700_000_000_000, True, controls="3")  # noqa: FBT003 - the struct's order
+    reply: list[Any] = [b"held", 1, 0, b"7", 4_000, [b"a"], [b"b", b"c"], 1_700_000_000_000, 1, 0, b"3", b"stop"]
+    gives = Renewed(True, False, "7", 4_000, ["a"], ["b", "c"], 1_700_000_000_000, True, controls="3", wanted="stop")  # noqa: FBT003 - the struct's order
     assert call.read(reply) == gives
     assert call.read([b"fenced"]) == Fenced()
 

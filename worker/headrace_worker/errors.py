@@ -24,6 +24,7 @@
     ├── NotCanceled                 an event was delivered before it was canceled (operate.open_runs)
     ├── NoRun                       a dead letter belongs to no run that could be retried (operate.dead_letters)
     ├── NoLetters                   a job that was named has no dead letters (operate.dead_letters)
+    ├── UnknownWorker               no worker of the name is known (inspect.workers)
     ├── UnknownApp                  no app of the name was ever registered (operate.forget_app)
     ├── AppAlive                    an app that has live workers is not forgotten (operate.forget_app)
     ├── UnknownJob                  no job of the name is registered (inspect.jobs)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 from headrace import HeadraceError
+from headrace.calls.call import Call
 from headrace.connect import AnyTransport
 from headrace.errors import OUTAGE
 from headrace.transport.backoff import Backoff
@@ -22,6 +24,7 @@ from headrace_worker.membership.in_flight import InFlight
 from headrace_worker.membership.lease import Answer, Lease
 from headrace_worker.membership.loops import Loop, run_loop
 from headrace_worker.membership.member import Member
+from headrace_worker.membership.reporter import Reporter
 from headrace_worker.membership.watch import Pulse, Verdict, Watch
 from headrace_worker.protocol import leases
 from headrace_worker.protocol.delivery import Stream
@@ -48,7 +51,7 @@ _LAST_ATTEMPTS = 5
 class Partition:
     """One life of a worker in a partition, from the registration to the leave."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a partition has these parts
+    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 - a partition has these parts
         self,
         member: Member,
         in_flight: InFlight,
@@ -57,12 +60,14 @@ class Partition:
         executor: Executor,
         quarantine: Quarantine,
         on_fault: Callable[[Verdict, AnyTransport | None], None],
+        on_stop: Callable[[], None],
         on_turn: Callable[[], None] | None = None,
     ) -> None:
         """Start nothing yet.
 
         Args:
             on_fault: see `Lease`.
+            on_stop: is called when an operator wants the worker to stop.
             on_turn: see `Worker.run`.
         """
         self._member = member
@@ -74,9 +79,13 @@ class Partition:
         self._settler = settler
         self._dispatcher = dispatcher
         self._executor = executor
+        self._on_stop = on_stop
         self._fetcher = Fetcher(member, in_flight, executor, settler, quarantine)
         self.watch = Watch(member.setup.config, in_flight, member.guard)
-        self._lease = Lease(member, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, on_turn)
+        self._reporter = Reporter(member, in_flight)
+        self._lease = Lease(
+            member, self.watch, self._on_lease_answer, self._wanted_dispatchers, on_fault, self._reporter, on_turn
+        )
         self._promoter = Promoter(member, self._lease.renew_now)
         self._rescuer = Rescuer(member)
         self._listener = Listener(member.server, member.identity, self._fetcher.note_change)
@@ -195,6 +204,17 @@ class Partition:
         if answer.went_back and answer.is_leader:
             self._promoter.set_back()
         identity.renewed.set()
+        self._follow(answer.wanted)
+
+    def _follow(self, wanted: str) -> None:
+        """Do what an operator wants of this worker; what only a later release knows is ignored."""
+        if wanted == "stop" and not self._identity.stopping.is_set():
+            log.info("an operator stops this worker", worker=self._identity.name)
+            self._on_stop()
+        elif wanted == "quiet" and not self._identity.is_quiet:
+            log.info("an operator quiets this worker: it fetches no more runs", worker=self._identity.name)
+            self._identity.is_quiet = True
+            self._guard.detached("the end of a quiet worker's read", self._fetcher.reader.end())
 
     def _drop_everything(self) -> None:
         """Drop the runs of a fenced name, which other workers have now, and go on under a new name."""
@@ -282,7 +302,11 @@ class Partition:
         queues = [queue.key for queue in self._setup.queues]
         await self._lease.stop()
         call = leases.leave(self._server.keys, self._identity.name, self._setup.app.name, queues, dead=False)
-        await self._server.commands.run([call])
+        calls: list[Call[Any]] = [*self._reporter.last_calls(), call]
+        *reported, left = await self._server.commands.run(calls, partial=True)
+        self._reporter.note(reported)
+        if isinstance(left, HeadraceError):
+            raise left
 
     async def _release(self, stream: Stream) -> None:
         async for page in pending_entries(self._server, stream, self._identity.name):

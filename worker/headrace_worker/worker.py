@@ -136,7 +136,9 @@ class Worker:
                 return
             await self._in_each(Member.register, away)
             _warn_of(away)
-            self._running = _Running(self._members, in_flight, self._hurry, on_fault, on_turn, lifespan.state)
+            self._running = _Running(
+                self._members, in_flight, self._hurry, on_fault, self._stop_in_order, on_turn, lifespan.state
+            )
             if self._stop_noted:
                 self.note_stop()
             await self._running.run_until_stopped(self._on_started)
@@ -176,6 +178,11 @@ class Worker:
         self._is_stopping = True
         for member in self._members:
             member.identity.stopping.set()
+
+    def _stop_in_order(self) -> None:
+        """Stop as on a signal."""
+        self.note_stop()
+        self.stop()
 
     def note_stop(self) -> None:
         """Note that `stop` is about to be called: a worker that can't even stop ends a while after its grace.
@@ -228,12 +235,13 @@ async def _check(member: Member) -> None:
 class _Running:
     """One run of a worker, from its registration to its leave."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is given by its worker
         self,
         members: Sequence[Member],
         in_flight: InFlight,
         hurry: asyncio.Event,
         on_fault: Callable[[str], None] | None,
+        on_stop: Callable[[], None],
         on_turn: Callable[[], None] | None,
         state: object,
     ) -> None:
@@ -251,7 +259,7 @@ class _Running:
             first.setup, first.guard, first.observer, in_flight, settlers, tables[0].has_live, state
         )
         self._partitions = [
-            Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_turn)
+            Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_stop, on_turn)
             for each, settler, dispatcher in zip(members, settlers, dispatchers, strict=True)
         ]
         self._cancellations = Cancellations(members, in_flight, executor.cancel)

@@ -128,14 +128,15 @@ def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> C
     field = f"r:{job}".encode()
 
     def read(reply: list[bytes | None]) -> FoundRun | None:
-        header, ordering_key, body, value = reply
+        header, ordering_key, body, value, attempts, sent = reply
         if header is None or value is None:
             return None
         with naming_record(keys, event_id):
-            run = decode_run(event_id, field, value, seal, event_name=decode_name(body))
+            name = decode_name(body)
+            run = decode_run(event_id, field, value, seal, event_name=name, attempts=attempts, sent=sent)
             return FoundRun(run, decode_ordering_key(ordering_key) or "")
 
-    return Call(("HMGET", keys.event(event_id), "m", "k", "e", field), read)
+    return Call(("HMGET", keys.event(event_id), "m", "k", "e", field, f"a:{job}", f"c:{job}"), read)
 
 
 def read_runs(keys: Keys, event_id: str, seal: Seal | None = None) -> Call[list[RunRecord | DamagedEntry]]:

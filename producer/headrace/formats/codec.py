@@ -1,11 +1,11 @@
 """Turns events, run states and outcomes into what is stored, and back. Pure; it knows no keys and no server.
 
 An event is one msgpack map: `v` format, `n` name, `s` source, `t` timestamp in microseconds, `p` payload, `c`
-context, `a` account, `h` headers, `j` the one job that gets it, `r` the event that it replays. Defaults are omitted,
-unknown keys ignored. The id is not inside: the key and the stream entry have it. Format 1 is plain; in format 2
-payload and context are sealed, bytes that only a codec can read. Formats 3 and 4 are the same for an event that one
-job gets, whatever its trigger. A release refuses the formats that it does not know, instead of taking such an event
-for another.
+context, `a` account, `h` headers, `j` the one job that gets it, `r` the event that it replays, `u` the run whose `io`
+sent it. Defaults are omitted, unknown keys ignored. The id is not inside: the key and the stream entry have it. Format
+1 is plain; in format 2 payload and context are sealed, bytes that only a codec can read. Formats 3 and 4 are the same
+for an event that one job gets, whatever its trigger. A release refuses the formats that it does not know, instead of
+taking such an event for another.
 
 An outcome is a msgpack array of error and output, or msgpack's bytes where it is sealed.
 """
@@ -69,6 +69,7 @@ class _Outgoing(msgspec.Struct, omit_defaults=True, gc=False):
     h: dict[str, str] | None = None
     j: str | None = None
     r: str | None = None
+    u: str | None = None
 
 
 class StoredEvent(msgspec.Struct, gc=False):
@@ -84,6 +85,7 @@ class StoredEvent(msgspec.Struct, gc=False):
     h: dict[str, str] | None = None
     j: str | None = None
     r: str | None = None
+    u: str | None = None
 
     @property
     def is_sealed(self) -> bool:
@@ -139,14 +141,18 @@ def encode_event(  # noqa: PLR0913, PLR0917 - an event has these parts
     account: str | None,
     headers: dict[str, str] | None = None,
     job: str | None = None,
+    parent_run: str | None = None,
 ) -> bytes:
     """Return a plain event as it is stored; raise whatever a value that can't be carried raises.
 
     Args:
         job: the one job that gets it, `<app>/<job id>`; None for every job that it matches.
+        parent_run: the run whose `io` sends it; None if no run does.
     """
     version = FORMAT if job is None else ONE_JOB_FORMAT
-    return _encoder.encode(_Outgoing(version, name, source, timestamp_us, payload, context, account, headers, job))
+    return _encoder.encode(
+        _Outgoing(version, name, source, timestamp_us, payload, context, account, headers, job, None, parent_run)
+    )
 
 
 def encode_part(value: Any, *, whole: bool) -> msgspec.Raw:
@@ -238,17 +244,19 @@ def seal_event(event: StoredEvent, event_id: str, seal: Seal) -> bytes:
     payload = _seal_part("payload", event.p, event_id, event, seal)
     context = _seal_part("context", event.c, event_id, event, seal)
     version = SEALED_FORMAT if event.j is None else SEALED_ONE_JOB_FORMAT
-    return _encoder.encode(
-        _Outgoing(version, event.n, event.s, event.t, payload, context, event.a, event.h, event.j, event.r)
-    )
+    return _encode_stored(event, version, payload, context)
 
 
 def encode_stored(event: StoredEvent) -> bytes:
     """Return a plain event that was read as it is stored."""
     version = FORMAT if event.j is None else ONE_JOB_FORMAT
     payload, context = (None if raw == NIL else raw for raw in (event.p, event.c))
+    return _encode_stored(event, version, payload, context)
+
+
+def _encode_stored(event: StoredEvent, version: int, payload: Any, context: Any) -> bytes:
     return _encoder.encode(
-        _Outgoing(version, event.n, event.s, event.t, payload, context, event.a, event.h, event.j, event.r)
+        _Outgoing(version, event.n, event.s, event.t, payload, context, event.a, event.h, event.j, event.r, event.u)
     )
 
 

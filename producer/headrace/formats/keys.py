@@ -91,8 +91,12 @@ class Keys:
         return f"{self.prefix}routes:{app}"
 
     def worker(self, name: str) -> str:
-        """Hash: a worker's app, queues and fingerprint, and whether it is fenced."""
+        """Hash: a worker's app, queues and fingerprint, whether it is fenced, and what it says of itself."""
         return f"{self.prefix}worker:{name}"
+
+    def tally(self, minute: int) -> str:
+        """Hash: what became of runs in a minute since 1970, by `<app>/<job id>:<what>`."""
+        return f"{self.prefix}tally:{minute}"
 
     def settled_channel(self, event_id: str) -> str:
         """Channel: one message once the event has settled, if a client waits for it."""

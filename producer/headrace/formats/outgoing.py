@@ -100,15 +100,16 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def make_encoder(source: str, seal: Seal | None, job: str | None = None) -> EventEncoder:
+def make_encoder(source: str, seal: Seal | None, job: str | None = None, parent_run: str | None = None) -> EventEncoder:
     """Return the encoder for the events of one call.
 
     Args:
         source: of the events that give none.
         seal: seals payloads and contexts; None leaves them as they are.
         job: the one job that gets them, `<app>/<job id>`; None for every job that they match.
+        parent_run: the run that sends them; None if no run does.
     """
-    return _SealingEncoder(source, job, seal) if seal else EventEncoder(source, job)
+    return _SealingEncoder(source, job, parent_run, seal) if seal else EventEncoder(source, job, parent_run)
 
 
 class EventEncoder:
@@ -119,9 +120,10 @@ class EventEncoder:
     A typed payload is decoded into its class: msgspec checks no type when an object is made.
     """
 
-    def __init__(self, source: str, job: str | None) -> None:
+    def __init__(self, source: str, job: str | None, parent_run: str | None) -> None:
         self._source = source
         self._job = job
+        self._parent_run = parent_run
         self._heads: dict[tuple[str, str | None, type], Head] = {}
         self._head: Head | None = None
         self._unread: list[bytes] = []
@@ -146,7 +148,15 @@ class EventEncoder:
             head, is_first = self._head_of(event, index)
         try:
             body = codec.encode_event(
-                head.name, head.source, micros, event.payload, event.context, account, headers, self._job
+                head.name,
+                head.source,
+                micros,
+                event.payload,
+                event.context,
+                account,
+                headers,
+                self._job,
+                self._parent_run,
             )
             if is_first or (len(body) > head.shallow_bytes and may_be_deep(body)):
                 codec.check_event(body, whole=is_first)
@@ -188,8 +198,8 @@ class EventEncoder:
 class _SealingEncoder(EventEncoder):
     """Encodes the events of a call with payload and context sealed; each part is checked before the seal gets it."""
 
-    def __init__(self, source: str, job: str | None, seal: Seal) -> None:
-        super().__init__(source, job)
+    def __init__(self, source: str, job: str | None, parent_run: str | None, seal: Seal) -> None:
+        super().__init__(source, job, parent_run)
         self._seal = seal
 
     def encode(
@@ -211,7 +221,16 @@ class _SealingEncoder(EventEncoder):
         if head.parse is not None:
             head.check_payload(payload, index)
         plain = codec.StoredEvent(
-            codec.FORMAT, head.name, micros, head.source, payload, context, account, headers, self._job
+            codec.FORMAT,
+            head.name,
+            micros,
+            head.source,
+            payload,
+            context,
+            account,
+            headers,
+            self._job,
+            u=self._parent_run,
         )
         try:
             return head, codec.seal_event(plain, event_id, self._seal)

@@ -28,6 +28,7 @@ from headrace.formats.codec import (
     from_millis,
 )
 from headrace.formats.seal import Seal
+from headrace.formats.trails import decode_attempts, decode_sent
 from headrace.model.event import EventRecord, EventStatus, RunRecord, Sealed
 from headrace.model.ids import run_id
 from headrace.model.page import DamagedEntry
@@ -75,10 +76,22 @@ def _moment(millis: int) -> datetime | None:
     return from_millis(millis) if millis else None
 
 
-def decode_run(
-    event_id: str, field: bytes, value: bytes, seal: Seal | None = None, *, event_name: str | None = None
+def decode_run(  # noqa: PLR0913 - a run has these fields
+    event_id: str,
+    field: bytes,
+    value: bytes,
+    seal: Seal | None = None,
+    *,
+    event_name: str | None = None,
+    attempts: bytes | None = None,
+    sent: bytes | None = None,
 ) -> RunRecord:
-    """Return the record of a run from its field `r:<job>`; raise UndecodableEvent where it is damaged."""
+    """Return the record of a run from its field `r:<job>`; raise UndecodableEvent where it is damaged.
+
+    Args:
+        attempts: the field `a:<job>`, if there is one.
+        sent: the field `c:<job>`, if there is one.
+    """
     line, _, blob = value.partition(b"\n")
     try:
         job = field.removeprefix(b"r:").decode()
@@ -102,6 +115,8 @@ def decode_run(
             worker=None if worker == "-" else worker,
             error=error,
             output=output,
+            attempts=decode_attempts(attempts, run, seal),
+            sent_events=decode_sent(sent),
         )
     except (ValueError, KeyError, OverflowError) as exc:
         raise UndecodableEvent(f"the record of the run {field[:80]!r} of event {event_id!r} is damaged") from exc
@@ -113,7 +128,10 @@ def decode_runs(event_id: str, fields: dict[bytes, bytes], seal: Seal | None = N
     name = decode_name(fields.get(b"e"))
     for field in sorted(field for field in fields if field.startswith(b"r:")):
         try:
-            runs[field] = decode_run(event_id, field, fields[field], seal, event_name=name)
+            runs[field] = decode_run(
+                event_id, field, fields[field], seal,
+                event_name=name, attempts=fields.get(b"a" + field[1:]), sent=fields.get(b"c" + field[1:]),
+            )  # fmt: skip
         except UndecodableEvent as exc:
             job = field.removeprefix(b"r:").decode("utf-8", "backslashreplace")
             runs[field] = DamagedEntry(run_id(event_id, job), str(exc))
@@ -155,6 +173,7 @@ def decode_record(event_id: str, fields: dict[bytes, bytes], seal: Seal | None =
         replay_of=event.r,
         ordering_key=decode_ordering_key(fields.get(b"k")),
         headers=event.h or {},
+        parent_run=event.u,
         status="settled" if is_settled else header.status,
         deliver_at=_moment(header.due_ms),
         delivered_at=_moment(header.delivered_ms),

@@ -28,6 +28,9 @@ EventState = Literal[EventStatus, "unmatched"]
 EVENT_STATES: tuple[EventState, ...] = get_args(EventState)
 RunStatus = Literal["queued", "executing", "waiting", "succeeded", "failed", "timed_out", "canceled", "invalid_payload"]
 
+AttemptKind = Literal["succeeded", "failed", "timed_out", "canceled", "invalid_payload", "lost", "released"]
+"""What an attempt came to. lost: its worker died. released: its worker stopped before its end."""
+
 FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "canceled", "invalid_payload"})
 FAILED_STATUSES: frozenset[str] = frozenset({"failed", "timed_out", "invalid_payload"})
 
@@ -127,6 +130,23 @@ class Sealed(msgspec.Struct, frozen=True):
         return RunError("Sealed", f"{len(self.sealed):,} bytes: {self.reason}")
 
 
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the last attempts of a run that did not succeed at once.
+
+    Attributes:
+        number: from 1; an attempt that was lost or released has the number of the one that took its place.
+        started_at: None if its worker died before it had said so.
+        error: its type and the begin of its message, without the traceback.
+    """
+
+    number: int
+    kind: AttemptKind
+    worker: str | None
+    started_at: datetime | None
+    ended_at: datetime
+    error: RunError | None = None
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of one run.
 
@@ -137,6 +157,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         attempt: the attempt under way or, where the run is queued or waits, the one to come; from 1.
         lost: how many workers died with this run in flight.
         error: why the last attempt ended without success.
+        attempts: the last ten that ended, oldest first; none if the run ended with its first attempt.
+        sent_events: the ids of the first 100 events that its function's `io` has sent, as of the end of its last
+            attempt that sent any.
     """
 
     id: str
@@ -152,6 +175,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     error: RunError | None = None
     output: Any = None
+    attempts: list[Attempt] = []
+    sent_events: list[str] = []
 
     @property
     def is_settled(self) -> bool:
@@ -181,6 +206,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
         status: once it is `dispatched`, `runs` is complete.
         to_job: the one job that gets it, `<app>/<job id>`, whatever its trigger; None for every job that it matches.
         replay_of: the id of the event that it repeats; None if it is none's replay.
+        parent_run: the id of the run whose `io` sent it; None if no run did.
     """
 
     id: str
@@ -199,6 +225,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     to_job: str | None = None
     replay_of: str | None = None
     headers: dict[str, str] = {}
+    parent_run: str | None = None
 
     def payload_as(self, kind: type[T]) -> T:
         """Return the payload as a value of a type: a typed event's class, or any other that a job's `payload` may have.

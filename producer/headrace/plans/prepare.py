@@ -82,6 +82,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     source: str = DEFAULT_SOURCE,
     headers: dict[str, str] | None = None,
     job: str | None = None,
+    parent_run: str | None = None,
 ) -> list[Outgoing]:
     """Return every event checked and encoded, in order, or raise for the first that breaks a rule.
 
@@ -95,6 +96,7 @@ def prepare(  # noqa: PLR0913 - by which rules
         source: of the events that give none.
         headers: of all events, checked; those of an event go before them.
         job: the one job that gets the events, `<app>/<job id>`, whatever its trigger; None for all that they match.
+        parent_run: the run that sends them; None if no run does.
 
     Raises:
         InvalidEvent: it names the field or option; no event of the call may be sent then.
@@ -105,7 +107,7 @@ def prepare(  # noqa: PLR0913 - by which rules
     moment = now()
     moment_us = codec.to_micros(moment)
     new_ids = new_event_ids()
-    encoder = make_encoder(source, seal, job)
+    encoder = make_encoder(source, seal, job, parent_run)
     encode = encoder.encode
     prepared: list[Outgoing] = []
     for place, item in enumerate(given):

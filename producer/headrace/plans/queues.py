@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace.calls import controlling
 from headrace.calls.controlling import Pause, QueueControl
@@ -39,7 +39,11 @@ def limit_queue(partitions: Partitions, queue: str, limit: Limit) -> Plan[QueueC
 
 def list_queue_controls(partitions: Partitions) -> Plan[list[QueueControls]]:
     """Return what is set, by the names of the queues."""
-    found = yield [controlling.read_controls(keys) for keys in partitions.all]
+    return merge_controls((yield [controlling.read_controls(keys) for keys in partitions.all]))
+
+
+def merge_controls(found: Sequence[Mapping[str, QueueControl]]) -> list[QueueControls]:
+    """Return what is set in all partitions together, by the names of the queues."""
     queues = sorted(set().union(*found))
     return [_merged(queue, [each.get(queue, QueueControl()) for each in found]) for queue in queues]
 

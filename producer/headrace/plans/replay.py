@@ -57,7 +57,7 @@ def replay_event(  # noqa: PLR0913 - which event, and how
         return None
     sealing = seal if event.is_sealed else None
     opened = codec.open_event(event, event_id, seal) if event.is_sealed else event
-    again = msgspec.structs.replace(opened, j=job or event.j, r=first)
+    again = msgspec.structs.replace(opened, j=job or event.j, r=first, u=None)
     number = len(known) + 1
     while True:
         outgoing = _outgoing(again, f"{first}~r{number}", when, sealing, original.ordering_key)

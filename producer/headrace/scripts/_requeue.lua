@@ -1,9 +1,10 @@
--- Needs `_time`, `_rights`, `_run`, `_foreign`, `_exhausted` and `_room`.
+-- Needs `_time`, `_rights`, `_run`, `_foreign`, `_exhausted`, `_room` and `_trail`.
 -- Re-queues entries under new ids; an entry that is no longer pending is left alone. An entry of a queue counts `lost`
--- more lost workers, and its record says queued, unless the record names another entry. An entry that can't be read is
--- re-queued unchanged; the next worker that reads it dead-letters it. Returns how many entries were re-queued.
--- `of` has the `stream` of the entries, its `group`, the `queue`'s name without its app, the number of `lost` workers to
--- add, the `entries`, their `jobs` (`<app>/<job id>`, empty in `events`) and the `records` of their events.
+-- more lost workers, and its record says queued, unless the record names another entry; what its worker had begun is among
+-- the run's attempts as `released`, and what has cost its worker as `lost`. An entry that can't be read is re-queued
+-- unchanged; the next worker that reads it dead-letters it. Returns how many entries were re-queued.
+-- `of` has the `worker` whose entries they are, the `stream`, its `group`, the `queue`'s name without its app, the number of
+-- `lost` workers to add, the `entries`, their `jobs` (`<app>/<job id>`, empty in `events`) and the `records` of their events.
 local function successor(fields, lost)
   local value = {}
   for i = 1, #fields, 2 do
@@ -24,13 +25,16 @@ end
 
 local function requeue(of)
   local stream, group, entries, jobs, records = of.stream, of.group, of.entries, of.jobs, of.records
-  local successors, states, foreign = {}, {}, {}
+  local now = text(now_ms()) -- before anything is written: the right to TIME may be missing
+  local successors, states, foreign, is_known, begun = {}, {}, {}, {}, {}
   for i = 1, #entries do
     local entry, job = entries[i], jobs[i]
     local found = redis.call('XRANGE', stream, entry, entry)[1]
     if job ~= '' then
       local header, field = unpack(redis.call('HMGET', records[i], 'm', 'r:' .. job), 1, 2)
       foreign[i] = is_foreign(header, field, entry, 1)
+      is_known[i] = header
+      begun[i] = string.match(field or '', '^x [^\n]* (%S+ %d+) 0$')
     end
     if found and job ~= '' then
       successors[i], states[i] = successor(found[2], of.lost)
@@ -55,7 +59,10 @@ local function requeue(of)
       entry = redis.call('XADD', stream, '*', unpack(fields, 1, math.min(#fields, 5000)))
       if states[i] and not foreign[i] then
         local line = 'q ' .. states[i] .. ' ' .. of.queue .. ' ' .. entry .. ' - 0 0'
-        redis.call('HSET', records[i], 'r:' .. job, line)
+        local kind = is_known[i] and (of.lost > 0 and 'lost' or begun[i] and 'released') or ''
+        local times = (begun[i] or of.worker .. ' 0') .. ' ' .. now
+        local left = trail_of(records[i], job, { kind, '-', '' }, string.match(states[i], '^%d+'), times)
+        redis.call('HSET', records[i], 'r:' .. job, line, unpack(left))
       end
       moved = moved + 1
     end

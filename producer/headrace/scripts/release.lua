@@ -19,6 +19,7 @@
 --@ include _foreign
 --@ include _exhausted
 --@ include _room
+--@ include _trail
 --@ include _requeue
 --@ include _wake_workers
 local args = cmsgpack.unpack(ARGV[1])
@@ -28,6 +29,7 @@ local moved = requeue({
   group = args.group,
   queue = args.queue,
   lost = 0,
+  worker = '-',
   entries = args.entries,
   jobs = args.jobs,
   records = take_keys(),

@@ -19,12 +19,13 @@
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
 -- Returns  {'renewed', leader, slot, version, next_ms, expired, dead, now, fades, back,
---           controls}
+--           controls, wanted}
 --          leader, slot: 1 when this worker has it; version of the routes; next_ms: until the next end of another
 --          worker's lease, slot or leadership, or of the quiet time after a gap; expired: workers whose slot has
 --          expired; dead: workers whose lease has expired (both only for the leader, and none in the quiet time); the
 --          server's time in ms; fades: 1 when contents or dead letters were kept long enough (only for the leader);
---          back: 1 when runs are to be set back, as the clock has gone back; controls: the version of those
+--          back: 1 when runs are to be set back, as the clock has gone back; controls: the version of those; wanted: what
+--          an operator wants of the worker, see `instruct.lua`, or empty
 --
 -- It frees first, so a full server lets it pass. Every call stores the time: a gap of more than half a lease starts a
 -- quiet time of one lease, in which no worker is rescued, so that live workers renew first.
@@ -45,7 +46,7 @@ local last, quiet, back = unpack(redis.call('HMGET', meta, 'renewed', 'quiet', '
 last = tonumber(last)
 local is_gap, gone_back = last and now - last > lease / 2, last and last - now > 1000 and last - now
 quiet = (is_gap or gone_back) and now + lease or tonumber(quiet) or 0
-local fenced, known = unpack(redis.call('HMGET', worker, 'fenced', 'app'))
+local fenced, known, wanted = unpack(redis.call('HMGET', worker, 'fenced', 'app', 'wanted'), 1, 3)
 local leader, leads_until = string.match(redis.call('GET', leader_key) or '', '^(%S+) (%d+)$')
 leads_until = tonumber(leads_until) or 0
 
@@ -128,5 +129,6 @@ elseif gives_up then
 end
 local is_fading, is_back = fades and 1 or 0, back and 1 or 0
 return {
-  'renewed', leads and 1 or 0, has_slot and 1 or 0, version, next_at - now, expired, dead, now, is_fading, is_back, controlled
+  'renewed', leads and 1 or 0, has_slot and 1 or 0, version, next_at - now, expired, dead, now, is_fading, is_back, controlled,
+  wanted or '',
 }

@@ -29,11 +29,12 @@
 --@ include _member
 --@ include _exhausted
 --@ include _wake_workers
+--@ include _trail
 local args = cmsgpack.unpack(ARGV[1])
 local record, run_queue, wake_up, dead = next_key(), next_key(), next_key(), next_key()
 local line, field = args.ordering_key ~= '' and next_key(), 'r:' .. args.job
 local stored, body, open, ordering_key = unpack(redis.call('HMGET', record, field, 'e', 'o', 'k'), 1, 4)
-local status, _, _, _, _, queue, old_entry = run_of(stored or '')
+local status, attempt, _, _, _, queue, old_entry = run_of(stored or '')
 if not status then
   return { 'missing', '' }
 end
@@ -90,7 +91,13 @@ end
 if line and not is_open then
   redis.call('RPUSH', line, member_of(ordering_key, queue, args.id, args.job))
 end
-redis.call('HSET', record, field, (waits and 'w' or 'q') .. ' 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0')
+-- The end of a run's first attempt is only in its field until now.
+local left, times = {}, string.match(stored, '^[^\n]* (%S+ %d+ %d+)')
+local kind = ({ f = 'failed', t = 'timed_out', i = 'invalid_payload' })[status]
+if kind and not string.find(redis.call('HMGET', record, 'a:' .. args.job)[1] or '', times .. ' ', 1, true) then
+  left = trail_of(record, args.job, { kind, '-', '' }, attempt, times)
+end
+redis.call('HSET', record, field, (waits and 'w' or 'q') .. ' 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0', unpack(left))
 if is_counted and not is_open then
   redis.call('HINCRBY', record, 'o', 1)
   redis.call('HSET', record, 'f', failed)

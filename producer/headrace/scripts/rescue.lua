@@ -30,6 +30,7 @@
 --@ include _foreign
 --@ include _exhausted
 --@ include _room
+--@ include _trail
 --@ include _requeue
 --@ include _wake_workers
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
@@ -64,6 +65,7 @@ local moved = requeue({
   group = args.group,
   queue = args.queue,
   lost = dies and 1 or 0,
+  worker = name,
   entries = args.entries,
   jobs = args.jobs,
   records = records,

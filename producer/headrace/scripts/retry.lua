@@ -7,6 +7,8 @@
 --   worker   text  the worker's name
 --   runs     list  of each run: entry, member of `due`, `<app>/<job id>`, the state of its next entry, queue's name, ms
 --                  since it started, ms to wait
+--   attempts list  the number of each run's attempt
+--   trails   map   what a run's attempt leaves behind, by the run's place, see `_trail.lua`
 -- ARGV[2..]  bytes  the error of each run's attempt
 --
 -- Returns  {place, …}  the runs whose entry was no longer pending: nothing happened for them; below 0: the runs whose
@@ -19,6 +21,7 @@
 --@ include _chunks
 --@ include _run
 --@ include _foreign
+--@ include _trail
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local due, wake = next_key(), next_key()
 local runs, queues, records = args.runs, {}, {}
@@ -50,7 +53,9 @@ for i = 1, #runs do
     local due_ms, started = now + wait_ms, text(now - elapsed_ms)
     local line = 'w ' .. state .. ' ' .. queue_name .. ' - ' .. args.worker .. ' ' .. started .. ' 0'
     local outcome = ARGV[i + 1]
-    redis.call('HSET', record, 'r:' .. job, outcome == '' and line or line .. '\n' .. outcome)
+    local times = args.worker .. ' ' .. started .. ' ' .. text(now)
+    local left = args.trails[i] and trail_of(record, job, args.trails[i], args.attempts[i], times) or {}
+    redis.call('HSET', record, 'r:' .. job, outcome == '' and line or line .. '\n' .. outcome, unpack(left))
     redis.call('ZADD', due, text(due_ms), member)
     earliest = math.min(earliest or due_ms, due_ms)
   else

@@ -18,6 +18,7 @@
 --                      they started, reason of their dead letters (empty: none), how many runs
 --   entries    list    the entry of each run, in the order of `ends`; the records come in the same order
 --   ordered    map     the ordering key of each run that has one, by the run's place
+--   trails     map     what a run's attempt leaves behind, by the run's place, see `_trail.lua`; few runs have any
 -- ARGV[2..]    bytes   error and output of each of `ends`
 --
 -- Returns  {place, …, member, …}  the runs whose entry was no longer pending: nothing happened for them; below 0: the
@@ -37,6 +38,7 @@
 --@ include _close
 --@ include _line
 --@ include _member
+--@ include _trail
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local runs, dead, fading = next_key(), next_key(), next_key()
 local queues, records = take_keys(args.queues), take_keys(#args.entries)
@@ -81,6 +83,8 @@ for e, alike_runs in ipairs(args.ends) do
     field = 'r:' .. job.name,
     job = job,
     status = status,
+    attempt = string.match(state, '^%d+'),
+    times = args.worker .. ' ' .. text(now - elapsed_ms) .. ' ' .. finished,
     reason = reason,
     outcome = outcome,
     before = status .. ' ' .. state .. ' ' .. job.queue_name .. ' ',
@@ -134,7 +138,9 @@ for i = 1, #records do
       end
       entry = type(letter) == 'string' and letter or '0-0' -- if `dead` takes no entry, only the record has the failure
     end
-    redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after)
+    local trail = args.trails[i]
+    local left = trail and trail_of(record, alike.job.name, trail, alike.attempt, alike.times) or {}
+    redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after, unpack(left))
 
     if lines[i] then
       local member = member_of(args.ordered[i], alike.job.queue_name, id, alike.job.name)

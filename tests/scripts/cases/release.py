@@ -49,7 +49,8 @@ def a_first_delivery(keyspace: Keyspace) -> Step:
     fields: dict[str, str | int] = {"r:app/job": run_line("x", "5-0", worker="w1", started=PAST)}
     seed_record(keyspace, "e1", runs="1", fields=fields)
     seed_run(keyspace, "5-0", "e1")
-    return _release(keyspace, [_held(keyspace)], 1, _back("1 0 0 0 0"))
+    attempts = {"event:e1 a:app/job": f"1 released w1 {PAST} <now> -"}
+    return _release(keyspace, [_held(keyspace)], 1, _back("1 0 0 0 0") | attempts)
 
 
 @case

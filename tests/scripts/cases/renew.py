@@ -41,6 +41,14 @@ def a_lease(keyspace: Keyspace) -> Step:
 
 
 @case
+def a_worker_of_which_something_is_wanted(keyspace: Keyspace) -> Step:
+    """The answer says what."""
+    _seed_worker(keyspace)
+    keyspace.seed("HSET", "worker:w1", "wanted", "quiet")
+    return _renew(keyspace, msgspec.structs.replace(_held(), wanted="quiet"), {**_RENEWED, "dispatchers w1": _HELD})
+
+
+@case
 def a_lease_that_has_run_out(keyspace: Keyspace) -> Step:
     """A worker that is not fenced yet goes on, however late it is."""
     _seed_worker(keyspace, PAST)

@@ -37,8 +37,9 @@ def seed_failed_run(
     keyspace.entry("dead", "5-0", {"run": "e1:app/job", "reason": "failed", "error": "error"})
 
 
-def _queued(state: str = f"{_REPLAYED} 8", body: str = BODY) -> Changes:
+def _queued(state: str = f"{_REPLAYED} 8", body: str = BODY, kind: str = "failed") -> Changes:
     return {
+        "event:e1 a:app/job": f"3 {kind} w1 {PAST} {PAST} -",
         "event:e1 r:app/job": run_line("q", "new-1", state=_REPLAYED),
         "event:e1 ttl": None,
         "queue:app/default new-1": {"e": "e1", "j": "job", "s": state, "b": body},
@@ -64,14 +65,31 @@ def a_failed_run(keyspace: Keyspace) -> Step:
 def a_timed_out_run(keyspace: Keyspace) -> Step:
     """A run that timed out can be run again."""
     seed_failed_run(keyspace, "t")
-    return _rerun(keyspace, ("queued", "new-1"), _queued())
+    return _rerun(keyspace, ("queued", "new-1"), _queued(kind="timed_out"))
 
 
 @case
 def a_run_with_an_invalid_payload(keyspace: Keyspace) -> Step:
     """A run whose payload did not fit can be run again, with a job that takes it."""
     seed_failed_run(keyspace, "i")
-    return _rerun(keyspace, ("queued", "new-1"), _queued())
+    return _rerun(keyspace, ("queued", "new-1"), _queued(kind="invalid_payload"))
+
+
+@case
+def an_end_that_is_listed(keyspace: Keyspace) -> Step:
+    """An attempt that is among the run's attempts already is not listed twice."""
+    listed = f'2 failed w1 1 2 -\n3 failed w1 {PAST} {PAST} ["ValueError","x"]'
+    seed_failed_run(keyspace, fields={"a:app/job": listed})
+    changes = {line: fact for line, fact in _queued().items() if line != "event:e1 a:app/job"}
+    return _rerun(keyspace, ("queued", "new-1"), changes)
+
+
+@case
+def an_end_behind_ten_attempts(keyspace: Keyspace) -> Step:
+    """The oldest attempt makes room for it."""
+    seed_failed_run(keyspace, fields={"a:app/job": "\n".join(f"{n} failed w1 {n} {n} -" for n in range(10))})
+    lines = [*(f"{n} failed w1 {n} {n} -" for n in range(1, 10)), f"3 failed w1 {PAST} {PAST} -"]
+    return _rerun(keyspace, ("queued", "new-1"), {**_queued(), "event:e1 a:app/job": "\n".join(lines)})
 
 
 @case
@@ -212,10 +230,14 @@ def a_canceled_run(keyspace: Keyspace) -> Step:
 
 @case
 def a_canceled_run_on_purpose(keyspace: Keyspace) -> Step:
-    """Unless that is asked for; a dead letter that happens to have the number of its entry stays."""
+    """Unless that is asked for; a dead letter that happens to have the number of its entry stays.
+
+    Its end is no attempt's: it may have been canceled before its next one began.
+    """
     seed_failed_run(keyspace, "c")
     call = rerunning.rerun(keyspace.keys, "e1", "app/job", "default", canceled=True)
-    return Step(call, ("queued", "new-1"), {k: v for k, v in _queued().items() if k != "dead 5-0"}, full="refused")
+    without = ("dead 5-0", "event:e1 a:app/job")
+    return Step(call, ("queued", "new-1"), {k: v for k, v in _queued().items() if k not in without}, full="refused")
 
 
 @case
@@ -288,6 +310,7 @@ def a_run_with_an_ordering_key(keyspace: Keyspace) -> Step:
     seed_failed_run(keyspace, fields={"k": "user:1"})
     changes: Changes = {
         "event:e1 r:app/job": run_line("w", "-", state=_REPLAYED),
+        "event:e1 a:app/job": f"3 failed w1 {PAST} {PAST} -",
         "event:e1 ttl": None,
         f"{TURNS} 2": turn("e1"),
         "dead 5-0": None,

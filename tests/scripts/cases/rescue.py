@@ -42,6 +42,11 @@ def _seed_held(keyspace: Keyspace, state: str = "") -> PendingEntry:
 
 
 def _back(state: str = "1 1 0 0 0") -> Lines:
+    attempts = f"{state[0]} lost w1 {PAST} <now> -"
+    return _unlisted(state) | {"event:e1 a:app/job": attempts}
+
+
+def _unlisted(state: str = "1 1 0 0 0") -> Lines:
     return {
         "queue:app/default 5-0": None,
         "queue:app/default workers w1": "",
@@ -92,6 +97,7 @@ def several(keyspace: Keyspace) -> Step:
             "queue:app/default 6-0": None,
             "queue:app/default new-2": {"e": "e2", "j": "job", "s": "1 1 0 0 0", "b": BODY},
             "event:e2 r:app/job": run_line("q", "new-2", state="1 1 0 0"),
+            "event:e2 a:app/job": "1 lost w1 0 <now> -",
         }
     )
     return _rescue(keyspace, [first, settled, PendingEntry("6-0", keyspace.keys.event("e2"), "app/job")], 2, changes)
@@ -176,7 +182,7 @@ def a_damaged_state(keyspace: Keyspace) -> Step:
     held = _seed_held(keyspace, "1 -1 0 0 8")
     changes = (
         _FENCED
-        | _back()
+        | _unlisted()
         | {
             "queue:app/default new-1": {"e": "e1", "j": "job", "s": "1 -1 0 0 8", "b": BODY},
         }
@@ -190,7 +196,7 @@ def a_lost_record(keyspace: Keyspace) -> Step:
     """A run whose record is gone is queued again all the same, and says so."""
     _seed_worker(keyspace)
     seed_run(keyspace, "5-0", "e1")
-    return _rescue(keyspace, [PendingEntry("5-0", keyspace.keys.event("e1"), "app/job")], 1, _FENCED | _back())
+    return _rescue(keyspace, [PendingEntry("5-0", keyspace.keys.event("e1"), "app/job")], 1, _FENCED | _unlisted())
 
 
 @case

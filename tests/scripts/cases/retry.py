@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from headrace_worker.protocol import settling
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.protocol.settling import Recorded, Retried
+from headrace_worker.protocol.settling import Recorded, Retried, Trail
 from tests.scripts.cases.case import (
     FUTURE,
     PAST,
@@ -58,6 +60,20 @@ def a_failed_attempt(keyspace: Keyspace) -> Step:
     """A run's entry is gone, it waits in `due`, its field has error and next attempt, and the promoter is woken."""
     run = _seed(keyspace)
     return _retry(keyspace, [_wait(run)], [], _waits() | {"wake 0": "1"})
+
+
+@case
+def with_a_trail(keyspace: Keyspace) -> Step:
+    """The attempt is the last of the run's attempts, and what it has sent is named."""
+    run = _seed(keyspace)
+    keyspace.seed("HSET", "event:e1", "a:app/job", "1 lost w0 1 2 -", "c:app/job", '["old"]')
+    wait = msgspec.structs.replace(_wait(run), trail=Trail("failed", '["ValueError","x y"]', '["e2"]'))
+    changes = _waits() | {
+        "wake 0": "1",
+        "event:e1 a:app/job": '1 lost w0 1 2 -\n1 failed w1 <now-10s> <now> ["ValueError","x y"]',
+        "event:e1 c:app/job": '["e2"]',
+    }
+    return _retry(keyspace, [wait], [], changes)
 
 
 @case

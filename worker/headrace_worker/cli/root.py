@@ -27,6 +27,8 @@ from headrace_worker.commands.events import events
 from headrace_worker.commands.jobs import jobs
 from headrace_worker.commands.queues import queues
 from headrace_worker.commands.runs import runs
+from headrace_worker.commands.stats import stats, top
+from headrace_worker.commands.workers import workers
 from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
 
@@ -143,8 +145,8 @@ def root() -> None:
 
 COMMANDS: dict[str, list[click.Command]] = {
     "Run": [worker, dev, send, app],
-    "Look": [doctor, delayed, audit],
-    "Act": [events, runs, jobs, queues, dead],
+    "Look": [doctor, top, stats, delayed, audit],
+    "Act": [events, runs, jobs, queues, workers, dead],
     "Shell": [completion],
 }
 """Every command, by what it is for."""

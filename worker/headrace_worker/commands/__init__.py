@@ -1,4 +1,4 @@
-"""The commands of who is on call: they look at events, runs and dead letters, and act on them. One module a noun.
+"""The commands of who is on call: they look at events, runs, workers and queues, and act on them. One module a noun.
 
 Here: a command parses, calls a method of the client, and prints.
 Not here: what it does on the server.

@@ -11,10 +11,12 @@ from typing import Any
 import click
 import msgspec
 
-from headrace import Client, EventRecord, HeadraceError, Page, SentEvent
+from headrace import Client, EventRecord, EventTree, HeadraceError, Page, SentEvent
 from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
+from headrace.plans.tree import MAX_DEPTH
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
 from headrace_worker.commands.explaining import print_explanation
+from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import choose
 from headrace_worker.operate.open_runs import NotCanceled
@@ -30,7 +32,16 @@ from headrace_worker.terminal.options import (
     parse_time,
     timeout_option,
 )
-from headrace_worker.terminal.output import brief, print_fields, print_json, print_note, print_table, printable, shown
+from headrace_worker.terminal.output import (
+    brief,
+    print_fields,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    printable,
+    shown,
+)
 from headrace_worker.terminal.server import with_client, with_client_of
 
 
@@ -100,17 +111,31 @@ def tail(client: Client, name: tuple[str, ...], as_json: bool) -> None:
 
 @events.command()
 @click.argument("event_id", metavar="ID")
+@option("--tree", "as_tree", is_flag=True, help="Show what came of it: its runs, what they sent, and so on.")
+@option(
+    "--depth",
+    metavar="N",
+    type=click.IntRange(1, MAX_DEPTH),
+    default=3,
+    show_default=True,
+    help="With --tree: levels of events below it.",
+)
 @with_client
 @json_option
-def show(client: Client, event_id: str, as_json: bool) -> None:
+def show(client: Client, event_id: str, as_tree: bool, depth: int, as_json: bool) -> None:
     """Show an event and its runs.
+
+    With --tree at most 100 events, and of each run the first 100 that it has sent, by the end of its last attempt.
 
     Exit code 1: no such event is known.
 
     \b
     Example:
-      headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR
+      headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --tree
     """
+    if as_tree:
+        _print_tree(client.get_tree(event_id, depth=depth), as_json=as_json)
+        return
     record = client.get_event(event_id)
     _print(record, as_json=as_json)
     if record.status == "pending" and not as_json:
@@ -312,6 +337,29 @@ def explain(ctx: click.Context, client: AppClient, event_id: str, all_jobs: bool
     ctx.exit(0 if print_explanation(client.explain_event(event_id), all_jobs=all_jobs, as_json=as_json) else 1)
 
 
+def _print_tree(root: EventTree, *, as_json: bool) -> None:
+    if as_json:
+        print_json(root)
+    else:
+        _print_branch(root, 0)
+    if not root.is_complete:
+        left = sum(each.left_out for each in root.walk())
+        print_note(f"{left} events more were sent below; show the tree of one of the last events, or --depth more")
+
+
+def _print_branch(tree: EventTree, level: int) -> None:
+    record = tree.record
+    if record is None:
+        print_line(level, "event", tree.id, tree.error or "not remembered any more")
+        return
+    more = f"{tree.left_out} events sent are not shown" if tree.left_out else None
+    print_line(level, "event", tree.id, record.name, record.status, more)
+    for run in record.runs:
+        print_line(level + 1, "run", run.job, run.status, brief(run.error))
+        for each in tree.sent.get(run.id, []):
+            _print_branch(each, level + 2)
+
+
 def _print(record: EventRecord, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
@@ -323,6 +371,7 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
             ("status", record.status),
             ("source", record.source),
             ("account", record.account_id),
+            ("sent by run", record.parent_run),
             ("ordering key", record.ordering_key),
             ("timestamp", record.timestamp),
             ("deliver at", record.deliver_at),
@@ -344,5 +393,6 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
                 for run in record.runs
             ),
         )
+        print_attempts(*record.runs)
     if (said := describe_dispatch(record)) is not None:
         click.echo(f"\n{said}")

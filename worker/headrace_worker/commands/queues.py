@@ -1,19 +1,23 @@
-"""`headrace queues`: pauses queues, lets them go on, limits how many of their runs are in flight, and purges them."""
+"""`headrace queues`: shows queues, pauses them, lets them go on, limits how many of their runs are in flight."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 import click
 
 from headrace import CanceledRun, Client, HeadraceError, QueueControls
 from headrace.model.queue import Limit
+from headrace_worker.commands.inspecting import open_inspector
+from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.operate.bulk import choose
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
 from headrace_worker.terminal.options import json_option, option
-from headrace_worker.terminal.output import print_json
-from headrace_worker.terminal.server import with_client
+from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
+from headrace_worker.terminal.quantities import duration
+from headrace_worker.terminal.server import Server, with_client, with_server
 
 
 def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
@@ -29,7 +33,84 @@ def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) ->
 
 @click.group()
 def queues() -> None:
-    """Pause, resume, limit and purge queues."""
+    """Look at queues; pause, resume, limit or purge them."""
+
+
+@queues.command("list")
+@with_server
+@json_option
+def list_(server: Server, as_json: bool) -> None:
+    """List the queues of the namespace; a note names those that hold runs and that no live worker serves.
+
+    CONTROLS says which are paused or limited while they run; a dash: nothing is set.
+    ENDED/MIN counts attempts, in the mean of the last ten minutes, about.
+
+    \b
+    Example:
+      headrace queues list
+    """
+    with open_inspector(server) as client:
+        found = client.list_queues()
+    if as_json:
+        print_json({"queues": found})
+        return
+    print_table(
+        ("queue", "waiting", "in flight", "oldest", "workers", "ended/min", "controls"),
+        (
+            (
+                each.name,
+                each.waiting,
+                each.in_flight,
+                _age(each),
+                len(each.workers),
+                f"{each.ended_per_minute:.1f}",
+                _set_for(each.controls),
+            )
+            for each in found
+        ),
+    )
+    for each in found:
+        _warn(each)
+
+
+@queues.command()
+@click.argument("queue", metavar="APP/QUEUE")
+@with_server
+@json_option
+def show(server: Server, queue: str, as_json: bool) -> None:
+    """Show a queue: what waits, which workers have its runs, and whether it is paused or limited.
+
+    Exit code 1: no such queue is known.
+
+    \b
+    Example:
+      headrace queues show billing/default
+    """
+    with open_inspector(server) as client:
+        found = client.get_queue(queue)
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        [
+            ("queue", found.name),
+            ("waiting", found.waiting),
+            ("in flight", found.in_flight),
+            ("oldest", _age(found)),
+            ("since", found.oldest_at),
+            ("workers", len(found.workers)),
+            ("ended/min", f"{found.ended_per_minute:.1f}"),
+            ("controls", _set_for(found.controls)),
+        ]
+    )
+    names = sorted({*found.workers, *found.in_flight_of})
+    if names:
+        click.echo()
+        print_table(
+            ("worker", "in flight", "fetches"),
+            ((name, found.in_flight_of.get(name, 0), "yes" if name in found.workers else "no") for name in names),
+        )
+    _warn(found)
 
 
 @queues.command()
@@ -91,27 +172,6 @@ def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
     note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit})
 
 
-def _print(controls: QueueControls, *, as_json: bool) -> None:
-    if as_json:
-        print_json(controls)
-    else:
-        click.echo(f"queue {controls.queue}: {_state(controls)}")
-
-
-def _state(controls: QueueControls) -> str:
-    """Return in words what is set for a queue."""
-    match controls.limit:
-        case None:
-            limit = "without a limit"
-        case "declared":
-            limit = "with the limit that the code declares, if it does"
-        case number:
-            limit = f"at most {number:,} in flight"
-    if controls.paused_at is None:
-        return f"runs start, {limit}"
-    return f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC, {limit}"
-
-
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
 @with_client
@@ -138,3 +198,45 @@ def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: b
     work = Work("queues purge", "runs", act, name=queue)
     asked = {"queue": queue}
     ctx.exit(act_on(client, bulk, work, (), asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
+
+
+def _print(controls: QueueControls, *, as_json: bool) -> None:
+    if as_json:
+        print_json(controls)
+    else:
+        click.echo(f"queue {controls.queue}: {_state(controls)}")
+
+
+def _state(controls: QueueControls) -> str:
+    """Return in words what is set for a queue."""
+    match controls.limit:
+        case None:
+            limit = "without a limit"
+        case "declared":
+            limit = "with the limit that the code declares, if it does"
+        case number:
+            limit = f"at most {number:,} in flight"
+    if controls.paused_at is None:
+        return f"runs start, {limit}"
+    return f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC, {limit}"
+
+
+def _set_for(controls: QueueControls) -> str | None:
+    """Return in a few words what is set for a queue, and why; None if nothing is."""
+    parts = []
+    if controls.paused_at is not None:
+        why = f" ({controls.reason})" if controls.reason else ""
+        parts.append(f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC{why}")
+    if controls.limit != "declared":
+        parts.append("no limit" if controls.limit is None else f"limit {controls.limit:,}")
+    return ", ".join(parts) or None
+
+
+def _age(queue: QueueInfo) -> str | None:
+    at = queue.oldest_at
+    return None if at is None else duration(max((datetime.now(UTC) - at).total_seconds(), 0.0))
+
+
+def _warn(queue: QueueInfo) -> None:
+    if queue.is_unserved:
+        print_note(f"no live worker fetches from {queue.name}, where {queue.waiting} runs wait")

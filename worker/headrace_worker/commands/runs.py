@@ -23,7 +23,7 @@ from headrace_worker.terminal.options import (
     parse_duration,
     timeout_option,
 )
-from headrace_worker.terminal.output import brief, print_fields, print_json, printable
+from headrace_worker.terminal.output import brief, print_fields, print_json, print_table, printable
 from headrace_worker.terminal.server import with_client
 
 _FAILED: tuple[RunStatus, ...] = ("failed", "timed_out", "invalid_payload")
@@ -227,6 +227,21 @@ def retry(
     )  # fmt: skip
 
 
+def print_attempts(*records: RunRecord) -> None:
+    """Print the last attempts of the runs that did not succeed at once, for people."""
+    listed = [(run, attempt) for run in records for attempt in run.attempts]
+    if not listed:
+        return
+    click.echo()
+    print_table(
+        ("job", "attempt", "ended as", "worker", "started", "ended", "error"),
+        (
+            (run.job, each.number, each.kind, each.worker, each.started_at, each.ended_at, brief(each.error))
+            for run, each in listed
+        ),
+    )
+
+
 def print_run(record: RunRecord) -> None:
     """Print one run, for people."""
     error = record.error
@@ -246,6 +261,7 @@ def print_run(record: RunRecord) -> None:
             ("error", error and f"{error.type}: {error.message}"),
         ]
     )
+    print_attempts(record)
     if error is not None and error.traceback:
         click.echo()
         click.echo("\n".join(printable(line) for line in error.traceback.splitlines()))

@@ -27,6 +27,7 @@ class Identity:
         may_dispatch: set while this worker may dispatch.
         is_leader: set while this worker leads: it promotes and rescues.
         stopping: set once this worker takes no new work.
+        is_quiet: whether this worker fetches no more runs, and goes on otherwise.
         lease_until: until when the lease surely holds, by the monotonic clock in seconds; the lease's thread sets it.
         renewed: set at each renewal.
     """
@@ -37,6 +38,7 @@ class Identity:
         self.may_dispatch = asyncio.Event()
         self.is_leader = asyncio.Event()
         self.stopping = asyncio.Event()
+        self.is_quiet = False
         self.lease_until = 0.0
         self.renewed = asyncio.Event()
 

@@ -67,11 +67,12 @@ class InFlightRun:
         cause: why the function has to end, if it has to.
         ending: tells the function of it, if the function looks; None before it is called, or if it can't look.
         recorded_at: when the run came to RECORDED, by the monotonic clock.
+        sent_ids: the events that its function has sent; None if the function can send none.
     """
 
     __slots__ = (
-        "cause", "delivery", "ending", "key", "name", "record", "recorded_at", "stage", "started_at", "task", "thread",
-        "timeout_s", "timer",
+        "cause", "delivery", "ending", "key", "name", "record", "recorded_at", "sent_ids", "stage", "started_at",
+        "task", "thread", "timeout_s", "timer",
     )  # fmt: skip
 
     def __init__(self, delivery: Delivery, name: str, started_at: float) -> None:
@@ -88,6 +89,7 @@ class InFlightRun:
         self.cause: Cause | None = None
         self.ending: Ending | None = None
         self.recorded_at = 0.0
+        self.sent_ids: list[str] | None = None
 
     @property
     def is_lost(self) -> bool:

@@ -11,13 +11,16 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from headrace import HeadraceError
+from headrace.calls.call import Call
 from headrace.connect import AnyTransport, open_transport
 from headrace.transport.pool import CONNECT_TIMEOUT_S
 from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.member import Member
+from headrace_worker.membership.reporter import Reporter
 from headrace_worker.membership.watch import Verdict, Watch
 from headrace_worker.protocol import leases
 from headrace_worker.protocol.leases import Fenced, Movement, Renewed
@@ -38,13 +41,14 @@ _STILL_S = 1.0
 class Lease:
     """Renews the lease three times in its length, and sooner if the leader's or a dead worker's lease may end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a lease has these parts
         self,
         member: Member,
         watch: Watch,
         on_answer: Callable[[str, Answer], None],
         dispatchers: Callable[[], int],
         on_fault: Callable[[Verdict, AnyTransport | None], None],
+        reporter: Reporter,
         on_turn: Callable[[], None] | None = None,
     ) -> None:
         """Prepare the thread; `start` starts it.
@@ -55,6 +59,7 @@ class Lease:
             dispatchers: how many dispatcher slots there are; 0 while this worker wants none.
             on_fault: is called when the worker has to end, with what is wrong and the connection of the lease's thread,
                 for use by the callee; None in another thread.
+            reporter: says what to report with a renewal.
             on_turn: is called at each turn of the thread.
         """
         self._config = member.setup.config
@@ -66,6 +71,7 @@ class Lease:
         self._on_answer = on_answer
         self._dispatchers = dispatchers
         self._on_fault = on_fault
+        self._reporter = reporter
         self._on_turn = on_turn
         self._loop = asyncio.get_running_loop()
         self._interval_s = member.setup.config.lease_s / 3
@@ -195,14 +201,21 @@ class Lease:
             dispatchers=self._dispatchers(), keep_dead_ms=config.retention.millis()[1],
         )  # fmt: skip
         asked_at = monotonic()
-        answer: Answer = self._transport.run([call])[0]
+        calls: list[Call[Any]] = [call, *self._reporter.calls(name)]
+        renewed, *reported = self._transport.run(calls, partial=True)
+        self._reporter.note(reported)
+        if isinstance(renewed, HeadraceError):
+            raise renewed
+        answer: Answer = renewed
         if isinstance(answer, Renewed):
             self._identity.lease_until = asked_at + config.lease_s
         if not self._over:
             self._guard.from_thread(self._loop, self._on_answer, name, answer)
         if isinstance(answer, Fenced):
             return self._interval_s
-        self._observer.renewed(answer.now_ms / 1000 - asked_at)
+        server_ahead_s = answer.now_ms / 1000 - asked_at
+        self._reporter.note_time(server_ahead_s)
+        self._observer.renewed(server_ahead_s)
         return min(self._interval_s, max(answer.next_ms / 1000 + _SOONEST_S, _SOONEST_S))
 
     def _watch_thread(self) -> None:

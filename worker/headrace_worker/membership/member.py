@@ -13,6 +13,7 @@ from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.identity import Identity, new_name
 from headrace_worker.membership.observer import Observer
+from headrace_worker.membership.run_counts import RunCounts
 from headrace_worker.membership.server import ServerAccess
 from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.protocol import leases
@@ -30,6 +31,7 @@ class Member(msgspec.Struct, frozen=True):
         identity: the name, its lease and its rights.
         observer: receives what happens.
         guard: starts tasks, timers and threads.
+        counts: what became of the runs, for the worker's reports.
         on_name: receives each name before anything is delivered to the name.
     """
 
@@ -38,6 +40,7 @@ class Member(msgspec.Struct, frozen=True):
     identity: Identity
     observer: Observer
     guard: Guard
+    counts: RunCounts
     on_name: Callable[[str], None] | None = None
 
     @classmethod
@@ -52,7 +55,9 @@ class Member(msgspec.Struct, frozen=True):
     ) -> Member:
         """Return a member that is not registered yet; connect nothing yet."""
         server, identity = ServerAccess(setup.url, setup.keys), Identity(name or new_name())
-        return cls(setup, server, identity, observer or Observer(), guard or Guard(), on_name)
+        return cls(
+            setup, server, identity, observer or Observer(), guard or Guard(), RunCounts(setup.app.jobs), on_name
+        )
 
     async def register(self) -> None:
         """Get a lease for the current name, and make every group that this worker reads.

@@ -32,7 +32,7 @@ class _AppPlans(BaseClient):
     """The plans that need the client's settings."""
 
     def _plan_to_send_one(self, event: Event, options: SendOptions, job: str) -> Plan[list[SentEvent]]:
-        return self._plan_to_send([event], options, None, numbered=False, id_kind="s", job=job)
+        return self._plan_to_send([event], options, None, numbered=False, parent_run=None, job=job)
 
     def _plan_to_trigger(self, job: str, payload: Any, asked: Asked) -> Plan[SentEvent]:
         return trigger_job(self.partitions, job, payload, asked, self._plan_to_send_one)

@@ -25,6 +25,7 @@ class Renewed(msgspec.Struct, frozen=True):
         fades: contents or dead letters were kept long enough; only for the leader.
         went_back: the server's clock has gone back, so runs have to be set back.
         controls: the version of what is set for queues at run time.
+        wanted: what an operator wants of this worker, see `instruct`; empty for nothing.
     """
 
     is_leader: bool
@@ -37,6 +38,7 @@ class Renewed(msgspec.Struct, frozen=True):
     fades: bool = False
     went_back: bool = False
     controls: str = "0"
+    wanted: str = ""
 
 
 class Fenced(msgspec.Struct, frozen=True):
@@ -44,6 +46,8 @@ class Fenced(msgspec.Struct, frozen=True):
 
 
 Movement = Literal["moves", "stuck", "resigns"]
+Wanted = Literal["quiet", "stop"]
+"""What an operator may want of a worker: that it fetches no more runs, or that it stops in order."""
 
 
 class _RenewArguments(msgspec.Struct, frozen=True):
@@ -75,7 +79,7 @@ def renew(
 def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
     if reply[0] == b"fenced":
         return Fenced()
-    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back, controls = reply
+    _, leader, slot, version, next_ms, expired, dead, now_ms, fades, back, controls, wanted = reply
     return Renewed(
         leader == 1,
         slot == 1,
@@ -87,6 +91,7 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
         fades == 1,
         back == 1,
         as_text(controls),
+        as_text(wanted),
     )
 
 
@@ -136,6 +141,11 @@ def end_lease(keys: Keys, worker: str) -> Call[bool]:
     """End the lease of a worker that is known to be dead, so that its runs need not wait until the lease expires."""
     names = (keys.workers, keys.worker(worker), keys.dispatchers, keys.leader, keys.wake)
     return script_call("end_lease", names, (worker,), bool)
+
+
+def instruct(keys: Keys, worker: str, wanted: Wanted) -> Call[bool]:
+    """Let a live worker quiet or stop, which it sees with its next renewal; return whether it is alive."""
+    return script_call("instruct", (keys.workers, keys.worker(worker)), (worker, wanted), bool)
 
 
 def drop_dispatcher(keys: Keys, worker: str, still_open_ms: int) -> Call[bool]:

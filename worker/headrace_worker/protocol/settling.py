@@ -18,6 +18,19 @@ from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.protocol.due import member_of, name_of
 
 
+class Trail(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt leaves behind in its run's record, beside the run's state; see `formats.trails`.
+
+    Attributes:
+        kind: an AttemptKind; empty: it is not listed among the attempts.
+        sent: the events that it has sent; empty for none.
+    """
+
+    kind: str
+    note: str
+    sent: str
+
+
 class Settled(msgspec.Struct, frozen=True, gc=False):
     """A run that ends for good; `reason` is why the run is dead, empty if it is not."""
 
@@ -26,6 +39,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     elapsed_ms: int
     reason: str
     outcome: bytes
+    trail: Trail | None = None
 
 
 class Retried(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +50,7 @@ class Retried(msgspec.Struct, frozen=True, gc=False):
     elapsed_ms: int
     delay_ms: int
     outcome: bytes
+    trail: Trail | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -88,10 +103,28 @@ class _SettleArguments(msgspec.Struct, frozen=True):
     ends: list[tuple[int, str, str, int, str, int]]
     entries: list[str]
     ordered: dict[int, str]
+    trails: dict[int, Trail]
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """Attempts that ended alike: their job, without its app, their queue, the letter of their run, ms, and how many."""
+
+    job_id: str
+    queue: str
+    letter: str
+    elapsed_ms: int
+    count: int
 
 
 def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention) -> Call[Recorded]:
     """Record the ends of runs, and make the next runs of their ordering keys due."""
+    return settle_counted(keys, worker, runs, retention)[0]
+
+
+def settle_counted(
+    keys: Keys, worker: str, runs: Sequence[Settled], retention: Retention
+) -> tuple[Call[Recorded], list[Ended]]:
+    """Return the call of `settle`, and what ended alike: few of the runs of a batch differ."""
     queues: dict[str, int] = {}
     places: dict[tuple[str, str], int] = {}
     jobs: list[tuple[str, str, int]] = []
@@ -108,6 +141,7 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
     ends = [(*end[:-1], len(those)) for end, those in alike.items()]
     order = [at for those in alike.values() for at in those]
     settled = [runs[at].delivery for at in order]
+    trails = _trails_of([runs[at] for at in order])
     ordered = {place: each.ordering_key for place, each in enumerate(settled, 1) if each.ordering_key}
     names = [keys.runs, keys.dead, keys.fading, *queues, *[keys.event(each.event_id) for each in settled]]
     if ordered:
@@ -115,10 +149,19 @@ def settle(keys: Keys, worker: str, runs: Sequence[Settled], retention: Retentio
         names += [keys.line(each.job, each.ordering_key) for each in settled if each.ordering_key]
     args = _SettleArguments(
         policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues),
-        jobs, ends, [each.entry for each in settled], ordered,
+        jobs, ends, [each.entry for each in settled], ordered, trails,
     )  # fmt: skip
     outcomes = [end[-1] for end in alike]
-    return script_call("settle", names, (pack(args), *outcomes), lambda reply: _read_settled(reply, order))
+    call = script_call("settle", names, (pack(args), *outcomes), lambda reply: _read_settled(reply, order))
+    return call, [_ended(*jobs[place - 1][:2], letter, elapsed, count) for place, letter, _, elapsed, _, count in ends]
+
+
+def _ended(job: str, queue: str, letter: str, elapsed_ms: int, count: int) -> Ended:
+    return Ended(job.partition("/")[2], queue, letter, elapsed_ms, count)
+
+
+def _trails_of(runs: Sequence[Settled | Retried]) -> dict[int, Trail]:
+    return {place: run.trail for place, run in enumerate(runs, 1) if run.trail is not None}
 
 
 def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
@@ -133,6 +176,8 @@ class _RetryArguments(msgspec.Struct, frozen=True):
 
     worker: str
     runs: list[tuple[str, str, str, str, str, int, int]]
+    attempts: list[int]
+    trails: dict[int, Trail]
 
 
 def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
@@ -147,7 +192,8 @@ def retry(keys: Keys, worker: str, runs: Sequence[Retried]) -> Call[Recorded]:
             delivery.entry, member, delivery.job, run.state,
             delivery.queue.name, run.elapsed_ms, run.delay_ms,
         ))  # fmt: skip
-    argv = (pack(_RetryArguments(worker, described)), *(run.outcome for run in runs))
+    attempts = [run.delivery.state.attempt for run in runs]
+    argv = (pack(_RetryArguments(worker, described, attempts, _trails_of(runs))), *(run.outcome for run in runs))
     return script_call("retry", names, argv, lambda reply: _read_settled(reply, range(len(runs))))
 
 

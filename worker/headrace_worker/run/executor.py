@@ -294,7 +294,8 @@ class Executor:
         if "payload" in job.takes:
             arguments["payload"] = payload
         if "io" in job.takes:
-            arguments["io"] = self._ios.of(run.delivery, event.h, is_async=job.is_async)
+            io = arguments["io"] = self._ios.of(run.delivery, event.h, is_async=job.is_async)
+            run.sent_ids = io.sent_ids
         if "ctx" in job.takes:
             arguments["ctx"] = self._context(job, run, event)
         return arguments

@@ -89,6 +89,8 @@ class Fetcher:
         if self._identity.stopping.is_set() or not self._identity.is_registered.is_set():
             await self.end()
             return
+        if not self._may_take():  # it was quieted meanwhile
+            return
         name = self._identity.name
         if self._blocks_on_queue or self._prefetched is not None:
             (queue,) = self._setup.queues
@@ -130,7 +132,9 @@ class Fetcher:
                 await self._identity.wait_for_lease()
 
     def _may_take(self) -> bool:
-        return self._prefetched is not None or (self._in_flight.free > 0 and not self._quarantine.is_closed)
+        if self._prefetched is not None:
+            return True
+        return self._in_flight.free > 0 and not self._quarantine.is_closed and not self._identity.is_quiet
 
     async def recover(self, error: HeadraceError | None) -> None:
         """Look for unseen pending entries at the next tick; make groups that are gone again."""

@@ -19,11 +19,16 @@ from headrace_worker.run.port import RunPort, RunPorts, ThreadedRunPort
 
 
 class _RunIO:
-    """What both kinds share: the delivery of the run, and how its events get their ids and headers."""
+    """What both kinds share: the delivery of the run, and how its events get their ids and headers.
+
+    Attributes:
+        sent_ids: the events that were sent so far, for the run's record.
+    """
 
     def __init__(self, delivery: Delivery, headers: dict[str, str] | None) -> None:
         self._delivery = delivery
         self._headers = headers
+        self.sent_ids: list[str] = []
 
     @cached_property
     def logger(self) -> Any:
@@ -51,6 +56,9 @@ class _RunIO:
             keyed.append(event if options is None else (event, options))
         return keyed
 
+    def _note(self, sent: Sequence[SentEvent]) -> None:
+        self.sent_ids += [each.id for each in sent]
+
 
 class JobIO(_RunIO):
     """The `io` of an `async def` job. Each send has a key, so that a retried run sends its events once."""
@@ -77,7 +85,9 @@ class JobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return await self._port.send_one(self._keyed(key, [event]), options)
+        sent = await self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        self._note([sent])
+        return sent
 
     async def send_events(
         self,
@@ -96,7 +106,9 @@ class JobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return await self._port.send_all(self._keyed(key, events), options)
+        sent = await self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        self._note(sent)
+        return sent
 
 
 class SyncJobIO(_RunIO):
@@ -120,7 +132,9 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return self._port.send_one(self._keyed(key, [event]), options)
+        sent = self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        self._note([sent])
+        return sent
 
     def send_events(
         self,
@@ -136,7 +150,9 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        return self._port.send_all(self._keyed(key, events), options)
+        sent = self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        self._note(sent)
+        return sent
 
 
 class IOs:

@@ -74,6 +74,7 @@ class RetryLater(msgspec.Struct, frozen=True):
     error: RunError
     delay_s: float
     state: RunState
+    timed_out: bool = False
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ def after_exception(
         return TimedOut(error) if timed_out else Failed(error)
     delay_s = control.delay_s if isinstance(control, RetryAfter) else retry.delay_s(state.attempt, draw)
     following = RunState(attempt=state.attempt + 1, lost=state.lost, replay=state.replay)
-    return RetryLater(error, delay_s, following)
+    return RetryLater(error, delay_s, following, timed_out)
 
 
 def _allowed(retry: Retry, exc: BaseException) -> bool:

@@ -40,8 +40,10 @@ class OutcomeMemory:
             if len(record.outcome) > REMEMBERED_BYTES:
                 continue
             kept, delivery = record, record.delivery
+            if kept.trail is not None:
+                kept = msgspec.structs.replace(kept, trail=None)
             if delivery.body is not None and len(delivery.body) > _BODY_BYTES:
-                kept = msgspec.structs.replace(record, delivery=msgspec.structs.replace(delivery, body=None))
+                kept = msgspec.structs.replace(kept, delivery=msgspec.structs.replace(delivery, body=None))
             self._latest[run.key] = (now, kept)
         if len(self._latest) > REMEMBERED_RUNS // 2:
             self._before, self._latest = self._latest, {}

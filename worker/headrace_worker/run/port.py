@@ -11,32 +11,29 @@ from typing import Any
 from headrace import AsyncClient, Client, PayloadCodec, SendOptions, SentEvent
 from headrace.plans.prepare import Item
 
-_DERIVED = "d"
-"""The kind of an event id that is derived from a run and a key: see `Outgoing.id_kind`."""
-
 
 class RunPort(AsyncClient):
     """The side for coroutines, on the worker's event loop."""
 
-    async def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
-        """Send one event; errors name no place."""
-        return (await self._send(events, options, numbered=False, id_kind=_DERIVED))[0]
+    async def send_one(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> SentEvent:
+        """Send one event of a run; errors name no place."""
+        return (await self._send(events, options, numbered=False, parent_run=parent_run))[0]
 
-    async def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
-        """Send events; errors name an event's place."""
-        return await self._send(events, options, numbered=True, id_kind=_DERIVED)
+    async def send_all(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
+        """Send events of a run; errors name an event's place."""
+        return await self._send(events, options, numbered=True, parent_run=parent_run)
 
 
 class ThreadedRunPort(Client):
     """The side for plain functions, in threads."""
 
-    def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
+    def send_one(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> SentEvent:
         """See `RunPort.send_one`."""
-        return self._send(events, options, numbered=False, id_kind=_DERIVED)[0]
+        return self._send(events, options, numbered=False, parent_run=parent_run)[0]
 
-    def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
+    def send_all(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
         """See `RunPort.send_all`."""
-        return self._send(events, options, numbered=True, id_kind=_DERIVED)
+        return self._send(events, options, numbered=True, parent_run=parent_run)
 
 
 class RunPorts:

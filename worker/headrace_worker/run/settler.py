@@ -23,10 +23,11 @@ from headrace_worker.clock import monotonic
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.in_flight import ENDED, RECORDED, REPORTED, InFlight, InFlightRun
 from headrace_worker.membership.member import Member
+from headrace_worker.membership.run_counts import ended_of
 from headrace_worker.membership.watch import Pulse
 from headrace_worker.protocol import due, reading, settling
 from headrace_worker.protocol.due import Promoted
-from headrace_worker.protocol.settling import BadEntry, Record, Recorded, Retried, Settled
+from headrace_worker.protocol.settling import BadEntry, Ended, Record, Recorded, Retried, Settled
 from headrace_worker.run.outcome import Outcome, Recordable, Released
 from headrace_worker.run.outcome_memory import OutcomeMemory
 from headrace_worker.run.record import record_of
@@ -47,6 +48,7 @@ class _Group(msgspec.Struct, frozen=True):
     runs: list[InFlightRun]
     records: Sequence[Settled] | Sequence[Retried]
     call: Call[Recorded]
+    ended: list[Ended]
 
 
 class Settler:
@@ -64,6 +66,7 @@ class Settler:
         self._server = member.server
         self._identity = member.identity
         self._observer = member.observer
+        self._counts = member.counts
         self._in_flight = in_flight
         self._waiting: deque[InFlightRun] = deque()
         self._under_way: list[InFlightRun] = []
@@ -138,7 +141,9 @@ class Settler:
     def _record_of(self, run: InFlightRun, outcome: Recordable) -> Record:
         elapsed_ms = run.elapsed_ms(monotonic())
         max_bytes = self._config.max_output_bytes
-        return record_of(run.delivery, outcome, elapsed_ms, max_output_bytes=max_bytes, seal=self._seal)
+        return record_of(
+            run.delivery, outcome, elapsed_ms, max_output_bytes=max_bytes, seal=self._seal, sent=run.sent_ids
+        )
 
     def _fill(self, batch: list[InFlightRun]) -> None:
         """Move waiting runs into a batch, as many as it takes; at any moment each run is in at least one of the two."""
@@ -174,11 +179,12 @@ class Settler:
         keys, name, groups = self._server.keys, self._identity.name, list[_Group]()
         if settled := [(run, run.record) for run in batch if isinstance(run.record, Settled)]:
             ends = [record for _, record in settled]
-            call = settling.settle(keys, name, ends, self._config.retention)
-            groups.append(_Group([run for run, _ in settled], ends, call))
+            call, ended = settling.settle_counted(keys, name, ends, self._config.retention)
+            groups.append(_Group([run for run, _ in settled], ends, call, ended))
         if retried := [(run, run.record) for run in batch if isinstance(run.record, Retried)]:
             waits = [record for _, record in retried]
-            groups.append(_Group([run for run, _ in retried], waits, settling.retry(keys, name, waits)))
+            call = settling.retry(keys, name, waits)
+            groups.append(_Group([run for run, _ in retried], waits, call, ended_of(waits)))
         return groups
 
     async def _run(self, groups: Sequence[_Group]) -> list[Recorded | HeadraceError]:
@@ -209,6 +215,11 @@ class Settler:
             runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_LOGGED_RUNS]]
             count = len(recorded.missed)
             log.warning("outcomes dropped: their entries were not pending here any more", count=count, runs=runs)
+        ended = group.ended
+        if recorded.missed:
+            kept: Sequence[Settled | Retried] = group.records
+            ended = ended_of([each for place, each in enumerate(kept) if place not in recorded.missed])
+        self._counts.add(ended)
         self._observer.settled(group.records, recorded.missed)
 
     async def _promote(self, in_turn: list[str]) -> None:
@@ -243,4 +254,7 @@ class Settler:
 
 def _size_of(record: Record | None) -> int:
     """Return about how many bytes a record takes in a batch."""
-    return _RUN_BYTES if record is None or isinstance(record, BadEntry) else _RUN_BYTES + len(record.outcome)
+    if record is None or isinstance(record, BadEntry):
+        return _RUN_BYTES
+    size = _RUN_BYTES + len(record.outcome)
+    return size if record.trail is None else size + len(record.trail.note) + len(record.trail.sent)

@@ -53,6 +53,7 @@ def every_key(keys: Keys, app: str, queues: Sequence[str], name: str) -> list[st
         keys.events, keys.due, keys.wake, keys.recent, keys.runs, keys.dead, keys.queues, keys.routes_version,
         keys.workers, keys.leader, keys.dispatchers, keys.meta, keys.fading, keys.controls, keys.event(name),
         keys.worker(name), keys.wake_up(app), keys.routes(app), keys.order(name), keys.line(f"{app}/{name}", name),
+        keys.tally(0),
         *(keys.queue(app, queue) for queue in queues),
     ]  # fmt: skip
 

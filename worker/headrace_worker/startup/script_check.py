@@ -23,6 +23,7 @@ from headrace_worker.protocol import (
     forgetting,
     leases,
     reading,
+    reporting,
     rescuing,
     settling,
     subscribing,
@@ -84,6 +85,8 @@ class ScriptCheck:
         await self._call(
             checking.divide(keys, 1),
             leases.renew(keys, _NAME, SCRATCH_MS, "moves", dispatchers=1, keep_dead_ms=SCRATCH_MS),
+            leases.instruct(keys, _NAME, "quiet"),
+            reporting.report(keys, _NAME, minute=0, counts={f"{_JOB}:s": 1}, facts={"host": ""}, age_ms=0),
             sending.send(keys, event, "token"),
         )
         (entry,) = await self._call(reading.read_group(reading.DISPATCH_GROUP, _NAME, keys.events, 1, None))

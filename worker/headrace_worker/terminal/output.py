@@ -92,6 +92,12 @@ def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {_coloured(text)}")
 
 
+def print_line(level: int, *parts: str | None) -> None:
+    """Print one line of a tree, so many levels deep, of the parts that there are."""
+    texts = (_coloured(shown(part)) for part in parts if part is not None)
+    click.echo("  " * level + "  ".join(texts))
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, head: bool = True) -> None:
     """Print one line a row, under a head; cut nothing off, and align numbers on the right."""
     values = [list(row) for row in rows]

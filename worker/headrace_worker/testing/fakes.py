@@ -87,14 +87,16 @@ class SentEvents(Sequence[Sent]):
         first, _ = split(events[0])
         self._keys[str(first.id)] = key
 
-    def receive(self, events: Iterable[Item], options: SendOptions, *, numbered: bool) -> list[SentEvent]:
+    def receive(
+        self, parent_run: str, events: Iterable[Item], options: SendOptions, *, numbered: bool
+    ) -> list[SentEvent]:
         """Check and keep events, as a server would: an id that was sent before is a duplicate, whatever comes with it.
 
         Raises:
             InvalidEvent: as in a real send.
         """
         now, items = datetime.now(UTC), list(events)
-        prepared = prepare(items, options, now=lambda: now, id_kind=_DERIVED, numbered=numbered)
+        prepared = prepare(items, options, now=lambda: now, id_kind=_DERIVED, numbered=numbered, parent_run=parent_run)
         own = (split(item)[1] or options for item in items)
         return [self._receive(event, terms.before(options), now) for event, terms in zip(prepared, own, strict=True)]
 
@@ -136,19 +138,19 @@ class _Port:
 
 
 class _AsyncPort(_Port):
-    async def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
-        return self._sent.receive(events, options, numbered=False)[0]
+    async def send_one(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> SentEvent:
+        return self._sent.receive(parent_run, events, options, numbered=False)[0]
 
-    async def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
-        return self._sent.receive(events, options, numbered=True)
+    async def send_all(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
+        return self._sent.receive(parent_run, events, options, numbered=True)
 
 
 class _SyncPort(_Port):
-    def send_one(self, events: Iterable[Item], options: SendOptions) -> SentEvent:
-        return self._sent.receive(events, options, numbered=False)[0]
+    def send_one(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> SentEvent:
+        return self._sent.receive(parent_run, events, options, numbered=False)[0]
 
-    def send_all(self, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
-        return self._sent.receive(events, options, numbered=True)
+    def send_all(self, parent_run: str, events: Iterable[Item], options: SendOptions) -> list[SentEvent]:
+        return self._sent.receive(parent_run, events, options, numbered=True)
 
 
 class FakeIO(JobIO):

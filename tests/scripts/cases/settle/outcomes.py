@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from headrace.formats.codec import RunState
 from headrace.model.retention import Retention
 from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Trail
 from tests.scripts.cases.case import (
     NO_RETENTION,
     Step,
@@ -298,3 +302,22 @@ def several_queues(keyspace: Keyspace) -> Step:
         }
     )
     return settle(keyspace, [ends(run) for run in (runs[0], unknown, *runs[1:])], [1, 3], changes, foreign=[3])
+
+
+@case
+def with_a_trail(keyspace: Keyspace) -> Step:
+    """A run that has not succeeded at once has its last attempt listed, and what it has sent."""
+    run = seed_only_run(keyspace)
+    keyspace.seed("HSET", "event:e1", "a:app/job", "1 failed w0 1 2 -")
+    later = msgspec.structs.replace(run, state=RunState(attempt=2))
+    settled = msgspec.structs.replace(ends(later), trail=Trail("succeeded", "-", '["e2"]'))
+    changes = (
+        succeeded("<now+2000s>")
+        | FADES
+        | {
+            "event:e1 r:app/job": ended_line("s", "5-0", state="2 0 0 0"),
+            "event:e1 a:app/job": "1 failed w0 1 2 -\n2 succeeded w1 <now-10s> <now> -",
+            "event:e1 c:app/job": '["e2"]',
+        }
+    )
+    return settle(keyspace, [settled], [], changes)

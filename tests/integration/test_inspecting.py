@@ -1,0 +1,252 @@
+"""Operators see workers, queues and counts from the command line, and quiet and stop workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from headrace import Client, Event, InvalidArgument
+from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
+from headrace_worker import App, Context, Retry, event_trigger
+from headrace_worker.cli.root import root
+from headrace_worker.inspect import queues as queues_plan
+from headrace_worker.inspect.inspector import Inspector
+from tests.support.waiting import await_until
+from tests.support.workers import WorkerHost
+
+PARTITIONS = 3
+
+
+class Cli:
+    """Runs commands on the test's namespace."""
+
+    def __init__(self, host: WorkerHost) -> None:
+        self._env = {"HEADRACE_URL": host.url, "HEADRACE_NAMESPACE": host.namespace}
+        self._env["HEADRACE_PARTITIONS"] = str(host.partitions or 1)
+
+    def run(self, *args: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(root, args, env=self._env)
+        assert result.exit_code == code, result.output
+        return result
+
+    def json(self, *args: str, code: int = 0) -> Any:
+        lines = self.run(*args, "--json", code=code).stdout.splitlines()
+        (document,) = [line for line in lines if line.startswith("{")]  # a worker of the test logs there, too
+        return msgspec.json.decode(document)
+
+
+class Waiting:
+    """An app whose runs wait until they may go on."""
+
+    def __init__(self) -> None:
+        self.app = App("app", version="1.2")
+        self.begun: list[str] = []
+        self.go_on = asyncio.Event()
+        self.app.job(id="waits", trigger=event_trigger("asked"))(self._wait)
+
+    async def _wait(self, ctx: Context) -> None:
+        self.begun.append(ctx.run.id)
+        await self.go_on.wait()
+
+
+@pytest.fixture(params=[1, PARTITIONS], ids=["one partition", "three"])
+def host(url: str, namespace: str, request: pytest.FixtureRequest) -> WorkerHost:
+    return WorkerHost(url, namespace, request.param)
+
+
+async def test_a_worker_and_its_queue_are_shown_with_their_runs(host: WorkerHost) -> None:
+    """By all partitions together: two runs execute, eight wait for a slot."""
+    cli, waiting = Cli(host), Waiting()
+    with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        async with host.working(waiting.app, concurrency=2, lease=1.5) as worker:
+            client.send_events([Event("asked")] * 10)
+            await await_until(lambda: len(waiting.begun) == 2, 20)
+            await await_until(lambda: cli.json("workers", "list")["workers"][0]["in_flight"] == 2, 20)
+            (listed,) = cli.json("workers", "list")["workers"]
+            assert (listed["name"], listed["app"], listed["state"]) == (worker.name, "app", "live")
+            assert (listed["app_version"], listed["pid"], listed["slots"]) == ("1.2", os.getpid(), 2)
+            assert listed["leads"] == listed["dispatches"] == list(range(host.partitions or 1))
+            assert 0 < listed["lease_left_s"] <= 1.5
+            shown = cli.json("workers", "show", str(worker.name))
+            assert {run["run"] for run in shown["runs"]} >= set(waiting.begun)
+            assert shown["is_complete"]
+            queue = cli.json("queues", "show", "app/default")
+            assert queue["waiting"] + queue["in_flight"] == 10
+            assert queue["workers"] == [worker.name]
+            assert cli.json("queues", "list") == {"queues": [cli.json("queues", "show", "app/default")]}
+            for args in (["workers", "list"], ["workers", "show", str(worker.name)], ["queues", "show", "app/default"]):
+                assert str(worker.name) in cli.run(*args).stdout
+            waiting.go_on.set()
+        assert cli.json("workers", "list") == {"workers": [], "is_complete": True}
+    assert "is known" in cli.run("workers", "show", "nobody", code=1).stderr
+    assert "app/default" in cli.run("queues", "show", "app/other", code=1).stderr
+
+
+async def test_a_queue_without_a_worker_is_pointed_out(host: WorkerHost) -> None:
+    """With the age of what waits there longest."""
+    cli, waiting = Cli(host), Waiting()
+    with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        await host.settle(waiting.app)
+        other = App("other")
+        other.job(id="one", trigger=event_trigger("nothing"))(lambda: None)
+        async with host.working(other):
+            client.send_events([Event("asked")] * 3)
+            await await_until(lambda: cli.json("queues", "show", "app/default")["waiting"] == 3, 20)
+            listed = cli.run("queues", "list")
+            assert "no live worker fetches from app/default, where 3 runs wait" in listed.stderr
+            assert "no live worker" not in cli.run("queues", "show", "other/default").stderr
+            assert cli.json("queues", "show", "app/default")["oldest_at"] is not None
+        waiting.go_on.set()
+        await host.settle(waiting.app)
+    assert cli.json("queues", "show", "app/default")["oldest_at"] is None
+
+
+async def test_counts_are_shown_by_job_and_minute(host: WorkerHost) -> None:
+    """About: but a worker that has stopped in order has reported all."""
+    cli, app = Cli(host), App("app")
+    app.job(id="fine", trigger=event_trigger("asked"))(lambda: None)
+
+    @app.job(id="fails", trigger=event_trigger("asked"), retry=Retry(max_attempts=2, min_delay=0, max_delay=0))
+    async def fails() -> None:
+        raise ValueError("never")
+
+    with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        client.send_events([Event("asked")] * 6)
+        await host.settle(app)
+    found = cli.json("stats", "--since", "5m")
+    counts = {each["job"]: each["counts"] for each in found["jobs"]}
+    assert {key: counts["app/fine"][key] for key in ("succeeded", "failed", "retried")} == {
+        "succeeded": 6, "failed": 0, "retried": 0,
+    }  # fmt: skip
+    assert (counts["app/fails"]["failed"], counts["app/fails"]["retried"]) == (6, 6)
+    assert len(found["minutes"]) == 5
+    assert sum(minute["counts"]["succeeded"] for minute in found["minutes"]) == 6
+    assert found["ended"] == {"app/default": 18}
+    assert "6 in 60 min" in cli.run("stats").stdout
+    assert "app/fails" in cli.run("top").stdout
+    assert cli.json("top")["queues"][0]["ended_per_minute"] == 1.8
+
+
+@pytest.mark.parametrize("since", ["x", "1w", "-1", "", "2d", "1"])
+def test_a_wrong_duration_is_refused(host: WorkerHost, since: str) -> None:
+    """By its name, with exit code 2."""
+    assert "since" in Cli(host).run("stats", "--since", since, code=2).stderr
+    with Inspector(host.url, namespace=host.namespace) as client, pytest.raises(InvalidArgument, match="since"):
+        client.get_stats(timedelta(days=3))
+
+
+async def test_workers_are_quieted_and_stopped(host: WorkerHost) -> None:
+    """Each by its name; one that is not alive is exit code 1, and the others do it all the same."""
+    cli, waiting = Cli(host), Waiting()
+    async with host.working(waiting.app) as worker:
+        name = str(worker.name)
+        result = cli.run("workers", "quiet", "nobody", name, code=1)
+        assert result.stderr.splitlines() == ["worker nobody is not alive", f"worker {name} will fetch no more runs"]
+        assert cli.json("workers", "show", name)["worker"]["state"] == "quiet"
+        assert cli.json("queues", "show", "app/default")["workers"] == []
+        assert cli.json("workers", "stop", name) == {"workers": [{"worker": name, "is_alive": True}]}
+        await await_until(lambda: cli.json("workers", "list")["workers"] == [], 20)
+        assert worker.is_stopping
+    with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        noted = {(each.verb, each.done, each.failed) for each in client.list_audit().items}
+    assert noted == {("workers quiet", 1, 1), ("workers stop", 1, 0)}
+
+
+def test_what_is_foreign_or_damaged_counts_as_nothing(host: WorkerHost, redis: Any) -> None:
+    """The rest is shown, and no terminal gets what it would take for a command."""
+    cli, keys, odd = Cli(host), Keys(host.namespace), "odd\x1b[31m"
+    minute, ends = int(time.time() // 60), 1_000 * (time.time() + 60)
+    redis.zadd(keys.workers, {odd: ends, "wrong": ends, "gone": ends})
+    redis.hset(
+        keys.worker(odd), mapping={"app": "app", "queues": "app/full x", "pid": "x", "slots": "9" * 99, "rss": b"\xff"}
+    )
+    redis.set(keys.worker("wrong"), "text")
+    redis.sadd(keys.queues, "app/full", "app/text", "no-slash", b"\xff/\xfe")
+    redis.xgroup_create(keys.queue("app", "full"), "workers", mkstream=True)
+    redis.xadd(keys.queue("app", "full"), {"odd": "entry"})
+    redis.xreadgroup("workers", odd, {keys.queue("app", "full"): ">"})
+    redis.set(keys.queue("app", "text"), "text")
+    redis.hset(keys.tally(minute), mapping={"app/waits:s": "x", "odd": "3", "app/waits:f": "2"})
+    redis.set(keys.tally(minute - 1), "text")
+    shown = cli.json("workers", "show", odd)
+    worker = shown["worker"]
+    assert (worker["pid"], worker["slots"], worker["memory_bytes"], worker["app"]) == (None, None, None, "app")
+    assert [run["run"].partition(" ")[0] for run in shown["runs"]] == ["entry"]
+    assert {each["name"] for each in cli.json("workers", "list")["workers"]} == {odd, "wrong", "gone"}
+    for args in (["workers", "list"], ["workers", "show", odd], ["queues", "list"], ["top"]):
+        assert "\x1b[31m" not in cli.run(*args).stdout
+    assert {each["name"] for each in cli.json("queues", "list")["queues"]} >= {"app/full", "app/text"}
+    assert cli.json("stats")["jobs"][0]["counts"]["failed"] == 2
+    redis.delete(*redis.keys(f"{keys.prefix}*"))
+
+
+def test_a_list_of_queues_takes_few_round_trips() -> None:
+    """However many queues and workers there are."""
+    plan = queues_plan.list_queues(Partitions("test", 4))
+    answers: list[Any] = []
+    trips = 0
+    try:
+        calls = next(plan)
+        while True:
+            trips += 1
+            answers = [_answer(call) for call in calls]
+            calls = plan.send(answers)
+    except StopIteration:
+        pass
+    assert trips <= 12
+
+
+def _answer(call: Any) -> Any:
+    """Fifty queues, and workers that serve them."""
+    match call.args[0]:
+        case "SMEMBERS":
+            reply: Any = [f"app/q{number}".encode() for number in range(50)]
+        case "TIME":
+            reply = [1_700_000_000, 0]
+        case "ZRANGE":
+            reply = [part for number in range(50) for part in (f"w{number}".encode(), b"1800000000000")]
+        case "HGETALL":
+            reply = [b"app", b"app", b"queues", b"app/q1"]
+        case "XPENDING":
+            reply = [0, None, None, None]
+        case "XRANGE":
+            reply = []
+        case "GET":
+            reply = b"w1 1800000000000"
+        case _:
+            reply = 1
+    return call.read(reply)
+
+
+def test_top_ends_with_ctrl_c_and_gives_the_terminal_back(host: WorkerHost) -> None:
+    """On a terminal it goes on until then; the exit code is 0."""
+    import pty
+
+    main, of_child = pty.openpty()
+    env = {**os.environ, "HEADRACE_URL": host.url, "HEADRACE_NAMESPACE": host.namespace, "TERM": "xterm"}
+    command = [sys.executable, "-m", "headrace_worker.cli", "top"]
+    with subprocess.Popen(command, stdin=of_child, stdout=of_child, stderr=of_child, env=env) as process:
+        seen = b""
+        while b"SUCCEEDED" not in seen:
+            seen += os.read(main, 4_096)
+        process.send_signal(signal.SIGINT)
+        os.close(of_child)
+        while process.poll() is None:
+            try:
+                seen += os.read(main, 4_096)
+            except OSError:
+                break
+        assert process.wait(20) == 0
+    os.close(main)
+    assert b"Traceback" not in seen

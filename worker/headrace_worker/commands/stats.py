@@ -1,0 +1,180 @@
+"""`headrace stats` and `headrace top`: what became of runs, once or again and again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from headrace import HeadraceError
+from headrace_worker.commands.inspecting import open_inspector
+from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.inspect.queues import QueueInfo
+from headrace_worker.inspect.tallies import Counts, Stats
+from headrace_worker.inspect.workers import WorkerInfo
+from headrace_worker.terminal.options import json_option, option, parse_duration
+from headrace_worker.terminal.output import print_json, print_table, printable
+from headrace_worker.terminal.quantities import chart, duration, size
+from headrace_worker.terminal.server import Server, with_server
+
+_WIDTH = 60
+_REFRESH_S = 2.0
+_MOST = 12
+"""So many jobs, queues and workers fit on a screen."""
+
+
+@click.command()
+@option(
+    "--since",
+    metavar="DURATION",
+    type=parse_duration,
+    default="1h",
+    show_default=True,
+    help="How far back: 90s, 30m, 6h, at most 1d.",
+)
+@with_server
+@json_option
+def stats(server: Server, since: float, as_json: bool) -> None:
+    """Show what became of runs, by job.
+
+    Counts are about right: workers report them with each renewal of a lease, and one that was killed has
+    not reported its last seconds. They are kept for a day.
+
+    \b
+    Example:
+      headrace stats --since 6h
+    """
+    with open_inspector(server) as client:
+        found = client.get_stats(since)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("job", "succeeded", "failed", "canceled", "retried", "mean"),
+        ((each.job, *_cells(each.counts)) for each in found.jobs),
+    )
+    click.echo()
+    for line in _charts(found):
+        click.echo(line)
+
+
+def _cells(counts: Counts) -> tuple[int | str | None, ...]:
+    return counts.succeeded, counts.failed, counts.canceled, counts.retried, duration(counts.mean_s)
+
+
+def _charts(found: Stats) -> list[str]:
+    """Return a line for each kind of end: a bar a minute, and the sum of all minutes that are shown."""
+    lines: list[str] = []
+    for kind in ("succeeded", "failed", "retried"):
+        numbers: list[int] = [getattr(minute.counts, kind) for minute in found.minutes][-_WIDTH:]
+        lines.append(f"{kind:9}  |{chart(numbers, _WIDTH)}|  {sum(numbers):,} in {len(numbers)} min")
+    return lines
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What `top` shows at one moment."""
+
+    stats: Stats
+    queues: list[QueueInfo]
+    workers: list[WorkerInfo]
+
+
+@click.command()
+@with_server
+@json_option
+def top(server: Server, as_json: bool) -> None:
+    """Show workers, queues and runs, afresh every 2 s.
+
+    Until Ctrl-C; off a terminal, or as JSON, once.
+
+    \b
+    Example:
+      headrace top
+    """
+    with open_inspector(server) as client:
+        snapshot = _look(client)
+        if as_json:
+            print_json(snapshot)
+        elif not sys.stdout.isatty():
+            click.echo("\n".join(_screen(snapshot)))
+        else:
+            _refresh(client, _screen(snapshot))
+
+
+def _look(client: Inspector) -> Snapshot:
+    return Snapshot(client.get_stats(_WIDTH * 60), client.list_queues(), client.list_workers().workers)
+
+
+def _refresh(client: Inspector, lines: list[str]) -> None:
+    """Show the lines, and newer ones every two seconds until Ctrl-C; a look that fails is said, and repeated."""
+    show, end = _display()
+    try:
+        while True:
+            show(lines)
+            time.sleep(_REFRESH_S)
+            try:
+                lines = _screen(_look(client))
+            except HeadraceError as exc:
+                lines = [*lines[:-1], printable(f"can't be read now: {exc}")]
+    except KeyboardInterrupt:
+        pass
+    finally:
+        end()
+
+
+def _display() -> tuple[Callable[[Sequence[str]], None], Callable[[], None]]:
+    """Return what shows lines in place of those before, and what ends that."""
+    try:
+        from rich.live import Live
+        from rich.text import Text
+    except ModuleNotFoundError:
+
+        def show_plain(lines: Sequence[str]) -> None:
+            click.clear()
+            click.echo("\n".join(lines))
+
+        return show_plain, lambda: None
+    live = Live(screen=True, auto_refresh=False)
+    live.start()
+
+    def show(lines: Sequence[str]) -> None:
+        live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    return show, live.stop
+
+
+def _screen(seen: Snapshot) -> list[str]:
+    """Return the lines of a screen; the last one is for notes."""
+    jobs = sorted(seen.stats.jobs, key=lambda each: -(each.counts.succeeded + each.counts.failed))
+    queues = sorted(seen.queues, key=lambda each: (-each.waiting, each.name))
+    return [
+        *_charts(seen.stats),
+        "",
+        *_table(("job, last hour", "succeeded", "failed", "canceled", "retried", "mean"),
+                [(each.job, *_cells(each.counts)) for each in jobs]),
+        "",
+        *_table(("queue", "waiting", "in flight", "workers", "ended/min"),
+                [(each.name, each.waiting, each.in_flight, len(each.workers), f"{each.ended_per_minute:.1f}")
+                 for each in queues]),
+        "",
+        *_table(("worker", "app", "state", "in flight", "slots", "memory"),
+                [(each.name, each.app, each.state, each.in_flight, each.slots, size(each.memory_bytes))
+                 for each in seen.workers]),
+        "",
+    ]  # fmt: skip
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Return the lines of a table, of which the first rows fit on a screen."""
+    texts = [["-" if value is None else printable(str(value)) for value in row] for row in rows[:_MOST]]
+    widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+    lines = [
+        "  ".join(text.ljust(width) if place == 0 else text.rjust(width)
+                  for place, (text, width) in enumerate(zip(row, widths, strict=True)))
+        for row in ([head.upper() for head in heads], *texts)
+    ]  # fmt: skip
+    return [*lines, f"and {len(rows) - _MOST} more"] if len(rows) > _MOST else lines

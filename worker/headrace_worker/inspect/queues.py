@@ -1,0 +1,142 @@
+"""What the queues of a namespace hold, who serves them, and how fast they drain: over all partitions. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from headrace import QueueControls
+from headrace.calls.controlling import read_controls
+from headrace.errors import QueueNotFound
+from headrace.formats.codec import MAX_MILLIS, from_millis
+from headrace.formats.partitions import Partitions
+from headrace.plans.plan import Plan
+from headrace.plans.queues import merge_controls
+from headrace_worker.inspect.answers import answer_or
+from headrace_worker.inspect.tallies import read_stats
+from headrace_worker.inspect.workers import list_workers
+from headrace_worker.protocol.inspecting import PendingSummary, read_next, read_pending_summary
+from headrace_worker.protocol.measuring import count_entries
+from headrace_worker.protocol.reading import queue_stream
+from headrace_worker.protocol.rescuing import read_queues
+
+_RATE_OVER = timedelta(minutes=10)
+_NOTHING = PendingSummary(0, "", {})
+
+
+class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue of an app, `<app>/<queue>`.
+
+    Attributes:
+        waiting: runs that wait for a worker.
+        in_flight: runs that a worker has.
+        oldest_at: since when the first of those that wait does.
+        workers: the live workers that fetch from it; a quiet one does not.
+        ended_per_minute: attempts that ended, in the mean of the last ten minutes, about.
+        in_flight_of: how many runs each worker has, by its name.
+        controls: whether it is paused, since when and why, and its limit.
+    """
+
+    name: str
+    waiting: int
+    in_flight: int
+    oldest_at: datetime | None
+    workers: list[str]
+    ended_per_minute: float
+    in_flight_of: dict[str, int]
+    controls: QueueControls
+
+    @property
+    def is_unserved(self) -> bool:
+        """Whether runs wait and no worker fetches them."""
+        return self.waiting > 0 and not self.workers
+
+
+def list_queues(partitions: Partitions) -> Plan[list[QueueInfo]]:
+    """Return the queues of a namespace by name, in at most eight round trips."""
+    names, controls = yield from _read_names(partitions)
+    return (yield from _describe(partitions, sorted(name for name in names if "/" in name), controls))
+
+
+def get_queue(partitions: Partitions, queue: str) -> Plan[QueueInfo]:
+    """Return one queue, or raise QueueNotFound."""
+    names, controls = yield from _read_names(partitions)
+    if queue not in names:
+        raise QueueNotFound(queue, names)
+    (found,) = yield from _describe(partitions, [queue], controls)
+    return found
+
+
+def _read_names(partitions: Partitions) -> Plan[tuple[set[str], dict[str, QueueControls]]]:
+    """Return the names of all queues, and what is set for those for which anything is."""
+    every = partitions.all
+    answers = yield [*map(read_queues, every), *map(read_controls, every)]
+    names = {name for answer in answers[: len(every)] for name in answer_or([], answer)}
+    controls = merge_controls([answer_or({}, answer) for answer in answers[len(every) :]])
+    return names, {each.queue: each for each in controls}
+
+
+def _describe(
+    partitions: Partitions, names: Sequence[str], controls: dict[str, QueueControls]
+) -> Plan[list[QueueInfo]]:
+    if not names:
+        return []
+    listed = yield from list_workers(partitions)
+    stats = yield from read_stats(partitions, _RATE_OVER)
+    parts = yield from _read_parts(partitions, names)
+    return [
+        _info(
+            name,
+            parts[name],
+            [worker.name for worker in listed.workers if name in worker.queues and worker.state == "live"],
+            stats.ended.get(name, 0) / (_RATE_OVER.total_seconds() / 60),
+            controls.get(name) or QueueControls(queue=name),
+        )
+        for name in names
+    ]
+
+
+def _read_parts(partitions: Partitions, names: Sequence[str]) -> Plan[dict[str, list[_Part]]]:
+    """Return what each queue holds in each partition in which it holds anything: others may have no group yet."""
+    streams = [queue_stream(keys, *name.split("/", 1)) for name in names for keys in partitions.all]
+    answers = yield [count_entries(stream.key) for stream in streams]
+    lengths = {stream: length for stream, each in zip(streams, answers, strict=True) if (length := answer_or(0, each))}
+    summaries = (yield [read_pending_summary(stream) for stream in lengths]) if lengths else []
+    pending: list[PendingSummary] = [answer_or(_NOTHING, each) for each in summaries]
+    asked = [read_next(stream, each.last) for stream, each in zip(lengths, pending, strict=True)]
+    oldest = (yield asked) if asked else []
+    parts: dict[str, list[_Part]] = {name: [] for name in names}
+    for (stream, length), each, first in zip(lengths.items(), pending, oldest, strict=True):
+        parts[f"{stream.app}/{stream.name}"].append(_Part(length, each, answer_or("", first)))
+    return parts
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A queue in one partition; `oldest` is the entry that waits longest, empty for none."""
+
+    length: int
+    pending: PendingSummary
+    oldest: str
+
+
+def _info(
+    name: str, parts: Sequence[_Part], workers: list[str], ended_per_minute: float, controls: QueueControls
+) -> QueueInfo:
+    of_worker = Counter[str]()
+    for part in parts:
+        of_worker.update(part.pending.by_worker)
+    since = [min(int(part.oldest.partition("-")[0]), MAX_MILLIS) for part in parts if part.oldest]
+    return QueueInfo(
+        name=name,
+        # Runs settle between the two counts, so the difference may be less than 0.
+        waiting=sum(max(part.length - part.pending.count, 0) for part in parts),
+        in_flight=sum(part.pending.count for part in parts),
+        oldest_at=from_millis(min(since)) if since else None,
+        workers=workers,
+        ended_per_minute=ended_per_minute,
+        in_flight_of=dict(of_worker),
+        controls=controls,
+    )

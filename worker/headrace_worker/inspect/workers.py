@@ -1,0 +1,220 @@
+"""What the workers of a namespace are, and what each executes now: over all partitions, by name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from headrace import HeadraceError
+from headrace.calls.call import Call
+from headrace.calls.checking import server_time
+from headrace.formats.codec import from_millis
+from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
+from headrace.model.ids import run_id
+from headrace.plans.plan import Plan
+from headrace_worker.inspect.answers import answer_or
+from headrace_worker.protocol.delivery import Stream, named_by
+from headrace_worker.protocol.inspecting import PendingRun, read_ends, read_hash, read_leader, read_pending_of
+from headrace_worker.protocol.measuring import count_entries
+from headrace_worker.protocol.reading import queue_stream
+from headrace_worker.protocol.rescuing import read_entry
+
+MAX_WORKERS = 500
+MAX_RUNS = 100
+
+WorkerState = Literal["live", "quiet", "stopping", "expired", "fenced"]
+"""What a worker's name is. quiet: it fetches no more runs, or will not from its next renewal on. stopping: it stops, or
+will. expired: its lease has ended, and no leader has rescued its runs yet. fenced: they are rescued, and the name is
+never used again.
+"""
+
+
+class UnknownWorker(HeadraceError):
+    """No worker of this name is known: it was never there, or it has left."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self.name = name
+        super().__init__(f"no worker {name!r} is known in namespace {namespace!r}; headrace workers list has them all")
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker, as far as the server knows it. A fact that the worker has not reported yet is None.
+
+    Attributes:
+        lease_left_s: seconds until its lease ends, in the partition where it ends first; below 0 once it has ended.
+        leads, dispatches: the partitions in which it leads, or has a dispatcher slot.
+        partitions: those in which it is registered under this name.
+        in_flight, memory_bytes: as of its last report, at most a lease ago.
+    """
+
+    name: str
+    app: str | None
+    state: WorkerState
+    queues: list[str]
+    lease_left_s: float
+    leads: list[int]
+    dispatches: list[int]
+    partitions: list[int]
+    host: str | None = None
+    pid: int | None = None
+    version: str | None = None
+    app_version: str | None = None
+    python: str | None = None
+    started_at: datetime | None = None
+    slots: int | None = None
+    in_flight: int | None = None
+    memory_bytes: int | None = None
+
+
+class WorkerList(msgspec.Struct, frozen=True):
+    """The workers of a namespace by name: at most 500, those whose leases end last; then `is_complete` is false."""
+
+    workers: list[WorkerInfo]
+    is_complete: bool
+
+
+class WorkerRun(msgspec.Struct, frozen=True):
+    """A run that a worker has: it executes, or is about to; `age_s` since it was delivered to the worker."""
+
+    run: str
+    queue: str
+    age_s: float
+
+
+class WorkerDetail(msgspec.Struct, frozen=True):
+    """A worker and the runs that it has, the oldest first: at most a hundred; then `is_complete` is false."""
+
+    worker: WorkerInfo
+    runs: list[WorkerRun]
+    is_complete: bool
+
+
+class _Seen(msgspec.Struct):
+    """What one partition knows of a worker."""
+
+    partition: int
+    fields: dict[str, str]
+    end_ms: int
+    leads: bool
+    slot_ms: int
+
+
+def list_workers(partitions: Partitions) -> Plan[WorkerList]:
+    """Return the workers of a namespace, in two round trips."""
+    now_ms, ends, leaders, slots = yield from _read_ends(partitions)
+    wanted = [(place, name) for place, found in enumerate(ends) for name in found]
+    hashes = yield [read_hash(partitions.all[place].worker(name)) for place, name in wanted]
+    seen: dict[str, list[_Seen]] = {}
+    for (place, name), answer in zip(wanted, hashes, strict=True):
+        fields: dict[str, str] = answer_or({}, answer)
+        part = _Seen(place, fields, ends[place][name], leaders[place] == name, slots[place].get(name, 0))
+        seen.setdefault(name, []).append(part)
+    workers = [_info(name, parts, now_ms) for name, parts in sorted(seen.items())]
+    return WorkerList(workers, all(len(found) < MAX_WORKERS for found in ends))
+
+
+def _read_ends(partitions: Partitions) -> Plan[tuple[int, list[dict[str, int]], list[str], list[dict[str, int]]]]:
+    """Return the server's time, and of each partition the ends of leases, the leader, the ends of dispatcher slots."""
+    count, keys = len(partitions), partitions.all
+    now_ms, *answers = yield [
+        server_time(),
+        *(read_ends(each.workers, MAX_WORKERS) for each in keys),
+        *(read_leader(each) for each in keys),
+        *(read_ends(each.dispatchers, MAX_WORKERS) for each in keys),
+    ]
+    return (
+        answer_or(0, now_ms),
+        [answer_or({}, each) for each in answers[:count]],
+        [answer_or("", each) for each in answers[count : 2 * count]],
+        [answer_or({}, each) for each in answers[2 * count :]],
+    )
+
+
+def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
+    facts = {field: value for part in seen for field, value in part.fields.items()}
+    left_ms = min(part.end_ms for part in seen) - now_ms
+    started = _number(facts, "started")
+    return WorkerInfo(
+        name=name,
+        app=facts.get("app"),
+        state=_state(facts, left_ms),
+        queues=sorted(facts.get("queues", "").split()),
+        lease_left_s=left_ms / 1000,
+        leads=[part.partition for part in seen if part.leads],
+        dispatches=[part.partition for part in seen if part.slot_ms > now_ms],
+        partitions=[part.partition for part in seen],
+        host=facts.get("host"),
+        pid=_number(facts, "pid"),
+        version=facts.get("version"),
+        app_version=facts.get("app_version") or None,
+        python=facts.get("python"),
+        started_at=None if started is None else from_millis(started),
+        slots=_number(facts, "slots"),
+        in_flight=_number(facts, "in_flight"),
+        memory_bytes=_number(facts, "rss"),
+    )
+
+
+def _state(facts: dict[str, str], left_ms: int) -> WorkerState:
+    if "fenced" in facts:
+        return "fenced"
+    if left_ms <= 0:
+        return "expired"
+    wanted = facts.get("wanted")
+    return "stopping" if wanted == "stop" else "quiet" if wanted == "quiet" else "live"
+
+
+def _number(facts: dict[str, str], field: str) -> int | None:
+    """Return a fact that is a number; None if it is missing, or damaged."""
+    text = facts.get(field, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
+
+
+def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:
+    """Return a worker with its runs, in at most five round trips.
+
+    Raises:
+        UnknownWorker: no partition knows it.
+    """
+    listed = yield from list_workers(partitions)
+    worker = next((each for each in listed.workers if each.name == name), None)
+    if worker is None:
+        raise UnknownWorker(name, partitions.namespace)
+    streams = yield from _filled(
+        [_stream_of(partitions.all[place], queue) for place in worker.partitions for queue in worker.queues]
+    )
+    answers = (yield [read_pending_of(stream, name, MAX_RUNS) for stream in streams]) if streams else []
+    pending: list[tuple[Stream, PendingRun]] = [
+        (stream, each) for stream, answer in zip(streams, answers, strict=True) for each in answer_or([], answer)
+    ]
+    pending.sort(key=lambda pair: -pair[1].age_ms)
+    runs = yield from _read_runs(pending[:MAX_RUNS])
+    return WorkerDetail(worker, runs, len(pending) < MAX_RUNS)
+
+
+def _filled(streams: Sequence[Stream]) -> Plan[list[Stream]]:
+    """Return the streams that hold anything: others may have no group."""
+    lengths = (yield [count_entries(stream.key) for stream in streams]) if streams else []
+    return [stream for stream, length in zip(streams, lengths, strict=True) if answer_or(0, length)]
+
+
+def _stream_of(keys: Keys, queue: str) -> Stream:
+    app, _, name = queue.partition("/")
+    return queue_stream(keys, app, name)
+
+
+def _read_runs(pending: Sequence[tuple[Stream, PendingRun]]) -> Plan[list[WorkerRun]]:
+    """Return the runs of pending entries; of those only that are in their queue still."""
+    calls: list[Call[Any]] = [read_entry(stream, each.entry) for stream, each in pending]
+    runs: list[WorkerRun] = []
+    for (stream, each), answer in zip(pending, (yield calls) if calls else [], strict=True):
+        entry = answer_or((b"", None), answer)
+        event_id, job_id, _ = named_by(entry)
+        if entry[1] is not None:
+            run = run_id(event_id, f"{stream.app}/{job_id}") if event_id and job_id else f"entry {each.entry}"
+            runs.append(WorkerRun(run, f"{stream.app}/{stream.name}", each.age_ms / 1000))
+    return runs

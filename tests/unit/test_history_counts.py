@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.chaos.history import Counted, Died, FinalRun, Named, RolledBack
+from tests.faults.chaos.history import Began, Counted, Died, Ended, FinalRun, Named, RolledBack, Settled
 from tests.support.story import ONE, TWO, Story, at, ms
 
 
@@ -112,5 +112,18 @@ def test_an_event_that_a_loss_of_power_took_may_have_been_dispatched() -> None:
     story.send("lost", 19.9)
     del story.events["lost"]
     story.lines.append(RolledBack(**at(20.0), since_ms=ms(19.8)))
+    assert metrics_of(story, dispatched=7) == []
+    assert metrics_of(story, dispatched=8) == ["events dispatched"]
+
+
+def test_a_delayed_event_may_have_been_dispatched_before_a_loss_of_power_and_after_it() -> None:
+    """Its record knows only of the second delivery."""
+    story = Story()
+    for kind in (Began, Ended, Settled):
+        story.drop(kind, "later")
+    story.change("later", delivered_ms=ms(3.6))
+    story.call("later", 3.7)
+    story.settle("later", 3.71)
+    story.lines.append(RolledBack(**at(3.5), since_ms=ms(3.2)))
     assert metrics_of(story, dispatched=7) == []
     assert metrics_of(story, dispatched=8) == ["events dispatched"]

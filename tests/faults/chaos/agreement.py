@@ -136,11 +136,14 @@ class Agreement:
         return again + (len(self._lost) if self._rollbacks else 0)
 
     def _dispatch_spans(self) -> dict[str, tuple[int, int]]:
-        """Return for each event the time between which it was dispatched: from its delivery, if known, to a call."""
+        """Return for each event the time between which it was dispatched: from its delivery, if known, to a call.
+
+        A delayed event that a loss of power took back was delivered before, too, once it was due.
+        """
         spans: dict[str, tuple[int, int]] = {}
         for (event, _), calls in self._calls.items():
             known = self._remains.events.get(event)
-            since, until = spans.get(event, (known.delivered_ms if known else 0, calls[0].ms))
+            since, until = spans.get(event, ((known.due_ms or known.delivered_ms) if known else 0, calls[0].ms))
             spans[event] = since, min(calls[0].ms, until)
         return spans
 

@@ -47,7 +47,8 @@ def wait_until_none(look: Callable[[], dict[str, int]], timeout: float) -> dict[
     """Return what is left after the time; nothing if all is gone."""
 
     def is_none() -> bool:
-        return not any(look().values())
+        # Twice, as what moves from one place to another between two reads is seen in neither.
+        return not any(look().values()) and not any(look().values())
 
     try:
         wait_until(is_none, timeout, interval=0.1, ignoring=OUTAGE)

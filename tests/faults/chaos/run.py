@@ -121,10 +121,10 @@ def _drain(system: System, memory_before: int) -> Remains:
         return remains.open_work(redis, deployment)
 
     undrained = remains.wait_until_none(open_work, _DRAIN_S)
-    system.listing.follow()
     ids = {line.id: None for line in system.lines() if isinstance(line, Sending)}
     ids |= {second_of(event_id): None for event_id in ids if is_replay(event_id)}
     read = remains.read_remains(system.client, ids)
+    system.listing.follow()  # after the records, so that what they say has settled is listed
     strangers = remains.wait_until_none(lambda: remains.strangers(redis, deployment, system.names()), _FORGOTTEN_S)
     system.stop_workers()
     left = remains.leftovers(redis, deployment, round(RETENTION_S * 1000), memory_before)

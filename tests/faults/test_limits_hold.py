@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Event, HeadraceError
+from headrace import HeadraceError
 from tests.faults.apps import LIMIT, over_limit_path
 from tests.faults.deployment import Deployment, worker_name
 from tests.support.release import Release
@@ -19,23 +19,29 @@ from tests.support.waiting import await_until, wait_until
 FAST: dict[str, Any] = {"lease": 1.0, "block": 0.5, "max_lost": 1_000, "concurrency": 50}
 
 
-def kill_until_drained(deployment: Deployment, app: str, *queues: str) -> Iterator[int]:
-    """Kill one of three workers again and again, and replace it, while there is work; yield how many were killed."""
+_WAVES = 4
+
+
+def kill_in_waves(deployment: Deployment, app: str, send: Callable[[], list[str]]) -> Iterator[list[str]]:
+    """Kill one of three workers in the midst of what each of four sends has brought, and replace it; yield the ids.
+
+    Args:
+        send: brings more than a hundred runs.
+    """
     living = [deployment.start_worker(app, **FAST) for _ in range(3)]
-    kills = 0
-    while deployment.open_work(app, *queues):
+    for _ in range(_WAVES):
         victim = living.pop(0)
         worker_name(victim)
         calls = deployment.calls.count() + 100
-        wait_until(partial(_has_got_on, deployment, calls, app, *queues), 60)
+        ids = send()
+        wait_until(partial(_has_got_on, deployment, calls), 60)
         victim.kill()
-        kills += 1
         living.append(deployment.start_worker(app, **FAST))
-        yield kills
+        yield ids
 
 
-def _has_got_on(deployment: Deployment, calls: int, app: str, *queues: str) -> bool:
-    return deployment.calls.count() >= calls or not deployment.open_work(app, *queues)
+def _has_got_on(deployment: Deployment, calls: int) -> bool:
+    return deployment.calls.count() >= calls
 
 
 def all_have_ended(deployment: Deployment, ids: list[str]) -> bool:
@@ -44,14 +50,13 @@ def all_have_ended(deployment: Deployment, ids: list[str]) -> bool:
 
 def test_a_declared_limit_holds_while_workers_are_killed(deployment: Deployment) -> None:
     """Never more runs than the limit execute at once; every run ends, also those of the other queue."""
-    limited = [sent.id for sent in deployment.client.send_events([Event("limited") for _ in range(600)])]
-    free = deployment.send_many("free", 200)
-    kills = 0
-    for kills in kill_until_drained(deployment, "limited", "limited", "default"):  # noqa: B007 - counted
-        pass
-    assert kills >= 3
+
+    def send() -> list[str]:
+        return deployment.send_many("limited", 150) + deployment.send_many("free", 50)
+
+    ids = [each for wave in kill_in_waves(deployment, "limited", send) for each in wave]
+    wait_until(lambda: all_have_ended(deployment, ids), 60, what="the end of all runs")
     assert not over_limit_path(deployment.folder).exists()
-    assert all_have_ended(deployment, limited + free)
 
 
 def test_a_limit_at_run_time_holds_while_workers_are_killed(deployment: Deployment) -> None:
@@ -59,12 +64,13 @@ def test_a_limit_at_run_time_holds_while_workers_are_killed(deployment: Deployme
     first = deployment.start_worker("shared", **FAST)
     worker_name(first)
     deployment.client.limit_queue("shared/default", LIMIT)
-    ids = deployment.send_many("shared", 600)
+    ids: list[str] = []
     limits = cycle([1, LIMIT, 2, LIMIT])
-    for _ in kill_until_drained(deployment, "shared"):
+    for wave in kill_in_waves(deployment, "shared", lambda: deployment.send_many("shared", 150)):
+        ids += wave
         deployment.client.limit_queue("shared/default", next(limits))
+    wait_until(lambda: all_have_ended(deployment, ids), 60, what="the end of all runs")
     assert not over_limit_path(deployment.folder).exists()
-    assert all_have_ended(deployment, ids)
 
 
 @pytest.mark.parametrize(

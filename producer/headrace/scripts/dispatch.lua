@@ -97,6 +97,7 @@ for i = 1, #records do
   stored[i] = found
 end
 redis.call('XLEN', events)
+redis.call('XRANGE', events, '+', '-', 'COUNT', 1)
 redis.call('ZCARD', fading)
 
 -- An event with an ordering key is dispatched if it is the first undispatched one of its key, or is not in its order.
@@ -121,7 +122,7 @@ if #behind > 1 then
   return behind
 end
 
-local denied = lacking(events, 'XACK', 'XRANGE', 'XADD', 'XDEL', 'LREM', 'RPUSH', 'HSET', 'PEXPIRE', 'DEL', 'ZADD')
+local denied = lacking(events, 'XACK', 'XADD', 'XDEL', 'LREM', 'RPUSH', 'HSET', 'PEXPIRE', 'DEL', 'ZADD')
 if denied then
   return denied
 end
@@ -143,19 +144,22 @@ end
 -- One acknowledgement for all entries. If it falls short, another worker has handled some, and deleted them: their records
 -- may be those of events that were sent under these ids since. Entry 0-0 stands for one in other hands.
 local are_all = call_in_chunks('XACK', events, entries, 'dispatch') == #entries
+local function is_here(entry)
+  return are_all or entry == '0-0' or redis.call('XRANGE', events, entry, entry)[1]
+end
 local close, let_fade = closing(args.policy, now, fading)
 local seen, dispatched, runs, lost = {}, 0, 0, 0
 for i = 1, #records do
   local record, matched = records[i], jobs_of[i]
   local header, body, waited, remade = unpack(stored[i], 1, 4)
   local line = lines[i]
-  local is_here = are_all or entries[i] == '0-0' or redis.call('XRANGE', events, entries[i], entries[i])[1]
-  if line and is_here then
+  local here = is_here(entries[i])
+  if line and here then
     redis.call('LREM', line.order, 1, string.sub(record, before_id + 1))
   end
   if not header then
     lost = lost + (are_all and 1 or 0)
-  elseif is_here and string.sub(header, -2) == ' -' and not seen[record] then
+  elseif here and string.sub(header, -2) == ' -' and not seen[record] then
     seen[record] = true
     local id, open, inlined, state = string.sub(record, before_id + 1), #matched, body, ''
     if #body > inline then

@@ -205,6 +205,18 @@ async def test_prefetched_runs_of_an_old_name_do_not_begin() -> None:
     assert {name for _, name in setup.executor.began[:MAX_READ]} == {old}
 
 
+async def test_a_worker_that_is_quieted_takes_what_it_has_prefetched_and_reads_no_more() -> None:
+    """Also if there is nothing in what it has prefetched."""
+    setup = _Setup()
+    setup.reader.reads = [lambda: _entries(1, MAX_READ), list, lambda: _entries(600)]
+    await setup.tick()
+    await settled()
+    setup.identity.is_quiet = True
+    await setup.tick()
+    assert setup.reader.asked == 2
+    assert len(setup.began) == MAX_READ
+
+
 async def test_after_a_failure_all_pending_entries_begin_once() -> None:
     """A lost reply may have had many; the known runs in flight go on."""
     setup = _Setup()

@@ -157,7 +157,7 @@ class Fetcher:
         prefetched, self._prefetched = self._prefetched, None
         if prefetched is not None and (entries := await prefetched):
             return entries
-        if not self._blocks_on_queue:  # the controls may have changed meanwhile
+        if not self._blocks_on_queue or self._identity.is_quiet:  # that may have changed meanwhile
             return []
         call = reading.read_group(reading.WORKERS_GROUP, name, queue.key, free, self._setup.block_ms)
         return await self.reader.read(call)

@@ -179,7 +179,7 @@ def test_a_union_is_of_typed_events_of_different_names() -> None:
     """An event's name decides the class."""
     with pytest.raises(JobError, match="a typed event or NoneType; the name of an event decides its type"):
         _define(_bare, schema=NewUser | None)
-    with pytest.raises(JobError, match=r"several classes of the event 'new\.user'"):
+    with pytest.raises(JobError, match=r"several classes of the event 'new\.user'; keep one of them"):
         _define(_bare, schema=NewUser | OtherUser)
 
 

@@ -98,11 +98,9 @@ def _typed_in(job_id: str, declared: Any) -> Sequence[Any]:
         reason = f"its payload is a typed event or {others}; the name of an event decides its type, so make all typed"
         raise JobError(job_id, reason)
     names = [kind.__event__ for kind in kinds]
-    for kind, name in zip(kinds, names, strict=True):
+    for name in names:
         if names.count(name) > 1:
-            raise JobError(
-                job_id, f"its payload is one of several classes of the event {name!r}; leave {kind.__name__}"
-            )
+            raise JobError(job_id, f"its payload is one of several classes of the event {name!r}; keep one of them")
     return kinds
 
 

@@ -197,3 +197,18 @@ def test_a_reason_is_one_line(client: Client, reason: Any) -> None:
     """Another one is refused by name, before the server is asked."""
     with pytest.raises(InvalidArgument, match="reason"):
         client.pause_queue("app/default", reason=reason)
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("damage", ["nonsense", "9" * 30, "²"])
+async def test_a_pause_that_is_damaged_is_a_pause(
+    client: Client, host: WorkerHost, redis: redis_py.Redis, damage: str
+) -> None:
+    """The server closes the queue whatever is written there, so a list names it, and it can be resumed."""
+    await host.settle(queues_app([], "a"))
+    client.pause_queue("app/a")
+    redis.hset(f"headrace:{{{host.namespace}:0}}:controls", "p:app/a", damage)
+    (found,) = client.list_queue_controls()
+    assert (found.queue, found.paused_at is not None) == ("app/a", True)
+    client.resume_queue("app/a")
+    assert client.list_queue_controls() == []

@@ -9,16 +9,20 @@ import msgspec
 
 from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_fields, as_text, script_call
+from headrace.formats.codec import MAX_MILLIS
 from headrace.formats.keys import Keys
 
 Pause = Literal["pause", "resume", ""]
+UNKNOWN_MS = 1
+"""Stands for a time that can't be read, as something else has written there: the queue is paused all the same."""
+_MOST_DIGITS = 15
 
 
 class QueueControl(msgspec.Struct, frozen=True):
     """What is set at run time for a queue of one partition.
 
     Attributes:
-        paused_ms: since when it is paused; 0 if it is not.
+        paused_ms: since when it is paused; 0 if it is not, UNKNOWN_MS if that can't be read.
         limit: a number, or `none`; empty if nothing is set.
     """
 
@@ -58,4 +62,6 @@ def _read_controls(reply: Iterable[Any]) -> dict[str, QueueControl]:
 
 def _control_of(paused: str, limit: str) -> QueueControl:
     since, _, reason = paused.partition(" ")
-    return QueueControl(int(since or 0), reason, limit)
+    is_time = since.isdecimal() and len(since) <= _MOST_DIGITS
+    paused_ms = min(int(since), MAX_MILLIS) if is_time else UNKNOWN_MS
+    return QueueControl(paused_ms if paused else 0, reason, limit)

@@ -65,7 +65,7 @@ def _control(
 def _merged(queue: str, found: Sequence[QueueControl]) -> QueueControls:
     """Return what several partitions say of a queue; a call that was broken off may have reached some of them only."""
     paused = [each for each in found if each.paused_ms]
-    numbers = [int(each.limit) for each in found if each.limit.isdigit()]
+    numbers = [int(each.limit) for each in found if each.limit.isdecimal()]
     return QueueControls(
         queue=queue,
         paused_at=from_millis(min(each.paused_ms for each in paused)) if paused else None,

@@ -8,6 +8,7 @@ import msgspec
 
 from headrace.calls.call import Call, as_fields, as_text
 from headrace.calls.checking import server_info, server_time
+from headrace.calls.controlling import read_controls
 from headrace.calls.due import read_due
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.measuring import count_entries, read_lease_ends
@@ -32,7 +33,7 @@ def questions(keys: Keys) -> list[Question]:
         Question("dispatchers", keys.dispatchers, _ends(keys.dispatchers)),
         Question("leases", keys.workers, read_lease_ends(keys)),
         Question("queues", keys.queues, read_queues(keys)),
-        Question("controls", keys.controls, _paused(keys)),
+        Question("controls", keys.controls, read_controls(keys)),
         Question("recent", keys.recent, count_entries(keys.recent)),
         Question("settled runs", keys.runs, count_entries(keys.runs)),
         Question("dead letters", keys.dead, count_entries(keys.dead)),
@@ -75,26 +76,6 @@ def _leader(keys: Keys) -> Call[tuple[str, int] | None]:
         return (name, int(end)) if end.isdecimal() else None
 
     return Call(("GET", keys.leader), read)
-
-
-class Pause(msgspec.Struct, frozen=True):
-    """Since when a queue is paused, in ms, and why; 0 and empty if that is not known."""
-
-    since_ms: int
-    reason: str
-
-
-def _paused(keys: Keys) -> Call[dict[str, Pause]]:
-    """Read which queues are paused."""
-
-    def read(reply: list[Any]) -> dict[str, Pause]:
-        fields = {as_text(field): as_text(value).partition(" ") for field, value in as_fields(reply).items()}
-        pauses = {field[2:]: value for field, value in fields.items() if field.startswith("p:")}
-        return {
-            queue: Pause(int(since) if since.isdecimal() else 0, reason) for queue, (since, _, reason) in pauses.items()
-        }
-
-    return Call(("HGETALL", keys.controls), read)
 
 
 def _ends(key: str) -> Call[dict[str, int]]:

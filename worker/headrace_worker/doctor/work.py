@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from headrace import HeadraceError
+from headrace.calls.controlling import UNKNOWN_MS
 from headrace.formats.codec import from_millis
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
@@ -56,10 +57,12 @@ def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
 
 
 def _note_paused(partitions: Sequence[Partition], waiting: Mapping[str, int], notes: Notes) -> None:
-    paused = {queue: pause for each in partitions for queue, pause in (each["controls"] or {}).items()}
-    for queue, pause in sorted(paused.items()):
+    controls = {queue: control for each in partitions for queue, control in (each["controls"] or {}).items()}
+    for queue, pause in sorted(controls.items()):
+        if not pause.paused_ms:
+            continue
         count, why = waiting.get(queue, 0), f": {pause.reason}" if pause.reason else ""
-        since = from_millis(pause.since_ms) if pause.since_ms else None
+        since = None if pause.paused_ms == UNKNOWN_MS else from_millis(pause.paused_ms)
         notes.add(
             "warning", "paused", f"queue {queue} is paused, and {count:,} runs are in it{why}",
             f"headrace queues resume {queue}",

@@ -137,8 +137,9 @@ def retry(
 ) -> None:
     """Queue runs again from attempt 1; ID is that of a dead letter or of its run, or of one whose entry was deleted.
 
-    By filters, or with --all, the oldest come first, so that runs of an ordering key keep their order. What fails again
-    meanwhile is not retried again.
+    By filters, or with --all, the oldest come first, so that runs of an ordering key keep their order. Of more than
+    --max the newest are taken, so with ordering keys let it be above their number. What fails again meanwhile is not
+    retried again.
 
     Exit code 1: one of them could not be queued, and the rest are; or --job has none. 2: --yes was missing.
 

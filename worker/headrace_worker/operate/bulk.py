@@ -54,7 +54,8 @@ def choose(
         read: reads a page of the list; takes `cursor` and `limit`.
         most: reading ends there; the list may be of any length.
         cursor: where the list begins.
-        oldest_first: return them in the reverse order of the list, which has the newest first.
+        oldest_first: return them in the reverse order of the list, which has the newest first. Of more than `most`
+            these are the newest: to find the oldest, a list of any length would have to be read before the question.
     """
     ids: list[str] = []
     cursors: list[str | None] = []

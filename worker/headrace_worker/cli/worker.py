@@ -130,9 +130,9 @@ def worker(
         sys.exit(_supervise(processes, server, endpoint))
     end_on_stop_signals()
     channel = None if control_fd is None else _listen(control_fd)
-    hooks: dict[str, Any] = (
-        {} if channel is None else {"on_name": channel.report_name, "on_started": channel.report_started}
-    )
+    hooks: dict[str, Any] = {}
+    if channel is not None:
+        hooks = {"on_name": _reporting(channel), "on_started": channel.report_started}
     if metrics_port is not None:  # before the app, so that its own metrics are kept in the same way
         hooks["metrics"] = _metrics(server, endpoint)
     app = load_app(target)
@@ -162,6 +162,16 @@ def _listen(control_fd: int) -> ControlChannel:
     channel = ControlChannel(control_fd)
     channel.listen()
     return channel
+
+
+def _reporting(channel: ControlChannel) -> Callable[[str], None]:
+    """Return what is done with each name of this process's worker."""
+
+    def report(name: str) -> None:
+        channel.report_name(name)
+        log_setup.name_worker(name)
+
+    return report
 
 
 def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:

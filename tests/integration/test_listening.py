@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,6 +14,7 @@ import redis as redis_py
 
 from headrace import Client, Event
 from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
 from headrace_worker import App, event_trigger
 from tests.support.proxy import Proxy
 from tests.support.queues import await_blocked
@@ -83,6 +85,39 @@ async def test_a_limit_that_was_missed_is_found(
             client.limit_queue("app/default", 1)
         client.send_event(Event("asked"))
         await asyncio.wait_for(called.wait(), 5)
+
+
+async def test_a_partition_that_cant_be_read_hides_no_cancellation_in_another(
+    proxy: Proxy, url: str, namespace: str, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """The look fails for the one, and ends the canceled function in the other."""
+    partitions, ids = Partitions(namespace, 2), dict[int, str]()
+    app, began, ended = App("app"), asyncio.Semaphore(0), asyncio.Event()
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job() -> None:
+        began.release()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    for number in count():
+        ids.setdefault(partitions.of(f"e{number}").partition, f"e{number}")
+        if len(ids) == 2:
+            break
+    with Client(url, namespace=namespace, partitions=2) as client:
+        async with WorkerHost(proxy.url, namespace, 2).working(app, grace=0, **LONG):
+            client.send_events([Event("asked", id=each) for each in ids.values()])
+            await began.acquire()
+            await began.acquire()
+            queue = partitions.first.queue("app", "default")
+            async with unheard(proxy, redis, keys):
+                client.cancel_run(f"{ids[1]}:app/job")
+                redis.rename(queue, f"{queue}-kept")
+                redis.set(queue, "foreign")
+            await asyncio.wait_for(ended.wait(), 5)
+            redis.rename(f"{queue}-kept", queue)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ writes to the server.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from headrace_worker.membership.in_flight import REPORTED, InFlight
 from headrace_worker.membership.member import Member
 from headrace_worker.protocol import rescuing
 from headrace_worker.protocol.delivery import Key, Stream
+from headrace_worker.tasks.guard import own_task
 
 _PAGE = 1_000
 _ON_ITS_WAY_S = 0.5
@@ -49,16 +51,23 @@ class Cancellations:
         self._guard.detached("the look for canceled runs", self.look())
 
     async def look(self) -> None:
-        """End the functions of runs that are not this worker's any more."""
-        runs = [run for run in self._in_flight.runs.values() if run.stage < REPORTED]
-        for member in self._members:
-            name, partition = member.identity.name, member.setup.keys.partition
-            mine = [run for run in runs if run.name == name and run.delivery.queue.partition == partition]
-            for queue in {run.delivery.queue.key: run.delivery.queue for run in mine}.values():
-                pending = await self._pending(member, queue, name)
-                for run in mine:
-                    if run.key[0] == queue.key and run.key[1] not in pending:
-                        self._cancel(run.key)
+        """End the functions of runs that are not this worker's any more; raise once all partitions were looked at."""
+        looks = [own_task(self._look_in(member)) for member in self._members]
+        for failure in filter(None, await asyncio.gather(*looks, return_exceptions=True)):
+            raise failure
+
+    async def _look_in(self, member: Member) -> None:
+        name, partition = member.identity.name, member.setup.keys.partition
+        runs = [
+            run
+            for run in self._in_flight.runs.values()
+            if run.stage < REPORTED and run.name == name and run.delivery.queue.partition == partition
+        ]
+        for queue in {run.delivery.queue.key: run.delivery.queue for run in runs}.values():
+            pending = await self._pending(member, queue, name)
+            for run in runs:
+                if run.key[0] == queue.key and run.key[1] not in pending:
+                    self._cancel(run.key)
 
     async def _pending(self, member: Member, queue: Stream, name: str) -> set[str]:
         found: set[str] = set()

@@ -184,7 +184,7 @@ def test_what_was_sent_is_compared_with_typed_events(suite: pytest.Pytester) -> 
         from typing import ClassVar
         import msgspec, pydantic
 
-        class New(msgspec.Struct):
+        class New(msgspec.Struct, rename="camel"):
             __event__: ClassVar[str] = "new"
             user_id: str
             plan: str = "free"
@@ -215,8 +215,9 @@ def test_what_was_sent_is_compared_with_typed_events(suite: pytest.Pytester) -> 
             assert headrace_sync.sent(type(event)) == headrace_sync.sent()
 
         def test_defaults(headrace_sync):
-            shop.client.send_events([Event("new", {"user_id": "u_1"}), Event("new", 5)])
+            shop.client.send_events([Event("new", {"userId": "u_1"}), Event("new", 5)])
             headrace_sync.assert_sent(New("u_1"), times=1)
+            headrace_sync.assert_sent(New, payload=New("u_1"), user_id="u_1", times=1)
 
         def test_refused(headrace_sync):
             with pytest.raises(InvalidArgument, match="userId: New has no such field; fields of New: user_id, plan"):

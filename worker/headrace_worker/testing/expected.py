@@ -47,17 +47,21 @@ class Expected(msgspec.Struct, frozen=True):
 
     def is_met_by(self, event: EventRecord) -> bool:
         """Return whether an event is one of those that are expected."""
-        if event.name != self.name:
+        if event.name != self.name or not _is_payload(event, self.fields.get("payload", event.payload)):
             return False
-        payload = event.payload if self.kind is None or "payload" in self.fields else event.payload_as(self.kind)
-        return all(_has(event, payload, field, value) for field, value in self.fields.items())
+        payload = event.payload if self.kind is None else event.payload_as(self.kind)
+        others = {field: value for field, value in self.fields.items() if field != "payload"}
+        return all(
+            bool((getattr(event, field) if field in _OWN_FIELDS else _value_of(payload, field)) == value)
+            for field, value in others.items()
+        )
 
     def explain(self, sent: Sequence[EventRecord]) -> str:
         """Return what was sent, and what the test may have meant."""
         return "; ".join([*self._hints(sent), _shown(sent)])
 
     def _hints(self, sent: Sequence[EventRecord]) -> Iterator[str]:
-        for field in self.fields.keys() & _OWN_FIELDS - {"payload"}:
+        for field in sorted(self.fields.keys() & _OWN_FIELDS - {"payload"}):
             for event in sent:
                 if event.name == self.name and _value_of(event.payload, field) == self.fields[field]:
                     yield f"`{field}` is the event's own {field}; for the payload's write payload={event.payload!r}"
@@ -75,12 +79,6 @@ def _check_fields(kind: Any, fields: Mapping[str, Any]) -> None:
             raise InvalidArgument(
                 field, f"{kind.__name__} has no such field; fields of {kind.__name__}: {', '.join(known)}"
             )
-
-
-def _has(event: EventRecord, payload: Any, field: str, value: object) -> bool:
-    if field == "payload":
-        return _is_payload(event, value)
-    return bool((getattr(event, field) if field in _OWN_FIELDS else _value_of(payload, field)) == value)
 
 
 def _is_payload(event: EventRecord, value: object) -> bool:

@@ -27,7 +27,7 @@ def app() -> None:
     """Check apps, register what they subscribe to, look at that and forget it, and print their schemas."""
 
 
-@app.command()
+@app.command(short_help="Register an app's subscriptions before its first worker starts.")
 @click.argument("target", metavar="MODULE:APP")
 @log_options
 @with_server
@@ -56,7 +56,7 @@ def register(server: Server, /, target: str, log_format: log_setup.LogFormat, lo
         click.echo(_registration(registered))
 
 
-@app.command()
+@app.command(short_help="End the subscriptions of an app that has no workers any more.")
 @click.argument("name", metavar="APP")
 @with_server
 @json_option
@@ -83,7 +83,7 @@ def forget(server: Server, /, name: str, as_json: bool) -> None:
         print_note(f"left where they are, for a worker of app {forgotten.app}: {left}")
 
 
-@app.command()
+@app.command(short_help="Print the schema of an app's typed events.")
 @click.argument("target", metavar="MODULE:APP")
 @option("--format", "form", type=click.Choice(["json-schema", "asyncapi"]), default="json-schema", show_default=True,
         help="Of what kind.")  # fmt: skip
@@ -102,7 +102,7 @@ def schema(target: str, form: str) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document)))
 
 
-@app.command()
+@app.command(short_help="Load an app and look through its definition, without a server.")
 @click.argument("target", metavar="MODULE:APP")
 @json_option
 def check(target: str, as_json: bool) -> None:
@@ -122,7 +122,7 @@ def check(target: str, as_json: bool) -> None:
     click.get_current_context().exit(1 if checked.problems else 0)
 
 
-@app.command()
+@app.command(short_help="List what is registered of every app.")
 @with_client_of(AppClient)
 @json_option
 def routes(client: AppClient, as_json: bool) -> None:

@@ -62,7 +62,7 @@ def list_(client: Client, /, paging: Paging, as_json: bool, **filters: str | Non
     )
 
 
-@dead.command()
+@dead.command(short_help="Count dead letters by job, reason and type of error.")
 @with_client
 @_filters
 @_times
@@ -126,7 +126,7 @@ def _letters(command: F) -> F:
     return click.argument("ids", metavar="[ID]...", nargs=-1)(_filters(_times(command)))
 
 
-@dead.command()
+@dead.command(short_help="Queue the runs of dead letters again, from attempt 1.")
 @with_client
 @_letters
 @bulk_options("dead letters", note="--note")

@@ -90,7 +90,7 @@ def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_j
     )
 
 
-@events.command()
+@events.command(short_help="Print each event that is sent from now on.")
 @option("--name", metavar="NAME", multiple=True, help="Only events with this name. May be repeated.")
 @with_client
 @json_option
@@ -273,7 +273,7 @@ def reschedule(
     note(client, "events reschedule", {"ids": [event_id], "at": deliver_at, "after": deliver_after})
 
 
-@events.command()
+@events.command(short_help="Send events again, as new ones, to all their jobs or to one.")
 @with_client_of(AppClient)
 @_chosen_by
 @job_option("Only this job gets them, whatever its trigger.")
@@ -317,7 +317,7 @@ def replay(
     )  # fmt: skip
 
 
-@events.command()
+@events.command(short_help="Say which jobs get an event, and why the others do not.")
 @click.argument("event_id", metavar="ID")
 @option("--all", "all_jobs", is_flag=True, help="List jobs that subscribe to other events, too.")
 @with_client_of(AppClient)

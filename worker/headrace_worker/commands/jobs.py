@@ -26,7 +26,7 @@ def jobs() -> None:
     """Look at jobs, disable them, send an event to one."""
 
 
-@jobs.command("list")
+@jobs.command("list", short_help="List the jobs of all apps.")
 @with_client_of(AppClient)
 @json_option
 def list_(client: AppClient, as_json: bool) -> None:
@@ -50,7 +50,7 @@ def list_(client: AppClient, as_json: bool) -> None:
     note_missing_workers(client)
 
 
-@jobs.command()
+@jobs.command(short_help="Show a job: its trigger, its releases, what waits in its queue.")
 @click.argument("job", metavar="APP/JOB")
 @with_client_of(AppClient)
 @json_option
@@ -90,7 +90,7 @@ def show(client: AppClient, job: str, as_json: bool) -> None:
         print_note("no live worker has it: its runs wait until one starts")
 
 
-@jobs.command()
+@jobs.command(short_help="Disable a job: no event makes a run of it until it is enabled.")
 @click.argument("job", metavar="APP/JOB")
 @option("--reason", metavar="TEXT", help="Why, for those who look at the job.")
 @with_client_of(AppClient)
@@ -128,7 +128,7 @@ def enable(client: AppClient, job: str, as_json: bool) -> None:
     note(client, "jobs enable", {"job": job})
 
 
-@jobs.command()
+@jobs.command(short_help="Send an event to one job alone, whatever its filters.")
 @click.argument("job", metavar="APP/JOB")
 @click.argument("payload", metavar="[JSON|-]", type=parse_json_or_stdin, required=False)
 @option("--name", metavar="NAME", help="The event's name.  [default: the first of the job's trigger]")

@@ -36,7 +36,7 @@ def queues() -> None:
     """Look at queues; pause, resume, limit or purge them."""
 
 
-@queues.command("list")
+@queues.command("list", short_help="List the queues of the namespace.")
 @with_server
 @json_option
 def list_(server: Server, as_json: bool) -> None:
@@ -73,7 +73,7 @@ def list_(server: Server, as_json: bool) -> None:
         _warn(each)
 
 
-@queues.command()
+@queues.command(short_help="Show a queue: what waits, who has its runs, what is set for it.")
 @click.argument("queue", metavar="APP/QUEUE")
 @with_server
 @json_option
@@ -113,7 +113,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
     _warn(found)
 
 
-@queues.command()
+@queues.command(short_help="Let no run of a queue start any more.")
 @click.argument("queue", metavar="APP/QUEUE")
 @option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
 @with_client
@@ -150,7 +150,7 @@ def resume(client: Client, queue: str, as_json: bool) -> None:
     note(client, "queues resume", {"queue": queue})
 
 
-@queues.command()
+@queues.command(short_help="Limit how many runs of a queue are in flight at once.")
 @click.argument("queue", metavar="APP/QUEUE")
 @click.argument("limit", metavar="N|none|declared", callback=_read_limit)
 @with_client

@@ -55,7 +55,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
         print_run(record)
 
 
-@runs.command("list")
+@runs.command("list", short_help="List runs, newest first.")
 @job_option("Only runs of this job.")
 @option(
     "--status",
@@ -143,7 +143,7 @@ def _chosen_by(command: F) -> F:
     return command
 
 
-@runs.command()
+@runs.command(short_help="Cancel runs for good, whatever they are doing.")
 @with_client
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
@@ -187,7 +187,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
     return canceled
 
 
-@runs.command()
+@runs.command(short_help="Queue the same runs again, from attempt 1.")
 @with_client
 @_chosen_by
 @option(

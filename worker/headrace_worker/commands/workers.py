@@ -121,7 +121,7 @@ def quiet(ctx: click.Context, server: Server, names: Sequence[str], as_json: boo
         _instructed(ctx, client, "workers quiet", client.quiet_workers(names), as_json=as_json)
 
 
-@workers.command()
+@workers.command(short_help="Let workers stop as on SIGTERM.")
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
 @with_server
 @json_option

@@ -16,6 +16,7 @@ from headrace_worker.operate.register_app import RegisteredApp
 from headrace_worker.process import log_setup
 from headrace_worker.process.loading import load_app
 from headrace_worker.startup.app_check import CheckedApp, check_app
+from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.options import json_option, log_options, option
 from headrace_worker.terminal.output import print_json, print_note, print_table, printable
 from headrace_worker.terminal.server import Server, with_client_of, with_server
@@ -29,10 +30,13 @@ def app() -> None:
 
 @app.command(short_help="Register an app's subscriptions before its first worker starts.")
 @click.argument("target", metavar="MODULE:APP")
+@reason_option
 @log_options
 @with_server
 @json_option
-def register(server: Server, /, target: str, log_format: log_setup.LogFormat, log_level: str, as_json: bool) -> None:
+def register(
+    server: Server, /, target: str, reason: str | None, log_format: log_setup.LogFormat, log_level: str, as_json: bool
+) -> None:
     """Register the subscriptions of an app before its first worker starts, as a step of a release.
 
     From then on events become runs, which wait for the app's first worker. Whichever worker of the namespace is alive
@@ -50,6 +54,8 @@ def register(server: Server, /, target: str, log_format: log_setup.LogFormat, lo
     loaded = load_app(target)
     with _client(server) as client:
         registered = client.register_app(loaded)
+        done = int(registered.status in ("registered", "waiting"))
+        note(client, "app register", {"app": registered.app}, reason=reason, done=done)
     if as_json:
         print_json(registered)
     else:
@@ -58,9 +64,10 @@ def register(server: Server, /, target: str, log_format: log_setup.LogFormat, lo
 
 @app.command(short_help="End the subscriptions of an app that has no workers any more.")
 @click.argument("name", metavar="APP")
+@reason_option
 @with_server
 @json_option
-def forget(server: Server, /, name: str, as_json: bool) -> None:
+def forget(server: Server, /, name: str, reason: str | None, as_json: bool) -> None:
     """End the subscriptions of an app that has no workers any more; APP is its name.
 
     New events make no runs of its jobs. Its runs that are queued or delayed stay, and are counted: they wait until a
@@ -74,6 +81,7 @@ def forget(server: Server, /, name: str, as_json: bool) -> None:
     """
     with _client(server) as client:
         forgotten = client.forget_app(name)
+        note(client, "app forget", {"app": name}, reason=reason, done=int(forgotten.had_subscriptions))
     if as_json:
         print_json(forgotten)
         return

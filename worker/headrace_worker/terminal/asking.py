@@ -129,21 +129,28 @@ def _carry_out(
 ) -> int:
     """Act on what is chosen, print and note what was done; return the exit code."""
     done = failed = 0
-    failure: HeadraceError | None = None
+    failure: Exception | None = None
+
+    def act(batch: Sequence[str]) -> Sequence[Any]:
+        nonlocal done, failed
+        results = work.act(batch)
+        errors = sum(isinstance(each, HeadraceError) for each in results)
+        done, failed = done + len(results) - errors, failed + errors
+        return results
+
     with _interruptible() as is_interrupted, progress(work.verb, len(chosen.ids)) as advance:
         try:
-            for each in carry_out(chosen, work.act, rate=bulk.rate, is_interrupted=is_interrupted):
-                done, failed = done + each.ok, failed + (not each.ok)
+            for each in carry_out(chosen, act, rate=bulk.rate, is_interrupted=is_interrupted):
                 _print(each, work, as_json=as_json)
                 advance(1)
-        except HeadraceError as exc:
+        except (HeadraceError, OSError) as exc:  # an OSError: the reader of the output is gone, or its disk is full
             failure = exc
     at = done + failed
-    if failure is not None and not at:
-        raise failure
-    _print_end(work, chosen, done, failed, as_json=as_json, is_named="ids" in asked)
     if at:
         note(client, work.verb, asked, reason=bulk.note, done=done, failed=failed)
+    if failure is not None and (not at or isinstance(failure, OSError)):
+        raise failure
+    _print_end(work, chosen, done, failed, as_json=as_json, is_named="ids" in asked)
     if failure is not None:
         raise failure
     return INTERRUPTED if at < len(chosen.ids) else 1 if failed else 0
@@ -159,6 +166,11 @@ def _print_end(work: Work, chosen: Chosen, done: int, failed: int, *, as_json: b
         print_note(f"{work.verb}: {done:,} done, {failed:,} failed, {left:,} left")
     if left or chosen.more:
         print_note(f"there are more: --cursor {cursor}" if cursor else "there are more: give the command again")
+
+
+def reason_option(command: F) -> F:
+    """Give a command that acts the option `reason`, for the audit."""
+    return option("--reason", metavar="TEXT", help="Why; kept in the audit.")(command)
 
 
 def note(

@@ -32,6 +32,9 @@ durations seconds.
 | 1 | not done: not found, failed, not settled, no server, or the answer is no; each command says what |
 | 2 | wrong usage: an argument, an option or a setting has to be changed |
 | 130 | interrupted by Ctrl-C |
+
+A reader that has seen enough, as `head -1`, ends a command without a message; what an act has done is in the audit.
+Without a terminal, ids and all other values are printed whole. With `NO_COLOR` set no colours are.
 """
 
 

@@ -13,7 +13,7 @@ from headrace_worker.operate.bulk import Act, Chosen, Result, choose
 from headrace_worker.operate.dead_letters import LetterRuns, require_job
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
-from headrace_worker.terminal.options import F, job_option, json_option, option, parse_ago
+from headrace_worker.terminal.options import F, job_option, json_option, option, time_options
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.server import with_client
 
@@ -31,12 +31,7 @@ def _filters(command: F) -> F:
     return job(reason(error(command)))
 
 
-def _times(command: F) -> F:
-    """Give the command the options that narrow a list of dead letters to a time."""
-    since = option(
-        "--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago."
-    )
-    return since(option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before.")(command))
+_times = time_options("failed")
 
 
 @dead.command("list")

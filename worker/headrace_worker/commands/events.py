@@ -27,9 +27,9 @@ from headrace_worker.terminal.options import (
     job_option,
     json_option,
     option,
-    parse_ago,
     parse_duration,
     parse_time,
+    time_options,
     timeout_option,
 )
 from headrace_worker.terminal.output import (
@@ -168,8 +168,7 @@ def wait(ctx: click.Context, client: Client, event_id: str, timeout: float, as_j
 def _chosen_by(command: F) -> F:
     """Give the command the options that choose events, by their ids or by filters, to act on them."""
     for each in (
-        option("--until", metavar="TIME", type=parse_ago, help="Only what was sent then or before."),
-        option("--since", metavar="TIME", type=parse_ago, help="Only what was sent then or later: a time, or 2h."),
+        time_options("was sent"),
         option("--account", "account_id", metavar="ID", help="Only events of this account."),
         option("--source", metavar="SOURCE", help="Only events from this source."),
         option("--name", metavar="NAME", help="Only events with this name."),

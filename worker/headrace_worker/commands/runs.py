@@ -19,8 +19,8 @@ from headrace_worker.terminal.options import (
     job_option,
     json_option,
     option,
-    parse_ago,
     parse_duration,
+    time_options,
     timeout_option,
 )
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_table, printable
@@ -131,8 +131,7 @@ def wait(ctx: click.Context, client: Client, run_id: str, timeout: float, as_jso
 def _chosen_by(command: F) -> F:
     """Give the command the options that choose runs, by their ids or by filters, to act on them."""
     for each in (
-        option("--until", metavar="TIME", type=parse_ago, help="Only what `runs list --until` lists."),
-        option("--since", metavar="TIME", type=parse_ago, help="Only what `runs list --since` lists."),
+        time_options("settled, or was sent,"),
         option("--queue", metavar="APP/QUEUE", help="Only runs of this queue."),
         option("--event-name", metavar="NAME", help="Only runs of events with this name."),
         option("--event", "event_id", metavar="ID", help="Only the runs of this event."),

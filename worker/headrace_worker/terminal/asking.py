@@ -193,10 +193,19 @@ def _ask(client: Client, bulk: Bulk, work: Work, given: Mapping[str, Any], chose
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         how = "--yes" if work.name is None else f"--yes={work.name}"
         raise click.UsageError(f"{question}: nothing was done; say {how}, or look first with --dry-run")
-    if work.name is None:
+    try:
+        _ask_person(question, work.name)
+    except click.Abort as exc:
+        click.echo(err=True)  # ends the line of the question
+        print_note("nothing was done")
+        raise click.exceptions.Exit(INTERRUPTED if isinstance(exc.__context__, KeyboardInterrupt) else 2) from None
+
+
+def _ask_person(question: str, name: str | None) -> None:
+    if name is None:
         if not click.confirm(f"{question}?", err=True):
             raise click.UsageError("nothing was done")
-    elif click.prompt(f"{question}. Type {work.name} to go on", default="", show_default=False, err=True) != work.name:
+    elif click.prompt(f"{question}. Type {name} to go on", default="", show_default=False, err=True) != name:
         raise click.UsageError("that is not the name; nothing was done")
 
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from headrace import Page
-from headrace_worker.terminal.options import F, option, parse_ago, parse_ahead
+from headrace_worker.terminal.options import F, option, time_options
 from headrace_worker.terminal.output import print_json, print_note, print_table, shown
 
 T = TypeVar("T")
@@ -37,15 +37,12 @@ class Paging(msgspec.Struct, frozen=True):
         return {"limit": _EVERY_PAGE if self.every else self.limit, "since": self.since, "until": self.until}
 
 
-def list_options(since: str, *, ahead: bool = False) -> Callable[[F], F]:
+def list_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
     """Give the command the options of a list, passed as a `Paging`.
 
     Args:
-        since: what the times are compared with, as in `sent`.
-        ahead: times such as `2h` are in the future.
+        happened: see `time_options`, as is `ahead`.
     """
-    parse = parse_ahead if ahead else parse_ago
-    example = "a time, or how far ahead, such as 2h" if ahead else "a time, or how long ago, such as 2h"
 
     def add(command: Any) -> Any:
         def call(*args: Any, **given: Any) -> Any:
@@ -65,8 +62,7 @@ def list_options(since: str, *, ahead: bool = False) -> Callable[[F], F]:
                 show_default=True,
                 help="How many on a page, about.",
             ),
-            option("--until", metavar="TIME", type=parse, help=f"Only what {since} then or before."),
-            option("--since", metavar="TIME", type=parse, help=f"Only what {since} then or later: {example}."),
+            time_options(happened, ahead=ahead),
         ):
             call = each(call)
         return call

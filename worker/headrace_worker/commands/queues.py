@@ -13,7 +13,7 @@ from headrace.model.queue import Limit
 from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
-from headrace_worker.operate.bulk import Chosen, choose
+from headrace_worker.operate.bulk import choose
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
@@ -200,14 +200,11 @@ def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
         return client.cancel_runs(batch, reason=bulk.note, queued=True)
 
-    def choose_runs() -> Chosen:
-        chosen = choose(partial(client.list_runs, queue=queue, status="queued"), bulk.most, bulk.cursor)
-        if not chosen.ids:
-            client.get_queue(queue)  # a name that was misspelt is an error
-        return chosen
-
+    client.get_queue(queue)  # one that is not known is an error
+    read = partial(client.list_runs, queue=queue, status="queued")
     work = Work("queues purge", "runs", act, name=queue)
-    ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, choose_runs, as_json=as_json))
+    asked = {"queue": queue}
+    ctx.exit(act_on(client, bulk, work, (), asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
 
 
 def _print(controls: QueueControls, *, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from headrace_worker.terminal.options import (
     json_option,
     option,
     parse_duration,
+    queue_option,
     time_options,
     timeout_option,
 )
@@ -66,7 +67,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
 )
 @option("--event", "event_id", metavar="ID", help="Only the runs of this event.")
 @option("--event-name", metavar="NAME", help="Only runs of events with this name.")
-@option("--queue", metavar="APP/QUEUE", help="Only runs of this queue.")
+@queue_option("Only runs of this queue.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes, or has executed last.")
 @option(
     "--older-than",
@@ -87,6 +88,8 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
       headrace runs list --job billing/welcome --status failed --since 2h
       headrace runs list --status executing --older-than 30m
     """
+    if given["older_than"] is not None and status != ("executing",):
+        raise click.UsageError("--older-than is for runs that execute; give --status executing, and no other")
     print_list(
         "runs",
         partial(client.list_runs, status=status or None, **given),
@@ -132,7 +135,7 @@ def _chosen_by(command: F) -> F:
     """Give the command the options that choose runs, by their ids or by filters, to act on them."""
     for each in (
         time_options("settled, or was sent,"),
-        option("--queue", metavar="APP/QUEUE", help="Only runs of this queue."),
+        queue_option("Only runs of this queue."),
         option("--event-name", metavar="NAME", help="Only runs of events with this name."),
         option("--event", "event_id", metavar="ID", help="Only the runs of this event."),
         job_option("Only runs of this job."),

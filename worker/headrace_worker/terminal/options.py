@@ -74,10 +74,25 @@ def job_option(text: str) -> Callable[[F], F]:
 
 
 def _parse_job(text: str) -> str:
-    app, _, job_id = text.partition("/")
-    if not (is_name(app) and is_name(job_id)):
+    if not _is_pair(text):
         raise click.BadParameter(f"{text!r} does not name an app and its job, as in billing/welcome")
     return text
+
+
+def queue_option(text: str) -> Callable[[F], F]:
+    """Give the command the option `queue`: `<app>/<queue>`, or None."""
+    return option("--queue", metavar="APP/QUEUE", type=_parse_queue, help=text)
+
+
+def _parse_queue(text: str) -> str:
+    if not _is_pair(text):
+        raise click.BadParameter(f"{text!r} does not name an app and its queue, as in billing/default")
+    return text
+
+
+def _is_pair(text: str) -> bool:
+    app, _, name = text.partition("/")
+    return is_name(app) and is_name(name)
 
 
 def parse_json(text: str | bytes) -> Any:

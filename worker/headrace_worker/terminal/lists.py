@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from headrace import Page
-from headrace_worker.terminal.options import F, option, time_options
+from headrace_worker.terminal.options import F, option, time_options, together
 from headrace_worker.terminal.output import print_json, print_note, print_table, shown
 
 T = TypeVar("T")
@@ -43,6 +43,13 @@ def list_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
     Args:
         happened: see `time_options`, as is `ahead`.
     """
+    pages = click.IntRange(1, 1000)
+    options = together(
+        time_options(happened, ahead=ahead),
+        option("--limit", metavar="N", type=pages, default=20, show_default=True, help="How many on a page, about."),
+        option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor."),
+        option("--all", "every", is_flag=True, help="Every page; with --json a line of JSON for each item."),
+    )
 
     def add(command: Any) -> Any:
         def call(*args: Any, **given: Any) -> Any:
@@ -51,21 +58,7 @@ def list_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
         call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-        for each in (
-            option("--all", "every", is_flag=True, help="Every page; with --json a line of JSON for each item."),
-            option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor."),
-            option(
-                "--limit",
-                metavar="N",
-                type=click.IntRange(1, 1000),
-                default=20,
-                show_default=True,
-                help="How many on a page, about.",
-            ),
-            time_options(happened, ahead=ahead),
-        ):
-            call = each(call)
-        return call
+        return options(call)
 
     return add
 

@@ -30,6 +30,17 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, **{"show_envvar": True, **settings})
 
 
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return what gives a command these options and arguments, which its help lists in this order."""
+
+    def give(command: Any) -> Any:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return give
+
+
 def json_option(command: F) -> F:
     """Give the command the option `as_json`."""
     return option("--json", "as_json", envvar="HEADRACE_JSON", is_flag=True, help="Print JSON, for machines.")(command)
@@ -155,11 +166,11 @@ def time_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
             print_note("--since is in the future: nothing has happened since then")
         return value
 
-    since = option(
-        "--since", metavar="TIME", type=parse, callback=check, help=f"Only what {happened} then or later: {example}."
+    later, before = f"Only what {happened} then or later: {example}.", f"Only what {happened} then or before."
+    return together(
+        option("--since", metavar="TIME", type=parse, callback=check, help=later),
+        option("--until", metavar="TIME", type=parse, callback=check, help=before),
     )
-    until = option("--until", metavar="TIME", type=parse, callback=check, help=f"Only what {happened} then or before.")
-    return lambda command: since(until(command))
 
 
 def parse_header(text: str) -> tuple[str, str]:

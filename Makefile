@@ -73,6 +73,10 @@ docs-cli: $(VENV)/.dev  ## Write docs/cli.md from the commands' own help
 docs-reference: $(VENV)/.dev  ## Write docs/reference.md from the docstrings of both packages
 	@$(BIN)/python -m tests.support.reference_page
 
+.PHONY: json-shapes
+json-shapes: $(VENV)/.dev  ## Write tests/data/json_shapes.json from what commands print with --json
+	@$(BIN)/python -m tests.support.json_shapes
+
 .PHONY: matrix
 matrix: $(VENV)/.dev  ## Run the tests on every server and Python; SERVERS="redis-6.2 redis-8.10" PYTHONS="3.12"
 	@$(BIN)/python -m tests.matrix --servers "$(SERVERS)" --pythons "$(PYTHONS)" $(ARGS)

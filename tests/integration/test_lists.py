@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import redis as redis_py
 from headrace import Client, Event, Page, RunError
 from headrace.formats import codec
 from headrace.formats.keys import Keys
+from headrace.model.event import RunStatus
 from tests.support.clients import Kind, open_client
 from tests.support.stored import add_run
 
@@ -158,17 +160,43 @@ def test_executing_runs_come_from_the_queues(client: Client, redis: redis_py.Red
     assert len(ids(status="executing", older_than=timedelta(0))) == 22
 
 
-def test_open_runs_cost_five_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:
-    """However many there are."""
+def test_open_runs_cost_four_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:
+    """However many there are, and whether or not a filter matches; those that execute are not read one by one."""
     queue_runs(redis, client, keys, 600)
     take(redis, keys, "w1", 550)
-    for status in ("executing", "queued", "waiting"):
+    filters: tuple[dict[str, Any], ...] = ({}, {"job": "app/nope"}, {"event_name": "nope"})
+    statuses: tuple[RunStatus, ...] = ("executing", "queued", "waiting")
+    for status, given in itertools.product(statuses, filters):
         asked.trips.clear()
-        client.list_runs(status=status, job="app/nope")
-        assert len(asked.trips) <= 4, status
-        asked.trips.clear()
-        client.list_runs(status=status)
-        assert len(asked.trips) <= 5, status
+        client.list_runs(status=status, **given)
+        assert len(asked.trips) <= 4, (status, given)
+        assert sum(asked.trips) <= 4 + (500 if "event_name" in given else 100), (status, given)
+
+
+def test_queued_runs_of_a_paused_queue_cost_four_round_trips(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked
+) -> None:
+    """Where no run of it is in flight any more."""
+    runs = queue_runs(redis, client, keys, 10)
+    redis.xgroup_create(keys.queue("app", "default"), "workers", "0")
+    client.pause_queue("app/default")
+    asked.trips.clear()
+    assert [run.id for run in client.list_runs(status="queued").items] == runs
+    assert len(asked.trips) == 4
+    take(redis, keys, "w1", 10)
+    assert [run.id for run in client.list_runs(status="queued").items] == runs
+
+
+def test_runs_of_a_worker_behind_500_others_are_listed_at_once(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked
+) -> None:
+    """For one round trip more."""
+    runs = queue_runs(redis, client, keys, 620)
+    take(redis, keys, "w1", 600)
+    take(redis, keys, "w2", 10)
+    asked.trips.clear()
+    assert [run.id for run in client.list_runs(status="executing", worker="w2").items] == runs[600:610]
+    assert len(asked.trips) == 5
 
 
 @pytest.mark.leaves_records

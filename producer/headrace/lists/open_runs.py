@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -65,23 +65,42 @@ def list_executing(
 ) -> Plan[Page[RunRecord]]:
     """Return a page of the runs that workers have, as the queues know it: a run's record may say so a little later."""
     bounds = Bounds()
-    start_in = _starts(partitions, chosen, cursor)
-    found = yield from _progress(partitions, chosen, bounds)
-
-    def read(queue: _Queue, count: int) -> Call[list[Held]]:
-        end = _end(chosen)
-        return queues.read_held(
-            queue.key, start_in(queue), end, count, worker=chosen.worker, idle_ms=chosen.older_than_ms
-        )
-
-    rows, is_complete = yield from _oldest([queue for queue, progress in found.items() if progress.held], read, bounds)
-    answers = yield from _ask(bounds, [queues.read_queued(row.queue.key, row.entry, row.entry, 1) for row in rows])
-    held = [
-        msgspec.structs.replace(row, found=entries[0])
-        for row, answer in zip(rows, answers, strict=True)
-        if (entries := bounds.rows(row.queue.key, answer))
-    ]
+    start_in, end = _starts(partitions, chosen, cursor), _end(chosen)
+    progress = yield from _progress(partitions, chosen, bounds)
+    busy = [queue for queue, each in progress.items() if each.held]
+    share = _share(busy)
+    sizes = {queue: min(share, progress[queue].held + LEAST) for queue in busy}
+    worker, idle_ms = chosen.worker, chosen.older_than_ms
+    # Entries are delivered in their order and deleted once they are settled, so workers have the first of a queue.
+    answers = yield from _ask(
+        bounds,
+        [
+            *(queues.read_held(each.key, start_in(each), end, share, worker=worker, idle_ms=idle_ms) for each in busy),
+            *(queues.read_queued(each.key, start_in(each), end, sizes[each]) for each in busy),
+        ],
+    )
+    rows, is_complete = _oldest(busy, answers[: len(busy)], share, bounds)
+    first = {queue: bounds.rows(queue.key, answer) for queue, answer in zip(busy, answers[len(busy) :], strict=True)}
+    held = yield from _named(rows, first, sizes, bounds)
     return (yield from _page(rows, held, chosen, limit, bounds, seal, is_complete=is_complete))
+
+
+def _named(
+    rows: Sequence[_Row], first: Mapping[_Queue, list[Queued]], sizes: Mapping[_Queue, int], bounds: Bounds
+) -> Plan[list[_Row]]:
+    """Return the rows with what their entries name; those whose entry is gone are left out.
+
+    Args:
+        first: the first entries of each queue, as many as `sizes` says or all; others are read one by one.
+    """
+    known = {(queue, entry.entry): entry for queue, entries in first.items() for entry in entries}
+    ends = {queue: entry_rank(each[-1].entry) for queue, each in first.items() if len(each) == sizes[queue]}
+    behind = [row for row in rows if row.queue in ends and entry_rank(row.entry) > ends[row.queue]]
+    answers = yield from _ask(bounds, [queues.read_queued(row.queue.key, row.entry, row.entry, 1) for row in behind])
+    for row, answer in zip(behind, answers, strict=True):
+        for entry in bounds.rows(row.queue.key, answer):
+            known[row.queue, row.entry] = entry
+    return [msgspec.structs.replace(row, found=found) for row in rows if (found := known.get((row.queue, row.entry)))]
 
 
 def list_queued(
@@ -91,6 +110,7 @@ def list_queued(
     bounds = Bounds()
     start_in = _starts(partitions, chosen, cursor)
     found = yield from _progress(partitions, chosen, bounds)
+    found = {queue: Progress() if each.is_closed and not each.held else each for queue, each in found.items()}
     closed = [queue for queue, progress in found.items() if progress.is_closed]
     answers = yield from _ask(bounds, [queues.read_last_held(queue.key) for queue in closed])
     for queue, answer in zip(closed, answers, strict=True):
@@ -103,7 +123,9 @@ def list_queued(
         is_later = start != "-" and entry_rank(start.removeprefix("(")) >= entry_rank(behind)
         return queues.read_queued(queue.key, start if is_later else behind, _end(chosen), count)
 
-    rows, is_complete = yield from _oldest(list(found), read, bounds)
+    share = _share(found)
+    answers = yield from _ask(bounds, [read(queue, share) for queue in found])
+    rows, is_complete = _oldest(list(found), answers, share, bounds)
     return (yield from _page(rows, rows, chosen, limit, bounds, seal, is_complete=is_complete))
 
 
@@ -153,15 +175,16 @@ def _starts(partitions: Partitions, chosen: ChosenRuns, cursor: str | None) -> C
     return lambda queue: f"({entry}" if (queue.keys.partition, queue.name) <= listed else entry
 
 
-def _oldest(
-    found: Sequence[_Queue], read: Callable[[_Queue, int], Call[Any]], bounds: Bounds
-) -> Plan[tuple[list[_Row], bool]]:
-    """Return the oldest entries over all queues, in order, and whether there are no more.
+def _share(found: Collection[_Queue]) -> int:
+    """Return how many entries to read of each queue."""
+    return max(LEAST, RECORDS // max(len(found), 1))
+
+
+def _oldest(found: Sequence[_Queue], answers: Sequence[Any], share: int, bounds: Bounds) -> tuple[list[_Row], bool]:
+    """Return the oldest of the entries that were read, in order over all queues, and whether there are no more.
 
     A queue that has more entries than were read hides what is behind the last of them, in every queue.
     """
-    share = max(LEAST, RECORDS // max(len(found), 1))
-    answers = yield from _ask(bounds, [read(queue, share) for queue in found])
     rows: list[_Row] = []
     ends: list[_Rank] = []
     for queue, answer in zip(found, answers, strict=True):

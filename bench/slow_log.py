@@ -1,0 +1,104 @@
+"""The longest commands, by the server's own slow log, and its process put before others while they are noted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Self
+
+import msgspec
+
+from bench.server import Server
+from headrace import scripts
+
+_MOST = 100_000
+_USUAL_US = 10_000
+_NICE = -10
+
+
+class Slow(msgspec.Struct, frozen=True):
+    """A command that was in the log."""
+
+    command: str
+    ms: float
+
+
+class SlowLog:
+    """Notes each command that takes longer, from `__enter__` to `__exit__`.
+
+    Attributes:
+        noted: the slowest first.
+    """
+
+    def __init__(self, server: Server, over_us: int) -> None:
+        """Note nothing yet.
+
+        Args:
+            over_us: the server's clock has to say more than so many microseconds; 0 for every command.
+        """
+        self._redis = server.client
+        self._over_us = over_us
+        self.noted: list[Slow] = []
+
+    def __enter__(self) -> Self:
+        self._redis.config_set("slowlog-max-len", _MOST)
+        self._redis.config_set("slowlog-log-slower-than", self._over_us)
+        self._redis.slowlog_reset()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._redis.config_set("slowlog-log-slower-than", _USUAL_US)
+        found = [Slow(_name(each["command"]), each["duration"] / 1000) for each in self._redis.slowlog_get(_MOST)]
+        self.noted = sorted((each for each in found if each.command != "CONFIG SET"), key=lambda each: -each.ms)
+
+    @property
+    def slowest_ms(self) -> float:
+        """How long the longest command took, or the time above which they are noted if none did."""
+        return self.noted[0].ms if self.noted else self._over_us / 1000
+
+    def note(self, target_ms: float) -> str:
+        """Return which commands took longest, and how many took longer than the target."""
+        if not self.noted:
+            return f"none took longer than {self.slowest_ms:g} ms"
+        over = Counter(each.command for each in self.noted if each.ms > target_ms)
+        longer = ", ".join(f"{command} {count}" for command, count in over.most_common())
+        return self.noted[0].command + (f"; longer than {target_ms:g} ms: {longer}" if over else "")
+
+
+def _name(command: bytes) -> str:
+    """Return what a logged command is: of a script its verb, of others their first two words at most."""
+    first, *rest = command.split(b" ", 2)
+    if first.upper() == b"EVALSHA" and rest:
+        return _scripts().get(rest[0].decode(), "EVALSHA")
+    return b" ".join([first, *rest[:1]]).decode("utf-8", "replace") if first in _GROUPS else first.decode()
+
+
+_GROUPS = (b"CONFIG", b"SLOWLOG", b"XINFO", b"CLIENT")
+
+
+@cache
+def _scripts() -> dict[str, str]:
+    names = [each.name.removesuffix(".lua") for each in files(scripts).iterdir() if each.name.endswith(".lua")]
+    return {scripts.load(name).sha: f"{name}.lua" for name in names if not name.startswith("_")}
+
+
+@contextlib.contextmanager
+def before_others(server: Server) -> Iterator[bool]:
+    """Let the server go before other programs, if this user may do so; give whether it does.
+
+    Its log counts the time of the clock: on a machine that is shared it tells of itself only where nothing takes the
+    processor from it.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, server.pid, _NICE)
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.setpriority(os.PRIO_PROCESS, server.pid, 0)

@@ -17,7 +17,6 @@ from headrace import scripts
 
 _MOST = 100_000
 _USUAL_US = 10_000
-_NICE = -10
 
 
 class Slow(msgspec.Struct, frozen=True):
@@ -88,17 +87,17 @@ def _scripts() -> dict[str, str]:
 
 @contextlib.contextmanager
 def before_others(server: Server) -> Iterator[bool]:
-    """Let the server go before other programs, if this user may do so; give whether it does.
+    """Let the server go before all usual programs, if system and user allow it; give whether it does.
 
-    Its log counts the time of the clock: on a machine that is shared it tells of itself only where nothing takes the
-    processor from it.
+    Its log counts the time of the clock: on a machine that is shared it tells of the server alone only where nothing
+    takes the processor from it. A better nice value would not do: Linux compares those within a session only.
     """
     try:
-        os.setpriority(os.PRIO_PROCESS, server.pid, _NICE)
-    except PermissionError:
+        os.sched_setscheduler(server.pid, os.SCHED_RR, os.sched_param(1))
+    except (AttributeError, PermissionError):
         yield False
         return
     try:
         yield True
     finally:
-        os.setpriority(os.PRIO_PROCESS, server.pid, 0)
+        os.sched_setscheduler(server.pid, os.SCHED_OTHER, os.sched_param(0))

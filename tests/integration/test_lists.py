@@ -56,11 +56,15 @@ def fill_index(redis: redis_py.Redis, stream: str, entries: int, second: str) ->
         pipe.execute()
 
 
-def queue_runs(redis: redis_py.Redis, client: Client, keys: Keys, count: int, queue: str = "default") -> list[str]:
-    """Put runs of new events into a queue, and return their ids in order."""
+def queue_runs(
+    redis: redis_py.Redis, client: Client, keys: Keys, count: int, queue: str = "default", first: str = "*"
+) -> list[str]:
+    """Put runs of new events into a queue, and return their ids in order; `first` is the id of their first entry."""
+    millis, _, number = first.partition("-")
     runs = []
-    for each in client.send_events([Event("a") for _ in range(count)]):
-        entry: Any = redis.xadd(keys.queue("app", queue), {"e": each.id, "j": "job", "s": "", "b": b""})
+    for place, each in enumerate(client.send_events([Event("a") for _ in range(count)])):
+        entry_id = f"{millis}-{int(number) + place}" if number else first
+        entry: Any = redis.xadd(keys.queue("app", queue), {"e": each.id, "j": "job", "s": "", "b": b""}, id=entry_id)
         redis.hset(
             keys.event(each.id), "r:app/job", f"q 1 {LINE.format(entry=entry.decode())}".replace("default", queue)
         )
@@ -158,6 +162,23 @@ def test_executing_runs_come_from_the_queues(client: Client, redis: redis_py.Red
     assert ids(status="executing", job="app/nope") == ids(status="queued", queue="none/default") == []
     assert ids(status="executing", older_than=3_600) == []
     assert len(ids(status="executing", older_than=timedelta(0))) == 22
+
+
+def test_runs_that_execute_for_long_are_found_by_when_they_began(
+    client: Client, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """Not by when they came into the queue, which is before; also in a closed queue."""
+    stream = keys.queue("app", "default")
+    hour_ms = 3_600_000
+    old = int(redis.time()[0]) * 1000 - 2 * hour_ms
+    runs = queue_runs(redis, client, keys, 3, first=f"{old}-1")
+    take(redis, keys, "w1", 3)
+    redis.xclaim(stream, "workers", "w1", 0, [f"{old}-{number}" for number in (1, 2)], idle=hour_ms, justid=True)
+    for is_closed in (False, True):
+        if is_closed:
+            client.pause_queue("app/default")
+        assert [run.id for run in client.list_runs(status="executing", older_than=1_800).items] == runs[:2]
+        assert client.list_runs(status="executing", older_than=5_400).items == []
 
 
 def test_open_runs_cost_four_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:

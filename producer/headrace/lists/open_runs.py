@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.calls import queues, records
 from headrace.calls.call import Call
+from headrace.calls.checking import server_time
 from headrace.calls.queues import Held, Progress, Queued
 from headrace.calls.records import FoundRun
 from headrace.errors import DamagedRecord, HeadraceError
@@ -26,6 +27,8 @@ from headrace.plans.plan import Plan
 from headrace.plans.read import is_wrong_type
 
 _Rank = tuple[int, int, int, str]
+_CLOCKS_MS = 60_000
+"""So much may the clocks of a cluster's nodes differ."""
 
 
 class _Queue(msgspec.Struct, frozen=True, eq=False):
@@ -65,18 +68,22 @@ def list_executing(
 ) -> Plan[Page[RunRecord]]:
     """Return a page of the runs that workers have, as the queues know it: a run's record may say so a little later."""
     bounds = Bounds()
-    start_in, end = _starts(partitions, chosen, cursor), _end(chosen)
-    progress = yield from _progress(partitions, chosen, bounds)
+    start_in = _starts(partitions, chosen, cursor)
+    progress, now_ms = yield from _progress(partitions, chosen, bounds)
     busy = [queue for queue, each in progress.items() if each.held]
     share = _share(busy)
+    ends = {queue: _end_of_old(chosen, progress[queue], now_ms) for queue in busy}
     sizes = {queue: min(share, progress[queue].held + LEAST) for queue in busy}
     worker, idle_ms = chosen.worker, chosen.older_than_ms
     # Entries are delivered in their order and deleted once they are settled, so workers have the first of a queue.
     answers = yield from _ask(
         bounds,
         [
-            *(queues.read_held(each.key, start_in(each), end, share, worker=worker, idle_ms=idle_ms) for each in busy),
-            *(queues.read_queued(each.key, start_in(each), end, sizes[each]) for each in busy),
+            *(
+                queues.read_held(each.key, start_in(each), ends[each], share, worker=worker, idle_ms=idle_ms)
+                for each in busy
+            ),
+            *(queues.read_queued(each.key, start_in(each), ends[each], sizes[each]) for each in busy),
         ],
     )
     rows, is_complete = _oldest(busy, answers[: len(busy)], share, bounds)
@@ -109,7 +116,7 @@ def list_queued(
     """Return a page of the runs that wait for a worker, first those that are next in their queues."""
     bounds = Bounds()
     start_in = _starts(partitions, chosen, cursor)
-    found = yield from _progress(partitions, chosen, bounds)
+    found, _ = yield from _progress(partitions, chosen, bounds)
     found = {queue: Progress() if each.is_closed and not each.held else each for queue, each in found.items()}
     closed = [queue for queue, progress in found.items() if progress.is_closed]
     answers = yield from _ask(bounds, [queues.read_last_held(queue.key) for queue in closed])
@@ -137,15 +144,30 @@ def _end(chosen: ChosenRuns) -> str:
     return f"({chosen.until}" if chosen.until else "+"
 
 
-def _progress(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[dict[_Queue, Progress]]:
-    """Return the queues in which the runs may be, and how far workers have come in each."""
+def _end_of_old(chosen: ChosenRuns, progress: Progress, now_ms: int) -> str:
+    """Return the entry before which those end that may have been delivered as long ago as is asked for.
+
+    To find them the server goes through all that workers have, so it is not asked about those added since then. Where
+    its clock has gone back, or the queue is closed, the ids don't tell.
+    """
+    if chosen.older_than_ms is None or entry_rank(progress.last_delivered)[0] > now_ms:
+        return _end(chosen)
+    added_before = f"{max(now_ms - chosen.older_than_ms, 0) + _CLOCKS_MS}-0"
+    return f"({min(added_before, chosen.until or added_before, key=entry_rank)}"
+
+
+def _progress(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[tuple[dict[_Queue, Progress], int]]:
+    """Return the queues in which the runs may be, how far workers have come in each, and the server's time in ms.
+
+    The time is 0 where no age is asked for, or it can't be read.
+    """
     found = yield from _queues(partitions, chosen, bounds)
-    answers = yield from _ask(bounds, [queues.read_progress(queue.key) for queue in found])
-    return {
-        queue: progress
-        for queue, answer in zip(found, answers, strict=True)
-        for progress in bounds.rows(queue.key, answer)
+    time = [] if chosen.older_than_ms is None else [server_time()]
+    answers = yield from _ask(bounds, [*(queues.read_progress(queue.key) for queue in found), *time])
+    progress = {
+        queue: each for queue, answer in zip(found, answers, strict=False) for each in bounds.rows(queue.key, answer)
     }
+    return progress, next((each for each in answers[len(found) :] if isinstance(each, int)), 0)
 
 
 def _queues(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[list[_Queue]]:

@@ -91,6 +91,7 @@ NOTHING: dict[str, Ask] = {
     "dead list --job app/nope": lambda client, _: client.list_dead_letters(job="app/nope"),
     "dead list --reason nope": lambda client, _: client.list_dead_letters(reason="nope"),
     "dead list --error nope": lambda client, _: client.list_dead_letters(error="nope"),
+    "dead list --until 30d": lambda client, _: client.list_dead_letters(until=_ahead(-30)),
     "audit list --until 30d": lambda client, _: client.list_audit(until=_ahead(-30)),
 }
 """The first page of each list with a filter that matches nothing."""

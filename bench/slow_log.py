@@ -17,6 +17,7 @@ from headrace import scripts
 
 _MOST = 100_000
 _USUAL_US = 10_000
+_OWN = ("CONFIG", "SLOWLOG")
 
 
 class Slow(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ class SlowLog:
     def __exit__(self, *_: object) -> None:
         self._redis.config_set("slowlog-log-slower-than", _USUAL_US)
         found = [Slow(_name(each["command"]), each["duration"] / 1000) for each in self._redis.slowlog_get(_MOST)]
-        self.noted = sorted((each for each in found if each.command != "CONFIG SET"), key=lambda each: -each.ms)
+        self.noted = sorted((each for each in found if each.command not in _OWN), key=lambda each: -each.ms)
 
     @property
     def slowest_ms(self) -> float:
@@ -69,14 +70,10 @@ class SlowLog:
 
 
 def _name(command: bytes) -> str:
-    """Return what a logged command is: of a script its verb, of others their first two words at most."""
-    first, *rest = command.split(b" ", 2)
-    if first.upper() == b"EVALSHA" and rest:
-        return _scripts().get(rest[0].decode(), "EVALSHA")
-    return b" ".join([first, *rest[:1]]).decode("utf-8", "replace") if first in _GROUPS else first.decode()
-
-
-_GROUPS = (b"CONFIG", b"SLOWLOG", b"XINFO", b"CLIENT")
+    """Return the name of a logged command; of a script its verb."""
+    name, _, rest = command.partition(b" ")
+    script = _scripts().get(rest[:40].decode("ascii", "replace")) if name.upper() == b"EVALSHA" else None
+    return script or name.decode("utf-8", "replace").upper()
 
 
 @cache

@@ -31,11 +31,13 @@ class Asked:
 
     def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         self.trips: list[int] = []
+        self.commands: list[str] = []
         transport: Any = client._transport
         run = transport.run
 
         def counted(calls: Any, **given: Any) -> Any:
             self.trips.append(len(calls))
+            self.commands += [call.args[0] for call in calls]
             return run(calls, **given)
 
         monkeypatch.setattr(transport, "run", counted)
@@ -306,6 +308,21 @@ def test_dead_letters_are_narrowed_and_grouped(client: Client, redis: redis_py.R
     ]
     assert (groups.items[0].oldest, groups.items[0].newest) == (codec.from_millis(2), codec.from_millis(6))
     assert (groups.searched.entries, groups.searched.complete) == (10, True)
+
+
+def test_dead_letters_are_not_read_backwards_from_before_the_first(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked
+) -> None:
+    """A server would go through all of them; a page behind the oldest, and a time before it, have none."""
+    for number in (5, 6, 7):
+        redis.xadd(keys.dead, {"run": "e:app/job", "reason": "failed", "error": b""}, id=f"{number}-1")
+    for given in ({"until": codec.from_millis(4)}, {"cursor": "5-1"}):
+        page = client.list_dead_letters(**given)
+        assert (page.items, page.cursor, page.searched.complete) == ([], None, True)
+    assert client.dead_letter_groups(until=codec.from_millis(4)).items == []
+    assert asked.commands == ["XRANGE"] * 3
+    assert [letter.id for letter in client.list_dead_letters(cursor="6-1").items] == ["5-1"]
+    assert [letter.id for letter in client.list_dead_letters(until=codec.from_millis(5)).items] == ["5-1"]
 
 
 def test_a_key_of_another_type_is_named_and_hides_no_other(client: Client, redis: redis_py.Redis, keys: Keys) -> None:

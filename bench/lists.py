@@ -136,8 +136,9 @@ class Cost(msgspec.Struct, frozen=True):
     @property
     def note(self) -> str:
         """The rest, in words."""
-        trips = "1 round trip" if self.round_trips == 1 else f"{self.round_trips} round trips"
-        return f"{trips}, {self.commands} commands, {self.seconds * 1000:.0f} ms in all"
+        counts = ((self.round_trips, "round trip"), (self.commands, "command"))
+        words = [f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts]
+        return ", ".join([*words, f"{self.seconds * 1000:.1f} ms in all"])
 
 
 def costs(server: Server, asked: dict[str, Ask], filled: Filled) -> dict[str, Cost]:

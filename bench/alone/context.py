@@ -159,11 +159,11 @@ def at_most(name: str, value: float, unit: str, target: float | None, note: str 
     """Return a figure that should not be more than its target."""
     if target is None:
         return Figure(name, value, unit, note=note)
-    return Figure(name, value, unit, f"≤ {target:g} {unit}", value <= target, note)
+    return Figure(name, value, unit, f"≤ {target:g} {unit}".strip(), value <= target, note)
 
 
 def at_least(name: str, value: float, unit: str, target: float | None, note: str = "") -> Figure:
     """Return a figure that should not be less than its target."""
     if target is None:
         return Figure(name, value, unit, note=note)
-    return Figure(name, value, unit, f"≥ {target:,g} {unit}", value >= target, note)
+    return Figure(name, value, unit, f"≥ {target:,g} {unit}".strip(), value >= target, note)

@@ -41,7 +41,7 @@ from headrace.plans import cancel, queues, read, retry, send, tree, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
-from headrace.plans.side_by_side import one_by_one, side_by_side
+from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, side_by_side
 from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
@@ -530,7 +530,7 @@ class Client(BaseClient):
         queued: bool = False,
         timeout: float | timedelta | None = None,
     ) -> list[CanceledRun | HeadraceError]:
-        """Cancel runs as `cancel_run` does, a few round trips for all; return what each has come to, or its error.
+        """Cancel runs as `cancel_run` does, a few round trips for 25; return what each has come to, or its error.
 
         Give a few hundred at a time.
 
@@ -551,7 +551,7 @@ class Client(BaseClient):
         reason: str | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[EventRecord | HeadraceError]:
-        """Cancel events as `cancel_event` does, in a few round trips; return the record of each, or its error."""
+        """Cancel events as `cancel_event` does, a few round trips for 25; return the record of each, or its error."""
         plans = [
             cancel.cancel_event(self.partitions, each, self._retention, self._seal, runs=runs, reason=reason)
             for each in event_ids
@@ -573,7 +573,7 @@ class Client(BaseClient):
     def retry_runs(
         self, run_ids: Iterable[str], *, canceled: bool = False, timeout: float | timedelta | None = None
     ) -> list[RunRecord | HeadraceError]:
-        """Retry runs as `retry_run` does, in a few round trips; return the record of each, or its error.
+        """Retry runs as `retry_run` does, a round trip for 25; return the record of each, or its error.
 
         Those of one ordering key are queued in the given order.
         """
@@ -583,12 +583,12 @@ class Client(BaseClient):
     def discard_dead_letters(
         self, entry_ids: Iterable[str], *, timeout: float | timedelta | None = None
     ) -> list[HeadraceError | None]:
-        """Delete dead letters, in one round trip; return the error of each that is not there, None for the others.
+        """Delete dead letters, a round trip for 500; return the error of each that is not there, None for the others.
 
         The records of their runs stay as they are, and the runs can still be retried while those are kept.
         """
         plans = [dead_letters.discard_dead_letter(self.partitions, each) for each in entry_ids]
-        return self._run(side_by_side(plans), timeout, partial=True)
+        return self._run(side_by_side(plans, CHEAP_AT_ONCE), timeout, partial=True)
 
     def audit(  # noqa: PLR0913 - each is noted
         self,

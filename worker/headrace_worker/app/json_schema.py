@@ -88,12 +88,12 @@ def _impossible_in(definition: Mapping[str, Any], nodes: Sequence[_Node], at: st
 def _impossible_matcher(matcher: Sequence[Any], nodes: Sequence[_Node], path: str) -> str | None:
     values = [found for node in nodes for found in _resolved(node, set(), in_lists=False)]
     members = [member for part, _ in values for member in _members(part)]
-    if is_possible(matcher, lambda value: any(_can_be(value, node) for node in values), members):
+    if not values or is_possible(matcher, lambda value: any(_can_be(value, node) for node in values), members):
         return None
     if not is_possible(matcher):  # whatever the type is
         return None
     kinds = " or ".join(dict.fromkeys(_kind_in_words(part) for part, _ in values))
-    hint = next((hint for names, hint in _HINTS.items() if _operators(matcher) & names), "write what that can be")
+    hint = next((hint for names, hint in _HINTS.items() if _operators(matcher) & names), "write a value of that type")
     return f"{path}: the payload has {kinds} there, which never passes {as_json(matcher)[:80]}; {hint}"
 
 

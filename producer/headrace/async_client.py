@@ -120,6 +120,9 @@ class AsyncClient(BaseClient):
         They go in one round trip, in batches of at most 500 events and 4 MB. Batches with events of one ordering key
         go one after the other: if one fails, those behind it are not sent, so no event overtakes another of its key.
         The error's `sent` holds what was sent all the same, of a ServerFull as well.
+
+        Raises:
+            InvalidEvent, EventConflict, ServerFull, ServerUnreachable: as `send_event` does.
         """
         options = SendOptions(
             deliver_at=deliver_at,
@@ -416,7 +419,8 @@ class AsyncClient(BaseClient):
     ) -> Page[DeadLetterGroup]:
         """Return the newest 2,000 dead letters by job, reason and type of error, the largest group first.
 
-        It is one page: `searched` says how far it looked. See `list_dead_letters` for the arguments.
+        It is one page: `searched` says how far it looked. See `list_dead_letters` for the arguments; raise
+        InvalidArgument if one of them breaks its rule.
         """
         asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
         return await self._run(
@@ -441,7 +445,7 @@ class AsyncClient(BaseClient):
         return await self._run(queues.pause_queue(self.partitions, queue, reason), timeout)
 
     async def resume_queue(self, queue: str, *, timeout: float | timedelta | None = None) -> QueueControls:
-        """Let the runs of a paused queue start again. Raise as `pause_queue` does."""
+        """Let the runs of a paused queue start again; raise QueueNotFound, PermissionMissing."""
         return await self._run(queues.resume_queue(self.partitions, queue), timeout)
 
     async def limit_queue(self, queue: str, limit: Limit, *, timeout: float | timedelta | None = None) -> QueueControls:
@@ -478,12 +482,16 @@ class AsyncClient(BaseClient):
     ) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
 
-        An event that was delivered before stays delivered. Raise EventNotFound.
+        An event that was delivered before stays delivered.
 
         Args:
             runs: of an event that was delivered, cancel all open runs, as `cancel_run` does; one that no worker has
                 looked at yet gets none.
             reason: why, for the runs; 1 to 256 characters.
+
+        Raises:
+            EventNotFound: no such event is known.
+            InvalidArgument: the reason breaks its rule.
         """
         plan = cancel.cancel_event(self.partitions, event_id, self._retention, self._seal, runs=runs, reason=reason)
         return await self._run(plan, timeout, partial=True)

@@ -13,7 +13,7 @@ from headrace.base import BaseClient, whoami
 from headrace.calls.auditing import Note
 from headrace.calls.call import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
-from headrace.errors import CallError, HeadraceError, WaitTimeout
+from headrace.errors import CallError, ConfigurationError, HeadraceError, WaitTimeout
 from headrace.formats.keys import Keys
 from headrace.lists import audit, dead_letters, delayed, events, runs
 from headrace.lists.dead_letters import DeadLetterFilter
@@ -826,9 +826,17 @@ class AsyncClient(BaseClient):
                 answers, advance = exc, plan.throw
 
     async def _check_server(self, deadline: Deadline | None) -> None:
+        _check_loop()
         self._is_checked = True
         try:
             self._is_checked = await self._run(check_server(self.partitions), partial=True, deadline=deadline)
         except HeadraceError:
             self._is_checked = False
             raise
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as exc:
+        raise ConfigurationError("AsyncClient needs asyncio; under trio call a Client in a thread") from exc

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.errors import InvalidEvent, SealedEvent
 from headrace.model.schema import parser_of
-from headrace.model.typed import TypedEvent, event_name_of
+from headrace.model.typed import TypedEvent, event_name_of, unnamed
 from headrace.model.values import encode
 
 T = TypeVar("T")
@@ -76,8 +76,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the event of a typed payload, whose class has the name in `__event__`; raise InvalidEvent if not."""
         name = event_name_of(type(payload))
         if name is None:
-            kind = type(payload).__name__
-            raise InvalidEvent("payload", f"is no typed event: the class {kind} has no text in __event__")
+            raise InvalidEvent("payload", f"is no typed event: {unnamed(type(payload))}")
         return cls(name, payload, context, id, timestamp, source, headers)
 
 

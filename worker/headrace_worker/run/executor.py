@@ -225,7 +225,7 @@ class Executor:
     def _report(self, run: InFlightRun, outcome: Outcome) -> None:
         """Give the settler the outcome, unless the settler has an outcome of the run already."""
         if run.stage < REPORTED:
-            if type(outcome) is not Succeeded:
+            if type(outcome) is not Succeeded or self._outcome_log.tells_success:
                 self._outcome_log.report(run, outcome)
             self._settlers[run.delivery.queue.partition].put(run, outcome)
 

@@ -25,7 +25,7 @@ def act(client: Client) -> None:
     assert_type(canceled, CanceledRun)
     assert_type(canceled.run, RunRecord)
     answer: CancelAnswer = canceled.answer
-    assert_type(answer, Literal["canceled", "asked", "already_finished"])
+    assert_type(answer, Literal["canceled", "asked", "stopped", "already_finished"])
     assert_type(client.cancel_event("e_1", runs=True), EventRecord)
     assert_type(client.reschedule_event("e_1", deliver_at=datetime.now(UTC)), EventRecord)
     assert_type(client.reschedule_event("e_1", deliver_after=timedelta(hours=1)), EventRecord)

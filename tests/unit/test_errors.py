@@ -36,6 +36,7 @@ SAMPLES: list[HeadraceError] = [
     errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
     errors.ContentsGone("e1"),
     errors.WaitTimeout("e1", 1.5),
+    errors.StillExecuting("e1:app/job", 1.5),
     errors.UndecodableEvent("x"),
     errors.DamagedRecord("e1", "headrace:{prod:0}:event:e1", "x", [1]),
     errors.SealedEvent("x"),

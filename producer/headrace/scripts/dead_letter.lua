@@ -20,7 +20,8 @@
 -- ARGV[2]    bytes   the error as the outcome of a run
 --
 -- Returns  1  when the entry is in `dead` now
--- Returns  0  when the entry was no longer pending; nothing happened
+-- Returns  0  when the entry was no longer pending, or is that of a canceled run, which is acknowledged; nothing else
+--            happened
 --
 -- It frees first, so a full server lets it pass. The record itself may be damaged, or may belong to another entry: a
 -- record of a foreign type, or one that does not name this entry, is not touched; the dead letter then has no run.
@@ -81,7 +82,7 @@ local refused = refusal(dead)
 if refused then
   return refused
 end
-if redis.call('XACK', stream, args.group, entry) == 0 then
+if redis.call('XACK', stream, args.group, entry) == 0 or (status == 'c' and recorded == entry) then
   return 0
 end
 redis.call('XDEL', stream, entry)

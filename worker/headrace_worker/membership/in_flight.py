@@ -92,6 +92,16 @@ class InFlightRun:
         self.sent_ids: list[str] | None = None
 
     @property
+    def has_thread(self) -> bool:
+        """Whether a thread still executes the run's function."""
+        return self.thread is not None and not self.thread.is_done
+
+    @property
+    def holds_place(self) -> bool:
+        """Whether the run was canceled, and its entry is pending until the function ends, which goes on."""
+        return self.stage is RECORDED and self.cause == "canceled" and self.record is None
+
+    @property
     def is_lost(self) -> bool:
         """Whether the run's task has ended without an outcome for the settler."""
         return self.stage < REPORTED and self.task is not None and self.task.done()

@@ -2,7 +2,7 @@
 
 The server cancels a run at once; what is left is its function. A message may be lost with its connection. So whenever a
 subscription stands, and now and then, the worker looks which of its in-flight runs are still its own: the entry of a
-canceled run is not pending any more. It must not write to the server.
+canceled run is marked, or not pending any more. It must not write to the server.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Cancellations:
         found: set[str] = set()
         after = ""
         while True:
-            (page,) = await member.server.commands.run([rescuing.read_pending(queue, name, after, _PAGE)])
-            found.update(page)
+            (page,) = await member.server.commands.run([rescuing.read_held(queue, name, after, _PAGE)])
+            found.update(entry for entry, is_canceled in page.items() if not is_canceled)
             if len(page) < _PAGE:
                 return found
-            after = page[-1]
+            after = next(reversed(page))

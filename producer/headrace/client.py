@@ -512,8 +512,8 @@ class Client(BaseClient):
 
         It never comes back: no retry, no other worker and no dead worker's rescue begins it again. An async function
         that executes is cancelled within a second; a plain one goes on unless it looks at `ctx.is_canceled`. Whatever
-        either comes to is dropped; until then it counts for the limit of its queue. A run that has ended before stays as
-        it is.
+        either comes to is dropped; until then it counts for the limit of its queue. A run that has ended before stays
+        as it is.
 
         Args:
             reason: 1 to 256 characters; becomes the message of the run's error.

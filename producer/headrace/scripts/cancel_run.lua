@@ -48,13 +48,12 @@ local status, attempt, lost, since, replay, queue, entry = run_of(stored or '')
 if not status then
   return { 'missing', '' }
 end
-if status == 'c' and queue == args.queue and redis.pcall('XPENDING', run_queue, 'workers', entry, entry, 1)[1] then
-  return { 'asked', entry }
-end
-if not string.find('qxw', status, 1, true) then
+local is_open = string.find('qxw', status, 1, true)
+local is_another = queue ~= args.queue or (ordering_key or '') ~= args.ordering_key
+if not is_open and (status ~= 'c' or is_another) then
   return { 'ended', status }
 end
-if queue ~= args.queue or (ordering_key or '') ~= args.ordering_key then
+if is_another then
   return { 'changed', status }
 end
 redis.call('XLEN', run_queue)
@@ -63,6 +62,9 @@ if pending.err and not string.find(pending.err, 'NOGROUP') then
   return pending
 end
 local holder = pending[1] and pending[1][2]
+if not is_open then
+  return holder and { 'asked', entry } or { 'ended', status }
+end
 if args.queued and (status ~= 'q' or holder) then
   return { 'changed', status }
 end

@@ -107,10 +107,11 @@ def a_canceled_run(keyspace: Keyspace) -> Step:
 @case
 def a_canceled_run_beside_others(keyspace: Keyspace) -> Step:
     """It stops no other outcome of its batch."""
+    other = seed_only_run(keyspace, "c")
     seed_record(keyspace, "e2", runs="1", fields={"r:app/job": run_line("c", "6-0", worker="w1")})
     run = seed_run(keyspace, "6-0", "e2")
     keyspace.seed("XDEL", "queue:app/default", "6-0")
-    return settle(keyspace, [ends(run), ends(seed_only_run(keyspace, "c"))], [], succeeded("<now+1000s>"), canceled=[0])
+    return settle(keyspace, [ends(run), ends(other)], [], succeeded("<now+1000s>"), canceled=[0])
 
 
 @case

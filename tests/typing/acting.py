@@ -16,6 +16,7 @@ from headrace import (
     RunNotQueued,
     RunRecord,
     SentEvent,
+    StillExecuting,
 )
 from headrace_worker import Context, RunCanceled
 
@@ -38,6 +39,11 @@ def act(client: Client) -> None:
         assert_type(client.replay_event("e_1", if_no_runs=True), SentEvent | None)
     except (ContentsGone, RunNotQueued) as exc:
         assert_type(exc, ContentsGone | RunNotQueued)
+    try:
+        client.cancel_run("e_1:shop/welcome", wait=timedelta(seconds=10))
+    except StillExecuting as exc:
+        assert_type(exc.run_id, str)
+        assert_type(exc.wait_s, float)
     client.cancel_run(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -28,7 +28,7 @@
 --                              not; nothing happened
 --
 -- Its worker's outcome is dropped, as that of an entry which the record does not name as open. An entry without contents
--- can't be executed: whoever finds it pending acknowledges it.
+-- can't be executed: what finds it pending acknowledges it.
 -- It frees first, so a full server lets it pass.
 --@ include _keys
 --@ include _time

@@ -76,7 +76,7 @@ has_changed = write(limit_field, was_limit, limit) or has_changed
 if has_changed then
   local version = redis.call('HINCRBY', controls, 'version', 1)
   redis.pcall('PUBLISH', args.channel, version)
-  if not paused and redis.call('XLEN', queue) > (pending[1] or 0) then
+  if not paused and redis.call('XRANGE', queue, pending[3] and '(' .. pending[3] or '-', '+', 'COUNT', 1)[1] then
     -- Reads that are open on the queue look at it only when an entry is added.
     local entry = not is_closed and redis.pcall('XADD', queue, '*', 'r', '')
     if type(entry) == 'string' then

@@ -22,6 +22,7 @@
 --@ include _exhausted
 --@ include _wake_workers
 --@ include _closed
+--@ include _group
 local args, controls, queue, wake_up = cmsgpack.unpack(ARGV[1]), next_key(), next_key(), next_key()
 local pause_field, limit_field = 'p:' .. args.queue, 'l:' .. args.queue
 local was_paused, was_limit = unpack(redis.call('HMGET', controls, pause_field, limit_field), 1, 2)
@@ -51,17 +52,13 @@ if denied then
   return denied
 end
 redis.call('HDEL', controls, '')
-local made = redis.pcall('XGROUP', 'CREATE', queue, 'workers', '0', 'MKSTREAM')
-if made.err and not string.find(made.err, 'BUSYGROUP') then
-  return made
+local refused = make_group(queue, 'workers')
+if refused then
+  return refused
 end
-if is_closed then
-  made = close_queue(queue)
-elseif was_closed then
-  made = open_queue(queue, pending)
-end
-if made.err and not string.find(made.err, 'BUSYGROUP') then
-  return made
+local moved = is_closed and close_queue(queue) or was_closed and open_queue(queue, pending)
+if moved and moved.err then
+  return moved
 end
 local function write(field, was, value)
   if value and value ~= was then

@@ -13,7 +13,7 @@ from headrace_worker.operate.bulk import Act, Chosen, Result, choose
 from headrace_worker.operate.dead_letters import LetterRuns, require_job
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
-from headrace_worker.terminal.options import F, job_option, json_option, option, parse_ago
+from headrace_worker.terminal.options import job_option, json_option, option, parse_ago, together
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.server import with_client
 
@@ -23,20 +23,18 @@ def dead() -> None:
     """Look at runs that failed for good; retry or discard them."""
 
 
-def _filters(command: F) -> F:
-    """Give the command the options that narrow a list of dead letters."""
-    job = job_option("Only dead letters of this job.")
-    reason = option("--reason", metavar="REASON", help="Only those with this reason, such as failed or lost.")
-    error = option("--error", metavar="TEXT", help="Only those whose error has this text in it.")
-    return job(reason(error(command)))
+_filters = together(
+    job_option("Only dead letters of this job."),
+    option("--reason", metavar="REASON", help="Only those with this reason, such as failed or lost."),
+    option("--error", metavar="TEXT", help="Only those whose error has this text in it."),
+)
+"""The options that narrow a list of dead letters."""
 
-
-def _times(command: F) -> F:
-    """Give the command the options that narrow a list of dead letters to a time."""
-    since = option(
-        "--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago."
-    )
-    return since(option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before.")(command))
+_times = together(
+    option("--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago."),
+    option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before."),
+)
+"""The options that narrow a list of dead letters to a time."""
 
 
 @dead.command("list")
@@ -121,9 +119,8 @@ def show(client: Client, entry_id: str, as_json: bool) -> None:
     )
 
 
-def _letters(command: F) -> F:
-    """Give the command the options that choose dead letters, by their ids or by filters, to act on them."""
-    return click.argument("ids", metavar="[ID]...", nargs=-1)(_filters(_times(command)))
+_letters = together(click.argument("ids", metavar="[ID]...", nargs=-1), _filters, _times)
+"""The options that choose dead letters, by their ids or by filters, to act on them."""
 
 
 @dead.command()

@@ -23,7 +23,6 @@ from headrace_worker.operate.open_runs import NotCanceled
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
-    F,
     job_option,
     json_option,
     option,
@@ -32,6 +31,7 @@ from headrace_worker.terminal.options import (
     parse_time,
     stop_option,
     timeout_option,
+    together,
 )
 from headrace_worker.terminal.output import (
     brief,
@@ -166,18 +166,15 @@ def wait(ctx: click.Context, client: Client, event_id: str, timeout: float, as_j
         ctx.exit(1)
 
 
-def _chosen_by(command: F) -> F:
-    """Give the command the options that choose events, by their ids or by filters, to act on them."""
-    for each in (
-        option("--until", metavar="TIME", type=parse_ago, help="Only what was sent then or before."),
-        option("--since", metavar="TIME", type=parse_ago, help="Only what was sent then or later: a time, or 2h."),
-        option("--account", "account_id", metavar="ID", help="Only events of this account."),
-        option("--source", metavar="SOURCE", help="Only events from this source."),
-        option("--name", metavar="NAME", help="Only events with this name."),
-        click.argument("ids", metavar="[ID]...", nargs=-1),
-    ):
-        command = each(command)
-    return command
+_chosen_by = together(
+    click.argument("ids", metavar="[ID]...", nargs=-1),
+    option("--name", metavar="NAME", help="Only events with this name."),
+    option("--source", metavar="SOURCE", help="Only events from this source."),
+    option("--account", "account_id", metavar="ID", help="Only events of this account."),
+    option("--since", metavar="TIME", type=parse_ago, help="Only what was sent then or later: a time, or 2h."),
+    option("--until", metavar="TIME", type=parse_ago, help="Only what was sent then or before."),
+)
+"""The options that choose events, by their ids or by filters, to act on them."""
 
 
 @events.command()

@@ -15,7 +15,6 @@ from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
-    F,
     job_option,
     json_option,
     option,
@@ -23,6 +22,7 @@ from headrace_worker.terminal.options import (
     parse_duration,
     stop_option,
     timeout_option,
+    together,
 )
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_table, printable
 from headrace_worker.terminal.server import with_client
@@ -129,19 +129,16 @@ def wait(ctx: click.Context, client: Client, run_id: str, timeout: float, as_jso
     ctx.exit(0 if record.status == "succeeded" else 1)
 
 
-def _chosen_by(command: F) -> F:
-    """Give the command the options that choose runs, by their ids or by filters, to act on them."""
-    for each in (
-        option("--until", metavar="TIME", type=parse_ago, help="Only what `runs list --until` lists."),
-        option("--since", metavar="TIME", type=parse_ago, help="Only what `runs list --since` lists."),
-        option("--queue", metavar="APP/QUEUE", help="Only runs of this queue."),
-        option("--event-name", metavar="NAME", help="Only runs of events with this name."),
-        option("--event", "event_id", metavar="ID", help="Only the runs of this event."),
-        job_option("Only runs of this job."),
-        click.argument("ids", metavar="[ID]...", nargs=-1),
-    ):
-        command = each(command)
-    return command
+_chosen_by = together(
+    click.argument("ids", metavar="[ID]...", nargs=-1),
+    job_option("Only runs of this job."),
+    option("--event", "event_id", metavar="ID", help="Only the runs of this event."),
+    option("--event-name", metavar="NAME", help="Only runs of events with this name."),
+    option("--queue", metavar="APP/QUEUE", help="Only runs of this queue."),
+    option("--since", metavar="TIME", type=parse_ago, help="Only what `runs list --since` lists."),
+    option("--until", metavar="TIME", type=parse_ago, help="Only what `runs list --until` lists."),
+)
+"""The options that choose runs, by their ids or by filters, to act on them."""
 
 
 @runs.command()

@@ -13,7 +13,7 @@ import msgspec
 
 from headrace import Client, HeadraceError
 from headrace_worker.operate.bulk import Act, Chosen, Result, carry_out
-from headrace_worker.terminal.options import F, option
+from headrace_worker.terminal.options import F, option, together
 from headrace_worker.terminal.output import print_json, print_note, progress, shown
 
 VIA = "headrace"
@@ -47,6 +47,16 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
         note: the name of the option for why it is done.
         every: there is an option for all of them.
     """
+    rate, most = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
+    options = together(
+        *([option("--all", "every", is_flag=True, help=f"All {noun}.")] if every else []),
+        option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
+        option("--yes", metavar="NAME", is_flag=False, flag_value="yes", help="Do not ask."),
+        option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
+        option("--rate", metavar="N", type=rate, help="How many a second, at most."),
+        option(note, "note", metavar="TEXT", help="Why; kept in the audit, and by runs that are canceled."),
+        option("--cursor", metavar="CURSOR", help="Go on where an earlier command has ended."),
+    )
 
     def add(command: Any) -> Any:
         def call(*args: Any, **given: Any) -> Any:
@@ -55,20 +65,7 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
         call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-        rate, most = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
-        options = [
-            option("--cursor", metavar="CURSOR", help="Go on where an earlier command has ended."),
-            option(note, "note", metavar="TEXT", help="Why; kept in the audit, and by runs that are canceled."),
-            option("--rate", metavar="N", type=rate, help="How many a second, at most."),
-            option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
-            option("--yes", metavar="NAME", is_flag=False, flag_value="yes", help="Do not ask."),
-            option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
-        ]
-        if every:
-            options.append(option("--all", "every", is_flag=True, help=f"All {noun}."))
-        for each in options:
-            call = each(call)
-        return call
+        return options(call)
 
     return add
 

@@ -29,6 +29,17 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, **{"show_envvar": True, **settings})
 
 
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return what gives a command these options and arguments, which its help lists in this order."""
+
+    def give(command: Any) -> Any:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return give
+
+
 def json_option(command: F) -> F:
     """Give the command the option `as_json`."""
     return option("--json", "as_json", envvar="HEADRACE_JSON", is_flag=True, help="Print JSON, for machines.")(command)

@@ -192,8 +192,8 @@ class Executor:
         """Return the outcome of a run that ended outside of its function."""
         if fork.is_child:
             fork.end(exc)
-        if (known := _OUTCOMES.get(run.cause)) is not None:
-            return known
+        if run.cause in _OUTCOMES:
+            return _OUTCOMES[run.cause]
         try:
             self._count_failure(exc)
             log.error("run failed outside of its function", exc_info=exc, **_ids(run))
@@ -232,8 +232,8 @@ class Executor:
     async def _attempt(self, run: InFlightRun) -> Outcome:
         """Take the steps of an attempt: the first step that fails decides the outcome."""
         delivery = run.delivery
-        if (known := _OUTCOMES.get(run.cause)) is not None:  # before the run began
-            return known
+        if run.cause in _OUTCOMES:  # before the run began
+            return _OUTCOMES[run.cause]
         if delivery.state.lost >= self._setup.config.max_lost:
             return outcomes.lost(delivery.state)
         job = self._jobs.get(delivery.job_id)

@@ -53,6 +53,7 @@ elseif member ~= '' then
   redis.call('LLEN', order)
 end
 local raw = redis.call('XRANGE', stream, entry, entry)[1]
+local is_deleted = not raw
 raw = raw and raw[2] or {}
 local stored = record and redis.pcall('HMGET', record, 'm', 'w', 'o', 'e', 'r:' .. job) or {}
 if stored.err and not string.find(stored.err, 'WRONGTYPE') then
@@ -82,7 +83,7 @@ local refused = refusal(dead)
 if refused then
   return refused
 end
-if redis.call('XACK', stream, args.group, entry) == 0 or (status == 'c' and recorded == entry) then
+if redis.call('XACK', stream, args.group, entry) == 0 or (is_deleted and record and job ~= '' and not is_run) then
   return 0
 end
 redis.call('XDEL', stream, entry)

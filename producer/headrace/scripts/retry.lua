@@ -42,7 +42,7 @@ for i = 1, #runs do
   redis.call('XLEN', queues[i])
   local header, field = unpack(redis.call('HMGET', records[i], 'm', 'r:' .. job), 1, 2)
   foreign[i], fields[i] = is_foreign(header, field, entry, 1), field
-  deleted[i] = foreign[i] and not redis.call('XRANGE', queues[i], entry, entry)[1]
+  deleted[i] = (foreign[i] or not header) and not redis.call('XRANGE', queues[i], entry, entry)[1]
 end
 
 for i = 1, #runs do

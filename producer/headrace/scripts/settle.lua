@@ -99,13 +99,11 @@ for e, alike_runs in ipairs(args.ends) do
     i = i + 1
     local entry, found = entries[i], redis.call('HMGET', records[i], 'm', 'w', 'o', field)
     stored[i] = found
-    if is_foreign(found[1], found[4], entry, place) then
-      end_of[i] = false
-      if redis.call('XRANGE', job.queue, entry, entry)[1] then
-        missed[#missed + 1] = -i
-      else
-        deleted[i] = job
-      end
+    local foreign = is_foreign(found[1], found[4], entry, place)
+    if (foreign or not found[1]) and not redis.call('XRANGE', job.queue, entry, entry)[1] then
+      deleted[i], end_of[i] = { job, foreign and -i or i }, false
+    elseif foreign then
+      missed[#missed + 1], end_of[i] = -i, false
     else
       end_of[i], named = alike, named + 1
       of_queue[#of_queue + 1] = entry
@@ -119,9 +117,10 @@ local acknowledged = 0
 for queue, of_queue in pairs(pending) do
   acknowledged = acknowledged + call_in_chunks('XACK', queue, of_queue, 'workers')
 end
-for at, job in pairs(deleted) do
+for at, of in pairs(deleted) do
+  local job, place = unpack(of, 1, 2)
   local is_ended = end_canceled(job.queue, entries[at], records[at], job.name, stored[at][4], args.trails[at])
-  missed[#missed + 1] = is_ended and #entries + at or -at
+  missed[#missed + 1] = is_ended and #entries + at or place
 end
 local function is_named(record, field, entry)
   local status, _, _, _, _, _, recorded = run_of(redis.call('HMGET', record, field)[1] or '')

@@ -132,6 +132,14 @@ def a_canceled_run_of_which_nothing_is_kept(keyspace: Keyspace) -> Step:
 
 
 @case
+def a_canceled_run_whose_record_is_gone(keyspace: Keyspace) -> Step:
+    """A function that goes on for longer than its run's record is kept leaves none."""
+    run = seed_run(keyspace, "5-0", "e1")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    return settle(keyspace, [ends(run)], [], {"queue:app/default workers w1": ""}, canceled=[0])
+
+
+@case
 def a_damaged_count(keyspace: Keyspace) -> Step:
     """A count of open runs that is no number stops no batch: the record ends with this run."""
     seed_record(keyspace, "e1", kind="c", runs="2", fields={"o": "damaged", "r:app/job": run_line("q", "5-0")})

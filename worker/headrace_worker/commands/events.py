@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from headrace import Client, EventRecord, EventTree, HeadraceError, Page, SentEvent
+from headrace import Client, EventRecord, EventTree, HeadraceError, Page, SentEvent, StillExecuting
 from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace.plans.tree import MAX_DEPTH
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
@@ -28,6 +28,7 @@ from headrace_worker.terminal.options import (
     option,
     parse_duration,
     parse_time,
+    stop_option,
     time_options,
     timeout_option,
     together,
@@ -179,15 +180,18 @@ _chosen_by = together(
 @with_client
 @_chosen_by
 @option("--runs", is_flag=True, help="Cancel the open runs of delivered events, too.")
+@stop_option
 @bulk_options("delayed events")
 @json_option
 @click.pass_context
 def cancel(
-    ctx: click.Context, client: Client, /, ids: tuple[str, ...], runs: bool, bulk: Bulk, as_json: bool, **filters: Any
-) -> None:
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], runs: bool, wait_s: float | None, bulk: Bulk,
+    as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
     """Cancel events that are delayed: no job will see them. With --runs, cancel all that is open of delivered ones.
 
-    Exit code 1: one of them is not delayed any more (without --runs), or not known. 2: --yes was missing.
+    Exit code 1: one of them is not delayed any more (without --runs), is not known, or has a run that goes on after
+    --wait. 2: --yes was missing.
 
     \b
     Examples:
@@ -195,11 +199,13 @@ def cancel(
       headrace events cancel --name reminder --account acme --dry-run
       headrace events cancel 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --runs
     """
+    if wait_s is not None and not runs:
+        raise click.UsageError("--wait is for runs; give --runs as well")
     if len(ids) == 1:
-        _cancel_one(ctx, client, ids[0], bulk, runs=runs, as_json=as_json)
+        _cancel_one(ctx, client, ids[0], bulk, runs=runs, wait_s=wait_s, as_json=as_json)
 
     def act(batch: Sequence[str]) -> list[EventRecord | HeadraceError]:
-        records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None)
+        records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None, wait=wait_s)
         return [_unless_open(each, runs=runs) for each in records]
 
     states: tuple[EventState, ...] = ("delayed", "dispatched", "pending") if runs else ("delayed",)
@@ -217,11 +223,18 @@ def cancel(
     )  # fmt: skip
 
 
-def _cancel_one(ctx: click.Context, client: Client, event_id: str, bulk: Bulk, *, runs: bool, as_json: bool) -> None:
-    record = client.cancel_event(event_id, runs=runs, reason=bulk.note if runs else None)
+def _cancel_one(
+    ctx: click.Context, client: Client, event_id: str, bulk: Bulk, *, runs: bool, wait_s: float | None, as_json: bool
+) -> None:
+    asked = {"ids": [event_id]} | ({"runs": True} if runs else {})
+    try:
+        record = client.cancel_event(event_id, runs=runs, reason=bulk.note if runs else None, wait=wait_s)
+    except StillExecuting:
+        note(client, "events cancel", asked, reason=bulk.note)
+        raise
     is_done = record.is_settled if runs else record.status == "canceled"
     if is_done:
-        note(client, "events cancel", {"ids": [event_id]} | ({"runs": True} if runs else {}), reason=bulk.note)
+        note(client, "events cancel", asked, reason=bulk.note)
     _print(record, as_json=as_json)
     if not is_done:
         print_note(f"event {event_id!r} is {record.status} and can't be canceled any more")

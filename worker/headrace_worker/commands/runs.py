@@ -20,6 +20,7 @@ from headrace_worker.terminal.options import (
     option,
     parse_duration,
     queue_option,
+    stop_option,
     time_options,
     timeout_option,
     together,
@@ -148,29 +149,30 @@ _chosen_by = together(
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes.")
 @option("--older-than", metavar="DURATION", type=parse_duration, help="Only runs that have been executing for so long.")
+@stop_option
 @bulk_options("open runs")
 @json_option
 @click.pass_context
 def cancel(
-    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], bulk: Bulk,
-    as_json: bool, **filters: Any,
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
+    bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Cancel runs for good, whether they are queued, wait or execute: no retry and no rescue begins them again.
 
     An async function that executes is cancelled within a second; a plain one is told, by ctx.is_canceled. Each line has
-    a run and what its cancellation has come to: canceled, or asked, if its function is told to stop.
+    a run and what its cancellation has come to: canceled; asked, if its function is told to stop; with --wait stopped.
 
-    Exit code 1: one of them is not known, or had finished before. 2: --yes was missing.
+    Exit code 1: one of them is not known, had finished before, or goes on after --wait. 2: --yes was missing.
 
     \b
     Examples:
       headrace runs cancel 01K9ZJ3Q6W8C4N5V7B2M1X0YTR:billing/welcome
       headrace runs cancel --job billing/welcome --status waiting --reason "wrong price list"
-      headrace runs cancel --status executing --older-than 2h --yes
+      headrace runs cancel --status executing --older-than 2h --wait 30 --yes
     """
 
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
-        return [_unless_finished(each) for each in client.cancel_runs(batch, reason=bulk.note)]
+        return [_unless_finished(each) for each in client.cancel_runs(batch, reason=bulk.note, wait=wait_s)]
 
     if filters["older_than"] is not None and not status:
         status = ("executing",)

@@ -81,7 +81,7 @@ def list_executing(
         for row, answer in zip(rows, answers, strict=True)
         if (entries := bounds.rows(row.queue.key, answer))
     ]
-    return (yield from _page(rows, held, chosen, limit, bounds, seal, is_complete=is_complete))
+    return (yield from _page(rows, held, chosen, cursor, limit, bounds, seal, is_complete=is_complete))
 
 
 def list_queued(
@@ -104,7 +104,7 @@ def list_queued(
         return queues.read_queued(queue.key, start if is_later else behind, _end(chosen), count)
 
     rows, is_complete = yield from _oldest(list(found), read, bounds)
-    return (yield from _page(rows, rows, chosen, limit, bounds, seal, is_complete=is_complete))
+    return (yield from _page(rows, rows, chosen, cursor, limit, bounds, seal, is_complete=is_complete))
 
 
 def _ask(bounds: Bounds, calls: Sequence[Call[Any]]) -> Plan[list[Any]]:
@@ -178,10 +178,11 @@ def _row(queue: _Queue, entry: Held | Queued) -> _Row:
     return _Row(queue, entry.entry, found=entry)
 
 
-def _page(  # noqa: PLR0913 - what was looked at, and what is asked for of it
+def _page(  # noqa: PLR0913, PLR0917 - what was looked at, and what is asked for of it
     looked_at: list[_Row],
     rows: list[_Row],
     chosen: ChosenRuns,
+    cursor: str | None,
     limit: int,
     bounds: Bounds,
     seal: Seal | None,
@@ -194,17 +195,22 @@ def _page(  # noqa: PLR0913 - what was looked at, and what is asked for of it
     read = wanted if is_whole else wanted[: max(limit, LEAST)]
     answers = yield from _ask(bounds, [_read_record(row, seal) for row in read])
     runs: list[RunRecord] = []
+    cursors: list[str | None] = []
     last = looked_at[-1] if looked_at else None
     for row, answer in zip(read, answers, strict=True):
         run = _run(row, answer, bounds)
-        runs += [run] if run and chosen.has(run) else []
+        if run and chosen.has(run):
+            runs.append(run)
+            cursors.append(cursor)
+        cursor = row.cursor
         if len(runs) == limit or (row is read[-1] and len(read) < len(wanted)):
             last = row
             break
     entries = [row.rank for row in looked_at].index(last.rank) + 1 if last else 0
     is_complete = is_complete and entries == len(looked_at)
     searched = Searched(entries, time_of(last.entry) if last else None, complete=is_complete)
-    return Page(runs, last.cursor if last and not is_complete else None, searched, list(bounds.damaged.values()))
+    behind = last.cursor if last and not is_complete else None
+    return Page(runs, behind, searched, list(bounds.damaged.values()), cursors)
 
 
 def _is_readable(row: _Row, bounds: Bounds) -> bool:

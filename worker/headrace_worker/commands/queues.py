@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import click
 
-from headrace import CanceledRun, Client, HeadraceError, QueueControls
+from headrace import CanceledRun, Client, HeadraceError, Page, QueueControls, RunRecord
 from headrace.model.queue import Limit
 from headrace_worker.commands.inspecting import open_inspector
+from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
-from headrace_worker.operate.bulk import choose
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
+from headrace_worker.operate.bulk import Times
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.quantities import duration
-from headrace_worker.terminal.server import Server, with_client, with_server
+from headrace_worker.terminal.server import Server, with_client, with_client_of, with_server
 
 
 def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
@@ -172,18 +172,18 @@ def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
     note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit})
 
 
-@queues.command()
+@queues.command(cls=BulkCommand)
 @click.argument("queue", metavar="APP/QUEUE")
-@with_client
+@with_client_of(Inspector)
 @bulk_options("runs in the queue", every=False)
 @json_option
 @click.pass_context
-def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: bool) -> None:
+def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json: bool) -> None:
     """Cancel the runs that wait in a queue for a worker. Runs that execute, or wait for their next attempt, go on.
 
     The name of the queue has to be typed, or given by --yes=APP/QUEUE. The records of the runs stay, and say canceled.
 
-    Exit code 1: one of them was taken by a worker meanwhile. 2: --yes was missing.
+    Exit code 1: one of them was taken by a worker meanwhile, or no such queue is known. 2: --yes was missing.
 
     \b
     Examples:
@@ -194,10 +194,12 @@ def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: b
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
         return client.cancel_runs(batch, reason=bulk.note, queued=True)
 
-    read = partial(client.list_runs, queue=queue, status="queued")
-    work = Work("queues purge", "runs", act, name=queue)
-    asked = {"queue": queue}
-    ctx.exit(act_on(client, bulk, work, (), asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
+    def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
+        return client.list_runs(queue=queue, status="queued", until=times.end, cursor=cursor, limit=limit)
+
+    source = Source(read, if_none=lambda: client.get_queue(queue))
+    work = Work("queues purge", "runs", act, lambda canceled: str(canceled.answer), name=queue)
+    ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))
 
 
 def _print(controls: QueueControls, *, as_json: bool) -> None:

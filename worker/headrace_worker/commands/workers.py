@@ -149,14 +149,15 @@ def _client(server: Server) -> WorkerClient:
 def _instructed(
     ctx: click.Context, client: Client, verb: str, instructed: Sequence[Instructed], *, as_json: bool
 ) -> None:
-    """Print what becomes of the workers, and note it in the audit."""
+    """Note in the audit what becomes of the workers, and print it."""
+    told = [each.worker for each in instructed if each.is_alive]
+    asked = {"workers": [each.worker for each in instructed]}
+    note(client, verb, asked, done=len(told), failed=len(instructed) - len(told))
     if as_json:
         print_json({"workers": list(instructed)})
     else:
         for each in instructed:
             print_note(f"worker {each.worker} {_WILL[verb] if each.is_alive else 'is not alive'}")
-    if told := [each.worker for each in instructed if each.is_alive]:
-        note(client, verb, {"workers": told}, done=len(told), failed=len(instructed) - len(told))
     if len(told) < len(instructed):
         ctx.exit(1)
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as redis_py
 from click.testing import CliRunner, Result
 
 from headrace import Client
 from headrace.formats.keys import Keys
+from headrace.transport.backoff import Backoff
 from headrace_worker.cli.root import root
 from headrace_worker.testing import run_until_settled
 from tests.apps.everyday import app
+from tests.support.backoffs import Failures
 from tests.support.clients import KINDS, Kind
-from tests.support.commands import Headrace
+from tests.support.commands import COMMAND, Headrace, Shell
 from tests.support.servers import ControlledServer
 from tests.support.workers import WorkerHost
 
@@ -39,10 +45,38 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return found
 
 
+@pytest.fixture(params=[1, 3], ids=["undivided", "divided"])
+def count(request: pytest.FixtureRequest) -> int:
+    """How many partitions the namespace has: one and several in turn."""
+    found: int = request.param
+    return found
+
+
 @pytest.fixture
 def keys(namespace: str) -> Keys:
     """The keys of the test's namespace, undivided."""
     return Keys(namespace)
+
+
+@pytest.fixture
+def own(make_server: Callable[..., ControlledServer]) -> ControlledServer:
+    """A server of the test's own, whose settings it may change."""
+    return make_server()
+
+
+@pytest.fixture
+def admin(own: ControlledServer) -> Iterator[redis_py.Redis]:
+    """A bare client of that server."""
+    with redis_py.Redis.from_url(own.url) as admin:
+        yield admin
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> Failures:
+    """The failed attempts of the calls of clients, which do not wait between them."""
+    failures = Failures()
+    monkeypatch.setattr(Backoff, "delay_s", failures.delay_s)
+    return failures
 
 
 @pytest.fixture
@@ -66,6 +100,22 @@ def headrace(url: str, namespace: str) -> Headrace:
     def run(*args: str, stdin: str | bytes | None = None, **env: str | None) -> Result:
         full_env = {"HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
         return CliRunner().invoke(root, args, stdin, full_env, catch_exceptions=False, prog_name="headrace")
+
+    return run
+
+
+@pytest.fixture
+def shell(url: str, namespace: str, tmp_path: Path) -> Shell:
+    """Run a line in a shell, in which `headrace` is the command; no traceback is ever shown."""
+
+    def run(line: str, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
+        settings = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
+        function = f'headrace() {{ {COMMAND} "$@"; }}; '
+        done = subprocess.run(
+            function + line, shell=True, cwd=cwd, env=settings, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert "Traceback" not in done.stderr
+        return done
 
     return run
 

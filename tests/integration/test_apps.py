@@ -25,12 +25,6 @@ from tests.support.workers import WorkerHost
 DISPATCHER = App("dispatcher", dispatch_only=True)
 
 
-@pytest.fixture(params=[1, 3], ids=["undivided", "divided"])
-def count(request: pytest.FixtureRequest) -> int:
-    found: int = request.param
-    return found
-
-
 @pytest.fixture
 def host(url: str, namespace: str, count: int) -> WorkerHost:
     return WorkerHost(url, namespace, count)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from headrace import Client, Event, RunRecord
-from headrace_worker import Abort, App, Context, Retry
-from tests.support.single_run import SOON, TRIGGER, run_of
+from headrace import Client, Event
+from headrace_worker import Abort, App, Context
+from tests.support.single_run import SOON, TRIGGER, run_in
 from tests.support.steps import Steps
 from tests.support.workers import WorkerHost
 
@@ -29,14 +29,6 @@ def app() -> App:
     return App("hooks")
 
 
-async def _run(host: WorkerHost, client: Client, app: App, function: Any, **options: Any) -> RunRecord:
-    """Execute one run of a job to its end."""
-    app.job(id="job", trigger=TRIGGER, **{"retry": SOON, **options})(function)
-    sent = client.send_event(Event("asked"))
-    await host.settle(app)
-    return run_of(client, sent.id)
-
-
 # Where they are entered.
 
 
@@ -51,7 +43,7 @@ async def test_arounds_of_an_async_job_are_entered_on_the_loop_in_order(
     async def job() -> None:
         steps.note("job")
 
-    assert (await _run(host, client, app, job)).status == "succeeded"
+    assert (await run_in(app, host, client, job)).status == "succeeded"
     assert steps.seen == [f"{what} loop" for what in ("a+", "b+", "c+", "job", "c-", "b-", "a-")]
 
 
@@ -63,7 +55,7 @@ async def test_plain_arounds_of_a_plain_job_are_entered_in_its_thread(
     app.around(steps.async_around("b"))
     app.around(steps.around("c"))
 
-    assert (await _run(host, client, app, lambda: steps.note("job"))).status == "succeeded"
+    assert (await run_in(app, host, client, lambda: steps.note("job"))).status == "succeeded"
     assert steps.seen == [
         "b+ loop", "a+ thread", "c+ thread", "job thread", "c- thread", "a- thread", "b- loop",
     ]  # fmt: skip
@@ -85,7 +77,7 @@ async def test_an_around_sees_the_attempt(host: WorkerHost, client: Client, app:
         seen.append(("async", ctx.job.id, ctx.run.attempt))
         yield
 
-    run = await _run(host, client, app, lambda payload: payload)
+    run = await run_in(app, host, client, lambda payload: payload)
     assert (run.status, run.output) == ("succeeded", None)
     assert sorted(seen) == [("async", "job", 1), ("plain", "job", 1)]
 
@@ -160,7 +152,7 @@ async def test_no_around_makes_a_failure_a_success(
 ) -> None:
     """One that suppresses what it sees changes nothing: the run is retried, and fails in the end."""
     app.around(_suppressing(kind))
-    run = await _run(host, client, app, function)
+    run = await run_in(app, host, client, function, retry=SOON)
     assert (run.status, run.attempt) == ("failed", SOON.max_attempts)
     assert run.error is not None
     assert (run.error.type, run.error.message) == ("LookupError", "no such order")
@@ -177,7 +169,7 @@ async def test_an_around_can_t_replace_an_exception(host: WorkerHost, client: Cl
         except LookupError as exc:
             raise Abort("translated") from exc
 
-    run = await _run(host, client, app, _fails)
+    run = await run_in(app, host, client, _fails, retry=SOON)
     assert (run.status, run.attempt) == ("failed", SOON.max_attempts)
     assert run.error is not None
     assert run.error.type == "LookupError"
@@ -200,7 +192,7 @@ async def test_an_around_that_raises_fails_the_attempt(
         yield
         raise OSError("after")
 
-    run = await _run(host, client, app, function, retry=Retry(max_attempts=1))
+    run = await run_in(app, host, client, function)
     assert run.status == "failed"
     assert run.error is not None
     assert run.error.type == ("LookupError" if function is _fails and at == "after" else "OSError")
@@ -235,7 +227,7 @@ async def test_a_timeout_is_seen_at_the_yield(
     async def job() -> None:
         await asyncio.sleep(60)
 
-    run = await _run(host, client, app, job, timeout=0.05, retry=Retry.none())
+    run = await run_in(app, host, client, job, timeout=0.05)
     assert run.status == "timed_out"
     assert seen == ["CancelledError"]
     assert "different Context" not in caplog.text

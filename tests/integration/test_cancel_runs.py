@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import redis
-
 from headrace import Client, Event, RunNotFound
 from headrace_worker import App, Context, Retry, event_trigger
 from tests.support.waiting import await_until
@@ -142,24 +140,3 @@ async def test_the_next_run_of_an_ordering_key_begins(host: WorkerHost, client: 
         assert client.cancel_run(first).answer == "asked"
         await await_until(lambda: client.get_run(third).status == "succeeded")
     assert called == ["first", "third"]
-
-
-async def test_a_worker_that_missed_the_message_looks(host: WorkerHost, client: Client) -> None:
-    """Its subscription is cut while a run is canceled; the next one begins with a look at what is still its own."""
-    app, ended = App("app"), asyncio.Event()
-
-    @app.job(id="job", trigger=TRIGGER)
-    async def job() -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            ended.set()
-
-    async with host.working(app):
-        sent = client.send_event(Event("asked"))
-        run = f"{sent.id}:app/job"
-        await _started(client, run)
-        with redis.Redis.from_url(host.url) as server:
-            assert server.client_kill_filter(_type="pubsub") >= 1
-            client.cancel_run(run)
-        await asyncio.wait_for(ended.wait(), 5)

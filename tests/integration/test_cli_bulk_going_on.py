@@ -6,16 +6,17 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 from headrace import Client, Event
 from headrace_worker import App
 from headrace_worker.logs.logger import flush
 from headrace_worker.operate import bulk
-from headrace_worker.operate.bulk import Chosen, Result, carry_out
+from headrace_worker.operate.bulk import Chosen, carry_out
 from headrace_worker.terminal import asking
 from tests.apps.everyday import app
 from tests.support.commands import Headrace
@@ -96,19 +97,11 @@ async def test_each_is_done_once(  # noqa: PLR0917 - fixtures, and the case
     monkeypatch.setattr(bulk, "BATCH", 2)
     monkeypatch.setattr(bulk, "_PAGE", 3)
     monkeypatch.setattr(asking, "carry_out", _interrupted)
-    lines: list[dict[str, Any]] = []
-    cursor: list[str] = []
-    while True:
-        given = headrace(*command, "--max", most, "--json", *cursor)
-        *batch, end = map(json.loads, given.stdout.splitlines())
-        lines += batch
-        if end["cursor"] is None:
-            break
-        assert batch
-        assert f"--cursor {end['cursor']}" in given.stderr
-        cursor = ["--cursor", end["cursor"]]
-        await make(ground, [f"new{len(lines)}"])
-    assert given.exit_code == 0
+
+    def given(*cursor: str) -> Result:
+        return headrace(*command, "--max", most, "--json", *cursor)
+
+    lines = [line async for line in _all_lines(given, lambda number: make(ground, [f"new{number}"]))]
     assert all(line["ok"] for line in lines)
     assert sorted(line["id"] for line in lines) == sorted(chosen)
     assert sum(entry.done for entry in client.list_audit().items) == MANY
@@ -120,7 +113,26 @@ async def test_each_is_done_once(  # noqa: PLR0917 - fixtures, and the case
     await settle()
 
 
-def _interrupted(chosen: Chosen, act: Callable[[Sequence[str]], Sequence[Any]], **given: Any) -> Iterator[Result]:
+async def _all_lines(
+    give: Callable[..., Result], let_come: Callable[[int], Awaitable[object]]
+) -> AsyncIterator[dict[str, Any]]:
+    """Give a command, and with its cursor again until nothing is left, while more come; yield the lines of ids."""
+    cursor: list[str] = []
+    for number in range(2 * MANY):
+        result = give(*cursor)
+        *lines, end = map(json.loads, result.stdout.splitlines())
+        for line in lines:
+            yield line
+        if end["cursor"] is None:
+            assert result.exit_code == 0
+            return
+        assert f"--cursor {end['cursor']}" in result.stderr
+        cursor = ["--cursor", end["cursor"]]
+        await let_come(number)
+    pytest.fail("it never ends")
+
+
+def _interrupted(chosen: Chosen, act: Callable[[Sequence[str]], Sequence[Any]], **given: Any) -> Iterator[bulk.Result]:
     """Carry it out, and interrupt each batch."""
 
     def act_and_interrupt(batch: Sequence[str]) -> Sequence[Any]:

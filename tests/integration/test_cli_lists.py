@@ -65,6 +65,17 @@ def test_a_time_that_is_none_is_exit_code_2(headrace: Headrace, since: str) -> N
     fails(headrace("runs", "list", f"--since={since}"), 2, "--since")
 
 
+@pytest.mark.parametrize(
+    "command", [("events", "list"), ("dead", "groups"), ("runs", "retry", "--dry-run")], ids=" ".join
+)
+def test_a_time_in_the_future_is_pointed_out(headrace: Headrace, command: tuple[str, ...]) -> None:
+    """Nothing has happened since then; what is delayed lies there."""
+    said = headrace(*command, "--since", "2999-01-01T00:00:00Z")
+    assert said.exit_code == 0
+    assert "--since is in the future" in said.stderr
+    assert "future" not in headrace("delayed", "list", "--since", "2h").stderr
+
+
 @pytest.mark.usefixtures("client")
 async def test_a_reader_that_leaves_is_no_error(
     client: Client, settle: Callable[[], Any], url: str, namespace: str

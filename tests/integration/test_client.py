@@ -24,7 +24,7 @@ from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.model.values import decode_value
 from tests.support.clients import KINDS, Kind, open_client
-from tests.support.stored import due, entries
+from tests.support.stored import due, entries, server_time
 
 SOON = timedelta(seconds=60)
 STRANGE = ["a:b", "e:a/j:x/y", "{x}", "}{", "\n\r\n", "\0", " ", "*?[", "é\U0001f300", "x" * 256, "\U0001f300" * 256]
@@ -34,11 +34,6 @@ STRANGE = ["a:b", "e:a/j:x/y", "{x}", "}{", "\n\r\n", "\0", " ", "*?[", "é\U000
 def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
     with open_client(kind, url, namespace=namespace) as client:
         yield client
-
-
-def server_time(redis: redis_py.Redis) -> datetime:
-    seconds, micros = redis.time()
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
 
 # Sending.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,18 +14,13 @@ from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.model.values import decode_value
 from tests.support.clients import Kind, open_client
-from tests.support.stored import add_run, entries
+from tests.support.stored import add_run, entries, server_time
 
 
 @pytest.fixture
 def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
     with open_client(kind, url, namespace=namespace) as client:
         yield client
-
-
-def server_time(redis: redis_py.Redis) -> datetime:
-    seconds, micros = redis.time()
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
 
 # Dead letters.

@@ -28,25 +28,6 @@ def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture
-def own(make_server: Callable[..., ControlledServer]) -> ControlledServer:
-    """A server of the test's own, whose settings it may change."""
-    return make_server()
-
-
-@pytest.fixture
-def admin(own: ControlledServer) -> Iterator[redis_py.Redis]:
-    with redis_py.Redis.from_url(own.url) as admin:
-        yield admin
-
-
-@pytest.fixture
-def failures(monkeypatch: pytest.MonkeyPatch) -> Failures:
-    failures = Failures()
-    monkeypatch.setattr(Backoff, "delay_s", failures.delay_s)
-    return failures
-
-
 # The server is away.
 
 

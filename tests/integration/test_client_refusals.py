@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +12,6 @@ import redis as redis_py
 
 from headrace import AuthenticationFailed, Client, Event, HeadraceError, PermissionMissing, ServerError, ServerFull
 from headrace.formats.keys import Keys
-from headrace.transport.backoff import Backoff
 from tests.support.backoffs import Failures
 from tests.support.clients import Kind, open_client
 from tests.support.servers import ControlledServer
@@ -22,25 +21,6 @@ from tests.support.servers import ControlledServer
 def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
     with open_client(kind, url, namespace=namespace) as client:
         yield client
-
-
-@pytest.fixture
-def own(make_server: Callable[..., ControlledServer]) -> ControlledServer:
-    """A server of the test's own, whose settings it may change."""
-    return make_server()
-
-
-@pytest.fixture
-def admin(own: ControlledServer) -> Iterator[redis_py.Redis]:
-    with redis_py.Redis.from_url(own.url) as admin:
-        yield admin
-
-
-@pytest.fixture
-def failures(monkeypatch: pytest.MonkeyPatch) -> Failures:
-    failures = Failures()
-    monkeypatch.setattr(Backoff, "delay_s", failures.delay_s)
-    return failures
 
 
 # The server is full.

@@ -11,13 +11,9 @@ import redis as redis_py
 
 from headrace import Client, Event, Retention
 from headrace_worker import Abort, App, Context, RetryAfter, event_trigger
+from tests.support.stored import server_time
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
-
-
-def _server_time(redis: redis_py.Redis) -> datetime:
-    seconds, micros = redis.time()
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
 
 def _app(seen: list[Any], redis: redis_py.Redis) -> App:
@@ -25,7 +21,7 @@ def _app(seen: list[Any], redis: redis_py.Redis) -> App:
 
     @app.job(id="job", trigger=event_trigger("asked"))
     async def job(payload: Any, ctx: Context) -> None:
-        seen.append((payload, ctx.event.id, _server_time(redis)))
+        seen.append((payload, ctx.event.id, server_time(redis)))
 
     return app
 
@@ -103,7 +99,7 @@ async def test_all_that_are_due_at_one_instant_are_dispatched(
 ) -> None:
     """A thousand of them, each once."""
     seen: list[Any] = []
-    at = _server_time(redis) + timedelta(seconds=0.4)
+    at = server_time(redis) + timedelta(seconds=0.4)
     client.send_events([Event("asked", payload=n) for n in range(1000)], deliver_at=at)
     await host.settle(_app(seen, redis))
     assert sorted(payload for payload, *_ in seen) == list(range(1000))

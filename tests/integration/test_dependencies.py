@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import pytest
 from structlog.testing import capture_logs
 
-from headrace import Client, Event, RunRecord
-from headrace_worker import App, Context, Depends, JobIO, Retry, SyncJobIO, event_trigger
-from tests.support.single_run import SOON, TRIGGER, run_of
+from headrace import Client, Event
+from headrace_worker import App, Context, Depends, JobIO, SyncJobIO, event_trigger
+from tests.support.single_run import SOON, TRIGGER, run_in, run_of
 from tests.support.steps import Steps
 from tests.support.workers import WorkerHost
 
@@ -24,14 +24,6 @@ def steps() -> Steps:
 @pytest.fixture
 def app() -> App:
     return App("hooks")
-
-
-async def _run(host: WorkerHost, client: Client, app: App, function: Any, **options: Any) -> RunRecord:
-    """Execute one run of a job to its end."""
-    app.job(id="job", trigger=TRIGGER, **{"retry": SOON, **options})(function)
-    sent = client.send_event(Event("asked"))
-    await host.settle(app)
-    return run_of(client, sent.id)
 
 
 async def test_a_value_is_made_once_for_an_attempt_and_closed_after_it(
@@ -107,7 +99,7 @@ async def test_values_of_a_plain_job_are_made_in_its_thread(
         steps.note("job")
         return made
 
-    assert (await _run(host, client, app, job)).output == "session"
+    assert (await run_in(app, host, client, job)).output == "session"
     assert steps.seen == [
         f"{what} thread"
         for what in ("connection+", "session+ of connection SyncJobIO", "job", "session-", "connection-")
@@ -129,7 +121,7 @@ async def test_a_dependency_sees_the_exception_and_can_t_suppress_it(
     async def job(session: Annotated[str, Depends(session)]) -> None:  # noqa: ARG001 - what it depends on is of interest
         raise LookupError("no such order")
 
-    run = await _run(host, client, app, job, retry=Retry.none())
+    run = await run_in(app, host, client, job)
     assert run.status == "failed"
     assert seen == ["rolled back after no such order"]
 
@@ -155,7 +147,7 @@ async def test_a_failed_commit_fails_the_attempt(host: WorkerHost, client: Clien
 
     billed: list[None] = []
     app.job(id="count", trigger=event_trigger("billed"))(lambda: billed.append(None))
-    run = await _run(host, client, app, in_task if kind == "async" else in_thread)
+    run = await run_in(app, host, client, in_task if kind == "async" else in_thread, retry=SOON)
     assert (run.status, run.attempt, run.output) == ("succeeded", 2, "attempt 2")
     assert len(commits) == 2
     assert len(billed) == 1
@@ -172,7 +164,7 @@ async def test_a_failure_of_a_dependency_is_logged_like_one_of_the_job(
     def job(session: Annotated[str, Depends(session)]) -> None: ...
 
     with capture_logs() as lines:
-        await _run(host, client, app, job, retry=Retry.none())
+        await run_in(app, host, client, job)
     (line,) = [line for line in lines if line["event"] == "run failed"]
     assert (line["error"], line["message"]) == ("ConnectionError", "no database")
     assert "in session" in line["exception"]
@@ -191,7 +183,7 @@ async def test_a_coroutine_of_a_plain_job_fails_it_before_its_session_commits(
     def job(session: Annotated[str, Depends(session)]) -> Any:  # noqa: ARG001 - what it depends on is of interest
         return _no_more()
 
-    run = await _run(host, client, app, job, retry=Retry.none())
+    run = await run_in(app, host, client, job)
     assert run.error is not None
     assert "returned a coroutine" in run.error.message
     assert not commits

@@ -21,9 +21,9 @@ PAYLOAD = {"plan": "pro", "user": {"age": 18}}
 GOOD = Event("user.created", PAYLOAD, {"region": "eu"}, source="web")
 
 
-@pytest.fixture(params=[1, 3], ids=["undivided", "divided"])
-def client(request: pytest.FixtureRequest, url: str, namespace: str) -> Iterator[AppClient]:
-    with AppClient(url, namespace=namespace, partitions=request.param) as client:
+@pytest.fixture
+def client(url: str, namespace: str, count: int) -> Iterator[AppClient]:
+    with AppClient(url, namespace=namespace, partitions=count) as client:
         yield client
 
 

@@ -34,11 +34,24 @@ async def _refusal(call: Awaitable[object]) -> str:
 
 
 async def one_event(io: JobIO) -> Facts:
-    """Sent once for its key; whatever comes with that key again is a duplicate of the first."""
+    """Sent once for its key: the same again is a duplicate of the first."""
     first = await io.send_event("k", Event("x", {"n": (1, 2)}, context={"c": 1}, source="s"))
     again = await io.send_event("k", Event("x", {"n": (1, 2)}, context={"c": 1}, source="s"))
-    other = await io.send_event("k", Event("y", 2))
-    return [_facts(first), _facts(again), _facts(other)]
+    return [_facts(first), _facts(again)]
+
+
+async def another_event(io: JobIO) -> Facts:
+    """Refused under a key that has one; the key of a send that failed is free. An own id has no key."""
+    payload = {"n": 1}
+    facts: Facts = [_facts(await io.send_event("k", Event("x", payload)))]
+    payload["n"] = 2
+    others = [Event("x", payload), Event("y", {"n": 1}), Event("x", {"n": 1}, source="s"), Event("x", {"n": 1}, {})]
+    facts += [await _refusal(io.send_event("k", other)) for other in others]
+    facts += [await _refusal(io.send_events("k", [Event("x", {"n": 1}), Event("x"), Event("")]))]
+    facts += map(_facts, await io.send_events("k", [Event("x", {"n": 1}), Event("z")]))
+    facts += [await _refusal(io.send_events("k", [Event("x", {"n": 1}), Event("x")]))]
+    facts += [_facts(await io.send_event("own", Event("x", n, id="mine"))) for n in range(2)]
+    return facts
 
 
 async def several_events(io: JobIO) -> Facts:
@@ -86,7 +99,7 @@ async def refusals(io: JobIO) -> Facts:
     return [await _refusal(call) for call in calls]
 
 
-SCENARIOS: list[Callable[[JobIO], Awaitable[Facts]]] = [one_event, several_events, delays, refusals]
+SCENARIOS: list[Callable[[JobIO], Awaitable[Facts]]] = [one_event, another_event, several_events, delays, refusals]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
 import re
 import signal
@@ -89,6 +90,19 @@ def test_a_signal_lets_the_runs_of_all_children_end(processes: Processes, client
     supervisor.interrupt()
     assert supervisor.wait() == 0
     assert [client.get_event(event).runs[0].status for event in ("e1", "e2")] == ["succeeded", "succeeded"]
+
+
+def test_a_line_of_a_run_names_its_worker(processes: Processes, client: Client) -> None:
+    """Several workers write to one log; the name is that of the run's record."""
+    supervisor = processes.worker(APP, "--processes", "2", "--log-format", "json")
+    pids(supervisor, 2)
+    sent = client.send_event(Event("fail", "on purpose"))
+    (run,) = client.wait_for_event(sent.id, 20).runs
+    (line,) = lines(supervisor, r"^.*run failed.*$", 1)
+    assert (found := json.loads(line[0]))["run"] == run.id
+    assert found["worker"] == run.worker
+    supervisor.terminate()
+    assert supervisor.wait() == 0
 
 
 def test_a_third_signal_ends_children_that_do_not_end(processes: Processes, client: Client) -> None:

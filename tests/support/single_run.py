@@ -21,7 +21,13 @@ def run_of(client: Client, event_id: str, job: str = "job") -> RunRecord:
 
 async def run_one(host: WorkerHost, client: Client, function: Any, payload: Any = None, **options: Any) -> RunRecord:
     """Send one event, execute its run with this function, and return the run's record."""
-    app = App("app")
+    return await run_in(App("app"), host, client, function, payload, **options)
+
+
+async def run_in(
+    app: App, host: WorkerHost, client: Client, function: Any, payload: Any = None, **options: Any
+) -> RunRecord:
+    """As `run_one`, in an app that may have more."""
     app.job(**{"id": "job", "trigger": TRIGGER, "retry": ONCE, **options})(function)
     sent = client.send_event(Event("asked", payload=payload))
     await host.settle(app)

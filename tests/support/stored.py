@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis as redis_py
 
 from headrace.formats.keys import Keys
+
+
+def server_time(redis: redis_py.Redis) -> datetime:
+    """Return the time by the server's clock."""
+    seconds, micros = redis.time()
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
 
 def entries(redis: redis_py.Redis, stream: str) -> list[dict[bytes, bytes]]:

@@ -34,7 +34,6 @@ from headrace_worker.run.fetcher import Fetcher
 from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
-from headrace_worker.streams.listener import Listener
 from headrace_worker.streams.pending import pending_entries
 from headrace_worker.streams.requeue import release
 from headrace_worker.tasks.guard import describe, is_end
@@ -88,7 +87,6 @@ class Partition:
         )
         self._promoter = Promoter(member, self._lease.renew_now)
         self._rescuer = Rescuer(member)
-        self._listener = Listener(member.server, member.identity, self._fetcher.note_change)
         self._forgetter = Forgetter(member.server, member.identity, member.setup.config.retention)
         self._readers = (self._fetcher.reader, self._dispatcher.reader, self._promoter.reader)
         self._settled_all = asyncio.Event()
@@ -108,8 +106,6 @@ class Partition:
             "rescuer": self._rescuer,
             "forgetter": self._forgetter,
         }
-        if self._fetcher.may_block_on_queue:
-            loops["listener"] = self._listener
         self.watch.start([*(loop.pulse for loop in loops.values()), self._settler.pulse], self._registering)
         self._lease.start()
         self._working = [self._start(name, loop, self._identity.stopping) for name, loop in loops.items()]
@@ -161,6 +157,10 @@ class Partition:
     def renew_now(self) -> None:
         """Let the lease's thread judge the worker and renew the lease now."""
         self._lease.renew_now()
+
+    def note_controls(self) -> None:
+        """Look at the controls soon: they may have changed."""
+        self._fetcher.note_change()
 
     def end_lease(self) -> None:
         """Stop renewing the lease."""

@@ -22,7 +22,6 @@ from headrace_worker.errors import WorkerFailed
 from headrace_worker.logs.logger import get_logger, write_directly
 from headrace_worker.membership.identity import new_name
 from headrace_worker.membership.in_flight import InFlight
-from headrace_worker.membership.loops import run_loop
 from headrace_worker.membership.member import Member
 from headrace_worker.membership.observer import ObserverSource
 from headrace_worker.membership.setup import WorkerSetup
@@ -35,6 +34,7 @@ from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
 from headrace_worker.startup.lifespan import Lifespan
 from headrace_worker.streams.cancellations import Cancellations
+from headrace_worker.streams.listener import Listener
 from headrace_worker.tasks.guard import Guard, describe, own_task
 
 log = get_logger("headrace.worker")
@@ -262,7 +262,12 @@ class _Running:
             Partition(each, in_flight, settler, dispatcher, executor, quarantine, self._fail, on_stop, on_turn)
             for each, settler, dispatcher in zip(members, settlers, dispatchers, strict=True)
         ]
-        self._cancellations = Cancellations(members, in_flight, executor.cancel)
+        cancellations = Cancellations(members, in_flight, executor.cancel)
+        on_controls = {
+            each.server.keys.controls_channel: partition.note_controls
+            for each, partition in zip(members, self._partitions, strict=True)
+        }
+        self._listener = Listener(first, cancellations, on_controls)
         first.guard.on_broken = self._look_at_once
         self._on_fault = on_fault
         self._fault = ""
@@ -320,7 +325,7 @@ class _Running:
         try:
             for partition in self._partitions:
                 partition.start()
-            self._listen()
+            self._listener.start()
             await self._run_until_stopped(on_started)
         except BaseException:
             await asyncio.shield(own_task(self._end_leases()))
@@ -328,16 +333,10 @@ class _Running:
         finally:  # if the stop itself is broken off, the leases must not keep runs on which no worker works
             for partition in self._partitions:
                 partition.end_lease()
-            self._cancellations.over.set()
+            await _close(self._listener.stop())
             self._executor.end_all("released")
             await asyncio.gather(*(own_task(_close(partition.close())) for partition in self._partitions))
             await _close(self._executor.close())
-
-    def _listen(self) -> None:
-        """Hear of canceled runs, until no function executes any more."""
-        over = self._cancellations.over
-        work = run_loop("cancellations", self._cancellations, over.is_set, over)
-        self._listening = self._guard.part("cancellations", work, over.is_set)
 
     async def _end_leases(self) -> None:
         """End the leases after a start or stop was broken off: other workers need not wait until they expire."""
@@ -366,8 +365,8 @@ class _Running:
         self._log_stop()
         await asyncio.gather(*(own_task(partition.end_reads()) for partition in self._partitions))
         await self._drain()
-        self._cancellations.over.set()
-        await asyncio.gather(self._listening, *(own_task(partition.leave()) for partition in self._partitions))
+        await _close(self._listener.stop())
+        await asyncio.gather(*(own_task(partition.leave()) for partition in self._partitions))
         log.info("worker stopped", worker=self._identity.name)
         if self._fault:
             raise WorkerFailed(self._fault)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from headrace.calls.call import Call
-from headrace.errors import HeadraceError, ServerError
+from headrace.errors import DamagedRecord, HeadraceError, ServerError
+from headrace.model.ids import run_id
 from headrace.model.page import DamagedEntry
 from headrace.plans.plan import Plan
 from headrace.plans.read import is_wrong_type
@@ -59,6 +60,18 @@ class Bounds:
         elif not is_missing(answer):
             raise answer
         return []
+
+    def record(self, event_id: str, job: str, answer: Any) -> Any:
+        """Return what was read of an event or, if a job is named, of its run; None where it is gone or damaged."""
+        if is_wrong_type(answer):  # then nothing of the event can be read
+            self.note(event_id, answer)
+        elif isinstance(answer, DamagedRecord):
+            self.note(run_id(event_id, job) if job else event_id, answer)
+        elif isinstance(answer, HeadraceError):
+            raise answer
+        else:
+            return answer
+        return None
 
     def note(self, entry_id: str, error: object) -> None:
         """Name something that can't be read."""

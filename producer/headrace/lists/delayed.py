@@ -7,7 +7,6 @@ from typing import Any
 
 from headrace.calls import records
 from headrace.calls.call import Call, as_text
-from headrace.errors import DamagedRecord, HeadraceError
 from headrace.formats.codec import MAX_MILLIS, from_millis
 from headrace.formats.due import DueName, split_member
 from headrace.formats.partitions import Partitions
@@ -19,7 +18,6 @@ from headrace.model.event import DelayedEntry
 from headrace.model.ids import run_id
 from headrace.model.page import Page
 from headrace.plans.plan import Plan
-from headrace.plans.read import is_wrong_type
 
 
 def list_delayed(
@@ -65,22 +63,18 @@ def _read(row: DueRow, name: DueName, seal: Seal | None) -> Call[Any]:
 def _entry(row: DueRow, name: DueName, answer: Any, bounds: Bounds) -> DelayedEntry | None:
     """Return the entry, as its record says; None if the record is gone, or says that it is not delayed any more."""
     own_id = run_id(name.event_id, name.job) if name.job else name.event_id
-    if isinstance(answer, DamagedRecord) or is_wrong_type(answer):
-        bounds.note(own_id, answer)
-        return None
-    if isinstance(answer, HeadraceError):
-        raise answer
+    found = bounds.record(name.event_id, name.job, answer)
     due_at = from_millis(min(row.member.due_ms, MAX_MILLIS))
-    if answer is None:
+    if found is None:
         return None
     if not name.job:
-        if answer.status != "delayed":
+        if found.status != "delayed":
             return None
         return DelayedEntry(
-            kind="event", id=own_id, due_at=due_at, event_id=own_id, event_name=answer.name,
-            ordering_key=answer.ordering_key,
+            kind="event", id=own_id, due_at=due_at, event_id=own_id, event_name=found.name,
+            ordering_key=found.ordering_key,
         )  # fmt: skip
-    run = answer.run
+    run = found.run
     if run.status != "waiting":
         return None
     return DelayedEntry(

@@ -13,12 +13,11 @@ from headrace.calls.call import Call
 from headrace.calls.listing import IndexEntry, read_index, read_index_behind
 from headrace.calls.records import FoundEvent
 from headrace.errors import DamagedRecord, HeadraceError, InvalidArgument
-from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.lists import arguments
 from headrace.lists.bounds import READ, Bounds
-from headrace.lists.index import Indexed, look_through
+from headrace.lists.index import Indexed, SentIndex, look_through
 from headrace.lists.merge import entry_rank, time_of
 from headrace.model.event import EVENT_STATES, EventRecord, EventState, ListedEvent
 from headrace.model.page import DamagedEntry, Page
@@ -41,8 +40,11 @@ def list_events(
     partitions: Partitions, asked: EventFilter, cursor: str | None, limit: int, *, seal: Seal | None = None
 ) -> Plan[Page[EventRecord]]:
     """Return a page of events, newest first by when they were first sent."""
-    listed, index, bounds = _Listed(asked), _Sent(asked), Bounds()
+    listed, bounds = _Listed(asked), Bounds()
     arguments.check_limit(limit)
+    since, until = arguments.since_id(asked.since), arguments.until_id(asked.until)
+    is_narrow = any((asked.name, asked.source, asked.account_id, asked.state))
+    index = SentIndex(since, until, asked.name, is_narrow=is_narrow)
 
     def read(indexed: Indexed) -> Call[Any]:
         return records.as_answer(records.read_found(indexed.keys, indexed.id, seal))
@@ -86,23 +88,6 @@ def _raised(answer: Any) -> Any:
     if isinstance(answer, HeadraceError):
         raise answer
     return answer
-
-
-class _Sent:
-    """The index of what was sent, and what is asked for of it."""
-
-    def __init__(self, asked: EventFilter) -> None:
-        self.since, self.until = arguments.since_id(asked.since), arguments.until_id(asked.until)
-        self.is_narrow = any((asked.name, asked.source, asked.account_id, asked.state))
-        self._name = asked.name
-
-    def index_of(self, keys: Keys) -> str:
-        """Return the key of `recent`."""
-        return keys.recent
-
-    def names(self, entry: IndexEntry) -> list[str]:
-        """Return the ids of events with the name that is asked for."""
-        return list(dict.fromkeys(each for each, name in entry.pairs if self._name in (None, name)))
 
 
 class _Listed:

@@ -68,6 +68,23 @@ class Asked(Protocol):
         """Return the ids that an entry of the index names and that may be asked for."""
 
 
+class SentIndex:
+    """The index of what was sent, which knows events and their names."""
+
+    def __init__(self, since: str, until: str, event_name: str | None, *, is_narrow: bool) -> None:
+        """Ask for events of one name, or of any; see `Asked`."""
+        self.since, self.until, self.is_narrow = since, until, is_narrow
+        self._event_name = event_name
+
+    def index_of(self, keys: Keys) -> str:
+        """Return the key of `recent`."""
+        return keys.recent
+
+    def names(self, entry: IndexEntry) -> list[str]:
+        """Return the ids of events with the name that is asked for."""
+        return list(dict.fromkeys(each for each, name in entry.pairs if self._event_name in (None, name)))
+
+
 class Listed(Protocol):
     """What a page has so far."""
 

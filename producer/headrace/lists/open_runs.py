@@ -11,7 +11,7 @@ from headrace.calls import queues, records
 from headrace.calls.call import Call
 from headrace.calls.queues import Held, Progress, Queued
 from headrace.calls.records import FoundRun
-from headrace.errors import DamagedRecord, HeadraceError
+from headrace.errors import DamagedRecord
 from headrace.formats.keys import Keys, is_name
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
@@ -20,10 +20,8 @@ from headrace.lists.bounds import LEAST, RECORDS, Bounds
 from headrace.lists.merge import entry_rank, next_id, read_place, time_of
 from headrace.lists.run_filter import ChosenRuns
 from headrace.model.event import RunRecord
-from headrace.model.ids import run_id
 from headrace.model.page import Page, Searched
 from headrace.plans.plan import Plan
-from headrace.plans.read import is_wrong_type
 
 _Rank = tuple[int, int, int, str]
 
@@ -54,6 +52,10 @@ class _Row(msgspec.Struct, frozen=True):
     @property
     def cursor(self) -> str:
         return f"{self.entry}~{self.queue.keys.partition}~{self.queue.name}"
+
+    @property
+    def event_id(self) -> str:
+        return self.found.event_id if self.found else ""
 
     @property
     def job(self) -> str:
@@ -221,21 +223,15 @@ def _is_readable(row: _Row, bounds: Bounds) -> bool:
 
 
 def _read_record(row: _Row, seal: Seal | None) -> Call[FoundRun | DamagedRecord | None]:
-    event_id = row.found.event_id if row.found else ""
-    return records.as_answer(records.read_run(row.queue.keys, event_id, row.job, seal))
+    return records.as_answer(records.read_run(row.queue.keys, row.event_id, row.job, seal))
 
 
 def _run(row: _Row, answer: Any, bounds: Bounds) -> RunRecord | None:
     """Return the run of an entry, if its record agrees that it is open; the entry says which worker has it."""
-    event_id = row.found.event_id if row.found else ""
-    if isinstance(answer, DamagedRecord) or is_wrong_type(answer):
-        bounds.note(run_id(event_id, row.job) if isinstance(answer, DamagedRecord) else event_id, answer)
+    read = bounds.record(row.event_id, row.job, answer)
+    if read is None or read.run.is_settled:
         return None
-    if isinstance(answer, HeadraceError):
-        raise answer
-    if answer is None or answer.run.is_settled:
-        return None
-    found: RunRecord = answer.run
+    found: RunRecord = read.run
     if row.worker is None:
         return found
     return msgspec.structs.replace(found, status="executing", worker=row.worker)

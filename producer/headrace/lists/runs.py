@@ -19,7 +19,7 @@ from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.lists import arguments, open_runs, waiting_runs
 from headrace.lists.bounds import Bounds
-from headrace.lists.index import Indexed, look_through
+from headrace.lists.index import Indexed, SentIndex, look_through
 from headrace.lists.run_filter import ChosenRuns
 from headrace.model.event import RunRecord, RunStatus
 from headrace.model.ids import run_id, split_run_id
@@ -75,21 +75,11 @@ def _indexed_runs(
     return Page(listed.runs, behind, searched, damaged, listed.cursors)
 
 
-class _Sent:
-    """The index of what was sent, which knows events and their names."""
+class _Sent(SentIndex):
+    """The events whose runs may be asked for."""
 
     def __init__(self, chosen: ChosenRuns) -> None:
-        self.is_narrow = chosen.is_narrow
-        self.since, self.until = chosen.since, chosen.until
-        self._event_name = chosen.event_name
-
-    def index_of(self, keys: Keys) -> str:
-        """Return the key of `recent`."""
-        return keys.recent
-
-    def names(self, entry: IndexEntry) -> list[str]:
-        """Return the ids of events with the name that is asked for."""
-        return list(dict.fromkeys(each for each, name in entry.pairs if self._event_name in (None, name)))
+        super().__init__(chosen.since, chosen.until, chosen.event_name, is_narrow=chosen.is_narrow)
 
     def read(self, indexed: Indexed, seal: Seal | None) -> Call[Any]:
         """Read all runs of an event."""

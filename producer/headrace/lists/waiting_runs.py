@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.calls import records
-from headrace.errors import DamagedRecord, HeadraceError
 from headrace.formats.due import DueName
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
@@ -14,10 +13,8 @@ from headrace.lists.delayed import name_of
 from headrace.lists.due import look_ahead
 from headrace.lists.run_filter import ChosenRuns
 from headrace.model.event import RunRecord
-from headrace.model.ids import run_id
 from headrace.model.page import Page
 from headrace.plans.plan import Plan
-from headrace.plans.read import is_wrong_type
 
 
 def list_waiting(
@@ -54,12 +51,8 @@ def _may_have(chosen: ChosenRuns, name: DueName) -> bool:
 
 
 def _run(name: DueName, answer: Any, bounds: Bounds) -> RunRecord | None:
-    if isinstance(answer, DamagedRecord) or is_wrong_type(answer):
-        bounds.note(run_id(name.event_id, name.job), answer)
-        return None
-    if isinstance(answer, HeadraceError):
-        raise answer
-    return None if answer is None else answer.run
+    found = bounds.record(name.event_id, name.job, answer)
+    return None if found is None else found.run
 
 
 def _millis(entry_id: str) -> int | None:

@@ -11,7 +11,7 @@
 --                  many as the code says; empty: it stays as it is
 --   channel  text  where workers hear of it
 --
--- Returns  {paused, limit}  since when in ms and the reason, empty if it is not paused; the limit at run time, a number
+-- Returns  {paused, limit}  since when in ms and the reason, nil if it is not paused; the limit at run time, a number
 --                           or `none`, empty if there is none
 --
 -- A queue that is paused, or has a number as its limit at run time, is closed. It frees first, so a full server lets it
@@ -22,6 +22,7 @@
 --@ include _exhausted
 --@ include _wake_workers
 --@ include _closed
+--@ include _group
 local args, controls, queue, wake_up = cmsgpack.unpack(ARGV[1]), next_key(), next_key(), next_key()
 local pause_field, limit_field = 'p:' .. args.queue, 'l:' .. args.queue
 local was_paused, was_limit = unpack(redis.call('HMGET', controls, pause_field, limit_field), 1, 2)
@@ -51,17 +52,13 @@ if denied then
   return denied
 end
 redis.call('HDEL', controls, '')
-local made = redis.pcall('XGROUP', 'CREATE', queue, 'workers', '0', 'MKSTREAM')
-if made.err and not string.find(made.err, 'BUSYGROUP') then
-  return made
+local refused = make_group(queue, 'workers')
+if refused then
+  return refused
 end
-if is_closed then
-  made = close_queue(queue)
-elseif was_closed then
-  made = open_queue(queue, pending)
-end
-if made.err and not string.find(made.err, 'BUSYGROUP') then
-  return made
+local moved = is_closed and close_queue(queue) or was_closed and open_queue(queue, pending)
+if moved and moved.err then
+  return moved
 end
 local function write(field, was, value)
   if value and value ~= was then
@@ -85,4 +82,4 @@ if has_changed then
     wake_workers({ [wake_up] = true })
   end
 end
-return { paused or '', limit or '' }
+return { paused, limit or '' }

@@ -27,6 +27,7 @@
 --@ include _rights
 --@ include _chunks
 --@ include _closed
+--@ include _group
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local name, fingerprint = args.worker, args.fingerprint
 local workers, worker, routes, routes_version, queues = next_key(), next_key(), next_key(), next_key(), next_key()
@@ -76,15 +77,9 @@ if registered == fingerprint or (registered and not known) then
   gone[#gone + 1] = 'registered'
 end
 
-local function group(stream, group_name)
-  local made = redis.pcall('XGROUP', 'CREATE', stream, group_name, '0', 'MKSTREAM')
-  if made.err and not string.find(made.err, 'BUSYGROUP') then
-    return made
-  end
-end
-local refused = group(events, 'dispatch') or group(wake_up, 'wake-up')
+local refused = make_group(events, 'dispatch') or make_group(wake_up, 'wake-up')
 for i, queue in ipairs(app_queues) do
-  refused = refused or group(queue, 'workers')
+  refused = refused or make_group(queue, 'workers')
   if not refused and closed[i] then
     local answer = close_queue(queue)
     refused = answer.err and answer

@@ -18,6 +18,7 @@
 -- It adds first, so a full server refuses it before anything is written.
 --@ include _keys
 --@ include _rights
+--@ include _group
 local args = cmsgpack.unpack(ARGV[1])
 local fingerprint = args.fingerprint
 local routes, routes_version, queues, wake_up = next_key(), next_key(), next_key(), next_key()
@@ -44,15 +45,9 @@ for i = 1, #fields, 2 do
   end
 end
 
-local function group(stream, group_name)
-  local made = redis.pcall('XGROUP', 'CREATE', stream, group_name, '0', 'MKSTREAM')
-  if made.err and not string.find(made.err, 'BUSYGROUP') then
-    return made
-  end
-end
-local refused = group(wake_up, 'wake-up')
+local refused = make_group(wake_up, 'wake-up')
 for _, queue in ipairs(app_queues) do
-  refused = refused or group(queue, 'workers')
+  refused = refused or make_group(queue, 'workers')
 end
 if refused then
   return refused

@@ -2,7 +2,7 @@
 
 Here: a command parses, calls the library, and prints.
 Not here: anything that another program could not call without a terminal.
-Imports: app, commands, dev, inspect, logs, metrics, operate, process, protocol, startup, tasks, terminal, worker.
+Imports: app, commands, dev, inspect, logs, metrics, operate, process, startup, tasks, terminal, worker.
 """
 
 from headrace_worker.cli.entry import main

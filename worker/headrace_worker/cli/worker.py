@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from headrace import ConfigurationError, Retention
+from headrace.calls.queues import read_queue_names
 from headrace.config import resolve, resolve_url
 from headrace.connect import open_transport
 from headrace_worker.app.app import App
@@ -24,7 +25,6 @@ from headrace_worker.process.control_channel import FD_VARIABLE, ControlChannel
 from headrace_worker.process.loading import load_app
 from headrace_worker.process.process import run_as_process
 from headrace_worker.process.supervisor import Supervisor
-from headrace_worker.protocol.rescuing import read_queues
 from headrace_worker.tasks.signals import end_on_stop_signals
 from headrace_worker.terminal.options import log_options, option
 from headrace_worker.terminal.server import Server, with_server
@@ -130,9 +130,9 @@ def worker(
         sys.exit(_supervise(processes, server, endpoint))
     end_on_stop_signals()
     channel = None if control_fd is None else _listen(control_fd)
-    hooks: dict[str, Any] = (
-        {} if channel is None else {"on_name": channel.report_name, "on_started": channel.report_started}
-    )
+    hooks: dict[str, Any] = {}
+    if channel is not None:
+        hooks = {"on_name": _reporting(channel), "on_started": channel.report_started}
     if metrics_port is not None:  # before the app, so that its own metrics are kept in the same way
         hooks["metrics"] = _metrics(server, endpoint)
     app = load_app(target)
@@ -162,6 +162,16 @@ def _listen(control_fd: int) -> ControlChannel:
     channel = ControlChannel(control_fd)
     channel.listen()
     return channel
+
+
+def _reporting(channel: ControlChannel) -> Callable[[str], None]:
+    """Return what is done with each name of this process's worker."""
+
+    def report(name: str) -> None:
+        channel.report_name(name)
+        log_setup.name_worker(name)
+
+    return report
 
 
 def _metrics(server: Server, endpoint: Endpoint | None) -> Metrics:
@@ -224,7 +234,7 @@ def _queues_of_other_releases(app: App, server: Server) -> Iterable[str]:
     keys = resolve(server.namespace, server.partitions).all[0]
     transport = open_transport(resolve_url(server.url))
     try:
-        (found,) = transport.run([read_queues(keys)])
+        (found,) = transport.run([read_queue_names(keys)])
     finally:
         transport.close()
     return [queue for name, _, queue in (each.partition("/") for each in found) if name == app.name]

@@ -13,7 +13,7 @@ from headrace_worker.operate.bulk import Times
 from headrace_worker.operate.dead_letters import LetterRuns, require_job
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
-from headrace_worker.terminal.options import F, job_option, json_option, option, parse_ago
+from headrace_worker.terminal.options import job_option, json_option, option, time_options, together
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.server import with_client
 
@@ -23,20 +23,14 @@ def dead() -> None:
     """Look at runs that failed for good; retry or discard them."""
 
 
-def _filters(command: F) -> F:
-    """Give the command the options that narrow a list of dead letters."""
-    job = job_option("Only dead letters of this job.")
-    reason = option("--reason", metavar="REASON", help="Only those with this reason, such as failed or lost.")
-    error = option("--error", metavar="TEXT", help="Only those whose error has this text in it.")
-    return job(reason(error(command)))
+_filters = together(
+    job_option("Only dead letters of this job."),
+    option("--reason", metavar="REASON", help="Only those with this reason, such as failed or lost."),
+    option("--error", metavar="TEXT", help="Only those whose error has this text in it."),
+)
+"""The options that narrow a list of dead letters."""
 
-
-def _times(command: F) -> F:
-    """Give the command the options that narrow a list of dead letters to a time."""
-    since = option(
-        "--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago."
-    )
-    return since(option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before.")(command))
+_times = time_options("failed")
 
 
 @dead.command("list")
@@ -62,7 +56,7 @@ def list_(client: Client, /, paging: Paging, as_json: bool, **filters: str | Non
     )
 
 
-@dead.command()
+@dead.command(short_help="Count dead letters by job, reason and type of error.")
 @with_client
 @_filters
 @_times
@@ -121,12 +115,11 @@ def show(client: Client, entry_id: str, as_json: bool) -> None:
     )
 
 
-def _letters(command: F) -> F:
-    """Give the command the options that choose dead letters, by their ids or by filters, to act on them."""
-    return click.argument("ids", metavar="[ID]...", nargs=-1)(_filters(_times(command)))
+_letters = together(click.argument("ids", metavar="[ID]...", nargs=-1), _filters, _times)
+"""The options that choose dead letters, by their ids or by filters, to act on them."""
 
 
-@dead.command(cls=BulkCommand)
+@dead.command(cls=BulkCommand, short_help="Queue the runs of dead letters again, from attempt 1.")
 @with_client
 @_letters
 @bulk_options("dead letters", note="--note")

@@ -19,17 +19,17 @@ from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import LeftOut, Result, Times, only
 from headrace_worker.operate.open_runs import NotCanceled
-from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
-    F,
     job_option,
     json_option,
     option,
-    parse_ago,
     parse_duration,
     parse_time,
+    time_options,
     timeout_option,
+    together,
 )
 from headrace_worker.terminal.output import (
     brief,
@@ -92,7 +92,7 @@ def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_j
     )
 
 
-@events.command()
+@events.command(short_help="Print each event that is sent from now on.")
 @option("--name", metavar="NAME", multiple=True, help="Only events with this name. May be repeated.")
 @with_client
 @json_option
@@ -167,18 +167,14 @@ def wait(ctx: click.Context, client: Client, event_id: str, timeout: float, as_j
         ctx.exit(1)
 
 
-def _chosen_by(command: F) -> F:
-    """Give the command the options that choose events, by their ids or by filters, to act on them."""
-    for each in (
-        option("--until", metavar="TIME", type=parse_ago, help="Only what was sent then or before."),
-        option("--since", metavar="TIME", type=parse_ago, help="Only what was sent then or later: a time, or 2h."),
-        option("--account", "account_id", metavar="ID", help="Only events of this account."),
-        option("--source", metavar="SOURCE", help="Only events from this source."),
-        option("--name", metavar="NAME", help="Only events with this name."),
-        click.argument("ids", metavar="[ID]...", nargs=-1),
-    ):
-        command = each(command)
-    return command
+_chosen_by = together(
+    click.argument("ids", metavar="[ID]...", nargs=-1),
+    option("--name", metavar="NAME", help="Only events with this name."),
+    option("--source", metavar="SOURCE", help="Only events from this source."),
+    option("--account", "account_id", metavar="ID", help="Only events of this account."),
+    time_options("was sent"),
+)
+"""The options that choose events, by their ids or by filters, to act on them."""
 
 
 @events.command(cls=BulkCommand)
@@ -230,6 +226,7 @@ def _unless_open(record: EventRecord | HeadraceError, *, runs: bool) -> EventRec
 @click.argument("event_id", metavar="ID")
 @option("--at", "deliver_at", metavar="TIME", type=parse_time, help="When it is to be delivered.")
 @option("--after", "deliver_after", metavar="DURATION", type=parse_duration, help="How far from now, such as 90 or 2h.")
+@reason_option
 @with_client
 @json_option
 @click.pass_context
@@ -239,6 +236,7 @@ def reschedule(
     event_id: str,
     deliver_at: datetime | None,
     deliver_after: float | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Let a delayed event be delivered at another time.
@@ -256,17 +254,17 @@ def reschedule(
     try:
         record = client.reschedule_event(event_id, deliver_at=deliver_at, deliver_after=deliver_after)
     except EventNotFound:
-        note(client, "events reschedule", asked, done=0, failed=1)
+        note(client, "events reschedule", asked, reason=reason, done=0, failed=1)
         raise
     is_done = record.status == "delayed"
-    note(client, "events reschedule", asked, done=int(is_done), failed=int(not is_done))
+    note(client, "events reschedule", asked, reason=reason, done=int(is_done), failed=int(not is_done))
     _print(record, as_json=as_json)
     if not is_done:
         print_note(f"event {event_id!r} is {record.status} and can't be rescheduled any more")
         ctx.exit(1)
 
 
-@events.command(cls=BulkCommand)
+@events.command(cls=BulkCommand, short_help="Send events again, as new ones, to all their jobs or to one.")
 @with_client_of(AppClient)
 @_chosen_by
 @job_option("Only this job gets them, whatever its trigger.")
@@ -327,7 +325,7 @@ def _replayed(result: Result) -> str:
     return f"{result.id} {'-' if result.is_left_out else result.came_to.id}"
 
 
-@events.command()
+@events.command(short_help="Say which jobs get an event, and why the others do not.")
 @click.argument("event_id", metavar="ID")
 @option("--all", "all_jobs", is_flag=True, help="List jobs that subscribe to other events, too.")
 @with_client_of(AppClient)

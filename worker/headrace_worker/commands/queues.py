@@ -13,7 +13,7 @@ from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.operate.bulk import Times
-from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.quantities import duration
@@ -36,7 +36,7 @@ def queues() -> None:
     """Look at queues; pause, resume, limit or purge them."""
 
 
-@queues.command("list")
+@queues.command("list", short_help="List the queues of the namespace.")
 @with_server
 @json_option
 def list_(server: Server, as_json: bool) -> None:
@@ -73,7 +73,7 @@ def list_(server: Server, as_json: bool) -> None:
         _warn(each)
 
 
-@queues.command()
+@queues.command(short_help="Show a queue: what waits, who has its runs, what is set for it.")
 @click.argument("queue", metavar="APP/QUEUE")
 @with_server
 @json_option
@@ -113,7 +113,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
     _warn(found)
 
 
-@queues.command()
+@queues.command(short_help="Let no run of a queue start any more.")
 @click.argument("queue", metavar="APP/QUEUE")
 @option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
 @with_client
@@ -129,15 +129,17 @@ def pause(client: Client, queue: str, reason: str | None, as_json: bool) -> None
     Example:
       headrace queues pause billing/default --reason "provider is down"
     """
-    _print(client.pause_queue(queue, reason=reason), as_json=as_json)
+    controls = client.pause_queue(queue, reason=reason)
     note(client, "queues pause", {"queue": queue}, reason=reason)
+    _print(controls, as_json=as_json)
 
 
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
+@reason_option
 @with_client
 @json_option
-def resume(client: Client, queue: str, as_json: bool) -> None:
+def resume(client: Client, queue: str, reason: str | None, as_json: bool) -> None:
     """Let the runs of a paused queue start again.
 
     Exit code 1: no such queue is known.
@@ -146,16 +148,18 @@ def resume(client: Client, queue: str, as_json: bool) -> None:
     Example:
       headrace queues resume billing/default
     """
-    _print(client.resume_queue(queue), as_json=as_json)
-    note(client, "queues resume", {"queue": queue})
+    controls = client.resume_queue(queue)
+    note(client, "queues resume", {"queue": queue}, reason=reason)
+    _print(controls, as_json=as_json)
 
 
-@queues.command()
+@queues.command(short_help="Limit how many runs of a queue are in flight at once.")
 @click.argument("queue", metavar="APP/QUEUE")
 @click.argument("limit", metavar="N|none|declared", callback=_read_limit)
+@reason_option
 @with_client
 @json_option
-def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
+def limit(client: Client, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
     """Limit how many runs of a queue are in flight at once, over all workers, from now on.
 
     It holds until it is changed, whatever the code declares: N runs at most, or any number with `none`. With
@@ -168,8 +172,9 @@ def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
       headrace queues limit billing/default 5
       headrace queues limit billing/default declared
     """
-    _print(client.limit_queue(queue, limit), as_json=as_json)
-    note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit})
+    controls = client.limit_queue(queue, limit)
+    note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit}, reason=reason)
+    _print(controls, as_json=as_json)
 
 
 @queues.command(cls=BulkCommand)

@@ -15,13 +15,14 @@ from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
-    F,
     job_option,
     json_option,
     option,
-    parse_ago,
     parse_duration,
+    queue_option,
+    time_options,
     timeout_option,
+    together,
 )
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_table, printable
 from headrace_worker.terminal.server import with_client
@@ -55,7 +56,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
         print_run(record)
 
 
-@runs.command("list")
+@runs.command("list", short_help="List runs, newest first.")
 @job_option("Only runs of this job.")
 @option(
     "--status",
@@ -66,7 +67,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
 )
 @option("--event", "event_id", metavar="ID", help="Only the runs of this event.")
 @option("--event-name", metavar="NAME", help="Only runs of events with this name.")
-@option("--queue", metavar="APP/QUEUE", help="Only runs of this queue.")
+@queue_option("Only runs of this queue.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes, or has executed last.")
 @option(
     "--older-than",
@@ -87,6 +88,8 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
       headrace runs list --job billing/welcome --status failed --since 2h
       headrace runs list --status executing --older-than 30m
     """
+    if given["older_than"] is not None and status != ("executing",):
+        raise click.UsageError("--older-than is for runs that execute; give --status executing, and no other")
     print_list(
         "runs",
         partial(client.list_runs, status=status or None, **given),
@@ -128,22 +131,18 @@ def wait(ctx: click.Context, client: Client, run_id: str, timeout: float, as_jso
     ctx.exit(0 if record.status == "succeeded" else 1)
 
 
-def _chosen_by(command: F) -> F:
-    """Give the command the options that choose runs, by their ids or by filters, to act on them."""
-    for each in (
-        option("--until", metavar="TIME", type=parse_ago, help="Only what `runs list --until` lists."),
-        option("--since", metavar="TIME", type=parse_ago, help="Only what `runs list --since` lists."),
-        option("--queue", metavar="APP/QUEUE", help="Only runs of this queue."),
-        option("--event-name", metavar="NAME", help="Only runs of events with this name."),
-        option("--event", "event_id", metavar="ID", help="Only the runs of this event."),
-        job_option("Only runs of this job."),
-        click.argument("ids", metavar="[ID]...", nargs=-1),
-    ):
-        command = each(command)
-    return command
+_chosen_by = together(
+    click.argument("ids", metavar="[ID]...", nargs=-1),
+    job_option("Only runs of this job."),
+    option("--event", "event_id", metavar="ID", help="Only the runs of this event."),
+    option("--event-name", metavar="NAME", help="Only runs of events with this name."),
+    queue_option("Only runs of this queue."),
+    time_options("settled, or was sent,"),
+)
+"""The options that choose runs, by their ids or by filters, to act on them."""
 
 
-@runs.command(cls=BulkCommand)
+@runs.command(cls=BulkCommand, short_help="Cancel runs for good, whatever they are doing.")
 @with_client
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
@@ -189,7 +188,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
     return canceled
 
 
-@runs.command(cls=BulkCommand)
+@runs.command(cls=BulkCommand, short_help="Queue the same runs again, from attempt 1.")
 @with_client
 @_chosen_by
 @option(

@@ -14,7 +14,7 @@ from headrace import HeadraceError
 from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
-from headrace_worker.inspect.tallies import Counts, Stats
+from headrace_worker.inspect.tallies import MAX_SINCE_S, Counts, Stats
 from headrace_worker.inspect.workers import WorkerInfo
 from headrace_worker.terminal.options import json_option, option, parse_duration
 from headrace_worker.terminal.output import print_json, print_table, printable
@@ -27,11 +27,18 @@ _MOST = 12
 """So many jobs, queues and workers fit on a screen."""
 
 
+def _parse_since(text: str) -> float:
+    seconds = parse_duration(text)
+    if not 60 <= seconds <= MAX_SINCE_S:
+        raise click.BadParameter(f"{text!r} is not from 1m to 1d")
+    return seconds
+
+
 @click.command()
 @option(
     "--since",
     metavar="DURATION",
-    type=parse_duration,
+    type=_parse_since,
     default="1h",
     show_default=True,
     help="How far back: 90s, 30m, 6h, at most 1d.",

@@ -10,9 +10,9 @@ from headrace.calls.call import Call, as_fields, as_text
 from headrace.calls.checking import server_info, server_time
 from headrace.calls.controlling import read_controls
 from headrace.calls.due import read_due
+from headrace.calls.queues import read_queue_names
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.measuring import count_entries, read_lease_ends
-from headrace_worker.protocol.rescuing import read_queues
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ def questions(keys: Keys) -> list[Question]:
         Question("leader", keys.leader, _leader(keys)),
         Question("dispatchers", keys.dispatchers, _ends(keys.dispatchers)),
         Question("leases", keys.workers, read_lease_ends(keys)),
-        Question("queues", keys.queues, read_queues(keys)),
+        Question("queues", keys.queues, read_queue_names(keys)),
         Question("controls", keys.controls, read_controls(keys)),
         Question("recent", keys.recent, count_entries(keys.recent)),
         Question("settled runs", keys.runs, count_entries(keys.runs)),

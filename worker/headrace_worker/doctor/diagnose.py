@@ -47,7 +47,8 @@ def _ask(partitions: Partitions, notes: Notes) -> Plan[list[Partition]]:
     asked = [questions(keys) for keys in partitions.all]
     answers = iter((yield [question.call for each in asked for question in each]))
     found = [
-        Partition(keys, [next(answers) for _ in each], notes) for keys, each in zip(partitions.all, asked, strict=True)
+        Partition(keys, each, [next(answers) for _ in each], notes)
+        for keys, each in zip(partitions.all, asked, strict=True)
     ]
     for partition in found:
         if partition.away is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from headrace import HeadraceError
 from headrace.errors import OUTAGE
 from headrace.formats.keys import Keys
-from headrace_worker.doctor.asking import questions
+from headrace_worker.doctor.asking import Question
 from headrace_worker.doctor.finding import Notes, named
 
 LATE_MS = 10_000
@@ -22,11 +22,11 @@ class Partition:
         away: why nothing of it could be asked; None if it could.
     """
 
-    def __init__(self, keys: Keys, answers: Sequence[Any], notes: Notes) -> None:
+    def __init__(self, keys: Keys, asked: Sequence[Question], answers: Sequence[Any], notes: Notes) -> None:
         self.keys = keys
         self.away = next((each for each in answers if isinstance(each, OUTAGE)), None)
         self._answers: dict[str, Any] = {}
-        for question, answer in zip(questions(keys), answers, strict=True):
+        for question, answer in zip(asked, answers, strict=True):
             if not isinstance(answer, HeadraceError):
                 self._answers[question.check] = answer
             elif self.away is None:

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from headrace.calls.call import Call
+from headrace.calls.queues import read_queue_names
 from headrace.formats.partitions import Partitions
 from headrace_worker.protocol.measuring import count_due, count_entries, count_pending
 from headrace_worker.protocol.reading import queue_stream
-from headrace_worker.protocol.rescuing import read_queues
 
 
 class Depths(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Depths(msgspec.Struct, frozen=True):
 def read_depths(partitions: Partitions) -> Generator[Sequence[Call[Any]], list[Any], Depths]:
     """Return the depths, in two round trips: the names of the queues first, then all counts."""
     keys = partitions.all
-    names: list[list[str]] = yield [read_queues(each) for each in keys]
+    names: list[list[str]] = yield [read_queue_names(each) for each in keys]
     streams = [
         (name, queue_stream(each, *name.split("/", 1)))
         for each, names_there in zip(keys, names, strict=True)

@@ -10,6 +10,7 @@ import msgspec
 
 from headrace import QueueControls
 from headrace.calls.controlling import read_controls
+from headrace.calls.queues import read_queue_names
 from headrace.errors import QueueNotFound
 from headrace.formats.codec import MAX_MILLIS, from_millis
 from headrace.formats.partitions import Partitions
@@ -21,7 +22,6 @@ from headrace_worker.inspect.workers import list_workers
 from headrace_worker.protocol.inspecting import PendingSummary, read_next, read_pending_summary
 from headrace_worker.protocol.measuring import count_entries
 from headrace_worker.protocol.reading import queue_stream
-from headrace_worker.protocol.rescuing import read_queues
 
 _RATE_OVER = timedelta(minutes=10)
 _NOTHING = PendingSummary(0, "", {})
@@ -73,7 +73,7 @@ def get_queue(partitions: Partitions, queue: str) -> Plan[QueueInfo]:
 def _read_names(partitions: Partitions) -> Plan[tuple[set[str], dict[str, QueueControls]]]:
     """Return the names of all queues, and what is set for those for which anything is."""
     every = partitions.all
-    answers = yield [*map(read_queues, every), *map(read_controls, every)]
+    answers = yield [*map(read_queue_names, every), *map(read_controls, every)]
     names = {name for answer in answers[: len(every)] for name in answer_or([], answer)}
     controls = merge_controls([answer_or({}, answer) for answer in answers[len(every) :]])
     return names, {each.queue: each for each in controls}
@@ -100,7 +100,7 @@ def _describe(
 
 
 def _read_parts(partitions: Partitions, names: Sequence[str]) -> Plan[dict[str, list[_Part]]]:
-    """Return what each queue holds in each partition in which it holds anything: others may have no group yet."""
+    """Return what each queue holds in each partition in which it holds anything."""
     streams = [queue_stream(keys, *name.split("/", 1)) for name in names for keys in partitions.all]
     answers = yield [count_entries(stream.key) for stream in streams]
     lengths = {stream: length for stream, each in zip(streams, answers, strict=True) if (length := answer_or(0, each))}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from headrace import HeadraceError, ServerError, ServerNotReady, UndecodableEvent
 from headrace.calls.call import Call
+from headrace.calls.queues import read_queue_names
 from headrace.errors import OUTAGE
 from headrace.formats.keys import Keys
 from headrace_worker.clock import monotonic
@@ -89,7 +90,7 @@ class Rescuer(Duty):
         """
         keys, config = self._server.keys, self._setup.config
         self._searched_at = monotonic()
-        (queues,) = await self._server.commands.run([rescuing.read_queues(keys)])
+        (queues,) = await self._server.commands.run([read_queue_names(keys)])
         streams = [reading.events_stream(keys), *_queues_of(keys, queues)]
         found: set[str] = set()
         for stream in streams:
@@ -115,7 +116,7 @@ class Rescuer(Duty):
         keys = self._server.keys
         (facts,) = await self._server.commands.run([rescuing.read_worker(keys, name)])
         if facts is None:  # its hash is gone, so it may hold entries of any queue
-            (every_queue,) = await self._server.commands.run([rescuing.read_queues(keys)])
+            (every_queue,) = await self._server.commands.run([read_queue_names(keys)])
             facts = rescuing.WorkerFacts(self._setup.app.name, tuple(every_queue))
         streams = [reading.events_stream(keys), *_queues_of(keys, facts.queues)]
         total = 0

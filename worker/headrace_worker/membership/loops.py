@@ -16,8 +16,7 @@ from headrace_worker.tasks.guard import describe, is_end, own_task
 
 log = get_logger("headrace.loop")
 
-_FIRST_DELAY_S = 0.05
-_LONGEST_DELAY_S = 2.0
+_FIRST_PAUSE_S = 0.05
 
 
 class Loop(Protocol):
@@ -48,15 +47,21 @@ async def wait_either(first: asyncio.Event, second: asyncio.Event) -> None:
 
 
 async def run_loop(
-    name: str, loop: Loop, is_over: Callable[[], bool], over: asyncio.Event, stood_s: Callable[[], float] = float
+    name: str,
+    loop: Loop,
+    is_over: Callable[[], bool],
+    over: asyncio.Event,
+    stood_s: Callable[[], float] = float,
+    longest_pause_s: float = 2.0,
 ) -> None:
     """Call `tick` until `is_over`; log a failure once while it stays the same, and pause after each, with jitter.
 
     Args:
         over: when set, ends the pause after a failure early.
         stood_s: for how many seconds the event loop stood still lately; 0 if it did not.
+        longest_pause_s: how long the pause gets after many failures.
     """
-    failures = _Failures(name, loop, over, stood_s)
+    failures = _Failures(name, loop, over, stood_s, longest_pause_s)
     while not is_over():
         try:
             await loop.tick()
@@ -72,11 +77,14 @@ async def run_loop(
 class _Failures:
     """Handles the failures of one loop. Nothing that happens here ends the loop."""
 
-    def __init__(self, name: str, loop: Loop, over: asyncio.Event, stood_s: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, loop: Loop, over: asyncio.Event, stood_s: Callable[[], float], longest_pause_s: float
+    ) -> None:
         self._name = name
         self._loop = loop
         self._over = over
         self._stood_s = stood_s
+        self._longest_pause_s = longest_pause_s
         self._count = 0
         self._known = ""
 
@@ -126,7 +134,7 @@ class _Failures:
             )
 
     async def _pause(self) -> None:
-        longest = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(self._count - 1, 10))
+        longest = min(self._longest_pause_s, _FIRST_PAUSE_S * 2.0 ** min(self._count - 1, 10))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), longest * random.uniform(0.5, 1))  # noqa: S311 - no secret
 

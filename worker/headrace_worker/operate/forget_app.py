@@ -9,13 +9,13 @@ import msgspec
 
 from headrace import HeadraceError
 from headrace.calls.call import as_text
+from headrace.calls.queues import read_queue_names
 from headrace.formats.keys import check_name
 from headrace.formats.partitions import Partitions
 from headrace.plans.plan import Plan
 from headrace_worker.protocol.dispatching import read_routes
 from headrace_worker.protocol.due import read_due_apps
 from headrace_worker.protocol.measuring import count_entries
-from headrace_worker.protocol.rescuing import read_queues
 from headrace_worker.protocol.subscribing import unsubscribe
 
 _PAGE = 1_000
@@ -88,7 +88,7 @@ def forget_app(partitions: Partitions, app: str) -> Plan[ForgottenApp]:
 def _look(partitions: Partitions, app: str) -> Plan[tuple[list[str], set[str]]]:
     """Return the app's queues, and its live workers in any partition; raise UnknownApp if it has no queues."""
     count = len(partitions)
-    answers = yield [*map(read_queues, partitions.all), *(read_routes(keys, app) for keys in partitions.all)]
+    answers = yield [*map(read_queue_names, partitions.all), *(read_routes(keys, app) for keys in partitions.all)]
     names = {name.partition("/")[::2] for found in answers[:count] for name in found}
     queues = sorted(queue for owner, queue in names if owner == app)
     if not queues:

@@ -55,7 +55,8 @@ def trigger_job(
     name = asked.name or event_name_of(type(payload)) or found.names[0]
     source = found.sources[0] if found.sources else None
     event = Event(name, payload, asked.context, id=asked.event_id, source=source)
-    return (yield from send_to_job(job, event, SendOptions(), plan_to_send))
+    (sent,) = yield from plan_to_send(event, SendOptions(), job)
+    return sent
 
 
 def find_enabled(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
@@ -69,12 +70,3 @@ def find_enabled(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
     if found.disabled is not None:
         raise JobDisabled(found)
     return found
-
-
-def send_to_job(job: str, event: Event, options: SendOptions, plan_to_send: PlanToSend) -> Plan[SentEvent]:
-    """Send an event that only this job gets, whatever its name, source and contents. To be run with `partial`.
-
-    Look the job up before (`find_enabled`): an event for one that is not registered, or is disabled, makes no run.
-    """
-    (sent,) = yield from plan_to_send(event, options, job)
-    return sent

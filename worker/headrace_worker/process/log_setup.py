@@ -65,6 +65,15 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     log_reports_of_python(records.bind(), lowest)
 
 
+class _Process:
+    worker = ""
+
+
+def name_worker(name: str) -> None:
+    """Name this process's worker on each line of a run from now on: several processes write to one log."""
+    _Process.worker = name
+
+
 def _is_terminal(stream: Any) -> bool:
     try:
         return bool(stream.isatty())
@@ -98,9 +107,11 @@ def _render_json(_logger: Any, _method: str, line: Any) -> str:
 
 
 def _add_run(_logger: Any, _method: str, line: Any) -> Any:
-    """Add the ids of the run that executes here."""
+    """Add the ids of the run that executes here, and the worker to what names a run."""
     for name, value in ids_here().items():
         line.setdefault(name, value)
+    if _Process.worker and "run" in line:
+        line.setdefault("worker", _Process.worker)
     return line
 
 

@@ -62,11 +62,6 @@ def read_worker(keys: Keys, worker: str) -> Call[WorkerFacts | None]:
     return Call(("HMGET", keys.worker(worker), "app", "queues"), read)
 
 
-def read_queues(keys: Keys) -> Call[list[str]]:
-    """Read the full names of all queues, `<app>/<queue>`."""
-    return Call(("SMEMBERS", keys.queues), lambda reply: sorted(map(as_text, reply)))
-
-
 class Consumer(msgspec.Struct, frozen=True):
     """One name that a group knows; `pending` entries are pending under it, and it has read nothing for `idle_ms`."""
 

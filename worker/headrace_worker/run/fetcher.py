@@ -101,11 +101,6 @@ class Fetcher:
         self._observer.polled()
 
     @property
-    def may_block_on_queue(self) -> bool:
-        """Whether this fetcher blocks on its queue, unless a limit is set at run time, which it then has to hear of."""
-        return self._may_block_on_queue
-
-    @property
     def _blocks_on_queue(self) -> bool:
         return self._may_block_on_queue and self._looked == self._changes and not self._settler.limited
 

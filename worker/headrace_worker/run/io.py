@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from headrace import InvalidEvent, SendOptions, SentEvent
+from headrace import Event, InvalidEvent, SendOptions, SentEvent
+from headrace.formats.codec import encode_value
 from headrace.formats.headers import merge_headers
 from headrace.model.ids import derived_event_id
 from headrace.plans.prepare import AnyEvent, Item, split
@@ -29,6 +31,7 @@ class _RunIO:
         self._delivery = delivery
         self._headers = headers
         self.sent_ids: list[str] = []
+        self._contents: dict[str, int | None] = {}
 
     @cached_property
     def logger(self) -> Any:
@@ -39,25 +42,56 @@ class _RunIO:
         """Return the events: with the headers of the run's event, and ids that are derived from the run and the key.
 
         What an event gives goes first.
+
+        Raises:
+            InvalidEvent: the key is none, or another event has it in this attempt: this one would be lost.
         """
         if not isinstance(key, str) or not key or "\0" in key:
             raise InvalidEvent(
                 "key", "must be a string that is not empty and has no NUL, as in io.send_event('key', event)"
             )
         keyed: list[Item] = []
+        contents: dict[str, int | None] = {}
         for place, item in enumerate(events):
             event, options = split(item, place)
             if event.id is None:
                 own = key if place == 0 else f"{key}\0{place}"
                 event = msgspec.structs.replace(event, id=derived_event_id(self._delivery.run_id, own))
+                contents[str(event.id)] = _contents_of(event)
             if self._headers:
                 headers = merge_headers(self._headers, {} if event.headers is None else event.headers, place)
                 event = msgspec.structs.replace(event, headers=headers)
             keyed.append(event if options is None else (event, options))
+        if any(self._contents.get(event_id, own) != own for event_id, own in contents.items()):
+            raise InvalidEvent(
+                "key",
+                f"{key!r} has another event in this attempt already; each send needs a key of its own, which in a loop "
+                "has what the loop goes over in it",
+            )
+        self._contents |= contents
         return keyed
+
+    @contextmanager
+    def _sending(self, key: object, events: Sequence[Item]) -> Iterator[list[Item]]:
+        """Yield the events as they are to be sent; their key is free again if that fails."""
+        keyed = self._keyed(key, events)
+        try:
+            yield keyed
+        except BaseException:
+            for item in keyed:
+                self._contents.pop(str(split(item)[0].id), None)
+            raise
 
     def _note(self, sent: Sequence[SentEvent]) -> None:
         self.sent_ids += [each.id for each in sent]
+
+
+def _contents_of(event: Event) -> int | None:
+    """Return a number for what an event says, the same for the same; None if it can't be encoded, nor sent."""
+    try:
+        return hash(encode_value((event.name, event.source, event.payload, event.context)))
+    except Exception:  # noqa: BLE001 - what is given may have code of its own; the send says what is wrong
+        return None
 
 
 class JobIO(_RunIO):
@@ -80,12 +114,15 @@ class JobIO(_RunIO):
         """Send an event, once for this run and key, however many attempts the run takes.
 
         The event's id is derived from the run's id and the key, unless the event brings one. The headers of the run's
-        event go with it, unless it brings other ones of the same name. Raises as `Client.send_event` does.
+        event go with it, unless it brings other ones of the same name. To send the same again in one attempt sends
+        nothing more. Raises as `Client.send_event` does, and InvalidEvent for a key that has another event, by its
+        name, source, payload or context, in this attempt.
         """
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        sent = await self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        with self._sending(key, [event]) as keyed:
+            sent = await self._port.send_one(self._delivery.run_id, keyed, options)
         self._note([sent])
         return sent
 
@@ -106,7 +143,8 @@ class JobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        sent = await self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        with self._sending(key, events) as keyed:
+            sent = await self._port.send_all(self._delivery.run_id, keyed, options)
         self._note(sent)
         return sent
 
@@ -132,7 +170,8 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        sent = self._port.send_one(self._delivery.run_id, self._keyed(key, [event]), options)
+        with self._sending(key, [event]) as keyed:
+            sent = self._port.send_one(self._delivery.run_id, keyed, options)
         self._note([sent])
         return sent
 
@@ -150,7 +189,8 @@ class SyncJobIO(_RunIO):
         options = SendOptions(
             deliver_at=deliver_at, deliver_after=deliver_after, account_id=account_id, ordering_key=ordering_key
         )
-        sent = self._port.send_all(self._delivery.run_id, self._keyed(key, events), options)
+        with self._sending(key, events) as keyed:
+            sent = self._port.send_all(self._delivery.run_id, keyed, options)
         self._note(sent)
         return sent
 

@@ -1,7 +1,7 @@
-"""How the loops read streams, and what becomes of an entry without an outcome.
+"""How the loops read streams, what a worker hears at once, and what becomes of an entry without an outcome.
 
-Here: blocking reads, whose turn it is among several queues, pending entries, payloads beside their entries, entries
-re-queued or dead-lettered.
+Here: blocking reads, the one subscription, canceled runs, whose turn it is among several queues, pending entries,
+payloads beside their entries, entries re-queued or dead-lettered.
 Not here: what the entries are read for.
 Imports: logs, membership, protocol, tasks.
 """

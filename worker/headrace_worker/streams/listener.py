@@ -1,76 +1,101 @@
-"""Hears that something has changed for queues at run time."""
+"""Hears over one connection what can't wait for a renewal of the lease: canceled runs, and changed controls.
+
+A message may be lost with its connection. So the truth is read again whenever a subscription stands, and that of
+canceled runs once in a lease, too. Each renewal of the lease brings the version of the controls.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from headrace import HeadraceError, PermissionMissing
+from headrace.calls.call import as_text
 from headrace.transport.faults import translate
 from headrace_worker.logs.logger import get_logger
-from headrace_worker.membership.identity import Identity
-from headrace_worker.membership.server import ServerAccess
+from headrace_worker.membership.loops import run_loop
+from headrace_worker.membership.member import Member
 from headrace_worker.membership.watch import Pulse
-from headrace_worker.tasks.guard import own_task
+from headrace_worker.streams.cancellations import Cancellations
 
 log = get_logger("headrace.worker")
 
-_LOOK_S = 3_600.0
-"""A wait ends so often by itself; that costs the server nothing."""
-_AGAIN_S = 1.0
+_LONGEST_PAUSE_S = 1.0
 
 
 class Listener:
-    """A loop that is subscribed to the channel of the controls, over a connection of its own.
+    """A loop that is subscribed to the channels of all partitions."""
 
-    It may fail for as long as it likes: each renewal of the lease brings the version of the controls, too.
-    """
-
-    def __init__(self, server: ServerAccess, identity: Identity, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, member: Member, cancellations: Cancellations, on_controls: Mapping[str, Callable[[], None]]
+    ) -> None:
         """Connect nothing yet.
 
         Args:
-            on_change: is called at each change, and when changes may have been missed.
+            member: any of the worker's: each node of a cluster hears what is published on another one.
+            on_controls: for each channel of controls, what to call when they have changed, or may have.
         """
-        self._server = server
-        self._identity = identity
-        self._on_change = on_change
+        self._server = member.server
+        self._guard = member.guard
+        self._look_s = member.setup.config.lease_s
+        self._cancellations = cancellations
+        self._on_controls = on_controls
+        self._subscription: Any = None
+        self._may_subscribe = True
+        self._over = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
         self.pulse = Pulse("listener")
 
+    def start(self) -> None:
+        """Listen from now on."""
+        work = run_loop("listener", self, self._over.is_set, self._over, longest_pause_s=_LONGEST_PAUSE_S)
+        self._listening = self._guard.part("listener", work, self._over.is_set)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        self._over.set()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait((self._listening,))
+        await self._close()
+
     async def tick(self) -> None:
-        """Listen until the worker stops."""
-        stopping = self._identity.stopping
-        with self.pulse.waiting(stopping.is_set):
-            listening = own_task(self._listen_again_and_again())
-            try:
-                await stopping.wait()
-            finally:
-                listening.cancel()
-                await asyncio.wait((listening,))
-
-    async def _listen_again_and_again(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except PermissionMissing:
-                log.info("may not subscribe: the worker sees limits that are set at run time a few seconds late")
-                return
-            except HeadraceError:
-                await asyncio.sleep(_AGAIN_S)
-
-    async def _listen(self) -> None:
-        keys = self._server.keys
+        """Wait for a message, and do what it asks for."""
         try:
-            listener = self._server.commands.listener(keys.events)
-            try:
-                await listener.subscribe(keys.controls_channel)
-                while True:  # the first message says that the subscription stands
-                    if await listener.get_message(timeout=_LOOK_S) is not None:
-                        self._on_change()
-            finally:
-                await listener.aclose()
+            message = await self._hear()
+        except PermissionMissing:
+            self._may_subscribe = False
+            log.info("may not subscribe: the worker sees canceled runs, and limits set at run time, a little late")
+            await self._close()
+            return
+        channel = "" if message is None else as_text(message["channel"])
+        if on_change := self._on_controls.get(channel):
+            on_change()
+        elif message is not None and message["type"] == "message":
+            self._cancellations.receive(as_text(message["data"]))
+        else:  # a subscription stands, or nothing was heard for long
+            await self._cancellations.look()
+
+    async def recover(self, error: HeadraceError | None) -> None:  # noqa: ARG002 - as `Loop` has it
+        """Subscribe again at the next tick."""
+        await self._close()
+
+    async def _hear(self) -> dict[str, Any] | None:
+        """Return the next message; None if there is none for long."""
+        if not self._may_subscribe:
+            await asyncio.sleep(self._look_s / 3)
+            return None
+        try:
+            if self._subscription is None:
+                self._subscription = self._server.commands.listener(self._server.keys.events)
+                await self._subscription.subscribe(*self._cancellations.channels, *self._on_controls)
+            message: dict[str, Any] | None = await self._subscription.get_message(timeout=self._look_s)
         except Exception as exc:
             raise translate(exc) from exc
+        return message
 
-    async def recover(self, error: HeadraceError | None) -> None:
-        """Listen again at the next tick."""
+    async def _close(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.aclose()

@@ -24,7 +24,7 @@ from headrace_worker.operate.bulk import (
     choose,
     read_cursor,
 )
-from headrace_worker.terminal.options import F, option
+from headrace_worker.terminal.options import F, option, together
 from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
 
 VIA = "headrace"
@@ -88,6 +88,16 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
         note: the name of the option for why it is done.
         every: there is an option for all of them.
     """
+    rate, most = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
+    options = together(
+        *([option("--all", "every", is_flag=True, help=f"All {noun}.")] if every else []),
+        option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
+        option("--yes", cls=_Yes, metavar="NAME", help="Do not ask; NAME where one has to be typed."),
+        option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
+        option("--rate", metavar="N", type=rate, help="How many a second, at most."),
+        option(note, "note", metavar="TEXT", help="Why; kept in the audit, and by runs that are canceled."),
+        option("--cursor", metavar="CURSOR", help="Go on where the same command has ended."),
+    )
 
     def add(command: Any) -> Any:
         def call(*args: Any, **given: Any) -> Any:
@@ -96,20 +106,7 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
         call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-        rate, most = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
-        options = [
-            option("--cursor", metavar="CURSOR", help="Go on where the same command has ended."),
-            option(note, "note", metavar="TEXT", help="Why; kept in the audit, and by runs that are canceled."),
-            option("--rate", metavar="N", type=rate, help="How many a second, at most."),
-            option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
-            option("--yes", cls=_Yes, metavar="NAME", help="Do not ask; NAME where one has to be typed."),
-            option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
-        ]
-        if every:
-            options.append(option("--all", "every", is_flag=True, help=f"All {noun}."))
-        for each in options:
-            call = each(call)
-        return call
+        return options(call)
 
     return add
 
@@ -286,12 +283,12 @@ def _ask(client: Client, bulk: Bulk, work: Work, asked: Mapping[str, Any], chose
         raise click.UsageError(f"{question}: nothing was done; say {how}, or look first with --dry-run")
     try:
         is_yes = _answer(question, work.name)
-    except click.Abort:
-        click.echo(err=True)
-        print_note("Nothing was done.")
-        raise Exit(INTERRUPTED) from None
+    except click.Abort as exc:
+        click.echo(err=True)  # ends the line of the question
+        print_note("nothing was done")
+        raise Exit(INTERRUPTED if isinstance(exc.__context__, KeyboardInterrupt) else 2) from None
     if not is_yes:
-        print_note("Nothing was done." if work.name is None else "That is not the name. Nothing was done.")
+        print_note("nothing was done" if work.name is None else "that is not the name; nothing was done")
         raise Exit(2)
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.formats.keys import is_name
 from headrace_worker.process.log_setup import LEVELS, LogFormat
+from headrace_worker.terminal.output import print_note
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +28,17 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
     not: as HEADRACE_SEND_ID it would make every later send a duplicate.
     """
     return click.option(*names, **{"show_envvar": True, **settings})
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return what gives a command these options and arguments, which its help lists in this order."""
+
+    def give(command: Any) -> Any:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return give
 
 
 def json_option(command: F) -> F:
@@ -73,10 +85,25 @@ def job_option(text: str) -> Callable[[F], F]:
 
 
 def _parse_job(text: str) -> str:
-    app, _, job_id = text.partition("/")
-    if not (is_name(app) and is_name(job_id)):
+    if not _is_pair(text):
         raise click.BadParameter(f"{text!r} does not name an app and its job, as in billing/welcome")
     return text
+
+
+def queue_option(text: str) -> Callable[[F], F]:
+    """Give the command the option `queue`: `<app>/<queue>`, or None."""
+    return option("--queue", metavar="APP/QUEUE", type=_parse_queue, help=text)
+
+
+def _parse_queue(text: str) -> str:
+    if not _is_pair(text):
+        raise click.BadParameter(f"{text!r} does not name an app and its queue, as in billing/default")
+    return text
+
+
+def _is_pair(text: str) -> bool:
+    app, _, name = text.partition("/")
+    return is_name(app) and is_name(name)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -113,11 +140,37 @@ def parse_ahead(text: str) -> datetime:
 
 def _relative(text: str, sign: int) -> datetime:
     if not _DURATION.fullmatch(text) or text[-1].isdecimal():
-        return parse_time(text)
+        return _moment(text, ", nor a duration such as 30m, 2h or 3d")
     try:
         return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
     except OverflowError as exc:
         raise click.BadParameter(f"{text!r} is further away than any time") from exc
+
+
+def time_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
+    """Give the command the options `since` and `until`, of which the first is not later than the second.
+
+    Args:
+        happened: what the times are compared with, as in `was sent`.
+        ahead: times such as `2h` are in the future.
+    """
+    parse = parse_ahead if ahead else parse_ago
+    example = "a time, or how far ahead, such as 2h" if ahead else "a time, or how long ago, such as 2h"
+
+    def check(context: click.Context, parameter: click.Parameter, value: datetime | None) -> datetime | None:
+        given = {**context.params, str(parameter.name): value}
+        since, until = given.get("since"), given.get("until")
+        if since is not None and until is not None and since > until:
+            raise click.BadParameter("--since is later than --until, so nothing is between them")
+        if parameter.name == "since" and not ahead and value is not None and value > datetime.now(UTC):
+            print_note("--since is in the future: nothing has happened since then")
+        return value
+
+    later, before = f"Only what {happened} then or later: {example}.", f"Only what {happened} then or before."
+    return together(
+        option("--since", metavar="TIME", type=parse, callback=check, help=later),
+        option("--until", metavar="TIME", type=parse, callback=check, help=before),
+    )
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -130,10 +183,14 @@ def parse_header(text: str) -> tuple[str, str]:
 
 def parse_time(text: str) -> datetime:
     """Return the point in time, which must have an offset from UTC."""
+    return _moment(text)
+
+
+def _moment(text: str, or_else: str = "") -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise click.BadParameter(f"{text!r} is no time such as 2026-01-31T09:00:00Z") from exc
+        raise click.BadParameter(f"{text!r} is no time such as 2026-01-31T09:00:00Z{or_else}") from exc
     if moment.utcoffset() is None:
         raise click.BadParameter(f"{text!r} does not say in which zone; end it with Z for UTC, or with an offset")
     return moment

@@ -40,6 +40,13 @@ class _Ground:
         await self._settle()
         return [f"{name}:everyday/fail" for name in names]
 
+    async def fail_twice(self, names: Sequence[str]) -> list[str]:
+        """Let runs fail, and two of them once more: the list names these in two places."""
+        runs = await self.fail(names)
+        self._client.retry_runs(runs[2:4])
+        await self._settle()
+        return runs
+
     async def deliver(self, names: Sequence[str]) -> list[str]:
         """Let events be delivered."""
         await self.fail(names)
@@ -69,7 +76,7 @@ class _Ground:
 
 CASES: list[tuple[tuple[str, ...], Callable[[_Ground, Sequence[str]], Awaitable[list[str]]]]] = [
     (("events", "replay", "--name", "fail", "--yes"), _Ground.deliver),
-    (("runs", "retry", "--job", "everyday/fail", "--yes"), _Ground.fail),
+    (("runs", "retry", "--job", "everyday/fail", "--yes"), _Ground.fail_twice),
     (("runs", "retry", "--event-name", "fail", "--yes"), _Ground.fail),
     (("dead", "retry", "--job", "everyday/fail", "--yes"), _Ground.die),
     (("dead", "discard", "--job", "everyday/fail", "--yes"), _Ground.die),

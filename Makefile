@@ -69,6 +69,10 @@ house: $(VENV)/.dev  ## Count rooms, floors, arrows, functions and lines of both
 docs-cli: $(VENV)/.dev  ## Write docs/cli.md from the commands' own help
 	@$(BIN)/python -m tests.support.cli_page
 
+.PHONY: docs-reference
+docs-reference: $(VENV)/.dev  ## Write docs/reference.md from the docstrings of both packages
+	@$(BIN)/python -m tests.support.reference_page
+
 .PHONY: json-shapes
 json-shapes: $(VENV)/.dev  ## Write tests/data/json_shapes.json from what commands print with --json
 	@$(BIN)/python -m tests.support.json_shapes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from hypothesis import strategies as st
@@ -76,12 +77,13 @@ class OperatorRules(EventRules, RunRules):
         else:
             self.namespace.limits[queue] = limit
 
-    @rule(worker=WORKERS, queue=st.sampled_from(QUEUES), limit=st.sampled_from(["1", "2"]), is_paused=st.booleans())
-    def hand_out_by_a_limit(self, worker: int, queue: str, limit: str, *, is_paused: bool) -> None:
-        """Bring all events to a queue that is limited, and take all that it gives."""
+    @rule(worker=WORKERS, limit=st.sampled_from(["1", "2"]), paused=st.sampled_from([(), QUEUES[:1], QUEUES[1:]]))
+    def hand_out_by_a_limit(self, worker: int, limit: str, paused: Collection[str]) -> None:
+        """Bring all events to queues that are limited, and some paused too, and take all that these give."""
         name = self.name(worker)
-        self.limit(queue, limit)
-        self.pause_or_resume(queue, is_paused=is_paused)
+        for queue in QUEUES:
+            self.limit(queue, limit)
+            self.pause_or_resume(queue, is_paused=queue in paused)
         self.dispatch_all(name)
         self.take_as(name, 100, QUEUES)
 

@@ -611,6 +611,7 @@ class Client(BaseClient):
         Args:
             verb: what was done, such as `runs cancel`.
             asked: the ids, or the filter, that it was done to, by their names.
+            left_out: how many of those that were looked at it was not to be done to.
             via: what it was done with.
         """
         note = Note(whoami(), via, verb, dict(asked), reason, done, failed, left_out)

@@ -36,7 +36,7 @@ from headrace.model.page import Page
 from headrace.model.queue import Limit, QueueControls
 from headrace.model.tree import EventTree
 from headrace.plans import cancel, queues, read, retry, send, tree, wait
-from headrace.plans.checks import check_server, has_workers
+from headrace.plans.checks import check_server, has_workers, read_server_time
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
 from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, result_of, side_by_side
@@ -472,6 +472,10 @@ class AsyncClient(BaseClient):
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
         return await self._run(has_workers(self.partitions), timeout, partial=True)
 
+    async def server_time(self, *, timeout: float | timedelta | None = None) -> datetime:
+        """Return the time by the server's clock, by which lists have what was sent, has settled or has failed."""
+        return await self._run(read_server_time(), timeout)
+
     async def cancel_event(
         self,
         event_id: str,
@@ -668,6 +672,7 @@ class AsyncClient(BaseClient):
         reason: str | None = None,
         done: int = 1,
         failed: int = 0,
+        left_out: int = 0,
         via: str = "library",
         timeout: float | timedelta | None = None,
     ) -> None:
@@ -676,9 +681,10 @@ class AsyncClient(BaseClient):
         Args:
             verb: what was done, such as `runs cancel`.
             asked: the ids, or the filter, that it was done to, by their names.
+            left_out: how many of those that were looked at it was not to be done to.
             via: what it was done with.
         """
-        note = Note(whoami(), via, verb, dict(asked), reason, done, failed)
+        note = Note(whoami(), via, verb, dict(asked), reason, done, failed, left_out)
         await self._run(audit.record(self.partitions, note), timeout)
 
     async def list_audit(

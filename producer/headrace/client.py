@@ -38,7 +38,7 @@ from headrace.model.page import Page
 from headrace.model.queue import Limit, QueueControls
 from headrace.model.tree import EventTree
 from headrace.plans import cancel, queues, read, retry, send, tree, wait
-from headrace.plans.checks import check_server, has_workers
+from headrace.plans.checks import check_server, has_workers, read_server_time
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
 from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, result_of, side_by_side
@@ -428,6 +428,10 @@ class Client(BaseClient):
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
         return self._run(has_workers(self.partitions), timeout, partial=True)
 
+    def server_time(self, *, timeout: float | timedelta | None = None) -> datetime:
+        """Return the time by the server's clock, by which lists have what was sent, has settled or has failed."""
+        return self._run(read_server_time(), timeout)
+
     def cancel_event(
         self,
         event_id: str,
@@ -624,6 +628,7 @@ class Client(BaseClient):
         reason: str | None = None,
         done: int = 1,
         failed: int = 0,
+        left_out: int = 0,
         via: str = "library",
         timeout: float | timedelta | None = None,
     ) -> None:
@@ -632,9 +637,10 @@ class Client(BaseClient):
         Args:
             verb: what was done, such as `runs cancel`.
             asked: the ids, or the filter, that it was done to, by their names.
+            left_out: how many of those that were looked at it was not to be done to.
             via: what it was done with.
         """
-        note = Note(whoami(), via, verb, dict(asked), reason, done, failed)
+        note = Note(whoami(), via, verb, dict(asked), reason, done, failed, left_out)
         self._run(audit.record(self.partitions, note), timeout)
 
     def list_audit(

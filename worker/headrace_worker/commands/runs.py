@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import click
 
-from headrace import CanceledRun, Client, HeadraceError, RunRecord
+from headrace import CanceledRun, Client, HeadraceError, Page, RunRecord
 from headrace.model.event import RunStatus
-from headrace_worker.operate.bulk import choose
+from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
     job_option,
@@ -143,7 +143,7 @@ _chosen_by = together(
 """The options that choose runs, by their ids or by filters, to act on them."""
 
 
-@runs.command(short_help="Cancel runs for good, whatever they are doing.")
+@runs.command(cls=BulkCommand, short_help="Cancel runs for good, whatever they are doing.")
 @with_client
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
@@ -176,10 +176,12 @@ def cancel(
 
     if filters["older_than"] is not None and not status:
         status = ("executing",)
-    read = OpenRuns(client, status, filters).read
-    work = Work("runs cancel", "runs", act, lambda result: f"{result.id} {result.came_to.answer}")
-    asked = filters | {"status": status}
-    ctx.exit(act_on(client, bulk, work, ids, asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
+    source = Source(OpenRuns(client, status, filters).read)
+    work = Work(
+        "runs cancel", "runs", act, lambda canceled: str(canceled.answer),
+        lambda each: f"{each.id} {each.came_to.answer}",
+    )  # fmt: skip
+    ctx.exit(act_on(client, bulk, work, ids, filters | {"status": status}, source, as_json=as_json))
 
 
 def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | HeadraceError:
@@ -188,7 +190,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
     return canceled
 
 
-@runs.command(short_help="Queue the same runs again, from attempt 1.")
+@runs.command(cls=BulkCommand, short_help="Queue the same runs again, from attempt 1.")
 @with_client
 @_chosen_by
 @option(
@@ -218,12 +220,17 @@ def retry(
     def act(batch: Sequence[str]) -> list[RunRecord | HeadraceError]:
         return client.retry_runs(batch, canceled=may_be)
 
-    read = partial(client.list_runs, status=status or _FAILED, **filters)
-    work = Work("runs retry", "runs", act, lambda result: f"{result.id} {result.came_to.status}")
+    def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
+        is_of_event = filters["event_id"] is not None  # whose runs are one list, whatever the time
+        narrowed = filters if is_of_event else filters | {"since": times.since, "until": times.end, "cursor": cursor}
+        found = client.list_runs(status=status or _FAILED, limit=limit, **narrowed)
+        return only(found, lambda run: run.finished_at is None or run.finished_at <= times.asked_at)
+
+    work = Work("runs retry", "runs", act, lambda run: str(run.status), lambda each: f"{each.id} {each.came_to.status}")
     ctx.exit(
         act_on(
-            client, bulk, work, ids, filters | {"status": status},
-            lambda: choose(read, bulk.most, bulk.cursor, oldest_first=True), as_json=as_json,
+            client, bulk, work, ids, filters | {"status": status}, Source(read, oldest_first=True), as_json=as_json,
+            beside={"canceled": canceled},
         )
     )  # fmt: skip
 

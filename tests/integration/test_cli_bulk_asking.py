@@ -112,6 +112,7 @@ def test_a_question_names_one_as_one(headrace: Headrace, client: Client) -> None
     client.send_event(Event("later", id="later"), deliver_after=3_600)
     asked = headrace("events", "cancel", "--name", "later", "--runs").stderr
     assert f"events cancel: 1 event of namespace {client.partitions.namespace!r} (name later, runs true)" in asked
+    assert "(all, runs true): nothing was done" in headrace("events", "cancel", "--all", "--runs").stderr
     client.cancel_event("later")
 
 

@@ -164,7 +164,7 @@ def act_on(
         filters: what was asked for; those that are None, or empty, exclude nothing.
         beside: what else was asked for, for the question and the audit; None, or False, for what was not.
     """
-    also = {key: value for key, value in (beside or {}).items() if value not in (None, False)}
+    also = {key: value for key, value in (beside or {}).items() if value is not None and value is not False}
     given = {key: value for key, value in filters.items() if value not in (None, (), "")}
     _check_usage(bulk, work, ids, given)
     chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, source)
@@ -276,7 +276,7 @@ def _ask(client: Client, bulk: Bulk, work: Work, asked: Mapping[str, Any], chose
     """Return if the answer is yes; refuse to go on without one, on or off a terminal."""
     if bulk.yes == (work.name or _YES):
         return
-    narrowed = ", ".join(f"{key} {_said(value)}" for key, value in asked.items()) or "all"
+    narrowed = ", ".join([*(["all"] if bulk.every else []), *(f"{key} {_said(each)}" for key, each in asked.items())])
     question = f"{work.verb}: {_count(chosen, work.noun)} of namespace {client.partitions.namespace!r} ({narrowed})"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         how = "--yes" if work.name is None else f"--yes={work.name}"

@@ -23,7 +23,6 @@ from tests.support.commands import Headrace, document, fails
     [
         (("events", "show", "nope"), "event 'nope'"),
         (("events", "wait", "nope"), "event 'nope'"),
-        (("events", "cancel", "nope"), "event 'nope'"),
         (("runs", "show", "nope"), "run 'nope'"),
         (("runs", "show", "nope:app/job"), "run 'nope:app/job'"),
         (("queues", "pause", "nope"), "queue 'nope'"),

@@ -75,6 +75,7 @@ WAYS_OUT = {
     "StreamExhausted": "something else has written there; [operations](operations.md) says how it is mended",
     "CallBroken": "this process has no memory, thread or descriptor left",
     "WaitTimeout": "nothing is stopped: wait again, or go on without",
+    "StillExecuting": "wait again, or end its worker: the run is canceled, and its function goes on",
     "PayloadError": "the payload does not fit the class that was asked for; the message names the paths",
     "RunNotQueued, RunNotRetryable": "the run is not in the state that this needs; its record says in which it is",
     "ContentsGone": "it is past its [retention](operations.md): `headrace worker --retention`, `--failure-retention`",

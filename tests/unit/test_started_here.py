@@ -29,7 +29,7 @@ ELSEWHERE = {
     **{
         f"testing/{place}:to_thread": "in the event loop of a test"
         for place in (
-            "kit.py:run",
+            "kit.py:_run",
             "kit.py:travel",
             "kit.py:_run_until_idle",
             "settling.py:_run_until_settled",

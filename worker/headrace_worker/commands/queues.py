@@ -202,6 +202,8 @@ def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json
     def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
         return client.list_runs(queue=queue, status="queued", until=times.end, cursor=cursor, limit=limit)
 
+    if "/" not in queue:
+        client.get_queue(queue)  # says what it is called
     source = Source(read, if_none=lambda: client.get_queue(queue))
     work = Work("queues purge", "runs", act, lambda canceled: str(canceled.answer), name=queue)
     ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))

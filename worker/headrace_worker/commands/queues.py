@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -11,13 +12,14 @@ import click
 from headrace import CanceledRun, Client, HeadraceError, QueueControls
 from headrace.model.queue import Limit
 from headrace_worker.commands.inspecting import open_inspector
-from headrace_worker.inspect.queues import QueueInfo
+from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
 from headrace_worker.operate.bulk import choose
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
 from headrace_worker.terminal.options import json_option, option
-from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
-from headrace_worker.terminal.quantities import duration
-from headrace_worker.terminal.server import Server, with_client, with_server
+from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
+from headrace_worker.terminal.quantities import duration, limit_in_words
+from headrace_worker.terminal.server import Server, with_client, with_client_of, with_server
 
 
 def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
@@ -42,7 +44,7 @@ def queues() -> None:
 def list_(server: Server, as_json: bool) -> None:
     """List the queues of the namespace; a note names those that hold runs and that no live worker serves.
 
-    CONTROLS says which are paused or limited while they run; a dash: nothing is set.
+    CONTROLS says which are paused or limited while they run, or by their code; a dash: neither.
     ENDED/MIN counts attempts, in the mean of the last ten minutes, about.
 
     \b
@@ -64,7 +66,7 @@ def list_(server: Server, as_json: bool) -> None:
                 _age(each),
                 len(each.workers),
                 f"{each.ended_per_minute:.1f}",
-                _set_for(each.controls),
+                _set_for(each),
             )
             for each in found
         ),
@@ -100,7 +102,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
             ("since", found.oldest_at),
             ("workers", len(found.workers)),
             ("ended/min", f"{found.ended_per_minute:.1f}"),
-            ("controls", _set_for(found.controls)),
+            ("controls", _set_for(found)),
         ]
     )
     names = sorted({*found.workers, *found.in_flight_of})
@@ -116,9 +118,9 @@ def show(server: Server, queue: str, as_json: bool) -> None:
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
 @option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
-@with_client
+@with_client_of(Inspector)
 @json_option
-def pause(client: Client, queue: str, reason: str | None, as_json: bool) -> None:
+def pause(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
     """Let no run of a queue start any more: neither new ones nor those that are retried, promoted or rescued.
 
     Runs that workers have already go on. Events are still dispatched: their runs wait in the queue.
@@ -129,15 +131,15 @@ def pause(client: Client, queue: str, reason: str | None, as_json: bool) -> None
     Example:
       headrace queues pause billing/default --reason "provider is down"
     """
-    _print(client.pause_queue(queue, reason=reason), as_json=as_json)
+    _print(client, client.pause_queue(queue, reason=reason), as_json=as_json)
     note(client, "queues pause", {"queue": queue}, reason=reason)
 
 
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
-@with_client
+@with_client_of(Inspector)
 @json_option
-def resume(client: Client, queue: str, as_json: bool) -> None:
+def resume(client: Inspector, queue: str, as_json: bool) -> None:
     """Let the runs of a paused queue start again.
 
     Exit code 1: no such queue is known.
@@ -146,16 +148,16 @@ def resume(client: Client, queue: str, as_json: bool) -> None:
     Example:
       headrace queues resume billing/default
     """
-    _print(client.resume_queue(queue), as_json=as_json)
+    _print(client, client.resume_queue(queue), as_json=as_json)
     note(client, "queues resume", {"queue": queue})
 
 
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
 @click.argument("limit", metavar="N|none|declared", callback=_read_limit)
-@with_client
+@with_client_of(Inspector)
 @json_option
-def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
+def limit(client: Inspector, queue: str, limit: Limit, as_json: bool) -> None:
     """Limit how many runs of a queue are in flight at once, over all workers, from now on.
 
     It holds until it is changed, whatever the code declares: N runs at most, or any number with `none`. With
@@ -168,7 +170,7 @@ def limit(client: Client, queue: str, limit: Limit, as_json: bool) -> None:
       headrace queues limit billing/default 5
       headrace queues limit billing/default declared
     """
-    _print(client.limit_queue(queue, limit), as_json=as_json)
+    _print(client, client.limit_queue(queue, limit), as_json=as_json)
     note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit})
 
 
@@ -200,35 +202,41 @@ def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: b
     ctx.exit(act_on(client, bulk, work, (), asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
 
 
-def _print(controls: QueueControls, *, as_json: bool) -> None:
+def _print(client: Inspector, controls: QueueControls, *, as_json: bool) -> None:
     if as_json:
         print_json(controls)
-    else:
-        click.echo(f"queue {controls.queue}: {_state(controls)}")
+        return
+    declared: DeclaredLimit = "unknown"
+    if controls.limit == "declared":
+        with contextlib.suppress(HeadraceError):  # what was asked for is done
+            declared = client.get_queue(controls.queue).declared_limit
+    click.echo(f"queue {controls.queue}: {_state(controls, declared)}")
 
 
-def _state(controls: QueueControls) -> str:
-    """Return in words what is set for a queue."""
+def _state(controls: QueueControls, declared: DeclaredLimit) -> str:
+    """Return in words what holds for a queue."""
     match controls.limit:
         case None:
-            limit = "without a limit"
+            limit = "no limit"
         case "declared":
-            limit = "with the limit that the code declares, if it does"
+            limit = "limit as declared" + ("" if declared == "unknown" else f": {limit_in_words(declared)}")
         case number:
             limit = f"at most {number:,} in flight"
     if controls.paused_at is None:
-        return f"runs start, {limit}"
-    return f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC, {limit}"
+        return f"runs start; {limit}"
+    return f"paused since {shown(controls.paused_at)}; {limit}"
 
 
-def _set_for(controls: QueueControls) -> str | None:
-    """Return in a few words what is set for a queue, and why; None if nothing is."""
-    parts = []
+def _set_for(queue: QueueInfo) -> str | None:
+    """Return in a few words what is set for a queue, and why, or which limit its code declares; None for nothing."""
+    parts, controls = [], queue.controls
     if controls.paused_at is not None:
         why = f" ({controls.reason})" if controls.reason else ""
-        parts.append(f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC{why}")
+        parts.append(f"paused since {shown(controls.paused_at)}{why}")
     if controls.limit != "declared":
         parts.append("no limit" if controls.limit is None else f"limit {controls.limit:,}")
+    elif isinstance(queue.declared_limit, int):
+        parts.append(f"limit as declared: {queue.declared_limit:,}")
     return ", ".join(parts) or None
 
 
@@ -239,4 +247,5 @@ def _age(queue: QueueInfo) -> str | None:
 
 def _warn(queue: QueueInfo) -> None:
     if queue.is_unserved:
-        print_note(f"no live worker fetches from {queue.name}, where {queue.waiting} runs wait")
+        runs = "1 run waits" if queue.waiting == 1 else f"{queue.waiting:,} runs wait"
+        print_note(f"no live worker fetches from {queue.name}, where {runs}")

@@ -114,17 +114,17 @@ def parse_duration(text: str) -> float:
 
 def parse_ago(text: str) -> datetime:
     """Return the point in time: as `parse_time` does, or so long ago, as in 2h."""
-    return _relative(text, -1)
+    return _relative(text, -1, "how long ago")
 
 
 def parse_ahead(text: str) -> datetime:
     """Return the point in time: as `parse_time` does, or so far ahead, as in 2h."""
-    return _relative(text, 1)
+    return _relative(text, 1, "how far ahead")
 
 
-def _relative(text: str, sign: int) -> datetime:
+def _relative(text: str, sign: int, meaning: str) -> datetime:
     if not _DURATION.fullmatch(text) or text[-1].isdecimal():
-        return parse_time(text)
+        return parse_time(text, f", or {meaning}, such as 30m, 6h, 3d")
     try:
         return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
     except OverflowError as exc:
@@ -139,12 +139,12 @@ def parse_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def parse_time(text: str) -> datetime:
-    """Return the point in time, which must have an offset from UTC."""
+def parse_time(text: str, otherwise: str = "") -> datetime:
+    """Return the point in time, which must have an offset from UTC; `otherwise` is what else it may be, in words."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise click.BadParameter(f"{text!r} is no time such as 2026-01-31T09:00:00Z") from exc
+        raise click.BadParameter(f"{text!r} is no time such as 2026-01-31T09:00:00Z{otherwise}") from exc
     if moment.utcoffset() is None:
         raise click.BadParameter(f"{text!r} does not say in which zone; end it with Z for UTC, or with an offset")
     return moment

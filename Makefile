@@ -69,6 +69,14 @@ house: $(VENV)/.dev  ## Count rooms, floors, arrows, functions and lines of both
 docs-cli: $(VENV)/.dev  ## Write docs/cli.md from the commands' own help
 	@$(BIN)/python -m tests.support.cli_page
 
+.PHONY: docs-reference
+docs-reference: $(VENV)/.dev  ## Write docs/reference.md from the docstrings of both packages
+	@$(BIN)/python -m tests.support.reference_page
+
+.PHONY: json-shapes
+json-shapes: $(VENV)/.dev  ## Write tests/data/json_shapes.json from what commands print with --json
+	@$(BIN)/python -m tests.support.json_shapes
+
 .PHONY: matrix
 matrix: $(VENV)/.dev  ## Run the tests on every server and Python; SERVERS="redis-6.2 redis-8.10" PYTHONS="3.12"
 	@$(BIN)/python -m tests.matrix --servers "$(SERVERS)" --pythons "$(PYTHONS)" $(ARGS)

@@ -18,7 +18,7 @@ from bench.environments import HOME, ROOT
 from bench.field import FIELD, named
 from bench.machine import commit, this_machine
 from bench.report import show
-from bench.results import Results, write
+from bench.results import Results, read, renewed, write
 from bench.server import Server, running_server
 
 RESULTS = HOME / "results"
@@ -36,8 +36,8 @@ def main() -> None:
     known = {peer.name for peer in FIELD} if args.command == "compare" else set(SCENARIOS)
     if unknown := set(only) - known:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    if args.docs and only:
-        parser.error("--docs tells of everyone, so it does not go with --only")
+    if args.docs and only and args.command == "compare":
+        parser.error("--docs compares everyone, so it does not go with --only")
 
     with running_server() as server:
         results = _new_results(server, _command(args))
@@ -48,7 +48,7 @@ def main() -> None:
         else:
             results.plan = {"scale": args.scale, "duration_s": args.duration}
             results.scenarios = run_scenarios(server, only, args.scale, args.duration, _say)
-    _keep(results, args.command, docs=args.docs)
+    _keep(results, args.command, docs=args.docs, some=bool(only))
     show(results, console)
     failed = any(peer.failed for peer in results.peers) or any(scenario.failed for scenario in results.scenarios)
     sys.exit(1 if failed else 0)
@@ -88,7 +88,7 @@ def _new_results(server: Server, command: str) -> Results:
     )
 
 
-def _keep(results: Results, command: str, *, docs: bool) -> None:
+def _keep(results: Results, command: str, *, docs: bool, some: bool) -> None:
     path = RESULTS / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     write(results, path)
     _say(f"results: {_short(path)}")
@@ -96,7 +96,10 @@ def _keep(results: Results, command: str, *, docs: bool) -> None:
         chart.draw(results.peers, RESULTS / "latest.svg")
     if not docs:
         return
-    write(results, KEPT / f"{command}.json")
+    kept = KEPT / f"{command}.json"
+    if some and kept.exists():
+        results = renewed(read(kept), results, list(SCENARIOS))
+    write(results, kept)
     if command == "compare":
         chart.draw(results.peers, document.CHART)
         document.fill_comparison(results)

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.columns import COLUMNS
 from bench.environments import ROOT
 from bench.report import amount, headrace_of
-from bench.results import Machine, PeerResult, Results, Scenario
+from bench.results import Machine, PeerResult, Results, Scenario, Taken
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 CHART = ROOT / "docs" / "benchmarks.svg"
@@ -19,7 +19,7 @@ def fill_comparison(results: Results) -> None:
     base = headrace_of(results.peers)
     heads = " | ".join(" ".join(column.head) for column in COLUMNS)
     lines = [
-        _taken(results),
+        _taken(results.taken),
         "",
         "![No-op jobs drained a second, jobs sent a second and idle latency of all that were measured](benchmarks.svg)",
         "",
@@ -38,15 +38,17 @@ def fill_comparison(results: Results) -> None:
     fill("comparison", lines)
 
 
-def fill_alone(results: Results) -> None:
+def fill_alone(results: Results, page: Path = PAGE) -> None:
     """The page's part `alone` tells these results."""
-    lines = [_taken(results)]
+    lines = [_taken(results.taken)]
     for scenario in results.scenarios:
-        lines += ["", f"### {scenario.title}", "", "| | | target | |", "|---|---:|---|---|"]
+        lines += ["", f"### {scenario.title}", ""]
+        lines += [_taken(scenario.taken, results.machine), ""] if scenario.taken else []
+        lines += ["| | | target | |", "|---|---:|---|---|"]
         lines += [_figure_line(scenario, place) for place in range(len(scenario.figures))]
         if scenario.failed:
             lines.append(f"| it failed | | | {scenario.failed.splitlines()[0]} |")
-    fill("alone", lines)
+    fill("alone", lines, page)
 
 
 def fill(part: str, lines: list[str], page: Path = PAGE) -> None:
@@ -59,11 +61,12 @@ def fill(part: str, lines: list[str], page: Path = PAGE) -> None:
     page.write_text(pattern.sub(lambda match: f"{match[1]}\n{body}\n\n{match[2]}", text))
 
 
-def _taken(results: Results) -> str:
-    return (
-        f"Measured {results.taken_at[:10]} at commit `{results.commit}` with `{results.command}`, "
-        f"on {_machine(results.machine)}."
+def _taken(taken: Taken, known: Machine | None = None) -> str:
+    """Return when and where something was measured; a machine that is known is not described again."""
+    where = (
+        "" if known is not None and _machine(known) == _machine(taken.machine) else f", on {_machine(taken.machine)}"
     )
+    return f"Measured {taken.taken_at[:10]} at commit `{taken.commit}` with `{taken.command}`{where}."
 
 
 def _machine(machine: Machine) -> str:

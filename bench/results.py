@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +103,6 @@ class Figure(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Scenario(msgspec.Struct):
-    """What was measured of Headrace alone under one heading; `series` has what changes over time."""
-
-    name: str
-    title: str
-    figures: list[Figure] = []
-    series: dict[str, list[float]] = {}
-    failed: str = ""
-
-
 class Machine(msgspec.Struct, frozen=True):
     """Where it was measured."""
 
@@ -124,6 +115,30 @@ class Machine(msgspec.Struct, frozen=True):
     load_before: float
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """When something was measured, of which commit, how, and where."""
+
+    taken_at: str
+    command: str
+    commit: str
+    machine: Machine
+
+
+class Scenario(msgspec.Struct):
+    """What was measured of Headrace alone under one heading; `series` has what changes over time.
+
+    Attributes:
+        taken: None for a scenario that was measured with the rest of its results.
+    """
+
+    name: str
+    title: str
+    figures: list[Figure] = []
+    series: dict[str, list[float]] = {}
+    failed: str = ""
+    taken: Taken | None = None
+
+
 class Results(msgspec.Struct, kw_only=True):
     """One run of the bench."""
 
@@ -134,6 +149,22 @@ class Results(msgspec.Struct, kw_only=True):
     plan: dict[str, Any]
     peers: list[PeerResult] = []
     scenarios: list[Scenario] = []
+
+    @property
+    def taken(self) -> Taken:
+        """When all but those scenarios were measured that say it themselves."""
+        return Taken(self.taken_at, self.command, self.commit, self.machine)
+
+
+def renewed(kept: Results, some: Results, order: Sequence[str]) -> Results:
+    """Return the kept results with some scenarios as they were measured since; those that failed stay as they were.
+
+    Args:
+        order: the names of all scenarios there are, as they follow each other.
+    """
+    since = {each.name: msgspec.structs.replace(each, taken=some.taken) for each in some.scenarios if not each.failed}
+    known = {each.name: each for each in kept.scenarios} | since
+    return msgspec.structs.replace(kept, scenarios=[known[name] for name in order if name in known])
 
 
 def write(results: Results, path: Path) -> None:

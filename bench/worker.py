@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import psutil
 
 from bench.environments import HOME, ROOT
 
@@ -80,6 +79,10 @@ class WorkerProcess:
         """The process id of the command; jobs may run in a child of it."""
         return self._process.pid
 
+    def process(self) -> Any:
+        """Return the process of the command, as psutil sees it."""
+        return _as_seen(self.pid)
+
     def wait_done(self, done: int, timeout_s: float) -> Progress:
         """Return the report that so many jobs are done."""
         deadline = time.monotonic() + timeout_s
@@ -94,9 +97,9 @@ class WorkerProcess:
                 self.progress.append(msgspec.json.decode(self._socket.recv(1024), type=Progress))
         return self.progress[-1]
 
-    def job_process(self) -> psutil.Process:
-        """Return the process that the jobs run in."""
-        return psutil.Process(self.progress[-1].pid)
+    def job_process(self) -> Any:
+        """Return the process that the jobs run in, as psutil sees it."""
+        return _as_seen(self.progress[-1].pid)
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the end of what the worker wrote."""
@@ -115,6 +118,12 @@ class WorkerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_S)
         self.kill()
+
+
+def _as_seen(pid: int) -> Any:
+    import psutil  # noqa: PLC0415 - tests run scenarios that need none
+
+    return psutil.Process(pid)
 
 
 def ask(command: Sequence[str | Path], url: str, timeout_s: float = 600, env: Mapping[str, str] | None = None) -> Any:

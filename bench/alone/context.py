@@ -64,7 +64,9 @@ class Context:
         with Client(self.server.url) as client:
             yield client
 
-    def fill(self, count: int, payloads: Iterable[Any] = (PAYLOAD,), batch: int = 500, **options: Any) -> float:
+    def fill(
+        self, count: int, payloads: Iterable[Any] = (PAYLOAD,), batch: int = 500, name: str = "bench", **options: Any
+    ) -> float:
         """Send so many events, with these payloads in turn; return the seconds that it took."""
         known = list(payloads)
         with self.client() as client:
@@ -72,7 +74,7 @@ class Context:
             begun = time.perf_counter()
             for start in range(0, count, batch):
                 size = min(batch, count - start)
-                client.send_events([Event("bench", known[(start + i) % len(known)]) for i in range(size)], **options)
+                client.send_events([Event(name, known[(start + i) % len(known)]) for i in range(size)], **options)
             return time.perf_counter() - begun
 
     def worker(self, jobs: int = 0, **options: object) -> WorkerProcess:
@@ -157,11 +159,11 @@ def at_most(name: str, value: float, unit: str, target: float | None, note: str 
     """Return a figure that should not be more than its target."""
     if target is None:
         return Figure(name, value, unit, note=note)
-    return Figure(name, value, unit, f"≤ {target:g} {unit}", value <= target, note)
+    return Figure(name, value, unit, f"≤ {target:g} {unit}".strip(), value <= target, note)
 
 
 def at_least(name: str, value: float, unit: str, target: float | None, note: str = "") -> Figure:
     """Return a figure that should not be less than its target."""
     if target is None:
         return Figure(name, value, unit, note=note)
-    return Figure(name, value, unit, f"≥ {target:,g} {unit}", value >= target, note)
+    return Figure(name, value, unit, f"≥ {target:,g} {unit}".strip(), value >= target, note)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 from bench.alone.context import Context, at_most, percentiles
 from bench.monitor import Monitor
 from bench.results import Scenario
@@ -17,7 +15,7 @@ def measure(context: Context, scenario: Scenario) -> None:
     with context.worker() as worker:
         context.probe(20)  # it has started, and every path was gone once
         time.sleep(1)
-        process = psutil.Process(worker.pid)
+        process = worker.process()
         rss = process.memory_info().rss
         cpu = sum(process.cpu_times()[:2])
         before = context.server.snapshot()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 from bench.alone.context import Context, at_most
 from bench.alone.generator import steady
 from bench.compare import percentile
@@ -24,7 +22,7 @@ def measure(context: Context, scenario: Scenario) -> None:
     series: dict[str, list[float]] = {name: [] for name in COLUMNS}
     with context.worker(retention_s=RETENTION_S) as worker:
         context.probe(20)
-        process = psutil.Process(worker.pid)
+        process = worker.process()
         begun = time.monotonic()
         with steady(context.server.url, half, context.duration_s + 60):
             while (now := time.monotonic()) < begun + context.duration_s:

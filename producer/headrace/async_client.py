@@ -39,7 +39,7 @@ from headrace.plans import cancel, queues, read, retry, send, tree, wait
 from headrace.plans.checks import check_server, has_workers
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
-from headrace.plans.side_by_side import one_by_one, side_by_side
+from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, side_by_side
 from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
@@ -120,6 +120,9 @@ class AsyncClient(BaseClient):
         They go in one round trip, in batches of at most 500 events and 4 MB. Batches with events of one ordering key
         go one after the other: if one fails, those behind it are not sent, so no event overtakes another of its key.
         The error's `sent` holds what was sent all the same, of a ServerFull as well.
+
+        Raises:
+            InvalidEvent, EventConflict, ServerFull, ServerUnreachable: as `send_event` does.
         """
         options = SendOptions(
             deliver_at=deliver_at,
@@ -416,7 +419,8 @@ class AsyncClient(BaseClient):
     ) -> Page[DeadLetterGroup]:
         """Return the newest 2,000 dead letters by job, reason and type of error, the largest group first.
 
-        It is one page: `searched` says how far it looked. See `list_dead_letters` for the arguments.
+        It is one page: `searched` says how far it looked. See `list_dead_letters` for the arguments; raise
+        InvalidArgument if one of them breaks its rule.
         """
         asked = DeadLetterFilter(job=job, reason=reason, error=error, since=since, until=until)
         return await self._run(
@@ -441,7 +445,7 @@ class AsyncClient(BaseClient):
         return await self._run(queues.pause_queue(self.partitions, queue, reason), timeout)
 
     async def resume_queue(self, queue: str, *, timeout: float | timedelta | None = None) -> QueueControls:
-        """Let the runs of a paused queue start again. Raise as `pause_queue` does."""
+        """Let the runs of a paused queue start again; raise QueueNotFound, PermissionMissing."""
         return await self._run(queues.resume_queue(self.partitions, queue), timeout)
 
     async def limit_queue(self, queue: str, limit: Limit, *, timeout: float | timedelta | None = None) -> QueueControls:
@@ -478,12 +482,16 @@ class AsyncClient(BaseClient):
     ) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
 
-        An event that was delivered before stays delivered. Raise EventNotFound.
+        An event that was delivered before stays delivered.
 
         Args:
             runs: of an event that was delivered, cancel all open runs, as `cancel_run` does; one that no worker has
                 looked at yet gets none.
             reason: why, for the runs; 1 to 256 characters.
+
+        Raises:
+            EventNotFound: no such event is known.
+            InvalidArgument: the reason breaks its rule.
         """
         plan = cancel.cancel_event(self.partitions, event_id, self._retention, self._seal, runs=runs, reason=reason)
         return await self._run(plan, timeout, partial=True)
@@ -566,7 +574,7 @@ class AsyncClient(BaseClient):
         queued: bool = False,
         timeout: float | timedelta | None = None,
     ) -> list[CanceledRun | HeadraceError]:
-        """Cancel runs as `cancel_run` does, a few round trips for all; return what each has come to, or its error.
+        """Cancel runs as `cancel_run` does, a few round trips for 25; return what each has come to, or its error.
 
         Give a few hundred at a time.
 
@@ -587,7 +595,7 @@ class AsyncClient(BaseClient):
         reason: str | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[EventRecord | HeadraceError]:
-        """Cancel events as `cancel_event` does, in a few round trips; return the record of each, or its error."""
+        """Cancel events as `cancel_event` does, a few round trips for 25; return the record of each, or its error."""
         plans = [
             cancel.cancel_event(self.partitions, each, self._retention, self._seal, runs=runs, reason=reason)
             for each in event_ids
@@ -609,7 +617,7 @@ class AsyncClient(BaseClient):
     async def retry_runs(
         self, run_ids: Iterable[str], *, canceled: bool = False, timeout: float | timedelta | None = None
     ) -> list[RunRecord | HeadraceError]:
-        """Retry runs as `retry_run` does, in a few round trips; return the record of each, or its error.
+        """Retry runs as `retry_run` does, a round trip for 25; return the record of each, or its error.
 
         Those of one ordering key are queued in the given order.
         """
@@ -619,12 +627,12 @@ class AsyncClient(BaseClient):
     async def discard_dead_letters(
         self, entry_ids: Iterable[str], *, timeout: float | timedelta | None = None
     ) -> list[HeadraceError | None]:
-        """Delete dead letters, in one round trip; return the error of each that is not there, None for the others.
+        """Delete dead letters, a round trip for 500; return the error of each that is not there, None for the others.
 
         The records of their runs stay as they are, and the runs can still be retried while those are kept.
         """
         plans = [dead_letters.discard_dead_letter(self.partitions, each) for each in entry_ids]
-        return await self._run(side_by_side(plans), timeout, partial=True)
+        return await self._run(side_by_side(plans, CHEAP_AT_ONCE), timeout, partial=True)
 
     async def audit(  # noqa: PLR0913 - each is noted
         self,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bench import lists
+from bench import filling, lists
 from bench.field import headrace_left
 from bench.monitor import Monitor
 from bench.server import Server
@@ -143,13 +143,17 @@ def test_bytes_a_send(counted: Server) -> None:
     assert (after.sent - before.sent) / RUNS <= 10  # INFO, asked once by the client and twice here, is most of it
 
 
-def test_round_trips_of_a_list(counted: Server) -> None:
-    """The first page of each list takes five round trips at most, and 500 records and as many entries of a queue."""
+@pytest.mark.parametrize(
+    ("asked", "trips", "commands"),
+    [(lists.FOUND, 4, 400), (lists.NOTHING, 4, 510), (lists.LOOKS, 20, 1_500)],
+    ids=["first pages", "filters that match nothing", "other reads"],
+)
+def test_round_trips_of_a_read(counted: Server, asked: dict[str, lists.Ask], trips: int, commands: int) -> None:
+    """A page takes four round trips at most, also where nothing matches; 500 records and a few reads of the list."""
     fill(counted, RUNS)
-    lists.fill(counted, RUNS, RUNS)
-    costs = lists.first_pages(counted)
-    assert max(cost.round_trips for cost in costs.values()) <= 5, costs
-    assert max(cost.calls for cost in costs.values()) <= 500 + 20 + 10, costs
+    costs = lists.costs(counted, asked, filling.fill(counted, RUNS, RUNS))
+    assert max(cost.round_trips for cost in costs.values()) <= trips, costs
+    assert max(cost.commands for cost in costs.values()) <= commands, costs
 
 
 async def test_memory_an_event(counted: Server) -> None:

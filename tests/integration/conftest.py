@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from headrace_worker.testing import run_until_settled
 from tests.apps.everyday import app
 from tests.support.backoffs import Failures
 from tests.support.clients import KINDS, Kind
-from tests.support.commands import Headrace
+from tests.support.commands import COMMAND, Headrace, Shell
 from tests.support.servers import ControlledServer
 from tests.support.workers import WorkerHost
 
@@ -97,6 +100,22 @@ def headrace(url: str, namespace: str) -> Headrace:
     def run(*args: str, stdin: str | bytes | None = None, **env: str | None) -> Result:
         full_env = {"HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
         return CliRunner().invoke(root, args, stdin, full_env, catch_exceptions=False, prog_name="headrace")
+
+    return run
+
+
+@pytest.fixture
+def shell(url: str, namespace: str, tmp_path: Path) -> Shell:
+    """Run a line in a shell, in which `headrace` is the command; no traceback is ever shown."""
+
+    def run(line: str, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
+        settings = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
+        function = f'headrace() {{ {COMMAND} "$@"; }}; '
+        done = subprocess.run(
+            function + line, shell=True, cwd=cwd, env=settings, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert "Traceback" not in done.stderr
+        return done
 
     return run
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,27 +12,9 @@ import pytest
 
 from headrace import Client, Event
 from headrace_worker.dev.embedded import EmbeddedServer
+from tests.support.commands import COMMAND, Shell
 from tests.support.sentinels import NAME, Liar
 from tests.support.waiting import wait_until
-
-COMMAND = f"{sys.executable} -m headrace_worker.cli"
-Shell = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def shell(url: str, namespace: str, tmp_path: Path) -> Shell:
-    """Run a line in a shell, in which `headrace` is the command; no traceback is ever shown."""
-
-    def run(line: str, cwd: Path = tmp_path, **env: str) -> subprocess.CompletedProcess[str]:
-        settings = {**os.environ, "HEADRACE_URL": url, "HEADRACE_NAMESPACE": namespace, **env}
-        function = f'headrace() {{ {COMMAND} "$@"; }}; '
-        done = subprocess.run(
-            function + line, shell=True, cwd=cwd, env=settings, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
 
 
 def lines_of(done: subprocess.CompletedProcess[str]) -> list[str]:

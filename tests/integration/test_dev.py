@@ -34,7 +34,8 @@ def jobs(tmp_path: Path) -> Path:
 
 def dev(processes: Processes, jobs: Path, *options: str) -> Process:
     folders = ("--watch", str(jobs.parent), "--data-dir", str(jobs.parents[1] / "data"))
-    return processes.cli("dev", f"{jobs.stem}:app", *folders, *options, env={"PYTHONPATH": str(jobs.parent)})
+    path = os.pathsep.join([str(jobs.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return processes.cli("dev", f"{jobs.stem}:app", *folders, *options, env={"PYTHONPATH": path})
 
 
 def client_of(process: Process) -> Client:
@@ -92,3 +93,32 @@ def test_what_was_sent_outlives_the_server(processes: Processes, jobs: Path) -> 
     wait_for_starts(again, 1)
     again.terminate()
     assert again.wait() == 0
+
+
+BLOCKED = """
+import time
+from headrace_worker import App, event_trigger
+
+app = App("shop")
+
+@app.job(id="greet", trigger=event_trigger("greet"))
+async def greet():
+    print("blocked", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_whose_event_loop_blocks_is_killed_and_replaced(processes: Processes, jobs: Path) -> None:
+    """Soon after its grace, and a line says so; its run is executed by the next worker at once."""
+    jobs.write_text(BLOCKED)
+    process = dev(processes, jobs, "--grace", "0.1")
+    with client_of(process) as client:
+        wait_for_starts(process, 1)
+        client.send_event(Event("greet", id="e1"))
+        process.wait_for_line("^blocked")
+        jobs.write_text(SOURCE.format(output="second"))
+        process.wait_for_line("worker did not stop and was killed; does its event loop block")
+        assert client.wait_for_event("e1", 20).runs[0].output == "second"
+    process.interrupt()
+    assert process.wait() == 0
+    assert process.output.count("was killed") == 1

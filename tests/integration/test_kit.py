@@ -94,7 +94,7 @@ def test_retries_come_at_once_and_delays_when_time_has_passed(suite: pytest.Pyte
         async def test_delay(headrace):
             shop.client.send_event(Event("user.welcomed", 1, id="e7"), deliver_after=7 * 86_400)
             assert len(await headrace.run(shop.app)) == 0
-            with pytest.raises(AssertionError, match="1 in .*due; of them event e7 .user.welcomed."):
+            with pytest.raises(AssertionError, match="left are: 1 delayed event; of them event e7 .user.welcomed."):
                 headrace.assert_nothing_left()
             await headrace.travel(days=6)
             assert len(await headrace.run(shop.app)) == 0
@@ -130,13 +130,13 @@ def test_what_jobs_raise_is_raised_in_the_test(suite: pytest.Pytester) -> None:
             shop.client.send_event(Event("broken"))
             runs = await headrace.run(shop.app, failures="keep")
             assert runs["broken"].error.type == "LookupError"
-            with pytest.raises(AssertionError, match="1 in .*dead; of them dead .*:shop/broken: .*no such order"):
+            with pytest.raises(AssertionError, match="1 dead letter; of them dead .*:shop/broken: .*no such order"):
                 headrace.assert_nothing_left()
 
         async def test_not_settled(headrace):
             shop.client.send_event(Event("user.new", {"id": "u_1"}))
             from headrace_worker.testing import NotSettled
-            with pytest.raises(NotSettled, match="not settled after 0 s: 1 in .*events; of them event "):
+            with pytest.raises(NotSettled, match="after 0 s: 1 event to be dispatched; of them event "):
                 await headrace.run(shop.app, timeout=0)
         """,
     )
@@ -158,17 +158,120 @@ def test_a_failing_assertion_shows_what_was_sent(suite: pytest.Pytester) -> None
         def test_too_often(headrace_sync):
             shop.client.send_events([Event("x"), Event("x")])
             headrace_sync.assert_sent("x", times=1)
+
+        def test_id_of_the_payload(headrace_sync):
+            shop.client.send_events([Event("y", {"id": "o_1"}), Event("y", 5)])
+            headrace_sync.assert_sent("y", id="o_1")
         """,
     )
-    result.assert_outcomes(failed=3)
+    result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines_random(
         [
             "*event 'user.new' was to be sent at least once, and was 0 times; nothing was sent",
             "*event 'user.new', plan='pro' was to be sent at least once, and was 0 times; sent were:",
             "*user.new {'plan': 'free'}",
             "*event 'x' was to be sent 1 times, and was 2 times; sent were:",
+            "*; `id` is the event's own id; for the payload's write payload={'id': 'o_1'}; sent were:",
         ]
     )
+
+
+def test_what_was_sent_is_compared_with_typed_events(suite: pytest.Pytester) -> None:
+    """An instance is the event, or its payload; of each library, and with fields that are left to their defaults."""
+    suite.makepyfile(
+        events="""
+        from dataclasses import dataclass
+        from typing import ClassVar
+        import msgspec, pydantic
+
+        class New(msgspec.Struct, rename="camel"):
+            __event__: ClassVar[str] = "new"
+            user_id: str
+            plan: str = "free"
+
+        @dataclass
+        class Left:
+            __event__: ClassVar[str] = "left"
+            user_id: str
+
+        class Paid(pydantic.BaseModel):
+            __event__: ClassVar[str] = "paid"
+            price: int
+        """
+    )
+    result = _run(
+        suite,
+        """
+        from events import Left, New, Paid
+        from headrace import InvalidArgument
+
+        @pytest.mark.parametrize("event", [New("u_1"), Left("u_1"), Paid(price=5)], ids=str)
+        def test_sent(headrace_sync, event):
+            shop.client.send_event(event)
+            headrace_sync.assert_sent(event, times=1)
+            headrace_sync.assert_sent(type(event), payload=event)
+            headrace_sync.assert_sent(event.__event__, payload=event, source="trigger.dev")
+            headrace_sync.assert_sent(New("u_2"), times=0)
+            assert headrace_sync.sent(type(event)) == headrace_sync.sent()
+
+        def test_defaults(headrace_sync):
+            shop.client.send_events([Event("new", {"userId": "u_1"}), Event("new", 5)])
+            headrace_sync.assert_sent(New("u_1"), times=1)
+            headrace_sync.assert_sent(New, payload=New("u_1"), user_id="u_1", times=1)
+
+        def test_refused(headrace_sync):
+            with pytest.raises(InvalidArgument, match="userId: New has no such field; fields of New: user_id, plan"):
+                headrace_sync.assert_sent(New, times=0, userId="u")
+            with pytest.raises(InvalidArgument, match="price_: Paid has no such field; fields of Paid: price"):
+                headrace_sync.assert_sent(Paid, times=0, price_=5)
+            with pytest.raises(InvalidArgument, match="event: must be a name, a typed event or the class of"):
+                headrace_sync.assert_sent(5)
+            with pytest.raises(InvalidArgument, match="payload: is what is given already"):
+                headrace_sync.assert_sent(New("u_1"), payload=5)
+        """,
+    )
+    result.assert_outcomes(passed=5)
+
+
+def test_wrong_calls_of_the_kit_are_refused(suite: pytest.Pytester) -> None:
+    """Where they would pass and do nothing, or fail far from the mistake."""
+    result = _run(
+        suite,
+        """
+        from datetime import timedelta
+        from headrace import InvalidArgument
+        from headrace_worker import Worker
+        from headrace_worker.testing import call_job
+
+        def test_no_loop(headrace):
+            for call in (lambda: headrace.run(shop.app), lambda: headrace.travel(days=1)):
+                with pytest.raises(InvalidArgument, match="a plain test takes the fixture headrace_sync"):
+                    call()
+
+        @pytest.mark.parametrize(("args", "parts"), [
+            ((), {}), ((-1,), {}), ((float("nan"),), {}), (("1h",), {}), ((5,), {"days": 1}), ((), {"days": -1}),
+            ((timedelta(-1),), {}), ((), {"months": 1}), ((), {"days": 1e99}),
+        ])
+        def test_no_time(headrace_sync, args, parts):
+            with pytest.raises(InvalidArgument, match="travel: must be 0 seconds or more"):
+                headrace_sync.travel(*args, **parts)
+
+        def test_seconds(headrace_sync):
+            shop.client.send_event(Event("user.welcomed", 1), deliver_after=60)
+            headrace_sync.travel(30)
+            headrace_sync.travel(timedelta(seconds=30))
+            assert headrace_sync.run(shop.app)["count"].output == 1
+
+        def test_no_app(headrace_sync):
+            with pytest.raises(InvalidArgument, match="app: must be an App, not 'shop:app'; import it: from shop imp"):
+                headrace_sync.run("shop:app")
+            with pytest.raises(InvalidArgument, match="app: must be an App, not 'shop:app'"):
+                call_job("shop:app", "count")
+            with pytest.raises(InvalidArgument, match="app: must be an App, not None$"):
+                Worker(None)
+        """,
+    )
+    result.assert_outcomes(passed=12)
 
 
 def test_dependencies_and_state_stand_for_the_app_s(suite: pytest.Pytester) -> None:
@@ -216,6 +319,8 @@ def test_dependencies_and_state_stand_for_the_app_s(suite: pytest.Pytester) -> N
             assert (await headrace.run(bank.app))["pay"].output[1] == "the rate of a real pool"
             with pytest.raises(InvalidArgument, match="print is no dependency of pay; known are rate"):
                 await headrace.run(bank.app, override={print: 1})
+            with pytest.raises(InvalidArgument, match="no dependency of pay; give the function rate, not its name"):
+                await headrace.run(bank.app, override={"rate": 1})
 
         def test_without_await(headrace_sync):
             shop.client.send_event(Event("pay"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import redis as redis_py
 from headrace import Client, Event, Page, RunError
 from headrace.formats import codec
 from headrace.formats.keys import Keys
+from headrace.model.event import RunStatus
 from tests.support.clients import Kind, open_client
 from tests.support.stored import add_run
 
@@ -29,11 +31,13 @@ class Asked:
 
     def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         self.trips: list[int] = []
+        self.commands: list[str] = []
         transport: Any = client._transport
         run = transport.run
 
         def counted(calls: Any, **given: Any) -> Any:
             self.trips.append(len(calls))
+            self.commands += [call.args[0] for call in calls]
             return run(calls, **given)
 
         monkeypatch.setattr(transport, "run", counted)
@@ -54,11 +58,15 @@ def fill_index(redis: redis_py.Redis, stream: str, entries: int, second: str) ->
         pipe.execute()
 
 
-def queue_runs(redis: redis_py.Redis, client: Client, keys: Keys, count: int, queue: str = "default") -> list[str]:
-    """Put runs of new events into a queue, and return their ids in order."""
+def queue_runs(
+    redis: redis_py.Redis, client: Client, keys: Keys, count: int, queue: str = "default", first: str = "*"
+) -> list[str]:
+    """Put runs of new events into a queue, and return their ids in order; `first` is the id of their first entry."""
+    millis, _, number = first.partition("-")
     runs = []
-    for each in client.send_events([Event("a") for _ in range(count)]):
-        entry: Any = redis.xadd(keys.queue("app", queue), {"e": each.id, "j": "job", "s": "", "b": b""})
+    for place, each in enumerate(client.send_events([Event("a") for _ in range(count)])):
+        entry_id = f"{millis}-{int(number) + place}" if number else first
+        entry: Any = redis.xadd(keys.queue("app", queue), {"e": each.id, "j": "job", "s": "", "b": b""}, id=entry_id)
         redis.hset(
             keys.event(each.id), "r:app/job", f"q 1 {LINE.format(entry=entry.decode())}".replace("default", queue)
         )
@@ -158,17 +166,60 @@ def test_executing_runs_come_from_the_queues(client: Client, redis: redis_py.Red
     assert len(ids(status="executing", older_than=timedelta(0))) == 22
 
 
-def test_open_runs_cost_five_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:
-    """However many there are."""
+def test_runs_that_execute_for_long_are_found_by_when_they_began(
+    client: Client, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """Not by when they came into the queue, which is before; also in a closed queue."""
+    stream = keys.queue("app", "default")
+    hour_ms = 3_600_000
+    old = int(redis.time()[0]) * 1000 - 2 * hour_ms
+    runs = queue_runs(redis, client, keys, 3, first=f"{old}-1")
+    take(redis, keys, "w1", 3)
+    redis.xclaim(stream, "workers", "w1", 0, [f"{old}-{number}" for number in (1, 2)], idle=hour_ms, justid=True)
+    for is_closed in (False, True):
+        if is_closed:
+            client.pause_queue("app/default")
+        assert [run.id for run in client.list_runs(status="executing", older_than=1_800).items] == runs[:2]
+        assert client.list_runs(status="executing", older_than=5_400).items == []
+
+
+def test_open_runs_cost_four_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:
+    """However many there are, and whether or not a filter matches; those that execute are not read one by one."""
     queue_runs(redis, client, keys, 600)
     take(redis, keys, "w1", 550)
-    for status in ("executing", "queued", "waiting"):
+    filters: tuple[dict[str, Any], ...] = ({}, {"job": "app/nope"}, {"event_name": "nope"})
+    statuses: tuple[RunStatus, ...] = ("executing", "queued", "waiting")
+    for status, given in itertools.product(statuses, filters):
         asked.trips.clear()
-        client.list_runs(status=status, job="app/nope")
-        assert len(asked.trips) <= 4, status
-        asked.trips.clear()
-        client.list_runs(status=status)
-        assert len(asked.trips) <= 5, status
+        client.list_runs(status=status, **given)
+        assert len(asked.trips) <= 4, (status, given)
+        assert sum(asked.trips) <= 4 + (500 if "event_name" in given else 100), (status, given)
+
+
+def test_queued_runs_of_a_paused_queue_cost_four_round_trips(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked
+) -> None:
+    """Where no run of it is in flight any more."""
+    runs = queue_runs(redis, client, keys, 10)
+    redis.xgroup_create(keys.queue("app", "default"), "workers", "0")
+    client.pause_queue("app/default")
+    asked.trips.clear()
+    assert [run.id for run in client.list_runs(status="queued").items] == runs
+    assert len(asked.trips) == 4
+    take(redis, keys, "w1", 10)
+    assert [run.id for run in client.list_runs(status="queued").items] == runs
+
+
+def test_runs_of_a_worker_behind_500_others_are_listed_at_once(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked
+) -> None:
+    """For one round trip more."""
+    runs = queue_runs(redis, client, keys, 620)
+    take(redis, keys, "w1", 600)
+    take(redis, keys, "w2", 10)
+    asked.trips.clear()
+    assert [run.id for run in client.list_runs(status="executing", worker="w2").items] == runs[600:610]
+    assert len(asked.trips) == 5
 
 
 @pytest.mark.leaves_records
@@ -257,6 +308,21 @@ def test_dead_letters_are_narrowed_and_grouped(client: Client, redis: redis_py.R
     ]
     assert (groups.items[0].oldest, groups.items[0].newest) == (codec.from_millis(2), codec.from_millis(6))
     assert (groups.searched.entries, groups.searched.complete) == (10, True)
+
+
+def test_dead_letters_are_not_read_backwards_from_before_the_first(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked
+) -> None:
+    """A server would go through all of them; a page behind the oldest, and a time before it, have none."""
+    for number in (5, 6, 7):
+        redis.xadd(keys.dead, {"run": "e:app/job", "reason": "failed", "error": b""}, id=f"{number}-1")
+    for given in ({"until": codec.from_millis(4)}, {"cursor": "5-1"}):
+        page = client.list_dead_letters(**given)
+        assert (page.items, page.cursor, page.searched.complete) == ([], None, True)
+    assert client.dead_letter_groups(until=codec.from_millis(4)).items == []
+    assert asked.commands == ["XRANGE"] * 3
+    assert [letter.id for letter in client.list_dead_letters(cursor="6-1").items] == ["5-1"]
+    assert [letter.id for letter in client.list_dead_letters(until=codec.from_millis(5)).items] == ["5-1"]
 
 
 def test_a_key_of_another_type_is_named_and_hides_no_other(client: Client, redis: redis_py.Redis, keys: Keys) -> None:

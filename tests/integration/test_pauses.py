@@ -200,7 +200,7 @@ def test_a_reason_is_one_line(client: Client, reason: Any) -> None:
 
 
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("damage", ["nonsense", "9" * 30, "²"])
+@pytest.mark.parametrize("damage", ["", "nonsense", "9" * 30, "²"])
 async def test_a_pause_that_is_damaged_is_a_pause(
     client: Client, host: WorkerHost, redis: redis_py.Redis, damage: str
 ) -> None:
@@ -210,5 +210,6 @@ async def test_a_pause_that_is_damaged_is_a_pause(
     redis.hset(f"headrace:{{{host.namespace}:0}}:controls", "p:app/a", damage)
     (found,) = client.list_queue_controls()
     assert (found.queue, found.paused_at is not None) == ("app/a", True)
+    assert client.limit_queue("app/a", "declared").paused_at == found.paused_at
     client.resume_queue("app/a")
     assert client.list_queue_controls() == []

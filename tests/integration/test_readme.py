@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,32 @@ def test_the_page_on_testing_shows_tests_that_pass(pytester: pytest.Pytester, mo
     (pytester.path / "pytest.ini").write_text(settings)
     result = pytester.runpytest_subprocess("-p", "pytest_headrace", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=7)
+    assert "Warning" not in result.stderr.str()
+
+
+def test_the_page_on_web_applications_shows_one_that_works(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tests pass as they stand there; without a server's URL the application does not start."""
+    for name in ("HEADRACE_URL", "HEADRACE_NAMESPACE", "HEADRACE_TEST_URL"):
+        monkeypatch.delenv(name, raising=False)
+    write_modules("docs/web.md", pytester.path)
+    (pytester.path / "pytest.ini").write_text(blocks("docs/testing.md", "ini")[0])
+    pytest_options = ("-p", "pytest_headrace", "-p", "no:cacheprovider")
+    pytester.runpytest_subprocess(*pytest_options).assert_outcomes(passed=2)
+    pytester.makepyfile(
+        start="""
+        import pytest
+        from fastapi.testclient import TestClient
+        from headrace import ConfigurationError
+        from orders.web import web
+
+        def test_start():
+            with pytest.raises(ConfigurationError, match="HEADRACE_URL"), TestClient(web):
+                pass
+        """
+    )
+    pytester.runpytest_subprocess(*pytest_options, "-o", "headrace_env=false", "start.py").assert_outcomes(passed=1)
 
 
 def test_the_guide_to_jobs_shows_an_app_that_works(
@@ -74,11 +101,11 @@ def test_the_guide_to_jobs_shows_an_app_that_works(
     path_here = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     worker = processes.worker("shop.app:app", env={"PYTHONPATH": path_here})
     worker.wait_for_line("worker started")
-    good = client.send_event(Event("order.placed", {"id": "o_1", "price": 5}))
+    good = client.send_event(Event("order.placed", {"id": "o_1", "price": 5}, headers={"x-request-id": "r_1"}))
     bad = client.send_event(Event("order.placed", {"id": "o_2"}))
     (charged,) = client.wait_for_event(good.id, 30).runs
     (refused,) = client.wait_for_event(bad.id, 30).runs
-    assert (charged.status, charged.output) == ("succeeded", 1)
+    assert (charged.status, charged.output) == ("succeeded", 5)
     assert (refused.status, refused.attempt) == ("failed", 1)
 
     def mails() -> list[RunRecord]:
@@ -94,8 +121,40 @@ def test_the_guide_to_jobs_shows_an_app_that_works(
 
     (mail,) = wait_until(mails, what="the run of the mail")
     assert mail.output == "a mail about o_1"
+    line = json.loads(worker.wait_for_line(r'^.*"event": "mailing".*$')[0])
+    assert (line["request"], line["run"]) == ("r_1", mail.id)
     worker.terminate()
     assert worker.wait() == 0
+
+
+def test_the_guide_to_jobs_commits_before_it_sends(pytester: pytest.Pytester) -> None:
+    """So no event says what the database does not have, and another attempt changes nothing more."""
+    write_modules("docs/jobs.md", pytester.path)
+    pytester.makepyfile(
+        """
+        from headrace_worker.testing import call_job
+        from shop import orders
+        from shop.app import app
+        from shop.resources import State
+
+        ORDER = {"id": "o_1", "price": 5}
+
+        class Broken(orders.Session):
+            async def commit(self):
+                raise ConnectionError("the database is away")
+
+        def test_no_commit():
+            attempt = call_job(app, "charge", ORDER, state=State(), override={orders.session: lambda: Broken({})})
+            assert (attempt.status, len(attempt.sent)) == ("waiting", 0)
+
+        def test_two_attempts():
+            state = State()
+            for number in (1, 2):
+                assert call_job(app, "charge", ORDER, state=state, attempt=number).sent["charged"] == ORDER
+            assert state.rows == {"o_1": 5}
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
 
 
 def test_the_jobs_of_the_readme_are_tested_without_a_server() -> None:

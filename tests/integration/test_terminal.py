@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import redis as redis_py
 from headrace import Client, Event
 from headrace.formats.keys import Keys
 from tests.apps.everyday import app
+from tests.support.commands import COMMAND, Shell
 from tests.support.processes import Process, Processes
 from tests.support.workers import WorkerHost
 
@@ -74,3 +78,69 @@ def test_colours_are_for_terminals_that_have_them(processes: Processes, client: 
     client.send_event(Event("echo", id="e1"), deliver_after=60)
     assert "\x1b[33mdelayed\x1b[0m" in on_a_terminal(processes, "events", "show", "e1").output
     client.cancel_event("e1")
+
+
+def test_no_colours_are_printed_if_none_are_wanted(processes: Processes, client: Client) -> None:
+    """Neither by rich nor without it."""
+    client.send_event(Event("echo", id="e1"), deliver_after=60)
+    for args in (("events", "show", "e1"), ("delayed", "list"), ("doctor",)):
+        shown = processes.python("-m", "tests.support.terminal", *args, env={"TERM": "xterm-256color", "NO_COLOR": "1"})
+        shown.wait()
+        assert shown.output
+        assert not re.search(r"\x1b\[3\dm", shown.output)
+    client.cancel_event("e1")
+
+
+async def test_a_narrow_terminal_gets_a_line_for_each_value(
+    processes: Processes, client: Client, host: WorkerHost
+) -> None:
+    """An id is whole there, where a table would break it every few characters."""
+    client.send_event(Event("echo", id="01K9ZJ3Q6W8C4N5V7B2M1X0YTR"))
+    await host.settle(app)
+    lines = on_a_terminal(processes, "runs", "list", COLUMNS="40", NO_COLOR="1").output.splitlines()
+    assert lines[0] == "run       01K9ZJ3Q6W8C4N5V7B2M1X0YTR:everyday/echo"
+    assert "status    succeeded" in lines
+
+
+def test_ids_are_whole_where_no_terminal_is(shell: Shell, client: Client) -> None:
+    """However narrow the terminal is said to be."""
+    name = "x" * 200
+    client.send_event(Event("echo", id=name), deliver_after=60)
+    assert name in shell("headrace events list | cat", COLUMNS="40").stdout
+    client.cancel_event(name)
+
+
+@pytest.mark.parametrize(("key", "exit_code"), [("\x03", 130), ("\x04", 2), ("n\n", 2)], ids=["Ctrl-C", "Ctrl-D", "no"])
+def test_a_question_without_a_yes_does_nothing(
+    url: str, namespace: str, client: Client, key: str, exit_code: int
+) -> None:
+    """Interrupted, without an answer, or answered with no: the last line says so, and the exit code why."""
+    client.send_event(Event("later", id="e1"), deliver_after=60)
+    assert _answered(["events", "cancel", "--all", "--url", url, "--namespace", namespace], key) == exit_code
+    assert client.get_event("e1").status == "delayed"
+    client.cancel_event("e1")
+
+
+def _answered(args: list[str], key: str) -> int:
+    """Return the exit code of a command whose question is answered with a key; its last line must say what was done."""
+    import pty
+
+    main, of_child = pty.openpty()
+    with subprocess.Popen([*COMMAND.split(), *args], stdin=of_child, stdout=of_child, stderr=of_child) as process:
+        seen = b""
+        while b"[y/N]: " not in seen:
+            seen += os.read(main, 4_096)
+        if key == "\x03":  # the terminal is not the process's own, so it does not make a signal of the key
+            process.send_signal(signal.SIGINT)
+        else:
+            os.write(main, key.encode())
+        os.close(of_child)
+        while process.poll() is None:
+            try:
+                seen += os.read(main, 4_096)
+            except OSError:
+                break
+        code = process.wait(20)
+    os.close(main)
+    assert b"nothing was done" in seen
+    return code

@@ -36,6 +36,7 @@ def test_the_server_holds_what_the_model_says(server: EmbeddedServer, namespace:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_server_holds_what_the_model_says_for_long(server: EmbeddedServer, namespace: str) -> None:
     """The same with many more steps."""
     _run(server, namespace, examples=1_500, steps=60)

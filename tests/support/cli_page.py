@@ -17,9 +17,14 @@ _INTRODUCTION = """# The command line
 
 <!-- Written by `make docs-cli` from the commands themselves: change their docstrings and options instead. -->
 
-`headrace COMMAND --help` says the same. Settings can be given in the environment; each table names the variables. With
-`--json` a command prints JSON for programs, and keys are never renamed. To complete commands in a shell, see
-[completion](#headrace-completion); what to call when something is wrong, [on call](on-call.md).
+`headrace COMMAND --help` says the same. Settings can be given in the environment; each table names the variables. To
+complete commands in a shell, see [completion](#headrace-completion); what to call when something is wrong,
+[on call](on-call.md).
+
+With `--json` a command prints JSON for programs: one document in a line, or a line for each item. **Within a major
+version no key is renamed or removed, and none gets another type; keys may be added**, so a program has to ignore those
+that it does not know. A test compares each command with `tests/data/json_shapes.json`. Times are ISO 8601 in UTC,
+durations seconds.
 
 | exit code | means |
 |---|---|
@@ -27,6 +32,9 @@ _INTRODUCTION = """# The command line
 | 1 | not done: not found, failed, not settled, no server, or the answer is no; each command says what |
 | 2 | wrong usage: an argument, an option or a setting has to be changed |
 | 130 | interrupted by Ctrl-C |
+
+A reader that has seen enough, as `head -1`, ends a command without a message; what an act has done is in the audit.
+Without a terminal, ids and all other values are printed whole. With `NO_COLOR` set no colours are.
 """
 
 

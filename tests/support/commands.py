@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from click.testing import Result
 
 Headrace = Callable[..., Result]
+Shell = Callable[..., "subprocess.CompletedProcess[str]"]
+COMMAND = f"{sys.executable} -m headrace_worker.cli"
 
 
 def document(result: Result) -> Any:

@@ -25,7 +25,9 @@ from tests.faults.chaos.history import (
     in_order,
 )
 
-RULES = Rules({"app/doomed": "failed"}, lease_s=2, grace_s=3, slack_s=5, blocking=("app/blocking",))
+RULES = Rules(
+    {"app/doomed": "failed"}, lease_s=2, grace_s=3, slack_s=5, blocking=("app/blocking",), holding=("app/holding",)
+)
 ONE, TWO = 101, 102
 """The pids of two workers."""
 

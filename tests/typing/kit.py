@@ -81,10 +81,12 @@ async def test_whole(headrace: Headrace) -> None:
     assert_type(headrace.assert_sent(NewUser, plan="pro", times=1), list[EventRecord])
     headrace.assert_sent("user.left", payload={"user_id": "u_1"})
     headrace.assert_sent(OrderPlaced, id="o_1")
+    headrace.assert_sent(NewUser("u_1"))
     assert_type(headrace.sent(Refunded), list[EventRecord])
     assert_type(headrace.sent(), list[EventRecord])
     await headrace.travel(days=1)
     await headrace.travel(timedelta(hours=1))
+    await headrace.travel(60)
     headrace.assert_nothing_left()
 
 

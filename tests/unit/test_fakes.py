@@ -10,7 +10,7 @@ import pytest
 
 from headrace import Event, InvalidEvent, SendOptions
 from headrace.model.ids import derived_event_id
-from headrace_worker import Context, JobIO, SyncJobIO
+from headrace_worker import Context, JobIO, Retry, SyncJobIO
 from headrace_worker.testing import FakeIO, SyncFakeIO, a_context, a_run
 
 
@@ -119,6 +119,7 @@ def test_a_context_has_what_a_worker_gives() -> None:
     assert ctx.account.id == "a_1"
     with pytest.raises(ValueError, match="run_id must be"):
         a_context(run_id="charge")
+    assert a_context().run.max_attempts == Retry().max_attempts
 
 
 def test_a_run_has_what_a_client_reads() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.faults.chaos.history import (
@@ -91,6 +93,51 @@ def test_a_call_whose_delivery_was_rolled_back_may_come_again() -> None:
     report = story.checked()
     assert broken(report) == []
     assert report.excused["called again"] == 1
+
+
+def stand_still(story: Story, since: float, until: float, *, pid: int = ONE) -> None:
+    """A job blocks the worker's event loop."""
+    story.send("hold", since - 0.1, jobs=("app/holding",))
+    story.call("hold", since, pid=pid, job="app/holding", until=until)
+    story.settle("hold", until + 0.01, job="app/holding")
+    story.change("hold", runs=(FinalRun("app/holding", "succeeded"),))
+
+
+def be_stopped(story: Story, since: float, until: float, *, pid: int = ONE) -> None:
+    story.lines.append(Injected(**at(since), kind="worker stopped", until=until, pids=(pid,)))
+
+
+@pytest.mark.parametrize("stand", [stand_still, be_stopped])
+@pytest.mark.parametrize(
+    ("since", "until", "pid", "is_excused"),
+    [
+        (3.8, 5.0, ONE, True),  # the first call is late, of a delivery that was lost
+        (2.9, 5.9, TWO, True),  # the second is: the run was delivered anew, and called in the meantime
+        (4.9, 5.0, ONE, False),  # it had worked for a second since the loss
+        (2.9, 3.95, ONE, False),  # it worked again long before the call
+        (2.9, 4.9, TWO, False),
+    ],
+)
+def test_what_was_delivered_before_a_standstill_may_be_called_after_it(
+    stand: Callable[..., None], since: float, until: float, pid: int, *, is_excused: bool
+) -> None:
+    """A loss of power took the delivery, more than a second before the call of a worker that stood still."""
+    story = Story()
+    call_again(story)
+    stand(story, since, until, pid=pid)
+    story.lines.append(RolledBack(**at(3.9), since_ms=ms(3.5)))
+    assert (("called twice", "again:app/job") not in broken(story.checked())) == is_excused
+
+
+def test_a_standstill_excuses_no_second_call_of_what_was_called_before_the_loss() -> None:
+    """The first call's delivery and its outcome were older than what the loss of power took."""
+    story = Story()
+    story.send("twice", 4.9)
+    story.run("twice", 5.0)
+    story.call("twice", 8.5, pid=TWO)
+    stand_still(story, 6.55, 8.4, pid=TWO)
+    story.lines.append(RolledBack(**at(6.6), since_ms=ms(6.5)))
+    assert ("called twice", "twice:app/job") in broken(story.checked())
 
 
 @pytest.mark.parametrize("cause", CAUSES)

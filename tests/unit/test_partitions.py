@@ -132,8 +132,11 @@ def _run(plan: Plan[Any], partitions: Partitions, streams: Streams) -> Any:
 def _reply(args: tuple[Any, ...], partitions: Partitions, streams: Streams) -> Any:
     if args[0] == "HGETALL":
         return [b"r:app/job", b"s 1 0 0 0 default 1-0 - 0 0"]
-    assert args[0] == "XREVRANGE"
     number = next(keys.partition for keys in partitions.all if args[1] in (keys.dead, keys.recent))
+    if args[0] == "XRANGE":
+        assert args[2:] == ("-", "+", "COUNT", 1)
+        return [(b"%d-%d" % entry, [b"reason", b"x"]) for entry in sorted(streams[number])[:1]]
+    assert args[0] == "XREVRANGE"
     end = (2**64, 0) if args[2] == "+" else tuple(int(part) for part in args[2].removeprefix("(").split("-"))
     found = sorted((entry for entry in streams[number] if entry < end), reverse=True)[: args[5]]
     if args[1] == partitions.all[number].dead:

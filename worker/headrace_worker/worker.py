@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from headrace import ConfigurationError, HeadraceError
+from headrace import ConfigurationError, HeadraceError, InvalidArgument
 from headrace.config import resolve, resolve_url
 from headrace.connect import AnyTransport, open_transport
 from headrace.errors import OUTAGE
@@ -43,8 +43,12 @@ _LAST_CALL_S = 2.0
 """How long a failed worker may take to end its leases on the server."""
 
 
-def import_modules(app: App) -> None:
-    """Import the modules that define jobs of an app."""
+def import_modules(app: object) -> None:
+    """Import the modules that define jobs of an app; raise InvalidArgument for anything else."""
+    if not isinstance(app, App):
+        module, _, name = app.partition(":") if isinstance(app, str) else ("", "", "")
+        way_out = f"; import it: from {module} import {name}" if module and name else ""
+        raise InvalidArgument("app", f"must be an App, not {app!r}{way_out}")
     for module in app.modules:
         importlib.import_module(module)
 

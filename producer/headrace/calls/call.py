@@ -17,11 +17,17 @@ Argument = str | bytes | int | float
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):
-    """One command to the server, and how its reply is read."""
+    """One command to the server, and how its reply is read.
+
+    Attributes:
+        no_group: what is read in place of the error that the stream or its group does not exist, for a call to which
+            that is an answer; None where it counts as an outage, which is waited through.
+    """
 
     args: tuple[Argument, ...]
     read: Callable[[Any], T]
     script: Script | None = None
+    no_group: Any = None
 
 
 def script_call(name: str, keys: Sequence[str], argv: Sequence[Argument], read: Callable[[Any], T]) -> Call[T]:

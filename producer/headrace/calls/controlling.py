@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -46,7 +46,7 @@ def control(keys: Keys, queue: str, *, pause: Pause = "", reason: str = "", limi
     app, _, name = queue.partition("/")
     args = _Arguments(queue, pause, reason, limit, keys.controls_channel)
     names = [keys.controls, keys.queue(app, name), keys.wake_up(app)]
-    return script_call("control", names, (pack(args),), lambda reply: _control_of(*map(as_text, reply)))
+    return script_call("control", names, (pack(args),), _read_control)
 
 
 def read_controls(keys: Keys) -> Call[dict[str, QueueControl]]:
@@ -54,14 +54,21 @@ def read_controls(keys: Keys) -> Call[dict[str, QueueControl]]:
     return Call(("HGETALL", keys.controls), _read_controls)
 
 
+def _read_control(reply: Sequence[bytes | None]) -> QueueControl:
+    paused, limit = reply
+    return _control_of(None if paused is None else as_text(paused), as_text(limit or b""))
+
+
 def _read_controls(reply: Iterable[Any]) -> dict[str, QueueControl]:
     fields = {as_text(field): as_text(value) for field, value in as_fields(list(reply)).items()}
     queues = {field[2:] for field in fields if field.startswith(("p:", "l:"))}
-    return {queue: _control_of(fields.get(f"p:{queue}", ""), fields.get(f"l:{queue}", "")) for queue in queues}
+    return {queue: _control_of(fields.get(f"p:{queue}"), fields.get(f"l:{queue}", "")) for queue in queues}
 
 
-def _control_of(paused: str, limit: str) -> QueueControl:
+def _control_of(paused: str | None, limit: str) -> QueueControl:
+    if paused is None:
+        return QueueControl(limit=limit)
     since, _, reason = paused.partition(" ")
     is_time = since.isdecimal() and len(since) <= _MOST_DIGITS
     paused_ms = min(int(since), MAX_MILLIS) if is_time else UNKNOWN_MS
-    return QueueControl(paused_ms if paused else 0, reason, limit)
+    return QueueControl(paused_ms, reason, limit)

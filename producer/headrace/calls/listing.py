@@ -55,6 +55,11 @@ def read_dead(
     return Call(("XREVRANGE", keys.dead, end, since, "COUNT", count), lambda reply: _read_dead(reply, seal))
 
 
+def read_oldest_dead(keys: Keys) -> Call[list[str]]:
+    """Read the id of the oldest dead letter; none if there are none."""
+    return Call(("XRANGE", keys.dead, "-", "+", "COUNT", 1), lambda reply: [as_text(reply[0][0])] if reply else [])
+
+
 def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadLetter]]:
     """Read one dead letter; none when it is not known."""
     return Call(("XRANGE", keys.dead, entry_id, entry_id), lambda reply: _read_dead(reply, seal))

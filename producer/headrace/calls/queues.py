@@ -59,14 +59,12 @@ def read_held(
     return Call(
         ("XPENDING", queue, _GROUP, *idle, start, end, count, *named),
         lambda reply: [Held(as_text(row[0]), as_text(row[1])) for row in reply],
+        no_group=[],
     )
 
 
 def read_progress(queue: str) -> Call[list[Progress]]:
-    """Read how far the workers have come in a queue. A queue without a group, which no worker has had yet, has one too.
-
-    XPENDING can't be asked of such a queue: NOGROUP counts as an outage, which is waited through.
-    """
+    """Read how far the workers have come in a queue, even in one without a group yet."""
 
     def read(reply: list[Any]) -> list[Progress]:
         groups = {as_text(row[b"name"]): row for row in map(as_fields, reply)}
@@ -78,7 +76,8 @@ def read_progress(queue: str) -> Call[list[Progress]]:
 
 def read_last_held(queue: str) -> Call[list[str]]:
     """Read the last entry of a closed queue that is with a worker: what lies behind it waits."""
-    return Call(("XPENDING", queue, _GROUP), lambda reply: [as_text(reply[2] or "0-0")])
+    summary = ("XPENDING", queue, _GROUP)
+    return Call(summary, lambda reply: [as_text(reply[2] or "0-0")], no_group=[0, None, None, None])
 
 
 def read_queued(queue: str, start: str, end: str, count: int) -> Call[list[Queued]]:

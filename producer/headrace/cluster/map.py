@@ -349,7 +349,7 @@ class _Lane:
         """Return the calls to send now; after a redirection they go one by one, as each may be redirected."""
         if self._asking is not None:  # a lost script would cost the ASKING, so it goes whole
             call = calls[self.places[0]]
-            return [Call(("ASKING",), _nothing), Call(whole(call), call.read)]
+            return [Call(("ASKING",), _nothing), Call(whole(call), call.read, no_group=call.no_group)]
         return [calls[place] for place in self._sent]
 
     def take(self, cluster: Cluster, node: str, got: Iterator[Any] | HeadraceError) -> None:

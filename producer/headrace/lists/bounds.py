@@ -13,7 +13,7 @@ from headrace.plans.plan import Plan
 from headrace.plans.read import is_wrong_type
 
 ROUND_TRIPS: Final = 4
-"""Executing runs take one more: which queues, how far, which entries, their runs, their records."""
+"""Open runs may take one more: executing ones behind many others, and queued ones behind those of a limited queue."""
 READ: Final = 500
 """The most entries that one read of a stream returns, so that it holds the server up for a few ms at most."""
 ENTRIES: Final = ROUND_TRIPS * READ

@@ -138,7 +138,7 @@ def _merge(partitions: Partitions, asked: Asked, start: Place | None, bounds: Bo
     def end_in(number: int) -> str | None:
         return start.end_from(number) if start else asked.until or None
 
-    return Merge(partitions, asked.index_of, read, end_in, bounds)
+    return Merge(partitions.all, asked.index_of, read, end_in, bounds)
 
 
 def _stop_behind(last: Indexed) -> tuple[str, Searched]:

@@ -7,7 +7,7 @@ position, so pages are stateless: an entry id and, where there are several parti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
@@ -97,7 +97,7 @@ class Merge(Generic[E]):
 
     def __init__(
         self,
-        partitions: Partitions,
+        partitions: Sequence[Keys],
         key_of: Callable[[Keys], str],
         read: Callable[[Keys, str | None, int], Call[list[E]]],
         end_in: Callable[[int], str | None],
@@ -106,6 +106,7 @@ class Merge(Generic[E]):
         """Begin at the given places; read nothing yet.
 
         Args:
+            partitions: those that are read; of several a namespace may have more.
             key_of: returns the key of a partition's stream.
             read: makes the call that reads so many entries of a partition, from the entry before an id on; from the
                 newest on for None. Fewer are the partition's last.
@@ -115,8 +116,8 @@ class Merge(Generic[E]):
         self._key_of = key_of
         self._read = read
         self._bounds = bounds
-        self._partitions = partitions.all
-        self._ends = {keys.partition: end_in(keys.partition) for keys in partitions.all}
+        self._partitions = partitions
+        self._ends = {keys.partition: end_in(keys.partition) for keys in partitions}
         self._read_in: dict[int, list[E]] = {}
         self.last: Place | None = None
 

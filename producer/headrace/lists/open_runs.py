@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from headrace.calls import queues, records
 from headrace.calls.call import Call
+from headrace.calls.checking import server_time
 from headrace.calls.queues import Held, Progress, Queued
 from headrace.calls.records import FoundRun
 from headrace.errors import DamagedRecord
@@ -24,6 +25,8 @@ from headrace.model.page import Page, Searched
 from headrace.plans.plan import Plan
 
 _Rank = tuple[int, int, int, str]
+_CLOCKS_MS = 60_000
+"""So much may the clocks of a cluster's nodes differ."""
 
 
 class _Queue(msgspec.Struct, frozen=True, eq=False):
@@ -68,22 +71,45 @@ def list_executing(
     """Return a page of the runs that workers have, as the queues know it: a run's record may say so a little later."""
     bounds = Bounds()
     start_in = _starts(partitions, chosen, cursor)
-    found = yield from _progress(partitions, chosen, bounds)
-
-    def read(queue: _Queue, count: int) -> Call[list[Held]]:
-        end = _end(chosen)
-        return queues.read_held(
-            queue.key, start_in(queue), end, count, worker=chosen.worker, idle_ms=chosen.older_than_ms
-        )
-
-    rows, is_complete = yield from _oldest([queue for queue, progress in found.items() if progress.held], read, bounds)
-    answers = yield from _ask(bounds, [queues.read_queued(row.queue.key, row.entry, row.entry, 1) for row in rows])
-    held = [
-        msgspec.structs.replace(row, found=entries[0])
-        for row, answer in zip(rows, answers, strict=True)
-        if (entries := bounds.rows(row.queue.key, answer))
-    ]
+    progress, now_ms = yield from _progress(partitions, chosen, bounds)
+    busy = [queue for queue, each in progress.items() if each.held]
+    share = _share(busy)
+    ends = {queue: _end_of_old(chosen, progress[queue], now_ms) for queue in busy}
+    sizes = {queue: min(share, progress[queue].held + LEAST) for queue in busy}
+    worker, idle_ms = chosen.worker, chosen.older_than_ms
+    # Entries are delivered in their order and deleted once they are settled, so workers have the first of a queue.
+    answers = yield from _ask(
+        bounds,
+        [
+            *(
+                queues.read_held(each.key, start_in(each), ends[each], share, worker=worker, idle_ms=idle_ms)
+                for each in busy
+            ),
+            *(queues.read_queued(each.key, start_in(each), ends[each], sizes[each]) for each in busy),
+        ],
+    )
+    rows, is_complete = _oldest(busy, answers[: len(busy)], share, bounds)
+    first = {queue: bounds.rows(queue.key, answer) for queue, answer in zip(busy, answers[len(busy) :], strict=True)}
+    held = yield from _named(rows, first, sizes, bounds)
     return (yield from _page(rows, held, chosen, limit, bounds, seal, is_complete=is_complete))
+
+
+def _named(
+    rows: Sequence[_Row], first: Mapping[_Queue, list[Queued]], sizes: Mapping[_Queue, int], bounds: Bounds
+) -> Plan[list[_Row]]:
+    """Return the rows with what their entries name; those whose entry is gone are left out.
+
+    Args:
+        first: the first entries of each queue, as many as `sizes` says or all; others are read one by one.
+    """
+    known = {(queue, entry.entry): entry for queue, entries in first.items() for entry in entries}
+    ends = {queue: entry_rank(each[-1].entry) for queue, each in first.items() if len(each) == sizes[queue]}
+    behind = [row for row in rows if row.queue in ends and entry_rank(row.entry) > ends[row.queue]]
+    answers = yield from _ask(bounds, [queues.read_queued(row.queue.key, row.entry, row.entry, 1) for row in behind])
+    for row, answer in zip(behind, answers, strict=True):
+        for entry in bounds.rows(row.queue.key, answer):
+            known[row.queue, row.entry] = entry
+    return [msgspec.structs.replace(row, found=found) for row in rows if (found := known.get((row.queue, row.entry)))]
 
 
 def list_queued(
@@ -92,7 +118,8 @@ def list_queued(
     """Return a page of the runs that wait for a worker, first those that are next in their queues."""
     bounds = Bounds()
     start_in = _starts(partitions, chosen, cursor)
-    found = yield from _progress(partitions, chosen, bounds)
+    found, _ = yield from _progress(partitions, chosen, bounds)
+    found = {queue: Progress() if each.is_closed and not each.held else each for queue, each in found.items()}
     closed = [queue for queue, progress in found.items() if progress.is_closed]
     answers = yield from _ask(bounds, [queues.read_last_held(queue.key) for queue in closed])
     for queue, answer in zip(closed, answers, strict=True):
@@ -105,7 +132,9 @@ def list_queued(
         is_later = start != "-" and entry_rank(start.removeprefix("(")) >= entry_rank(behind)
         return queues.read_queued(queue.key, start if is_later else behind, _end(chosen), count)
 
-    rows, is_complete = yield from _oldest(list(found), read, bounds)
+    share = _share(found)
+    answers = yield from _ask(bounds, [read(queue, share) for queue in found])
+    rows, is_complete = _oldest(list(found), answers, share, bounds)
     return (yield from _page(rows, rows, chosen, limit, bounds, seal, is_complete=is_complete))
 
 
@@ -117,15 +146,30 @@ def _end(chosen: ChosenRuns) -> str:
     return f"({chosen.until}" if chosen.until else "+"
 
 
-def _progress(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[dict[_Queue, Progress]]:
-    """Return the queues in which the runs may be, and how far workers have come in each."""
+def _end_of_old(chosen: ChosenRuns, progress: Progress, now_ms: int) -> str:
+    """Return the entry before which those end that may have been delivered as long ago as is asked for.
+
+    To find them the server goes through all that workers have, so it is not asked about those added since then. Where
+    its clock has gone back, or the queue is closed, the ids don't tell.
+    """
+    if chosen.older_than_ms is None or entry_rank(progress.last_delivered)[0] > now_ms:
+        return _end(chosen)
+    added_before = f"{max(now_ms - chosen.older_than_ms, 0) + _CLOCKS_MS}-0"
+    return f"({min(added_before, chosen.until or added_before, key=entry_rank)}"
+
+
+def _progress(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[tuple[dict[_Queue, Progress], int]]:
+    """Return the queues in which the runs may be, how far workers have come in each, and the server's time in ms.
+
+    The time is 0 where no age is asked for, or it can't be read.
+    """
     found = yield from _queues(partitions, chosen, bounds)
-    answers = yield from _ask(bounds, [queues.read_progress(queue.key) for queue in found])
-    return {
-        queue: progress
-        for queue, answer in zip(found, answers, strict=True)
-        for progress in bounds.rows(queue.key, answer)
+    time = [] if chosen.older_than_ms is None else [server_time()]
+    answers = yield from _ask(bounds, [*(queues.read_progress(queue.key) for queue in found), *time])
+    progress = {
+        queue: each for queue, answer in zip(found, answers, strict=False) for each in bounds.rows(queue.key, answer)
     }
+    return progress, next((each for each in answers[len(found) :] if isinstance(each, int)), 0)
 
 
 def _queues(partitions: Partitions, chosen: ChosenRuns, bounds: Bounds) -> Plan[list[_Queue]]:
@@ -155,15 +199,16 @@ def _starts(partitions: Partitions, chosen: ChosenRuns, cursor: str | None) -> C
     return lambda queue: f"({entry}" if (queue.keys.partition, queue.name) <= listed else entry
 
 
-def _oldest(
-    found: Sequence[_Queue], read: Callable[[_Queue, int], Call[Any]], bounds: Bounds
-) -> Plan[tuple[list[_Row], bool]]:
-    """Return the oldest entries over all queues, in order, and whether there are no more.
+def _share(found: Collection[_Queue]) -> int:
+    """Return how many entries to read of each queue."""
+    return max(LEAST, RECORDS // max(len(found), 1))
+
+
+def _oldest(found: Sequence[_Queue], answers: Sequence[Any], share: int, bounds: Bounds) -> tuple[list[_Row], bool]:
+    """Return the oldest of the entries that were read, in order over all queues, and whether there are no more.
 
     A queue that has more entries than were read hides what is behind the last of them, in every queue.
     """
-    share = max(LEAST, RECORDS // max(len(found), 1))
-    answers = yield from _ask(bounds, [read(queue, share) for queue in found])
     rows: list[_Row] = []
     ends: list[_Rank] = []
     for queue, answer in zip(found, answers, strict=True):

@@ -15,7 +15,7 @@ from headrace.formats.seal import Seal
 from headrace.model.event import FAILED_STATUSES, RunRecord, RunStatus
 from headrace.plans.plan import Plan
 from headrace.plans.read import find_run, readable
-from headrace.plans.side_by_side import side_by_side
+from headrace.plans.side_by_side import CHEAP_AT_ONCE, side_by_side
 
 
 def retry_run(partitions: Partitions, run: str, seal: Seal | None = None, *, canceled: bool = False) -> Plan[RunRecord]:
@@ -32,7 +32,7 @@ def retry_runs(
     partitions: Partitions, runs: Sequence[str], seal: Seal | None = None, *, canceled: bool = False
 ) -> Plan[list[RunRecord | HeadraceError]]:
     """Retry each run; return its record, or the error. Those of one ordering key are queued in the given order."""
-    looks = yield from side_by_side(find_run(partitions, run, seal) for run in runs)
+    looks = yield from side_by_side((find_run(partitions, run, seal) for run in runs), at_once=CHEAP_AT_ONCE)
     found = {place: look for place, look in enumerate(looks) if not isinstance(look, HeadraceError)}
     retried = yield from side_by_side(
         _retry(runs[place], *look, seal, canceled=canceled) for place, look in found.items()

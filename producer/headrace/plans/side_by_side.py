@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from headrace.errors import CallError, HeadraceError
 from headrace.plans.plan import Plan
 
 T = TypeVar("T")
+AT_ONCE = 25
+"""A server carries out in one go what a client has sent, and serves no other meanwhile: so many scripts take a ms."""
+CHEAP_AT_ONCE = 500
+"""So many reads of a run, or deletions, take it about as long."""
 
 
-def side_by_side(plans: Iterable[Plan[T]]) -> Plan[list[T | HeadraceError]]:
+def side_by_side(plans: Iterable[Plan[T]], at_once: int = AT_ONCE) -> Plan[list[T | HeadraceError]]:
     """Return the result of each plan in order, or the error that it has raised. To be run with `partial`.
 
-    What they ask for in the same step goes in one round trip, in their order; a plan with more steps falls behind.
+    What so many of them ask for in the same step goes in one round trip, in their order; a plan with more steps falls
+    behind. The next begin when these have ended.
 
     Raises:
         CallError: a round trip failed; what the plans have done so far is done.
     """
     begun = list(plans)
+    results: list[T | HeadraceError] = []
+    for first in range(0, len(begun), at_once):
+        results += yield from _together(begun[first : first + at_once])
+    return results
+
+
+def _together(begun: Sequence[Plan[T]]) -> Plan[list[T | HeadraceError]]:
     results: dict[int, T | HeadraceError] = {}
     answers: dict[int, list[object] | None] = dict.fromkeys(range(len(begun)))
     while answers:

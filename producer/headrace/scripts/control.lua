@@ -11,7 +11,7 @@
 --                  many as the code says; empty: it stays as it is
 --   channel  text  where workers hear of it
 --
--- Returns  {paused, limit}  since when in ms and the reason, empty if it is not paused; the limit at run time, a number
+-- Returns  {paused, limit}  since when in ms and the reason, nil if it is not paused; the limit at run time, a number
 --                           or `none`, empty if there is none
 --
 -- A queue that is paused, or has a number as its limit at run time, is closed. It frees first, so a full server lets it
@@ -82,4 +82,4 @@ if has_changed then
     wake_workers({ [wake_up] = true })
   end
 end
-return { paused or '', limit or '' }
+return { paused, limit or '' }

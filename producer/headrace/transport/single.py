@@ -27,7 +27,7 @@ from headrace.transport.faults import translate
 from headrace.transport.loop_connections import ConnectionSets
 from headrace.transport.pool import PoolMaker, reply_timeout_of
 from headrace.transport.urls import Target, read_url
-from headrace.transport.wire import note_earlier, pack, read_replies, repeated, writes
+from headrace.transport.wire import note_earlier, pack, read_error, read_replies, repeated, writes
 
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 """What a server says that may have been a master once, while another one is now: its name may lead there already."""
@@ -156,10 +156,10 @@ class Transport:
 
     def _exchange(self, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]) -> list[Any]:
         connection.send(packed)
-        replies = [_receive(connection) for _ in calls]
+        replies = [_receive(connection, call) for call in calls]
         if again := repeated(calls, replies):
             connection.send(pack(again))
-            replies[-len(again) :] = [_receive(connection) for _ in again]
+            replies[-len(again) :] = [_receive(connection, call) for call in calls[-len(again) :]]
         return replies
 
     def close(self) -> None:
@@ -170,11 +170,11 @@ class Transport:
         self.pool.disconnect()
 
 
-def _receive(connection: Any) -> Any:
+def _receive(connection: Any, call: Call[Any]) -> Any:
     try:
         return connection.read_response()
     except redis.ResponseError as exc:
-        return translate(exc)
+        return read_error(call, exc)
 
 
 class AsyncTransport:
@@ -264,10 +264,10 @@ class AsyncTransport:
 
     async def _exchange(self, connection: Any, calls: Sequence[Call[Any]], packed: list[bytes]) -> list[Any]:
         await connection.send_packed_command(packed)
-        replies = [await _receive_async(connection) for _ in calls]
+        replies = [await _receive_async(connection, call) for call in calls]
         if again := repeated(calls, replies):
             await connection.send_packed_command(pack(again))
-            replies[-len(again) :] = [await _receive_async(connection) for _ in again]
+            replies[-len(again) :] = [await _receive_async(connection, call) for call in calls[-len(again) :]]
         return replies
 
     async def close(self) -> None:
@@ -275,8 +275,8 @@ class AsyncTransport:
         await self._connections.close()
 
 
-async def _receive_async(connection: Any) -> Any:
+async def _receive_async(connection: Any, call: Call[Any]) -> Any:
     try:
         return await connection.read_response()
     except redis.ResponseError as exc:
-        return translate(exc)
+        return read_error(call, exc)

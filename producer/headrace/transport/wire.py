@@ -9,7 +9,7 @@ from hiredis import pack_command
 
 from headrace.calls.call import Call
 from headrace.errors import CallError, HeadraceError, ServerNotReady
-from headrace.transport.faults import ScriptMissing
+from headrace.transport.faults import ScriptMissing, translate
 
 
 def pack(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
@@ -40,6 +40,13 @@ def note_earlier(errors: Iterable[object]) -> None:
     for error in errors:
         if isinstance(error, CallError):
             error.mark_may_be_done("an attempt before was sent, and whether the server has carried it out is not known")
+
+
+def read_error(call: Call[Any], exc: Exception) -> Any:
+    """Return the error with which the server has answered a call, or what the call takes for it."""
+    error = translate(exc)
+    is_no_group = isinstance(error, ServerNotReady) and error.code == "NOGROUP"
+    return call.no_group if is_no_group and call.no_group is not None else error
 
 
 def read_replies(calls: Sequence[Call[Any]], replies: list[Any], *, partial: bool) -> list[Any]:

@@ -25,7 +25,7 @@ NAME = "chaos"
 RETENTION_S = 7_200.0
 RETENTION = Retention(success=RETENTION_S, failure=RETENTION_S, dedupe_sender=RETENTION_S)
 
-BLOCKADE, POISON, QUITTER = "chaos/blockade", "chaos/poison", "chaos/quitter"
+BLOCK, BLOCKADE, POISON, QUITTER = "chaos/block", "chaos/blockade", "chaos/poison", "chaos/quitter"
 ENDS = {
     "chaos/doomed": "failed",
     "chaos/deaf": "timed_out",
@@ -40,7 +40,7 @@ STEP = "step"
 _HEARD = {
     "load": ("chaos/quick", "chaos/plain", "chaos/flaky"),
     "long": ("chaos/long",),
-    "block": ("chaos/block",),
+    "block": (BLOCK,),
     "doomed": ("chaos/doomed",),
     "deaf": ("chaos/deaf",),
     "poison": ("chaos/poison",),

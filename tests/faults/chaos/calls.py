@@ -31,7 +31,7 @@ _LET_GO_S = 3.0
 _ROUNDED_S = 0.002
 """Times of the server are off by so much, as it counts in milliseconds."""
 _HELD_MS = 1_000
-"""A run may be in flight so long before its function begins."""
+"""A run may be in flight so long before its function begins, while its worker does not stand still."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -84,8 +84,10 @@ def calls_in(lines: Iterable[AnyLine]) -> dict[tuple[str, str], list[Call]]:
 class Causes:
     """Knows what has happened to workers and to the server, and so why a function had to be called again."""
 
-    def __init__(self, lines: Sequence[AnyLine], grace_s: float) -> None:
+    def __init__(self, lines: Sequence[AnyLine], grace_s: float, blocking: Collection[str] = ()) -> None:
+        """Gather what has happened; the event loop of a worker stands still during calls of `blocking` jobs."""
         self._grace_s = grace_s
+        self._blocking = blocking
         self._calls_of: dict[int, list[Call]] = defaultdict(list)
         for calls in calls_in(lines).values():
             for call in calls:
@@ -104,6 +106,7 @@ class Causes:
             elif isinstance(line, Injected):
                 for pid in line.pids:
                     self._faults[pid].append(line)
+        self._stood_still = {pid: self._standstills(pid) for pid in self._calls_of}
 
     def repeats(self, calls: Sequence[Call]) -> list[Repeat]:
         """Return the calls of one run beyond the first at each attempt."""
@@ -163,7 +166,7 @@ class Causes:
         death = self._deaths.get(before.pid)
         if death is not None and _may_explain(death, before) and death.at <= call.at + _let_go_s(death):
             return f"worker {death.how}", min(death.at, call.at)
-        if self.touches_rollback(before):
+        if self.touches_rollback(before) or self._is_of_a_lost_delivery(before, call):
             return ROLLED_BACK, before.at
         if (kept := self._kept_from_renewing(before, call)) is not None:
             return kept
@@ -231,9 +234,35 @@ class Causes:
         until_ms = call.until_ms if call.until_ms is not None else call.ms
         settles = self._settles[f"{call.event}:{call.job}"]
         until_ms += _SETTLED_MS
-        return any(line.since_ms <= until_ms and call.ms - _HELD_MS <= line.ms for line in self._rollbacks) or any(
+        since_ms = self._delivered_ms(call)
+        return any(line.since_ms <= until_ms and since_ms <= line.ms for line in self._rollbacks) or any(
             self.is_rolled_back(settle.ms) for settle in settles
         )
+
+    def _is_of_a_lost_delivery(self, before: Call, call: Call) -> bool:
+        """Whether the second call is late: its run was delivered, that was lost, and it was delivered to the first."""
+        since_ms = self._delivered_ms(call)
+        return any(since_ms <= line.ms < before.ms for line in self._rollbacks)
+
+    def _delivered_ms(self, call: Call) -> float:
+        """Return since when the call's run may have been in flight.
+
+        What a worker was given before it stood still begins when it goes on, whatever has become of the server.
+        """
+        since, edge = float(call.ms - _HELD_MS), float(call.ms)
+        for stopped, went_on in self._stood_still[call.pid]:
+            went_on = min(went_on, edge)  # noqa: PLW2901 - no moment counts twice
+            if stopped < went_on and since < went_on:
+                since, edge = since - (went_on - stopped), stopped
+        return since
+
+    def _standstills(self, pid: int) -> list[tuple[float, float]]:
+        """Return the times in which a worker's process or its event loop stood still, in ms, the latest first."""
+        calls = [call for call in self._calls_of[pid] if call.job in self._blocking]
+        found = [(float(call.ms), inf if call.until_ms is None else float(call.until_ms)) for call in calls]
+        stops = [fault for fault in self._faults[pid] if fault.kind in STOPPED]
+        found += [(float(fault.ms), fault.ms + (fault.until - fault.at) * 1000) for fault in stops]
+        return sorted(found, key=lambda times: times[1], reverse=True)
 
 
 def _may_explain(death: Died, before: Call) -> bool:

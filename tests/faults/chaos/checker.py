@@ -1,7 +1,8 @@
 """Checks a history against what is promised, and counts what there was. Pure.
 
 Each rule is a function that yields what breaks it. What a power loss may take with `appendfsync everysec`, all that the
-server did in the last second before it, is excused and counted.
+server did in the last second before it, is excused and counted. A call whose delivery was lost may begin after it: what
+a worker had been given it calls, as soon as its event loop turns.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Rules(msgspec.Struct, frozen=True):
         lease_s: the workers' lease.
         grace_s: how long their runs have after a SIGTERM.
         blocking: jobs that block the event loop for good.
+        holding: jobs that block it for a while.
         max_lost: how many workers a run may cost.
         slack_s: what anything may take longer than it should, on a machine that is slow.
         rollback_s: the most that a power loss may take.
@@ -61,6 +63,7 @@ class Rules(msgspec.Struct, frozen=True):
     lease_s: float
     grace_s: float
     blocking: tuple[str, ...] = ()
+    holding: tuple[str, ...] = ()
     max_lost: int = 3
     slack_s: float = 20.0
     rollback_s: float = 2.0
@@ -139,7 +142,7 @@ class _Checker:
         self._rules = rules
         self._lines = history.lines
         self._remains = history.remains
-        self._causes = Causes(history.lines, rules.grace_s)
+        self._causes = Causes(history.lines, rules.grace_s, (*rules.blocking, *rules.holding))
         self._sent = _sends_in(history.lines)
         self._calls = calls_in(history.lines)
         self._calls_of_event: dict[str, list[Call]] = defaultdict(list)

@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 
 from tests.faults.chaos import remains
-from tests.faults.chaos.app import BLOCK_S, BLOCKADE, ENDS, GRACE_S, LEASE_S, NAME, RETENTION_S
+from tests.faults.chaos.app import BLOCK, BLOCK_S, BLOCKADE, ENDS, GRACE_S, LEASE_S, NAME, RETENTION_S
 from tests.faults.chaos.checker import Report, Rules, check
 from tests.faults.chaos.faults import FAULTS, Pids, all_kinds
 from tests.faults.chaos.history import AnyLine, Began, History, Injected, Moment, Remains, Sending, now
@@ -22,7 +22,7 @@ from tests.faults.chaos.system import System
 from tests.faults.deployment import OUTAGE
 from tests.support.waiting import wait_until
 
-RULES = Rules(ENDS, LEASE_S, GRACE_S, (BLOCKADE,))
+RULES = Rules(ENDS, LEASE_S, GRACE_S, (BLOCKADE,), (BLOCK,))
 _DRAIN_S = 90.0
 _FORGOTTEN_S = 8 * LEASE_S + 2 * (LEASE_S + BLOCK_S) + 60.0
 _LOOK_S = 0.02

@@ -81,9 +81,9 @@ class EventRules(MachineBase):
             self.last_send()
 
     @rule(event_id=IDS)
-    def cancel(self, event_id: str) -> None:
-        call = canceling.cancel(self.keys, event_id, self.retention)
-        if self.namespace.cancel(event_id) != "missing":
+    def cancel(self, event_id: str, *, pending: bool = False) -> None:
+        call = canceling.cancel(self.keys, event_id, self.retention, pending=pending)
+        if self.namespace.cancel(event_id, pending=pending) != "missing":
             self.ask(call)
         else:
             with pytest.raises(EventNotFound):
@@ -162,6 +162,13 @@ class EventRules(MachineBase):
         else:
             assert expected is None
             self.routes = None
+
+    def dispatch_all(self, name: str) -> None:
+        """Dispatch everything in `events`, read or not."""
+        while self.unsent[name] or any(entry.holder is None for entry in self.namespace.streams["events"]):
+            self.read_events_as(name, 100)
+            self.read_routes()
+            self.dispatch_as(name, 100)
 
     def readable(self, name: str, count: int, routes: Routes) -> list[tuple[Matched, Entry]]:
         """Return what the worker can dispatch; events whose body was only in their lost record are dead-lettered."""

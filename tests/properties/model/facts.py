@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.calls.controlling import read_controls
 from headrace.formats.keys import Keys
 from headrace.formats.records import decode_header
+from headrace_worker.app.routes import DISABLED
 
 HOUR_MS = 3_600_000
 
@@ -77,12 +79,15 @@ class Seen:
             "quiet": _left(reply["quiet"] or 0, now_ms),
             "version": int(reply["version"] or 0),
             "workers": _known({name: reply[f"worker {name}"] for name in workers}),
+            "controls": _controls(self._keys, reply["controls"]),
+            "disabled": {name.removeprefix(DISABLED).decode() for name in reply["routes"] if name.startswith(DISABLED)},
         }
         places = {("dead", entry) for entry in dead}
         for name in ("events", *queues):
             entries = reply[f"stream {name}"]
             places |= {(name, entry.decode()) for entry, _ in entries}
             held = {row["message_id"]: row["consumer"].decode() for row in reply[f"held {name}"]}
+            assert held.keys() <= {entry for entry, _ in entries}, f"pending in {name}, and not there: {held}"
             found[f"stream {name}"] = [_entry(_fields(raw), held.get(entry)) for entry, raw in entries]
         return found | self._records(reply["keys"], places)
 
@@ -100,6 +105,8 @@ class Seen:
         note("leader", read.get(keys.leader))
         note("quiet", read.hget(keys.meta, "quiet"))
         note("version", read.get(keys.routes_version))
+        note("controls", read.hgetall(keys.controls))
+        note("routes", read.hkeys(keys.routes("app")))
         for name, key in (("dead", keys.dead), ("recent", keys.recent), ("runs", keys.runs)):
             note(name, read.xrange(key))
         for name in workers:
@@ -126,6 +133,12 @@ def _moments(pairs: list[tuple[bytes, float]], now_ms: int) -> dict[str, int]:
 
 def _listed(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, str]]:
     return [pair for _, raw in entries for pair in _fields(raw).items()]
+
+
+def _controls(keys: Keys, raw: dict[bytes, bytes]) -> dict[str, tuple[bool, str]]:
+    """Return of each queue for which something is set whether it is paused, and its limit."""
+    found = read_controls(keys).read([part for pair in raw.items() for part in pair])
+    return {queue.removeprefix("app/"): (control.paused_ms > 0, control.limit) for queue, control in found.items()}
 
 
 def _known(hashes: dict[str, list[bytes | None]]) -> dict[str, tuple[bool, bool]]:
@@ -173,6 +186,9 @@ def _record(fields: dict[bytes, bytes], left_ms: int, places: set[tuple[str, str
         assert where is None or (where, entry) in places, f"{value!r} names an entry that is not in {where}"
         runs[field.removeprefix(b"r:app/").decode()] = (status, tuple(map(int, state)), queue)
     is_open = int(fields[b"o"]) if b"o" in fields else None
+    counted = sum(status in "qxw" for status, _, _ in runs.values())
+    assert is_open in (None, counted), f"{is_open} open runs, and {counted} of them are: {runs}"
+    assert not runs or header.runs == len(runs), f"{header.runs} runs, and these are there: {runs}"
     return {
         "status": header.status,
         "count": header.runs,

@@ -47,6 +47,7 @@ class Living:
         self.subscribed: dict[str, str] = {}
         self.fallen: dict[str, str] = {}
         self.last: str | None = None
+        self.disabled: set[str] = set()
 
     def register(self, worker: str, version: str) -> int:
         """Return the version of the routes."""
@@ -62,13 +63,22 @@ class Living:
         return self.version
 
     def routes(self, name: str) -> list[tuple[str, str]]:
-        """Return the jobs that hear the name, each with its queue: of the newest version that a worker has."""
+        """Return the enabled jobs that hear the name, each with its queue: of the newest version that a worker has."""
         versions = set(self.subscribed.values()) or set(self.fallen.values()) or ({self.last} if self.last else set())
         jobs: dict[str, tuple[str, str]] = {}
         for version in sorted(versions, key=lambda each: -self.ages[each]):
             for job, subscription in JOBS[version].items():
                 jobs.setdefault(job, subscription)
-        return [(job, queue) for job, (queue, names) in jobs.items() if name in names]
+        enabled = {job: subscription for job, subscription in jobs.items() if job not in self.disabled}
+        return [(job, queue) for job, (queue, names) in enabled.items() if name in names]
+
+    def switch(self, job: str, *, disabled: bool) -> bool:
+        """Disable or enable a job; return whether that changed anything."""
+        if disabled == (job in self.disabled):
+            return False
+        self.disabled ^= {job}
+        self.version += 1
+        return True
 
     def renew(self, worker: str, movement: str, dispatchers: int) -> Answer | None:
         """Return the answer to the worker; None if it is fenced or unknown."""

@@ -11,14 +11,14 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from headrace import Retention
 from tests.properties.model.base import COUNTS, POLICIES, WORKERS
-from tests.properties.model.event_rules import EventRules, something_is_due
+from tests.properties.model.event_rules import something_is_due
 from tests.properties.model.living import JOBS, LEASE
-from tests.properties.model.namespace import LOOK_AGAIN, QUEUES, Namespace, Policy
-from tests.properties.model.run_rules import RunRules
+from tests.properties.model.namespace import LOOK_AGAIN, QUEUES, UNDISPATCHED, Namespace, Policy
+from tests.properties.model.operator_rules import OperatorRules
 from tests.properties.model.worker_rules import WorkerRules
 
 
-class Machine(WorkerRules, EventRules, RunRules):
+class Machine(WorkerRules, OperatorRules):
     """One namespace, on the server and in the model."""
 
     @invariant()
@@ -63,6 +63,7 @@ class Machine(WorkerRules, EventRules, RunRules):
 
     def drain(self) -> None:
         """Every worker dies and a new one does all that is left; then nothing is left but what lasts."""
+        self.undo_controls()
         for name in self.names:
             self.dispatch_all(name)
         self.pass_hours(LEASE)
@@ -77,7 +78,7 @@ class Machine(WorkerRules, EventRules, RunRules):
             self.take_as(self.names[-1], 100, QUEUES)
             self.settle_as(self.names[-1], "s" * 100)
             self.the_server_holds_what_it_should()
-        self.pass_hours(LEASE + max(LOOK_AGAIN, self.namespace.policy.failure))
+        self.pass_hours(LEASE + max(LOOK_AGAIN, UNDISPATCHED))
         for name in self.names:
             assert self.rescue_from(name, "events", dead=True, count=1) == 0
         self.pass_hours(LOOK_AGAIN)
@@ -85,10 +86,3 @@ class Machine(WorkerRules, EventRules, RunRules):
             self.forget(name, dead=True)
         self.the_server_holds_what_it_should()
         assert (self.namespace.events, self.namespace.leases, self.namespace.known) == ({}, {}, {})
-
-    def dispatch_all(self, name: str) -> None:
-        """Dispatch everything in `events`, read or not."""
-        while self.unsent[name] or any(entry.holder is None for entry in self.namespace.streams["events"]):
-            self.read_events_as(name, 100)
-            self.read_routes()
-            self.dispatch_as(name, 100)

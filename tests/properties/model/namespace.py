@@ -14,6 +14,8 @@ from tests.properties.model.facts import Facts
 from tests.properties.model.living import Known, Living
 
 LOOK_AGAIN = 4
+UNDISPATCHED = 30 * 24
+"""For so many hours a canceled event is remembered that no dispatcher had handled."""
 QUEUES = ("default", "other")
 
 
@@ -100,6 +102,8 @@ class Namespace(Living):
         self.dead: list[Letter] = []
         self.settled: list[tuple[str, str]] = []
         self.sent: list[str] = []
+        self.paused: set[str] = set()
+        self.limits: dict[str, str] = {}
 
     # sending
 
@@ -126,8 +130,8 @@ class Namespace(Living):
         self.events[event_id] = event
         return "new"
 
-    def cancel(self, event_id: str) -> str:
-        """Return what the script answers."""
+    def cancel(self, event_id: str, *, pending: bool = False) -> str:
+        """Return what the script answers; `pending`: cancel also an event that is not dispatched yet."""
         event = self.events.get(event_id)
         if event is None:
             return "missing"
@@ -135,6 +139,9 @@ class Namespace(Living):
             event.status, event.count = "canceled", 0
             del self.due[event_id, ""]
             self._close(event_id, failed=False)
+        elif pending and event.status == "delivered" and event.count is None:
+            event.status, event.count = "canceled", 0
+            event.ends = self.now + max(UNDISPATCHED, self.policy.success, self.policy.failure)
         return event.status
 
     def watch(self, event_id: str) -> bool:
@@ -159,6 +166,18 @@ class Namespace(Living):
                 self.streams["events"].append(Entry(event_id))
 
     # the path of a run
+
+    def is_closed(self, queue: str) -> bool:
+        """Return whether a plain read gets nothing of the queue."""
+        return queue in self.paused or self.limits.get(queue, "").isdecimal()
+
+    def take(self, queue: str, worker: str, count: int) -> list[Entry]:
+        """Return what the next take gives of the queue: nothing if it is paused, and no more than its limit leaves."""
+        limit = self.limits.get(queue, "")
+        if limit.isdecimal():
+            in_flight = sum(entry.holder is not None for entry in self.streams[queue])
+            count = min(count, max(int(limit) - in_flight, 0))
+        return self.deliver(queue, worker, 0 if queue in self.paused else count)
 
     def deliver(self, stream: str, worker: str, count: int) -> list[Entry]:
         """Return the entries that the next read of the stream gives; they are pending for the worker now."""
@@ -248,13 +267,31 @@ class Namespace(Living):
                 self.streams[stream].append(Entry(entry.event))
         return moved
 
-    def rerun(self, event_id: str, job: str, queue: str) -> str:
-        """Return what the script answers."""
+    def cancel_run(self, event_id: str, job: str, *, queued: bool) -> str:
+        """Return what the script answers; `queued`: cancel only a run that no worker has."""
+        event = self.events.get(event_id)
+        run = event.runs.get(job) if event else None
+        if run is None:
+            return "missing"
+        if run.status not in "qxw":
+            return "ended"
+        holder = run.entry and run.entry.holder
+        if queued and (run.status != "q" or holder):
+            return "changed"
+        self.due.pop((event_id, job), None)
+        if run.entry is not None:
+            self.streams[run.queue].remove(run.entry)
+        self._record_end(event_id, job, "c", "")
+        self.settled.append((f"{event_id}:app/{job}", "c"))
+        return "asked" if holder else "canceled"
+
+    def rerun(self, event_id: str, job: str, queue: str, *, canceled: bool = False) -> str:
+        """Return what the script answers; `canceled`: queue the run also if it was canceled."""
         event = self.events.get(event_id)
         run = event.runs.get(job) if event else None
         if event is None or run is None:
             return "missing"
-        if run.status not in "fti" or run.queue != queue:
+        if run.status not in ("ftic" if canceled else "fti") or run.queue != queue:
             return "refused"
         if run.letter is not None:
             self.dead.remove(run.letter)
@@ -282,18 +319,23 @@ class Namespace(Living):
         return True
 
     def _end(self, entry: Entry, status: str, reason: str) -> None:
-        event = self.events[entry.event]
-        run = event.runs[entry.job]
+        run = self.events[entry.event].runs[entry.job]
         self._acknowledge(run.queue, entry)
-        run.status, run.state, run.entry = status, entry.state, None
+        run.state = entry.state
+        self._record_end(entry.event, entry.job, status, reason)
+
+    def _record_end(self, event_id: str, job: str, status: str, reason: str) -> None:
+        event = self.events[event_id]
+        run = event.runs[job]
+        run.status, run.entry = status, None
         if reason:
-            run.letter = (f"{entry.event}:app/{entry.job}", reason)
+            run.letter = (f"{event_id}:app/{job}", reason)
             self.dead.append(run.letter)
         if event.open is not None:
             event.open -= 1
             event.failed = event.failed or bool(reason and event.open)
         if not event.open:
-            self._close(entry.event, failed=event.failed or bool(reason))
+            self._close(event_id, failed=event.failed or bool(reason))
 
     def _close(self, event_id: str, *, failed: bool) -> None:
         event = self.events[event_id]
@@ -357,6 +399,10 @@ class Namespace(Living):
             "leader": (self.leader[0], self._left(self.leader[1])) if self.leader else None,
             "quiet": self._left(self.quiet),
             "version": self.version,
+            "controls": {
+                queue: (queue in self.paused, self.limits.get(queue, "")) for queue in self.paused | self.limits.keys()
+            },
+            "disabled": set(self.disabled),
         }
         for name, entries in self.streams.items():
             found[f"stream {name}"] = [(entry.event, entry.job, entry.state, entry.holder) for entry in entries]

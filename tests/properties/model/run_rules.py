@@ -13,10 +13,11 @@ from headrace.formats.codec import decode_event
 from headrace.model.values import decode_value
 from headrace_worker.protocol import reading, settling
 from headrace_worker.protocol.delivery import Delivery, decode_delivery
+from headrace_worker.protocol.delivery import Entry as RawEntry
 from headrace_worker.protocol.settling import BadEntry, Retried, Settled
 from tests.properties.model.base import COUNTS, IDS, WORKERS, MachineBase
 from tests.properties.model.facts import HOUR_MS
-from tests.properties.model.namespace import QUEUES, State
+from tests.properties.model.namespace import QUEUES, Entry, State
 
 _REASONS = {"s": "", "c": "", "f": "failed", "t": "timed_out", "i": "invalid_payload"}
 _UNKNOWN_SINCE = 7
@@ -38,15 +39,27 @@ class RunRules(MachineBase):
         reply = self.ask(reading.take(self.keys, name, shares, free))
         taken = {queue.name: entries for queue, entries in reply.entries}
         for queue in queues:
-            entries = self.namespace.deliver(queue, name, free)
+            entries = self.namespace.take(queue, name, free)
             free -= len(entries)
-            found = taken.get(queue, [])
-            assert len(found) == len(entries)
-            for raw, entry in zip(found, entries, strict=True):
-                delivery = decode_delivery(self.queues[queue], raw)
-                assert (delivery.event_id, delivery.job_id) == (entry.event, entry.job)
-                assert self.payload_of(delivery) == self.namespace.events[entry.event].payload
-                self.in_flight[name].append((delivery, entry))
+            self.hold(name, queue, taken.get(queue, []), entries)
+
+    @rule(worker=WORKERS, queue=st.sampled_from(QUEUES), count=COUNTS)
+    def read_plainly(self, worker: int, queue: str, count: int) -> None:
+        """As a worker does that has one queue: it knows of no pause and of no limit, and may not have heard yet."""
+        name = self.name(worker)
+        found = self.ask(reading.read_group(reading.WORKERS_GROUP, name, self.queues[queue].key, count, None))
+        is_closed = self.namespace.is_closed(queue)
+        self.hold(name, queue, found, [] if is_closed else self.namespace.deliver(queue, name, count))
+
+    def hold(self, name: str, queue: str, found: Sequence[RawEntry], entries: Sequence[Entry]) -> None:
+        """The worker has what it was given, which is what the model says: runs that are open, so none is canceled."""
+        assert len(found) == len(entries)
+        for raw, entry in zip(found, entries, strict=True):
+            delivery = decode_delivery(self.queues[queue], raw)
+            assert (delivery.event_id, delivery.job_id) == (entry.event, entry.job)
+            assert self.payload_of(delivery) == self.namespace.events[entry.event].payload
+            assert self.namespace.events[entry.event].runs[entry.job].status == "q"
+            self.in_flight[name].append((delivery, entry))
 
     def payload_of(self, delivery: Delivery) -> Any:
         body = delivery.body or self.ask(reading.read_body(self.keys, delivery.event_id))
@@ -110,10 +123,10 @@ class RunRules(MachineBase):
         if event is not None and job in event.runs:
             self.rerun(event_id, job, event.runs[job].queue)
 
-    @rule(event_id=IDS, job=st.sampled_from("ab"), queue=st.sampled_from(QUEUES))
-    def rerun(self, event_id: str, job: str, queue: str) -> None:
-        answer = self.ask(rerunning.rerun(self.keys, event_id, f"app/{job}", queue))
-        assert answer[0] == self.namespace.rerun(event_id, job, queue)
+    @rule(event_id=IDS, job=st.sampled_from("ab"), queue=st.sampled_from(QUEUES), canceled=st.booleans())
+    def rerun(self, event_id: str, job: str, queue: str, *, canceled: bool = False) -> None:
+        answer = self.ask(rerunning.rerun(self.keys, event_id, f"app/{job}", queue, canceled=canceled))
+        assert answer[0] == self.namespace.rerun(event_id, job, queue, canceled=canceled)
 
 
 def _next_state(state: State, *, is_unknown: bool) -> State:

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,7 +39,8 @@ def overridden(app: App, override: Mapping[Any, Any] | None, state: object = msg
     copied.jobs = {job.id: _replaced(job, calls, unused, has_state=has_state) for job in app.jobs.values()}
     for function in unused:
         named, known = ", ".join(app.jobs), _names(app.jobs.values())
-        raise InvalidArgument("override", f"{functions.name_of(function)} is no dependency of {named}; {known}")
+        way_out = f"give the function {function}, not its name" if function in known else _listed(known)
+        raise InvalidArgument("override", f"{functions.name_of(function)} is no dependency of {named}; {way_out}")
     return copied
 
 
@@ -60,6 +61,9 @@ def _replaced(job: Job, calls: Mapping[Any, Callable[..., Any]], unused: set[Any
     return msgspec.structs.replace(job, takes=takes, wants=wants, steps=tuple(inspection.steps), parse=parse)
 
 
-def _names(jobs: Iterable[Job]) -> str:
-    names = {functions.name_of(step.call) for job in jobs for step in job.steps}
-    return f"known are {', '.join(sorted(names))}" if names else "there is none"
+def _names(jobs: Iterable[Job]) -> list[str]:
+    return sorted({functions.name_of(step.call) for job in jobs for step in job.steps})
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"known are {', '.join(names)}" if names else "there is none"

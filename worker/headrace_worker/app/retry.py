@@ -24,6 +24,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         min_delay: seconds to wait after the first failure, or a timedelta; before jitter. Not above `max_delay`.
         max_delay: seconds that no wait exceeds, or a timedelta; 100 years at most.
         factor: multiplies each wait from the third failure on.
+        jitter: stretch each wait at random, up to twice.
         retry_on: classes of the exceptions after which there is another attempt; empty for all. An attempt that runs
             out of time raises TimeoutError. Of a group, each exception counts.
         no_retry_on: classes of the exceptions after which there is none; they count before `retry_on`, and `RetryAfter`

@@ -16,6 +16,7 @@ from headrace_worker.operate.register_app import RegisteredApp
 from headrace_worker.process import log_setup
 from headrace_worker.process.loading import load_app
 from headrace_worker.startup.app_check import CheckedApp, check_app
+from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.options import json_option, log_options, option
 from headrace_worker.terminal.output import print_json, print_note, print_table, printable
 from headrace_worker.terminal.server import Server, with_client_of, with_server
@@ -27,12 +28,15 @@ def app() -> None:
     """Check apps, register what they subscribe to, look at that and forget it, and print their schemas."""
 
 
-@app.command()
+@app.command(short_help="Register an app's subscriptions before its first worker starts.")
 @click.argument("target", metavar="MODULE:APP")
+@reason_option
 @log_options
 @with_server
 @json_option
-def register(server: Server, /, target: str, log_format: log_setup.LogFormat, log_level: str, as_json: bool) -> None:
+def register(
+    server: Server, /, target: str, reason: str | None, log_format: log_setup.LogFormat, log_level: str, as_json: bool
+) -> None:
     """Register the subscriptions of an app before its first worker starts, as a step of a release.
 
     From then on events become runs, which wait for the app's first worker. Whichever worker of the namespace is alive
@@ -50,17 +54,20 @@ def register(server: Server, /, target: str, log_format: log_setup.LogFormat, lo
     loaded = load_app(target)
     with _client(server) as client:
         registered = client.register_app(loaded)
+        done = int(registered.status in ("registered", "waiting"))
+        note(client, "app register", {"app": registered.app}, reason=reason, done=done)
     if as_json:
         print_json(registered)
     else:
         click.echo(_registration(registered))
 
 
-@app.command()
+@app.command(short_help="End the subscriptions of an app that has no workers any more.")
 @click.argument("name", metavar="APP")
+@reason_option
 @with_server
 @json_option
-def forget(server: Server, /, name: str, as_json: bool) -> None:
+def forget(server: Server, /, name: str, reason: str | None, as_json: bool) -> None:
     """End the subscriptions of an app that has no workers any more; APP is its name.
 
     New events make no runs of its jobs. Its runs that are queued or delayed stay, and are counted: they wait until a
@@ -74,6 +81,7 @@ def forget(server: Server, /, name: str, as_json: bool) -> None:
     """
     with _client(server) as client:
         forgotten = client.forget_app(name)
+        note(client, "app forget", {"app": name}, reason=reason, done=int(forgotten.had_subscriptions))
     if as_json:
         print_json(forgotten)
         return
@@ -83,7 +91,7 @@ def forget(server: Server, /, name: str, as_json: bool) -> None:
         print_note(f"left where they are, for a worker of app {forgotten.app}: {left}")
 
 
-@app.command()
+@app.command(short_help="Print the schema of an app's typed events.")
 @click.argument("target", metavar="MODULE:APP")
 @option("--format", "form", type=click.Choice(["json-schema", "asyncapi"]), default="json-schema", show_default=True,
         help="Of what kind.")  # fmt: skip
@@ -102,7 +110,7 @@ def schema(target: str, form: str) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document)))
 
 
-@app.command()
+@app.command(short_help="Load an app and look through its definition, without a server.")
 @click.argument("target", metavar="MODULE:APP")
 @json_option
 def check(target: str, as_json: bool) -> None:
@@ -122,7 +130,7 @@ def check(target: str, as_json: bool) -> None:
     click.get_current_context().exit(1 if checked.problems else 0)
 
 
-@app.command()
+@app.command(short_help="List what is registered of every app.")
 @with_client_of(AppClient)
 @json_option
 def routes(client: AppClient, as_json: bool) -> None:

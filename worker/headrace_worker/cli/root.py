@@ -75,9 +75,12 @@ class Root(click.Group):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments before the command."""
         try:
-            return super().make_context(*args, **kwargs)
+            context = super().make_context(*args, **kwargs)
         except click.UsageError as exc:
             raise _usage_failure(exc) from exc
+        if os.environ.get("NO_COLOR"):  # rich looks by itself, click does not
+            context.color = False
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an error of Headrace into one line."""

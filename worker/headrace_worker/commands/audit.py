@@ -16,7 +16,7 @@ def audit() -> None:
     """Look at what operators have done."""
 
 
-@audit.command("list")
+@audit.command("list", short_help="List what operators have done, newest first.")
 @with_client
 @list_options("was done")
 @json_option

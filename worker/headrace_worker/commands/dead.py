@@ -13,7 +13,7 @@ from headrace_worker.operate.bulk import Act, Chosen, Result, choose
 from headrace_worker.operate.dead_letters import LetterRuns, require_job
 from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
-from headrace_worker.terminal.options import job_option, json_option, option, parse_ago, together
+from headrace_worker.terminal.options import job_option, json_option, option, time_options, together
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.server import with_client
 
@@ -30,11 +30,7 @@ _filters = together(
 )
 """The options that narrow a list of dead letters."""
 
-_times = together(
-    option("--since", metavar="TIME", type=parse_ago, help="Only what failed then or later: a time, or how long ago."),
-    option("--until", metavar="TIME", type=parse_ago, help="Only what failed then or before."),
-)
-"""The options that narrow a list of dead letters to a time."""
+_times = time_options("failed")
 
 
 @dead.command("list")
@@ -60,7 +56,7 @@ def list_(client: Client, /, paging: Paging, as_json: bool, **filters: str | Non
     )
 
 
-@dead.command()
+@dead.command(short_help="Count dead letters by job, reason and type of error.")
 @with_client
 @_filters
 @_times
@@ -123,7 +119,7 @@ _letters = together(click.argument("ids", metavar="[ID]...", nargs=-1), _filters
 """The options that choose dead letters, by their ids or by filters, to act on them."""
 
 
-@dead.command()
+@dead.command(short_help="Queue the runs of dead letters again, from attempt 1.")
 @with_client
 @_letters
 @bulk_options("dead letters", note="--note")

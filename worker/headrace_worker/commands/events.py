@@ -20,15 +20,15 @@ from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import choose
 from headrace_worker.operate.open_runs import NotCanceled
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
+from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
     job_option,
     json_option,
     option,
-    parse_ago,
     parse_duration,
     parse_time,
+    time_options,
     timeout_option,
     together,
 )
@@ -90,7 +90,7 @@ def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_j
     )
 
 
-@events.command()
+@events.command(short_help="Print each event that is sent from now on.")
 @option("--name", metavar="NAME", multiple=True, help="Only events with this name. May be repeated.")
 @with_client
 @json_option
@@ -170,8 +170,7 @@ _chosen_by = together(
     option("--name", metavar="NAME", help="Only events with this name."),
     option("--source", metavar="SOURCE", help="Only events from this source."),
     option("--account", "account_id", metavar="ID", help="Only events of this account."),
-    option("--since", metavar="TIME", type=parse_ago, help="Only what was sent then or later: a time, or 2h."),
-    option("--until", metavar="TIME", type=parse_ago, help="Only what was sent then or before."),
+    time_options("was sent"),
 )
 """The options that choose events, by their ids or by filters, to act on them."""
 
@@ -220,11 +219,11 @@ def cancel(
 
 def _cancel_one(ctx: click.Context, client: Client, event_id: str, bulk: Bulk, *, runs: bool, as_json: bool) -> None:
     record = client.cancel_event(event_id, runs=runs, reason=bulk.note if runs else None)
-    _print(record, as_json=as_json)
     is_done = record.is_settled if runs else record.status == "canceled"
     if is_done:
         note(client, "events cancel", {"ids": [event_id]} | ({"runs": True} if runs else {}), reason=bulk.note)
-    else:
+    _print(record, as_json=as_json)
+    if not is_done:
         print_note(f"event {event_id!r} is {record.status} and can't be canceled any more")
     ctx.exit(0 if is_done else 1)
 
@@ -240,6 +239,7 @@ def _unless_open(record: EventRecord | HeadraceError, *, runs: bool) -> EventRec
 @click.argument("event_id", metavar="ID")
 @option("--at", "deliver_at", metavar="TIME", type=parse_time, help="When it is to be delivered.")
 @option("--after", "deliver_after", metavar="DURATION", type=parse_duration, help="How far from now, such as 90 or 2h.")
+@reason_option
 @with_client
 @json_option
 @click.pass_context
@@ -249,6 +249,7 @@ def reschedule(
     event_id: str,
     deliver_at: datetime | None,
     deliver_after: float | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Let a delayed event be delivered at another time.
@@ -263,14 +264,17 @@ def reschedule(
     if (deliver_at is None) == (deliver_after is None):
         raise click.UsageError("give either --at or --after")
     record = client.reschedule_event(event_id, deliver_at=deliver_at, deliver_after=deliver_after)
+    is_done = record.status == "delayed"
+    if is_done:
+        asked = {"ids": [event_id], "at": deliver_at, "after": deliver_after}
+        note(client, "events reschedule", asked, reason=reason)
     _print(record, as_json=as_json)
-    if record.status != "delayed":
+    if not is_done:
         print_note(f"event {event_id!r} is {record.status} and can't be rescheduled any more")
         ctx.exit(1)
-    note(client, "events reschedule", {"ids": [event_id], "at": deliver_at, "after": deliver_after})
 
 
-@events.command()
+@events.command(short_help="Send events again, as new ones, to all their jobs or to one.")
 @with_client_of(AppClient)
 @_chosen_by
 @job_option("Only this job gets them, whatever its trigger.")
@@ -314,7 +318,7 @@ def replay(
     )  # fmt: skip
 
 
-@events.command()
+@events.command(short_help="Say which jobs get an event, and why the others do not.")
 @click.argument("event_id", metavar="ID")
 @option("--all", "all_jobs", is_flag=True, help="List jobs that subscribe to other events, too.")
 @with_client_of(AppClient)

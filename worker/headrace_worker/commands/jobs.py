@@ -15,7 +15,7 @@ from headrace_worker.inspect.tallies import Counts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.switch_job import SwitchedJob
 from headrace_worker.process.loading import load_app
-from headrace_worker.terminal.asking import note
+from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.options import json_option, option, parse_json, parse_json_or_stdin
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, printable, shown
 from headrace_worker.terminal.quantities import duration, limit_in_words
@@ -28,7 +28,7 @@ def jobs() -> None:
     """Look at jobs, disable them, send an event to one."""
 
 
-@jobs.command("list")
+@jobs.command("list", short_help="List the jobs of all apps.")
 @with_client_of(AppClient)
 @json_option
 def list_(client: AppClient, as_json: bool) -> None:
@@ -52,7 +52,7 @@ def list_(client: AppClient, as_json: bool) -> None:
     note_missing_workers(client)
 
 
-@jobs.command()
+@jobs.command(short_help="Show a job: its trigger, its releases, what waits in its queue.")
 @click.argument("job", metavar="APP/JOB")
 @with_client_of(AppClient)
 @json_option
@@ -101,7 +101,7 @@ def _last_hour(counts: Counts) -> str:
     return ", ".join(parts) + (f", {duration(counts.mean_s)} in the mean" if counts.mean_s is not None else "")
 
 
-@jobs.command()
+@jobs.command(short_help="Disable a job: no event makes a run of it until it is enabled.")
 @click.argument("job", metavar="APP/JOB")
 @option("--reason", metavar="TEXT", help="Why, for those who look at the job.")
 @with_client_of(AppClient)
@@ -118,15 +118,17 @@ def disable(client: AppClient, job: str, reason: str | None, as_json: bool) -> N
     Example:
       headrace jobs disable billing/welcome --reason "mails are sent twice"
     """
-    _print_switched(client.disable_job(job, reason), as_json=as_json)
+    switched = client.disable_job(job, reason)
     note(client, "jobs disable", {"job": job}, reason=reason)
+    _print_switched(switched, as_json=as_json)
 
 
 @jobs.command()
 @click.argument("job", metavar="APP/JOB")
+@reason_option
 @with_client_of(AppClient)
 @json_option
-def enable(client: AppClient, job: str, as_json: bool) -> None:
+def enable(client: AppClient, job: str, reason: str | None, as_json: bool) -> None:
     """Enable a job that was disabled: events make runs of it again.
 
     Exit code 1: no such job is registered.
@@ -135,11 +137,12 @@ def enable(client: AppClient, job: str, as_json: bool) -> None:
     Example:
       headrace jobs enable billing/welcome
     """
-    _print_switched(client.enable_job(job), as_json=as_json)
-    note(client, "jobs enable", {"job": job})
+    switched = client.enable_job(job)
+    note(client, "jobs enable", {"job": job}, reason=reason)
+    _print_switched(switched, as_json=as_json)
 
 
-@jobs.command()
+@jobs.command(short_help="Send an event to one job alone, whatever its filters.")
 @click.argument("job", metavar="APP/JOB")
 @click.argument("payload", metavar="[JSON|-]", type=parse_json_or_stdin, required=False)
 @option("--name", metavar="NAME", help="The event's name.  [default: the first of the job's trigger]")
@@ -147,6 +150,7 @@ def enable(client: AppClient, job: str, as_json: bool) -> None:
 @option("--id", "event_id", metavar="ID", help="Sending the same id again triggers nothing twice; made if not given.")
 @option("--app", "target", metavar="MODULE:APP", help="Where --example is defined.")
 @option("--example", metavar="NAME", help="Send this example of the job, from its definition in --app.")
+@reason_option
 @with_client_of(AppClient)
 @json_option
 def trigger(client: AppClient, /, job: str, payload: Any, as_json: bool, **given: Any) -> None:
@@ -171,6 +175,7 @@ def trigger(client: AppClient, /, job: str, payload: Any, as_json: bool, **given
         found = _example(load_app(target), job, example)
         payload, name = found.payload, name or found.event
     sent = client.trigger_job(job, payload, event_name=name, context=given["context"], event_id=given["event_id"])
+    note(client, "jobs trigger", {"job": job, "event": sent.id}, reason=given["reason"], done=int(not sent.duplicate))
     if as_json:
         print_json(sent)
     elif sent.duplicate:

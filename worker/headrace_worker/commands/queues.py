@@ -9,17 +9,17 @@ from functools import partial
 
 import click
 
-from headrace import CanceledRun, Client, HeadraceError, QueueControls
+from headrace import CanceledRun, HeadraceError, QueueControls
 from headrace.model.queue import Limit
 from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
 from headrace_worker.operate.bulk import choose
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note
+from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
-from headrace_worker.terminal.quantities import duration, limit_in_words
-from headrace_worker.terminal.server import Server, with_client, with_client_of, with_server
+from headrace_worker.terminal.quantities import duration
+from headrace_worker.terminal.server import Server, with_client_of, with_server
 
 
 def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
@@ -38,7 +38,7 @@ def queues() -> None:
     """Look at queues; pause, resume, limit or purge them."""
 
 
-@queues.command("list")
+@queues.command("list", short_help="List the queues of the namespace.")
 @with_server
 @json_option
 def list_(server: Server, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def list_(server: Server, as_json: bool) -> None:
         _warn(each)
 
 
-@queues.command()
+@queues.command(short_help="Show a queue: what waits, who has its runs, what is set for it.")
 @click.argument("queue", metavar="APP/QUEUE")
 @with_server
 @json_option
@@ -115,7 +115,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
     _warn(found)
 
 
-@queues.command()
+@queues.command(short_help="Let no run of a queue start any more.")
 @click.argument("queue", metavar="APP/QUEUE")
 @option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
 @with_client_of(Inspector)
@@ -131,15 +131,17 @@ def pause(client: Inspector, queue: str, reason: str | None, as_json: bool) -> N
     Example:
       headrace queues pause billing/default --reason "provider is down"
     """
-    _print(client, client.pause_queue(queue, reason=reason), as_json=as_json)
+    controls = client.pause_queue(queue, reason=reason)
     note(client, "queues pause", {"queue": queue}, reason=reason)
+    _print(client, controls, as_json=as_json)
 
 
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
+@reason_option
 @with_client_of(Inspector)
 @json_option
-def resume(client: Inspector, queue: str, as_json: bool) -> None:
+def resume(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
     """Let the runs of a paused queue start again.
 
     Exit code 1: no such queue is known.
@@ -148,16 +150,18 @@ def resume(client: Inspector, queue: str, as_json: bool) -> None:
     Example:
       headrace queues resume billing/default
     """
-    _print(client, client.resume_queue(queue), as_json=as_json)
-    note(client, "queues resume", {"queue": queue})
+    controls = client.resume_queue(queue)
+    note(client, "queues resume", {"queue": queue}, reason=reason)
+    _print(client, controls, as_json=as_json)
 
 
-@queues.command()
+@queues.command(short_help="Limit how many runs of a queue are in flight at once.")
 @click.argument("queue", metavar="APP/QUEUE")
 @click.argument("limit", metavar="N|none|declared", callback=_read_limit)
+@reason_option
 @with_client_of(Inspector)
 @json_option
-def limit(client: Inspector, queue: str, limit: Limit, as_json: bool) -> None:
+def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
     """Limit how many runs of a queue are in flight at once, over all workers, from now on.
 
     It holds until it is changed, whatever the code declares: N runs at most, or any number with `none`. With
@@ -170,22 +174,23 @@ def limit(client: Inspector, queue: str, limit: Limit, as_json: bool) -> None:
       headrace queues limit billing/default 5
       headrace queues limit billing/default declared
     """
-    _print(client, client.limit_queue(queue, limit), as_json=as_json)
-    note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit})
+    controls = client.limit_queue(queue, limit)
+    note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit}, reason=reason)
+    _print(client, controls, as_json=as_json)
 
 
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
-@with_client
+@with_client_of(Inspector)
 @bulk_options("runs in the queue", every=False)
 @json_option
 @click.pass_context
-def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: bool) -> None:
+def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json: bool) -> None:
     """Cancel the runs that wait in a queue for a worker. Runs that execute, or wait for their next attempt, go on.
 
     The name of the queue has to be typed, or given by --yes=APP/QUEUE. The records of the runs stay, and say canceled.
 
-    Exit code 1: one of them was taken by a worker meanwhile. 2: --yes was missing.
+    Exit code 1: one of them was taken by a worker meanwhile, or no such queue is known. 2: --yes was missing.
 
     \b
     Examples:
@@ -196,6 +201,7 @@ def purge(ctx: click.Context, client: Client, queue: str, bulk: Bulk, as_json: b
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
         return client.cancel_runs(batch, reason=bulk.note, queued=True)
 
+    client.get_queue(queue)  # one that is not known is an error
     read = partial(client.list_runs, queue=queue, status="queued")
     work = Work("queues purge", "runs", act, name=queue)
     asked = {"queue": queue}
@@ -218,8 +224,10 @@ def _state(controls: QueueControls, declared: DeclaredLimit) -> str:
     match controls.limit:
         case None:
             limit = "no limit"
+        case "declared" if declared == "unknown":
+            limit = "limit as declared"
         case "declared":
-            limit = "limit as declared" + ("" if declared == "unknown" else f": {limit_in_words(declared)}")
+            limit = f"limit as declared: {declared:,}" if declared else "no limit"
         case number:
             limit = f"at most {number:,} in flight"
     if controls.paused_at is None:

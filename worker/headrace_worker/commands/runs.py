@@ -18,8 +18,9 @@ from headrace_worker.terminal.options import (
     job_option,
     json_option,
     option,
-    parse_ago,
     parse_duration,
+    queue_option,
+    time_options,
     timeout_option,
     together,
 )
@@ -55,7 +56,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
         print_run(record)
 
 
-@runs.command("list")
+@runs.command("list", short_help="List runs, newest first.")
 @job_option("Only runs of this job.")
 @option(
     "--status",
@@ -66,7 +67,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
 )
 @option("--event", "event_id", metavar="ID", help="Only the runs of this event.")
 @option("--event-name", metavar="NAME", help="Only runs of events with this name.")
-@option("--queue", metavar="APP/QUEUE", help="Only runs of this queue.")
+@queue_option("Only runs of this queue.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes, or has executed last.")
 @option(
     "--older-than",
@@ -87,6 +88,8 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
       headrace runs list --job billing/welcome --status failed --since 2h
       headrace runs list --status executing --older-than 30m
     """
+    if given["older_than"] is not None and status != ("executing",):
+        raise click.UsageError("--older-than is for runs that execute; give --status executing, and no other")
     print_list(
         "runs",
         partial(client.list_runs, status=status or None, **given),
@@ -133,14 +136,13 @@ _chosen_by = together(
     job_option("Only runs of this job."),
     option("--event", "event_id", metavar="ID", help="Only the runs of this event."),
     option("--event-name", metavar="NAME", help="Only runs of events with this name."),
-    option("--queue", metavar="APP/QUEUE", help="Only runs of this queue."),
-    option("--since", metavar="TIME", type=parse_ago, help="Only what `runs list --since` lists."),
-    option("--until", metavar="TIME", type=parse_ago, help="Only what `runs list --until` lists."),
+    queue_option("Only runs of this queue."),
+    time_options("settled, or was sent,"),
 )
 """The options that choose runs, by their ids or by filters, to act on them."""
 
 
-@runs.command()
+@runs.command(short_help="Cancel runs for good, whatever they are doing.")
 @with_client
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
@@ -184,7 +186,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
     return canceled
 
 
-@runs.command()
+@runs.command(short_help="Queue the same runs again, from attempt 1.")
 @with_client
 @_chosen_by
 @option(

@@ -31,10 +31,10 @@ _OTHER_LINES = 13
 
 
 def _parse_since(text: str) -> float:
-    since = parse_duration(text)
-    if since > MAX_SINCE_S:
-        raise click.BadParameter(f"at most 1d, not {text}")
-    return since
+    seconds = parse_duration(text)
+    if not 60 <= seconds <= MAX_SINCE_S:
+        raise click.BadParameter(f"{text!r} is not from 1m to 1d")
+    return seconds
 
 
 @click.command()

@@ -10,7 +10,7 @@ from headrace import Client
 from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.workers import WorkerInfo
 from headrace_worker.operate.instruct_workers import Instructed, WorkerClient
-from headrace_worker.terminal.asking import note
+from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.options import json_option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.quantities import duration, size
@@ -105,10 +105,11 @@ def show(server: Server, name: str, as_json: bool) -> None:
 
 @workers.command()
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
+@reason_option
 @with_server
 @json_option
 @click.pass_context
-def quiet(ctx: click.Context, server: Server, names: Sequence[str], as_json: bool) -> None:
+def quiet(ctx: click.Context, server: Server, names: Sequence[str], reason: str | None, as_json: bool) -> None:
     """Let workers end the runs that they have, and fetch no more.
 
     A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. It goes on to lead and to
@@ -121,15 +122,16 @@ def quiet(ctx: click.Context, server: Server, names: Sequence[str], as_json: boo
       headrace workers quiet web-1-4711-9f3a2b1c
     """
     with _client(server) as client:
-        _instructed(ctx, client, "workers quiet", client.quiet_workers(names), as_json=as_json)
+        _instructed(ctx, client, "workers quiet", client.quiet_workers(names), reason, as_json=as_json)
 
 
-@workers.command()
+@workers.command(short_help="Let workers stop as on SIGTERM.")
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
+@reason_option
 @with_server
 @json_option
 @click.pass_context
-def stop(ctx: click.Context, server: Server, names: Sequence[str], as_json: bool) -> None:
+def stop(ctx: click.Context, server: Server, names: Sequence[str], reason: str | None, as_json: bool) -> None:
     """Let workers stop as on SIGTERM: their runs may go on for the grace, then other workers take them.
 
     A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. What supervises its process
@@ -142,7 +144,7 @@ def stop(ctx: click.Context, server: Server, names: Sequence[str], as_json: bool
       headrace workers stop web-1-4711-9f3a2b1c
     """
     with _client(server) as client:
-        _instructed(ctx, client, "workers stop", client.stop_workers(names), as_json=as_json)
+        _instructed(ctx, client, "workers stop", client.stop_workers(names), reason, as_json=as_json)
 
 
 def _client(server: Server) -> WorkerClient:
@@ -150,16 +152,22 @@ def _client(server: Server) -> WorkerClient:
 
 
 def _instructed(
-    ctx: click.Context, client: Client, verb: str, instructed: Sequence[Instructed], *, as_json: bool
+    ctx: click.Context,
+    client: Client,
+    verb: str,
+    instructed: Sequence[Instructed],
+    reason: str | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print what becomes of the workers, and note it in the audit."""
+    """Note in the audit what becomes of the workers, and print it."""
+    if told := [each.worker for each in instructed if each.is_alive]:
+        note(client, verb, {"workers": told}, reason=reason, done=len(told), failed=len(instructed) - len(told))
     if as_json:
         print_json({"workers": list(instructed)})
     else:
         for each in instructed:
             print_note(f"worker {each.worker} {_WILL[verb] if each.is_alive else 'is not alive'}")
-    if told := [each.worker for each in instructed if each.is_alive]:
-        note(client, verb, {"workers": told}, done=len(told), failed=len(instructed) - len(told))
     if len(told) < len(instructed):
         ctx.exit(1)
 

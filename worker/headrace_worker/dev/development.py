@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib.util
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from headrace_worker.tasks.signals import ignore_stop_signals, receive_wishes
 
 log = get_logger("headrace.dev")
 
-_PATIENCE_S = 10.0
-"""How long a worker may take to stop beyond its grace before it is killed."""
+_PATIENCE_S = 2.0
+"""How long a worker may take to stop beyond its grace, to close its lifespan for example, before it is killed."""
 
 
 def check_installed() -> None:
@@ -100,8 +101,8 @@ class Reloader:
             return
         ending = start_task("end of the worker", functools.partial(self._report_end, child))
         await self._reason.wait()
-        if child.returncode is None:
-            await child.stop(self._grace_s + _PATIENCE_S)
+        if child.returncode is None and await child.stop(self._grace_s + _PATIENCE_S) == -signal.SIGKILL:
+            log.warning("worker did not stop and was killed; does its event loop block?", grace=self._grace_s)
         await ending
         if child.returncode != 0:
             with contextlib.suppress(HeadraceError):

@@ -118,7 +118,7 @@ def declared_by(workers: Sequence[WorkerInfo], queue: str) -> DeclaredLimit:
 
 
 def _read_parts(partitions: Partitions, names: Sequence[str]) -> Plan[dict[str, list[_Part]]]:
-    """Return what each queue holds in each partition in which it holds anything: others may have no group yet."""
+    """Return what each queue holds in each partition in which it holds anything."""
     streams = [queue_stream(keys, *name.split("/", 1)) for name in names for keys in partitions.all]
     answers = yield [count_entries(stream.key) for stream in streams]
     lengths = {stream: length for stream, each in zip(streams, answers, strict=True) if (length := answer_or(0, each))}

@@ -19,7 +19,6 @@ from headrace.plans.plan import Plan
 from headrace_worker.inspect.answers import answer_or
 from headrace_worker.protocol.delivery import Stream, named_by
 from headrace_worker.protocol.inspecting import PendingRun, read_ends, read_hash, read_leader, read_pending_of
-from headrace_worker.protocol.measuring import count_entries
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.rescuing import read_entry
 
@@ -186,7 +185,7 @@ def _limits(facts: dict[str, str]) -> dict[str, int] | None:
 
 
 def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:
-    """Return a worker with its runs, in at most five round trips.
+    """Return a worker with its runs, in at most four round trips.
 
     Raises:
         UnknownWorker: no partition knows it.
@@ -195,9 +194,7 @@ def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:
     worker = next((each for each in listed.workers if each.name == name), None)
     if worker is None:
         raise UnknownWorker(name, partitions.namespace)
-    streams = yield from _filled(
-        [_stream_of(partitions.all[place], queue) for place in worker.partitions for queue in worker.queues]
-    )
+    streams = [_stream_of(partitions.all[place], queue) for place in worker.partitions for queue in worker.queues]
     answers = (yield [read_pending_of(stream, name, MAX_RUNS) for stream in streams]) if streams else []
     pending: list[tuple[Stream, PendingRun]] = [
         (stream, each) for stream, answer in zip(streams, answers, strict=True) for each in answer_or([], answer)
@@ -205,12 +202,6 @@ def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:
     pending.sort(key=lambda pair: -pair[1].age_ms)
     runs = yield from _read_runs(pending[:MAX_RUNS])
     return WorkerDetail(worker, runs, len(pending) < MAX_RUNS)
-
-
-def _filled(streams: Sequence[Stream]) -> Plan[list[Stream]]:
-    """Return the streams that hold anything: others may have no group."""
-    lengths = (yield [count_entries(stream.key) for stream in streams]) if streams else []
-    return [stream for stream, length in zip(streams, lengths, strict=True) if answer_or(0, length)]
 
 
 def _stream_of(keys: Keys, queue: str) -> Stream:

@@ -177,6 +177,7 @@ class AppClient(Client, _AppPlans):
         Raises:
             UnknownJob: the job is not registered.
             JobDisabled: it gets no runs.
+            EventNotFound, ContentsGone, SealedEvent, InvalidArgument: as `Client.replay_event` does.
         """
         plan = self._plan_to_replay_to(event_id, job, deliver_after, if_no_runs=if_no_runs)
         return self._run(plan, timeout, partial=True)

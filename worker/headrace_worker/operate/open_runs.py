@@ -50,7 +50,7 @@ class OpenRuns:
         """Return a page; its cursor says in which list it goes on."""
         if self._filters.get("event_id") is not None:
             return self._client.list_runs(status=self._statuses, cursor=cursor, limit=limit, **self._filters)
-        status, _, inner = (cursor or self._statuses[0]).partition(":")
+        status, _, inner = (self._statuses[0] if cursor is None else cursor).partition(":")
         place = next((place for place, each in enumerate(self._statuses) if each == status), None)
         if place is None:
             raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed")

@@ -45,7 +45,7 @@ class PendingRun(msgspec.Struct, frozen=True):
 def read_pending_of(stream: Stream, worker: str, most: int) -> Call[list[PendingRun]]:
     """Read the oldest entries that are pending under a worker's name."""
     command = ("XPENDING", stream.key, stream.group, "-", "+", most, worker)
-    return Call(command, lambda reply: [PendingRun(_text(row[0]), int(row[2])) for row in reply])
+    return Call(command, lambda reply: [PendingRun(_text(row[0]), int(row[2])) for row in reply], no_group=[])
 
 
 class PendingSummary(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def read_pending_summary(stream: Stream) -> Call[PendingSummary]:
         count, _, last, by_worker = reply
         return PendingSummary(int(count), _text(last or b""), {_text(name): int(n) for name, n in by_worker or []})
 
-    return Call(("XPENDING", stream.key, stream.group), read)
+    return Call(("XPENDING", stream.key, stream.group), read, no_group=[0, None, None, None])
 
 
 def read_next(stream: Stream, last_pending: str) -> Call[str]:

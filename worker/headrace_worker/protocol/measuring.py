@@ -16,7 +16,7 @@ def count_entries(stream: str) -> Call[int]:
 
 def count_pending(stream: Stream) -> Call[int]:
     """Count the entries of a stream that are pending under any worker's name."""
-    return Call(("XPENDING", stream.key, stream.group), lambda reply: int(reply[0]))
+    return Call(("XPENDING", stream.key, stream.group), lambda reply: int(reply[0]), no_group=[0])
 
 
 def count_due(keys: Keys) -> Call[int]:

@@ -13,7 +13,15 @@ from headrace_worker.membership.in_flight import Ending
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """This run: its id, the attempt and the most attempts, and whether the run was started again by hand."""
+    """This run.
+
+    Attributes:
+        id: `<event id>:<app>/<job id>`.
+        attempt: the number of this attempt, from 1.
+        max_attempts: after so many the run is a dead letter.
+        is_replay: the run was started again by hand, `headrace runs retry` for example.
+        started_at: when this attempt began.
+    """
 
     id: str
     attempt: int
@@ -28,7 +36,14 @@ class RunInfo(msgspec.Struct, frozen=True):
 
 
 class JobInfo(msgspec.Struct, frozen=True):
-    """This job: its id, its app, the version of its app and the queue of this run."""
+    """This job.
+
+    Attributes:
+        id: without its app.
+        app: the name of its app.
+        version: `App(version=)`, of the worker that executes it.
+        queue: the queue of this run, without the app.
+    """
 
     id: str
     app: str
@@ -37,7 +52,17 @@ class JobInfo(msgspec.Struct, frozen=True):
 
 
 class EventInfo(msgspec.Struct, frozen=True):
-    """The event of this run; its payload is the function's `payload`."""
+    """The event of this run; its payload is the function's `payload`.
+
+    Attributes:
+        id: the same for all jobs that get the event, and in each attempt.
+        name: what the trigger matched.
+        context: as the sender gave it.
+        timestamp: when it happened, as the sender says.
+        source: what sent it.
+        ordering_key: runs of events with the same key begin in their order; None without one.
+        headers: what travels beside the payload; events that the run sends have them, too.
+    """
 
     id: str
     name: str
@@ -49,7 +74,11 @@ class EventInfo(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The account for which the event was sent."""
+    """The account for which the event was sent.
+
+    Attributes:
+        id: the `account_id` of its send.
+    """
 
     id: str
 
@@ -62,6 +91,12 @@ class Context(msgspec.Struct, frozen=True):
     """The run, job and event of a function, and the worker that executes it.
 
     Attributes:
+        run: this run.
+        job: this job.
+        event: the event of the run.
+        account: the account for which the event was sent; None without one.
+        namespace: whose events these are.
+        worker_id: the name of the worker, as `headrace workers list` shows it.
         ending: what `is_canceled` reads.
     """
 

@@ -126,21 +126,28 @@ def _carry_out(
 ) -> int:
     """Act on what is chosen, print and note what was done; return the exit code."""
     done = failed = 0
-    failure: HeadraceError | None = None
+    failure: Exception | None = None
+
+    def act(batch: Sequence[str]) -> Sequence[Any]:
+        nonlocal done, failed
+        results = work.act(batch)
+        errors = sum(isinstance(each, HeadraceError) for each in results)
+        done, failed = done + len(results) - errors, failed + errors
+        return results
+
     with _interruptible() as is_interrupted, progress(work.verb, len(chosen.ids)) as advance:
         try:
-            for each in carry_out(chosen, work.act, rate=bulk.rate, is_interrupted=is_interrupted):
-                done, failed = done + each.ok, failed + (not each.ok)
+            for each in carry_out(chosen, act, rate=bulk.rate, is_interrupted=is_interrupted):
                 _print(each, work, as_json=as_json)
                 advance(1)
-        except HeadraceError as exc:
+        except (HeadraceError, OSError) as exc:  # an OSError: the reader of the output is gone, or its disk is full
             failure = exc
     at = done + failed
-    if failure is not None and not at:
-        raise failure
-    _print_end(work, chosen, done, failed, as_json=as_json, is_named="ids" in asked)
     if at:
         note(client, work.verb, asked, reason=bulk.note, done=done, failed=failed)
+    if failure is not None and (not at or isinstance(failure, OSError)):
+        raise failure
+    _print_end(work, chosen, done, failed, as_json=as_json, is_named="ids" in asked)
     if failure is not None:
         raise failure
     return INTERRUPTED if at < len(chosen.ids) else 1 if failed else 0
@@ -156,6 +163,11 @@ def _print_end(work: Work, chosen: Chosen, done: int, failed: int, *, as_json: b
         print_note(f"{work.verb}: {done:,} done, {failed:,} failed, {left:,} left")
     if left or chosen.more:
         print_note(f"there are more: --cursor {cursor}" if cursor else "there are more: give the command again")
+
+
+def reason_option(command: F) -> F:
+    """Give a command that acts the option `reason`, for the audit."""
+    return option("--reason", metavar="TEXT", help="Why; kept in the audit.")(command)
 
 
 def note(
@@ -178,10 +190,19 @@ def _ask(client: Client, bulk: Bulk, work: Work, given: Mapping[str, Any], chose
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         how = "--yes" if work.name is None else f"--yes={work.name}"
         raise click.UsageError(f"{question}: nothing was done; say {how}, or look first with --dry-run")
-    if work.name is None:
+    try:
+        _ask_person(question, work.name)
+    except click.Abort as exc:
+        click.echo(err=True)  # ends the line of the question
+        print_note("nothing was done")
+        raise click.exceptions.Exit(INTERRUPTED if isinstance(exc.__context__, KeyboardInterrupt) else 2) from None
+
+
+def _ask_person(question: str, name: str | None) -> None:
+    if name is None:
         if not click.confirm(f"{question}?", err=True):
             raise click.UsageError("nothing was done")
-    elif click.prompt(f"{question}. Type {work.name} to go on", default="", show_default=False, err=True) != work.name:
+    elif click.prompt(f"{question}. Type {name} to go on", default="", show_default=False, err=True) != name:
         raise click.UsageError("that is not the name; nothing was done")
 
 

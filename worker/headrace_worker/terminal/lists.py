@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from headrace import Page
-from headrace_worker.terminal.options import F, option, parse_ago, parse_ahead, together
+from headrace_worker.terminal.options import F, option, time_options, together
 from headrace_worker.terminal.output import print_json, print_note, print_table, shown
 
 T = TypeVar("T")
@@ -37,20 +37,15 @@ class Paging(msgspec.Struct, frozen=True):
         return {"limit": _EVERY_PAGE if self.every else self.limit, "since": self.since, "until": self.until}
 
 
-def list_options(since: str, *, ahead: bool = False) -> Callable[[F], F]:
+def list_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
     """Give the command the options of a list, passed as a `Paging`.
 
     Args:
-        since: what the times are compared with, as in `sent`.
-        ahead: times such as `2h` are in the future.
+        happened: see `time_options`, as is `ahead`.
     """
-    parse = parse_ahead if ahead else parse_ago
-    example = "a time, or how far ahead, such as 2h" if ahead else "a time, or how long ago, such as 2h"
-
     pages = click.IntRange(1, 1000)
     options = together(
-        option("--since", metavar="TIME", type=parse, help=f"Only what {since} then or later: {example}."),
-        option("--until", metavar="TIME", type=parse, help=f"Only what {since} then or before."),
+        time_options(happened, ahead=ahead),
         option("--limit", metavar="N", type=pages, default=20, show_default=True, help="How many on a page, about."),
         option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor."),
         option("--all", "every", is_flag=True, help="Every page; with --json a line of JSON for each item."),

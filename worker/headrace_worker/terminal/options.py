@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.formats.keys import is_name
 from headrace_worker.process.log_setup import LEVELS, LogFormat
+from headrace_worker.terminal.output import print_note
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,10 +85,25 @@ def job_option(text: str) -> Callable[[F], F]:
 
 
 def _parse_job(text: str) -> str:
-    app, _, job_id = text.partition("/")
-    if not (is_name(app) and is_name(job_id)):
+    if not _is_pair(text):
         raise click.BadParameter(f"{text!r} does not name an app and its job, as in billing/welcome")
     return text
+
+
+def queue_option(text: str) -> Callable[[F], F]:
+    """Give the command the option `queue`: `<app>/<queue>`, or None."""
+    return option("--queue", metavar="APP/QUEUE", type=_parse_queue, help=text)
+
+
+def _parse_queue(text: str) -> str:
+    if not _is_pair(text):
+        raise click.BadParameter(f"{text!r} does not name an app and its queue, as in billing/default")
+    return text
+
+
+def _is_pair(text: str) -> bool:
+    app, _, name = text.partition("/")
+    return is_name(app) and is_name(name)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -114,21 +130,47 @@ def parse_duration(text: str) -> float:
 
 def parse_ago(text: str) -> datetime:
     """Return the point in time: as `parse_time` does, or so long ago, as in 2h."""
-    return _relative(text, -1, "how long ago")
+    return _relative(text, -1)
 
 
 def parse_ahead(text: str) -> datetime:
     """Return the point in time: as `parse_time` does, or so far ahead, as in 2h."""
-    return _relative(text, 1, "how far ahead")
+    return _relative(text, 1)
 
 
-def _relative(text: str, sign: int, meaning: str) -> datetime:
+def _relative(text: str, sign: int) -> datetime:
     if not _DURATION.fullmatch(text) or text[-1].isdecimal():
-        return parse_time(text, f", or {meaning}, such as 30m, 6h, 3d")
+        return _moment(text, ", nor a duration such as 30m, 2h or 3d")
     try:
         return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
     except OverflowError as exc:
         raise click.BadParameter(f"{text!r} is further away than any time") from exc
+
+
+def time_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
+    """Give the command the options `since` and `until`, of which the first is not later than the second.
+
+    Args:
+        happened: what the times are compared with, as in `was sent`.
+        ahead: times such as `2h` are in the future.
+    """
+    parse = parse_ahead if ahead else parse_ago
+    example = "a time, or how far ahead, such as 2h" if ahead else "a time, or how long ago, such as 2h"
+
+    def check(context: click.Context, parameter: click.Parameter, value: datetime | None) -> datetime | None:
+        given = {**context.params, str(parameter.name): value}
+        since, until = given.get("since"), given.get("until")
+        if since is not None and until is not None and since > until:
+            raise click.BadParameter("--since is later than --until, so nothing is between them")
+        if parameter.name == "since" and not ahead and value is not None and value > datetime.now(UTC):
+            print_note("--since is in the future: nothing has happened since then")
+        return value
+
+    later, before = f"Only what {happened} then or later: {example}.", f"Only what {happened} then or before."
+    return together(
+        option("--since", metavar="TIME", type=parse, callback=check, help=later),
+        option("--until", metavar="TIME", type=parse, callback=check, help=before),
+    )
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -139,12 +181,16 @@ def parse_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def parse_time(text: str, otherwise: str = "") -> datetime:
-    """Return the point in time, which must have an offset from UTC; `otherwise` is what else it may be, in words."""
+def parse_time(text: str) -> datetime:
+    """Return the point in time, which must have an offset from UTC."""
+    return _moment(text)
+
+
+def _moment(text: str, or_else: str = "") -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise click.BadParameter(f"{text!r} is no time such as 2026-01-31T09:00:00Z{otherwise}") from exc
+        raise click.BadParameter(f"{text!r} is no time such as 2026-01-31T09:00:00Z{or_else}") from exc
     if moment.utcoffset() is None:
         raise click.BadParameter(f"{text!r} does not say in which zone; end it with Z for UTC, or with an offset")
     return moment

@@ -5,6 +5,7 @@ With rich on a terminal tables have colours; without it, or into a file, they ar
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ STATUS_COLOURS = {
 }  # fmt: skip
 
 
+_NARROW = 60
+"""A terminal of fewer columns has no room for a table that is wider."""
 _BRIEF = 80
 """Characters of an error, or of a value, in a table."""
 _TEXTS = frozenset(
@@ -108,15 +111,27 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, head: 
     values = [list(row) for row in rows]
     texts = [[shown(value) for value in row] for row in values]
     is_number = [bool(values) and all(isinstance(row[place], int) for row in values) for place in range(len(columns))]
-    if sys.stdout.isatty() and _print_rich_table(columns, texts, is_number, head=head):
-        return
     heads = [column.upper() for column in columns]
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        if width < _NARROW and width < sum(widths) + 2 * len(widths):
+            _print_records(columns, values)
+            return
+        if _print_rich_table(columns, texts, is_number, head=head):
+            return
     for row in (heads, *texts)[0 if head else 1 :]:
         cells = zip(row, widths, is_number, strict=True)
         click.echo(
             "  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in cells).rstrip()
         )
+
+
+def _print_records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print one line a value: in columns of a few characters nothing could be read."""
+    for row in rows:
+        print_fields(zip(columns, row, strict=True))
+        click.echo()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def size(count: int | None) -> str | None:
 
 def limit_in_words(limit: int | str | None) -> str:
     """Return how many runs may be in flight at once, in words."""
-    return "none" if limit is None else f"{limit:,}" if isinstance(limit, int) else limit
+    return "no limit" if limit is None else f"{limit:,}" if isinstance(limit, int) else limit
 
 
 def chart(numbers: Sequence[int], width: int) -> str:

@@ -19,6 +19,7 @@ from headrace.formats.outgoing import Outgoing
 from headrace.model.event import DEFAULT_SOURCE, FINAL_STATUSES, RunStatus
 from headrace.model.values import decode_value
 from headrace.plans.prepare import Item, prepare, split
+from headrace_worker.app.retry import Retry
 from headrace_worker.protocol.delivery import Delivery, Stream
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.io import JobIO, SyncJobIO
@@ -26,6 +27,7 @@ from headrace_worker.run.outcome import error_of
 from headrace_worker.run.port import RunPort, ThreadedRunPort
 
 _DERIVED = "d"
+_MOST_ATTEMPTS = Retry().max_attempts
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -205,7 +207,7 @@ def a_context(  # noqa: PLR0913 - each is a field of the context, and given by n
     *,
     run_id: str = "event:app/job",
     attempt: int = 1,
-    max_attempts: int = 6,
+    max_attempts: int = _MOST_ATTEMPTS,
     is_replay: bool = False,
     event: str = "event",
     context: Any = None,
@@ -221,6 +223,7 @@ def a_context(  # noqa: PLR0913 - each is a field of the context, and given by n
 
     Args:
         run_id: `<event id>:<app>/<job id>`.
+        max_attempts: of the job; by default those of a job without a policy of its own.
         event: the name of the event.
         context: the context of the event, as the sender gives it; the function receives it as it comes off the wire.
         timestamp: of the event; now if None.

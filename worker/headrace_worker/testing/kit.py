@@ -7,6 +7,7 @@ clocks stay as they are.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,13 +15,14 @@ from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
-from headrace import Client, EventRecord, HeadraceError, PayloadCodec, RunRecord, TypedEvent
+from headrace import Client, EventRecord, HeadraceError, InvalidArgument, PayloadCodec, RunRecord, TypedEvent
 from headrace.calls.call import Call, as_fields
 from headrace.calls.listing import read_index
 from headrace.config import resolve
 from headrace.connect import AnyTransport, open_transport
 from headrace.formats.keys import Keys
 from headrace.model.event import FAILED_STATUSES
+from headrace.model.moments import seconds_of
 from headrace.model.typed import event_name_of
 from headrace_worker.app.app import App
 from headrace_worker.app.overrides import overridden
@@ -32,6 +34,8 @@ from headrace_worker.protocol.delivery import Delivery
 from headrace_worker.protocol.due import event_of
 from headrace_worker.protocol.settling import Retried, Settled
 from headrace_worker.tasks.guard import own_task
+from headrace_worker.testing.expected import Expected
+from headrace_worker.testing.left_work import DEAD, DELAYED, UNDISPATCHED, WAITING, Left, in_words, streams_of
 from headrace_worker.testing.settling import NotSettled, flush_log, moving_time
 from headrace_worker.worker import Worker, import_modules
 
@@ -41,7 +45,6 @@ _LOOK_S = 0.01
 _QUIET_LOOKS = 2
 """Looks that must find nothing: work may move between the parts of one look."""
 _MOST_NAMED = 3
-_MOST_SHOWN = 50
 _CONFIG = WorkerConfig(block=0.5, grace=1)
 
 
@@ -105,7 +108,7 @@ class Headrace:
         self.codec: PayloadCodec | None = None
         self._partitions = resolve(namespace, partitions)
 
-    async def run(
+    def run(
         self,
         app: App,
         *,
@@ -113,7 +116,7 @@ class Headrace:
         timeout: float = 30,
         override: Mapping[Any, Any] | None = None,
         state: Any = msgspec.UNSET,
-    ) -> Runs:
+    ) -> Coroutine[Any, Any, Runs]:
         """Execute runs until nothing is due and every run has ended, those of events that jobs send included.
 
         Runs that wait for their next attempt get it at once. Delayed events wait: see `travel`.
@@ -128,10 +131,22 @@ class Headrace:
             The runs that have ended here.
 
         Raises:
-            InvalidArgument: no job depends on a function that is overridden.
+            InvalidArgument: no job depends on a function that is overridden, or no event loop runs here: a plain test
+                takes the fixture `headrace_sync`.
             ExceptionGroup: runs failed for good; it has their exceptions, each with a note that names its run.
             NotSettled: work is left after `timeout` seconds.
         """
+        _check_awaited("run")
+        return self._run(app, failures, timeout, override, state)
+
+    async def _run(
+        self,
+        app: App,
+        failures: Literal["raise", "keep"],
+        timeout: float,
+        override: Mapping[Any, Any] | None,
+        state: Any,
+    ) -> Runs:
         if override is not None or state is not msgspec.UNSET:
             import_modules(app)
             app = overridden(app, override, state)
@@ -143,21 +158,25 @@ class Headrace:
             left = await self._run_until_idle(worker, app, monotonic() + timeout)
         await asyncio.to_thread(flush_log)
         if left:
-            waiting = await asyncio.to_thread(self._name_waiting, left)
-            raise NotSettled(f"not settled after {timeout:g} s: {_listed(left)}{waiting}")
+            waiting = await asyncio.to_thread(self._name_waiting, app)
+            raise NotSettled(f"not settled after {timeout:g} s: {in_words(left)}{waiting}")
         self.codec = self.codec or app.codec
         runs = await asyncio.to_thread(self._runs, list(seen.ended))
         if failures == "raise":
             _raise_failures(runs, seen.exceptions)
         return runs
 
-    async def travel(self, by: timedelta | None = None, **parts: float) -> None:
+    def travel(self, by: float | timedelta | None = None, **parts: float) -> Coroutine[Any, Any, None]:
         """Let time pass for what waits: delayed events, and runs between two attempts. `run` then executes what is due.
 
         Args:
-            by: how far; or give `days=1`, `hours=2` and so on, as to `timedelta`.
+            by: how far, in seconds or as a timedelta; or give `days=1`, `hours=2` and so on, as to `timedelta`.
+
+        Raises:
+            InvalidArgument: that is no time, or would go back; or no event loop runs here, see `run`.
         """
-        await asyncio.to_thread(self._travel, timedelta(**parts) if by is None else by)
+        _check_awaited("travel")
+        return asyncio.to_thread(self._travel, _seconds(by, parts))
 
     def sent(self, event: str | type[TypedEvent] | None = None) -> list[EventRecord]:
         """Return the events of the namespace in the order in which they were sent.
@@ -178,31 +197,38 @@ class Headrace:
             return [reader.get_event(event_id) for event_id in found]
 
     def assert_sent(
-        self, event: str | type[TypedEvent], *, times: int | None = None, **expected: Any
+        self, event: str | type[TypedEvent] | TypedEvent, *, times: int | None = None, **expected: Any
     ) -> list[EventRecord]:
         """Check that events were sent, and return them; the error shows what was sent instead.
 
         Args:
-            event: their name, or the class of a typed event.
+            event: their name, the class of a typed event, or a typed event itself, which is the payload then.
             times: how many; at least one if None.
             expected: values that the event must have: its own fields `id`, `source`, `context`, `account_id`,
                 `ordering_key`, `headers` and `payload`; any other name is a field of the payload, or of the class.
+                `payload` may be an instance of the payload's class.
+
+        Raises:
+            AssertionError: they were not sent.
+            InvalidArgument: `event` is nothing of that, or its class has no such field.
         """
+        wanted = Expected.of(event, expected)
         everything = self.sent()
-        name = event_name_of(event) or event
-        kind = event if isinstance(event, type) else None
-        found = [each for each in everything if each.name == name and _matches(each, kind, expected)]
+        found = [each for each in everything if wanted.is_met_by(each)]
         if len(found) == times or (times is None and found):
             return found
-        wanted = f"event {name!r}" + "".join(f", {field}={value!r}" for field, value in expected.items())
         count = f"{times} times" if times is not None else "at least once"
-        raise AssertionError(f"{wanted} was to be sent {count}, and was {len(found)} times; {_shown(everything)}")
+        was = f"{wanted} was to be sent {count}, and was {len(found)} times"
+        raise AssertionError(f"{was}; {wanted.explain(everything)}")
 
     def assert_nothing_left(self) -> None:
         """Check that no event is delayed, that no run waits, and that there is no dead letter."""
-        left = self._read(lambda keys: [keys.events, keys.due, keys.dead])
-        if left:
-            raise AssertionError(f"left are: {_listed(left)}{self._name_left()}")
+        left = self._read(lambda keys: {keys.events: UNDISPATCHED, keys.dead: DEAD})
+        for members in self._due().values():
+            events = sum(map(_is_event, members))
+            left.update({DELAYED: events, WAITING: len(members) - events})
+        if +left:
+            raise AssertionError(f"left are: {in_words(left)}{self._name_left()}")
 
     def empty(self) -> None:
         """Delete everything in the namespace."""
@@ -217,7 +243,7 @@ class Headrace:
         """Close the connections."""
         self.client.close()
 
-    async def _run_until_idle(self, worker: Worker, app: App, deadline: float) -> dict[str, int]:
+    async def _run_until_idle(self, worker: Worker, app: App, deadline: float) -> Left:
         """Run the worker until nothing is left to do now; return what is left at the deadline."""
         running = own_task(worker.run())
         quiet = 0
@@ -243,20 +269,19 @@ class Headrace:
         """Return a client that opens what is sealed."""
         return Client(self.url, namespace=self.namespace, partitions=len(self._partitions), codec=self.codec)
 
-    def _open_work(self, app: App) -> dict[str, int]:
-        """Return what is to be done now, by its key; let runs that wait for their next attempt be due."""
-        left = self._read(lambda keys: [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)])
+    def _open_work(self, app: App) -> Left:
+        """Return what is to be done now; let runs that wait for their next attempt be due."""
+        left = self._read(lambda keys: streams_of(keys, app))
         for keys, members in self._due().items():
-            waiting = {member: 0.0 for member in members if not member.startswith(b"e:")}
+            waiting = {member: 0.0 for member in members if not _is_event(member)}
             self._move(keys, waiting)
-            due_now = sum(score <= self._now_ms() for member, score in members.items() if member.startswith(b"e:"))
-            if waiting or due_now:
-                left[keys.due] = len(waiting) + due_now
-        return left
+            due_now = sum(score <= self._now_ms() for member, score in members.items() if _is_event(member))
+            left.update({WAITING: len(waiting), DELAYED: due_now})
+        return +left
 
-    def _name_waiting(self, left: Mapping[str, int]) -> str:
+    def _name_waiting(self, app: App) -> str:
         """Return which events and runs wait in streams, the first of each."""
-        streams = [key for key in left if key not in {keys.due for keys in self._partitions.all}]
+        streams = [key for keys in self._partitions.all for key in streams_of(keys, app)]
         found = self._call([Call(("XRANGE", key, "-", "+", "COUNT", _MOST_NAMED), list) for key in streams])
         fields = [as_fields(entry[1]) for entries in found for entry in entries]
         named = [
@@ -279,8 +304,8 @@ class Headrace:
         except HeadraceError:  # its record can't be read
             return event_id
 
-    def _travel(self, by: timedelta) -> None:
-        by_ms = by.total_seconds() * 1000
+    def _travel(self, by_s: float) -> None:
+        by_ms = by_s * 1000
         for keys, members in self._due().items():
             self._move(keys, {member: max(score - by_ms, 0.0) for member, score in members.items()})
 
@@ -302,11 +327,14 @@ class Headrace:
         ((seconds, micros),) = self._call([Call(("TIME",), list)])
         return float(seconds) * 1000 + float(micros) / 1000
 
-    def _read(self, names_of: Callable[[Keys], list[str]]) -> dict[str, int]:
-        """Return how many entries each key has, of those that have any."""
-        names = [(keys, name) for keys in self._partitions.all for name in names_of(keys)]
-        counts = self._call([Call(("ZCARD" if name == keys.due else "XLEN", name), int) for keys, name in names])
-        return {name: count for (_, name), count in zip(names, counts, strict=True) if count}
+    def _read(self, streams: Callable[[Keys], Mapping[str, str]]) -> Left:
+        """Return how many entries there are in streams, by what those are."""
+        names = [each for keys in self._partitions.all for each in streams(keys).items()]
+        counts = self._call([Call(("XLEN", name), int) for name, _ in names])
+        left = Left()
+        for (_, noun), count in zip(names, counts, strict=True):
+            left[noun] += count
+        return left
 
     def _call(self, calls: Sequence[Call[Any]]) -> list[Any]:
         transport = open_transport(self.url)
@@ -329,12 +357,11 @@ class SyncHeadrace(Headrace):
         state: Any = msgspec.UNSET,
     ) -> Runs:
         """See `Headrace.run`. The worker has an event loop of its own, in a thread."""
-        work = super().run(app, failures=failures, timeout=timeout, override=override, state=state)
-        return _in_thread(work)
+        return _in_thread(self._run(app, failures, timeout, override, state))
 
-    def travel(self, by: timedelta | None = None, **parts: float) -> None:  # type: ignore[override] # without await
+    def travel(self, by: float | timedelta | None = None, **parts: float) -> None:  # type: ignore[override] # as `run`
         """See `Headrace.travel`."""
-        self._travel(timedelta(**parts) if by is None else by)
+        self._travel(_seconds(by, parts))
 
 
 class _Seen(Observer):
@@ -372,23 +399,31 @@ def _raise_failures(runs: Runs, exceptions: Mapping[str, BaseException]) -> None
     raise ExceptionGroup(f"{runs_failed} failed", raised)
 
 
-def _matches(event: EventRecord, kind: type | None, expected: Mapping[str, Any]) -> bool:
-    payload = event.payload if kind is None else event.payload_as(kind)
-
-    def has(field: str, value: object) -> bool:
-        if field in _OWN_FIELDS:
-            own = payload if field == "payload" else getattr(event, field)
-            return bool(own == value)
-        found = payload.get(field, _NONE) if isinstance(payload, Mapping) else getattr(payload, field, _NONE)
-        return bool(found == value)
-
-    return all(has(field, value) for field, value in expected.items())
+def _check_awaited(method: str) -> None:
+    """Refuse a call that a plain test makes: nothing would come of it but Python's warning."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        reason = "no event loop of asyncio runs here; a plain test takes the fixture headrace_sync"
+        raise InvalidArgument(f"headrace.{method}", reason) from None
 
 
-_NONE: Any = object()
+def _seconds(by: float | timedelta | None, parts: Mapping[str, float]) -> float:
+    """Return how far to travel."""
+    given = {**({} if by is None else {"by": by}), **parts}
+    try:
+        seconds = seconds_of(timedelta(**parts) if by is None else by)
+    except (TypeError, OverflowError):
+        seconds = None
+    if seconds is None or not 0 <= seconds < math.inf or not given or (by is not None and parts):
+        named = ", ".join(f"{name}={value!r}" for name, value in given.items()) or "nothing"
+        rule = "must be 0 seconds or more, or a timedelta, or parts of one such as days=1"
+        raise InvalidArgument("travel", f"{rule}; not {named}")
+    return seconds
 
 
-_OWN_FIELDS = frozenset({"id", "source", "context", "account_id", "ordering_key", "headers", "payload"})
+def _is_event(member: bytes) -> bool:
+    return member.startswith(b"e:")
 
 
 def _delete_keys(transport: AnyTransport, pattern: str) -> None:
@@ -399,17 +434,6 @@ def _delete_keys(transport: AnyTransport, pattern: str) -> None:
             transport.run([Call(("DEL", *names), int)])
         if int(cursor) == 0:
             return
-
-
-def _shown(events: Sequence[EventRecord]) -> str:
-    if not events:
-        return "nothing was sent"
-    more = f"\n  and {len(events) - _MOST_SHOWN} more" if len(events) > _MOST_SHOWN else ""
-    return "sent were:" + "".join(f"\n  {each.name} {each.payload!r}" for each in events[:_MOST_SHOWN]) + more
-
-
-def _listed(left: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} in {key}" for key, count in left.items())
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from headrace_worker.clock import monotonic
 from headrace_worker.config import WorkerConfig
 from headrace_worker.logs.logger import flush
 from headrace_worker.tasks.guard import own_task
+from headrace_worker.testing.left_work import DUE, Left, in_words, streams_of
 from headrace_worker.worker import Worker
 
 _LOOK_S = 0.02
@@ -56,14 +57,14 @@ async def _run_until_settled(worker: Worker, app: App, timeout: float) -> None:
     transport = open_async_transport(worker.url)
     running = own_task(worker.run())
     looking = own_task(_look_until_settled(transport, worker.partitions, app, monotonic() + timeout))
-    left: dict[str, int] | None = None
+    left: Left | None = None
     try:
         await asyncio.wait([running, looking], return_when=asyncio.FIRST_COMPLETED)
         if looking.done():
             left = looking.result()
     finally:
         looking.cancel()
-        if left == {}:
+        if left is not None and not left:
             worker.stop()
         else:  # runs that still execute would take their grace
             worker.stop_now()
@@ -72,7 +73,7 @@ async def _run_until_settled(worker: Worker, app: App, timeout: float) -> None:
         await running
     await asyncio.to_thread(flush_log)
     if left:
-        raise NotSettled(f"not settled after {timeout:g} s: " + ", ".join(f"{n} in {key}" for key, n in left.items()))
+        raise NotSettled(f"not settled after {timeout:g} s: {in_words(left)}")
 
 
 def flush_log() -> None:
@@ -95,9 +96,7 @@ def moving_time(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         del stopped.time
 
 
-async def _look_until_settled(
-    transport: AnyAsyncTransport, partitions: Partitions, app: App, deadline: float
-) -> dict[str, int]:
+async def _look_until_settled(transport: AnyAsyncTransport, partitions: Partitions, app: App, deadline: float) -> Left:
     """Return what is left at the deadline, or nothing as soon as nothing is left."""
     quiet_looks = 0
     while True:
@@ -108,10 +107,13 @@ async def _look_until_settled(
         await asyncio.sleep(_LOOK_S)
 
 
-async def _open_work(transport: AnyAsyncTransport, partitions: Partitions, app: App) -> dict[str, int]:
+async def _open_work(transport: AnyAsyncTransport, partitions: Partitions, app: App) -> Left:
     looks = []
     for keys in partitions.all:
-        streams = [keys.events, *(keys.queue(app.name, queue) for queue in app.queues)]
-        looks += [("ZCARD", keys.due), *(("XLEN", stream) for stream in streams)]
-    counts = await transport.run([Call(look, int) for look in looks])
-    return {key: count for (_, key), count in zip(looks, counts, strict=True) if count}
+        looks += [(("XLEN", stream), noun) for stream, noun in streams_of(keys, app).items()]
+        looks.append((("ZCARD", keys.due), DUE))
+    counts = await transport.run([Call(look, int) for look, _ in looks])
+    left = Left()
+    for (_, noun), count in zip(looks, counts, strict=True):
+        left[noun] += count
+    return +left

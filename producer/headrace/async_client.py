@@ -13,7 +13,7 @@ from headrace.base import BaseClient, whoami
 from headrace.calls.auditing import Note
 from headrace.calls.call import Call
 from headrace.connect import AnyAsyncTransport, open_async_transport
-from headrace.errors import CallError, HeadraceError, WaitTimeout
+from headrace.errors import CallError, ConfigurationError, HeadraceError, WaitTimeout
 from headrace.formats.keys import Keys
 from headrace.lists import audit, dead_letters, delayed, events, runs
 from headrace.lists.dead_letters import DeadLetterFilter
@@ -36,10 +36,10 @@ from headrace.model.page import Page
 from headrace.model.queue import Limit, QueueControls
 from headrace.model.tree import EventTree
 from headrace.plans import cancel, queues, read, retry, send, tree, wait
-from headrace.plans.checks import check_server, has_workers
+from headrace.plans.checks import check_server, has_workers, read_server_time
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
-from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, side_by_side
+from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, result_of, side_by_side
 from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
@@ -472,12 +472,17 @@ class AsyncClient(BaseClient):
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
         return await self._run(has_workers(self.partitions), timeout, partial=True)
 
+    async def server_time(self, *, timeout: float | timedelta | None = None) -> datetime:
+        """Return the time by the server's clock, by which lists have what was sent, has settled or has failed."""
+        return await self._run(read_server_time(), timeout)
+
     async def cancel_event(
         self,
         event_id: str,
         *,
         runs: bool = False,
         reason: str | None = None,
+        wait: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
@@ -488,13 +493,18 @@ class AsyncClient(BaseClient):
             runs: of an event that was delivered, cancel all open runs, as `cancel_run` does; one that no worker has
                 looked at yet gets none.
             reason: why, for the runs; 1 to 256 characters.
+            wait: with `runs`, wait so many seconds for the functions of those that execute to end.
 
         Raises:
             EventNotFound: no such event is known.
-            InvalidArgument: the reason breaks its rule.
+            InvalidArgument: the reason or `wait` breaks its rule.
+            StillExecuting: the function of one goes on after `wait`.
         """
+        wait_s = cancel.seconds_of_wait(wait)
         plan = cancel.cancel_event(self.partitions, event_id, self._retention, self._seal, runs=runs, reason=reason)
-        return await self._run(plan, timeout, partial=True)
+        found = await self._run(plan, timeout, partial=True)
+        going = await self._still_executing(found.runs, wait_s)
+        return result_of(cancel.event_after_wait(found, going, wait_s))
 
     async def reschedule_event(
         self,
@@ -547,24 +557,34 @@ class AsyncClient(BaseClient):
         return await self._run(plan, timeout, partial=True)
 
     async def cancel_run(
-        self, run_id: str, *, reason: str | None = None, timeout: float | timedelta | None = None
+        self,
+        run_id: str,
+        *,
+        reason: str | None = None,
+        wait: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
     ) -> CanceledRun:
         """Cancel a run for good, whether it is queued, waits or executes; `answer` says what that has come to.
 
         It never comes back: no retry, no other worker and no dead worker's rescue begins it again. An async function
         that executes is cancelled within a second; a plain one goes on unless it looks at `ctx.is_canceled`. Whatever
-        either comes to is dropped. A run that has ended before stays as it is.
+        either comes to is dropped; until then it counts for the limit of its queue. A run that has ended before stays
+        as it is.
 
         Args:
             reason: 1 to 256 characters; becomes the message of the run's error.
+            wait: wait so many seconds for the function of a run that executes to end; `answer` is `stopped` then.
 
         Raises:
             RunNotFound: no such run is known.
+            StillExecuting: the run is canceled, and its function goes on after `wait`.
             InvalidArgument: the reason breaks its rule.
         """
-        return await self._run(
-            cancel.cancel_run(self.partitions, run_id, self._retention, reason, self._seal), timeout, partial=True
-        )
+        wait_s = cancel.seconds_of_wait(wait)
+        plan = cancel.cancel_run(self.partitions, run_id, self._retention, reason, self._seal)
+        found = await self._run(plan, timeout, partial=True)
+        going = await self._still_executing([found], wait_s)
+        return result_of(cancel.run_after_wait(found, going, wait_s))
 
     async def cancel_runs(
         self,
@@ -572,6 +592,7 @@ class AsyncClient(BaseClient):
         *,
         reason: str | None = None,
         queued: bool = False,
+        wait: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[CanceledRun | HeadraceError]:
         """Cancel runs as `cancel_run` does, a few round trips for 25; return what each has come to, or its error.
@@ -580,12 +601,16 @@ class AsyncClient(BaseClient):
 
         Args:
             queued: only those that are queued, and that no worker has; RunNotQueued is the error of the others.
+            wait: seconds for all of them together.
         """
+        wait_s = cancel.seconds_of_wait(wait)
         plans = [
             cancel.cancel_run(self.partitions, each, self._retention, reason, self._seal, queued=queued)
             for each in run_ids
         ]
-        return await self._run(side_by_side(plans), timeout, partial=True)
+        found = await self._run(side_by_side(plans), timeout, partial=True)
+        going = await self._still_executing(found, wait_s)
+        return [cancel.run_after_wait(each, going, wait_s) for each in found]
 
     async def cancel_events(
         self,
@@ -593,14 +618,19 @@ class AsyncClient(BaseClient):
         *,
         runs: bool = False,
         reason: str | None = None,
+        wait: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[EventRecord | HeadraceError]:
         """Cancel events as `cancel_event` does, a few round trips for 25; return the record of each, or its error."""
+        wait_s = cancel.seconds_of_wait(wait)
         plans = [
             cancel.cancel_event(self.partitions, each, self._retention, self._seal, runs=runs, reason=reason)
             for each in event_ids
         ]
-        return await self._run(side_by_side(plans), timeout, partial=True)
+        found = await self._run(side_by_side(plans), timeout, partial=True)
+        runs_of = [run for each in found if isinstance(each, cancel.CanceledEvent) for run in each.runs]
+        going = await self._still_executing(runs_of, wait_s)
+        return [cancel.event_after_wait(each, going, wait_s) for each in found]
 
     async def replay_events(
         self,
@@ -642,6 +672,7 @@ class AsyncClient(BaseClient):
         reason: str | None = None,
         done: int = 1,
         failed: int = 0,
+        left_out: int = 0,
         via: str = "library",
         timeout: float | timedelta | None = None,
     ) -> None:
@@ -650,9 +681,10 @@ class AsyncClient(BaseClient):
         Args:
             verb: what was done, such as `runs cancel`.
             asked: the ids, or the filter, that it was done to, by their names.
+            left_out: how many of those that were looked at it was not to be done to.
             via: what it was done with.
         """
-        note = Note(whoami(), via, verb, dict(asked), reason, done, failed)
+        note = Note(whoami(), via, verb, dict(asked), reason, done, failed, left_out)
         await self._run(audit.record(self.partitions, note), timeout)
 
     async def list_audit(
@@ -747,6 +779,23 @@ class AsyncClient(BaseClient):
     def _open_transport(self) -> Any:
         return open_async_transport(self.url, attempts=self._attempts)
 
+    async def _still_executing(
+        self, canceled: Iterable[CanceledRun | HeadraceError], wait_s: float | None
+    ) -> list[CanceledRun]:
+        """Return those whose functions go on after so many seconds; none where there is no wait."""
+        if wait_s is None:
+            return []
+        going, deadline, pause_s = cancel.asked(canceled), time.monotonic() + wait_s, cancel.FIRST_PAUSE_S
+        while going:
+            going = await self._run(cancel.still_executing(self.partitions, going), partial=True)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            if going:
+                await asyncio.sleep(min(left, pause_s))
+                pause_s = min(2 * pause_s, self._follow_s)
+        return going
+
     async def _wait(
         self,
         event_id: str,
@@ -826,9 +875,17 @@ class AsyncClient(BaseClient):
                 answers, advance = exc, plan.throw
 
     async def _check_server(self, deadline: Deadline | None) -> None:
+        _check_loop()
         self._is_checked = True
         try:
             self._is_checked = await self._run(check_server(self.partitions), partial=True, deadline=deadline)
         except HeadraceError:
             self._is_checked = False
             raise
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as exc:
+        raise ConfigurationError("AsyncClient needs asyncio; under trio call a Client in a thread") from exc

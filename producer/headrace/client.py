@@ -38,10 +38,10 @@ from headrace.model.page import Page
 from headrace.model.queue import Limit, QueueControls
 from headrace.model.tree import EventTree
 from headrace.plans import cancel, queues, read, retry, send, tree, wait
-from headrace.plans.checks import check_server, has_workers
+from headrace.plans.checks import check_server, has_workers, read_server_time
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
-from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, side_by_side
+from headrace.plans.side_by_side import CHEAP_AT_ONCE, one_by_one, result_of, side_by_side
 from headrace.transport.deadline import Deadline
 
 T = TypeVar("T")
@@ -428,12 +428,17 @@ class Client(BaseClient):
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""
         return self._run(has_workers(self.partitions), timeout, partial=True)
 
+    def server_time(self, *, timeout: float | timedelta | None = None) -> datetime:
+        """Return the time by the server's clock, by which lists have what was sent, has settled or has failed."""
+        return self._run(read_server_time(), timeout)
+
     def cancel_event(
         self,
         event_id: str,
         *,
         runs: bool = False,
         reason: str | None = None,
+        wait: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> EventRecord:
         """Cancel a delayed event, so that no job sees it; the `status` of the record says whether it is canceled.
@@ -444,13 +449,18 @@ class Client(BaseClient):
             runs: of an event that was delivered, cancel all open runs, as `cancel_run` does; one that no worker has
                 looked at yet gets none.
             reason: why, for the runs; 1 to 256 characters.
+            wait: with `runs`, wait so many seconds for the functions of those that execute to end.
 
         Raises:
             EventNotFound: no such event is known.
-            InvalidArgument: the reason breaks its rule.
+            InvalidArgument: the reason or `wait` breaks its rule.
+            StillExecuting: the function of one goes on after `wait`.
         """
+        wait_s = cancel.seconds_of_wait(wait)
         plan = cancel.cancel_event(self.partitions, event_id, self._retention, self._seal, runs=runs, reason=reason)
-        return self._run(plan, timeout, partial=True)
+        found = self._run(plan, timeout, partial=True)
+        going = self._still_executing(found.runs, wait_s)
+        return result_of(cancel.event_after_wait(found, going, wait_s))
 
     def reschedule_event(
         self,
@@ -503,24 +513,34 @@ class Client(BaseClient):
         return self._run(plan, timeout, partial=True)
 
     def cancel_run(
-        self, run_id: str, *, reason: str | None = None, timeout: float | timedelta | None = None
+        self,
+        run_id: str,
+        *,
+        reason: str | None = None,
+        wait: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
     ) -> CanceledRun:
         """Cancel a run for good, whether it is queued, waits or executes; `answer` says what that has come to.
 
         It never comes back: no retry, no other worker and no dead worker's rescue begins it again. An async function
         that executes is cancelled within a second; a plain one goes on unless it looks at `ctx.is_canceled`. Whatever
-        either comes to is dropped. A run that has ended before stays as it is.
+        either comes to is dropped; until then it counts for the limit of its queue. A run that has ended before stays
+        as it is.
 
         Args:
             reason: 1 to 256 characters; becomes the message of the run's error.
+            wait: wait so many seconds for the function of a run that executes to end; `answer` is `stopped` then.
 
         Raises:
             RunNotFound: no such run is known.
+            StillExecuting: the run is canceled, and its function goes on after `wait`.
             InvalidArgument: the reason breaks its rule.
         """
-        return self._run(
-            cancel.cancel_run(self.partitions, run_id, self._retention, reason, self._seal), timeout, partial=True
-        )
+        wait_s = cancel.seconds_of_wait(wait)
+        plan = cancel.cancel_run(self.partitions, run_id, self._retention, reason, self._seal)
+        found = self._run(plan, timeout, partial=True)
+        going = self._still_executing([found], wait_s)
+        return result_of(cancel.run_after_wait(found, going, wait_s))
 
     def cancel_runs(
         self,
@@ -528,6 +548,7 @@ class Client(BaseClient):
         *,
         reason: str | None = None,
         queued: bool = False,
+        wait: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[CanceledRun | HeadraceError]:
         """Cancel runs as `cancel_run` does, a few round trips for 25; return what each has come to, or its error.
@@ -536,12 +557,16 @@ class Client(BaseClient):
 
         Args:
             queued: only those that are queued, and that no worker has; RunNotQueued is the error of the others.
+            wait: seconds for all of them together.
         """
+        wait_s = cancel.seconds_of_wait(wait)
         plans = [
             cancel.cancel_run(self.partitions, each, self._retention, reason, self._seal, queued=queued)
             for each in run_ids
         ]
-        return self._run(side_by_side(plans), timeout, partial=True)
+        found = self._run(side_by_side(plans), timeout, partial=True)
+        going = self._still_executing(found, wait_s)
+        return [cancel.run_after_wait(each, going, wait_s) for each in found]
 
     def cancel_events(
         self,
@@ -549,14 +574,19 @@ class Client(BaseClient):
         *,
         runs: bool = False,
         reason: str | None = None,
+        wait: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
     ) -> list[EventRecord | HeadraceError]:
         """Cancel events as `cancel_event` does, a few round trips for 25; return the record of each, or its error."""
+        wait_s = cancel.seconds_of_wait(wait)
         plans = [
             cancel.cancel_event(self.partitions, each, self._retention, self._seal, runs=runs, reason=reason)
             for each in event_ids
         ]
-        return self._run(side_by_side(plans), timeout, partial=True)
+        found = self._run(side_by_side(plans), timeout, partial=True)
+        runs_of = [run for each in found if isinstance(each, cancel.CanceledEvent) for run in each.runs]
+        going = self._still_executing(runs_of, wait_s)
+        return [cancel.event_after_wait(each, going, wait_s) for each in found]
 
     def replay_events(
         self,
@@ -598,6 +628,7 @@ class Client(BaseClient):
         reason: str | None = None,
         done: int = 1,
         failed: int = 0,
+        left_out: int = 0,
         via: str = "library",
         timeout: float | timedelta | None = None,
     ) -> None:
@@ -606,9 +637,10 @@ class Client(BaseClient):
         Args:
             verb: what was done, such as `runs cancel`.
             asked: the ids, or the filter, that it was done to, by their names.
+            left_out: how many of those that were looked at it was not to be done to.
             via: what it was done with.
         """
-        note = Note(whoami(), via, verb, dict(asked), reason, done, failed)
+        note = Note(whoami(), via, verb, dict(asked), reason, done, failed, left_out)
         self._run(audit.record(self.partitions, note), timeout)
 
     def list_audit(
@@ -739,6 +771,23 @@ class Client(BaseClient):
 
     def _open_transport(self) -> Any:
         return open_transport(self.url, attempts=self._attempts)
+
+    def _still_executing(
+        self, canceled: Iterable[CanceledRun | HeadraceError], wait_s: float | None
+    ) -> list[CanceledRun]:
+        """Return those whose functions go on after so many seconds; none where there is no wait."""
+        if wait_s is None:
+            return []
+        going, deadline, pause_s = cancel.asked(canceled), time.monotonic() + wait_s, cancel.FIRST_PAUSE_S
+        while going:
+            going = self._run(cancel.still_executing(self.partitions, going), partial=True)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            if going:
+                time.sleep(min(left, pause_s))
+                pause_s = min(2 * pause_s, self._follow_s)
+        return going
 
     def _wait(
         self,

@@ -16,6 +16,7 @@
     ├── RunNotRetryable         the run has not failed, so there is nothing to retry
     ├── ContentsGone            nothing but its header is kept of an event
     ├── WaitTimeout             the event has not settled in the time given
+    ├── StillExecuting          the function of a canceled run has not ended in the time given
     ├── UndecodableEvent        stored bytes that are not an event of a format we read
     │   └── DamagedRecord       the record of an event has been overwritten, or a part of it
     ├── SealedEvent             what a codec has sealed was not opened here
@@ -191,6 +192,15 @@ class WaitTimeout(HeadraceError, TimeoutError):
         self.run_id = run_id
         what = f"event {event_id!r}" if run_id is None else f"run {run_id!r}"
         super().__init__(f"{what} has not settled within {timeout_s:g} s; it goes on")
+
+
+class StillExecuting(HeadraceError, TimeoutError):
+    """The run is canceled, and its function has not ended in the time given; what it comes to is dropped."""
+
+    def __init__(self, run_id: str, wait_s: float) -> None:
+        self.run_id = run_id
+        self.wait_s = wait_s
+        super().__init__(f"run {run_id!r} is canceled, but its function has not ended within {wait_s:g} s; it goes on")
 
 
 class UndecodableEvent(HeadraceError, ValueError):

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import msgspec
+
 from headrace_worker import App, event_trigger
+
+
+class Paid(msgspec.Struct):
+    __event__: ClassVar[str] = "paid"
+
+
+class PaidToo(msgspec.Struct):
+    __event__: ClassVar[str] = "paid"
+
 
 app = App("odd")
 
@@ -14,3 +27,11 @@ async def never() -> None: ...
 @app.job(id="two", trigger=event_trigger("b"))
 @app.job(id="one", trigger=event_trigger("b"))
 async def twice() -> None: ...
+
+
+@app.job(id="receipt")
+async def receipt(payload: Paid) -> None: ...
+
+
+@app.job(id="thanks")
+async def thanks(payload: PaidToo) -> None: ...

@@ -76,7 +76,7 @@ def test_a_killed_workers_runs_come_back_on_an_idle_stream(deployment: Deploymen
 
 
 def test_a_canceled_run_of_a_killed_worker_never_comes_back(deployment: Deployment) -> None:
-    """The worker dies right after the cancellation; the leader's rescue finds nothing of the run."""
+    """The worker dies right after the cancellation; the leader's rescue finds no run of it, and frees its place."""
     victim = deployment.start_worker("gates", **LEASE)
     name = worker_name(victim)
     event = deployment.send("hold", "held")
@@ -90,6 +90,7 @@ def test_a_canceled_run_of_a_killed_worker_never_comes_back(deployment: Deployme
     (run,) = deployment.client.get_event(event).runs
     assert (run.status, run.lost, len(deployment.calls.of(event))) == ("canceled", 0, 1)
     assert not list(deployment.client.iter_dead_letters())
+    assert deployment.redis.xpending(deployment.queue("gates"), "workers")["pending"] == 0
 
 
 def test_a_poison_run_is_dead_lettered_alone(deployment: Deployment, processes: Processes) -> None:

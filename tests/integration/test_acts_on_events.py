@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from headrace import Client, ContentsGone, Event, EventNotFound, InvalidArgument, Retention, SealedEvent
+from headrace import Client, ContentsGone, DamagedRecord, Event, EventNotFound, InvalidArgument, Retention, SealedEvent
+from headrace.calls.call import Call
 from headrace_worker import App, event_trigger
 from headrace_worker.inspect.jobs import UnknownJob
 from headrace_worker.operate.app_client import AppClient
@@ -172,3 +173,20 @@ def test_an_id_that_is_too_long_is_not_replayed(client: Client) -> None:
     client.send_event(Event("asked", id="e" * 254))
     with pytest.raises(InvalidArgument, match="256"):
         client.replay_event("e" * 254)
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_each_event_has_its_own_answer(url: str, namespace: str, partitions: int) -> None:
+    """One that is not known, and one whose record can't be read, hold up none of the others, and no others' answers."""
+    with Client(url, namespace=namespace, partitions=partitions) as client:
+        for event_id in ("d1", "d2"):
+            client.send_event(Event("asked", id=event_id), deliver_after=3_600)
+        place = client.partitions.of("odd")
+        client._transport.run([Call(("HSET", place.event("odd"), "m", "odd"), int)])
+        first, missing, odd, second = client.cancel_events(["d1", "nope", "odd", "d2"])
+        client._transport.run([Call(("DEL", place.event("odd")), int)])
+        assert isinstance(missing, EventNotFound)
+        assert isinstance(odd, DamagedRecord)
+        assert [getattr(each, "status", each) for each in (first, second)] == ["canceled", "canceled"]
+        with pytest.raises(EventNotFound):
+            client.cancel_event("nope")

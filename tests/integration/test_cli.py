@@ -188,6 +188,39 @@ def test_a_fault_deep_in_the_imports_is_shown_with_the_way_to_it(
     assert "return {}['euro']" in shown
 
 
+@pytest.mark.parametrize("command", ["app schema one_of_shop:app", "app check one_of_shop:app", "codec"])
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_failed_import_shows_no_variables(
+    headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, log_format: str
+) -> None:
+    """In commands without an option for the log, too: the traceback is on standard error, if asked for."""
+    one = "from headrace_worker import App\napp = App('b', modules=['two_of_shop'])\n"
+    (tmp_path / "one_of_shop.py").write_text(one)
+    (tmp_path / "two_of_shop.py").write_text("SECRET = 'hunter' '2'\nimport three_of_shop\n")
+    (tmp_path / "three_of_shop.py").write_text("import not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    given = ("events", "list", "--codec", "two_of_shop:codec") if command == "codec" else command.split()
+    quiet = headrace(*given, HEADRACE_LOG_FORMAT=log_format)
+    said = "ModuleNotFoundError: No module named 'not_there'; HEADRACE_LOG_LEVEL=debug shows the traceback"
+    fails(quiet, 2, "two_of_shop.py, line 2, imports", said)
+    shown = headrace(*given, HEADRACE_LOG_FORMAT=log_format, HEADRACE_LOG_LEVEL="debug")
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "import not_there" in shown.stderr
+    assert "hunter2" not in shown.stderr
+
+
+def test_a_module_of_an_app_that_is_missing_is_said_to_be_the_app_s(
+    headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command names another one."""
+    (tmp_path / "app_of_shop.py").write_text("from headrace_worker import App\napp = App('b', modules=['not_there'])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = headrace("app", "check", "app_of_shop:app")
+    fails(result, 2, f"there is no module 'not_there' in {tmp_path} or installed; App('b', modules=…) names it")
+
+
 def test_an_app_without_jobs_is_refused(headrace: Headrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log says so too, as only the log may be left of a container that has ended."""
     (tmp_path / "jobless.py").write_text("from headrace_worker import App\napp = App('a')\n")

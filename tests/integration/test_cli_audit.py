@@ -57,10 +57,9 @@ def test_an_act_is_noted(
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize(
     "args",
-    [("send", "echo"), ("jobs", "list"), ("app", "forget", "nobody"), ("jobs", "trigger", "everyday/nobody"),
-     ("workers", "stop", "nobody"), ("events", "reschedule", "nobody", "--after", "1")],
+    [("send", "echo"), ("jobs", "list"), ("app", "forget", "nobody"), ("jobs", "trigger", "everyday/nobody")],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_what_changes_nothing_that_is_there_is_not_noted(
     headrace: Headrace, client: Client, args: tuple[str, ...]
 ) -> None:

@@ -7,19 +7,22 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import click
 import pytest
 
 from headrace import Client, Event
+from headrace.calls.call import Call
 from headrace_worker import App
+from headrace_worker.cli.root import root
 from headrace_worker.logs.logger import flush
 from headrace_worker.operate import bulk
-from headrace_worker.operate.bulk import Chosen, carry_out, choose
+from headrace_worker.operate.bulk import Chosen, carry_out
 from headrace_worker.terminal import asking
 from tests.apps.everyday import app
-from tests.support.commands import Headrace, document
+from tests.support.commands import Headrace, document, fails
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -43,13 +46,35 @@ async def _queued(client: Client, host: WorkerHost, count: int) -> list[str]:
 
 BULK = [
     ("dead", "retry", "--all"),
+    ("dead", "discard", "--all"),
     ("dead", "discard", "--job", "everyday/fail"),
     ("runs", "retry", "--job", "everyday/fail"),
     ("runs", "cancel", "--status", "queued"),
     ("events", "cancel", "--name", "later"),
+    ("events", "cancel", "--name", "later", "--runs"),
     ("events", "replay", "--name", "fail"),
     ("queues", "purge", "everyday/default"),
 ]
+
+
+def _paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield each command that asks before it acts."""
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from _paths(each, (*path, name))
+    elif any("--yes" in parameter.opts for parameter in command.params):
+        yield path
+
+
+def test_each_command_that_asks_is_tried_without_a_yes() -> None:
+    """None was forgotten; each takes `--yes` as such commands do, and one shape of JSON."""
+    assert {command[:2] for command in BULK} == set(_paths(root))
+    for path in _paths(root):
+        command: click.Command = root
+        for name in path:
+            assert isinstance(command, click.Group)
+            command = command.commands[name]
+        assert isinstance(command, asking.BulkCommand), path
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -99,8 +124,6 @@ async def test_a_letter_that_comes_after_the_question_stays(
 
 
 def _one_more_letter(client: Client) -> Any:
-    from headrace.calls.call import Call
-
     return Call(
         ("XADD", client.partitions.first.dead, "*", "run", "late:everyday/fail", "reason", "failed", "error", ""), str
     )
@@ -115,14 +138,14 @@ async def test_a_filter_keeps_what_it_does_not_name(headrace: Headrace, client: 
     until = min(letter.dead_at for run, letter in letters.items() if run and run.startswith("other"))
     done = headrace("dead", "discard", "--since", until.isoformat(), "--yes", "--note", "tidy")
     assert done.exit_code == 0
-    left = [letter.run_id for letter in client.iter_dead_letters()]
-    assert len(left) + int(done.stderr.split()[2]) == 10
-    assert not [run for run in left if run and run.startswith("other")]
+    left = [str(letter.run_id) for letter in client.iter_dead_letters()]
+    assert sorted(left) == [f"fail{number}:everyday/fail" for number in range(7)]
+    assert done.stderr == "dead discard: 3 done, 0 failed, 0 left\n"
     assert headrace("dead", "discard", "--all", "--yes").exit_code == 2
     assert len(list(client.iter_dead_letters())) == len(left)
     (entry,) = client.list_audit().items
     assert (entry.verb, entry.reason, entry.via, entry.failed) == ("dead discard", "tidy", "headrace", 0)
-    assert (set(entry.asked), entry.done) == ({"since"}, 10 - len(left))
+    assert (set(entry.asked), entry.done) == ({"since"}, 3)
     assert "@" in entry.who
 
 
@@ -201,8 +224,7 @@ def test_an_interrupt_ends_the_work_between_two_batches(
     end = json.loads(first.stdout.splitlines()[-1])
     assert (first.exit_code, end["done"], end["left"]) == (130, 2, 4)
     monkeypatch.setattr(Client, "cancel_events", cancel)
-    cursor = ["--cursor", end["cursor"]] if end["cursor"] else []
-    second = headrace("events", "cancel", "--name", "later", "--yes", *cursor)
+    second = headrace("events", "cancel", "--name", "later", "--yes", "--cursor", end["cursor"])
     assert second.exit_code == 0
     assert {event.status for event in client.iter_events()} == {"canceled"}
     assert [entry.done for entry in client.list_audit().items] == [4, 2]
@@ -240,5 +262,99 @@ async def test_a_thousand_letters_are_retried_once_each(client: Client, settle: 
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[-1]["done"] == len({each["id"] for each in lines[:-1]}) == 1_001
     assert list(client.iter_dead_letters()) == []
-    assert choose(client.list_dead_letters, 10).ids == []
     await settle()
+
+
+async def test_a_queue_that_nobody_knows_any_more_is_purged(
+    headrace: Headrace, client: Client, host: WorkerHost, settle: Settle
+) -> None:
+    """Its name is not among the queues, and it holds runs; once it holds none there is no such queue."""
+    runs = await _queued(client, host, 1)
+    client._transport.run([Call(("SREM", client.partitions.first.queues, "everyday/default"), int)])
+    purged = headrace("queues", "purge", "everyday/default", "--yes=everyday/default")
+    assert (purged.exit_code, client.get_run(runs[0]).status) == (0, "canceled")
+    assert headrace("queues", "purge", "everyday/default", "--yes=everyday/default").exit_code == 1
+    await settle()
+
+
+async def test_what_was_not_delivered_is_not_replayed(headrace: Headrace, client: Client, settle: Settle) -> None:
+    """A canceled event is not delivered after all, nor is a delayed one twice; unless its state is named."""
+    client.send_event(Event("echo", id="was"))
+    await settle()
+    for event_id in ("canceled", "delayed"):
+        client.send_event(Event("echo", id=event_id), deliver_after=3_600)
+    client.send_event(Event("echo", id="pending"))
+    client.cancel_event("canceled")
+    assert headrace("events", "replay", "--name", "echo", "--if-no-runs", "--yes").stdout == ""
+    assert headrace("events", "replay", "--name", "echo", "--yes").stdout == "was was~r1\n"
+    named = headrace("events", "replay", "--name", "echo", "--state", "canceled", "--yes")
+    assert named.stdout == "canceled canceled~r1\n"
+    client.cancel_event("delayed")
+    await settle()
+
+
+async def test_what_is_left_out_is_not_done(headrace: Headrace, client: Client, settle: Settle) -> None:
+    """The dry run counts events without a run; the act leaves out those whose replay had one, and says so."""
+    client.send_events([Event("nobody asks for it", id=f"e{number}") for number in range(3)])
+    client.send_event(Event("echo", id="ran"))
+    await settle()
+    safe = ("events", "replay", "--state", "settled", "--job", "everyday/echo", "--if-no-runs")
+    assert headrace(*safe, "--dry-run").stdout.splitlines() == ["e0", "e1", "e2"]
+    assert headrace("events", "replay", "e1", "--job", "everyday/echo").exit_code == 0
+    await settle()
+    given = headrace(*safe, "--yes")
+    assert (given.exit_code, given.stdout) == (0, "e0 e0~r1\ne1 -\ne2 e2~r1\n")
+    assert given.stderr == "events replay: 2 done, 0 failed, 1 left out, 0 left\n"
+    await settle()
+    *lines, end = map(json.loads, headrace(*safe, "--yes", "--json").stdout.splitlines())
+    assert lines == [{"id": f"e{n}", "ok": True, "result": "left_out", "error": None, "replay": None} for n in range(3)]
+    assert end == {"done": 0, "failed": 0, "left_out": 3, "left": 0, "cursor": None}
+    entries = client.list_audit().items
+    assert [(each.done, each.left_out) for each in entries] == [(0, 3), (2, 1), (1, 0)]
+    assert entries[0].asked == {"state": ["settled"], "job": "everyday/echo", "if_no_runs": True}
+
+
+@pytest.mark.parametrize("which", [("e",), ("--name", "echo"), ("--all",)], ids=" ".join)
+def test_a_dry_run_refuses_what_the_act_does(headrace: Headrace, client: Client, which: tuple[str, ...]) -> None:
+    """A job that is not registered, say."""
+    client.send_event(Event("later", id="e"), deliver_after=3_600)
+    for more in (("--dry-run",), ("--yes",)):
+        fails(headrace("events", "replay", *which, "--job", "shop/nope", *more), 1, "shop/nope")
+    client.cancel_event("e")
+
+
+async def test_an_act_on_one_that_is_gone_goes_on_with_the_rest(
+    headrace: Headrace, client: Client, settle: Settle
+) -> None:
+    """The rest are canceled, each has its line, and the audit has all."""
+    for event_id in ("g1", "g2"):
+        client.send_event(Event("later", id=event_id), deliver_after=3_600)
+    given = headrace("events", "cancel", "g1", "nope", "g2")
+    assert (given.exit_code, given.stdout) == (1, "g1 canceled\ng2 canceled\n")
+    assert "'nope'" in given.stderr
+    (entry,) = client.list_audit().items
+    assert (entry.asked, entry.done, entry.failed) == ({"ids": ["g1", "nope", "g2"]}, 2, 1)
+    await settle()
+
+
+async def test_what_fails_is_in_the_audit(headrace: Headrace, client: Client, settle: Settle) -> None:
+    """With all that was asked for."""
+    client.send_events([Event("echo", id="e"), Event("fail", "no", id="f")])
+    await settle()
+    for args in (
+        ("events", "cancel", "e"),
+        ("events", "reschedule", "e", "--after", "60"),
+        ("events", "reschedule", "nope", "--after", "60"),
+        ("workers", "stop", "nope"),
+        ("runs", "retry", "e:everyday/echo", "--canceled"),
+        ("events", "replay", "nope", "--delay", "60"),
+    ):
+        assert headrace(*args).exit_code == 1
+    entries = client.list_audit().items[::-1]
+    assert [(each.verb, each.done, each.failed) for each in entries] == [
+        ("events cancel", 0, 1), ("events reschedule", 0, 1), ("events reschedule", 0, 1), ("workers stop", 0, 1),
+        ("runs retry", 0, 1), ("events replay", 0, 1),
+    ]  # fmt: skip
+    assert entries[3].asked == {"workers": ["nope"]}
+    assert entries[4].asked == {"ids": ["e:everyday/echo"], "canceled": True}
+    assert entries[5].asked == {"ids": ["nope"], "delay": 60}

@@ -11,6 +11,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
+from headrace.lists.merge import entry_rank
 from tests.support.commands import Headrace, document, fails
 
 
@@ -69,7 +70,11 @@ def test_events_cancel_cancels_what_is_delayed(headrace: Headrace, client: Clien
     """The record says so."""
     client.send_event(Event("echo", id="e1"), deliver_after=60)
     result = headrace("events", "cancel", "e1", "--json")
-    assert (result.exit_code, document(result)["status"]) == (0, "canceled")
+    assert result.exit_code == 0
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"id": "e1", "ok": True, "result": "canceled", "error": None},
+        {"done": 1, "failed": 0, "left_out": 0, "left": 0, "cursor": None},
+    ]
     assert client.get_event("e1").status == "canceled"
 
 
@@ -138,8 +143,11 @@ async def test_dead_letters_are_listed_shown_and_retried(
     assert len(document(headrace("dead", "list", "--json"))["dead"]) == 2
     by_job = headrace("dead", "retry", "--job", "everyday/fail", "--json", "--yes")
     *lines, end = map(json.loads, by_job.stdout.splitlines())
-    assert lines == [{"id": by_run[f"e{n}:everyday/fail"], "ok": True, "error": None} for n in (2, 3)]
-    assert end == {"done": 2, "failed": 0, "left": 0, "cursor": None}
+    assert lines == [
+        {"id": by_run[run], "ok": True, "result": "queued", "error": None, "run": run}
+        for run in sorted(("e2:everyday/fail", "e3:everyday/fail"), key=lambda run: entry_rank(by_run[run]))
+    ]
+    assert end == {"done": 2, "failed": 0, "left_out": 0, "left": 0, "cursor": None}
     assert headrace("dead", "list").stdout.split() == ["ID", "SINCE", "REASON", "RUN", "ERROR"]
     await settle()
     everything = headrace("dead", "retry", "--all", "--yes")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from headrace import Client, ConfigurationError, Event, EventConflict, EventNotFound
+from headrace import AsyncClient, Client, ConfigurationError, Event, EventConflict, EventNotFound
 from tests.support.clients import Kind, open_client
 from tests.support.waiting import wait_until
 
@@ -180,3 +180,12 @@ def test_a_closed_client_has_no_connections_and_opens_new_ones(
         assert client.get_event(sent.id).id == sent.id
         assert connections() == 1
     wait_until(lambda: connections() == 0)
+
+
+def test_an_async_client_without_asyncio_says_what_it_needs() -> None:
+    """As under trio: its coroutines are run by another event loop. There is nothing to close."""
+    client = AsyncClient("redis://localhost:1")
+    with pytest.raises(ConfigurationError, match="AsyncClient needs asyncio; under trio call a Client in a thread"):
+        client.send_event(Event("x")).send(None)
+    with pytest.raises(StopIteration):
+        client.close().send(None)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from headrace import Client, Event
+from headrace import Client, DeadLetter, Event, Page
 from headrace_worker import App, Retry, event_trigger
-from headrace_worker.operate.bulk import carry_out, choose
+from headrace_worker.operate.bulk import Rest, Times, carry_out, choose
 from headrace_worker.operate.dead_letters import LetterRuns
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
@@ -36,7 +36,12 @@ async def test_runs_of_a_key_are_retried_in_order_of_failure(url: str, namespace
             await settled(230)
             is_up = True
             runs = LetterRuns(client)
-            chosen = choose(lambda **page: runs.note(client.list_dead_letters(**page)), 1_000, oldest_first=True)
+            rest = Rest("dead retry", Times(client.server_time()))
+
+            def read(times: Times, cursor: str | None, limit: int) -> Page[DeadLetter]:
+                return runs.note(client.list_dead_letters(until=times.end, cursor=cursor, limit=limit))
+
+            chosen = choose(read, 1_000, rest, oldest_first=True)
             retried = list(carry_out(chosen, runs.retry))
             assert [each.came_to.id for each in retried] == [f"{event_id}:app/ledger" for event_id in ids]
             await settled(460)

@@ -2,8 +2,10 @@
 
 # Annotations are evaluated where they stand, as those of functions inside of functions have to be.
 
+import inspect
+import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Annotated, Any
 
 import pytest
@@ -191,3 +193,82 @@ async def test_a_coroutine_of_a_plain_job_fails_it_before_its_session_commits(
 
 async def _no_more() -> None:
     raise LookupError("no such order")
+
+
+def _twice() -> Iterator[int]:
+    yield 1
+    yield 2
+
+
+def _never() -> Iterator[int]:
+    yield from ()
+
+
+async def _async_twice() -> AsyncIterator[int]:
+    yield 1
+    yield 2
+
+
+async def _async_never() -> AsyncIterator[int]:
+    for each in list[int]():
+        yield each
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (_twice, r"_twice\(\) at test_dependencies\.py:\d+ yielded twice"),
+        (_never, r"_never\(\) at test_dependencies\.py:\d+ never yielded"),
+        (_async_twice, r"_async_twice\(\) at test_dependencies\.py:\d+ yielded twice"),
+        (_async_never, r"_async_never\(\) at test_dependencies\.py:\d+ never yielded"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["dependency", "around"])
+async def test_a_function_that_does_not_yield_once_is_named(
+    host: WorkerHost, client: Client, app: App, kind: str, function: Any, said: str
+) -> None:
+    """Also where it is an around."""
+
+    async def depends(n: Annotated[int, Depends(function)]) -> None: ...
+
+    async def alone() -> None: ...
+
+    if kind == "around":
+        is_async = inspect.isasyncgenfunction(function)
+        app.around(asynccontextmanager(function) if is_async else contextmanager(function))
+    run = await run_in(app, host, client, alone if kind == "around" else depends)
+    assert run.error is not None
+    assert run.error.type == "RuntimeError"
+    assert re.fullmatch(rf"{said}; it must yield once", run.error.message)
+
+
+async def test_a_second_yield_after_a_failure_is_noted_by_its_name(host: WorkerHost, client: Client, app: App) -> None:
+    """The failure itself decides; another error that reads alike is left as it is."""
+
+    def keeps_on() -> Iterator[int]:
+        while True:
+            with suppress(LookupError):
+                yield 1
+
+    def job(n: Annotated[int, Depends(keeps_on)]) -> None:  # noqa: ARG001 - what it depends on is of interest
+        raise LookupError("no such order")
+
+    run = await run_in(app, host, client, job)
+    assert run.error is not None
+    assert run.error.type == "LookupError"
+    assert "keeps_on() at test_dependencies.py:" in (run.error.traceback or "")
+    assert " yielded again after an exception; it must yield once" in (run.error.traceback or "")
+
+    given = ["anything"]
+
+    def own() -> Iterator[int]:
+        if given:
+            raise RuntimeError("generator didn't yield") from LookupError("why")
+        yield 1
+
+    def other(n: Annotated[int, Depends(own)]) -> None: ...
+
+    run = await run_in(App("hooks"), host, client, other)
+    assert run.error is not None
+    assert run.error.message == "generator didn't yield"
+    assert "why" in (run.error.traceback or "")

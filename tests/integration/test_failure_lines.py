@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 
 from headrace import Client, Event
 from headrace_worker import Abort, App, Retry, event_trigger
+from headrace_worker.process import log_setup
 from tests.support.waiting import await_until, wait_until
 from tests.support.workers import WorkerHost
 
@@ -38,13 +40,14 @@ async def test_a_retry_is_a_warning_and_an_end_is_an_error(host: WorkerHost, cli
         began = datetime.now(UTC)
         await host.settle(app)
     first, last = _failures(lines)
+    assert first["next_at"].endswith("Z")  # as the time of the line itself
     next_at = datetime.fromisoformat(first.pop("next_at"))
     assert (next_at - began).total_seconds() >= 1.4
     ids = {"run": f"{sent.id}:app/job", "job": "app/job"}
     both = {**ids, "error": "LookupError", "message": "no such customer"}
     assert first == {"event": "attempt failed", "log_level": "warning", "attempt": 1, **both}
     assert 'raise LookupError("no such customer")' in last.pop("exception")
-    assert last == {"event": "run failed", "log_level": "error", "attempt": 2, "reason": "failed", **both}
+    assert last == {"event": "run failed", "log_level": "error", "attempt": 2, **both}
 
 
 @contextmanager
@@ -174,3 +177,21 @@ async def test_an_abort_is_one_error(host: WorkerHost, client: Client) -> None:
         await host.settle(app)
     (line,) = _failures(lines)
     assert (line["log_level"], line["attempt"], line["message"]) == ("error", 1, "closed account")
+
+
+async def test_a_success_has_a_line_where_debug_is_shown(
+    host: WorkerHost, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the job, the run and how long it took; no line of any other level."""
+    app = App("app")
+    app.job(id="job", trigger=TRIGGER)(lambda: None)
+    for level, count in (("debug", 1), ("info", 0)):
+        log_setup.configure("json", level)
+        sent = client.send_event(Event("asked"))
+        await host.settle(app)
+        lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        told = [line for line in lines if line["event"] == "run succeeded"]
+        assert len(told) == count
+        for line in told:
+            assert (line["level"], line["run"], line["job"]) == ("debug", f"{sent.id}:app/job", "app/job")
+            assert 0 <= line["took_s"] < 30

@@ -347,8 +347,10 @@ def test_app_check(headrace: Headrace) -> None:
     assert bad.exit_code == 1
     assert "problem: job never: no value passes filter.a, so no event ever matches" in bad.stderr
     assert "problem: job one: it is the job 'two' again" in bad.stderr
+    two_classes = "event 'paid' has two classes: PaidToo here, Paid in job 'receipt'; declare it once"
+    assert f"problem: job thanks: {two_classes}" in bad.stderr
     found = document(headrace("app", "check", "tests.apps.odd_jobs:app", "--json"))
     assert list(found) == ["app", "jobs", "problems", "notes"]
-    assert [each["job"] for each in found["problems"]] == ["never", "one"]
+    assert [each["job"] for each in found["problems"]] == ["never", "one", "thanks"]
     assert list(found["jobs"][0]) == ["job", "names", "sources", "filter", "context_filter", "queue", "examples"]
     fails(headrace("app", "check", "tests.apps.nothing:app"), 2, "tests.apps.nothing")

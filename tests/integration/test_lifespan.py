@@ -283,3 +283,24 @@ def test_an_end_that_blocks_does_not_change_the_exit_code(processes: Processes) 
     worker.terminate()
     assert worker.wait(40) == 0
     assert "the end of the app's lifespan takes more than" in worker.output
+
+
+async def test_a_lifespan_that_does_not_yield_once_is_named(host: WorkerHost, seen: _Seen) -> None:
+    """At the start, and in the log at the end."""
+
+    @asynccontextmanager
+    async def never() -> AsyncIterator[list[str]]:
+        for each in list[list[str]]():
+            yield each
+
+    @asynccontextmanager
+    async def twice() -> AsyncIterator[list[str]]:
+        yield []
+        yield []
+
+    with pytest.raises(LifespanFailed, match=r"never\(\) at test_lifespan\.py:\d+ never yielded; it must"):
+        await host.settle(seen.app(never))
+    with capture_logs() as lines:
+        await host.settle(seen.app(twice))
+    (line,) = [line for line in lines if line["event"] == "the app's lifespan failed"]
+    assert " yielded twice; it must yield once" in str(line["exc_info"])

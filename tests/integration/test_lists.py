@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from headrace import Client, Event, Page, RunError
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.model.event import RunStatus
+from headrace_worker import App, Retry, event_trigger
 from tests.support.clients import Kind, open_client
 from tests.support.stored import add_run
+from tests.support.waiting import await_until
+from tests.support.workers import WorkerHost
 
 LINE = "0 0 0 default {entry} host-1 1700000000000 0"
 
@@ -383,3 +387,45 @@ def test_several_partitions_are_one_list(
             key=lambda each: (int(each[1:]) // 20, client.partitions.of(each).partition, each),
         )
         assert len(every_page(client.list_events, limit=limit)) == 30
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+async def test_a_page_has_the_cursor_of_each_item(url: str, namespace: str, partitions: int) -> None:
+    """From it the list goes on with that item; in each list that acts on many go through."""
+    host, app = WorkerHost(url, namespace, partitions), App("app")
+
+    @app.job(id="fails", trigger=event_trigger("fails"), retry=Retry(max_attempts=1))
+    async def fails() -> None:
+        raise ValueError
+
+    @app.job(id="waits", trigger=event_trigger("waits"), retry=Retry(min_delay=3_600, max_delay=3_600))
+    async def waits() -> None:
+        raise ValueError
+
+    with Client(url, namespace=namespace, partitions=partitions) as client:
+        client.send_events([Event("fails") for _ in range(9)])
+        client.send_events([Event("waits") for _ in range(9)])
+        async with host.working(app):
+            await await_until(lambda: len(client.list_runs(status="waiting").items) == 9)
+            await await_until(lambda: len(client.list_dead_letters().items) == 9)
+        client.pause_queue("app/default")
+        client.send_events([Event("fails") for _ in range(9)])
+        async with host.working(App("other", dispatch_only=True)):
+            await await_until(lambda: len(client.list_runs(status="queued").items) == 9)
+        lists: list[Callable[..., Page[Any]]] = [
+            client.list_events,
+            client.list_dead_letters,
+            partial(client.list_events, name="fails"),
+            partial(client.list_runs, status="failed"),
+            partial(client.list_runs, event_name="waits"),
+            partial(client.list_runs, status="queued"),
+            partial(client.list_runs, status="waiting"),
+        ]
+        for read in lists:
+            page = read(limit=50)
+            assert len(page.items) == len(page.cursors) >= 9
+            for item, cursor in zip(page.items, page.cursors, strict=True):
+                assert read(cursor=cursor, limit=1).items[0].id == item.id
+        client.resume_queue("app/default")
+        for event in client.iter_events():
+            client.cancel_event(event.id, runs=True)

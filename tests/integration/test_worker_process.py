@@ -50,6 +50,8 @@ def test_a_second_signal_releases_runs_at_once(processes: Processes, client: Cli
     worker.wait_for_line("worker stops")
     worker.terminate_again()
     assert worker.wait() == 0
+    assert "the stop is hurried: runs are released, and a worker of the app will begin them again" in worker.output
+    assert "grace is over" not in worker.output
     run = client.get_run("e1:everyday/nap")
     assert (run.status, run.attempt, run.lost) == ("queued", 1, 0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from headrace_worker.startup.satisfiable import impossible_parts
+from headrace_worker.app.filters import impossible_parts
 from tests.properties.naive_filter import naive_passes
 from tests.properties.test_filters import PAIRS, unhurried
 

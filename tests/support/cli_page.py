@@ -26,6 +26,9 @@ version no key is renamed or removed, and none gets another type; keys may be ad
 that it does not know. A test compares each command with `tests/data/json_shapes.json`. Times are ISO 8601 in UTC,
 durations seconds.
 
+Commands that act on many print a line of JSON for each ID, also for one alone, and one for the end: see
+[from the command line](operations.md#from-the-command-line).
+
 | exit code | means |
 |---|---|
 | 0 | done |

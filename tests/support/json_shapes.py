@@ -241,7 +241,7 @@ def _look_at_lists(at: _Scenario) -> None:
 
 def _act_on_events_and_runs(at: _Scenario) -> None:
     at.show("events", "reschedule", "d1", "--after", "2h")
-    at.show("events", "cancel", "d1", kind="one id")
+    at.act("events", "cancel", "d1")
     at.show("events", "show", "d1")
     at.act("events", "cancel", "d2", "e1")
     at.act("events", "replay", "e1", "nobody")

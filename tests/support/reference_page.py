@@ -56,7 +56,7 @@ CLIENT = {
         "cancel_run", "cancel_runs", "retry_run", "retry_runs", "discard_dead_letters",
     ),
     "Acts on queues": ("pause_queue", "resume_queue", "limit_queue"),
-    "The client itself": ("has_workers", "audit", "close", "url", "partitions"),
+    "The client itself": ("has_workers", "server_time", "audit", "close", "url", "partitions"),
 }  # fmt: skip
 APP_CLIENT = (
     "list_apps", "list_jobs", "get_job", "register_app", "forget_app", "disable_job", "enable_job", "trigger_job",

@@ -16,6 +16,7 @@ from headrace import (
     RunNotQueued,
     RunRecord,
     SentEvent,
+    StillExecuting,
 )
 from headrace_worker import Context, RunCanceled
 
@@ -25,7 +26,7 @@ def act(client: Client) -> None:
     assert_type(canceled, CanceledRun)
     assert_type(canceled.run, RunRecord)
     answer: CancelAnswer = canceled.answer
-    assert_type(answer, Literal["canceled", "asked", "already_finished"])
+    assert_type(answer, Literal["canceled", "asked", "stopped", "already_finished"])
     assert_type(client.cancel_event("e_1", runs=True), EventRecord)
     assert_type(client.reschedule_event("e_1", deliver_at=datetime.now(UTC)), EventRecord)
     assert_type(client.reschedule_event("e_1", deliver_after=timedelta(hours=1)), EventRecord)
@@ -38,6 +39,11 @@ def act(client: Client) -> None:
         assert_type(client.replay_event("e_1", if_no_runs=True), SentEvent | None)
     except (ContentsGone, RunNotQueued) as exc:
         assert_type(exc, ContentsGone | RunNotQueued)
+    try:
+        client.cancel_run("e_1:shop/welcome", wait=timedelta(seconds=10))
+    except StillExecuting as exc:
+        assert_type(exc.run_id, str)
+        assert_type(exc.wait_s, float)
     client.cancel_run(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -95,6 +95,7 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
         "retry_run",
         "send_event",
         "send_events",
+        "server_time",
         "wait_for_event",
         "wait_for_run",
     }

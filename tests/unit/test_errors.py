@@ -36,6 +36,7 @@ SAMPLES: list[HeadraceError] = [
     errors.RunNotRetryable("e1:app/job", "queued", "it is not over"),
     errors.ContentsGone("e1"),
     errors.WaitTimeout("e1", 1.5),
+    errors.StillExecuting("e1:app/job", 1.5),
     errors.UndecodableEvent("x"),
     errors.DamagedRecord("e1", "headrace:{prod:0}:event:e1", "x", [1]),
     errors.SealedEvent("x"),
@@ -168,6 +169,10 @@ def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, c
         ),
         (errors.RunNotRetryable("r", "queued", "why"), "run 'r' is queued and can't be retried: why"),
         (errors.WaitTimeout("e1", 2.0), "event 'e1' has not settled within 2 s; it goes on"),
+        (
+            errors.StillExecuting("r", 2.0),
+            "run 'r' is canceled, but its function has not ended within 2 s; it goes on",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import datetime as dt
 import io
@@ -399,3 +400,54 @@ def test_what_python_reports_is_a_line_too(capsys: pytest.CaptureFixture[str]) -
     assert "test_logs.py" in warned["place"]
     assert "in a finalizer" in finalized["exception"]
     assert "in a thread" in ended["exception"]
+
+
+def test_a_stack_is_a_block_below_its_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """As an exception is; as JSON it is a part of the one line."""
+    log_setup.configure("console")
+    structlog.get_logger().warning("stands still", fault="blocked", stack="  File a\n    b()")
+    line, *stack = _lines(capsys)
+    assert "fault=blocked" in line
+    assert stack == ["  |   File a", "  |     b()"]
+    log_setup.configure("json")
+    structlog.get_logger().warning("stands still", stack="  File a\n    b()")
+    (line,) = _lines(capsys)
+    assert json.loads(line)["stack"] == "  File a\n    b()"
+
+
+def test_a_list_of_texts_is_plain_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """And a list in JSON."""
+    log_setup.configure("console")
+    structlog.get_logger().info("started", queues=["default"], counts=[1])
+    assert "counts=[1] queues=default" in capsys.readouterr().err
+    log_setup.configure("json")
+    structlog.get_logger().info("started", queues=["default"])
+    assert json.loads(capsys.readouterr().err)["queues"] == ["default"]
+
+
+@contextlib.contextmanager
+def _bare_root() -> Iterator[None]:
+    """Take the handlers from the root logger, as it has none in a worker's process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    root.handlers = []
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def test_debug_is_not_that_of_all_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes of those whose logger has the level itself."""
+    library, wanted = logging.getLogger("library.of_others"), logging.getLogger("library.wanted")
+    wanted.setLevel(logging.DEBUG)
+    with _bare_root():
+        log_setup.configure("json", "debug")
+        for logs in (library, wanted):
+            logs.debug("detail")
+            logs.info("news")
+    structlog.get_logger().debug("ours")
+    lines = [json.loads(line) for line in _lines(capsys)]
+    assert [(line.get("logger"), line["event"]) for line in lines] == [
+        ("library.of_others", "news"), ("library.wanted", "detail"), ("library.wanted", "news"), (None, "ours"),
+    ]  # fmt: skip
+    wanted.setLevel(logging.NOTSET)

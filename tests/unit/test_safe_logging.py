@@ -260,3 +260,38 @@ def test_a_factory_that_raises_leaves_a_job_a_logger() -> None:
     before = lost_lines()
     guarded_logger("headrace.job", {"run": "r"}).bind(a=1).info("hello %d", 1)
     assert lost_lines() == before + 1
+
+
+def _fail_with_secret() -> None:
+    secret = f"hunter{1 + 1}"
+    raise ValueError(len(secret))
+
+
+def test_without_a_configuration_no_traceback_shows_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """Structlog's own form would, with rich installed: secrets among them."""
+    try:
+        _fail_with_secret()
+    except ValueError as exc:
+        log.exception("handled")
+        log.debug("given", exc_info=exc)
+    assert logger.flush(5)
+    shown = capsys.readouterr().out
+    assert shown.count("ValueError: 7") == 2
+    assert "_fail_with_secret" in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.usefixtures("recorder")
+def test_debug_is_shown_where_it_is_configured() -> None:
+    """By the application, or for a worker; not by default, nor where a test captures lines."""
+    assert logger.shows_debug()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
+    assert not logger.shows_debug()
+    log_setup.configure(level="debug")
+    assert logger.shows_debug()
+    log_setup.configure(level="info")
+    assert not logger.shows_debug()
+    structlog.reset_defaults()
+    assert not logger.shows_debug()
+    with capture_logs():
+        assert not logger.shows_debug()

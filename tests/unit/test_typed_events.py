@@ -13,6 +13,7 @@ import pytest
 from headrace import Event, EventRecord, InvalidEvent, PayloadError, Sealed, SealedEvent
 from headrace.formats.codec import decode_event
 from headrace.model.values import decode_value, encode
+from headrace.plans.prepare import as_event
 from headrace_worker import App, DefinitionError, JobError, event_trigger
 from headrace_worker.app.job import Job, JobFunction
 from headrace_worker.app.routes import subscriptions_of
@@ -51,6 +52,15 @@ class Untyped(msgspec.Struct):
     user_id: str
 
 
+class Field(msgspec.Struct):
+    user_id: str
+    __event__: str = "field"
+
+
+class Number(msgspec.Struct):
+    __event__: ClassVar[int] = 5
+
+
 def _define(function: JobFunction, **options: Any) -> Job:
     app = App("shop")
     app.job(id="job", **options)(function)
@@ -84,7 +94,7 @@ def test_event_of_takes_an_event_s_own_fields() -> None:
     assert Event.of(UserLeft("u"), id="1", context={"a": 1}, source="web", headers={"b": "c"}) == Event(
         "user.left", UserLeft("u"), {"a": 1}, "1", None, "web", {"b": "c"}
     )
-    with pytest.raises(InvalidEvent, match=r"payload: is no typed event: the class Untyped has no text in __event__"):
+    with pytest.raises(InvalidEvent, match=r"payload: is no typed event: Untyped has no __event__; write __event__: "):
         Event.of(Untyped("u"))  # type: ignore[arg-type]
 
 
@@ -96,13 +106,23 @@ def test_event_of_takes_an_event_s_own_fields() -> None:
         (Paid.model_construct(amount="x"), r"payload: does not fit Paid: Input should be .* - at `payload.amount`"),
         (Event("other", NewUser("u")), r"name: is 'other', and its payload is a NewUser, of 'new.user' events"),
         (NewUser, r"event: must be an Event, a typed event or a mapping, not the class NewUser"),
-        (Untyped("u"), r"event: must be an Event, a typed event or a mapping, not Untyped"),
+        (Untyped("u"), r"event: must be .* a mapping, not Untyped: Untyped has no __event__; write __event__: "),
+        (5, r"event: must be an Event, a typed event or a mapping, not int; nothing was sent"),
+        (Field("u"), r"not Field: Field\.__event__ is a field; write __event__: ClassVar\[str\]"),
     ],
 )
 def test_what_does_not_fit_is_refused_where_it_is_sent(given: Any, said: str) -> None:
     """With the path, for who made it; not as an invalid payload, for who is on call."""
     with pytest.raises(InvalidEvent, match=said):
         prepare_one(given)
+
+
+def test_a_list_in_place_of_an_event_is_for_send_events() -> None:
+    """Unless that was called."""
+    with pytest.raises(InvalidEvent, match="a typed event or a mapping, not list; send_events sends several"):
+        as_event([NewUser("u")])  # type: ignore[arg-type]
+    with pytest.raises(InvalidEvent, match="a mapping, not list; nothing was sent"):
+        prepare_one([])
 
 
 def _welcome(payload: NewUser) -> None: ...
@@ -186,9 +206,24 @@ def test_a_union_is_of_typed_events_of_different_names() -> None:
 def test_a_class_without_a_name_is_no_event() -> None:
     """The error says what to give it."""
     with pytest.raises(
-        DefinitionError, match=r"the class Untyped names no event; give it an __event__: ClassVar\[str\]"
+        DefinitionError, match=r"the class Untyped names no event: Untyped has no __event__; write __event__: ClassVar"
     ):
         event_trigger(Untyped)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Field, r"Field\.__event__ is a field; write __event__: ClassVar\[str\] = "),
+        (Number, r"Number\.__event__ is 5, and no text; write __event__: ClassVar\[str\] = "),
+    ],
+)
+def test_an_event_s_name_is_a_class_variable_and_a_text(kind: Any, said: str) -> None:
+    """The error says so where the class was to be the subscription."""
+    with pytest.raises(JobError, match=f"job 'job': {said}"):
+        _define(_bare, schema=kind)
+    with pytest.raises(DefinitionError, match=said):
+        event_trigger(kind)
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,8 @@ async def test_a_run_that_blocks_has_its_timeout(
     setup.pass_time(seconds, turning=False)
     verdict = setup.judge()
     assert (verdict.timed_out is held, verdict.is_final) == (is_over, is_final)
-    assert "run e0:app/job" in verdict.fault
+    assert "event loop blocked for " in verdict.fault
+    assert verdict.fault.endswith(" s by job app/job, in run e0:app/job")  # no code of a job is on the stack
 
 
 async def test_the_run_that_blocks_is_found_by_its_task(setup: _Setup) -> None:

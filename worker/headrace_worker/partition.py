@@ -35,7 +35,7 @@ from headrace_worker.run.quarantine import Quarantine
 from headrace_worker.run.settler import Settler
 from headrace_worker.startup import preflight
 from headrace_worker.streams.pending import pending_entries
-from headrace_worker.streams.requeue import release
+from headrace_worker.streams.requeue import forget_deleted, release
 from headrace_worker.tasks.guard import describe, is_end
 
 log = get_logger("headrace.worker")
@@ -311,3 +311,4 @@ class Partition:
     async def _release(self, stream: Stream) -> None:
         async for page in pending_entries(self._server, stream, self._identity.name):
             await release(self._member, stream, self._fetcher.described(stream, page))
+            await forget_deleted(self._member, stream, page)

@@ -400,7 +400,10 @@ class _Running:
         deadline = monotonic() + self._setup.config.grace_s
         await self._wait_until_over(lambda: monotonic() >= deadline or self._hurry.is_set())
         if self._in_flight.runs:
-            log.warning("grace is over: runs are released to other workers", runs=len(self._in_flight.runs))
+            why = "the stop is hurried" if self._hurry.is_set() else "grace is over"
+            runs = len(self._in_flight.runs)
+            line = f"{why}: runs are released, and a worker of the app will begin them again"
+            log.warning(line, runs=runs)
             self._executor.end_all("released")
             deadline = monotonic() + IGNORED_CANCEL_S + 0.5
             await self._wait_until_over(lambda: monotonic() >= deadline)

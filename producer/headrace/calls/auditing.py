@@ -25,6 +25,7 @@ class Note(msgspec.Struct, frozen=True):
     reason: str | None
     done: int
     failed: int
+    left_out: int = 0
 
 
 def note(keys: Keys, what: Note) -> Call[str]:

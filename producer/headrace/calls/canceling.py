@@ -12,12 +12,18 @@ from headrace.calls.sending import RECENT_ENTRIES
 from headrace.errors import EventNotFound
 from headrace.formats.codec import encode_outcome, from_millis
 from headrace.formats.keys import Keys
+from headrace.formats.trails import encode_note
 from headrace.model.event import RunError
+from headrace.model.ids import run_id
 from headrace.model.retention import Retention
 
 _PENDING_MS = 30 * 86_400_000
 STOP_MS = 2_000
 """How long the function of a canceled run may take to stop, before the next run of its ordering key may begin."""
+
+
+CANCELED_DELIVERIES = 1_000_000
+"""The delivery count of a canceled run's pending entry, by which its worker knows it; no other entry comes near."""
 
 
 class _Arguments(msgspec.Struct, frozen=True):
@@ -74,6 +80,8 @@ class _RunArguments(msgspec.Struct, frozen=True):
     queued: bool
     channel: str
     grace: int
+    note: str
+    mark: int
 
 
 def cancel_run(  # noqa: PLR0913 - which run, and how
@@ -93,13 +101,19 @@ def cancel_run(  # noqa: PLR0913 - which run, and how
         reason: becomes the message of the run's error; empty for a run without one.
         queued: cancel it only while it is queued, and no worker has it.
     """
-    app = job.partition("/")[0]
+    app, error = job.partition("/")[0], RunError("Canceled", reason) if reason else None
     names = [keys.event(event_id), keys.queue(app, queue), keys.due, keys.runs, keys.fading]
     if ordering_key:
         names += (keys.wake, keys.line(job, ordering_key))
     args = _RunArguments(
         policy(keys, retention), RECENT_ENTRIES, event_id, job, queue, ordering_key, queued,
-        keys.canceled_channel, STOP_MS,
+        keys.canceled_channel, STOP_MS, encode_note(error, run_id(event_id, job), None), CANCELED_DELIVERIES,
     )  # fmt: skip
-    outcome = encode_outcome(RunError("Canceled", reason), None) if reason else b""
+    outcome = b"" if error is None else encode_outcome(error, None)
     return script_call("cancel_run", names, (pack(args), outcome), lambda reply: (as_text(reply[0]), as_text(reply[1])))
+
+
+def is_pending(keys: Keys, job: str, queue: str, entry: str) -> Call[bool]:
+    """Read whether an entry of a run's queue is still pending."""
+    stream = keys.queue(job.partition("/")[0], queue)
+    return Call(("XPENDING", stream, "workers", entry, entry, 1), bool)

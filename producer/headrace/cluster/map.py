@@ -21,7 +21,7 @@ from headrace.transport.backoff import Backoff
 from headrace.transport.deadline import Deadline
 from headrace.transport.faults import Redirected
 from headrace.transport.urls import Target
-from headrace.transport.wire import note_earlier, whole
+from headrace.transport.wire import note_earlier, read_reply, whole
 
 _MAX_REDIRECTS = 5
 
@@ -257,10 +257,7 @@ def carry(
     failed = [reply for reply in replies if isinstance(reply, HeadraceError)]
     if failed and (not partial or (left and len(failed) == len(calls))):
         raise failed[0]
-    return [
-        reply if isinstance(reply, HeadraceError) else call.read(reply)
-        for call, reply in zip(calls, replies, strict=True)
-    ]
+    return [read_reply(call, reply, partial=partial) for call, reply in zip(calls, replies, strict=True)]
 
 
 def _to_repeat(slots: list[int], replies: list[Any]) -> list[int]:

@@ -53,12 +53,15 @@ def list_dead_letters(
     bounds = Bounds()
     merge = yield from _merge(partitions, asked, cursor, seal, bounds)
     letters: list[DeadLetter] = []
+    cursors: list[str | None] = []
     looked_at = 0
     last: Place | None = None
     while bounds.round_trips and not merge.is_done():
         for place, letter in (yield from merge.entries(READ if asked.is_narrow else limit - len(letters))):
             looked_at, last = looked_at + 1, place
-            letters += [_named(place, letter)] if asked.has(letter) else []
+            if asked.has(letter):
+                letters.append(_named(place, letter))
+                cursors.append(place.before(len(partitions)).text)
             if len(letters) == limit:
                 break
         if len(letters) == limit:
@@ -66,7 +69,7 @@ def list_dead_letters(
     is_complete = merge.is_done() and looked_at == bounds.entries
     searched = Searched(looked_at, time_of(last.entry) if last else None, complete=is_complete)
     behind = None if is_complete or last is None else last.text
-    return Page(letters, behind, searched, list(bounds.damaged.values()))
+    return Page(letters, behind, searched, list(bounds.damaged.values()), cursors)
 
 
 def group_dead_letters(

@@ -50,7 +50,8 @@ def list_events(
         return records.as_answer(records.read_found(indexed.keys, indexed.id, seal))
 
     behind, searched = yield from look_through(partitions, index, cursor, limit, read, listed, bounds)
-    return Page(listed.events, behind, searched, [*listed.damaged, *bounds.damaged.values()])
+    damaged = [*listed.damaged, *bounds.damaged.values()]
+    return Page(listed.events, behind, searched, damaged, listed.cursors)
 
 
 def check_names(name: object) -> frozenset[str] | None:
@@ -96,6 +97,7 @@ class _Listed:
         for field in ("name", "source", "account_id"):
             arguments.check_text(field, getattr(asked, field))
         self.events: list[EventRecord] = []
+        self.cursors: list[str | None] = []
         self.damaged: list[DamagedEntry] = []
         self._asked = asked
         self._states = _check_states(asked.state)
@@ -116,6 +118,7 @@ class _Listed:
             raise answer
         elif answer is not None and self._has(answer):
             self.events.append(answer.record)
+            self.cursors.append(indexed.own_cursor)
 
     def _has(self, found: FoundEvent) -> bool:
         record = found.record

@@ -43,6 +43,11 @@ class Indexed(msgspec.Struct, frozen=True):
         """The cursor that goes on behind it."""
         return _cursor(Place(self.entry, self.keys.partition), self.nth)
 
+    @property
+    def own_cursor(self) -> str:
+        """The cursor that goes on with it."""
+        return _cursor(Place(self.entry, self.keys.partition), self.nth - 1)
+
 
 class Asked(Protocol):
     """What a list wants of an index.

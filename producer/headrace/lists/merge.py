@@ -48,6 +48,12 @@ class Place(msgspec.Struct, frozen=True):
         """The entry with the greatest rank is listed first."""
         return *entry_rank(self.entry), -self.partition
 
+    def before(self, partitions: int) -> Place:
+        """Return the place from which a listing goes on with the entry of this one."""
+        if self.partition:
+            return Place(self.entry, self.partition - 1)
+        return Place(next_id(self.entry), partitions - 1)
+
     def end_behind(self, partition: int) -> str:
         """Return the entry id below which a partition's entries are listed behind the entry of this place."""
         return self.entry if partition <= self.partition else next_id(self.entry)
@@ -70,6 +76,14 @@ def entry_rank(entry_id: str) -> tuple[int, int]:
     """Return the numbers by which a stream has its entries in order."""
     millis, _, number = entry_id.partition("-")
     return int(millis), int(number)
+
+
+def rank_of_cursor(cursor: str) -> tuple[int, int, int, int]:
+    """Return what is greater for cursors that go on further back, of one list that has the newest first."""
+    entry, *rest = cursor.split("~")
+    number, partition, *_ = [*map(int, rest), 0, 0]
+    millis, count = entry_rank(entry)
+    return -millis, -count, partition, number
 
 
 def time_of(entry_id: str) -> datetime:

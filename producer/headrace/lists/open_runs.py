@@ -91,7 +91,7 @@ def list_executing(
     rows, is_complete = _oldest(busy, answers[: len(busy)], share, bounds)
     first = {queue: bounds.rows(queue.key, answer) for queue, answer in zip(busy, answers[len(busy) :], strict=True)}
     held = yield from _named(rows, first, sizes, bounds)
-    return (yield from _page(rows, held, chosen, limit, bounds, seal, is_complete=is_complete))
+    return (yield from _page(rows, held, chosen, cursor, limit, bounds, seal, is_complete=is_complete))
 
 
 def _named(
@@ -135,7 +135,7 @@ def list_queued(
     share = _share(found)
     answers = yield from _ask(bounds, [read(queue, share) for queue in found])
     rows, is_complete = _oldest(list(found), answers, share, bounds)
-    return (yield from _page(rows, rows, chosen, limit, bounds, seal, is_complete=is_complete))
+    return (yield from _page(rows, rows, chosen, cursor, limit, bounds, seal, is_complete=is_complete))
 
 
 def _ask(bounds: Bounds, calls: Sequence[Call[Any]]) -> Plan[list[Any]]:
@@ -225,10 +225,11 @@ def _row(queue: _Queue, entry: Held | Queued) -> _Row:
     return _Row(queue, entry.entry, found=entry)
 
 
-def _page(  # noqa: PLR0913 - what was looked at, and what is asked for of it
+def _page(  # noqa: PLR0913, PLR0917 - what was looked at, and what is asked for of it
     looked_at: list[_Row],
     rows: list[_Row],
     chosen: ChosenRuns,
+    cursor: str | None,
     limit: int,
     bounds: Bounds,
     seal: Seal | None,
@@ -241,17 +242,22 @@ def _page(  # noqa: PLR0913 - what was looked at, and what is asked for of it
     read = wanted if is_whole else wanted[: max(limit, LEAST)]
     answers = yield from _ask(bounds, [_read_record(row, seal) for row in read])
     runs: list[RunRecord] = []
+    cursors: list[str | None] = []
     last = looked_at[-1] if looked_at else None
     for row, answer in zip(read, answers, strict=True):
         run = _run(row, answer, bounds)
-        runs += [run] if run and chosen.has(run) else []
+        if run and chosen.has(run):
+            runs.append(run)
+            cursors.append(cursor)
+        cursor = row.cursor
         if len(runs) == limit or (row is read[-1] and len(read) < len(wanted)):
             last = row
             break
     entries = [row.rank for row in looked_at].index(last.rank) + 1 if last else 0
     is_complete = is_complete and entries == len(looked_at)
     searched = Searched(entries, time_of(last.entry) if last else None, complete=is_complete)
-    return Page(runs, last.cursor if last and not is_complete else None, searched, list(bounds.damaged.values()))
+    behind = last.cursor if last and not is_complete else None
+    return Page(runs, behind, searched, list(bounds.damaged.values()), cursors)
 
 
 def _is_readable(row: _Row, bounds: Bounds) -> bool:

@@ -71,7 +71,8 @@ def _indexed_runs(
         return index.read(indexed, seal)
 
     behind, searched = yield from look_through(partitions, index, cursor, limit, read, listed, bounds)
-    return Page(listed.runs, behind, searched, [*listed.damaged.values(), *bounds.damaged.values()])
+    damaged = [*listed.damaged.values(), *bounds.damaged.values()]
+    return Page(listed.runs, behind, searched, damaged, listed.cursors)
 
 
 class _Sent(SentIndex):
@@ -125,7 +126,8 @@ def _runs_of_event(
         raise EventNotFound(event_id)
     listed = _Listed(chosen)
     listed.add(Indexed(event_id, keys, "0-0", 1, 1), answer)
-    return Page(listed.runs, None, Searched(1, None, complete=True), list(listed.damaged.values()))
+    cursors: list[str | None] = [None] * len(listed.runs)
+    return Page(listed.runs, None, Searched(1, None, complete=True), list(listed.damaged.values()), cursors)
 
 
 class _Listed:
@@ -133,6 +135,7 @@ class _Listed:
 
     def __init__(self, chosen: ChosenRuns) -> None:
         self.runs: list[RunRecord] = []
+        self.cursors: list[str | None] = []
         self.damaged: dict[str, DamagedEntry] = {}
         self._chosen = chosen
         self._seen: set[str] = set()
@@ -148,7 +151,9 @@ class _Listed:
         self._seen.add(indexed.id)
         for run in _readable(indexed.id, answer):
             if isinstance(run, RunRecord):
-                self.runs += [run] if self._chosen.has(run) else []
+                if self._chosen.has(run):
+                    self.runs.append(run)
+                    self.cursors.append(indexed.own_cursor)
             elif self._chosen.job is None or run.id in _names_of(indexed.id, self._chosen.job):
                 self.damaged[run.id] = run
 

@@ -29,16 +29,21 @@ def list_waiting(
     calls = [records.as_answer(records.read_run(row.keys, name.event_id, name.job, seal)) for row, name in read]
     answers = (yield from bounds.ask(calls)) if calls else []
     runs: list[RunRecord] = []
+    cursors: list[str | None] = []
     last = read[-1][0] if len(read) < len(wanted) else None
     for (row, name), answer in zip(read, answers, strict=True):
         run = _run(name, answer, bounds)
-        runs += [run] if run and chosen.has(run) else []
+        if run and chosen.has(run):
+            runs.append(run)
+            cursors.append(cursor)
+        cursor = row.cursor
         if len(runs) == limit:
             last = row
             break
     searched = looked.searched(last)
     end = last or (looked.rows[-1] if looked.rows else None)
-    return Page(runs, None if searched.complete or not end else end.cursor, searched, list(bounds.damaged.values()))
+    behind = None if searched.complete or not end else end.cursor
+    return Page(runs, behind, searched, list(bounds.damaged.values()), cursors)
 
 
 def _may_have(chosen: ChosenRuns, name: DueName) -> bool:

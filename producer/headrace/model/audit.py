@@ -21,6 +21,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         reason: why, if that was said.
         done: how many things it was done to.
         failed: how many it could not be done to.
+        left_out: how many it was not done to, as was asked for: by `events replay --if-no-runs`.
     """
 
     id: str
@@ -32,3 +33,4 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     done: int
     failed: int
+    left_out: int = 0

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.errors import InvalidEvent, SealedEvent
 from headrace.model.schema import parser_of
-from headrace.model.typed import TypedEvent, event_name_of
+from headrace.model.typed import TypedEvent, event_name_of, unnamed
 from headrace.model.values import encode
 
 T = TypeVar("T")
@@ -76,8 +76,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the event of a typed payload, whose class has the name in `__event__`; raise InvalidEvent if not."""
         name = event_name_of(type(payload))
         if name is None:
-            kind = type(payload).__name__
-            raise InvalidEvent("payload", f"is no typed event: the class {kind} has no text in __event__")
+            raise InvalidEvent("payload", f"is no typed event: {unnamed(type(payload))}")
         return cls(name, payload, context, id, timestamp, source, headers)
 
 
@@ -135,7 +134,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: from 1; an attempt that was lost or released has the number of the one that took its place.
-        started_at: None if its worker died before it had said so.
+        started_at: None if its worker died, or the run was canceled, before the worker had said so.
+        ended_at: of a canceled one, when the run was canceled; its function may have gone on.
         error: its type and the begin of its message, without the traceback.
     """
 
@@ -157,7 +157,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         attempt: the attempt under way or, where the run is queued or waits, the one to come; from 1.
         lost: how many workers died with this run in flight.
         error: why the last attempt ended without success.
-        attempts: the last ten that ended, oldest first; none if the run ended with its first attempt.
+        attempts: the last ten that ended, oldest first; none if the run ended with its first attempt by itself.
         sent_events: the ids of the first 100 events that its function's `io` has sent, as of the end of its last
             attempt that sent any.
     """
@@ -184,19 +184,27 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in FINAL_STATUSES
 
 
-CancelAnswer = Literal["canceled", "asked", "already_finished"]
+CancelAnswer = Literal["canceled", "asked", "stopped", "already_finished"]
 """What the cancellation of a run has come to.
 
 canceled: no worker had it; its function will not be called any more. asked: it is canceled, whatever its function does;
-the worker that has it ends an async function, and tells a plain one. already_finished: it has ended before.
+the worker that has it ends an async function, and tells a plain one. stopped: asked and, as the call has waited for it,
+its function has ended. already_finished: the run has ended before.
 """
 
 
 class CanceledRun(msgspec.Struct, frozen=True):
-    """A run after its cancellation; `answer` says what happened, and `run` is its record since then."""
+    """A run after its cancellation.
+
+    Attributes:
+        answer: what happened.
+        run: its record since then.
+        entry: its entry in the queue, which is pending until its function has ended; empty where no worker had it.
+    """
 
     answer: CancelAnswer
     run: RunRecord
+    entry: str = ""
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,9 +39,11 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
         cursor: asks for the next page; None on the last.
         searched: how far the page looked.
         damaged: what stands among the items and can't be read, as something else has written there.
+        cursors: for each event, run or dead letter, the cursor from which the list goes on with it; None is its begin.
     """
 
     items: list[T]
     cursor: str | None
     searched: Searched
     damaged: list[DamagedEntry] = []
+    cursors: list[str | None] = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from headrace.calls import checking
 from headrace.errors import OUTAGE, ConfigurationError, HeadraceError, PermissionMissing, ServerFull, UnsupportedServer
+from headrace.formats.codec import from_millis
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.plans.plan import Plan
@@ -68,6 +70,12 @@ def check_version(info: dict[str, str]) -> None:
     if numbers < _LOWEST[kind]:
         lowest = ".".join(map(str, _LOWEST[kind]))
         raise UnsupportedServer(f"the server is {kind} {version}; Headrace needs {kind} {lowest} or newer")
+
+
+def read_server_time() -> Plan[datetime]:
+    """Return the time by the server's clock."""
+    (now_ms,) = yield [checking.server_time()]
+    return from_millis(now_ms)
 
 
 def has_workers(partitions: Partitions) -> Plan[bool | None]:

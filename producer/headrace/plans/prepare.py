@@ -19,7 +19,7 @@ from headrace.formats.seal import Seal
 from headrace.model.event import DEFAULT_SOURCE, Event
 from headrace.model.ids import new_event_ids
 from headrace.model.moments import MAX_DURATION_S, aware_moment, seconds_of
-from headrace.model.typed import TypedEvent, event_name_of
+from headrace.model.typed import TypedEvent, event_name_of, unnamed
 
 AnyEvent = Event | Mapping[str, Any] | TypedEvent
 """What a send takes for an event."""
@@ -159,7 +159,7 @@ def as_event(given: AnyEvent, index: int | None = None) -> Event:
     if (name := event_name_of(type(given))) is not None:
         return Event(name, given)
     if not isinstance(given, Mapping):
-        what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+        what = _no_event(given, index)
         raise InvalidEvent("event", f"must be an Event, a typed event or a mapping, not {what}", index)
     for field in given:
         if field not in _FIELDS:
@@ -168,6 +168,16 @@ def as_event(given: AnyEvent, index: int | None = None) -> Event:
     if "name" not in given:
         raise InvalidEvent("name", "is missing; every event has a name", index)
     return Event(**given)
+
+
+def _no_event(given: object, index: int | None) -> str:
+    """Return what was given in place of an event, and what may have been meant."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    kind = type(given)
+    hint = "; send_events sends several" if isinstance(given, list) and index is None else ""
+    hint = hint if kind.__module__ == "builtins" else f": {unnamed(kind)}"
+    return f"{kind.__name__}{hint}"
 
 
 def when(options: SendOptions, index: int | None = None) -> str:

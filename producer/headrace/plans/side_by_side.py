@@ -52,6 +52,13 @@ def _together(begun: Sequence[Plan[T]]) -> Plan[list[T | HeadraceError]]:
     return [results[place] for place in range(len(begun))]
 
 
+def result_of(answer: T | HeadraceError) -> T:
+    """Return a result, or raise the error that stands for it."""
+    if isinstance(answer, HeadraceError):
+        raise answer
+    return answer
+
+
 def one_by_one(plans: Iterable[Plan[T]]) -> Plan[list[T | HeadraceError]]:
     """Return what `side_by_side` does; no plan begins before the one before it has ended."""
     results: list[T | HeadraceError] = []

@@ -42,9 +42,9 @@ def event_of(run: str) -> str:
     return parts[0]
 
 
-def seconds(timeout: float | timedelta) -> float:
-    """Return how long to wait, in seconds, or raise InvalidArgument."""
+def seconds(timeout: float | timedelta, name: str = "timeout") -> float:
+    """Return how long to wait, in seconds, or raise InvalidArgument with the argument's name."""
     given = seconds_of(timeout)
     if given is None or not given >= 0:  # as NaN is not
-        raise InvalidArgument("timeout", f"must be seconds >= 0 or a timedelta, not {timeout!r}")
+        raise InvalidArgument(name, f"must be seconds >= 0 or a timedelta, not {timeout!r}")
     return given

@@ -4,10 +4,10 @@
 -- the script.
 -- Redis 8.10 checks a command only with its fewest arguments; this is how many of them follow the key.
 local arguments_of = {
-  XACK = 2, XADD = 3, XDEL = 1, HSET = 2, HDEL = 1, HINCRBY = 2, PEXPIRE = 1, PERSIST = 0, DEL = 0, LPOP = 0, LREM = 2,
-  RPUSH = 1, SADD = 1, SET = 1, INCR = 0, ZADD = 2, ZREM = 1,
+  XACK = 2, XADD = 3, XCLAIM = 4, XDEL = 1, HSET = 2, HDEL = 1, HINCRBY = 2, PEXPIRE = 1, PERSIST = 0, DEL = 0, LPOP = 0,
+  LREM = 2, RPUSH = 1, SADD = 1, SET = 1, INCR = 0, ZADD = 2, ZREM = 1,
 }
-local any = { '1', '1', '1' }
+local any = { '1', '1', '1', '1' }
 local function lacking(stream, ...)
   for _, command in ipairs(redis.acl_check_cmd and { ... } or {}) do
     local may

@@ -1,4 +1,4 @@
--- An open run is canceled for good: its entry, its member of `due` and its place in its line are gone, its record says so, and the next run of its line is due.
+-- An open run is canceled for good: its entry, its member of `due` and its place in its line are gone, its record says so, and the next run of its line is due; where a worker has it, the deleted entry stays pending until its function has ended.
 --
 -- KEYS[1]   hash    the event's record
 -- KEYS[2]   stream  the run's queue
@@ -16,16 +16,19 @@
 --   queued        bool   only if it is queued, and no worker has it
 --   channel       text   where workers hear of it
 --   grace         ms     how long its function may take to stop, before the next run of its line is due
+--   note          text   the note of its error, for the attempt of a run that a worker has, see `_trail.lua`
+--   mark          count  what the delivery count of such a run's entry becomes
 -- ARGV[2]   bytes   the error of the run
 --
 -- Returns  {'canceled', ''}    when it is canceled, and no worker had it
--- Returns  {'asked', entry}    when it is canceled, and the worker that has it is told to end its function
+-- Returns  {'asked', entry}    when it is canceled, now or before, and a worker has it, which is told to end its function
 -- Returns  {'ended', status}   when it has ended before, canceled or not; nothing happened
 -- Returns  {'missing', ''}     when no such run is known
 -- Returns  {'changed', status} when its queue or its ordering key differs from the given one, or it is to be queued and is
 --                              not; nothing happened
 --
--- Its worker's outcome is dropped, as that of an entry which is not pending any more.
+-- Its worker's outcome is dropped, as that of an entry which the record does not name as open. An entry without contents
+-- can't be executed: what finds it pending acknowledges it.
 -- It frees first, so a full server lets it pass.
 --@ include _keys
 --@ include _time
@@ -36,6 +39,7 @@
 --@ include _close
 --@ include _line
 --@ include _member
+--@ include _trail
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local record, run_queue, due, runs, fading = next_key(), next_key(), next_key(), next_key(), next_key()
 local field, outcome = 'r:' .. args.job, ARGV[2]
@@ -44,10 +48,12 @@ local status, attempt, lost, since, replay, queue, entry = run_of(stored or '')
 if not status then
   return { 'missing', '' }
 end
-if not string.find('qxw', status, 1, true) then
+local is_open = string.find('qxw', status, 1, true)
+local is_another = queue ~= args.queue or (ordering_key or '') ~= args.ordering_key
+if not is_open and (status ~= 'c' or is_another) then
   return { 'ended', status }
 end
-if queue ~= args.queue or (ordering_key or '') ~= args.ordering_key then
+if is_another then
   return { 'changed', status }
 end
 redis.call('XLEN', run_queue)
@@ -56,6 +62,9 @@ if pending.err and not string.find(pending.err, 'NOGROUP') then
   return pending
 end
 local holder = pending[1] and pending[1][2]
+if not is_open then
+  return holder and { 'asked', entry } or { 'ended', status }
+end
 if args.queued and (status ~= 'q' or holder) then
   return { 'changed', status }
 end
@@ -68,19 +77,27 @@ if args.ordering_key ~= '' then
   redis.call('LLEN', wake)
   redis.call('LINDEX', line, 0)
 end
-local denied = lacking(run_queue, 'XACK', 'XDEL', 'ZREM', 'LPOP', 'LREM', 'ZADD', 'HSET', 'HINCRBY', 'PEXPIRE', 'DEL')
+local denied = lacking(run_queue, 'XACK', 'XCLAIM', 'XDEL', 'ZREM', 'LPOP', 'LREM', 'ZADD', 'HSET', 'HINCRBY', 'PEXPIRE',
+  'DEL')
 if denied then
   return denied
 end
 
 redis.call('ZREM', due, member)
-if status ~= 'w' then
+if holder then
+  redis.call('XCLAIM', run_queue, 'workers', holder, 0, entry, 'RETRYCOUNT', args.mark, 'JUSTID')
+elseif status ~= 'w' then
   redis.call('XACK', run_queue, 'workers', entry)
+end
+if status ~= 'w' then
   redis.call('XDEL', run_queue, entry)
 end
 local worker, started = string.match(stored, '^%a %d+ %d+ %d+ %d+ %S+ %S+ (%S+) (%d+)')
-redis.call('HSET', record, field, 'c ' .. attempt .. ' ' .. lost .. ' ' .. since .. ' ' .. replay .. ' ' .. queue .. ' 0-0 '
-  .. (worker or '-') .. ' ' .. (started or '0') .. ' ' .. text(now) .. (outcome == '' and '' or '\n' .. outcome))
+started = started or '0'
+local times, trail = started .. ' ' .. text(now), { 'canceled', args.note, '' }
+local left = holder and trail_of(record, args.job, trail, attempt, holder .. ' ' .. times) or {}
+redis.call('HSET', record, field, 'c ' .. attempt .. ' ' .. lost .. ' ' .. since .. ' ' .. replay .. ' ' .. queue .. ' '
+  .. (holder and entry or '0-0') .. ' ' .. (worker or '-') .. ' ' .. times .. (outcome == '' and '' or '\n' .. outcome), unpack(left))
 if line then
   local was_first = redis.call('LINDEX', line, 0) == member
   if not was_first then

@@ -32,6 +32,7 @@ local pending = redis.pcall('XPENDING', queue, 'workers')
 if pending.err and not string.find(pending.err, 'NOGROUP') then
   return pending
 end
+local waiting = redis.call('XRANGE', queue, pending[3] and '(' .. pending[3] or '-', '+', 'COUNT', 1)[1]
 local paused, limit = was_paused, was_limit
 if args.pause == 'pause' then
   local since, reason = string.match(was_paused or '', '^(%d+) ?(.*)$')
@@ -73,7 +74,7 @@ has_changed = write(limit_field, was_limit, limit) or has_changed
 if has_changed then
   local version = redis.call('HINCRBY', controls, 'version', 1)
   redis.pcall('PUBLISH', args.channel, version)
-  if not paused and redis.call('XLEN', queue) > (pending[1] or 0) then
+  if not paused and waiting then
     -- Reads that are open on the queue look at it only when an entry is added.
     local entry = not is_closed and redis.pcall('XADD', queue, '*', 'r', '')
     if type(entry) == 'string' then

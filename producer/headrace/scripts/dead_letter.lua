@@ -20,7 +20,8 @@
 -- ARGV[2]    bytes   the error as the outcome of a run
 --
 -- Returns  1  when the entry is in `dead` now
--- Returns  0  when the entry was no longer pending; nothing happened
+-- Returns  0  when the entry was no longer pending, or is that of a canceled run, which is acknowledged; nothing else
+--            happened
 --
 -- It frees first, so a full server lets it pass. The record itself may be damaged, or may belong to another entry: a
 -- record of a foreign type, or one that does not name this entry, is not touched; the dead letter then has no run.
@@ -52,6 +53,7 @@ elseif member ~= '' then
   redis.call('LLEN', order)
 end
 local raw = redis.call('XRANGE', stream, entry, entry)[1]
+local is_deleted = not raw
 raw = raw and raw[2] or {}
 local stored = record and redis.pcall('HMGET', record, 'm', 'w', 'o', 'e', 'r:' .. job) or {}
 if stored.err and not string.find(stored.err, 'WRONGTYPE') then
@@ -81,7 +83,7 @@ local refused = refusal(dead)
 if refused then
   return refused
 end
-if redis.call('XACK', stream, args.group, entry) == 0 then
+if redis.call('XACK', stream, args.group, entry) == 0 or (is_deleted and record and job ~= '' and not is_run) then
   return 0
 end
 redis.call('XDEL', stream, entry)

@@ -12,7 +12,8 @@
 -- ARGV[2..]  bytes  the error of each run's attempt
 --
 -- Returns  {place, …}  the runs whose entry was no longer pending: nothing happened for them; below 0: the runs whose
---                      record names another entry, so that this entry is not the run's own
+--                      record names another entry, so that this entry is not the run's own; above the number of runs:
+--                      those that were canceled meanwhile, and whose functions have ended now
 --
 -- It frees first, so a full server lets it pass.
 --@ include _keys
@@ -22,6 +23,7 @@
 --@ include _run
 --@ include _foreign
 --@ include _trail
+--@ include _canceled
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local due, wake = next_key(), next_key()
 local runs, queues, records = args.runs, {}, {}
@@ -34,18 +36,21 @@ if denied then
   return denied
 end
 local head = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
-local missed, gone, earliest, foreign = {}, {}, nil, {}
+local missed, gone, earliest, foreign, deleted, fields = {}, {}, nil, {}, {}, {}
 for i = 1, #runs do
   local entry, _, job = unpack(runs[i], 1, 3)
   redis.call('XLEN', queues[i])
   local header, field = unpack(redis.call('HMGET', records[i], 'm', 'r:' .. job), 1, 2)
-  foreign[i] = is_foreign(header, field, entry, 1)
+  foreign[i], fields[i] = is_foreign(header, field, entry, 1), field
+  deleted[i] = (foreign[i] or not header) and not redis.call('XRANGE', queues[i], entry, entry)[1]
 end
 
 for i = 1, #runs do
   local queue, record = queues[i], records[i]
   local entry, member, job, state, queue_name, elapsed_ms, wait_ms = unpack(runs[i], 1, 7)
-  if foreign[i] then
+  if deleted[i] and end_canceled(queue, entry, record, job, fields[i], args.trails[i]) then
+    missed[#missed + 1] = #runs + i
+  elseif foreign[i] then
     missed[#missed + 1] = -i
   elseif redis.call('XACK', queue, 'workers', entry) == 1 then
     gone[queue] = gone[queue] or {}

@@ -23,8 +23,9 @@
 --
 -- Returns  {place, …, member, …}  the runs whose entry was no longer pending: nothing happened for them; below 0: the
 --                                runs whose record names another entry, so that this entry, if it is pending at all,
---                                is not the run's own; then the members of `due` of the runs that are now at the head
---                                of their lines
+--                                is not the run's own; above the number of runs: those that were canceled meanwhile, and
+--                                whose functions have ended now; then the members of `due` of the runs that are now at
+--                                the head of their lines
 --
 -- It frees first, so a full server lets it pass.
 --@ include _keys
@@ -39,6 +40,7 @@
 --@ include _line
 --@ include _member
 --@ include _trail
+--@ include _canceled
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local runs, dead, fading = next_key(), next_key(), next_key()
 local queues, records = take_keys(args.queues), take_keys(#args.entries)
@@ -72,7 +74,7 @@ if denied then
 end
 
 -- Runs that ended alike share the text of their fields before and after the entry.
-local entries, end_of, stored, pending, missed, named = args.entries, {}, {}, {}, {}, 0
+local entries, end_of, stored, pending, deleted, missed, named = args.entries, {}, {}, {}, {}, {}, 0
 local i, finished = 0, text(now)
 for e, alike_runs in ipairs(args.ends) do
   local job_place, status, state, elapsed_ms, reason, count = unpack(alike_runs, 1, 6)
@@ -97,7 +99,10 @@ for e, alike_runs in ipairs(args.ends) do
     i = i + 1
     local entry, found = entries[i], redis.call('HMGET', records[i], 'm', 'w', 'o', field)
     stored[i] = found
-    if is_foreign(found[1], found[4], entry, place) then
+    local foreign = is_foreign(found[1], found[4], entry, place)
+    if (foreign or not found[1]) and not redis.call('XRANGE', job.queue, entry, entry)[1] then
+      deleted[i], end_of[i] = { job, foreign and -i or i }, false
+    elseif foreign then
       missed[#missed + 1], end_of[i] = -i, false
     else
       end_of[i], named = alike, named + 1
@@ -111,6 +116,11 @@ end
 local acknowledged = 0
 for queue, of_queue in pairs(pending) do
   acknowledged = acknowledged + call_in_chunks('XACK', queue, of_queue, 'workers')
+end
+for at, of in pairs(deleted) do
+  local job, place = unpack(of, 1, 2)
+  local is_ended = end_canceled(job.queue, entries[at], records[at], job.name, stored[at][4], args.trails[at])
+  missed[#missed + 1] = is_ended and #entries + at or place
 end
 local function is_named(record, field, entry)
   local status, _, _, _, _, _, recorded = run_of(redis.call('HMGET', record, field)[1] or '')

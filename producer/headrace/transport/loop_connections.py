@@ -133,6 +133,8 @@ class ConnectionSets:
     async def close(self) -> None:
         """Close all connections, those of other event loops without waiting for them."""
         self.current = self._none
+        if not self._sets:  # nothing was sent, perhaps as asyncio does not run here
+            return
         here = asyncio.get_running_loop()
         while self._sets:
             loop, connections = self._sets.popitem()

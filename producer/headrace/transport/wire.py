@@ -56,12 +56,16 @@ def read_replies(calls: Sequence[Call[Any]], replies: list[Any], *, partial: boo
             if writes(calls) and not all(isinstance(each, ServerNotReady) for each in replies):
                 reply.mark_may_be_done("a part of the call may have been carried out")
             raise reply
-    results = []
-    for call, reply in zip(calls, replies, strict=True):
-        if not isinstance(reply, HeadraceError):
-            results.append(call.read(reply))
-        elif partial:
-            results.append(reply)
-        else:
+    return [read_reply(call, reply, partial=partial) for call, reply in zip(calls, replies, strict=True)]
+
+
+def read_reply(call: Call[Any], reply: Any, *, partial: bool) -> Any:
+    """Return the result of a call; if `partial`, also its error, from the server or found in the reply."""
+    try:
+        if isinstance(reply, HeadraceError):
             raise reply
-    return results
+        return call.read(reply)
+    except HeadraceError as exc:
+        if not partial:
+            raise
+        return exc

@@ -16,7 +16,7 @@ from tests.faults.chaos.calls import Call
 from tests.faults.chaos.history import AnyLine, Counted, Died, Named, Remains, RolledBack, Sending, Settled
 
 FINAL = ("succeeded", "failed", "timed_out", "invalid_payload")
-"""How runs end that workers count; those that are canceled they do not."""
+"""How runs end that workers count; of those that are canceled they count what they had begun."""
 _UNCOUNTED_MS = 5_000
 """The answer to what was recorded so long before a process ended may not have come, on a line that is slow."""
 _NEAR_MS = 1_000
@@ -68,10 +68,10 @@ class Agreement:
     def counts(self) -> dict[str, int]:
         """Return how far both are apart."""
         counted = self._counted
-        runs = sum(self._recorded[status] for status in FINAL)
+        runs, settled = (sum(of.get(status, 0) for status in FINAL) for of in (self._recorded, counted.settled))
         return {
-            "runs counted": sum(counted.settled.values()),
-            "runs recorded and not counted": max(runs - sum(counted.settled.values()), 0),
+            "runs counted": settled,
+            "runs recorded and not counted": max(runs - settled, 0),
             "outcomes counted as stale": counted.stale,
         }
 

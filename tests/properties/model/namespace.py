@@ -42,12 +42,16 @@ FIRST: State = (1, 0, 0, 0)
 
 @dataclass(eq=False)
 class Entry:
-    """An entry of `events`, whose job is empty, or of a queue; it is pending under `holder`."""
+    """An entry of `events`, whose job is empty, or of a queue; it is pending under `holder`.
+
+    That of a canceled run `is_deleted`, and pending until its function has ended.
+    """
 
     event: str
     job: str = ""
     state: State = FIRST
     holder: str | None = None
+    is_deleted: bool = False
 
 
 Letter = tuple[str, str]
@@ -222,7 +226,7 @@ class Namespace(Living):
         missed = []
         for place, (entry, status, reason) in enumerate(ends):
             if not self._is_open(entry):
-                missed.append(place)
+                missed += [] if self._stop(entry) else [place]
                 continue
             self._end(entry, status, reason)
             self.settled.append((f"{entry.event}:app/{entry.job}", status))
@@ -235,6 +239,7 @@ class Namespace(Living):
             self.dead += [("", "unreadable")] if was_held else []
             return was_held
         if not self._is_open(entry):
+            self._stop(entry)
             return False
         self._end(entry, "f", "unreadable")
         self.settled.append((f"{entry.event}:app/{entry.job}", "f"))
@@ -245,7 +250,7 @@ class Namespace(Living):
         missed = []
         for place, entry in enumerate(entries):
             if not self._is_open(entry):
-                missed.append(place)
+                missed += [] if self._stop(entry) else [place]
                 continue
             run = self.events[entry.event].runs[entry.job]
             self._acknowledge(run.queue, entry)
@@ -257,7 +262,7 @@ class Namespace(Living):
         """Re-queue the entries; return how many of them were pending."""
         moved = 0
         for entry in entries:
-            if not self._acknowledge(stream, entry):
+            if self._stop(entry) or not self._acknowledge(stream, entry):
                 continue
             moved += 1
             attempt, lost_before, since, replay = entry.state
@@ -274,14 +279,17 @@ class Namespace(Living):
         if run is None:
             return "missing"
         if run.status not in "qxw":
-            return "ended"
+            return "asked" if run.entry in self.streams[run.queue] else "ended"
         holder = run.entry and run.entry.holder
         if queued and (run.status != "q" or holder):
             return "changed"
         self.due.pop((event_id, job), None)
-        if run.entry is not None:
-            self.streams[run.queue].remove(run.entry)
+        entry = run.entry
+        if entry is not None and not holder:
+            self.streams[run.queue].remove(entry)
         self._record_end(event_id, job, "c", "")
+        if entry is not None and holder:
+            run.entry, entry.is_deleted = entry, True
         self.settled.append((f"{event_id}:app/{job}", "c"))
         return "asked" if holder else "canceled"
 
@@ -311,6 +319,14 @@ class Namespace(Living):
         event = self.events.get(entry.event)
         run = event.runs.get(entry.job) if event else None
         return run is not None and run.entry is entry and run.status in "qx"
+
+    def _stop(self, entry: Entry) -> bool:
+        """Return whether the entry was that of a canceled run whose function went on until now."""
+        stream = next((each for each in self.streams.values() if entry in each), [])
+        if entry.is_deleted and stream:
+            stream.remove(entry)
+            return True
+        return False
 
     def _acknowledge(self, stream: str, entry: Entry) -> bool:
         if entry.holder is None or entry not in self.streams[stream]:
@@ -405,7 +421,9 @@ class Namespace(Living):
             "disabled": set(self.disabled),
         }
         for name, entries in self.streams.items():
-            found[f"stream {name}"] = [(entry.event, entry.job, entry.state, entry.holder) for entry in entries]
+            there = [entry for entry in entries if not entry.is_deleted]
+            found[f"stream {name}"] = [(entry.event, entry.job, entry.state, entry.holder) for entry in there]
+            found[f"stopping {name}"] = [entry.holder for entry in entries if entry.is_deleted]
         for event_id, event in self.events.items():
             found[f"event {event_id}"] = {
                 "status": event.public_status,

@@ -30,7 +30,7 @@ class OperatorRules(EventRules, RunRules):
     @precondition(lambda self: bool(_runs(self, "qxw")))
     @rule(place=st.integers(0, 9), queued=st.booleans())
     def cancel_an_open_run(self, place: int, *, queued: bool) -> None:
-        """Queued, waiting or executing; its worker goes on with it, and has nothing to settle any more."""
+        """Queued, waiting or executing; its worker goes on with it, and settles it all the same."""
         runs = _runs(self, "qxw")
         self.cancel_run(*runs[place % len(runs)], queued=queued)
 

@@ -41,10 +41,15 @@ def _seed_run(
         seed_entry(keyspace, "5-0", "e1", worker=worker, ordering_key=ordering_key)
 
 
-def _canceled(status: str = "q", *, worker: str | None = None, outcome: str = "", ttl: str = "<now+1000s>") -> Lines:
+def _canceled(
+    status: str = "q", *, worker: str | None = None, outcome: str = "", note: str = "-", ttl: str = "<now+1000s>"
+) -> Lines:
+    """What a worker has stays pending under its name, without contents, and has a line among the attempts."""
     holder, started = (worker, PAST) if worker and status == "x" else ("-", 0)
-    line = run_line("c", "0-0", state="2 1 0 0", worker=holder, started=started, finished=NOW, outcome=outcome)
-    held: Lines = {f"queue:app/default workers {worker}": "", "published canceled": ""} if worker else {}
+    entry = "5-0" if worker else "0-0"
+    line = run_line("c", entry, state="2 1 0 0", worker=holder, started=started, finished=NOW, outcome=outcome)
+    attempt = f"2 canceled {worker} {started} {NOW} {note}"
+    held: Lines = {"event:e1 a:app/job": attempt, "published canceled": ""} if worker else {}
     return {
         "event:e1 r:app/job": line,
         "event:e1 ttl": ttl,
@@ -96,9 +101,29 @@ def a_reason(keyspace: Keyspace) -> Step:
 
 @case
 def a_run_that_executes(keyspace: Keyspace) -> Step:
-    """The entry of a run that executes is acknowledged and gone, and its worker is told."""
+    """The entry of a run that executes is gone and stays pending, its attempt is listed, and its worker is told."""
     _seed_run(keyspace, "x", worker="w1")
     return _cancel(keyspace, ("asked", "5-0"), _canceled("x", worker="w1"))
+
+
+@case
+def the_reason_of_an_attempt(keyspace: Keyspace) -> Step:
+    """A reason is in the line of the attempt, too, behind those of the attempts before."""
+    before = f"1 failed w0 {PAST} {PAST} -"
+    _seed_run(keyspace, "x", worker="w1", fields={"a:app/job": before})
+    outcome = encode_outcome(RunError("Canceled", "why"), None).decode("utf-8", "backslashreplace")
+    changes = _canceled("x", worker="w1", outcome=outcome, note='["Canceled","why"]')
+    changes["event:e1 a:app/job"] = f"{before}\n{changes['event:e1 a:app/job']}"
+    return _cancel(keyspace, ("asked", "5-0"), changes, reason="why")
+
+
+@case
+def a_canceled_run_whose_function_goes_on(keyspace: Keyspace) -> Step:
+    """To cancel it once more changes nothing, and says that a worker has it still."""
+    seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("c", "5-0", worker="w1", started=PAST)})
+    seed_entry(keyspace, "5-0", "e1")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    return _cancel(keyspace, ("asked", "5-0"), {})
 
 
 @case

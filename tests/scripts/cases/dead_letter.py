@@ -195,6 +195,15 @@ def an_entry_of_events(keyspace: Keyspace) -> Step:
 
 
 @case
+def the_entry_of_a_canceled_run(keyspace: Keyspace) -> Step:
+    """The entry of a run that was canceled while a worker had it is no dead letter; it is not pending any more."""
+    seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("c", "5-0", worker="w1")})
+    seed_entry(keyspace, "5-0", "e1")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    return _dead_letter(keyspace, queue(keyspace), 0, {"queue:app/default workers w1": ""}, named=True)
+
+
+@case
 def a_deleted_entry(keyspace: Keyspace) -> Step:
     """The dead letter of an entry that was deleted while pending has the reason."""
     seed_run(keyspace, "5-0", "e1")

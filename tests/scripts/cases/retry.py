@@ -50,9 +50,15 @@ def _waits(event_id: str = "e1", entry: str = "5-0", name: str = "default", at: 
 
 
 def _retry(
-    keyspace: Keyspace, runs: Sequence[Retried], missed: list[int], changes: Changes, foreign: Sequence[int] = ()
-) -> Step:  # fmt: skip
-    return Step(settling.retry(keyspace.keys, "w1", runs), Recorded(missed, foreign=list(foreign)), changes)
+    keyspace: Keyspace,
+    runs: Sequence[Retried],
+    missed: list[int],
+    changes: Changes,
+    foreign: Sequence[int] = (),
+    canceled: Sequence[int] = (),
+) -> Step:
+    recorded = Recorded(missed, foreign=list(foreign), canceled=list(canceled))
+    return Step(settling.retry(keyspace.keys, "w1", runs), recorded, changes)
 
 
 @case
@@ -189,3 +195,14 @@ def a_run_with_an_ordering_key(keyspace: Keyspace) -> Step:
     changes = _waits() | {"wake 0": "1", f"due {turn('e1')}": "<now+60s>"}
     del changes["due r:default:e1:app/job"]
     return _retry(keyspace, [_wait(run)], [], changes)
+
+
+@case
+def a_canceled_run(keyspace: Keyspace) -> Step:
+    """A run that was canceled meanwhile waits for nothing; its entry is not pending any more, its events are kept."""
+    seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("c", "5-0", worker="w1")})
+    run = seed_run(keyspace, "5-0", "e1")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    wait = msgspec.structs.replace(_wait(run), trail=Trail("failed", "-", '["e2"]'))
+    changes: Changes = {"queue:app/default workers w1": "", "event:e1 c:app/job": '["e2"]'}
+    return _retry(keyspace, [wait], [], changes, canceled=[0])

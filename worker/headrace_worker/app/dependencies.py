@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -88,13 +89,10 @@ class Inspection:
         self.steps: list[Step] = []
         self.replaced: set[Any] = set()
         self._numbers: dict[object, int] = {}
-        self._open: list[Any] = []
+        self._chain: list[tuple[str, Any]] = []
 
-    def wants_of(self, function: Any, who: str) -> Wants:
+    def wants_of(self, function: Any) -> Wants:
         """Return what a function takes, and add the steps that make its values.
-
-        Args:
-            who: names the function in errors, such as `its function`.
 
         Raises:
             JobError: what it takes can't be given; the error names the parameter and what to write.
@@ -102,18 +100,19 @@ class Inspection:
         try:
             found = inspect.signature(function).parameters.values()
         except (ValueError, TypeError) as exc:
-            raise self._error(f"{who} does not say what it takes: {exc}") from exc
+            raise self._error(f"{self._who()} does not say what it takes: {exc}") from exc
         named, made = [], []
         for parameter in found:
-            if (dependency := self._dependency_of(function, parameter, who)) is None:
+            if (dependency := self._dependency_of(function, parameter)) is None:
                 named.append(parameter.name)
             else:
-                made.append((parameter.name, self._number_of(dependency, parameter.name, who)))
+                made.append((parameter.name, self._number_of(dependency, parameter.name)))
         return Wants(tuple(named), tuple(made))
 
-    def _dependency_of(self, function: Any, parameter: inspect.Parameter, who: str) -> Depends | None:
+    def _dependency_of(self, function: Any, parameter: inspect.Parameter) -> Depends | None:
         """Return what makes a parameter's value; None for a parameter that is known by its name."""
-        takes, name = f"{who} takes {str(parameter)!r}", parameter.name
+        takes, name = f"{self._who()} takes {str(parameter)!r}", parameter.name
+        self._refuse_foreign(parameter.default, takes)
         if isinstance(parameter.default, Depends):
             raise self._error(f"{takes}; write {name}: Annotated[…, {parameter.default}], without a default value")
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -124,10 +123,7 @@ class Inspection:
                 if parameter.default is not parameter.empty:
                     raise self._error(f"{takes}; leave its default value out: {found} makes the value of each attempt")
                 return found
-        raise self._error(
-            f"{takes}; a job's function takes any of payload, io, ctx, state, by name, and others as "
-            f"{name}: Annotated[…, Depends(…)]"
-        )
+        raise self._error(f"{takes}; {_instead_of(parameter)}")
 
     def _marker_of(self, function: Any, name: str, takes: str) -> Depends | None:
         try:
@@ -137,10 +133,21 @@ class Inspection:
                 f"{takes}, and its annotation can't be found: {exc}; a job's function takes any of payload, io, ctx, "
                 "state, by name, and others by an Annotated[…, Depends(…)] that exists when the program runs"
             ) from exc
-        markers = [each for each in functions.metadata_of(annotation) if isinstance(each, Depends)]
+        beside = functions.metadata_of(annotation)
+        for each in beside:
+            self._refuse_foreign(each, takes)
+        markers = [each for each in beside if isinstance(each, Depends)]
         if len(markers) > 1:
             raise self._error(f"{takes}; leave one Depends(…) in it")
         return markers[0] if markers else None
+
+    def _refuse_foreign(self, marker: object, takes: str) -> None:
+        kind = type(marker)
+        if kind.__name__ in {"Depends", "Security"} and kind.__module__.partition(".")[0] == "fastapi":
+            raise self._error(
+                f"{takes}: that is FastAPI's {kind.__name__}; import Depends from headrace_worker, and write it into "
+                "an Annotated[…, Depends(…)]"
+            )
 
     def _check_named(self, function: Any, parameter: inspect.Parameter, takes: str) -> None:
         """Refuse a parameter whose annotation is not of what it gets, and a state that does not exist."""
@@ -154,7 +161,7 @@ class Inspection:
             kind = "an `async def` job" if self._is_async else "a plain `def` job"
             raise self._error(f"{takes}; in {kind} it is written {parameter.name}: {fitting}")
 
-    def _number_of(self, dependency: Depends, name: str, who: str) -> int:
+    def _number_of(self, dependency: Depends, name: str) -> int:
         """Return the number of the step that makes a value; the value is made once for all that take it."""
         function: Any = dependency.function
         key = function if getattr(function, "__hash__", None) is not None else id(function)
@@ -163,36 +170,55 @@ class Inspection:
         if key in self._override:
             self.replaced.add(key)
             function = self._override[key]
-            dependency = Depends(function)
-        at = f"parameter {name!r} of {who} is {dependency}"
+        is_cycle = any(function == each for _, each in self._chain)
+        self._chain.append((name, function))
         if not callable(function):
-            raise self._error(f"{at}, and that is no function")
-        if function in self._open:
-            circle = " → ".join(functions.name_of(each) for each in (*self._open, function))
-            raise self._error(f"{at}, which depends on itself: {circle}; take one of them out")
-        self._open.append(function)
-        step = self._step_of(function, at)
-        self._open.pop()
+            raise self._error(f"{self._who()} is no function; name the function itself, without ()")
+        if is_cycle:
+            raise self._error(f"{self._who()} is a cycle; take one out")
+        step = self._step_of(function)
+        self._chain.pop()
         self._numbers[key] = len(self.steps)
         self.steps.append(step)
         return self._numbers[key]
 
-    def _step_of(self, function: Any, at: str) -> Step:
-        wants = self.wants_of(function, f"{functions.name_of(function)}() of {at}")
+    def _step_of(self, function: Any) -> Step:
+        wants, who = self.wants_of(function), self._who()
         manager = functions.manager_of(function)
         call = function
         if functions.is_generator(function):
             call = functions.as_manager(function)
             manager = functions.manager_of(call)
         if functions.gives_coroutine(function):
-            raise self._error(f"{at}, which is plain and returns a coroutine; make it async def")
+            raise self._error(f"{who} is plain and returns a coroutine; make it async def")
         is_async = functions.is_async(function) or manager == "async" or (manager == "both" and self._is_async)
         if is_async and not self._is_async:
             raise self._error(
-                f"{at}, which is async; a plain job makes its values in its own thread: make the job async def, or "
+                f"{who} is async; a plain job makes its values in its own thread: make the job async def, or "
                 "what it depends on plain"
             )
         return Step(call, wants, manager is not None, is_async)
 
+    def _who(self) -> str:
+        """Return the name of what is looked at, for errors: the job's function, or the way to what it depends on."""
+        if not self._chain:
+            return "its function"
+        way = " → ".join(f"Depends({functions.name_of(function)})" for _, function in self._chain)
+        return f"parameter {self._chain[0][0]}: {way}"
+
     def _error(self, reason: str) -> JobError:
         return JobError(self._job_id, reason)
+
+
+def _instead_of(parameter: inspect.Parameter) -> str:
+    """Return what to write in place of a parameter that can't be given."""
+    name, known = parameter.name, ", ".join(NAMED)
+    if parameter.kind is parameter.POSITIONAL_ONLY and name in NAMED:
+        return "what it takes is given by name, so leave out the / behind it"
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return f"write what it needs by name instead, any of {known}, and others as Annotated[…, Depends(…)]"
+    if name in {"self", "cls"}:
+        return "that is a method without its object; write a function outside of the class, or a @staticmethod"
+    close = get_close_matches(name, NAMED, n=1)
+    hint = f"did you mean {close[0]!r}? A" if close else "a"
+    return f"{hint} job's function takes any of {known}, by name, and others as {name}: Annotated[…, Depends(…)]"

@@ -27,9 +27,10 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import Enum
+from itertools import chain, pairwise, product
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from headrace_worker.errors import FilterError
@@ -42,6 +43,8 @@ _Test = Callable[[object], bool]
 MISSING: Final = object()
 """Stands for the value of a key that the payload lacks."""
 
+_LONGEST: Final = 200
+"""Characters of a value in an explanation."""
 _LIST: Final = (list, tuple)
 _HALF_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -72,6 +75,11 @@ class Mismatch(NamedTuple):
     found: object
     wanted: str
 
+    def in_words(self) -> str:
+        """Return what stands where, a long value cut short, and what was wanted."""
+        found = "missing" if self.found is MISSING else repr(self.found)
+        return f"{self.path} is {found if len(found) <= _LONGEST else found[:_LONGEST] + '…'}, wanted {self.wanted}"
+
 
 def explain(definition: object, value: object, /, at: str = "payload") -> Mismatch | None:
     """Return why a value does not pass a filter; None if it does. It takes its time: dispatch needs `compile_filter`.
@@ -96,7 +104,7 @@ def _explain_filter(definition: Any, value: object, path: str) -> Mismatch | Non
         return Mismatch(path, value, "an object")
     if isinstance(value, _LIST):
         passes = any(_explain_filter(definition, each, path) is None for each in _elements(value))
-        return None if passes else Mismatch(path, value, f"an element that passes {_as_json(definition)}")
+        return None if passes else Mismatch(path, value, f"an element that passes {as_json(definition)}")
     mapping = value if isinstance(value, dict) else {}
     for key, item in definition.items():
         found = mapping.get(key, MISSING)
@@ -108,15 +116,16 @@ def _explain_filter(definition: Any, value: object, path: str) -> Mismatch | Non
 
 def _explain_matcher(items: Sequence[Any], value: object, path: str) -> Mismatch | None:
     if items and not isinstance(items[0], dict):
-        wanted = _as_json(items[0]) if len(items) == 1 else f"one of {_as_json(items)}"
+        wanted = as_json(items[0]) if len(items) == 1 else f"one of {as_json(items)}"
         return None if _equals_any(items)(value) else Mismatch(path, value, wanted)
     for name, operand in (pair for item in items for pair in item.items()):
         if not _operator(name, path)(operand, path)(value):
-            return Mismatch(path, value, f"{name} {_as_json(operand)}")
+            return Mismatch(path, value, f"{name} {as_json(operand)}")
     return None
 
 
-def _as_json(item: object) -> str:
+def as_json(item: object) -> str:
+    """Return a part of a filter as it is written in JSON."""
     return json.dumps(item, ensure_ascii=False, default=lambda member: member.value)
 
 
@@ -347,3 +356,79 @@ _OPERATORS: Final = {
     "$includes": _takes(_equality, lambda equals: lambda v: isinstance(v, _LIST) and any(map(equals, v))),
     "$not": _takes(_equality, _differs),
 }
+
+
+# What no value passes. The keys of a filter are independent of each other, so each matcher is tried alone: with values
+# that are made of its own operands such that, if any value passes it, one of these does.
+
+_KEY: Final = "key"
+_NEW: Final = "\x00no text of a filter"
+
+
+def impossible_parts(definition: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Yield the path of each matcher that no value passes; a filter that has one matches nothing."""
+    for key, item in definition.items():
+        at = f"{path}.{key}"
+        if isinstance(item, Mapping):
+            yield from impossible_parts(item, at)
+        elif not is_possible(item):
+            yield at
+
+
+def is_possible(
+    matcher: Sequence[Any], can_be: Callable[[Any], bool] = lambda _: True, more: Iterable[Any] = ()
+) -> bool:
+    """Return whether a value passes a matcher, or its absence does.
+
+    Args:
+        can_be: whether a value may stand there.
+        more: values that may, beside those that a type of JSON has.
+    """
+    passes = compile_filter({_KEY: matcher})
+    tried = (value for value in chain(_candidates(matcher), more) if can_be(value))
+    return passes({}) or any(passes({_KEY: value}) for value in tried)
+
+
+def _candidates(matcher: Sequence[Any]) -> Iterator[Any]:
+    scalars = list(_scalars(matcher))
+    yield from (None, True, False, {}, _NEW, *scalars)
+    yield from _numbers_around([each for each in scalars if _is_number(each)])
+    yield from _texts_around(matcher)
+    yield from ([], [_NEW], _operands(matcher, "$includes"))
+
+
+def _scalars(item: Any) -> Iterator[Any]:
+    if isinstance(item, Mapping):
+        item = list(item.values())
+    if isinstance(item, list | tuple):
+        for each in item:
+            yield from _scalars(each)
+    else:
+        yield item
+
+
+def _operands(matcher: Sequence[Any], operator: str) -> list[Any]:
+    return [each[operator] for each in matcher if isinstance(each, Mapping) and operator in each]
+
+
+def _numbers_around(bounds: Sequence[float]) -> Iterator[float]:
+    """Yield a number below all bounds, some between each two neighbours, and one above all."""
+    ordered = sorted({*bounds, 0})
+    yield from (-math.inf, math.inf, ordered[0] - 1, ordered[-1] + 1)
+    for low, high in pairwise(ordered):
+        yield from (
+            low + 1,
+            high - 1,
+            low / 2 + high / 2,
+            math.nextafter(low, math.inf),
+            math.nextafter(high, -math.inf),
+        )
+
+
+def _texts_around(matcher: Sequence[Any]) -> Iterator[str]:
+    """Yield texts that begin and end with operands and have another operand, in any case, or something new between."""
+    equal = [each for text in _operands(matcher, "$ignoreCaseEquals") for each in (text, text.lower(), text.upper())]
+    for begin, end in product(["", *_operands(matcher, "$startsWith")], ["", *_operands(matcher, "$endsWith")]):
+        yield begin + end
+        yield begin + _NEW + end
+        yield from (begin + text[len(begin) : len(text) - len(end)] + end for text in equal)

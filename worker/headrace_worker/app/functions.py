@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import os
 import re
 import typing
 from collections.abc import Callable, Iterator
@@ -74,6 +75,29 @@ def as_manager(function: Any) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(behind(function)):
         return contextlib.asynccontextmanager(function)
     return contextlib.contextmanager(function)
+
+
+_MISYIELDS = {
+    "generator didn't yield": "never yielded",
+    "generator didn't stop": "yielded twice",
+    "generator didn't stop after throw()": "yielded again after an exception",
+    "generator didn't stop after athrow()": "yielded again after an exception",
+}
+"""What contextlib says of a generator that does not yield once."""
+
+
+def misyield(manager: Any, exc: BaseException) -> RuntimeError | None:
+    """Return an error that names the function of a context manager whose generator does not yield once.
+
+    None if the exception, as it was caught from entering or closing the manager, says anything else.
+    """
+    generator, frames = getattr(manager, "gen", None), exc.__traceback__
+    code = getattr(generator, "gi_code", None) or getattr(generator, "ag_code", None)
+    is_own = frames is not None and frames.tb_next is not None and frames.tb_next.tb_next is None
+    if code is None or not is_own or type(exc) is not RuntimeError or str(exc) not in _MISYIELDS:
+        return None
+    name = f"{name_of(generator)}() at {os.path.basename(code.co_filename)}:{code.co_firstlineno}"  # noqa: PTH119 - of any form
+    return RuntimeError(f"{name} {_MISYIELDS[str(exc)]}; it must yield once")
 
 
 def annotation_of(function: Any, parameter: str) -> Any:

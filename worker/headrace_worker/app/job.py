@@ -109,7 +109,7 @@ def define(  # noqa: PLR0913 - a job has these parts
     _check_function(id, function)
     is_async = functions.is_async(function)
     inspection = Inspection(id, is_async=is_async, has_state=has_state)
-    wants = inspection.wants_of(function, "its function")
+    wants = inspection.wants_of(function)
     takes = frozenset(wants.named).union(*(step.wants.named for step in inspection.steps))
     rules = payload_rules(id, function, schema, trigger, is_taken="payload" in takes)
     return Job(

@@ -1,29 +1,33 @@
-"""The JSON Schema of a payload's type, and what it says of a filter's keys. Pure."""
+"""The JSON Schema of a payload's type, and what it says of a filter's keys and values. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from headrace.model.schema import has_pydantic
+from headrace_worker.app.filters import as_json, is_possible
 
 _REFERENCE = "#/$defs/"
 _Schema = dict[str, Any]
 
 
-def schema_of(kind: Any, reference: str = f"{_REFERENCE}{{}}") -> _Schema:
+def schema_of(
+    kind: Any, reference: str = f"{_REFERENCE}{{}}", mode: Literal["validation", "serialization"] = "validation"
+) -> _Schema:
     """Return the JSON Schema of a type as its values are encoded; raise TypeError where JSON can't hold them.
 
     Args:
         reference: refers to what stands in the schema's `$defs`, with `{}` for its name there.
+        mode: of a model of pydantic, what it can be made of, or what it is encoded as.
     """
     if has_pydantic(kind):
         from pydantic import TypeAdapter  # noqa: PLC0415 - it need not be installed
 
-        return TypeAdapter(kind).json_schema(by_alias=True, ref_template=reference.format("{model}"))
+        return TypeAdapter(kind).json_schema(by_alias=True, mode=mode, ref_template=reference.format("{model}"))
     (schema,), parts = msgspec.json.schema_components([kind], ref_template=reference.format("{name}"))
     return {**schema, "$defs": parts} if parts else schema
 
@@ -39,12 +43,24 @@ def unknown_key(definition: Mapping[str, Any], schemas: Sequence[_Schema], at: s
     return _unknown_in(definition, nodes, at)
 
 
+def impossible_value(definition: Mapping[str, Any], schemas: Sequence[_Schema], at: str) -> str | None:
+    """Return what is wrong with a filter's first matcher that no payload of the schemas passes; None if all may pass.
+
+    A payload may lack any key; a value of which the schemas say nothing may be anything.
+
+    Args:
+        schemas: of the payloads of all events that the filter sees, as they are encoded.
+        at: the path of the filter.
+    """
+    return _impossible_in(definition, [(schema, schema) for schema in schemas], at)
+
+
 _Node = tuple[_Schema, _Schema]
 """A part of a schema, and the whole schema, which holds what the part refers to."""
 
 
 def _unknown_in(definition: Mapping[str, Any], nodes: Sequence[_Node], at: str) -> str | None:
-    objects = [found for node in nodes for found in _objects(node, set())]
+    objects = [found for node in nodes for found in _resolved(node, set())]
     for key, item in definition.items():
         parts = [part for found in objects for part in _parts(found, key)]
         path = f"{at}.{key}"
@@ -55,19 +71,109 @@ def _unknown_in(definition: Mapping[str, Any], nodes: Sequence[_Node], at: str) 
     return None
 
 
-def _objects(node: _Node, seen: set[str]) -> Iterator[_Node]:
-    """Yield what a value may be, where a filter looks for keys: references and unions resolved, lists searched."""
+def _impossible_in(definition: Mapping[str, Any], nodes: Sequence[_Node], at: str) -> str | None:
+    objects = [found for node in nodes for found in _resolved(node, set())]
+    for key, item in definition.items():
+        parts = [part for found in objects for part in _parts(found, key)]
+        path = f"{at}.{key}"
+        if isinstance(item, dict):
+            fault = _impossible_in(item, parts, path)
+        else:
+            fault = _impossible_matcher(item, parts, path) if parts else None
+        if fault:
+            return fault
+    return None
+
+
+def _impossible_matcher(matcher: Sequence[Any], nodes: Sequence[_Node], path: str) -> str | None:
+    values = [found for node in nodes for found in _resolved(node, set(), in_lists=False)]
+    members = [member for part, _ in values for member in _members(part)]
+    if not values or is_possible(matcher, lambda value: any(_can_be(value, node) for node in values), members):
+        return None
+    if not is_possible(matcher):  # whatever the type is
+        return None
+    kinds = " or ".join(dict.fromkeys(_kind_in_words(part) for part, _ in values))
+    hint = next((hint for names, hint in _HINTS.items() if _operators(matcher) & names), "write a value of that type")
+    return f"{path}: the payload has {kinds} there, which never passes {as_json(matcher)[:80]}; {hint}"
+
+
+def _operators(matcher: Sequence[Any]) -> frozenset[str]:
+    return frozenset(name for each in matcher if isinstance(each, dict) for name in each)
+
+
+_HINTS = {
+    frozenset({"$gt", "$gte", "$lt", "$lte", "$between"}): "only an int or a float can be compared, as a Decimal and "
+    "a time travel as text",
+    frozenset({"$includes"}): "$includes searches lists; for a text there are $startsWith and $endsWith",
+}
+"""What to say of operators that never pass."""
+
+
+def _members(part: _Schema) -> list[Any]:
+    return [*part.get("enum", ()), *([part["const"]] if "const" in part else [])]
+
+
+def _can_be(value: Any, node: _Node) -> bool:
+    """Return whether a value is of the type of a part; a part that does not say its type may be anything."""
+    part, whole = node
+    if members := _members(part):
+        return any(value == member and isinstance(value, bool) is isinstance(member, bool) for member in members)
+    kinds = part.get("type")
+    if isinstance(value, list) and kinds == "array":
+        inner = [*part.get("prefixItems", ()), part.get("items", {})]
+        typed = [(each if isinstance(each, dict) else {}, whole) for each in inner if each is not False]
+        elements = [found for each in typed for found in _resolved(each, set(), in_lists=False)]
+        return all(any(_can_be(each, element) for element in elements) for each in value)
+    named = [kinds] if isinstance(kinds, str) else kinds
+    return named is None or any(_IS_OF.get(kind, _is_any)(value) for kind in named)
+
+
+def _is_any(_value: object) -> bool:
+    return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_IS_OF: dict[str, Callable[[object], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "integer": _is_number,
+    "number": _is_number,
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "array": lambda value: isinstance(value, list),
+    "object": lambda value: isinstance(value, dict),
+}
+
+
+def _kind_in_words(part: _Schema) -> str:
+    if members := _members(part):
+        return f"one of {_listed([as_json(each) for each in members])}" if len(members) > 1 else as_json(members[0])
+    kinds = part.get("type", "anything")
+    words = {"integer": "an integer", "array": "a list", "object": "an object", "null": "null"}
+    text = f" (a {part['format']})" if isinstance(part.get("format"), str) else ""
+    return " or ".join(words.get(kind, f"a {kind}") for kind in ([kinds] if isinstance(kinds, str) else kinds)) + text
+
+
+def _resolved(node: _Node, seen: set[str], *, in_lists: bool = True) -> Iterator[_Node]:
+    """Yield what a value may be: references and unions resolved.
+
+    Args:
+        in_lists: yield, in place of a list, its elements, as a filter looks for keys there.
+    """
     part, whole = node
     reference = part.get("$ref")
     if reference is not None:
         if reference not in seen:
             name = reference.removeprefix(_REFERENCE)
-            yield from _objects((whole["$defs"][name], whole), seen | {reference})
+            yield from _resolved((whole["$defs"][name], whole), seen | {reference}, in_lists=in_lists)
         return
-    inner = [each for word in ("anyOf", "oneOf", "allOf", "prefixItems") for each in part.get(word, ())]
-    inner += [part["items"]] if isinstance(part.get("items"), dict) else []
+    words = ("anyOf", "oneOf", "allOf") + (("prefixItems",) if in_lists else ())
+    inner = [each for word in words for each in part.get(word, ())]
+    inner += [part["items"]] if in_lists and isinstance(part.get("items"), dict) else []
     for each in inner:
-        yield from _objects((each, whole), seen)
+        yield from _resolved((each, whole), seen, in_lists=in_lists)
     if not inner:
         yield node
 

@@ -52,7 +52,7 @@ def _call_of(stand_in: Any) -> Callable[..., Any]:
 
 def _replaced(job: Job, calls: Mapping[Any, Callable[..., Any]], unused: set[Any], *, has_state: bool) -> Job:
     inspection = Inspection(job.id, is_async=job.is_async, has_state=has_state, override=calls)
-    wants = inspection.wants_of(job.function, "its function")
+    wants = inspection.wants_of(job.function)
     if not inspection.replaced:
         return job
     unused -= inspection.replaced

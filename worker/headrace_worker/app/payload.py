@@ -16,9 +16,9 @@ import msgspec
 
 from headrace import PayloadError
 from headrace.model.schema import Parser, parser_of
-from headrace.model.typed import event_name_of
+from headrace.model.typed import event_name_of, unnamed
 from headrace_worker.app import functions
-from headrace_worker.app.json_schema import schema_of, unknown_key
+from headrace_worker.app.json_schema import impossible_value, schema_of, unknown_key
 from headrace_worker.app.trigger import Trigger, event_trigger
 from headrace_worker.errors import JobError
 
@@ -57,6 +57,8 @@ def payload_rules(
     if trigger is None:
         if not kinds:
             reason = "it has no trigger; write trigger=event_trigger('…'), or annotate payload with a typed event"
+            if isinstance(declared, type) and hasattr(declared, "__event__"):
+                reason = unnamed(declared)
             raise JobError(job_id, reason)
         trigger = event_trigger(*kinds)
     _check_agreement(job_id, trigger, declared, kinds)
@@ -118,7 +120,7 @@ def _check_agreement(job_id: str, trigger: Trigger, declared: Any, kinds: Sequen
 
 
 def _check_filter(job_id: str, trigger: Trigger) -> None:
-    """Refuse a filter with a key that no payload of the trigger's events has.
+    """Refuse a filter with a key that no payload of the trigger's events has, or with values that none has there.
 
     Only typed events are declared whole. Another type may be what the job reads of a larger payload.
     """
@@ -126,10 +128,13 @@ def _check_filter(job_id: str, trigger: Trigger) -> None:
         return
     try:
         schemas = [schema_of(kind) for kind in trigger.types]
+        encoded = [schema_of(kind, mode="serialization") for kind in trigger.types]
     except Exception:  # noqa: BLE001 - a type without a schema: nothing is known of its keys
         return
     if fault := unknown_key(trigger.filter, schemas, "filter"):
         raise JobError(job_id, f"{fault}; a filter goes by the names in the encoded payload")
+    if fault := impossible_value(trigger.filter, encoded, "filter"):
+        raise JobError(job_id, fault)
 
 
 def _parser(job_id: str, declared: Any) -> Parser:

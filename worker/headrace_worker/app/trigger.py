@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from headrace.formats.outgoing import MAX_TEXT
-from headrace.model.typed import TypedEvent, event_name_of
+from headrace.model.typed import TypedEvent, event_name_of, unnamed
 from headrace.model.values import decode_value, encode
 from headrace_worker.app.filters import compile_filter
 from headrace_worker.errors import DefinitionError
@@ -83,9 +83,7 @@ def _text(field: str, value: object) -> str:
     if value == "":
         raise DefinitionError(f"event_trigger: {field} is empty; give one that events have, such as 'order.placed'")
     if isinstance(value, type):
-        raise DefinitionError(
-            f"event_trigger: the class {value.__name__} names no event; give it an __event__: ClassVar[str]"
-        )
+        raise DefinitionError(f"event_trigger: the class {value.__name__} names no event: {unnamed(value)}")
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
         raise DefinitionError(f"event_trigger: {field} {value!r} must be a string of 1 to {MAX_TEXT} characters")
     try:

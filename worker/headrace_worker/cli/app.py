@@ -116,7 +116,8 @@ def schema(target: str, form: str) -> None:
 def check(target: str, as_json: bool) -> None:
     """Load an app and look through its definition, without a server: its jobs, and what is wrong with them.
 
-    Exit code 1: a filter that no event passes, or a job that is there twice. 2: the app can't be loaded.
+    Exit code 1: a filter that no event passes, a job that is there twice, or an event with two classes. 2: the app
+    can't be loaded.
 
     \b
     Example:

@@ -31,6 +31,7 @@ from headrace_worker.commands.stats import stats, top
 from headrace_worker.commands.workers import workers
 from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
+from headrace_worker.process import log_setup
 
 _LAST_LINE_S = 2.0
 _INTERRUPTED = 130
@@ -144,6 +145,7 @@ def _has_current_folder() -> bool:
 @click.version_option(__version__, message="headrace %(version)s")
 def root() -> None:
     """Event-driven jobs on Redis Streams. Try it: `headrace dev jobs:app`."""
+    log_setup.configure_by_environment()  # before the code of an app or a codec is imported
 
 
 COMMANDS: dict[str, list[click.Command]] = {

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from headrace import Client, DeadLetter, Page
-from headrace_worker.operate.bulk import Act, Chosen, Result, choose
+from headrace_worker.operate.bulk import Times
 from headrace_worker.operate.dead_letters import LetterRuns, require_job
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
 from headrace_worker.terminal.options import job_option, json_option, option, time_options, together
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
@@ -119,7 +119,7 @@ _letters = together(click.argument("ids", metavar="[ID]...", nargs=-1), _filters
 """The options that choose dead letters, by their ids or by filters, to act on them."""
 
 
-@dead.command(short_help="Queue the runs of dead letters again, from attempt 1.")
+@dead.command(cls=BulkCommand, short_help="Queue the runs of dead letters again, from attempt 1.")
 @with_client
 @_letters
 @bulk_options("dead letters", note="--note")
@@ -143,14 +143,14 @@ def retry(
       headrace dead retry --all --yes --rate 50
     """
     runs = LetterRuns(client)
+    work = Work(
+        "dead retry", "dead letters", runs.retry, lambda run: str(run.status),
+        lambda each: f"{each.came_to.id} {each.came_to.status}", {"run": lambda run: run.id},
+    )  # fmt: skip
+    ctx.exit(act_on(client, bulk, work, ids, filters, _source(client, filters, runs.note), as_json=as_json))
 
-    def read(**page: Any) -> Page[DeadLetter]:
-        return runs.note(client.list_dead_letters(**filters, **page))
 
-    ctx.exit(_act(client, bulk, "dead retry", ids, filters, read, runs.retry, as_json=as_json, describe=_retried))
-
-
-@dead.command()
+@dead.command(cls=BulkCommand)
 @with_client
 @_letters
 @bulk_options("dead letters", note="--note")
@@ -171,32 +171,23 @@ def discard(
       headrace dead discard --error "no such user" --until 7d --yes
     """
     name = client.partitions.namespace if bulk.every else None
-    read, act = partial(client.list_dead_letters, **filters), client.discard_dead_letters
-    ctx.exit(_act(client, bulk, "dead discard", ids, filters, read, act, as_json=as_json, name=name))
+    work = Work("dead discard", "dead letters", client.discard_dead_letters, lambda _: "discarded", name=name)
+    ctx.exit(act_on(client, bulk, work, ids, filters, _source(client, filters), as_json=as_json))
 
 
-def _act(
+def _source(
     client: Client,
-    bulk: Bulk,
-    verb: str,
-    ids: tuple[str, ...],
     filters: dict[str, Any],
-    read: Callable[..., Page[DeadLetter]],
-    act: Act,
-    *,
-    as_json: bool,
-    name: str | None = None,
-    describe: Callable[[Result], str] | None = None,
-) -> int:
-    def choose_letters() -> Chosen:
-        chosen = choose(read, bulk.most, bulk.cursor, oldest_first=True)
-        if not chosen.ids and filters.get("job") is not None:
+    note: Callable[[Page[DeadLetter]], Page[DeadLetter]] = lambda page: page,
+) -> Source:
+    """Return where dead letters are found; `note` is called with each page."""
+
+    def read(times: Times, cursor: str | None, limit: int) -> Page[DeadLetter]:
+        narrowed = filters | {"since": times.since, "until": times.end}
+        return note(client.list_dead_letters(**narrowed, cursor=cursor, limit=limit))
+
+    def require() -> None:
+        if filters["job"] is not None:
             require_job(client, filters["job"])
-        return chosen
 
-    work = Work(verb, "dead letters", act, describe, name)
-    return act_on(client, bulk, work, ids, filters, choose_letters, as_json=as_json)
-
-
-def _retried(result: Result) -> str:
-    return f"{result.came_to.id} {result.came_to.status}"
+    return Source(read, oldest_first=True, if_none=require)

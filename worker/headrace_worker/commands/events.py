@@ -9,18 +9,17 @@ from functools import partial
 from typing import Any
 
 import click
-import msgspec
 
-from headrace import Client, EventRecord, EventTree, HeadraceError, Page, SentEvent
+from headrace import Client, EventNotFound, EventRecord, EventTree, HeadraceError, Page, SentEvent
 from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace.plans.tree import MAX_DEPTH
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
 from headrace_worker.commands.explaining import print_explanation
 from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
-from headrace_worker.operate.bulk import choose
+from headrace_worker.operate.bulk import LeftOut, Result, Times, only
 from headrace_worker.operate.open_runs import NotCanceled
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note, reason_option
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
     job_option,
@@ -28,6 +27,7 @@ from headrace_worker.terminal.options import (
     option,
     parse_duration,
     parse_time,
+    stop_option,
     time_options,
     timeout_option,
     together,
@@ -43,6 +43,9 @@ from headrace_worker.terminal.output import (
     shown,
 )
 from headrace_worker.terminal.server import with_client, with_client_of
+
+_REPLAYED: tuple[EventState, ...] = ("dispatched", "settled")
+"""The states of events that are replayed where none is named: they have been delivered."""
 
 
 @click.group()
@@ -175,19 +178,22 @@ _chosen_by = together(
 """The options that choose events, by their ids or by filters, to act on them."""
 
 
-@events.command()
+@events.command(cls=BulkCommand)
 @with_client
 @_chosen_by
 @option("--runs", is_flag=True, help="Cancel the open runs of delivered events, too.")
+@stop_option
 @bulk_options("delayed events")
 @json_option
 @click.pass_context
 def cancel(
-    ctx: click.Context, client: Client, /, ids: tuple[str, ...], runs: bool, bulk: Bulk, as_json: bool, **filters: Any
-) -> None:
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], runs: bool, wait_s: float | None, bulk: Bulk,
+    as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
     """Cancel events that are delayed: no job will see them. With --runs, cancel all that is open of delivered ones.
 
-    Exit code 1: one of them is not delayed any more (without --runs), or not known. 2: --yes was missing.
+    Exit code 1: one of them is not delayed any more (without --runs), is not known, or has a run that goes on after
+    --wait. 2: --yes was missing.
 
     \b
     Examples:
@@ -195,37 +201,24 @@ def cancel(
       headrace events cancel --name reminder --account acme --dry-run
       headrace events cancel 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --runs
     """
-    if len(ids) == 1:
-        _cancel_one(ctx, client, ids[0], bulk, runs=runs, as_json=as_json)
+    if wait_s is not None and not runs:
+        raise click.UsageError("--wait is for runs; give --runs as well")
 
     def act(batch: Sequence[str]) -> list[EventRecord | HeadraceError]:
-        records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None)
+        records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None, wait=wait_s)
         return [_unless_open(each, runs=runs) for each in records]
 
     states: tuple[EventState, ...] = ("delayed", "dispatched", "pending") if runs else ("delayed",)
 
-    def read(**page: Any) -> Page[EventRecord]:
-        found = client.list_events(state=states, **filters, **page)
-        return msgspec.structs.replace(found, items=[each for each in found.items if not each.is_settled])
+    def read(times: Times, cursor: str | None, limit: int) -> Page[EventRecord]:
+        narrowed = filters | {"since": times.since, "until": times.end, "cursor": cursor, "limit": limit}
+        return only(client.list_events(state=states, **narrowed), lambda each: not each.is_settled)
 
-    work = Work("events cancel", "events", act, lambda result: f"{result.id} {result.came_to.status}")
-    ctx.exit(
-        act_on(
-            client, bulk, work, ids, filters, lambda: choose(read, bulk.most, bulk.cursor),
-            as_json=as_json, beside={"runs": runs or None},
-        )
+    work = Work(
+        "events cancel", "events", act, lambda record: str(record.status),
+        lambda each: f"{each.id} {each.came_to.status}",
     )  # fmt: skip
-
-
-def _cancel_one(ctx: click.Context, client: Client, event_id: str, bulk: Bulk, *, runs: bool, as_json: bool) -> None:
-    record = client.cancel_event(event_id, runs=runs, reason=bulk.note if runs else None)
-    is_done = record.is_settled if runs else record.status == "canceled"
-    if is_done:
-        note(client, "events cancel", {"ids": [event_id]} | ({"runs": True} if runs else {}), reason=bulk.note)
-    _print(record, as_json=as_json)
-    if not is_done:
-        print_note(f"event {event_id!r} is {record.status} and can't be canceled any more")
-    ctx.exit(0 if is_done else 1)
+    ctx.exit(act_on(client, bulk, work, ids, filters, Source(read), as_json=as_json, beside={"runs": runs}))
 
 
 def _unless_open(record: EventRecord | HeadraceError, *, runs: bool) -> EventRecord | HeadraceError:
@@ -263,24 +256,33 @@ def reschedule(
     """
     if (deliver_at is None) == (deliver_after is None):
         raise click.UsageError("give either --at or --after")
-    record = client.reschedule_event(event_id, deliver_at=deliver_at, deliver_after=deliver_after)
+    asked = {"ids": [event_id], "at": deliver_at, "after": deliver_after}
+    try:
+        record = client.reschedule_event(event_id, deliver_at=deliver_at, deliver_after=deliver_after)
+    except EventNotFound:
+        note(client, "events reschedule", asked, reason=reason, done=0, failed=1)
+        raise
     is_done = record.status == "delayed"
-    if is_done:
-        asked = {"ids": [event_id], "at": deliver_at, "after": deliver_after}
-        note(client, "events reschedule", asked, reason=reason)
+    note(client, "events reschedule", asked, reason=reason, done=int(is_done), failed=int(not is_done))
     _print(record, as_json=as_json)
     if not is_done:
         print_note(f"event {event_id!r} is {record.status} and can't be rescheduled any more")
         ctx.exit(1)
 
 
-@events.command(short_help="Send events again, as new ones, to all their jobs or to one.")
+@events.command(cls=BulkCommand, short_help="Send events again, as new ones, to all their jobs or to one.")
 @with_client_of(AppClient)
 @_chosen_by
 @job_option("Only this job gets them, whatever its trigger.")
 @option("--if-no-runs", is_flag=True, help="Only events of which neither they nor a replay had a run (of --job).")
 @option("--delay", metavar="DURATION", type=parse_duration, help="Deliver them so much later, such as 90 or 2h.")
-@option("--state", metavar="STATE", type=click.Choice(EVENT_STATES), multiple=True, help="Only events in this state.")
+@option(
+    "--state",
+    metavar="STATE",
+    type=click.Choice(EVENT_STATES),
+    multiple=True,
+    help="Only events in this state; without it all but those that are delayed, pending or canceled.",
+)
 @bulk_options("events")
 @json_option
 @click.pass_context
@@ -291,7 +293,8 @@ def replay(
     """Send events again, as new events <id>~r1, ~r2 …, to every job that they match or to --job alone.
 
     Each line has an event and its replay; a dash where --if-no-runs has left it out. By filters the oldest come first,
-    and replays themselves are left out. To queue the same run once more is `runs retry`.
+    and replays themselves are left out, as are events that are delayed, pending or canceled, unless --state names them.
+    To queue the same run once more is `runs retry`.
 
     Exit code 1: one of them can't be replayed, and the rest are. 2: --yes was missing.
 
@@ -301,21 +304,31 @@ def replay(
       headrace events replay --name new.user --since 2h --job billing/welcome --if-no-runs
     """
 
-    def act(batch: Sequence[str]) -> list[SentEvent | HeadraceError | None]:
-        return client.replay_events(batch, job=job, if_no_runs=if_no_runs, deliver_after=delay)
+    def act(batch: Sequence[str]) -> list[SentEvent | HeadraceError | LeftOut]:
+        sent = client.replay_events(batch, job=job, if_no_runs=if_no_runs, deliver_after=delay)
+        return [LeftOut() if each is None else each for each in sent]
 
-    def read(**page: Any) -> Page[EventRecord]:
-        found = client.list_events(state=state or None, **filters, **page)
-        return msgspec.structs.replace(found, items=[each for each in found.items if each.replay_of is None])
+    def is_asked_for(event: EventRecord) -> bool:
+        has_run = any(job in (None, run.job) for run in event.runs)
+        return event.replay_of is None and not (if_no_runs and has_run)
 
-    work = Work("events replay", "events", act, lambda each: f"{each.id} {each.came_to.id if each.came_to else '-'}")
-    asked = filters | {"state": state}
+    def read(times: Times, cursor: str | None, limit: int) -> Page[EventRecord]:
+        narrowed = filters | {"since": times.since, "until": times.end, "cursor": cursor, "limit": limit}
+        return only(client.list_events(state=state or _REPLAYED, **narrowed), is_asked_for)
+
+    if job is not None:
+        client.replay_events((), job=job)  # refuses a job that gets none, before a question or a dry run
+    work = Work("events replay", "events", act, lambda _: "sent", _replayed, {"replay": lambda sent: sent.id})
     ctx.exit(
         act_on(
-            client, bulk, work, ids, asked, lambda: choose(read, bulk.most, bulk.cursor, oldest_first=True),
-            as_json=as_json, beside={"job": job, "if_no_runs": if_no_runs or None},
+            client, bulk, work, ids, filters | {"state": state}, Source(read, oldest_first=True), as_json=as_json,
+            beside={"job": job, "if_no_runs": if_no_runs, "delay": delay},
         )
     )  # fmt: skip
+
+
+def _replayed(result: Result) -> str:
+    return f"{result.id} {'-' if result.is_left_out else result.came_to.id}"
 
 
 @events.command(short_help="Say which jobs get an event, and why the others do not.")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import click
 
-from headrace import CanceledRun, HeadraceError, QueueControls
+from headrace import CanceledRun, HeadraceError, Page, QueueControls, RunRecord
 from headrace.model.queue import Limit
 from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
-from headrace_worker.operate.bulk import choose
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options, note, reason_option
+from headrace_worker.operate.bulk import Times
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
 from headrace_worker.terminal.quantities import duration
@@ -179,7 +178,7 @@ def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_js
     _print(client, controls, as_json=as_json)
 
 
-@queues.command()
+@queues.command(cls=BulkCommand)
 @click.argument("queue", metavar="APP/QUEUE")
 @with_client_of(Inspector)
 @bulk_options("runs in the queue", every=False)
@@ -201,11 +200,12 @@ def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
         return client.cancel_runs(batch, reason=bulk.note, queued=True)
 
-    client.get_queue(queue)  # one that is not known is an error
-    read = partial(client.list_runs, queue=queue, status="queued")
-    work = Work("queues purge", "runs", act, name=queue)
-    asked = {"queue": queue}
-    ctx.exit(act_on(client, bulk, work, (), asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
+    def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
+        return client.list_runs(queue=queue, status="queued", until=times.end, cursor=cursor, limit=limit)
+
+    source = Source(read, if_none=lambda: client.get_queue(queue))
+    work = Work("queues purge", "runs", act, lambda canceled: str(canceled.answer), name=queue)
+    ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))
 
 
 def _print(client: Inspector, controls: QueueControls, *, as_json: bool) -> None:

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import click
 
-from headrace import CanceledRun, Client, HeadraceError, RunRecord
+from headrace import CanceledRun, Client, HeadraceError, Page, RunRecord
 from headrace.model.event import RunStatus
-from headrace_worker.operate.bulk import choose
+from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
-from headrace_worker.terminal.asking import Bulk, Work, act_on, bulk_options
+from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
     job_option,
@@ -20,6 +20,7 @@ from headrace_worker.terminal.options import (
     option,
     parse_duration,
     queue_option,
+    stop_option,
     time_options,
     timeout_option,
     together,
@@ -142,42 +143,45 @@ _chosen_by = together(
 """The options that choose runs, by their ids or by filters, to act on them."""
 
 
-@runs.command(short_help="Cancel runs for good, whatever they are doing.")
+@runs.command(cls=BulkCommand, short_help="Cancel runs for good, whatever they are doing.")
 @with_client
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes.")
 @option("--older-than", metavar="DURATION", type=parse_duration, help="Only runs that have been executing for so long.")
+@stop_option
 @bulk_options("open runs")
 @json_option
 @click.pass_context
 def cancel(
-    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], bulk: Bulk,
-    as_json: bool, **filters: Any,
+    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
+    bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Cancel runs for good, whether they are queued, wait or execute: no retry and no rescue begins them again.
 
     An async function that executes is cancelled within a second; a plain one is told, by ctx.is_canceled. Each line has
-    a run and what its cancellation has come to: canceled, or asked, if its function is told to stop.
+    a run and what its cancellation has come to: canceled; asked, if its function is told to stop; with --wait stopped.
 
-    Exit code 1: one of them is not known, or had finished before. 2: --yes was missing.
+    Exit code 1: one of them is not known, had finished before, or goes on after --wait. 2: --yes was missing.
 
     \b
     Examples:
       headrace runs cancel 01K9ZJ3Q6W8C4N5V7B2M1X0YTR:billing/welcome
       headrace runs cancel --job billing/welcome --status waiting --reason "wrong price list"
-      headrace runs cancel --status executing --older-than 2h --yes
+      headrace runs cancel --status executing --older-than 2h --wait 30 --yes
     """
 
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
-        return [_unless_finished(each) for each in client.cancel_runs(batch, reason=bulk.note)]
+        return [_unless_finished(each) for each in client.cancel_runs(batch, reason=bulk.note, wait=wait_s)]
 
     if filters["older_than"] is not None and not status:
         status = ("executing",)
-    read = OpenRuns(client, status, filters).read
-    work = Work("runs cancel", "runs", act, lambda result: f"{result.id} {result.came_to.answer}")
-    asked = filters | {"status": status}
-    ctx.exit(act_on(client, bulk, work, ids, asked, lambda: choose(read, bulk.most, bulk.cursor), as_json=as_json))
+    source = Source(OpenRuns(client, status, filters).read)
+    work = Work(
+        "runs cancel", "runs", act, lambda canceled: str(canceled.answer),
+        lambda each: f"{each.id} {each.came_to.answer}",
+    )  # fmt: skip
+    ctx.exit(act_on(client, bulk, work, ids, filters | {"status": status}, source, as_json=as_json))
 
 
 def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | HeadraceError:
@@ -186,7 +190,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
     return canceled
 
 
-@runs.command(short_help="Queue the same runs again, from attempt 1.")
+@runs.command(cls=BulkCommand, short_help="Queue the same runs again, from attempt 1.")
 @with_client
 @_chosen_by
 @option(
@@ -216,12 +220,17 @@ def retry(
     def act(batch: Sequence[str]) -> list[RunRecord | HeadraceError]:
         return client.retry_runs(batch, canceled=may_be)
 
-    read = partial(client.list_runs, status=status or _FAILED, **filters)
-    work = Work("runs retry", "runs", act, lambda result: f"{result.id} {result.came_to.status}")
+    def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
+        is_of_event = filters["event_id"] is not None  # whose runs are one list, whatever the time
+        narrowed = filters if is_of_event else filters | {"since": times.since, "until": times.end, "cursor": cursor}
+        found = client.list_runs(status=status or _FAILED, limit=limit, **narrowed)
+        return only(found, lambda run: run.finished_at is None or run.finished_at <= times.asked_at)
+
+    work = Work("runs retry", "runs", act, lambda run: str(run.status), lambda each: f"{each.id} {each.came_to.status}")
     ctx.exit(
         act_on(
-            client, bulk, work, ids, filters | {"status": status},
-            lambda: choose(read, bulk.most, bulk.cursor, oldest_first=True), as_json=as_json,
+            client, bulk, work, ids, filters | {"status": status}, Source(read, oldest_first=True), as_json=as_json,
+            beside={"canceled": canceled},
         )
     )  # fmt: skip
 

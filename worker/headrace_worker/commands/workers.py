@@ -161,8 +161,9 @@ def _instructed(
     as_json: bool,
 ) -> None:
     """Note in the audit what becomes of the workers, and print it."""
-    if told := [each.worker for each in instructed if each.is_alive]:
-        note(client, verb, {"workers": told}, reason=reason, done=len(told), failed=len(instructed) - len(told))
+    told = [each.worker for each in instructed if each.is_alive]
+    asked = {"workers": [each.worker for each in instructed]}
+    note(client, verb, asked, reason=reason, done=len(told), failed=len(instructed) - len(told))
     if as_json:
         print_json({"workers": list(instructed)})
     else:

@@ -137,12 +137,12 @@ class Rescuer(Duty):
         total, after = 0, ""
         while True:
             page = await self._pending_of(name, stream, after)
-            pending = await self._describe(stream, page)
-            moved = await self._requeue(name, stream, pending, app, dead=dead)
-            self.pulse.beat()
-            if moved in (_HOLDS, _QUIET):
-                return moved
-            total += moved
+            for pending in await self._describe(stream, page):
+                moved = await self._requeue(name, stream, pending, app, dead=dead)
+                self.pulse.beat()
+                if moved in (_HOLDS, _QUIET):
+                    return moved
+                total += moved
             if len(page) < _PAGE:
                 return total
             after = page[-1]
@@ -166,19 +166,22 @@ class Rescuer(Duty):
             (found,) = await self._server.commands.run([rescuing.read_pending(stream, name, after, _PAGE)])
         return found
 
-    async def _describe(self, stream: Stream, page: Sequence[str]) -> list[PendingEntry]:
-        """Return the entries with their records' keys; dead-letter unreadable ones."""
+    async def _describe(self, stream: Stream, page: Sequence[str]) -> list[list[PendingEntry]]:
+        """Return the entries with their records' keys, then the deleted ones; dead-letter unreadable ones."""
         if not stream.name:
-            return [PendingEntry(entry) for entry in page]
+            return [[PendingEntry(entry) for entry in page]]
         keys, run = self._server.keys, self._server.commands.run
         entries = await run([rescuing.read_entry(stream, entry) for entry in page]) if page else []
-        pending = []
+        pending, deleted = [], []
         for entry in entries:
+            if entry[1] is None:
+                deleted.append(PendingEntry(entry[0].decode()))
+                continue
             try:
                 pending.append(rescuing.pending_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:
                 await dead_letter(self._member, stream, bad_entry(entry, exc))
-        return pending
+        return [pending, deleted] if deleted else [pending]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextvars
+import logging
 import os
 import queue
 import sys
@@ -19,12 +20,16 @@ import structlog
 
 from headrace_worker.clock import monotonic
 from headrace_worker.logs import writer
+from headrace_worker.logs.values import add_exception
 from headrace_worker.logs.writer import LOSSES, LOST
 
 _MOST_LINES = 1000
 """Lines that may wait for an application's own configuration."""
 _PAUSE_S = 0.002
 _AT_EXIT_S = 0.5
+
+_UNCONFIGURED = () if structlog.is_configured() else tuple(structlog.get_config()["processors"])
+"""The processors of a program that has not configured structlog; empty if they can't be known any more."""
 
 _Line = tuple[contextvars.Context, str, str, str, dict[str, Any]]
 
@@ -73,6 +78,21 @@ class SafeLogger:
             LOSSES.lines += 1
 
 
+def shows_debug() -> bool:
+    """Return whether structlog is configured, and such that lines of the level debug are logged, not just captured."""
+    try:
+        config = structlog.get_config()
+        if _is_ours(config):
+            return _Trusted.lowest <= logging.DEBUG
+        if tuple(config["processors"]) == _UNCONFIGURED or _is_captured(config):
+            return False
+        logger = structlog.get_logger("headrace").bind()
+        asks = getattr(logger, "is_enabled_for", None) or getattr(logger, "isEnabledFor", None)
+        return asks is not None and bool(asks(logging.DEBUG))
+    except BaseException:  # noqa: BLE001 - the application's own configuration may raise anything
+        return False
+
+
 def write_directly(text: str) -> None:
     """Write the last words of a process before all waiting lines; see `writer.write_directly`."""
     writer.write_directly(text)
@@ -104,11 +124,13 @@ class _Trusted:
 
     processors: tuple[Any, ...] = ()
     others: tuple[Any, ...] = ()
+    lowest: int = logging.INFO
 
 
-def trust_configuration() -> None:
-    """Log lines directly from now on, as long as structlog keeps its present configuration."""
+def trust_configuration(lowest: int) -> None:
+    """Log lines directly from now on, as long as structlog keeps its present configuration; `lowest` is its level."""
     config = structlog.get_config()
+    _Trusted.lowest = lowest
     _Trusted.processors, _Trusted.others = tuple(config["processors"]), _others(config)
 
 
@@ -118,10 +140,17 @@ def _others(config: dict[str, Any]) -> tuple[Any, ...]:
 
 def _is_trusted() -> bool:
     config = structlog.get_config()
-    processors = tuple(config["processors"])
-    if processors and isinstance(processors[-1], structlog.testing.LogCapture):
-        return True  # a test, which waits for no thread
-    return processors == _Trusted.processors and _others(config) == _Trusted.others
+    return _is_captured(config) or _is_ours(config)
+
+
+def _is_captured(config: dict[str, Any]) -> bool:
+    """Return whether a test captures the lines; it waits for no thread."""
+    processors = config["processors"]
+    return bool(processors) and isinstance(processors[-1], structlog.testing.LogCapture)
+
+
+def _is_ours(config: dict[str, Any]) -> bool:
+    return tuple(config["processors"]) == _Trusted.processors and _others(config) == _Trusted.others
 
 
 def _log(name: str, method: str, event: str, fields: dict[str, Any]) -> None:
@@ -130,6 +159,9 @@ def _log(name: str, method: str, event: str, fields: dict[str, Any]) -> None:
         return
     if method == "exception":
         fields.setdefault("exc_info", sys.exc_info()[1])
+    if tuple(structlog.get_config()["processors"]) == _UNCONFIGURED:
+        # structlog's own form, with rich installed, shows the variables of each frame, and with them secrets.
+        method, fields = "error" if method == "exception" else method, add_exception(None, method, fields)
     _handed_over.put((contextvars.copy_context(), name, method, event, fields))
 
 

@@ -29,7 +29,7 @@ def log_reports_of_python(records: Any, level: int) -> None:
     Args:
         records: a logger of structlog whose calls raise nothing. It must not pass lines on to `logging`, as an
             application's configuration of structlog may: that would be a circle.
-        level: the lowest level that is logged.
+        level: the lowest level that is logged; DEBUG only of loggers that have it as their own level.
     """
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, RecordHandler)]:
@@ -37,7 +37,7 @@ def log_reports_of_python(records: Any, level: int) -> None:
     logging.lastResort = RecordHandler(records, logging.WARNING)
     if not root.handlers:
         root.addHandler(RecordHandler(records, level))
-        root.setLevel(level)
+        root.setLevel(max(level, logging.INFO))
     warnings.showwarning = _log_warning
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_end_of_thread

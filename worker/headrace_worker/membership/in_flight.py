@@ -32,13 +32,15 @@ class Stage(IntEnum):
 
         TAKEN → EXECUTING → REPORTED → ENDED → OVER       the function ends first, as it should
                                      → RECORDED → OVER    the function ignores its cancellation
+        TAKEN → EXECUTING → RECORDED → REPORTED → ENDED → OVER    it ignores that of its run, which holds its place
 
     Attributes:
         TAKEN: its function is not called yet.
         EXECUTING: its function is called, or is about to be.
         REPORTED: the settler has the run's outcome; a function that ignores its cancellation may go on.
         ENDED: its function has ended, and its outcome waits to be recorded.
-        RECORDED: the outcome is recorded, or another worker has the run; the function goes on and keeps the slot.
+        RECORDED: the outcome is recorded, or another worker has the run; the function goes on and keeps the slot. The
+            outcome of a canceled run is recorded with its cancellation.
         OVER: its slot is free.
     """
 
@@ -90,6 +92,16 @@ class InFlightRun:
         self.ending: Ending | None = None
         self.recorded_at = 0.0
         self.sent_ids: list[str] | None = None
+
+    @property
+    def has_thread(self) -> bool:
+        """Whether a thread still executes the run's function."""
+        return self.thread is not None and not self.thread.is_done
+
+    @property
+    def holds_place(self) -> bool:
+        """Whether the run was canceled, and its entry is pending until the function ends, which goes on."""
+        return self.stage is RECORDED and self.cause == "canceled" and self.record is None
 
     @property
     def is_lost(self) -> bool:

@@ -182,8 +182,8 @@ class Lease:
             self._on_fault(verdict, self._transport)  # first: a call that fails is repeated at the next turn
             self._over = True
         if verdict.fault and not self._fault:
-            at = {"at": verdict.stack} if verdict.stack else {}
-            log.warning("worker does not work as it should, and leads no more", fault=verdict.fault, **at)
+            stack = {"stack": verdict.stack} if verdict.stack else {}
+            log.warning("worker does not work as it should, and leads no more", fault=verdict.fault, **stack)
         elif self._fault and not verdict.fault:
             log.info("worker works again")
         self._fault = verdict.fault

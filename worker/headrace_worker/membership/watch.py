@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
+import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from math import inf
+from types import FrameType
 
 import msgspec
 
@@ -30,6 +33,8 @@ _STOP_MARGIN_S = 15.0
 _STACK_LINES = 16
 _NOTABLE_STAND_S = 1.0
 """A call to the server that runs out of time beside such a standstill of the event loop is not blamed on the server."""
+_AROUND_JOBS = ("headrace", "headrace_worker", "asyncio", "contextlib")
+"""The packages whose frames stand between the event loop and a job's function."""
 _REAL_WAIT_S = 5.0
 """A loop that waits this long begins anew after failures; longer than any pause between failures."""
 
@@ -128,6 +133,10 @@ class _Wait:
 
     def __exit__(self, *_: object) -> None:
         self._pulse.end_wait(self._began_at)
+
+
+def _is_around_jobs(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] in _AROUND_JOBS
 
 
 def _never() -> bool:
@@ -244,7 +253,8 @@ class Watch:
         run = self._blocking_run()
         if run is None:
             return Verdict(fault, stood_s > self._config.stall_limit_s, self._stack())
-        fault += f", in run {run.delivery.run_id} of job {run.delivery.job}"
+        job = f"{run.delivery.job}{self._place()}, in run {run.delivery.run_id}"
+        fault = f"event loop blocked for {stood_s:.1f} s by job {job}"
         if run.timeout_s is None:
             return Verdict(fault, stood_s > self._config.stall_limit_s, self._stack())
         is_over = now - run.started_at > run.timeout_s
@@ -305,6 +315,16 @@ class Watch:
             delivery = context.get(current_run)
             return None if delivery is None else self._in_flight.runs.get(delivery.key)
         return next((run for run in list(self._in_flight.runs.values()) if run.task is task), None)
+
+    def _place(self) -> str:
+        """Return where the function of the blocking run is, as ` at jobs.py:11`; empty if that can't be found."""
+        try:
+            frames = list(traceback.walk_stack(sys._current_frames()[self._thread]))  # noqa: SLF001 - see `_stack`
+            above = itertools.takewhile(lambda each: not _is_around_jobs(each[0]), frames)
+            outermost, line = list(above)[-1]
+            return f" at {os.path.basename(outermost.f_code.co_filename)}:{line}"  # noqa: PTH119 - it can't fail
+        except BaseException:  # noqa: BLE001 - a report must not keep the worker from its end
+            return ""
 
     def _stack(self) -> str:
         """Return the end of the stack of the event loop's thread."""

@@ -2,26 +2,91 @@
 
     choose → (the caller asks) → batches of 200, at most so many a second → what is left, and where to go on
 
-What is chosen are ids, so nothing that comes between the question and the answer is touched.
+What is chosen are ids, so nothing that comes between the question and the answer is touched. Nor does a command that
+goes on touch it: the cursor holds the moment of the first command.
 """
 
 from __future__ import annotations
 
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from datetime import datetime
+from itertools import groupby
+from typing import Any, TypeVar
 
 import msgspec
 
-from headrace import HeadraceError, Page
+from headrace import HeadraceError, InvalidArgument, Page
+from headrace.lists.merge import rank_of_cursor
 
 BATCH = 200
 _PAGE = 200
+T = TypeVar("T")
 
 
-class _HasId(Protocol):
+class Times(msgspec.Struct, frozen=True, array_like=True):
+    """The times of an act, the same for each command that goes on with it.
+
+    Attributes:
+        asked_at: when it was first asked for, by the server's clock; nothing that came later is touched.
+        since: only what came at this time or later, if that was asked for.
+        until: only what came at this time or before, if that was asked for.
+    """
+
+    asked_at: datetime
+    since: datetime | None = None
+    until: datetime | None = None
+
     @property
-    def id(self) -> str: ...
+    def end(self) -> datetime:
+        """The last time that counts."""
+        return self.asked_at if self.until is None else min(self.until, self.asked_at)
+
+
+class Stretch(msgspec.Struct, frozen=True, array_like=True):
+    """A part of a list: from one cursor, or its begin, to the item at another one, or its end."""
+
+    first: str | None = None
+    last: str | None = None
+
+    def has(self, cursor: str | None) -> bool:
+        """Return whether it has the item at a cursor, which is one that begins no earlier than it."""
+        return cursor is None or self.last is None or rank_of_cursor(cursor) <= rank_of_cursor(self.last)
+
+
+class Rest(msgspec.Struct, frozen=True, array_like=True):
+    """What an act is still for; as text it is the cursor that commands print and take."""
+
+    verb: str
+    times: Times
+    stretches: list[Stretch] = msgspec.field(default_factory=lambda: [Stretch()])
+
+    @property
+    def cursor(self) -> str:
+        """Return it as text."""
+        return urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
+
+
+def read_cursor(verb: str, cursor: str) -> Rest:
+    """Return what is left of an act, or raise InvalidArgument."""
+    try:
+        rest = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Rest)
+        for each in rest.stretches:
+            each.has(each.last)
+    except ValueError:  # msgspec's is one, too
+        raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed") from None
+    if rest.verb != verb:
+        raise InvalidArgument("cursor", f"this one goes on with `{rest.verb}`")
+    return rest
+
+
+class _Item(msgspec.Struct, frozen=True):
+    """One that is chosen, where it stands in its list, and in which stretch that was read."""
+
+    id: str
+    cursor: str | None
+    stretch: int
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -29,53 +94,74 @@ class Chosen(msgspec.Struct, frozen=True):
 
     Attributes:
         ids: in the order in which it is done to them.
-        cursors: for each, the cursor of the page that it was on: from there a list goes on with it.
-        more: there are more than were asked for.
-        cursor: where the list goes on behind the last of them, if there are more.
+        more: there are more than were asked for, or may be.
     """
 
     ids: list[str]
-    cursors: list[str | None]
     more: bool = False
-    cursor: str | None = None
+    _rest: Rest | None = None
+    _items: list[_Item] = []
+    _is_reversed: bool = False
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> Chosen:
         """Return ids that were named."""
-        return cls(list(ids), [None] * len(ids))
+        return cls(list(ids))
+
+    def cursor(self, done: int) -> str | None:
+        """Return where to go on after the first so many; None if nothing is left, and for ids that were named."""
+        if self._rest is None or not (self.more or done < len(self.ids)):
+            return None
+        left = self._items[: len(self._items) - done] if self._is_reversed else self._items[done:]
+        groups = [list(group) for _, group in groupby(left, lambda item: item.stretch)]
+        behind = self._rest.stretches
+        if self._is_reversed:
+            within = [Stretch(group[0].cursor, group[-1].cursor) for group in groups]
+        else:  # such a list is one stretch, to its end
+            within, behind = ([Stretch(left[0].cursor)], []) if left else ([], behind)
+        return msgspec.structs.replace(self._rest, stretches=within + behind).cursor
 
 
 def choose(
-    read: Callable[..., Page[Any]], most: int, cursor: str | None = None, *, oldest_first: bool = False
+    read: Callable[[Times, str | None, int], Page[Any]], most: int, rest: Rest, *, oldest_first: bool = False
 ) -> Chosen:
     """Return the ids of what a list has, at most so many.
 
     Args:
-        read: reads a page of the list; takes `cursor` and `limit`.
+        read: reads a page of the list, from a cursor on, of at most so many.
         most: reading ends there; the list may be of any length.
-        cursor: where the list begins.
+        rest: which part of the list.
         oldest_first: return them in the reverse order of the list, which has the newest first. Of more than `most`
             these are the newest: to find the oldest, a list of any length would have to be read before the question.
     """
-    ids: list[str] = []
-    cursors: list[str | None] = []
-    while True:
-        page = read(cursor=cursor, limit=_PAGE)
-        found: list[_HasId] = page.items
-        ids += [each.id for each in found]
-        cursors += [cursor] * len(found)
-        following = page.cursor
-        if following is None or len(ids) >= most:
-            break
-        cursor = following
-    more = len(ids) > most or following is not None
-    behind = cursors[most] if len(ids) > most else following
-    ids, cursors = ids[:most], cursors[:most]
-    if oldest_first:
-        ids.reverse()
-        cursors = [None] * len(ids)  # those that are done leave such a list: it goes on from its begin
-        behind = None
-    return Chosen(ids, cursors, more, behind)
+    found: dict[str, _Item] = {}
+    left = list(rest.stretches)
+    while left and len(found) < most:
+        stretch = left[0]
+        page = read(rest.times, stretch.first, _PAGE)
+        number = len(rest.stretches) - len(left)
+        for item, cursor in zip(page.items, page.cursors, strict=True):
+            if stretch.has(cursor):
+                found.setdefault(item.id, _Item(item.id, cursor, number))
+        goes_on = page.cursor is not None and stretch.has(page.cursor)
+        left[:1] = [Stretch(page.cursor, stretch.last)] if goes_on else []
+    items = list(found.values())
+    if over := items[most:]:
+        number = over[0].stretch
+        left = [Stretch(over[0].cursor, rest.stretches[number].last), *rest.stretches[number + 1 :]]
+    items = items[:most]
+    ids = [item.id for item in (reversed(items) if oldest_first else items)]
+    return Chosen(ids, bool(left), msgspec.structs.replace(rest, stretches=left), items, oldest_first)
+
+
+def only(page: Page[T], is_asked_for: Callable[[T], bool]) -> Page[T]:
+    """Return a page with some of its items."""
+    kept = [pair for pair in zip(page.items, page.cursors, strict=True) if is_asked_for(pair[0])]
+    return msgspec.structs.replace(page, items=[item for item, _ in kept], cursors=[cursor for _, cursor in kept])
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """It was not done to this one, as was asked for."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -86,9 +172,37 @@ class Result(msgspec.Struct, frozen=True):
     error: str | None
     came_to: Any = None
 
+    @property
+    def is_left_out(self) -> bool:
+        """Nothing was to be done to it."""
+        return isinstance(self.came_to, LeftOut)
+
+
+class Counts(msgspec.Struct):
+    """How many it was done to, it could not be done to, and were left out, so far."""
+
+    done: int = 0
+    failed: int = 0
+    left_out: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many of those that are chosen are over."""
+        return self.done + self.failed + self.left_out
+
+    def add(self, came_to: Any) -> None:
+        """Count one more."""
+        match came_to:
+            case LeftOut():
+                self.left_out += 1
+            case HeadraceError():
+                self.failed += 1
+            case _:
+                self.done += 1
+
 
 Act = Callable[[Sequence[str]], Sequence[Any]]
-"""Does it to a batch; returns for each id what it has come to, or its HeadraceError."""
+"""Does it to a batch; returns for each id what it has come to, LeftOut, or its HeadraceError."""
 
 
 def carry_out(

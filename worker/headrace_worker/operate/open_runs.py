@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from headrace import Client, HeadraceError, InvalidArgument, Page, RunRecord, RunStatus
+from headrace_worker.operate.bulk import Times, only
 
 OPEN: tuple[RunStatus, ...] = ("executing", "queued", "waiting")
 
@@ -27,7 +29,8 @@ class NotCanceled(HeadraceError):
     def __init__(self, event_id: str, status: str) -> None:
         self.event_id = event_id
         self.status = status
-        super().__init__(f"event {event_id!r} is {status} and can't be canceled any more; --runs cancels its open runs")
+        hint = "" if status == "settled" else "; --runs cancels its open runs"
+        super().__init__(f"event {event_id!r} is {status} and can't be canceled any more{hint}")
 
 
 class OpenRuns:
@@ -46,17 +49,29 @@ class OpenRuns:
         self._statuses = list(dict.fromkeys(statuses)) or list(OPEN)
         self._filters = filters
 
-    def read(self, *, cursor: str | None, limit: int) -> Page[RunRecord]:
+    def read(self, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
         """Return a page; its cursor says in which list it goes on."""
         if self._filters.get("event_id") is not None:
-            return self._client.list_runs(status=self._statuses, cursor=cursor, limit=limit, **self._filters)
+            return self._client.list_runs(status=self._statuses, limit=limit, **self._filters)
         status, _, inner = (self._statuses[0] if cursor is None else cursor).partition(":")
         place = next((place for place, each in enumerate(self._statuses) if each == status), None)
         if place is None:
             raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed")
-        only = self._statuses[place]
-        page = self._client.list_runs(status=only, cursor=inner or None, limit=limit, **self._filters)
-        following = f"{only}:{page.cursor}" if page.cursor else None
+        state = self._statuses[place]
+        page = self._page_of(state, times, inner or None, limit)
+        following = f"{state}:{page.cursor}" if page.cursor else None
         if following is None and place + 1 < len(self._statuses):
             following = self._statuses[place + 1]
-        return msgspec.structs.replace(page, cursor=following)
+        cursors: list[str | None] = [f"{state}:{each or ''}" for each in page.cursors]
+        return msgspec.structs.replace(page, cursor=following, cursors=cursors)
+
+    def _page_of(self, state: RunStatus, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
+        is_waiting = state == "waiting"  # these are listed by when they are due
+        narrowed = self._filters | {"since": times.since, "until": times.until if is_waiting else times.end}
+        page = self._client.list_runs(status=state, cursor=cursor, limit=limit, **narrowed)
+        return only(page, lambda run: _began_before(run, times.asked_at)) if is_waiting else page
+
+
+def _began_before(run: RunRecord, moment: datetime) -> bool:
+    started_at = run.attempts[0].started_at if run.attempts else None
+    return started_at is None or started_at <= moment

@@ -39,7 +39,7 @@ def load_app(target: str) -> App:
     found = getattr(module, name, None)
     if isinstance(found, App):
         for each in found.modules:
-            _import(target, each)
+            _import(target, each, f"; App({found.name!r}, modules=…) names it")
         if not (found.jobs or found.dispatch_only):
             # In the log too: of an ended container often only the log is kept.
             log.warning("app has no jobs; is the module that defines them imported?", app=found.name)
@@ -77,7 +77,7 @@ def _likely_meant(module_name: str, name: str) -> str:
     return f"{module or 'jobs'}:{name if name.isidentifier() else 'app'}"
 
 
-def _import(target: str, module_name: str) -> ModuleType:
+def _import(target: str, module_name: str, named_by: str = "") -> ModuleType:
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -85,8 +85,8 @@ def _import(target: str, module_name: str) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         if exc.name and f"{module_name}.".startswith(f"{exc.name}."):
-            reason = f"there is no module {exc.name!r} in {Path.cwd()} or installed{_shadowed(module_name)}"
-            raise AppNotLoaded(target, reason) from exc
+            reason = f"there is no module {exc.name!r} in {Path.cwd()} or installed"
+            raise AppNotLoaded(target, f"{reason}{named_by}{_shadowed(module_name)}") from exc
         raise AppNotLoaded(target, _import_fault(module_name, exc)) from exc
     except Exception as exc:
         raise AppNotLoaded(target, _import_fault(module_name, exc)) from exc
@@ -107,7 +107,7 @@ def _import_fault(module_name: str, exc: Exception) -> str:
     return f"{last.filename}, line {last.lineno}{through}: {type(exc).__name__}: {exc}{_SHOW_ALL}"
 
 
-_SHOW_ALL = "; --log-level debug shows the traceback"
+_SHOW_ALL = "; HEADRACE_LOG_LEVEL=debug shows the traceback"
 
 
 def _attribute_fault(module: ModuleType, name: str) -> str:

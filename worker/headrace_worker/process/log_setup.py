@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import structlog
 
@@ -19,8 +20,23 @@ LogFormat = Literal["auto", "console", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 
 
+def configure_by_environment() -> None:
+    """Do as `configure` does for a command without options for it, from warnings on unless the environment says else.
+
+    A wrong value is left to the commands that have these options, which refuse it.
+    """
+    log_format, level = os.environ.get("HEADRACE_LOG_FORMAT"), os.environ.get("HEADRACE_LOG_LEVEL")
+    configure(
+        cast("LogFormat", log_format) if log_format in get_args(LogFormat) else "auto",
+        level if level in LEVELS else "warning",
+    )
+
+
 def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     """Send every line of structlog and of `logging` to standard error, in the format and from the level given.
+
+    Records of `logging` come from INFO on at the earliest, unless their logger has a lower level of its own: the
+    lines of every library would hide what was looked for.
 
     No log call raises, and none waits for the reader of standard error: see `logs.writer`. Python's own reports become
     such lines, too. The lines of a run carry its ids.
@@ -60,7 +76,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
         # Not cached: a program or a test that embeds a worker may configure structlog again. Lines are rare enough.
         cache_logger_on_first_use=False,
     )
-    trust_configuration()
+    trust_configuration(lowest)
     records = structlog.wrap_logger(_LineLogger(writer), processors=processors, wrapper_class=wrapper)
     log_reports_of_python(records.bind(), lowest)
 
@@ -118,18 +134,21 @@ def _add_run(_logger: Any, _method: str, line: Any) -> Any:
 def _escape(_logger: Any, _method: str, line: Any) -> Any:
     """Escape line breaks and control characters: event names come from outside.
 
-    An exception keeps its lines, each behind a bar, as its message may hold text that looks like a log line.
+    An exception or a stack keeps its lines, each behind a bar, as a message may hold text that looks like a log line.
     """
-    return {
-        _printable(name): _exception(value) if name == "exception" else _value(value) for name, value in line.items()
-    }
+    return {_printable(name): _block(value) if name in _BLOCKS else _value(value) for name, value in line.items()}
+
+
+_BLOCKS = ("exception", "stack")
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        value = ", ".join(value)
     return _printable(value if isinstance(value, str) else shown(value))
 
 
-def _exception(value: Any) -> str:
+def _block(value: Any) -> str:
     text = value if isinstance(value, str) else shown(value)
     return "\n".join(f"  | {_printable(each)}" for each in text.split("\n"))
 

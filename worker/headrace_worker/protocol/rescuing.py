@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_fields, as_text, script_call
+from headrace.calls.canceling import CANCELED_DELIVERIES
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Delivery, Entry, Stream
 
@@ -37,6 +38,15 @@ def read_pending(stream: Stream, worker: str, after: str, count: int) -> Call[li
     return Call(
         ("XPENDING", stream.key, stream.group, start, "+", count, worker),
         lambda reply: [as_text(row[0]) for row in reply],
+    )
+
+
+def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[dict[str, bool]]:
+    """Read the entries that are pending under a worker's name, and of each whether its run was canceled."""
+    start = f"({after}" if after else "-"
+    return Call(
+        ("XPENDING", stream.key, stream.group, start, "+", count, worker),
+        lambda reply: {as_text(row[0]): row[3] >= CANCELED_DELIVERIES for row in reply},
     )
 
 

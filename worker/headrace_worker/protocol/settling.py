@@ -53,18 +53,25 @@ class Retried(msgspec.Struct, frozen=True, gc=False):
     trail: Trail | None = None
 
 
+def canceled(record: Settled | Retried) -> Settled:
+    """Return the record of an attempt whose run was canceled before its outcome came."""
+    return Settled(record.delivery, "c", record.elapsed_ms, "", b"")
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """The result of a batch of outcomes.
 
     Attributes:
         missed: the places of runs that were not this worker's any more: nothing happened for them.
         foreign: the places among them of runs whose records name other entries.
+        canceled: the places of runs that were canceled meanwhile, with whatever outcome; their functions have ended.
         in_turn: members of `due` of the runs that are now first in the lines of their ordering keys.
     """
 
     missed: list[int]
     in_turn: list[str] = []
     foreign: list[int] = []
+    canceled: list[int] = []
 
 
 class BadEntry(msgspec.Struct, frozen=True):
@@ -165,10 +172,12 @@ def _trails_of(runs: Sequence[Settled | Retried]) -> dict[int, Trail]:
 
 
 def _read_settled(reply: list[int | bytes], order: Sequence[int]) -> Recorded:
-    missed = sorted(order[abs(part) - 1] for part in reply if isinstance(part, int))
-    foreign = [order[-part - 1] for part in reply if isinstance(part, int) and part < 0]
+    places = [part for part in reply if isinstance(part, int)]
+    missed = sorted(order[abs(part) - 1] for part in places if part <= len(order))
+    foreign = [order[-part - 1] for part in places if part < 0]
+    canceled = sorted(order[part - len(order) - 1] for part in places if part > len(order))
     names = [name_of(part) for part in reply if isinstance(part, bytes)]
-    return Recorded(missed, [name for name in names if name is not None], foreign)
+    return Recorded(missed, [name for name in names if name is not None], foreign, canceled)
 
 
 class _RetryArguments(msgspec.Struct, frozen=True):

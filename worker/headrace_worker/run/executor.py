@@ -61,8 +61,8 @@ _REPORTED_JOBS = 1_000
 """The most unknown jobs that are logged; names in entries may be anything."""
 
 
-_NOT_RECORDED = frozenset({"canceled", "released"})
-"""The causes after which this worker records nothing: the record of a canceled run says so already."""
+_OUTCOMES: dict[Cause | None, Outcome] = {"released": Released(), "canceled": Canceled()}
+"""The outcomes of runs that were ended from outside, whatever their functions came to."""
 
 _Become = Callable[["Executor", Job, InFlightRun, Any], Outcome]
 _Table = tuple[tuple[type[BaseException], _Become], ...]
@@ -192,8 +192,8 @@ class Executor:
         """Return the outcome of a run that ended outside of its function."""
         if fork.is_child:
             fork.end(exc)
-        if run.cause in _NOT_RECORDED:
-            return Released()
+        if run.cause in _OUTCOMES:
+            return _OUTCOMES[run.cause]
         try:
             self._count_failure(exc)
             log.error("run failed outside of its function", exc_info=exc, **_ids(run))
@@ -215,7 +215,7 @@ class Executor:
 
     def _finish(self, run: InFlightRun, outcome: Outcome) -> None:
         """Report the outcome, and free the run's slot unless a thread goes on."""
-        self._report(run, outcome)
+        self._report(run, Released() if run.cause == "canceled" and run.has_thread else outcome)
         if run.timer is not None:
             run.timer.cancel()
         run.task = None
@@ -224,16 +224,16 @@ class Executor:
 
     def _report(self, run: InFlightRun, outcome: Outcome) -> None:
         """Give the settler the outcome, unless the settler has an outcome of the run already."""
-        if run.stage < REPORTED:
-            if type(outcome) is not Succeeded:
+        if run.stage < REPORTED or run.holds_place:
+            if type(outcome) is not Succeeded or self._outcome_log.tells_success:
                 self._outcome_log.report(run, outcome)
             self._settlers[run.delivery.queue.partition].put(run, outcome)
 
     async def _attempt(self, run: InFlightRun) -> Outcome:
         """Take the steps of an attempt: the first step that fails decides the outcome."""
         delivery = run.delivery
-        if run.cause in _NOT_RECORDED:  # before the run began
-            return Released()
+        if run.cause in _OUTCOMES:  # before the run began
+            return _OUTCOMES[run.cause]
         if delivery.state.lost >= self._setup.config.max_lost:
             return outcomes.lost(delivery.state)
         job = self._jobs.get(delivery.job_id)
@@ -347,22 +347,24 @@ class Executor:
         if run.task is not None and run.stage < REPORTED:
             log.warning("run ignores its cancellation; its slot is taken until its function ends", **_ids(run))
             job = self._jobs[run.delivery.job_id]
-            self._report(run, self._after_end(job, run, None))
+            self._report(run, Released() if run.cause == "canceled" else self._after_end(job, run, None))
 
     def _thread_goes_on(self, run: InFlightRun) -> bool:
         """Return whether a thread still executes the run: it can't be ended, and keeps the slot until it returns."""
-        thread = run.thread
-        if thread is None or thread.is_done:
+        if run.thread is None or not run.has_thread:
             return False
         log.warning("a plain function can't be ended; its thread keeps its slot until it returns", **_ids(run))
-        thread.on_done = functools.partial(self._in_flight.mark_ended, run)
+        run.thread.on_done = functools.partial(self._note_return, run)
         return True
+
+    def _note_return(self, run: InFlightRun) -> None:
+        """Note that the thread of a run has returned, after the run had ended."""
+        self._report(run, Canceled())
+        self._in_flight.mark_ended(run)
 
     def _after_end(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Outcome:
         """Return the outcome of a run whose function was cancelled, however the function ended."""
-        if run.cause in _NOT_RECORDED:
-            return Released()
-        return self._after_timeout(job, run, exc)
+        return _OUTCOMES.get(run.cause) or self._after_timeout(job, run, exc)
 
     def _after_timeout(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Recordable:
         fault = TimeoutError(f"the attempt took longer than the {job.timeout_s:g} s of its timeout")

@@ -35,6 +35,7 @@ from headrace_worker.streams.dead_letters import bad_delivery, bad_entry, dead_l
 from headrace_worker.streams.payloads import load_payloads
 from headrace_worker.streams.pending import Pending
 from headrace_worker.streams.reader import Reader
+from headrace_worker.streams.requeue import forget_deleted
 from headrace_worker.streams.shares import Shares, Weighed
 from headrace_worker.tasks.guard import own_task
 
@@ -271,7 +272,9 @@ class Fetcher:
         name, known = self._identity.name, set(self._in_flight.runs)
         async for queue, page in self._pending.look(self._setup.queues):
             unseen = [entry for entry in page if (queue.key, entry[0].decode()) not in known]
-            await self._receive_as_slots_are_free(name, queue, unseen)
+            await forget_deleted(self._member, queue, unseen)
+            whole = [entry for entry in unseen if entry[1] is not None]
+            await self._receive_as_slots_are_free(name, queue, whole)
 
     async def _receive_as_slots_are_free(self, name: str, queue: Stream, entries: Sequence[Entry]) -> None:
         """As `_receive`, but let each run wait for a slot: another partition may have taken the slots meanwhile.

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from headrace_worker.app import functions
 from headrace_worker.app.app import App
 from headrace_worker.app.dependencies import Step, Wants
 from headrace_worker.app.job import Job, JobFunction
@@ -90,7 +91,7 @@ class Hooks(msgspec.Struct, frozen=True):
                 else:
                     type(manager).__exit__(manager, *_exit_arguments(failure))
             except BaseException as exc:  # noqa: BLE001 - see above
-                failure = _deciding(failure, exc)
+                failure = _deciding(failure, functions.misyield(manager, exc) or exc)
         return _ended(output, failure)
 
     async def _call(self, function: Callable[..., Awaitable[Any]], given: dict[str, Any], opened: _Opened) -> Any:
@@ -117,7 +118,7 @@ class Hooks(msgspec.Struct, frozen=True):
             try:
                 type(manager).__exit__(manager, *_exit_arguments(failure))
             except BaseException as exc:  # noqa: BLE001 - as above
-                failure = _deciding(failure, exc)
+                failure = _deciding(failure, functions.misyield(manager, exc) or exc)
         return _ended(output, failure)
 
     def _call_plain(self, function: JobFunction, given: dict[str, Any], opened: _Opened) -> Any:
@@ -136,7 +137,12 @@ async def _take(step: Step, given: Mapping[str, Any], made: Sequence[Any], opene
     value = step.call(**step.wants.pick(given, made))
     if not step.is_manager:
         return await value
-    entered = await type(value).__aenter__(value)
+    try:
+        entered = await type(value).__aenter__(value)
+    except RuntimeError as exc:
+        if (named := functions.misyield(value, exc)) is None:
+            raise
+        raise named from None
     opened.append((value, True))
     return entered
 
@@ -145,7 +151,12 @@ def _take_plain(step: Step, given: Mapping[str, Any], made: Sequence[Any], opene
     value = step.call(**step.wants.pick(given, made))
     if not step.is_manager:
         return value
-    entered = type(value).__enter__(value)
+    try:
+        entered = type(value).__enter__(value)
+    except RuntimeError as exc:
+        if (named := functions.misyield(value, exc)) is None:
+            raise
+        raise named from None
     opened.append((value, False))
     return entered
 

@@ -215,12 +215,13 @@ class Settler:
             runs = [group.runs[place].delivery.run_id for place in recorded.missed[:_LOGGED_RUNS]]
             count = len(recorded.missed)
             log.warning("outcomes dropped: their entries were not pending here any more", count=count, runs=runs)
-        ended = group.ended
-        if recorded.missed:
-            kept: Sequence[Settled | Retried] = group.records
-            ended = ended_of([each for place, each in enumerate(kept) if place not in recorded.missed])
+        ended: Sequence[Ended] = group.ended
+        records: Sequence[Settled | Retried] = group.records
+        if recorded.missed or recorded.canceled:
+            records = [settling.canceled(each) if at in recorded.canceled else each for at, each in enumerate(records)]
+            ended = ended_of([each for at, each in enumerate(records) if at not in recorded.missed])
         self._counts.add(ended)
-        self._observer.settled(group.records, recorded.missed)
+        self._observer.settled(records, recorded.missed)
 
     async def _promote(self, in_turn: list[str]) -> None:
         """Move the next runs of ordering keys into their queues, without the leader, which may be dead.

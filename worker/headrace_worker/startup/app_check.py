@@ -10,8 +10,8 @@ import msgspec
 
 from headrace.model.values import decode_value
 from headrace_worker.app.app import App
+from headrace_worker.app.filters import impossible_parts
 from headrace_worker.app.job import Job
-from headrace_worker.startup.satisfiable import impossible_parts
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def check_app(app: App) -> CheckedApp:
     """Return what an app is made of, and what is wrong with it."""
     jobs = [app.jobs[job_id] for job_id in sorted(app.jobs)]
     checked = [_described(job, sorted(app.examples[job.id])) for job in jobs]
-    return CheckedApp(app.name, checked, [*_impossible(jobs), *_alike(jobs)], list(_untyped(jobs)))
+    return CheckedApp(app.name, checked, [*_impossible(jobs), *_alike(jobs), *_twins(jobs)], list(_untyped(jobs)))
 
 
 def _described(job: Job, examples: list[str]) -> CheckedJob:
@@ -72,6 +72,17 @@ def _alike(jobs: list[Job]) -> Iterator[Finding]:
         if one.function is other.function and one.trigger == other.trigger:
             says = f"it is the job {other.id!r} again: the same function for the same events, which runs twice for each"
             yield Finding(one.id, says)
+
+
+def _twins(jobs: list[Job]) -> Iterator[Finding]:
+    """Find events with two classes, which no schema can describe."""
+    known: dict[str, tuple[Any, Job]] = {}
+    for job in jobs:
+        for kind in job.trigger.types:
+            first, its_job = known.setdefault(kind.__event__, (kind, job))
+            if first is not kind:
+                classes = f"{kind.__qualname__} here, {first.__qualname__} in job {its_job.id!r}"
+                yield Finding(job.id, f"event {kind.__event__!r} has two classes: {classes}; declare it once")
 
 
 def _untyped(jobs: list[Job]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from headrace_worker.app import functions
 from headrace_worker.app.app import App
 from headrace_worker.errors import LifespanFailed
 from headrace_worker.logs.logger import get_logger
@@ -89,14 +90,19 @@ class Lifespan:
             task.exception()  # it is logged; asyncio need not say that nothing has read it
 
     async def _live(self, lifespan: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        manager = lifespan()
         try:
-            async with lifespan() as self.state:
+            async with manager as self.state:
                 self._has_entered.set()
                 await self._over.wait()
         except BaseException as exc:
+            named = functions.misyield(manager, exc)
             if self._has_entered.is_set() and not is_end(exc):
-                log.exception("the app's lifespan failed", app=self._app.name, is_closing=self._over.is_set())
-            raise
+                fields = {"app": self._app.name, "is_closing": self._over.is_set()}
+                log.exception("the app's lifespan failed", exc_info=named or exc, **fields)
+            if named is None:
+                raise
+            raise named from None
 
     def _may_end(self) -> bool:
         return self._over.is_set() or not self._has_entered.is_set()

@@ -1,8 +1,8 @@
 """Ends the functions of canceled runs.
 
 The server cancels a run at once; what is left is its function. A message names it. As a message may be lost, `look`
-finds which in-flight runs are not this worker's any more: the entry of a canceled run is not pending. Nothing here
-writes to the server.
+finds which in-flight runs are not this worker's any more: the entry of a canceled run is marked, or not pending.
+Nothing here writes to the server.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Cancellations:
         found: set[str] = set()
         after = ""
         while True:
-            (page,) = await member.server.commands.run([rescuing.read_pending(queue, name, after, _PAGE)])
-            found.update(page)
+            (page,) = await member.server.commands.run([rescuing.read_held(queue, name, after, _PAGE)])
+            found.update(entry for entry, is_canceled in page.items() if not is_canceled)
             if len(page) < _PAGE:
                 return found
-            after = page[-1]
+            after = next(reversed(page))

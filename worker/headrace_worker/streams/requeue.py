@@ -10,7 +10,7 @@ from headrace.calls.call import Call
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.member import Member
 from headrace_worker.protocol import rescuing
-from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.delivery import Entry, Stream
 from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.dead_letters import dead_letter
@@ -60,6 +60,13 @@ async def release(member: Member, stream: Stream, pending: Sequence[PendingEntry
     """Move this worker's own entries back to their stream, with nothing counted."""
     moved = await requeue(member, stream, pending, lambda part: rescuing.release(stream, part))
     member.observer.released(stream, moved)
+
+
+async def forget_deleted(member: Member, stream: Stream, entries: Sequence[Entry]) -> None:
+    """Acknowledge those of this worker's own entries that are deleted, as that of a canceled run is while it pends."""
+    deleted = [PendingEntry(entry.decode()) for entry, fields in entries if fields is None]
+    if deleted:
+        await requeue(member, stream, deleted, lambda part: rescuing.release(stream, part))
 
 
 def _bad_entry(pending: PendingEntry, error: HeadraceError, record_prefix: str) -> BadEntry:

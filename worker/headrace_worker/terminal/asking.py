@@ -10,15 +10,30 @@ from typing import Any
 
 import click
 import msgspec
+from click.exceptions import Exit
 
-from headrace import Client, HeadraceError
-from headrace_worker.operate.bulk import Act, Chosen, Result, carry_out
+from headrace import Client, HeadraceError, Page
+from headrace_worker.operate.bulk import (
+    Act,
+    Chosen,
+    Counts,
+    Rest,
+    Result,
+    Times,
+    carry_out,
+    choose,
+    read_cursor,
+)
 from headrace_worker.terminal.options import F, option, together
-from headrace_worker.terminal.output import print_json, print_note, progress, shown
+from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
 
 VIA = "headrace"
 INTERRUPTED = 130
 _SHOWN = 10
+
+
+_YES = "\0"
+"""Stands for `--yes` without a name: no argument of a process can have this character."""
 
 
 class Bulk(msgspec.Struct, frozen=True):
@@ -26,7 +41,7 @@ class Bulk(msgspec.Struct, frozen=True):
 
     Attributes:
         every: without a filter.
-        yes: do not ask; or the name that would have to be typed.
+        yes: the name that would have to be typed, `_YES` without one; None to be asked.
         note: why, for the audit.
     """
 
@@ -39,8 +54,34 @@ class Bulk(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
+class BulkCommand(click.Command):
+    """A command whose `--yes` may have a name behind `=`, and never takes the word behind it for one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let a bare `--yes` have a value, as click would take the next word."""
+        end = args.index("--") if "--" in args else len(args)
+        with_value = {name for each in self.params if _takes_a_word(each) for name in each.opts}
+        before = ["", *args]
+        bare = (each == "--yes" and before[place] not in with_value for place, each in enumerate(args[:end]))
+        read = [f"--yes={_YES}" if is_bare else each for each, is_bare in zip(args, bare, strict=False)]
+        return super().parse_args(ctx, read + args[end:])
+
+
+def _takes_a_word(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and not parameter.is_flag and not isinstance(parameter, _Yes)
+
+
+class _Yes(click.Option):
+    """An option that may have a value."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return its name as it is written, and its help."""
+        found = super().get_help_record(ctx)
+        return found and ("--yes[=NAME]", found[1])
+
+
 def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Callable[[F], F]:
-    """Give the command the options of an act on many, passed as a `Bulk`.
+    """Give a `BulkCommand` the options of an act on many, passed as a `Bulk`.
 
     Args:
         noun: what it is done to, in the plural.
@@ -51,11 +92,11 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
     options = together(
         *([option("--all", "every", is_flag=True, help=f"All {noun}.")] if every else []),
         option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
-        option("--yes", metavar="NAME", is_flag=False, flag_value="yes", help="Do not ask."),
+        option("--yes", cls=_Yes, metavar="NAME", help="Do not ask; NAME where one has to be typed."),
         option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
         option("--rate", metavar="N", type=rate, help="How many a second, at most."),
         option(note, "note", metavar="TEXT", help="Why; kept in the audit, and by runs that are canceled."),
-        option("--cursor", metavar="CURSOR", help="Go on where an earlier command has ended."),
+        option("--cursor", metavar="CURSOR", help="Go on where the same command has ended."),
     )
 
     def add(command: Any) -> Any:
@@ -77,15 +118,33 @@ class Work(msgspec.Struct, frozen=True):
         verb: as in `runs cancel`, for the question and the audit.
         noun: of what it is done to, in the plural.
         act: does it to a batch.
-        describe: says in one line what one has come to; None for lines of failures alone.
+        result: says in a word what one has come to.
+        describe: says that in one line; None for lines of failures alone.
+        facts: what a line of JSON says beside that, by its keys.
         name: has to be typed, or given by `--yes`; None where a yes is enough.
     """
 
     verb: str
     noun: str
     act: Act
+    result: Callable[[Any], str]
     describe: Callable[[Result], str] | None = None
+    facts: Mapping[str, Callable[[Any], Any]] = {}
     name: str | None = None
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a command finds what filters choose.
+
+    Attributes:
+        read: reads a page, by the times of the act, from a cursor on, of at most so many.
+        oldest_first: the list has the newest first, and is worked off from its other end.
+        if_none: raises an error where there is none because of what was named.
+    """
+
+    read: Callable[[Times, str | None, int], Page[Any]]
+    oldest_first: bool = False
+    if_none: Callable[[], object] = lambda: None
 
 
 def act_on(
@@ -94,7 +153,7 @@ def act_on(
     work: Work,
     ids: Sequence[str],
     filters: Mapping[str, Any],
-    choose: Callable[[], Chosen],
+    source: Source,
     *,
     as_json: bool,
     beside: Mapping[str, Any] | None = None,
@@ -103,36 +162,55 @@ def act_on(
 
     Args:
         filters: what was asked for; those that are None, or empty, exclude nothing.
-        choose: chooses by the filters.
-        beside: what else the audit notes of how it was asked.
+        beside: what else was asked for, for the question and the audit; None, or False, for what was not.
     """
-    also = {key: value for key, value in (beside or {}).items() if value is not None}
+    also = {key: value for key, value in (beside or {}).items() if value is not None and value is not False}
     given = {key: value for key, value in filters.items() if value not in (None, (), "")}
-    if bool(ids) + bool(given) + bulk.every != 1:
-        raise click.UsageError("give either IDs, or filters, or --all")
-    if ids:
-        return _carry_out(client, bulk, work, {"ids": list(ids)} | also, Chosen.of(ids), as_json=as_json)
-    chosen = choose()
+    _check_usage(bulk, work, ids, given)
+    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, source)
     if bulk.dry_run:
         _print_dry_run(chosen, work.noun, as_json=as_json)
         return 0
-    if chosen.ids:
-        _ask(client, bulk, work, given, chosen)
-    return _carry_out(client, bulk, work, (given or {"all": True}) | also, chosen, as_json=as_json)
+    asked = ({"ids": list(ids)} if ids else given or {"all": True}) | also
+    if chosen.ids and not ids:
+        _ask(client, bulk, work, given | also, chosen)
+    return _carry_out(client, bulk, work, asked, chosen, as_json=as_json)
+
+
+def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str, Any]) -> None:
+    if bool(ids) + bool(given) + bulk.every != 1:
+        raise click.UsageError("give either IDs, or filters, or --all")
+    if ids and bulk.cursor is not None:
+        raise click.UsageError("--cursor goes on with what filters, or --all, have chosen; leave it out")
+    if len(ids) > bulk.most:
+        raise click.UsageError(f"{counted(len(ids), 'IDs')} are more than --max {bulk.most:,}; nothing was done")
+    if bulk.yes not in (None, _YES, work.name):
+        right = "--yes" if work.name is None else f"--yes={work.name}"
+        raise click.UsageError(f"say {right}, not --yes={bulk.yes}; nothing was done")
+
+
+def _choose(client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source) -> Chosen:
+    if bulk.cursor is not None:
+        rest = read_cursor(work.verb, bulk.cursor)
+    else:
+        rest = Rest(work.verb, Times(client.server_time(), filters.get("since"), filters.get("until")))
+    chosen = choose(source.read, bulk.most, rest, oldest_first=source.oldest_first)
+    if not chosen.ids and bulk.cursor is None:
+        source.if_none()
+    return chosen
 
 
 def _carry_out(
     client: Client, bulk: Bulk, work: Work, asked: Mapping[str, Any], chosen: Chosen, *, as_json: bool
 ) -> int:
     """Act on what is chosen, print and note what was done; return the exit code."""
-    done = failed = 0
+    counts = Counts()
     failure: Exception | None = None
 
     def act(batch: Sequence[str]) -> Sequence[Any]:
-        nonlocal done, failed
         results = work.act(batch)
-        errors = sum(isinstance(each, HeadraceError) for each in results)
-        done, failed = done + len(results) - errors, failed + errors
+        for each in results:
+            counts.add(each)
         return results
 
     with _interruptible() as is_interrupted, progress(work.verb, len(chosen.ids)) as advance:
@@ -142,27 +220,33 @@ def _carry_out(
                 advance(1)
         except (HeadraceError, OSError) as exc:  # an OSError: the reader of the output is gone, or its disk is full
             failure = exc
-    at = done + failed
-    if at:
-        note(client, work.verb, asked, reason=bulk.note, done=done, failed=failed)
-    if failure is not None and (not at or isinstance(failure, OSError)):
+    if counts.total:
+        note(client, work.verb, asked, reason=bulk.note, counts=counts)
+    if failure is not None and (not counts.total or isinstance(failure, OSError)):
         raise failure
-    _print_end(work, chosen, done, failed, as_json=as_json, is_named="ids" in asked)
+    _print_end(work, chosen, counts, as_json=as_json, is_named="ids" in asked)
     if failure is not None:
         raise failure
-    return INTERRUPTED if at < len(chosen.ids) else 1 if failed else 0
+    return INTERRUPTED if counts.total < len(chosen.ids) else 1 if counts.failed else 0
 
 
-def _print_end(work: Work, chosen: Chosen, done: int, failed: int, *, as_json: bool, is_named: bool) -> None:
-    at = done + failed
-    left = len(chosen.ids) - at
-    cursor = chosen.cursors[at] if left else chosen.cursor
+def _print_end(work: Work, chosen: Chosen, counts: Counts, *, as_json: bool, is_named: bool) -> None:
+    left = len(chosen.ids) - counts.total
+    cursor = chosen.cursor(counts.total)
     if as_json:
-        print_json({"done": done, "failed": failed, "left": left, "cursor": cursor})
+        print_json(
+            {
+                "done": counts.done, "failed": counts.failed, "left_out": counts.left_out, "left": left,
+                "cursor": cursor,
+            }
+        )  # fmt: skip
     elif left or not is_named:
-        print_note(f"{work.verb}: {done:,} done, {failed:,} failed, {left:,} left")
-    if left or chosen.more:
-        print_note(f"there are more: --cursor {cursor}" if cursor else "there are more: give the command again")
+        out = f"{counts.left_out:,} left out, " if counts.left_out else ""
+        print_note(f"{work.verb}: {counts.done:,} done, {counts.failed:,} failed, {out}{left:,} left")
+    if cursor is not None:
+        print_note(f"there are more: the same command goes on with --cursor {cursor}")
+    elif left:
+        print_note(f"give those behind the first {counted(counts.total, 'IDs')} again")
 
 
 def reason_option(command: F) -> F:
@@ -171,39 +255,52 @@ def reason_option(command: F) -> F:
 
 
 def note(
-    client: Client, verb: str, asked: Mapping[str, Any], *, reason: str | None = None, done: int = 1, failed: int = 0
+    client: Client,
+    verb: str,
+    asked: Mapping[str, Any],
+    *,
+    reason: str | None = None,
+    done: int = 1,
+    failed: int = 0,
+    counts: Counts | None = None,
 ) -> None:
     """Note in the audit what a command has done; a failure to do so is said, and changes nothing else."""
+    of = counts or Counts(done, failed)
     try:
-        client.audit(verb, asked, reason=reason, done=done, failed=failed, via=VIA)
+        client.audit(verb, asked, reason=reason, done=of.done, failed=of.failed, left_out=of.left_out, via=VIA)
     except HeadraceError as exc:
         print_note(f"this is not in the audit: {exc}")
 
 
-def _ask(client: Client, bulk: Bulk, work: Work, given: Mapping[str, Any], chosen: Chosen) -> None:
+def _ask(client: Client, bulk: Bulk, work: Work, asked: Mapping[str, Any], chosen: Chosen) -> None:
     """Return if the answer is yes; refuse to go on without one, on or off a terminal."""
-    if bulk.yes is not None and bulk.yes == (work.name or bulk.yes):
+    if bulk.yes == (work.name or _YES):
         return
-    count = f"{len(chosen.ids):,}" + (" or more" if chosen.more else "")
-    narrowed = ", ".join(f"{key} {_said(value)}" for key, value in given.items()) or "all"
-    question = f"{work.verb}: {count} {work.noun} of namespace {client.partitions.namespace!r} ({narrowed})"
+    narrowed = ", ".join([*(["all"] if bulk.every else []), *(f"{key} {_said(each)}" for key, each in asked.items())])
+    question = f"{work.verb}: {_count(chosen, work.noun)} of namespace {client.partitions.namespace!r} ({narrowed})"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         how = "--yes" if work.name is None else f"--yes={work.name}"
         raise click.UsageError(f"{question}: nothing was done; say {how}, or look first with --dry-run")
     try:
-        _ask_person(question, work.name)
+        is_yes = _answer(question, work.name)
     except click.Abort as exc:
         click.echo(err=True)  # ends the line of the question
         print_note("nothing was done")
-        raise click.exceptions.Exit(INTERRUPTED if isinstance(exc.__context__, KeyboardInterrupt) else 2) from None
+        raise Exit(INTERRUPTED if isinstance(exc.__context__, KeyboardInterrupt) else 2) from None
+    if not is_yes:
+        print_note("nothing was done" if work.name is None else "that is not the name; nothing was done")
+        raise Exit(2)
 
 
-def _ask_person(question: str, name: str | None) -> None:
+def _answer(question: str, name: str | None) -> bool:
     if name is None:
-        if not click.confirm(f"{question}?", err=True):
-            raise click.UsageError("nothing was done")
-    elif click.prompt(f"{question}. Type {name} to go on", default="", show_default=False, err=True) != name:
-        raise click.UsageError("that is not the name; nothing was done")
+        return click.confirm(f"{question}?", err=True)
+    answer: str = click.prompt(f"{question}. Type {name} to go on", default="", show_default=False, err=True)
+    return answer == name
+
+
+def _count(chosen: Chosen, noun: str) -> str:
+    return f"{len(chosen.ids):,} or more {noun}" if chosen.more else counted(len(chosen.ids), noun)
 
 
 def _said(value: Any) -> str:
@@ -217,16 +314,27 @@ def _print_dry_run(chosen: Chosen, noun: str, *, as_json: bool) -> None:
         return
     for each in first:
         click.echo(shown(each))
-    print_note(f"{len(chosen.ids):,}{' or more' if chosen.more else ''} {noun}; nothing was done")
+    print_note(f"{_count(chosen, noun)}; nothing was done")
 
 
 def _print(result: Result, work: Work, *, as_json: bool) -> None:
     if as_json:
-        print_json({"id": result.id, "ok": result.ok, "error": result.error})
+        facts = {key: read(result.came_to) if _is_done(result) else None for key, read in work.facts.items()}
+        print_json({"id": result.id, "ok": result.ok, "result": _word(result, work), "error": result.error} | facts)
     elif not result.ok:
         print_note(str(result.error))
     elif work.describe is not None:
         click.echo(work.describe(result))
+
+
+def _word(result: Result, work: Work) -> str | None:
+    if result.is_left_out:
+        return "left_out"
+    return work.result(result.came_to) if result.ok else None
+
+
+def _is_done(result: Result) -> bool:
+    return result.ok and not result.is_left_out
 
 
 @contextmanager

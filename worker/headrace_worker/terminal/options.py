@@ -79,6 +79,17 @@ def timeout_option(command: F) -> F:
     )(command)
 
 
+def stop_option(command: F) -> F:
+    """Give the command the option `wait_s`: how long to wait for the functions of canceled runs to end."""
+    return option(
+        "--wait",
+        "wait_s",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0),
+        help="Wait so long, for each 200, for the functions of runs that execute to end.",
+    )(command)
+
+
 def job_option(text: str) -> Callable[[F], F]:
     """Give the command the option `job`: `<app>/<job id>`, or None."""
     return option("--job", metavar="APP/JOB", type=_parse_job, help=text)

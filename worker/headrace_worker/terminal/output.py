@@ -77,6 +77,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something, whose noun is given in the plural."""
+    return f"{count:,} {noun.removesuffix('s') if count == 1 else noun}"
+
+
 def brief(error: RunError | None) -> str | None:
     """Return an error in one short line: its type and the begin of its message."""
     if error is None:

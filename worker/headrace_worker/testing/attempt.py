@@ -26,7 +26,7 @@ from headrace.model.typed import event_name_of
 from headrace.model.values import decode_value
 from headrace.plans.prepare import SendOptions, prepare
 from headrace_worker.app.app import App
-from headrace_worker.app.filters import compile_filter
+from headrace_worker.app.filters import explain
 from headrace_worker.app.job import Job
 from headrace_worker.app.overrides import overridden
 from headrace_worker.config import WorkerConfig
@@ -246,8 +246,9 @@ def _check_matches(job: Job, event: Event) -> None:
         ("payload", trigger.filter, event.payload),
         ("context", trigger.context_filter, event.context),
     ):
-        if definition and not compile_filter(definition)(decode_value(encode_value(given))):
-            raise InvalidArgument(field, f"does not pass the filter of job {job.id!r}: {definition}")
+        if definition and (mismatch := explain(definition, decode_value(encode_value(given)), at=field)):
+            reason = f"does not pass the filter of job {job.id!r}: {mismatch.in_words()}"
+            raise InvalidArgument(field, reason)
 
 
 class _Seen(Observer):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from tests.scripts.cases.case import FUTURE, NO_RETENTION, Step, case, delivery, run_line, seed_record, seed_run
+import msgspec
+
+from headrace_worker.protocol.delivery import Delivery
+from headrace_worker.protocol.settling import Trail
+from tests.scripts.cases.case import FUTURE, NO_RETENTION, PAST, Step, case, delivery, run_line, seed_record, seed_run
 from tests.scripts.cases.settle.runs import ends, gone, seed_only_run, settle, succeeded
-from tests.scripts.state import Keyspace
+from tests.scripts.state import Changes, Keyspace
 
 
 @case
@@ -81,6 +85,58 @@ def a_lost_record_without_retention(keyspace: Keyspace) -> Step:
     """A run whose record is gone leaves nothing where nothing is kept."""
     run = seed_run(keyspace, "5-0", "e1")
     return settle(keyspace, [ends(run)], [], gone() | {"runs new-1": {"e1:app/job": "s"}}, NO_RETENTION)
+
+
+def seed_canceled(keyspace: Keyspace, field: str) -> Delivery:
+    """The run was canceled while the worker had it; its record says this now."""
+    seed_record(keyspace, "e1", kind="c", runs="1", fields={"r:app/job": field})
+    run = seed_run(keyspace, "5-0", "e1")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    return run
+
+
+@case
+def a_canceled_run(keyspace: Keyspace) -> Step:
+    """Whatever a canceled run comes to, its entry is not pending any more, and what it has sent is among its run's."""
+    run = seed_canceled(keyspace, run_line("c", "5-0", worker="w1", started=PAST, finished=PAST))
+    changes: Changes = {"queue:app/default workers w1": "", "event:e1 c:app/job": '["e2"]'}
+    record = msgspec.structs.replace(ends(run, "f"), trail=Trail("failed", "-", '["e2"]'))
+    return settle(keyspace, [record], [], changes, canceled=[0])
+
+
+@case
+def a_canceled_run_beside_others(keyspace: Keyspace) -> Step:
+    """It stops no other outcome of its batch."""
+    other = seed_only_run(keyspace, "c")
+    seed_record(keyspace, "e2", runs="1", fields={"r:app/job": run_line("c", "6-0", worker="w1")})
+    run = seed_run(keyspace, "6-0", "e2")
+    keyspace.seed("XDEL", "queue:app/default", "6-0")
+    return settle(keyspace, [ends(run), ends(other)], [], succeeded("<now+1000s>"), canceled=[0])
+
+
+@case
+def a_canceled_run_that_was_retried(keyspace: Keyspace) -> Step:
+    """What it has sent is not among the events of the run that has begun anew."""
+    run = seed_canceled(keyspace, run_line("q", "6-0"))
+    record = msgspec.structs.replace(ends(run, "c"), trail=Trail("", "-", '["e2"]'))
+    return settle(keyspace, [record], [], {"queue:app/default workers w1": ""}, canceled=[0])
+
+
+@case
+def a_canceled_run_of_which_nothing_is_kept(keyspace: Keyspace) -> Step:
+    """Where only the header of its record is left, its entry alone is settled."""
+    seed_record(keyspace, "e1", kind="c", runs="1", body=None)
+    run = seed_run(keyspace, "5-0", "e1")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    return settle(keyspace, [ends(run, "c")], [], {"queue:app/default workers w1": ""}, canceled=[0])
+
+
+@case
+def a_canceled_run_whose_record_is_gone(keyspace: Keyspace) -> Step:
+    """A function that goes on for longer than its run's record is kept leaves none."""
+    run = seed_run(keyspace, "5-0", "e1")
+    keyspace.seed("XDEL", "queue:app/default", "5-0")
+    return settle(keyspace, [ends(run)], [], {"queue:app/default workers w1": ""}, canceled=[0])
 
 
 @case

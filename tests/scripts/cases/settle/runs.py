@@ -36,8 +36,9 @@ def settle(
     *,
     in_turn: Sequence[str] = (),
     foreign: Sequence[int] = (),
+    canceled: Sequence[int] = (),
 ) -> Step:
-    recorded = Recorded(missed, list(in_turn), list(foreign))
+    recorded = Recorded(missed, list(in_turn), list(foreign), list(canceled))
     return Step(settling.settle(keyspace.keys, "w1", runs, retention), recorded, changes)
 
 

@@ -213,14 +213,16 @@ class DamagedRecord(UndecodableEvent):
     `reason` says why; `sent` holds what the other events of a send became.
     """
 
+    WRITTEN = ". Something other than Headrace has written to "
+
     def __init__(self, event_id: str, key: str, reason: str, sent: Sequence[Any] = ()) -> None:
         self.event_id = event_id
         self.key = key
         self.reason = reason
         self.sent = sent
         super().__init__(
-            f"the record of event {event_id!r} can't be read: {reason}. Something other than Headrace has "
-            f"written to {key!r}: look at it there, delete it to forget the event, and send that again if it is needed"
+            f"the record of event {event_id!r} can't be read: {reason}{self.WRITTEN}{key!r}: "
+            "look at it there, delete it to forget the event, and send that again if it is needed"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -146,6 +147,50 @@ async def test_a_limit_is_heard_of_on_a_cluster(cluster: Cluster) -> None:
             go_on.set()
             for event in (first, *sent):
                 await asyncio.to_thread(client.wait_for_event, event.id, 30)
+
+
+def _until_canceled(began: asyncio.Event, ended: asyncio.Event) -> App:
+    """Return an app with one job, which ends only when it is canceled."""
+    app = App("app")
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    return app
+
+
+async def test_a_node_that_is_away_silences_no_other(make_server: Callable[..., ControlledServer]) -> None:
+    """A run of a partition that is there is canceled at once, while the node of partition 0 is gone."""
+    cluster, began, ended = Cluster(make_server), asyncio.Event(), asyncio.Event()
+    for node in cluster.masters:
+        node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    away = cluster.master_of(PARTITIONS.first.events)
+    keys = next(each for each in PARTITIONS.all if cluster.master_of(each.events) is not away)
+    event_id = next(f"e{number}" for number in range(1_000) if PARTITIONS.of(f"e{number}") is keys)
+    there = [node for node in cluster.masters if node is not away]
+    async with AsyncClient(cluster.url, namespace=NAMESPACE, partitions=N) as client:
+        host = WorkerHost(cluster.url, NAMESPACE, N)
+        worker = host.make(_until_canceled(began, ended), block=60.0, lease=60.0, grace=0)
+        running = asyncio.ensure_future(worker.run())
+        await client.send_event(Event("asked", id=event_id))
+        await asyncio.wait_for(began.wait(), 30)
+        away.server.kill()
+
+        def listens() -> bool:
+            return any(node.client.pubsub_numsub(keys.canceled_channel)[0][1] for node in there)
+
+        await await_until(listens, 20, what="a subscription at a node that is there")
+        await client.cancel_run(f"{event_id}:app/job")
+        await asyncio.wait_for(ended.wait(), 20)
+        worker.stop()
+        with contextlib.suppress(Exception):  # it can't leave the partition that is away in order
+            await asyncio.wait_for(running, 30)
+    cluster.close()
 
 
 _HALF = {"ASK", "TRYAGAIN"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -195,6 +196,7 @@ async def test_events_are_replayed_from_the_command_line(headrace: Headrace, cli
     client.send_event(Event("echo", 1, id="e"))
     await settle()
     assert headrace("events", "replay", "e").stdout == "e e~r1\n"
+    assert re.search(r"^replay of +e$", headrace("events", "show", "e~r1").stdout, re.MULTILINE)
     assert headrace("events", "replay", "e", "--if-no-runs").stdout == "e -\n"
     await settle()
     by_job = headrace("events", "replay", "--name", "echo", "--job", "everyday/fail", "--if-no-runs", "--yes")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 import redis as redis_py
 
 from headrace import Client, Event
 from headrace.formats.keys import Keys
+from headrace_worker.cli.root import root
 from tests.support.commands import Headrace, document, fails
 from tests.support.waiting import wait_until
 
@@ -63,6 +68,62 @@ async def test_lists_are_narrowed_and_paged(headrace: Headrace, client: Client, 
 def test_a_time_that_is_none_is_exit_code_2(headrace: Headrace, since: str) -> None:
     """The line says what one looks like."""
     fails(headrace("runs", "list", f"--since={since}"), 2, "--since")
+
+
+def _named(*names: str) -> list[tuple[str, ...]]:
+    """Return the commands of `headrace` with one of these names, by walking its groups."""
+    groups = {noun: group.commands for noun, group in root.commands.items() if isinstance(group, click.Group)}
+    return [(noun, verb) for noun, verbs in groups.items() for verb in verbs if verb in names]
+
+
+EVERY_LIST = [*_named("list", "groups", "routes"), ("stats",), ("top",)]
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("args", EVERY_LIST, ids=" ".join)
+def test_a_list_to_a_closed_pipe_ends_silently(args: tuple[str, ...], client: Client, url: str, namespace: str) -> None:
+    """As text and as JSON, with a line to print or without."""
+    client.send_event(Event("echo"), deliver_after=3_600)
+    for option in ([], ["--json"]):
+        command = [sys.executable, "-m", "headrace_worker.cli", *args, "--url", url, "--namespace", namespace, *option]
+        ours, theirs = os.pipe()
+        os.close(ours)
+        done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        os.close(theirs)
+        assert "Error" not in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not [line for line in done.stderr.splitlines() if "worker" not in line]  # a note that none is alive
+
+
+@pytest.mark.leaves_records
+async def test_times_are_utc_whatever_the_zone(
+    headrace: Headrace, client: Client, settle: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every list, and what commands say of queues, events, runs and dead letters, in one form that ends with Z."""
+    client.send_events([Event("echo", id="good"), Event("fail", "no", id="bad")])
+    await settle()
+    client.send_event(Event("echo", id="later"), deliver_after=7_200)
+    paused = headrace("queues", "pause", "everyday/default", "--reason", "why").stdout
+    (letter,) = client.list_dead_letters().items
+    shows = [("events", "show", "good"), ("events", "show", "later"), ("runs", "show", "bad:everyday/fail"),
+             ("dead", "show", letter.id), ("queues", "show", "everyday/default"),
+             ("jobs", "show", "everyday/echo")]  # fmt: skip
+    commands = [args for args in [*EVERY_LIST, *shows] if args != ("top",)]
+
+    def said(zone: str) -> list[str]:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        return [re.sub(r"\d+\.\d s|\d+ min", "", headrace(*args).stdout) for args in commands]
+
+    try:
+        everywhere = [said(zone) for zone in ("UTC", "America/New_York", "Asia/Kolkata")]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert everywhere[0] == everywhere[1] == everywhere[2]
+    times = re.findall(r"\d{4}-\d\d-\d\d.\d\d:\d\d\S*", "\n".join([paused, *everywhere[0]]))
+    assert len(times) > 10
+    assert [each for each in times if not re.fullmatch(r"[-\d]+T\d\d:\d\d:\d\d\.\d{3}Z[;,]?", each)] == []
 
 
 @pytest.mark.parametrize(

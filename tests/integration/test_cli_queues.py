@@ -23,21 +23,21 @@ def _queue(url: str, namespace: str) -> None:
 def test_a_queue_is_paused_and_goes_on(headrace: Headrace, client: Client) -> None:
     """The line has the time, the document the reason, too."""
     said = headrace("queues", "pause", "app/a", "--reason", "the bank is down").stdout
-    assert re.fullmatch(r"queue app/a: paused since [-\d]+ [:\d]+ UTC, with the limit .* declares, if it does\n", said)
+    assert re.fullmatch(r"queue app/a: paused since [-\dT:.]+Z; limit as declared\n", said)
     again = document(headrace("queues", "pause", "app/a", "--json"))
     assert (again["reason"], again["limit"]) == ("the bank is down", "declared")
     (controls,) = client.list_queue_controls()
     assert again["queue"] == controls.queue == "app/a"
-    assert headrace("queues", "resume", "app/a").stdout.startswith("queue app/a: runs start, ")
+    assert headrace("queues", "resume", "app/a").stdout.startswith("queue app/a: runs start; ")
     assert document(headrace("queues", "resume", "app/a", "--json"))["paused_at"] is None
 
 
 @pytest.mark.usefixtures("_queue")
 def test_a_queue_is_limited(headrace: Headrace, client: Client) -> None:
     """By a number, not at all, or as the code says."""
-    assert headrace("queues", "limit", "app/a", "1500").stdout == "queue app/a: runs start, at most 1,500 in flight\n"
+    assert headrace("queues", "limit", "app/a", "1500").stdout == "queue app/a: runs start; at most 1,500 in flight\n"
     assert document(headrace("queues", "limit", "app/a", "5", "--json"))["limit"] == 5
-    assert headrace("queues", "limit", "app/a", "none").stdout == "queue app/a: runs start, without a limit\n"
+    assert headrace("queues", "limit", "app/a", "none").stdout == "queue app/a: runs start; no limit\n"
     assert client.list_queue_controls()[0].limit is None
     assert document(headrace("queues", "limit", "app/a", "declared", "--json"))["limit"] == "declared"
     assert client.list_queue_controls() == []
@@ -57,9 +57,8 @@ def test_a_queue_is_shown_with_what_is_set_for_it(headrace: Headrace) -> None:
     headrace("queues", "pause", "app/a", "--reason", "the bank is down")
     headrace("queues", "limit", "app/a", "5")
     for verb in (["list"], ["show", "app/a"]):
-        assert re.search(
-            r"paused since [-\d]+ [:\d]+ UTC \(the bank is down\), limit 5", headrace("queues", *verb).stdout
-        )
+        said = headrace("queues", *verb).stdout
+        assert re.search(r"paused since [-\dT:.]+Z \(the bank is down\), limit 5", said)
     controls = document(headrace("queues", "show", "app/a", "--json"))["controls"]
     assert (controls["reason"], controls["limit"]) == ("the bank is down", 5)
     assert controls["paused_at"] is not None

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import click
 import pytest
 
+from headrace_worker.cli.root import root
 from tests.support.commands import Headrace, fails
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
@@ -88,13 +90,23 @@ def test_fish_completes_commands(env: dict[str, str], headrace: Headrace) -> Non
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
     script = headrace("completion", "fish").stdout
-    asks = "complete -C 'headrace del'; complete -C 'headrace delayed list --unt'"
+    asks = "complete -C 'headrace del'; complete -C 'headrace delayed list --unt'; complete -C 'headrace stats --js'"
     done = subprocess.run(
         ["fish", "--no-config", "-c", f"{script}\n{asks}"],
         env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.startswith("delayed\t")
     assert "--until" in done.stdout
+    assert json_option_help() in done.stdout
+
+
+def json_option_help() -> str:
+    """Return a description that has a comma, as it stands in the help."""
+    (found,) = [each for each in root.commands["stats"].params if each.name == "as_json"]
+    assert isinstance(found, click.Option)
+    assert found.help
+    assert "," in found.help
+    return found.help
 
 
 def test_a_shell_that_is_not_known(headrace: Headrace) -> None:

@@ -255,6 +255,35 @@ def test_a_queue_of_a_fenced_worker(client: AppClient, redis: redis_py.Redis, ke
     assert one(client.diagnose(), "backlog").facts["queue"] == "shop/default"
 
 
+@pytest.mark.usefixtures("alive")
+@pytest.mark.parametrize("wanted", ["quiet", "stop"])
+def test_a_queue_of_a_worker_that_takes_nothing(
+    client: AppClient, redis: redis_py.Redis, keys: Keys, wanted: str
+) -> None:
+    """One that is quiet, or stops, leaves what waits to others."""
+    redis.xadd(keys.queue("shop", "default"), {"e": "e1", "j": "audit"})
+    assert not of(client.diagnose(), "backlog")
+    redis.hset(keys.worker("w1"), "wanted", wanted)
+    found = one(client.diagnose(), "backlog")
+    assert found.says == "1 run is in queue shop/default, from which no live worker takes"
+    assert "headrace queues purge shop/default" in found.mend
+
+
+@pytest.mark.leaves_records
+@pytest.mark.usefixtures("client")
+async def test_a_queue_that_no_worker_serves(url: str, namespace: str) -> None:
+    """Workers of its app live, and each takes from other queues."""
+    host = WorkerHost(url, namespace)
+    async with host.working(shop, queues=["mail"]), AsyncAppClient(url, namespace=namespace) as asker:
+        await asker.send_event(Event("user.deleted"))
+        found: list[Finding] = []
+        while not found:
+            found = of(await asker.diagnose(), "backlog")
+        assert found[0].facts["queue"] == "shop/default"
+        async with host.working(shop, queues=["default"]):
+            assert not of(await asker.diagnose(), "backlog")
+
+
 @pytest.mark.leaves_records
 def test_a_paused_queue(client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
     """A warning, with its reason, what is in it, and the command that resumes it; damage stops nothing."""
@@ -304,11 +333,30 @@ def test_dead_letters_by_reason(client: AppClient, redis: redis_py.Redis, keys: 
     assert "headrace dead retry --job shop/audit" in found[0].mend
 
 
+@pytest.mark.parametrize(
+    ("fields", "mend"),
+    [
+        ({"reason": "unreadable", "error": "x"}, "headrace dead discard ID"),
+        ({"run": "e1:shop/audit", "reason": "invalid_payload", "error": "x"}, "headrace dead discard --job shop/audit"),
+    ],
+    ids=["no run", "payload"],
+)
+def test_dead_letters_that_no_retry_helps(
+    client: AppClient, redis: redis_py.Redis, keys: Keys, fields: dict[str, str], mend: str
+) -> None:
+    """One without a run can't be retried, and one with a wrong payload fails again."""
+    redis.xadd(keys.dead, {**fields})  # type: ignore[dict-item] # they are text
+    assert mend in one(client.diagnose(), "dead").mend
+
+
 def test_damaged_records(client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
-    """An event among the newest whose record can't be read is named."""
+    """An event among the newest whose record can't be read is named, once, and the key to delete."""
     sent = client.send_event(Event("x"), deliver_after=3_600)
     redis.hset(keys.event(sent.id), "m", "nonsense")
-    assert one(client.diagnose(), "records").facts["id"] == sent.id
+    found = one(client.diagnose(), "records")
+    assert found.facts["id"] == sent.id
+    assert (found.says.count(sent.id), "delete" in found.says) == (1, False)
+    assert f"DEL '{keys.event(sent.id)}', then send the event again if needed" in found.mend
     redis.delete(keys.event(sent.id), keys.due)
 
 

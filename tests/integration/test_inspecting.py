@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from headrace import Client, Event, InvalidArgument
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
-from headrace_worker import App, Context, Retry, event_trigger
+from headrace_worker import App, Context, Queue, Retry, event_trigger
 from headrace_worker.cli.root import root
 from headrace_worker.inspect import queues as queues_plan
 from headrace_worker.inspect.depths import read_depths
@@ -115,6 +115,25 @@ async def test_a_queue_without_a_worker_is_pointed_out(host: WorkerHost) -> None
     assert cli.json("queues", "show", "app/default")["oldest_at"] is None
 
 
+async def test_what_a_worker_serves_is_shown(host: WorkerHost) -> None:
+    """Not every queue of its app, if it takes from some; with the limit that its code declares."""
+    cli, app = Cli(host), App("app")
+    app.job(id="one", trigger=event_trigger("asked"), queue=Queue("limited", concurrency=6))(lambda: None)
+    app.job(id="two", trigger=event_trigger("asked"), queue="other")(lambda: None)
+    async with host.working(app, queues=["limited"], lease=1.5) as worker:
+        await await_until(lambda: cli.json("queues", "show", "app/limited")["declared_limit"] == 6, 20)
+        assert cli.json("workers", "show", str(worker.name))["worker"]["queues"] == ["app/limited"]
+        served, other = cli.json("queues", "list")["queues"]
+        assert (served["workers"], other["workers"], other["declared_limit"]) == ([worker.name], [], "unknown")
+        assert "limit as declared: 6" in cli.run("queues", "show", "app/limited").stdout
+        assert cli.run("queues", "limit", "app/limited", "declared").stdout.endswith("limit as declared: 6\n")
+        one, two = (cli.json("jobs", "show", f"app/{job}") for job in ("one", "two"))
+        assert (one["workers"], one["fetched_by"], one["declared_limit"]) == ([worker.name], [worker.name], 6)
+        assert (two["workers"], two["fetched_by"]) == ([worker.name], [])
+        assert "no live worker fetches from queue other" in cli.run("jobs", "show", "app/two").stderr
+    assert cli.json("queues", "show", "app/limited")["declared_limit"] == "unknown"
+
+
 async def test_counts_are_shown_by_job_and_minute(host: WorkerHost) -> None:
     """About: but a worker that has stopped in order has reported all."""
     cli, app = Cli(host), App("app")
@@ -136,8 +155,13 @@ async def test_counts_are_shown_by_job_and_minute(host: WorkerHost) -> None:
     assert len(found["minutes"]) == 5
     assert sum(minute["counts"]["succeeded"] for minute in found["minutes"]) == 6
     assert found["ended"] == {"app/default": 18}
-    assert "6 in 60 min" in cli.run("stats").stdout
+    charts = cli.run("stats").stdout.splitlines()[-4:]
+    assert charts[0] == "last 60 min"
+    assert re.fullmatch(r"succeeded\|.{60}\| +6", charts[1])
+    assert {len(line) for line in charts[1:]} == {80}
     assert "app/fails" in cli.run("top").stdout
+    assert cli.json("jobs", "show", "app/fails")["last_hour"]["failed"] == 6
+    assert re.search(r"last hour +6 succeeded, 0 failed, .* in the mean", cli.run("jobs", "show", "app/fine").stdout)
     assert cli.json("top")["queues"][0]["ended_per_minute"] == 1.8
 
 

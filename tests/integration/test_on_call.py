@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import click
 import pytest
+import redis as redis_py
+from click.testing import CliRunner, Result
 
 from headrace import Client, Event
 from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.plans.plan import Plan
+from headrace_worker import App
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 from headrace_worker.cli.root import root
 from headrace_worker.protocol.leases import Registration, register
 from tests.apps.on_call import app
 from tests.support.commands import Headrace
+from tests.support.servers import ControlledServer
 from tests.support.snippets import ROOT
+from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
 ENDLESS = {"worker", "top"}
@@ -74,6 +80,44 @@ def test_the_commands_of_a_section_work(headrace: Headrace, section: str) -> Non
         result = headrace(*args)
         expected = int(found[1]) if (found := re.search(r"# exit code (\d)", line)) else 0
         assert result.exit_code == expected, f"{line}: {result.output}"
+
+
+FREE = [
+    "queues pause billing/default", "queues limit billing/default 3", "runs cancel waits:billing/charge",
+    "events cancel reminder-7", "jobs disable billing/charge", "queues purge billing/default --yes=billing/default",
+    "dead discard --job billing/charge --yes",
+]  # fmt: skip
+REFUSED = ["dead retry --job billing/charge --yes", "events replay order-42", "workers quiet w1", "workers stop w1"]
+
+
+async def test_what_a_full_server_still_does(make_server: Callable[..., ControlledServer]) -> None:
+    """What the page says: acts that hold or end work are done, and not in the audit; what needs room is refused."""
+    server = make_server()
+    page = (ROOT / "docs/on-call.md").read_text("utf-8").partition("## The server is full")[2].partition("\n## ")[0]
+    for command in (*FREE, *REFUSED):
+        assert command.split()[1] in page
+    with Client(server.url) as client, redis_py.Redis.from_url(server.url) as redis:
+        client.send_event(Event("order.placed", "refused", id="order-42"))
+        await WorkerHost(server.url, "default").settle(app)
+        client.send_event(Event("reminder", id="reminder-7"), deliver_after=3_600)
+        client.pause_queue("billing/default")
+        dispatcher = App("dispatcher", dispatch_only=True)
+        async with WorkerHost(server.url, "default").working(dispatcher):
+            client.send_events([Event("order.placed", "refused", id=each) for each in ("waits", "waits too")])
+            await await_until(lambda: client.get_event("waits too").status == "dispatched", what="runs that wait")
+        registration = Registration.of(app)
+        client._run(_once(register(client.partitions.first, "w1", 600_000, registration)))
+        redis.config_set("maxmemory", 1)
+
+        def run(line: str) -> Result:
+            return CliRunner().invoke(root, line.split(), env={"HEADRACE_URL": server.url}, catch_exceptions=False)
+
+        for line in REFUSED:
+            refused = run(line)
+            assert (refused.exit_code, "maxmemory" in refused.output) == (1, True), line
+        for line in FREE:
+            done = run(line)
+            assert (done.exit_code, "this is not in the audit" in done.stderr) == (0, True), f"{line}: {done.output}"
 
 
 def test_every_command_of_the_page_is_there() -> None:

@@ -9,8 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import redis as redis_py
 
 from headrace import Client, Event
+from headrace.formats.keys import Keys
 from tests.apps.everyday import app
 from tests.support.commands import COMMAND, Shell
 from tests.support.processes import Process, Processes
@@ -41,6 +43,24 @@ async def test_a_table_is_the_same_with_rich_and_without(
     assert re.search(r"^RUN +EVENT +STATUS +ATTEMPT +STARTED +FINISHED +ERROR *$", plain, re.MULTILINE)
     run_id = r"e\[red\]1\\x1b\[31m\\n:everyday/echo"
     assert re.search(rf"^{run_id} +echo +succeeded +1 +\S+Z +\S+Z +- *$", plain, re.MULTILINE)
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("env", RICH)
+@pytest.mark.parametrize("columns", [20, 80, 200])
+def test_what_may_be_copied_is_whole_at_any_width(
+    processes: Processes, client: Client, redis: redis_py.Redis, keys: Keys, env: dict[str, str], columns: int
+) -> None:
+    """An id and a time in one line each, also where a terminal has no room for them; errors give way."""
+    event = "01K9ZJ3Q6W8C4N5V7B2M1X0YTR with a blank"
+    redis.xadd(keys.dead, {"run": f"{event}:everyday/echo", "reason": "failed", "error": "not as it is stored"})
+    (letter,) = client.list_dead_letters().items
+    output = on_a_terminal(processes, "dead", "list", **env, COLUMNS=str(columns)).output
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    first = next(line for line in plain.splitlines() if line.startswith(letter.id))
+    assert re.match(rf"{letter.id} +\S+Z +failed +{event}:everyday/echo +{letter.error[:10]}", first)
+    words = letter.error.split()
+    assert plain.split()[-len(words) :] == words
 
 
 @pytest.mark.leaves_records

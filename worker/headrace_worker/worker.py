@@ -271,7 +271,7 @@ class _Running:
             each.server.keys.controls_channel: partition.note_controls
             for each, partition in zip(members, self._partitions, strict=True)
         }
-        self._listener = Listener(first, cancellations, on_controls)
+        self._listener = Listener(members, cancellations, on_controls)
         first.guard.on_broken = self._look_at_once
         self._on_fault = on_fault
         self._fault = ""

@@ -15,6 +15,7 @@
 --   app            text   the app's name
 --   fingerprint    text   that of the subscriptions
 --   queues         list   the name of each queue, `<app>/<queue>`
+--   served         list   the names of those from which the worker takes runs
 -- ARGV[2]   bytes   the subscriptions
 --
 -- Returns  the version of the routes; it is increased only when a fingerprint gets its first live worker
@@ -99,7 +100,7 @@ call_in_chunks('HDEL', routes, gone)
 for i = 21, #forgettable do
   redis.call('HDEL', routes, 'n:' .. forgettable[i][2], 's:' .. forgettable[i][2])
 end
-redis.call('HSET', worker, 'app', args.app, 'fingerprint', fingerprint, 'queues', table.concat(args.queues, ' '))
+redis.call('HSET', worker, 'app', args.app, 'fingerprint', fingerprint, 'queues', table.concat(args.served, ' '))
 redis.call('ZADD', workers, text(now + args.lease), name)
 for _, queue in ipairs(args.queues) do
   redis.call('SADD', queues, queue)

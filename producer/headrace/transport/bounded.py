@@ -8,6 +8,7 @@ put around all of it.
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ import redis
 from redis.connection import DefaultParser
 
 from headrace.transport.deadline import Deadline
+
+ANONYMOUS: dict[str, Any] = (
+    {"driver_info": None} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
+)
+"""Options of every connection, by which redis-py does not name itself to the server: users of deploy/acl may not, and
+what a user is denied at each connect would hide other denials in ACL LOG."""
 
 
 class _ThisThread(threading.local):

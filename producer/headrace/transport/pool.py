@@ -9,7 +9,7 @@ import redis.asyncio
 
 from headrace.errors import ConfigurationError
 from headrace.transport import sentinel
-from headrace.transport.bounded import BoundedConnection, BoundedSSLConnection, BoundedUnixConnection
+from headrace.transport.bounded import ANONYMOUS, BoundedConnection, BoundedSSLConnection, BoundedUnixConnection
 from headrace.transport.unix_socket import PatientConnection
 from headrace.transport.urls import Target
 
@@ -67,6 +67,7 @@ def _options(target: Target) -> dict[str, Any]:
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "health_check_interval": 0,
         "socket_keepalive": True,
+        **ANONYMOUS,
         **target.options,
     }
     if target.is_unix:

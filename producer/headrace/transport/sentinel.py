@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry as SyncRetry
 
 from headrace.errors import AuthenticationFailed, ConfigurationError
-from headrace.transport.bounded import BoundedConnection, BoundedSSLConnection
+from headrace.transport.bounded import ANONYMOUS, BoundedConnection, BoundedSSLConnection
 from headrace.transport.faults import code_of
 from headrace.transport.urls import Address
 
@@ -54,6 +54,7 @@ class Sentinels:
         self.service = service
         shared = {name: value for name, value in options.items() if _SHARED.fullmatch(name)}
         self._options = {
+            **ANONYMOUS,
             **shared,
             **service.login,
             "protocol": 2,

@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+class _Fish(FishComplete):
+    """click's script, but for descriptions that have a comma."""
+
+    source_template = FishComplete.source_template.replace("string split ", "string split --max 1 ")
+
+
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": _Fish}
 _VARIABLE = "_HEADRACE_COMPLETE"
 """What click reads: with it set, `headrace` prints completions and runs nothing."""
 

@@ -385,6 +385,7 @@ def _print(record: EventRecord, *, as_json: bool) -> None:
             ("status", record.status),
             ("source", record.source),
             ("account", record.account_id),
+            ("replay of", record.replay_of),
             ("sent by run", record.parent_run),
             ("ordering key", record.ordering_key),
             ("timestamp", record.timestamp),

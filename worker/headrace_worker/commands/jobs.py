@@ -11,14 +11,16 @@ from headrace_worker.app.examples import Example
 from headrace_worker.commands.dispatch import note_missing_workers
 from headrace_worker.commands.explaining import print_damaged
 from headrace_worker.inspect.jobs import RegisteredJob, split_job
+from headrace_worker.inspect.tallies import Counts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.switch_job import SwitchedJob
 from headrace_worker.process.loading import load_app
 from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.options import json_option, option, parse_json, parse_json_or_stdin
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, printable, shown
+from headrace_worker.terminal.quantities import duration, limit_in_words
 from headrace_worker.terminal.server import with_client_of
-from headrace_worker.terminal.triggers import COUNTS, trigger_in_words
+from headrace_worker.terminal.triggers import RELEASES, trigger_in_words
 
 
 @click.group()
@@ -55,7 +57,7 @@ def list_(client: AppClient, as_json: bool) -> None:
 @with_client_of(AppClient)
 @json_option
 def show(client: AppClient, job: str, as_json: bool) -> None:
-    """Show a job: its trigger and filters, the releases that have it and their live workers, what waits in its queue.
+    """Show a job: its trigger and filters, the releases that have it, its queue, and what became of its last hour.
 
     Exit code 1: no such job is registered.
 
@@ -76,10 +78,12 @@ def show(client: AppClient, job: str, as_json: bool) -> None:
             ("subscribes to", trigger_in_words(found.names, found.sources)),
             ("filter", found.filter),
             ("context filter", found.context_filter),
-            ("counts, as those", COUNTS[found.why]),
+            ("release", RELEASES[found.why]),
             ("queue", found.queue),
+            ("declared limit", limit_in_words(found.declared_limit)),
             ("waiting", found.waiting),
             ("in flight", found.in_flight),
+            ("last hour", _last_hour(found.last_hour)),
         ]
     )
     click.echo()
@@ -88,6 +92,13 @@ def show(client: AppClient, job: str, as_json: bool) -> None:
     )
     if not found.workers:
         print_note("no live worker has it: its runs wait until one starts")
+    elif not found.fetched_by:
+        print_note(f"no live worker fetches from queue {found.queue}: its runs wait until one does")
+
+
+def _last_hour(counts: Counts) -> str:
+    parts = [f"{getattr(counts, kind):,} {kind}" for kind in ("succeeded", "failed", "canceled", "retried")]
+    return ", ".join(parts) + (f", {duration(counts.mean_s)} in the mean" if counts.mean_s is not None else "")
 
 
 @jobs.command(short_help="Disable a job: no event makes a run of it until it is enabled.")
@@ -181,7 +192,7 @@ def _example(app: App, job: str, name: str) -> Example:
         raise click.UsageError(f"--app is the app {app.name!r}, and job {job!r} is of another")
     examples = app.examples.get(job_id, {})
     if name not in examples:
-        there = f"there is {', '.join(sorted(examples))}" if examples else "it has none"
+        there = f"it has: {', '.join(sorted(examples))}" if examples else "it has none"
         raise click.UsageError(f"job {job!r} has no example {name!r} in that app; {there}")
     return examples[name]
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
 
-from headrace import CanceledRun, Client, HeadraceError, Page, QueueControls, RunRecord
+from headrace import CanceledRun, HeadraceError, Page, QueueControls, RunRecord
 from headrace.model.queue import Limit
 from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
-from headrace_worker.inspect.queues import QueueInfo
+from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
 from headrace_worker.operate.bulk import Times
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.options import json_option, option
-from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
+from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
 from headrace_worker.terminal.quantities import duration
-from headrace_worker.terminal.server import Server, with_client, with_client_of, with_server
+from headrace_worker.terminal.server import Server, with_client_of, with_server
 
 
 def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
@@ -42,7 +43,7 @@ def queues() -> None:
 def list_(server: Server, as_json: bool) -> None:
     """List the queues of the namespace; a note names those that hold runs and that no live worker serves.
 
-    CONTROLS says which are paused or limited while they run; a dash: nothing is set.
+    CONTROLS says which are paused or limited while they run, or by their code; a dash: neither.
     ENDED/MIN counts attempts, in the mean of the last ten minutes, about.
 
     \b
@@ -64,7 +65,7 @@ def list_(server: Server, as_json: bool) -> None:
                 _age(each),
                 len(each.workers),
                 f"{each.ended_per_minute:.1f}",
-                _set_for(each.controls),
+                _set_for(each),
             )
             for each in found
         ),
@@ -100,7 +101,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
             ("since", found.oldest_at),
             ("workers", len(found.workers)),
             ("ended/min", f"{found.ended_per_minute:.1f}"),
-            ("controls", _set_for(found.controls)),
+            ("controls", _set_for(found)),
         ]
     )
     names = sorted({*found.workers, *found.in_flight_of})
@@ -116,9 +117,9 @@ def show(server: Server, queue: str, as_json: bool) -> None:
 @queues.command(short_help="Let no run of a queue start any more.")
 @click.argument("queue", metavar="APP/QUEUE")
 @option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
-@with_client
+@with_client_of(Inspector)
 @json_option
-def pause(client: Client, queue: str, reason: str | None, as_json: bool) -> None:
+def pause(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
     """Let no run of a queue start any more: neither new ones nor those that are retried, promoted or rescued.
 
     Runs that workers have already go on. Events are still dispatched: their runs wait in the queue.
@@ -131,15 +132,15 @@ def pause(client: Client, queue: str, reason: str | None, as_json: bool) -> None
     """
     controls = client.pause_queue(queue, reason=reason)
     note(client, "queues pause", {"queue": queue}, reason=reason)
-    _print(controls, as_json=as_json)
+    _print(client, controls, as_json=as_json)
 
 
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
 @reason_option
-@with_client
+@with_client_of(Inspector)
 @json_option
-def resume(client: Client, queue: str, reason: str | None, as_json: bool) -> None:
+def resume(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
     """Let the runs of a paused queue start again.
 
     Exit code 1: no such queue is known.
@@ -150,16 +151,16 @@ def resume(client: Client, queue: str, reason: str | None, as_json: bool) -> Non
     """
     controls = client.resume_queue(queue)
     note(client, "queues resume", {"queue": queue}, reason=reason)
-    _print(controls, as_json=as_json)
+    _print(client, controls, as_json=as_json)
 
 
 @queues.command(short_help="Limit how many runs of a queue are in flight at once.")
 @click.argument("queue", metavar="APP/QUEUE")
 @click.argument("limit", metavar="N|none|declared", callback=_read_limit)
 @reason_option
-@with_client
+@with_client_of(Inspector)
 @json_option
-def limit(client: Client, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
+def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
     """Limit how many runs of a queue are in flight at once, over all workers, from now on.
 
     It holds until it is changed, whatever the code declares: N runs at most, or any number with `none`. With
@@ -174,7 +175,7 @@ def limit(client: Client, queue: str, limit: Limit, reason: str | None, as_json:
     """
     controls = client.limit_queue(queue, limit)
     note(client, "queues limit", {"queue": queue, "limit": "none" if limit is None else limit}, reason=reason)
-    _print(controls, as_json=as_json)
+    _print(client, controls, as_json=as_json)
 
 
 @queues.command(cls=BulkCommand)
@@ -209,35 +210,43 @@ def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json
     ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))
 
 
-def _print(controls: QueueControls, *, as_json: bool) -> None:
+def _print(client: Inspector, controls: QueueControls, *, as_json: bool) -> None:
     if as_json:
         print_json(controls)
-    else:
-        click.echo(f"queue {controls.queue}: {_state(controls)}")
+        return
+    declared: DeclaredLimit = "unknown"
+    if controls.limit == "declared":
+        with contextlib.suppress(HeadraceError):  # what was asked for is done
+            declared = client.get_queue(controls.queue).declared_limit
+    click.echo(f"queue {controls.queue}: {_state(controls, declared)}")
 
 
-def _state(controls: QueueControls) -> str:
-    """Return in words what is set for a queue."""
+def _state(controls: QueueControls, declared: DeclaredLimit) -> str:
+    """Return in words what holds for a queue."""
     match controls.limit:
         case None:
-            limit = "without a limit"
+            limit = "no limit"
+        case "declared" if declared == "unknown":
+            limit = "limit as declared"
         case "declared":
-            limit = "with the limit that the code declares, if it does"
+            limit = f"limit as declared: {declared:,}" if declared else "no limit"
         case number:
             limit = f"at most {number:,} in flight"
     if controls.paused_at is None:
-        return f"runs start, {limit}"
-    return f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC, {limit}"
+        return f"runs start; {limit}"
+    return f"paused since {shown(controls.paused_at)}; {limit}"
 
 
-def _set_for(controls: QueueControls) -> str | None:
-    """Return in a few words what is set for a queue, and why; None if nothing is."""
-    parts = []
+def _set_for(queue: QueueInfo) -> str | None:
+    """Return in a few words what is set for a queue, and why, or which limit its code declares; None for nothing."""
+    parts, controls = [], queue.controls
     if controls.paused_at is not None:
         why = f" ({controls.reason})" if controls.reason else ""
-        parts.append(f"paused since {controls.paused_at:%Y-%m-%d %H:%M:%S} UTC{why}")
+        parts.append(f"paused since {shown(controls.paused_at)}{why}")
     if controls.limit != "declared":
         parts.append("no limit" if controls.limit is None else f"limit {controls.limit:,}")
+    elif isinstance(queue.declared_limit, int):
+        parts.append(f"limit as declared: {queue.declared_limit:,}")
     return ", ".join(parts) or None
 
 
@@ -248,4 +257,5 @@ def _age(queue: QueueInfo) -> str | None:
 
 def _warn(queue: QueueInfo) -> None:
     if queue.is_unserved:
-        print_note(f"no live worker fetches from {queue.name}, where {queue.waiting} runs wait")
+        runs = "1 run waits" if queue.waiting == 1 else f"{queue.waiting:,} runs wait"
+        print_note(f"no live worker fetches from {queue.name}, where {runs}")

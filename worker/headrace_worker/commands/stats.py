@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +25,9 @@ from headrace_worker.terminal.server import Server, with_server
 _WIDTH = 60
 _REFRESH_S = 2.0
 _MOST = 12
-"""So many jobs, queues and workers fit on a screen."""
+"""So many jobs, queues and workers are shown, where there is room."""
+_OTHER_LINES = 13
+"""What a screen has beside the rows of its three tables."""
 
 
 def _parse_since(text: str) -> float:
@@ -74,11 +77,11 @@ def _cells(counts: Counts) -> tuple[int | str | None, ...]:
 
 
 def _charts(found: Stats) -> list[str]:
-    """Return a line for each kind of end: a bar a minute, and the sum of all minutes that are shown."""
-    lines: list[str] = []
+    """Return a line for each kind of end, of at most 80 characters: a bar a minute, and the sum of those shown."""
+    lines = [f"last {min(len(found.minutes), _WIDTH)} min"]
     for kind in ("succeeded", "failed", "retried"):
         numbers: list[int] = [getattr(minute.counts, kind) for minute in found.minutes][-_WIDTH:]
-        lines.append(f"{kind:9}  |{chart(numbers, _WIDTH)}|  {sum(numbers):,} in {len(numbers)} min")
+        lines.append(f"{kind:9}|{chart(numbers, _WIDTH)}|{sum(numbers):>9,}")
     return lines
 
 
@@ -109,22 +112,23 @@ def top(server: Server, as_json: bool) -> None:
         elif not sys.stdout.isatty():
             click.echo("\n".join(_screen(snapshot)))
         else:
-            _refresh(client, _screen(snapshot))
+            _refresh(client, snapshot)
 
 
 def _look(client: Inspector) -> Snapshot:
     return Snapshot(client.get_stats(_WIDTH * 60), client.list_queues(), client.list_workers().workers)
 
 
-def _refresh(client: Inspector, lines: list[str]) -> None:
-    """Show the lines, and newer ones every two seconds until Ctrl-C; a look that fails is said, and repeated."""
+def _refresh(client: Inspector, snapshot: Snapshot) -> None:
+    """Show it, and a newer one every two seconds until Ctrl-C; a look that fails is said, and repeated."""
     show, end = _display()
+    lines = _screen(snapshot, shutil.get_terminal_size().lines)
     try:
         while True:
             show(lines)
             time.sleep(_REFRESH_S)
             try:
-                lines = _screen(_look(client))
+                lines = _screen(_look(client), shutil.get_terminal_size().lines)
             except HeadraceError as exc:
                 lines = [*lines[:-1], printable(f"can't be read now: {exc}")]
     except KeyboardInterrupt:
@@ -154,34 +158,35 @@ def _display() -> tuple[Callable[[Sequence[str]], None], Callable[[], None]]:
     return show, live.stop
 
 
-def _screen(seen: Snapshot) -> list[str]:
-    """Return the lines of a screen; the last one is for notes."""
+def _screen(seen: Snapshot, lines: int = 99) -> list[str]:
+    """Return what fits on a screen of so many lines; the last one is for notes."""
     jobs = sorted(seen.stats.jobs, key=lambda each: -(each.counts.succeeded + each.counts.failed))
     queues = sorted(seen.queues, key=lambda each: (-each.waiting, each.name))
+    most = min(_MOST, max((lines - _OTHER_LINES) // 3, 1))
     return [
         *_charts(seen.stats),
         "",
         *_table(("job, last hour", "succeeded", "failed", "canceled", "retried", "mean"),
-                [(each.job, *_cells(each.counts)) for each in jobs]),
+                [(each.job, *_cells(each.counts)) for each in jobs], most),
         "",
         *_table(("queue", "waiting", "in flight", "workers", "ended/min"),
                 [(each.name, each.waiting, each.in_flight, len(each.workers), f"{each.ended_per_minute:.1f}")
-                 for each in queues]),
+                 for each in queues], most),
         "",
         *_table(("worker", "app", "state", "in flight", "slots", "memory"),
                 [(each.name, each.app, each.state, each.in_flight, each.slots, size(each.memory_bytes))
-                 for each in seen.workers]),
+                 for each in seen.workers], most),
         "",
     ]  # fmt: skip
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], most: int) -> list[str]:
     """Return the lines of a table, of which the first rows fit on a screen."""
-    texts = [["-" if value is None else printable(str(value)) for value in row] for row in rows[:_MOST]]
+    texts = [["-" if value is None else printable(str(value)) for value in row] for row in rows[:most]]
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
     lines = [
         "  ".join(text.ljust(width) if place == 0 else text.rjust(width)
                   for place, (text, width) in enumerate(zip(row, widths, strict=True)))
         for row in ([head.upper() for head in heads], *texts)
     ]  # fmt: skip
-    return [*lines, f"and {len(rows) - _MOST} more"] if len(rows) > _MOST else lines
+    return [*lines, f"and {len(rows) - most} more"] if len(rows) > most else lines

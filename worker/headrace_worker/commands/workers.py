@@ -42,7 +42,10 @@ def list_(server: Server, as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ("worker", "app", "state", "version", "host", "since", "in flight", "slots", "memory", "lease left", "leads"),
+        (
+            "worker", "app", "state", "app version", "host", "since",
+            "in flight", "slots", "memory", "lease left", "leads",
+        ),
         (
             (
                 each.name, each.app, each.state, each.app_version, each.host, each.started_at,

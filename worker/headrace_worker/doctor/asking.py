@@ -47,13 +47,13 @@ def questions(keys: Keys) -> list[Question]:
 
 
 def read_served(keys: Keys, worker: str) -> Call[list[str]]:
-    """Read the full names of a worker's queues; none if it is fenced, as it takes no runs any more."""
+    """Read the full names of the queues from which a worker takes; none if it is fenced, quiet or stops."""
 
     def read(reply: list[bytes | None]) -> list[str]:
-        queues, fenced = reply
-        return [] if fenced else as_text(queues or b"").split()
+        queues, *ended = reply
+        return [] if any(ended) else as_text(queues or b"").split()
 
-    return Call(("HMGET", keys.worker(worker), "queues", "fenced"), read)
+    return Call(("HMGET", keys.worker(worker), "queues", "fenced", "wanted"), read)
 
 
 def read_appendfsync(keys: Keys) -> list[Call[Any]]:

@@ -94,6 +94,11 @@ class Notes:
         return Diagnosis(found, list(self._missed))
 
 
+def runs_are(count: int) -> str:
+    """Return how many runs there are, to go on with where they are."""
+    return "1 run is" if count == 1 else f"{count:,} runs are"
+
+
 def named(names: Sequence[str], most: int = 3) -> str:
     """Return a few of several names, as text."""
     more = len(names) - most

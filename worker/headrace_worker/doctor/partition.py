@@ -114,10 +114,11 @@ def _look_at_duties(partition: Partition, where: str, notes: Notes) -> None:
     """Note which duties no live worker has, though there are some."""
     leader, dispatchers = partition["leader"], partition["dispatchers"]
     restart = "look for errors in the workers' logs, and restart one of them"
+    dispatching = f"{restart}; if all have --dispatchers 0, start one without it"
     facts = {"workers": partition.live, "partition": partition.keys.partition}
     if partition.has("leader") and (leader is None or leader[1] <= partition.now_ms):
         says = f"no worker leads{where}: nothing is promoted or rescued"
         notes.add("error", "leader", says, restart, **facts)
     if dispatchers is not None and not any(end > partition.now_ms for end in dispatchers.values()):
         says = f"no worker has a dispatcher slot{where}: no event is dispatched"
-        notes.add("error", "dispatchers", says, restart, **facts)
+        notes.add("error", "dispatchers", says, dispatching, **facts)

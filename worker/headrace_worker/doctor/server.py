@@ -71,7 +71,7 @@ def _look_at_memory(info: Mapping[str, str], where: str, notes: Notes) -> None:
         notes.add(
             "error" if used >= _FULL * most else "warning",
             "maxmemory", f"the server{where} uses {used / most:.0%} of its maxmemory; at 100 % it refuses every send",
-            "let workers drain it, keep records for less long (Retention), or CONFIG SET maxmemory",
+            "let workers drain it, keep records for less long (headrace worker --retention), or CONFIG SET maxmemory",
             used=used, maxmemory=most,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from headrace import HeadraceError
+from headrace import DamagedRecord, HeadraceError
 from headrace.calls.controlling import UNKNOWN_MS
 from headrace.formats.codec import from_millis
 from headrace.formats.keys import Keys
@@ -15,7 +15,7 @@ from headrace.lists.events import EventFilter, list_events
 from headrace.model.page import DamagedEntry
 from headrace.plans.plan import Plan
 from headrace_worker.doctor.asking import read_served
-from headrace_worker.doctor.finding import Notes
+from headrace_worker.doctor.finding import Notes, runs_are
 from headrace_worker.doctor.partition import Partition
 from headrace_worker.inspect.stored_routes import read_stored
 from headrace_worker.protocol.measuring import count_entries
@@ -50,8 +50,9 @@ def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
     for queue, count in waiting.items() if is_known else ():
         if count and queue not in served:
             notes.add(
-                "error", "backlog", f"{count:,} runs are in queue {queue}, which no live worker takes",
-                f"start a worker of app {queue.partition('/')[0]}: headrace worker MODULE:APP",
+                "error", "backlog", f"{runs_are(count)} in queue {queue}, from which no live worker takes",
+                f"start a worker of app {queue.partition('/')[0]} that takes from it, as quiet ones do not: headrace "
+                f"worker MODULE:APP; or, if the app is forgotten, headrace queues purge {queue}",
                 queue=queue, waiting=count,
             )  # fmt: skip
 
@@ -64,7 +65,7 @@ def _note_paused(partitions: Sequence[Partition], waiting: Mapping[str, int], no
         count, why = waiting.get(queue, 0), f": {pause.reason}" if pause.reason else ""
         since = None if pause.paused_ms == UNKNOWN_MS else from_millis(pause.paused_ms)
         notes.add(
-            "warning", "paused", f"queue {queue} is paused, and {count:,} runs are in it{why}",
+            "warning", "paused", f"queue {queue} is paused, and {runs_are(count)} in it{why}",
             f"headrace queues resume {queue}",
             queue=queue, waiting=count, since=since, reason=pause.reason,
         )  # fmt: skip
@@ -94,13 +95,21 @@ def look_at_dead_letters(partitions: Partitions, notes: Notes) -> Plan[None]:
     alike = Counter((letter.reason, letter.job) for letter in page.items)
     for (reason, job), count in alike.most_common():
         whose = f" of {job}" if job else ""
-        option = f" --job {job}" if job else ""
+        says = f"{count} of the newest {len(page.items)} dead letters{whose}: {reason}"
         notes.add(
-            "info", "dead", f"{count} of the newest {len(page.items)} dead letters{whose}: {reason}",
-            f"headrace dead groups{option}, then headrace dead retry{option or ' ID'}",
+            "info", "dead", says, _mend(reason, job),
             reason=reason, job=job, count=count,
         )  # fmt: skip
     _note_damaged(page.damaged, notes)
+
+
+def _mend(reason: str, job: str | None) -> str:
+    if job is None:
+        return "headrace dead show ID, then headrace dead discard ID: it belongs to no run that could be retried"
+    then = f"headrace dead groups --job {job}, then headrace dead retry --job {job}"
+    if reason == "invalid_payload":
+        return f"{then} once the job takes such payloads, or headrace dead discard --job {job}"
+    return then
 
 
 def look_at_records(partitions: Partitions, notes: Notes) -> Plan[None]:
@@ -112,7 +121,7 @@ def look_at_records(partitions: Partitions, notes: Notes) -> Plan[None]:
 def _note_damaged(damaged: Sequence[DamagedEntry], notes: Notes) -> None:
     for each in damaged:
         if not each.id.startswith("headrace:{"):  # a key: it is noted as foreign
-            notes.add(
-                "warning", "records", f"{each.id} can't be read: {each.error}",
-                "find the program that writes there; docs/operations.md says how it is mended", id=each.id,
-            )  # fmt: skip
+            says, _, advice = each.error.partition(DamagedRecord.WRITTEN)
+            key = advice.partition(": ")[0]
+            then = f"DEL {key}, then send the event again if needed" if key else "docs/operations.md says the rest"
+            notes.add("warning", "records", says, f"find the program that writes there; {then}", id=each.id)

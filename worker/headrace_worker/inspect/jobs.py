@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,10 +15,15 @@ from headrace.formats.keys import is_name
 from headrace.formats.partitions import Partitions
 from headrace.plans.plan import Plan
 from headrace_worker.app.routes import Candidate, Why
+from headrace_worker.inspect.queues import DeclaredLimit, declared_by, serving
 from headrace_worker.inspect.stored_routes import DamagedRoutes, StoredRoutes, read_stored
+from headrace_worker.inspect.tallies import Counts, read_stats
+from headrace_worker.inspect.workers import list_workers
 from headrace_worker.protocol.measuring import count_entries, count_pending
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.switching import Disabled
+
+_LAST_HOUR = timedelta(hours=1)
 
 
 class UnknownJob(HeadraceError):
@@ -72,6 +78,20 @@ class RegisteredJob(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int | None = None
 
 
+class JobDetail(RegisteredJob, frozen=True, kw_only=True):
+    """A job, with what is known of its queue and of its last hour.
+
+    Attributes:
+        fetched_by: live workers that fetch from its queue: one may have the job, and serve other queues.
+        declared_limit: that of its queue by their code; None for any number of runs in flight.
+        last_hour: what became of its attempts, about.
+    """
+
+    fetched_by: list[str]
+    declared_limit: DeclaredLimit
+    last_hour: Counts
+
+
 class JobList(msgspec.Struct, frozen=True):
     """All jobs, sorted, and which routes can't be read."""
 
@@ -86,15 +106,24 @@ def list_jobs(partitions: Partitions) -> Plan[JobList]:
     return JobList(counted, stored.damaged)
 
 
-def get_job(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
-    """Return one job, with what is in its queue. To be run with `partial`.
+def get_job(partitions: Partitions, job: str) -> Plan[JobDetail]:
+    """Return one job, with what is in its queue, and what became of it. To be run with `partial`.
 
     Raises:
         UnknownJob: it is not registered.
     """
     found = yield from find_job(partitions, job)
     (counted,) = yield from _count(partitions, [found])
-    return counted
+    listed = yield from list_workers(partitions)
+    stats = yield from read_stats(partitions, _LAST_HOUR)
+    queue = f"{split_job(job)[0]}/{found.queue}"
+    workers = serving(listed.workers, queue)
+    return JobDetail(
+        **msgspec.structs.asdict(counted),
+        fetched_by=[each.name for each in workers],
+        declared_limit=declared_by(workers, queue),
+        last_hour=next((each.counts for each in stats.jobs if each.job == job), Counts()),
+    )
 
 
 def find_job(partitions: Partitions, job: str) -> Plan[RegisteredJob]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -18,13 +19,17 @@ from headrace.plans.plan import Plan
 from headrace.plans.queues import merge_controls
 from headrace_worker.inspect.answers import answer_or
 from headrace_worker.inspect.tallies import read_stats
-from headrace_worker.inspect.workers import list_workers
+from headrace_worker.inspect.workers import WorkerInfo, list_workers
 from headrace_worker.protocol.inspecting import PendingSummary, read_next, read_pending_summary
 from headrace_worker.protocol.measuring import count_entries
 from headrace_worker.protocol.reading import queue_stream
 
 _RATE_OVER = timedelta(minutes=10)
 _NOTHING = PendingSummary(0, "", {})
+
+
+DeclaredLimit = int | Literal["unknown"] | None
+"""The limit of a queue that the code of its live workers declares, the lowest if they differ; None for any number."""
 
 
 class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +43,7 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
         ended_per_minute: attempts that ended, in the mean of the last ten minutes, about.
         in_flight_of: how many runs each worker has, by its name.
         controls: whether it is paused, since when and why, and its limit.
+        declared_limit: how many of its runs may be in flight by the code of the workers; None for any number.
     """
 
     name: str
@@ -48,6 +54,7 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
     ended_per_minute: float
     in_flight_of: dict[str, int]
     controls: QueueControls
+    declared_limit: DeclaredLimit
 
     @property
     def is_unserved(self) -> bool:
@@ -91,12 +98,23 @@ def _describe(
         _info(
             name,
             parts[name],
-            [worker.name for worker in listed.workers if name in worker.queues and worker.state == "live"],
+            serving(listed.workers, name),
             stats.ended.get(name, 0) / (_RATE_OVER.total_seconds() / 60),
             controls.get(name) or QueueControls(queue=name),
         )
         for name in names
     ]
+
+
+def serving(workers: Sequence[WorkerInfo], queue: str) -> list[WorkerInfo]:
+    """Return those that fetch from a queue: a quiet worker does not."""
+    return [each for each in workers if queue in each.queues and each.state == "live"]
+
+
+def declared_by(workers: Sequence[WorkerInfo], queue: str) -> DeclaredLimit:
+    """Return the limit of a queue by the code of those that fetch from it."""
+    said = [each.limits for each in workers if each.limits is not None]
+    return min((limits[queue] for limits in said if queue in limits), default=None) if said else "unknown"
 
 
 def _read_parts(partitions: Partitions, names: Sequence[str]) -> Plan[dict[str, list[_Part]]]:
@@ -123,7 +141,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 def _info(
-    name: str, parts: Sequence[_Part], workers: list[str], ended_per_minute: float, controls: QueueControls
+    name: str, parts: Sequence[_Part], workers: Sequence[WorkerInfo], ended_per_minute: float, controls: QueueControls
 ) -> QueueInfo:
     of_worker = Counter[str]()
     for part in parts:
@@ -135,8 +153,9 @@ def _info(
         waiting=sum(max(part.length - part.pending.count, 0) for part in parts),
         in_flight=sum(part.pending.count for part in parts),
         oldest_at=from_millis(min(since)) if since else None,
-        workers=workers,
+        workers=[each.name for each in workers],
         ended_per_minute=ended_per_minute,
         in_flight_of=dict(of_worker),
         controls=controls,
+        declared_limit=declared_by(workers, name),
     )

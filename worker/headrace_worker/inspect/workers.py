@@ -47,6 +47,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
         lease_left_s: seconds until its lease ends, in the partition where it ends first; below 0 once it has ended.
         leads, dispatches: the partitions in which it leads, or has a dispatcher slot.
         partitions: those in which it is registered under this name.
+        limits: of its queues, as its code declares them, by the queue's full name.
         in_flight, memory_bytes: as of its last report, at most a lease ago.
     """
 
@@ -65,6 +66,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     python: str | None = None
     started_at: datetime | None = None
     slots: int | None = None
+    limits: dict[str, int] | None = None
     in_flight: int | None = None
     memory_bytes: int | None = None
 
@@ -153,6 +155,7 @@ def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
         python=facts.get("python"),
         started_at=None if started is None else from_millis(started),
         slots=_number(facts, "slots"),
+        limits=_limits(facts),
         in_flight=_number(facts, "in_flight"),
         memory_bytes=_number(facts, "rss"),
     )
@@ -171,6 +174,14 @@ def _number(facts: dict[str, str], field: str) -> int | None:
     """Return a fact that is a number; None if it is missing, or damaged."""
     text = facts.get(field, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
+
+
+def _limits(facts: dict[str, str]) -> dict[str, int] | None:
+    """Return the limits that the worker's code declares; None if it has not said, as older releases do not."""
+    if "limits" not in facts:
+        return None
+    pairs = [pair.partition("=") for pair in facts["limits"].split()]
+    return {f"{facts.get('app')}/{name}": int(limit) for name, _, limit in pairs if limit.isdecimal()}
 
 
 def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:

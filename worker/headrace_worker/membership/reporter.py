@@ -30,8 +30,9 @@ class Reporter:
     """Makes the report of each renewal in one partition, if there is anything to report. It knows no connection."""
 
     def __init__(self, member: Member, in_flight: InFlight) -> None:
+        setup = member.setup
         self._keys = member.server.keys
-        self._app = member.setup.app.name
+        self._app = setup.app.name
         self._counts = member.counts
         self._in_flight = in_flight
         self._unconfirmed = Counter[str]()
@@ -43,9 +44,10 @@ class Reporter:
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "version": __version__,
-            "app_version": member.setup.app.version or "",
+            "app_version": setup.app.version or "",
             "python": platform.python_version(),
             "slots": str(in_flight.slots),
+            "limits": " ".join(f"{each.name}={each.concurrency}" for each in setup.definitions if each.concurrency),
         }
 
     def calls(self, name: str) -> list[Call[int]]:

@@ -21,7 +21,7 @@ from headrace_worker.doctor.diagnose import diagnose
 from headrace_worker.doctor.finding import Diagnosis
 from headrace_worker.inspect.apps import AppList, list_apps
 from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
-from headrace_worker.inspect.jobs import JobList, RegisteredJob, get_job, list_jobs
+from headrace_worker.inspect.jobs import JobDetail, JobList, get_job, list_jobs
 from headrace_worker.operate.forget_app import ForgottenApp, forget_app
 from headrace_worker.operate.register_app import RegisteredApp, register_app
 from headrace_worker.operate.send_to_job import Asked, find_enabled, trigger_job
@@ -107,7 +107,7 @@ class AppClient(Client, _AppPlans):
         """Return the jobs of all apps: triggers, live workers, what waits in their queues, which are disabled."""
         return self._run(list_jobs(self.partitions), partial=True)
 
-    def get_job(self, job: str) -> RegisteredJob:
+    def get_job(self, job: str) -> JobDetail:
         """Return one job, `<app>/<job id>`; raise UnknownJob."""
         return self._run(get_job(self.partitions, job), partial=True)
 
@@ -236,7 +236,7 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         """See `AppClient.list_jobs`."""
         return await self._run(list_jobs(self.partitions), partial=True)
 
-    async def get_job(self, job: str) -> RegisteredJob:
+    async def get_job(self, job: str) -> JobDetail:
         """See `AppClient.get_job`."""
         return await self._run(get_job(self.partitions, job), partial=True)
 

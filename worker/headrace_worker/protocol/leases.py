@@ -96,18 +96,24 @@ def _read_renewed(reply: list[Any]) -> Renewed | Fenced:
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """What an app publishes of itself, at a worker's start or before."""
+    """What an app publishes of itself, at a worker's start or before.
+
+    Attributes:
+        queues: all that have to be there.
+        served: those from which the worker takes runs; None for all.
+    """
 
     app: str
     fingerprint: str
     subscriptions: bytes
     queues: tuple[str, ...]
+    served: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, app: App, queues: Iterable[str] = ()) -> Registration:
-        """Return the subscriptions of the app's jobs, with their queues and these."""
-        blob = subscriptions_of(app)
-        return cls(app.name, fingerprint_of(blob), blob, tuple(sorted({*app.queues, *queues})))
+    def of(cls, app: App, served: Iterable[str] | None = None) -> Registration:
+        """Return the subscriptions of the app's jobs, with their queues and those that a worker serves."""
+        blob, names = subscriptions_of(app), None if served is None else tuple(sorted({*served}))
+        return cls(app.name, fingerprint_of(blob), blob, tuple(sorted({*app.queues, *(names or ())})), names)
 
 
 class _RegisterArguments(msgspec.Struct, frozen=True):
@@ -118,6 +124,7 @@ class _RegisterArguments(msgspec.Struct, frozen=True):
     app: str
     fingerprint: str
     queues: list[str]
+    served: list[str]
 
 
 def register(keys: Keys, worker: str, lease_ms: int, registration: Registration) -> Call[str]:
@@ -126,7 +133,8 @@ def register(keys: Keys, worker: str, lease_ms: int, registration: Registration)
     names = [keys.workers, keys.worker(worker), keys.routes(app), keys.routes_version, keys.queues, keys.events]
     names += [keys.wake_up(app), keys.controls, *(keys.queue(app, queue) for queue in registration.queues)]
     queues = [f"{app}/{queue}" for queue in registration.queues]
-    args = _RegisterArguments(worker, lease_ms, app, registration.fingerprint, queues)
+    served = queues if registration.served is None else [f"{app}/{queue}" for queue in registration.served]
+    args = _RegisterArguments(worker, lease_ms, app, registration.fingerprint, queues, served)
     return script_call("register", names, (pack(args), registration.subscriptions), as_text)
 
 

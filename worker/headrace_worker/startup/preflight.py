@@ -54,7 +54,7 @@ async def _check_server(server: ServerAccess, *, allow_eviction: bool) -> None:
     if policy != "noeviction" and not allow_eviction:
         raise StartRefused(
             f"the server's maxmemory-policy is {policy}, under which it may drop leases and records without a word; "
-            "set it to noeviction, or allow it with WorkerConfig(allow_eviction=True)"
+            "set it to noeviction, or allow it with --allow-eviction, in code with WorkerConfig(allow_eviction=True)"
         )
 
 

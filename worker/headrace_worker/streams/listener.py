@@ -7,7 +7,8 @@ canceled runs once in a lease, too. Each renewal of the lease brings the version
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from headrace import HeadraceError, PermissionMissing
@@ -28,17 +29,18 @@ class Listener:
     """A loop that is subscribed to the channels of all partitions."""
 
     def __init__(
-        self, member: Member, cancellations: Cancellations, on_controls: Mapping[str, Callable[[], None]]
+        self, members: Sequence[Member], cancellations: Cancellations, on_controls: Mapping[str, Callable[[], None]]
     ) -> None:
         """Connect nothing yet.
 
         Args:
-            member: any of the worker's: each node of a cluster hears what is published on another one.
+            members: all of the worker's. Each node of a cluster hears what is published on another one, so their
+                servers take turns: one that is away lets the worker miss nothing of the others.
             on_controls: for each channel of controls, what to call when they have changed, or may have.
         """
-        self._server = member.server
-        self._guard = member.guard
-        self._look_s = member.setup.config.lease_s
+        self._servers = cycle([each.server for each in members])
+        self._guard = members[0].guard
+        self._look_s = members[0].setup.config.lease_s
         self._cancellations = cancellations
         self._on_controls = on_controls
         self._subscription: Any = None
@@ -88,7 +90,8 @@ class Listener:
             return None
         try:
             if self._subscription is None:
-                self._subscription = self._server.commands.listener(self._server.keys.events)
+                server = next(self._servers)
+                self._subscription = server.commands.listener(server.keys.events)
                 await self._subscription.subscribe(*self._cancellations.channels, *self._on_controls)
             message: dict[str, Any] | None = await self._subscription.get_message(timeout=self._look_s)
         except Exception as exc:

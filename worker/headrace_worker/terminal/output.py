@@ -28,6 +28,11 @@ _NARROW = 60
 """A terminal of fewer columns has no room for a table that is wider."""
 _BRIEF = 80
 """Characters of an error, or of a value, in a table."""
+_TEXTS = frozenset(
+    {"error", "why", "reason", "asked", "subscribes to", "filter", "context filter", "controls", "workers", "jobs"}
+)
+"""The columns that give way where a terminal is too narrow: between words, so that what may be copied stays whole."""
+_GAP = 2
 
 
 def print_json(value: Any) -> None:
@@ -165,15 +170,31 @@ def _print_rich_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], is_number: Sequence[bool], *, head: bool
 ) -> bool:
     try:
+        from rich.cells import cell_len
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
     except ModuleNotFoundError:
         return False
-    table = Table(box=None, pad_edge=False, header_style="dim", show_header=head)
-    for column, right in zip(columns, is_number, strict=True):
-        table.add_column(column.upper(), overflow="fold", justify="right" if right else "left", no_wrap=right)
+    widths = _widths(columns, rows, Console().width, cell_len)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", show_header=head)
+    for column, width, right in zip(columns, widths, is_number, strict=True):
+        table.add_column(column.upper(), width=width, justify="right" if right else "left")
     for row in rows:
         table.add_row(*(Text(text, style=STATUS_COLOURS.get(text, "")) for text in row))
-    Console().print(table)
+    Console(width=sum(widths) + _GAP * len(widths)).print(table, crop=False)
     return True
+
+
+def _widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], room: int, length: Callable[[str], int]
+) -> list[int]:
+    """Return how wide each column is: as its longest cell, and texts only as wide as there is room, or a word is."""
+    cells = [(column, *(row[place] for row in rows)) for place, column in enumerate(columns)]
+    widths = [max(map(length, column)) for column in cells]
+    texts = [place for place, column in enumerate(columns) if column in _TEXTS]
+    room -= sum(widths) + _GAP * (len(widths) - 1) - sum(widths[place] for place in texts)
+    for place in texts:
+        word = max(length(word) for cell in cells[place] for word in cell.split(" "))
+        widths[place] = max(word, min(widths[place], room // len(texts)))
+    return widths

@@ -25,6 +25,11 @@ def size(count: int | None) -> str | None:
     return None if count is None else f"{count / 2**20:.0f} MiB"
 
 
+def limit_in_words(limit: int | str | None) -> str:
+    """Return how many runs may be in flight at once, in words."""
+    return "no limit" if limit is None else f"{limit:,}" if isinstance(limit, int) else limit
+
+
 def chart(numbers: Sequence[int], width: int) -> str:
     """Return the last numbers as bars, the highest as a full one and 0 as a blank."""
     shown = numbers[-width:]

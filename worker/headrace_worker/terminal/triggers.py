@@ -11,6 +11,13 @@ COUNTS = {
     "last": "the last worker had that stopped",
 }
 """Which of an app's subscriptions count, by the word of the routes for it."""
+RELEASES = {
+    "live": "the one that live workers have",
+    "registered": "the one that was registered, as no worker is alive",
+    "dead": "the one of workers whose leases have ended, as no other worker is alive",
+    "last": "the one of the last worker that stopped",
+}
+"""Which release of an app counts, by the same words."""
 
 
 def trigger_in_words(names: Sequence[str], sources: Sequence[str]) -> str:

@@ -1,0 +1,76 @@
+"""What operators look at costs the same few calls and bytes whatever is in flight: here 20,000 runs of 300 workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from headrace.formats.keys import Keys
+from headrace_worker.inspect.inspector import Inspector
+
+WORKERS, RUNS = 300, 20_000
+FAR_MS = 2**52
+
+
+@pytest.fixture
+def inspector(url: str, namespace: str, redis: redis_py.Redis, keys: Keys) -> Iterator[Inspector]:
+    """A namespace with one queue, all of whose runs are in flight, and a client that has asked about the server."""
+    stream = keys.queue("app", "default")
+    with redis.pipeline(transaction=False) as pipe:
+        pipe.sadd(keys.queues, "app/default")
+        pipe.xgroup_create(stream, "workers", "0", mkstream=True)
+        for number in range(RUNS):
+            pipe.xadd(stream, {"e": f"e{number}", "j": "job", "s": "", "b": b""})
+        for number in range(WORKERS):
+            name = f"w{number}"
+            pipe.zadd(keys.workers, {name: FAR_MS})
+            pipe.hset(keys.worker(name), mapping={"app": "app", "queues": "app/default", "slots": "70"})
+            pipe.xreadgroup("workers", name, {stream: ">"}, RUNS // WORKERS + 1)
+        pipe.execute()
+    with Inspector(url, namespace=namespace) as inspector:
+        inspector.has_workers()
+        yield inspector
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize(
+    ("look", "most"),
+    [
+        (lambda of: of.list_runs(status="executing"), (4, 110, 100_000)),
+        (lambda of: of.list_runs(status="executing", worker="w150"), (5, 140, 100_000)),
+        (lambda of: of.list_workers(), (2, 310, 100_000)),
+        (lambda of: of.get_worker("w150"), (5, 480, 150_000)),
+        (lambda of: of.get_queue("app/default"), (8, 330, 150_000)),
+        (lambda of: of.list_queues(), (8, 330, 150_000)),
+    ],
+    ids=["executing", "of a worker", "workers", "worker", "queue", "queues"],
+)
+def test_a_look_at_what_is_in_flight(
+    inspector: Inspector,
+    redis: redis_py.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    look: Callable[[Inspector], Any],
+    most: tuple[int, int, int],
+) -> None:
+    """At most so many round trips, calls and bytes: no call for each run, and no answer that grows with the runs."""
+    asked: list[int] = []
+    transport: Any = inspector._transport
+    run = transport.run
+
+    def counted(sent: list[Any], **given: Any) -> Any:
+        asked.append(len(sent))
+        return run(sent, **given)
+
+    def written() -> int:
+        return int(redis.info("stats")["total_net_output_bytes"])
+
+    monkeypatch.setattr(transport, "run", counted)
+    before, between = written(), written()
+    found = look(inspector)
+    assert found
+    assert written() - between - (between - before) < most[2]
+    assert len(asked) <= most[0]
+    assert sum(asked) <= most[1]

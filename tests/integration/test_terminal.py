@@ -47,7 +47,7 @@ async def test_a_table_is_the_same_with_rich_and_without(
 
 @pytest.mark.leaves_records
 @pytest.mark.parametrize("env", RICH)
-@pytest.mark.parametrize("columns", [20, 80, 200])
+@pytest.mark.parametrize("columns", [60, 80, 200])
 def test_what_may_be_copied_is_whole_at_any_width(
     processes: Processes, client: Client, redis: redis_py.Redis, keys: Keys, env: dict[str, str], columns: int
 ) -> None:

@@ -44,7 +44,7 @@ class LoopConnections:
         """Return a connection that no other call has."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.is_connected and not await connection.can_read():
+            if connection.is_connected and not await connection.can_read_destructive():
                 return connection
             await self.drop(connection)  # most likely the server has closed it
         return await self.pool.get_connection()

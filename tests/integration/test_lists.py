@@ -145,8 +145,8 @@ def test_a_page_reads_500_records_at_most(
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 def test_executing_runs_come_from_the_queues(client: Client, redis: redis_py.Redis, keys: Keys, limit: int) -> None:
     """Those that were delivered, first the oldest, with the worker that has them; whatever their records say yet."""
-    runs = queue_runs(redis, client, keys, 30)
-    other = queue_runs(redis, client, keys, 5, "other")
+    runs = queue_runs(redis, client, keys, 30, first="1000-1")
+    other = queue_runs(redis, client, keys, 5, "other", first="2000-1")
     take(redis, keys, "w1", 10)
     take(redis, keys, "w2", 10)
     take(redis, keys, "w1", 2, "other")

@@ -47,6 +47,14 @@ def test_a_certificate_of_a_trusted_authority_is_accepted(front: TlsFront, autho
         assert client.get_event(sent.id).payload == "x" * 100_000
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_connection_is_good_at_once(front: TlsFront, authority: Authority, kind: Kind) -> None:
+    """What the server sends unasked after the handshake is not taken for the reply of an earlier command."""
+    for _ in range(10):
+        with open_client(kind, url_of(front, authority), namespace="tls", attempts=1) as client:
+            assert not client.has_workers()
+
+
 async def work_on(url: str) -> None:
     """An event that is sent there is run there."""
     app = App("app")

@@ -69,6 +69,11 @@ class _BoundedParser(_Parser):
         reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
         return True
 
+    def holds_bytes(self) -> bool:
+        """Return whether bytes were read that no reply has taken yet, after a read of what has come."""
+        reader = self._reader
+        return reader.has_data() or self.read_from_socket(timeout=0, raise_on_timeout=False)
+
 
 class _Bounded(_Base):
     """A connection that opens, logs in, sends and reads no longer than there is time.
@@ -137,6 +142,13 @@ class BoundedConnection(_Bounded, redis.Connection):
 
 class BoundedSSLConnection(_Bounded, redis.SSLConnection):
     """See `_Bounded`."""
+
+    def can_read(self, timeout: float = 0) -> bool:
+        """Return whether bytes of a reply have come: after the handshake TLS 1.3 sends tickets, which are none."""
+        if not super().can_read(timeout):
+            return False
+        found: bool = self._parser.holds_bytes()
+        return found
 
 
 class BoundedUnixConnection(_Bounded, redis.UnixDomainSocketConnection):

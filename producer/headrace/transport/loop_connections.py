@@ -20,6 +20,10 @@ _abandoned: list[Any] = []
 """The connections of a parent, in its fork: to close one would tell the parent's event loop to forget its own."""
 
 
+_LOOK = "can_read" if hasattr(redis.asyncio.Connection, "can_read") else "can_read_destructive"
+"""Says whether bytes have come, or the server has closed the connection; redis-py 8 has renamed it."""
+
+
 class LoopConnections:
     """The connections of one event loop.
 
@@ -44,7 +48,7 @@ class LoopConnections:
         """Return a connection that no other call has."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.is_connected and not await connection.can_read_destructive():
+            if connection.is_connected and not await getattr(connection, _LOOK)():
                 return connection
             await self.drop(connection)  # most likely the server has closed it
         return await self.pool.get_connection()

@@ -145,6 +145,29 @@ async def test_an_entry_that_was_deleted_on_its_way_is_forgotten(
     assert (called, client.list_dead_letters().items) == ([], [])
 
 
+@pytest.mark.leaves_records  # nothing says any more whose entry it was
+async def test_an_entry_that_something_else_deleted_is_a_dead_letter(
+    host: WorkerHost, client: Client, redis: redis_py.Redis
+) -> None:
+    """The reply with it is lost, too, but no run was canceled: that is not passed over in silence."""
+    app = App("app")
+    app.job(id="job", trigger=TRIGGER)(lambda: None)
+    key = f"headrace:{{{host.namespace}:0}}:queue:app/default"
+    await host.settle(app)  # so that the queue is known
+    client.pause_queue("app/default")
+    async with host.working(app) as worker:
+        sent = client.send_event(Event("asked"))
+        await await_until(lambda: client.get_event(sent.id).status == "dispatched")
+        (found,) = redis.xrange(key) or [(b"", {})]
+        redis.xclaim(key, "workers", worker.name or "", 0, [found[0]], force=True)  # type: ignore[list-item]
+        redis.xdel(key, found[0])  # type: ignore[arg-type]
+        redis.client_kill_filter(_type="normal", skipme=True)
+        await await_until(lambda: _pending(host, redis, "default") == 0)
+    (letter,) = client.list_dead_letters().items
+    assert letter.reason == "unreadable"
+    assert "deleted from its stream" in str(letter.error)
+
+
 async def _cancel_one_that_has_sent(host: WorkerHost, client: Client) -> str:
     """A run is canceled whose function has sent an event. Return its id."""
     app, sent_it = App("app"), asyncio.Event()

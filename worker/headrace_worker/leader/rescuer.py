@@ -22,7 +22,7 @@ from headrace_worker.protocol import leases, reading, rescuing
 from headrace_worker.protocol.delivery import Stream, decode_delivery
 from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.streams.dead_letters import bad_entry, dead_letter
-from headrace_worker.streams.requeue import requeue
+from headrace_worker.streams.requeue import of_canceled_runs, requeue
 
 log = get_logger("headrace.rescuer")
 
@@ -167,16 +167,14 @@ class Rescuer(Duty):
         return found
 
     async def _describe(self, stream: Stream, page: Sequence[str]) -> list[list[PendingEntry]]:
-        """Return the entries with their records' keys, then the deleted ones; dead-letter unreadable ones."""
+        """Return the entries with their records' keys, then those of canceled runs; dead-letter unreadable ones."""
         if not stream.name:
             return [[PendingEntry(entry) for entry in page]]
         keys, run = self._server.keys, self._server.commands.run
         entries = await run([rescuing.read_entry(stream, entry) for entry in page]) if page else []
-        pending, deleted = [], []
-        for entry in entries:
-            if entry[1] is None:
-                deleted.append(PendingEntry(entry[0].decode()))
-                continue
+        deleted = await of_canceled_runs(self._member, stream, [entry for entry in entries if entry[1] is None])
+        pending = []
+        for entry in (each for each in entries if each[1] is not None):
             try:
                 pending.append(rescuing.pending_entry(keys, decode_delivery(stream, entry)))
             except UndecodableEvent as exc:

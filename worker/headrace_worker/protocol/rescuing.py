@@ -50,6 +50,14 @@ def read_held(stream: Stream, worker: str, after: str, count: int) -> Call[dict[
     )
 
 
+def is_canceled(stream: Stream, entry: str) -> Call[bool]:
+    """Read whether the run of a pending entry was canceled."""
+    return Call(
+        ("XPENDING", stream.key, stream.group, entry, entry, 1),
+        lambda reply: bool(reply) and reply[0][3] >= CANCELED_DELIVERIES,
+    )
+
+
 def read_entry(stream: Stream, entry: str) -> Call[Entry]:
     """Read one entry, under whatever name it is pending; its fields are None if it is gone."""
     return Call(("XRANGE", stream.key, entry, entry), lambda reply: (entry.encode(), reply[0][1] if reply else None))

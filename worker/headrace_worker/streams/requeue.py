@@ -13,7 +13,7 @@ from headrace_worker.protocol import rescuing
 from headrace_worker.protocol.delivery import Entry, Stream
 from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.settling import BadEntry
-from headrace_worker.streams.dead_letters import dead_letter
+from headrace_worker.streams.dead_letters import bad_entry, dead_letter
 from headrace_worker.streams.isolation import is_refusal, isolate, require_foreign_record
 
 log = get_logger("headrace.worker")
@@ -63,10 +63,21 @@ async def release(member: Member, stream: Stream, pending: Sequence[PendingEntry
 
 
 async def forget_deleted(member: Member, stream: Stream, entries: Sequence[Entry]) -> None:
-    """Acknowledge those of this worker's own entries that are deleted, as that of a canceled run is while it pends."""
-    deleted = [PendingEntry(entry.decode()) for entry, fields in entries if fields is None]
-    if deleted:
-        await requeue(member, stream, deleted, lambda part: rescuing.release(stream, part))
+    """Acknowledge this worker's own entries of canceled runs; dead-letter those that something else has deleted."""
+    canceled = await of_canceled_runs(member, stream, [entry for entry in entries if entry[1] is None])
+    if canceled:
+        await requeue(member, stream, canceled, lambda part: rescuing.release(stream, part))
+
+
+async def of_canceled_runs(member: Member, stream: Stream, deleted: Sequence[Entry]) -> list[PendingEntry]:
+    """Return the deleted entries of canceled runs; dead-letter the others, which something else has deleted."""
+    calls = [rescuing.is_canceled(stream, entry.decode()) for entry, _ in deleted]
+    marks = await member.server.commands.run(calls) if calls else []
+    for entry, is_marked in zip(deleted, marks, strict=True):
+        if not is_marked:
+            bad = bad_entry(entry, "the entry was deleted from its stream while it was pending")
+            await dead_letter(member, stream, bad, log, "entry was deleted and is moved to dead", queue=stream.name)
+    return [PendingEntry(entry.decode()) for (entry, _), is_marked in zip(deleted, marks, strict=True) if is_marked]
 
 
 def _bad_entry(pending: PendingEntry, error: HeadraceError, record_prefix: str) -> BadEntry:

@@ -119,6 +119,23 @@ def more_queues(keyspace: Keyspace) -> Step:
     return _register(keyspace, "1", changes, queues=("default", "mail"))
 
 
+@case
+def fewer_queues_than_the_app_has(keyspace: Keyspace) -> Step:
+    """Every queue of the app has its group; the worker counts for those alone from which it takes."""
+    registration = Registration("app", "f0", b"new subscriptions", ("default", "mail"), served=("mail",))
+    changes: Lines = {
+        "workers w1": "<now+60s>",
+        "worker:w1 app": "app",
+        "worker:w1 fingerprint": "f0",
+        "worker:w1 queues": "app/mail",
+        "routes:app w:w1": "f0",
+        "queues app/mail": "",
+        "queue:app/mail": "stream",
+        "queue:app/mail workers": "0-0",
+    }
+    return Step(leases.register(keyspace.keys, "w1", _LEASE_MS, registration), "1", changes)
+
+
 def _seed_dead_subscriptions(keyspace: Keyspace, count: int) -> None:
     for place in range(count):
         keyspace.seed("HSET", "routes:app", f"n:d{place}", 100 + place, f"s:d{place}", "dead")

@@ -141,11 +141,14 @@ def test_routes_that_are_damaged_are_named(
     try:
         said = undivided.explain_send(GOOD)
         assert set(verdicts(said)) == {"shop/audit", "shop/welcome"}
-        assert [each.app for each in said.damaged] == ["broken", "odd"]
+        assert [each.id for each in said.damaged] == ["broken", "odd"]
         for command in (("send", "--explain", "x"), ("jobs", "list"), ("app", "routes")):
             result = headrace(*command)
             assert "app broken, partition 0: subscriptions f0 can't be read\n" in result.stderr
             assert "app odd, partition 0: " in result.stderr
+        for command in (("jobs", "list"), ("app", "routes")):
+            damaged = document(headrace(*command, "--json"))["damaged"]
+            assert damaged[0] == {"id": "broken", "error": "partition 0: subscriptions f0 can't be read"}
     finally:
         redis.delete(f"{prefix}routes:odd")
 

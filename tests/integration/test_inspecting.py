@@ -68,6 +68,11 @@ def host(url: str, namespace: str, request: pytest.FixtureRequest) -> WorkerHost
     return WorkerHost(url, namespace, request.param)
 
 
+def _page(noun: str, items: list[Any]) -> dict[str, Any]:
+    searched = {"entries": len(items), "back_to": None, "complete": True}
+    return {noun: items, "damaged": [], "cursor": None, "searched": searched}
+
+
 async def test_a_worker_and_its_queue_are_shown_with_their_runs(host: WorkerHost) -> None:
     """By all partitions together: two runs execute, eight wait for a slot."""
     cli, waiting = Cli(host), Waiting()
@@ -87,11 +92,11 @@ async def test_a_worker_and_its_queue_are_shown_with_their_runs(host: WorkerHost
             queue = cli.json("queues", "show", "app/default")
             assert queue["waiting"] + queue["in_flight"] == 10
             assert queue["workers"] == [worker.name]
-            assert cli.json("queues", "list") == {"queues": [cli.json("queues", "show", "app/default")]}
+            assert cli.json("queues", "list") == _page("queues", [cli.json("queues", "show", "app/default")])
             for args in (["workers", "list"], ["workers", "show", str(worker.name)], ["queues", "show", "app/default"]):
                 assert str(worker.name) in cli.run(*args).stdout
             waiting.go_on.set()
-        assert cli.json("workers", "list") == {"workers": [], "is_complete": True}
+        assert cli.json("workers", "list") == _page("workers", [])
     assert "is known" in cli.run("workers", "show", "nobody", code=1).stderr
     assert "app/default" in cli.run("queues", "show", "app/other", code=1).stderr
 

@@ -63,7 +63,7 @@ async def test_jobs_are_listed_with_what_is_registered(client: AppClient, host: 
     """Triggers, filters and queue; what waits; releases and their live workers, in all partitions together."""
     async with host.working(DISPATCHER):
         await jobs_of(client, *[Event("user.deleted")] * 5)
-    audit, welcome = client.list_jobs().jobs
+    audit, welcome = client.list_jobs().items
     assert (audit.job, audit.names, audit.sources) == ("shop/audit", ["user.created", "user.deleted"], [])
     assert (audit.queue, audit.waiting, audit.in_flight, audit.workers) == ("default", 5, 0, [])
     assert (welcome.sources, welcome.filter, welcome.context_filter) == (["web", "api"], ADULTS, {"region": ["eu"]})
@@ -79,7 +79,7 @@ async def test_releases_of_a_job_are_told_apart(client: AppClient, host: WorkerH
     later = App("shop")
     later.job(id="audit", trigger=event_trigger("user.renamed"))(lambda: None)
     async with host.working(shop) as old, host.working(later) as new:
-        audit, welcome = client.list_jobs().jobs
+        audit, welcome = client.list_jobs().items
         assert audit.names == ["user.renamed"]
         assert [each.workers for each in audit.versions] == [[str(new.name)], [str(old.name)]]
         assert welcome.workers == [str(old.name)]
@@ -212,8 +212,8 @@ async def test_the_awaited_client_does_the_same(url: str, namespace: str) -> Non
     async with AsyncAppClient(url, namespace=namespace) as client:
         assert isinstance(client, AsyncClient)
         assert (await client.register_app(shop)).status == "registered"
-        assert [each.app for each in (await client.list_apps()).apps] == ["shop"]
-        assert [each.job for each in (await client.list_jobs()).jobs] == ["shop/audit", "shop/welcome"]
+        assert [each.app for each in (await client.list_apps()).items] == ["shop"]
+        assert [each.job for each in (await client.list_jobs()).items] == ["shop/audit", "shop/welcome"]
         assert (await client.disable_job("shop/audit")).is_disabled
         assert (await client.get_job("shop/audit")).disabled is not None
         assert not (await client.enable_job("shop/audit")).is_disabled

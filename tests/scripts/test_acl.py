@@ -388,12 +388,12 @@ def test_apps_and_jobs_are_operated_with_the_rights_of_a_worker(guarded: _Guarde
         guarded.admin.acl_log_reset()
     with AppClient(guarded.url("headrace-worker"), namespace=users.NAMESPACE) as client:
         client.register_app(app)
-        (job, *_) = [each.job for each in client.list_jobs().jobs]
+        (job, *_) = [each.job for each in client.list_jobs().items]
         client.disable_job(job)
         client.enable_job(job)
         client.explain_event(client.trigger_job(job).id)
         client.explain_send(Event("any"))
-        assert client.list_apps().apps
+        assert client.list_apps().items
         client.forget_app("app")
     assert guarded.denied() == set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -11,7 +12,12 @@ T = TypeVar("T")
 
 
 class DamagedEntry(msgspec.Struct, frozen=True):
-    """What a list names and can't show: `id` is the run's or, where nothing of it can be read, the event's or a key."""
+    """What a list names and can't show.
+
+    Attributes:
+        id: the run's or, where nothing of it can be read, the event's or a key; of routes the app's name.
+        error: why it can't be read; of routes in which partition, too.
+    """
 
     id: str
     error: str
@@ -22,7 +28,7 @@ class Searched(msgspec.Struct, frozen=True):
 
     Attributes:
         entries: how many entries of the list were looked at, whether they are asked for or not.
-        back_to: the time of the last of them; None where there was none.
+        back_to: the time of the last of them; None where there was none, and of a list by name.
         complete: there is nothing behind this page.
     """
 
@@ -47,3 +53,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     searched: Searched
     damaged: list[DamagedEntry] = []
     cursors: list[str | None] = []
+
+
+def whole(items: Sequence[T], damaged: Sequence[DamagedEntry] = ()) -> Page[T]:
+    """Return the one page of a list by name that is shown whole."""
+    return Page(list(items), None, Searched(len(items), None, complete=True), list(damaged))

@@ -230,7 +230,7 @@ class System:
         for controls in self.client.list_queue_controls():
             self.client.resume_queue(controls.queue)
             self.client.limit_queue(controls.queue, "declared")
-        for job in self.client.list_jobs().jobs:
+        for job in self.client.list_jobs().items:
             if job.disabled:
                 self.client.enable_job(job.job)
                 asked, over = self._died_at["at"] - _LOST_S, now()

@@ -17,6 +17,7 @@ from headrace_worker.process import log_setup
 from headrace_worker.process.loading import load_app
 from headrace_worker.startup.app_check import CheckedApp, check_app
 from headrace_worker.terminal.asking import note, reason_option
+from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, log_options, option
 from headrace_worker.terminal.output import print_json, print_note, print_table, printable
 from headrace_worker.terminal.server import Server, with_client_of, with_server
@@ -143,9 +144,9 @@ def routes(client: AppClient, as_json: bool) -> None:
     """
     found = client.list_apps()
     if as_json:
-        print_json(found)
+        print_page("apps", found)
         return
-    for place, each in enumerate(found.apps):
+    for place, each in enumerate(found.items):
         click.echo(f"{chr(10) if place else ''}app {each.app}: {_reason(each)}")
         print_table(
             ("fingerprint", "counts", "registered", "workers", "jobs"),
@@ -162,7 +163,7 @@ def routes(client: AppClient, as_json: bool) -> None:
         )
         if each.disabled:
             click.echo(f"disabled: {', '.join(map(printable, each.disabled))}")
-    if not found.apps:
+    if not found.items:
         click.echo("no app is registered")
     print_damaged(found.damaged)
 

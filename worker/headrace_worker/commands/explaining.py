@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 import msgspec
 
+from headrace import DamagedEntry
 from headrace_worker.inspect.explanation import Answer, Explanation
-from headrace_worker.inspect.stored_routes import DamagedRoutes
 from headrace_worker.terminal.output import brief_value, print_json, print_note, print_table, printable, shown
 
 _WORDS = {"matches": "yes", "fails": "no", "disabled": "no", "unknown": "unknown"}
@@ -96,7 +97,7 @@ def _why(answer: Answer, said: Explanation) -> str:
     return "; ".join(parts) or "-"
 
 
-def print_damaged(damaged: list[DamagedRoutes]) -> None:
+def print_damaged(damaged: Sequence[DamagedEntry]) -> None:
     """Name routes that can't be read, on standard error."""
     for each in damaged:
-        print_note(f"app {each.app}, partition {each.partition}: {each.error}")
+        print_note(f"app {each.id}, {each.error}")

@@ -16,6 +16,7 @@ from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.switch_job import SwitchedJob
 from headrace_worker.process.loading import load_app
 from headrace_worker.terminal.asking import note, reason_option
+from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option, parse_json, parse_json_or_stdin
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, printable, shown
 from headrace_worker.terminal.quantities import duration, limit_in_words
@@ -42,11 +43,11 @@ def list_(client: AppClient, as_json: bool) -> None:
     """
     found = client.list_jobs()
     if as_json:
-        print_json(found)
+        print_page("jobs", found)
         return
     print_table(
         ("job", "subscribes to", "queue", "waiting", "workers", "state"),
-        ((each.job, _words(each), each.queue, each.waiting, len(each.workers), _state(each)) for each in found.jobs),
+        ((each.job, _words(each), each.queue, each.waiting, len(each.workers), _state(each)) for each in found.items),
     )
     print_damaged(found.damaged)
     note_missing_workers(client)

@@ -15,6 +15,7 @@ from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
 from headrace_worker.operate.bulk import Times
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
+from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
 from headrace_worker.terminal.quantities import duration
@@ -53,7 +54,7 @@ def list_(server: Server, as_json: bool) -> None:
     with open_inspector(server) as client:
         found = client.list_queues()
     if as_json:
-        print_json({"queues": found})
+        print_page("queues", found)
         return
     print_table(
         ("queue", "waiting", "in flight", "oldest", "workers", "ended/min", "controls"),
@@ -67,10 +68,10 @@ def list_(server: Server, as_json: bool) -> None:
                 f"{each.ended_per_minute:.1f}",
                 _set_for(each),
             )
-            for each in found
+            for each in found.items
         ),
     )
-    for each in found:
+    for each in found.items:
         _warn(each)
 
 

@@ -16,7 +16,7 @@ from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.inspect.tallies import MAX_SINCE_S, Counts, Stats
-from headrace_worker.inspect.workers import WorkerInfo
+from headrace_worker.inspect.workers import MAX_WORKERS, WorkerInfo
 from headrace_worker.terminal.options import json_option, option, parse_duration
 from headrace_worker.terminal.output import print_json, print_table, printable
 from headrace_worker.terminal.quantities import chart, duration, size
@@ -116,7 +116,8 @@ def top(server: Server, as_json: bool) -> None:
 
 
 def _look(client: Inspector) -> Snapshot:
-    return Snapshot(client.get_stats(_WIDTH * 60), client.list_queues(), client.list_workers().workers)
+    workers = client.list_workers(limit=MAX_WORKERS)
+    return Snapshot(client.get_stats(_WIDTH * 60), client.list_queues().items, workers.items)
 
 
 def _refresh(client: Inspector, snapshot: Snapshot) -> None:

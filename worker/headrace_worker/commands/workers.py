@@ -11,6 +11,7 @@ from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.workers import WorkerInfo
 from headrace_worker.operate.instruct_workers import Instructed, WorkerClient
 from headrace_worker.terminal.asking import note, reason_option
+from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import json_option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.quantities import duration, size
@@ -26,9 +27,10 @@ def workers() -> None:
 
 @workers.command("list")
 @with_server
+@list_options(None)
 @json_option
-def list_(server: Server, as_json: bool) -> None:
-    """List the workers of the namespace: at most 500.
+def list_(server: Server, /, paging: Paging, as_json: bool) -> None:
+    """List the workers of the namespace, by name.
 
     IN FLIGHT and MEMORY are as of the worker's last report, at most one lease ago: 15 s, if not set otherwise.
 
@@ -37,25 +39,20 @@ def list_(server: Server, as_json: bool) -> None:
       headrace workers list
     """
     with open_inspector(server) as client:
-        found = client.list_workers()
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        (
-            "worker", "app", "state", "app version", "host", "since",
-            "in flight", "slots", "memory", "lease left", "leads",
-        ),
-        (
+        print_list(
+            "workers",
+            client.list_workers,
+            paging,
             (
+                "worker", "app", "state", "app version", "host", "since",
+                "in flight", "slots", "memory", "lease left", "leads",
+            ),
+            lambda each: (
                 each.name, each.app, each.state, each.app_version, each.host, each.started_at,
                 each.in_flight, each.slots, size(each.memory_bytes), duration(each.lease_left_s), _duties(each),
-            )
-            for each in found.workers
-        ),
-    )  # fmt: skip
-    if not found.is_complete:
-        print_note(f"there are more than these {len(found.workers)}")
+            ),
+            as_json=as_json,
+        )  # fmt: skip
 
 
 @workers.command()

@@ -76,9 +76,9 @@ def look_at_routes(keys: Sequence[Keys], notes: Notes) -> Plan[None]:
     stored = yield from read_stored(keys)
     for damaged in stored.damaged:
         notes.add(
-            "error", "routes", f"app {damaged.app}: {damaged.error}",
+            "error", "routes", f"app {damaged.id}, {damaged.error}",
             "upgrade the workers that dispatch, or start workers of the app anew: they register it again",
-            app=damaged.app, partition=damaged.partition,
+            app=damaged.id,
         )  # fmt: skip
     disabled = {f"{each.app}/{job}": found for each in stored.routes for job, found in each.disabled().items()}
     for job, found in disabled.items():

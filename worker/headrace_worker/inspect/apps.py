@@ -9,9 +9,10 @@ import msgspec
 
 from headrace.calls.call import as_text
 from headrace.formats.partitions import Partitions
+from headrace.model.page import Page, whole
 from headrace.plans.plan import Plan
 from headrace_worker.app.routes import RoutesTooNew, Why, candidates_of
-from headrace_worker.inspect.stored_routes import DamagedRoutes, StoredRoutes, read_stored
+from headrace_worker.inspect.stored_routes import StoredRoutes, read_stored
 
 
 class AppVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,18 +49,11 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[AppVersion]
 
 
-class AppList(msgspec.Struct, frozen=True):
-    """All apps, sorted, and which routes can't be read."""
-
-    apps: list[AppInfo]
-    damaged: list[DamagedRoutes]
-
-
-def list_apps(partitions: Partitions) -> Plan[AppList]:
-    """Return what is registered of every app. To be run with `partial`."""
+def list_apps(partitions: Partitions) -> Plan[Page[AppInfo]]:
+    """Return what is registered of every app, by name, and which routes can't be read. To be run with `partial`."""
     stored = yield from read_stored(partitions.all)
     apps = [_app(app, list(those)) for app, those in groupby(stored.routes, key=lambda each: each.app)]
-    return AppList(apps, stored.damaged)
+    return whole(apps, stored.damaged)
 
 
 def _app(app: str, routes: Sequence[StoredRoutes]) -> AppInfo:

@@ -13,13 +13,14 @@ from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.model.event import EventStatus, RunStatus
+from headrace.model.page import DamagedEntry
 from headrace.model.values import decode_value
 from headrace.plans import read
 from headrace.plans.plan import Plan
 from headrace_worker.app.filters import MISSING, explain
 from headrace_worker.app.routes import Candidate, StoredTrigger
 from headrace_worker.inspect.jobs import near_names
-from headrace_worker.inspect.stored_routes import DamagedRoutes, Stored, StoredRoutes, read_stored
+from headrace_worker.inspect.stored_routes import Stored, StoredRoutes, read_stored
 from headrace_worker.protocol.switching import Disabled
 
 Condition = Literal["job", "name", "source", "filter", "context_filter"]
@@ -75,7 +76,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         sealed: why its contents can't be opened here; None if they can.
         answers: one for each job of every app.
         near_names: names that jobs subscribe to and that are like this one, to which none does.
-        damaged: routes that can't be read.
+        damaged: routes that can't be read, by the app's name.
     """
 
     event: str | None
@@ -86,7 +87,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sealed: str | None
     answers: list[Answer]
     near_names: list[str]
-    damaged: list[DamagedRoutes]
+    damaged: list[DamagedEntry]
 
 
 class _Facts(msgspec.Struct, frozen=True):

@@ -13,12 +13,13 @@ from headrace import HeadraceError, InvalidArgument
 from headrace.calls.call import as_text
 from headrace.formats.keys import is_name
 from headrace.formats.partitions import Partitions
+from headrace.model.page import Page, whole
 from headrace.plans.plan import Plan
 from headrace_worker.app.routes import Candidate, Why
 from headrace_worker.inspect.queues import DeclaredLimit, declared_by, serving
-from headrace_worker.inspect.stored_routes import DamagedRoutes, StoredRoutes, read_stored
+from headrace_worker.inspect.stored_routes import StoredRoutes, read_stored
 from headrace_worker.inspect.tallies import Counts, read_stats
-from headrace_worker.inspect.workers import list_workers
+from headrace_worker.inspect.workers import read_workers
 from headrace_worker.protocol.measuring import count_entries, count_pending
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.switching import Disabled
@@ -92,18 +93,14 @@ class JobDetail(RegisteredJob, frozen=True, kw_only=True):
     last_hour: Counts
 
 
-class JobList(msgspec.Struct, frozen=True):
-    """All jobs, sorted, and which routes can't be read."""
+def list_jobs(partitions: Partitions) -> Plan[Page[RegisteredJob]]:
+    """Return all jobs of all apps, by name, with what is in their queues, and which routes can't be read.
 
-    jobs: list[RegisteredJob]
-    damaged: list[DamagedRoutes]
-
-
-def list_jobs(partitions: Partitions) -> Plan[JobList]:
-    """Return all jobs of all apps, with what is in their queues. To be run with `partial`."""
+    To be run with `partial`.
+    """
     stored = yield from read_stored(partitions.all)
     counted = yield from _count(partitions, _merged(stored.routes))
-    return JobList(counted, stored.damaged)
+    return whole(counted, stored.damaged)
 
 
 def get_job(partitions: Partitions, job: str) -> Plan[JobDetail]:
@@ -114,10 +111,10 @@ def get_job(partitions: Partitions, job: str) -> Plan[JobDetail]:
     """
     found = yield from find_job(partitions, job)
     (counted,) = yield from _count(partitions, [found])
-    listed = yield from list_workers(partitions)
+    known = yield from read_workers(partitions)
     stats = yield from read_stats(partitions, _LAST_HOUR)
     queue = f"{split_job(job)[0]}/{found.queue}"
-    workers = serving(listed.workers, queue)
+    workers = serving(known, queue)
     return JobDetail(
         **msgspec.structs.asdict(counted),
         fetched_by=[each.name for each in workers],

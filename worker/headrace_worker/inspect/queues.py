@@ -15,11 +15,12 @@ from headrace.calls.queues import read_queue_names
 from headrace.errors import QueueNotFound
 from headrace.formats.codec import MAX_MILLIS, from_millis
 from headrace.formats.partitions import Partitions
+from headrace.model.page import Page, whole
 from headrace.plans.plan import Plan
 from headrace.plans.queues import merge_controls
 from headrace_worker.inspect.answers import answer_or
 from headrace_worker.inspect.tallies import read_stats
-from headrace_worker.inspect.workers import WorkerInfo, list_workers
+from headrace_worker.inspect.workers import WorkerInfo, read_workers
 from headrace_worker.protocol.inspecting import PendingSummary, read_next, read_pending_summary
 from headrace_worker.protocol.measuring import count_entries
 from headrace_worker.protocol.reading import queue_stream
@@ -62,10 +63,10 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.waiting > 0 and not self.workers
 
 
-def list_queues(partitions: Partitions) -> Plan[list[QueueInfo]]:
+def list_queues(partitions: Partitions) -> Plan[Page[QueueInfo]]:
     """Return the queues of a namespace by name, in at most eight round trips."""
     names, controls = yield from _read_names(partitions)
-    return (yield from _describe(partitions, sorted(name for name in names if "/" in name), controls))
+    return whole((yield from _describe(partitions, sorted(name for name in names if "/" in name), controls)))
 
 
 def get_queue(partitions: Partitions, queue: str) -> Plan[QueueInfo]:
@@ -91,14 +92,14 @@ def _describe(
 ) -> Plan[list[QueueInfo]]:
     if not names:
         return []
-    listed = yield from list_workers(partitions)
+    workers = yield from read_workers(partitions)
     stats = yield from read_stats(partitions, _RATE_OVER)
     parts = yield from _read_parts(partitions, names)
     return [
         _info(
             name,
             parts[name],
-            serving(listed.workers, name),
+            serving(workers, name),
             stats.ended.get(name, 0) / (_RATE_OVER.total_seconds() / 60),
             controls.get(name) or QueueControls(queue=name),
         )

@@ -11,19 +11,12 @@ from headrace import HeadraceError
 from headrace.calls.call import as_text
 from headrace.calls.checking import server_time
 from headrace.formats.keys import Keys
+from headrace.model.page import DamagedEntry
 from headrace.plans.plan import Plan
 from headrace_worker.app.routes import DISABLED, Effective, RoutesTooNew, effective
 from headrace_worker.protocol.dispatching import read_apps, read_routes
 from headrace_worker.protocol.measuring import read_lease_ends
 from headrace_worker.protocol.switching import Disabled, decode_disabled
-
-
-class DamagedRoutes(msgspec.Struct, frozen=True):
-    """What can't be read of an app's routes in a partition, and why."""
-
-    app: str
-    partition: int
-    error: str
 
 
 class StoredRoutes(msgspec.Struct, frozen=True):
@@ -56,10 +49,10 @@ class StoredRoutes(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """The routes of all apps in some partitions, sorted by app, and what can't be read."""
+    """The routes of all apps in some partitions, sorted by app, and by the app's name what can't be read, and where."""
 
     routes: list[StoredRoutes]
-    damaged: list[DamagedRoutes]
+    damaged: list[DamagedEntry]
 
 
 def read_stored(keys: Sequence[Keys]) -> Plan[Stored]:
@@ -73,17 +66,21 @@ def read_stored(keys: Sequence[Keys]) -> Plan[Stored]:
     calls = [read_routes(each, app) for each, apps, _ in parts for app in apps]
     stored = iter((yield calls) if calls else [])
     routes: list[StoredRoutes] = []
-    damaged: list[DamagedRoutes] = []
+    damaged: list[DamagedEntry] = []
     for each, apps, leased in parts:
         for app in apps:
             found = _read(app, next(stored), leased)
             if isinstance(found, str):
-                damaged.append(DamagedRoutes(app, each.partition, found))
+                damaged.append(_damaged(app, each, found))
                 continue
             routes.append(found)
             prints = map(as_text, found.effective.unreadable)
-            damaged += [DamagedRoutes(app, each.partition, f"subscriptions {name} can't be read") for name in prints]
+            damaged += [_damaged(app, each, f"subscriptions {name} can't be read") for name in prints]
     return Stored(sorted(routes, key=lambda each: each.app), damaged)
+
+
+def _damaged(app: str, keys: Keys, why: str) -> DamagedEntry:
+    return DamagedEntry(app, f"partition {keys.partition}: {why}")
 
 
 def _read(app: str, fields: Any, leased: frozenset[str]) -> StoredRoutes | str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,7 +14,9 @@ from headrace.calls.checking import server_time
 from headrace.formats.codec import from_millis
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
+from headrace.lists import arguments
 from headrace.model.ids import run_id
+from headrace.model.page import Page, Searched
 from headrace.plans.plan import Plan
 from headrace_worker.inspect.answers import answer_or
 from headrace_worker.protocol.delivery import Stream, named_by
@@ -22,6 +24,7 @@ from headrace_worker.protocol.inspecting import PendingRun, read_ends, read_hash
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.rescuing import read_entry
 
+MAX_LEASES = 10_000
 MAX_WORKERS = 500
 MAX_RUNS = 100
 
@@ -71,13 +74,6 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
 
 
-class WorkerList(msgspec.Struct, frozen=True):
-    """The workers of a namespace by name: at most 500, those whose leases end last; then `is_complete` is false."""
-
-    workers: list[WorkerInfo]
-    is_complete: bool
-
-
 class WorkerRun(msgspec.Struct, frozen=True):
     """A run that a worker has: it executes, or is about to; `age_s` since it was delivered to the worker."""
 
@@ -94,6 +90,19 @@ class WorkerDetail(msgspec.Struct, frozen=True):
     is_complete: bool
 
 
+class _Leases(msgspec.Struct, frozen=True):
+    """What all partitions know of leases, by place: their ends, the leaders, the ends of dispatcher slots."""
+
+    now_ms: int
+    ends: list[dict[str, int]]
+    leaders: list[str]
+    slots: list[dict[str, int]]
+
+    @property
+    def names(self) -> set[str]:
+        return {name for found in self.ends for name in found}
+
+
 class _Seen(msgspec.Struct):
     """What one partition knows of a worker."""
 
@@ -104,35 +113,55 @@ class _Seen(msgspec.Struct):
     slot_ms: int
 
 
-def list_workers(partitions: Partitions) -> Plan[WorkerList]:
-    """Return the workers of a namespace, in two round trips."""
-    now_ms, ends, leaders, slots = yield from _read_ends(partitions)
-    wanted = [(place, name) for place, found in enumerate(ends) for name in found]
-    hashes = yield [read_hash(partitions.all[place].worker(name)) for place, name in wanted]
-    seen: dict[str, list[_Seen]] = {}
-    for (place, name), answer in zip(wanted, hashes, strict=True):
-        fields: dict[str, str] = answer_or({}, answer)
-        part = _Seen(place, fields, ends[place][name], leaders[place] == name, slots[place].get(name, 0))
-        seen.setdefault(name, []).append(part)
-    workers = [_info(name, parts, now_ms) for name, parts in sorted(seen.items())]
-    return WorkerList(workers, all(len(found) < MAX_WORKERS for found in ends))
+def list_workers(partitions: Partitions, cursor: str | None, limit: int) -> Plan[Page[WorkerInfo]]:
+    """Return a page of the workers of a namespace, by name, in two round trips; the cursor is the last name.
+
+    It reads the ends of 10,000 leases of each partition at most, those that end last, and of the workers on the page
+    what else is known. Where a partition has more leases, no page is complete.
+    """
+    arguments.check_limit(limit)
+    arguments.check_text("cursor", cursor)
+    leases = yield from _read_leases(partitions, MAX_LEASES)
+    behind = sorted(name for name in leases.names if cursor is None or name > cursor)
+    names = behind[:limit]
+    workers = yield from _describe(partitions, leases, names)
+    is_last = len(names) == len(behind)
+    is_complete = is_last and all(len(found) < MAX_LEASES for found in leases.ends)
+    return Page(workers, None if is_last else names[-1], Searched(len(names), None, is_complete))
 
 
-def _read_ends(partitions: Partitions) -> Plan[tuple[int, list[dict[str, int]], list[str], list[dict[str, int]]]]:
-    """Return the server's time, and of each partition the ends of leases, the leader, the ends of dispatcher slots."""
+def read_workers(partitions: Partitions) -> Plan[list[WorkerInfo]]:
+    """Return workers by name, in two round trips: of each partition at most the 500 whose leases end last."""
+    leases = yield from _read_leases(partitions, MAX_WORKERS)
+    return (yield from _describe(partitions, leases, leases.names))
+
+
+def _read_leases(partitions: Partitions, most: int) -> Plan[_Leases]:
     count, keys = len(partitions), partitions.all
     now_ms, *answers = yield [
         server_time(),
-        *(read_ends(each.workers, MAX_WORKERS) for each in keys),
+        *(read_ends(each.workers, most) for each in keys),
         *(read_leader(each) for each in keys),
-        *(read_ends(each.dispatchers, MAX_WORKERS) for each in keys),
+        *(read_ends(each.dispatchers, most) for each in keys),
     ]
-    return (
+    return _Leases(
         answer_or(0, now_ms),
         [answer_or({}, each) for each in answers[:count]],
         [answer_or("", each) for each in answers[count : 2 * count]],
         [answer_or({}, each) for each in answers[2 * count :]],
     )
+
+
+def _describe(partitions: Partitions, leases: _Leases, names: Collection[str]) -> Plan[list[WorkerInfo]]:
+    """Return the workers of these names, sorted."""
+    wanted = [(place, name) for place, found in enumerate(leases.ends) for name in names if name in found]
+    hashes = (yield [read_hash(partitions.all[place].worker(name)) for place, name in wanted]) if wanted else []
+    seen: dict[str, list[_Seen]] = {}
+    for (place, name), answer in zip(wanted, hashes, strict=True):
+        fields: dict[str, str] = answer_or({}, answer)
+        end_ms, slot_ms = leases.ends[place][name], leases.slots[place].get(name, 0)
+        seen.setdefault(name, []).append(_Seen(place, fields, end_ms, leases.leaders[place] == name, slot_ms))
+    return [_info(name, parts, leases.now_ms) for name, parts in sorted(seen.items())]
 
 
 def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
@@ -190,10 +219,10 @@ def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:
     Raises:
         UnknownWorker: no partition knows it.
     """
-    listed = yield from list_workers(partitions)
-    worker = next((each for each in listed.workers if each.name == name), None)
-    if worker is None:
+    leases = yield from _read_leases(partitions, MAX_LEASES)
+    if name not in leases.names:
         raise UnknownWorker(name, partitions.namespace)
+    (worker,) = yield from _describe(partitions, leases, [name])
     streams = [_stream_of(partitions.all[place], queue) for place in worker.partitions for queue in worker.queues]
     answers = (yield [read_pending_of(stream, name, MAX_RUNS) for stream in streams]) if streams else []
     pending: list[tuple[Stream, PendingRun]] = [

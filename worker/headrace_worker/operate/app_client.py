@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace import AsyncClient, Client, Event, HeadraceError, SentEvent
+from headrace import AsyncClient, Client, Event, HeadraceError, Page, SentEvent
 from headrace.base import BaseClient
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, SendOptions, prepare
@@ -19,9 +19,9 @@ from headrace.plans.side_by_side import one_by_one
 from headrace_worker.app.app import App
 from headrace_worker.doctor.diagnose import diagnose
 from headrace_worker.doctor.finding import Diagnosis
-from headrace_worker.inspect.apps import AppList, list_apps
+from headrace_worker.inspect.apps import AppInfo, list_apps
 from headrace_worker.inspect.explanation import Explanation, explain_event, explain_send
-from headrace_worker.inspect.jobs import JobDetail, JobList, get_job, list_jobs
+from headrace_worker.inspect.jobs import JobDetail, RegisteredJob, get_job, list_jobs
 from headrace_worker.operate.forget_app import ForgottenApp, forget_app
 from headrace_worker.operate.register_app import RegisteredApp, register_app
 from headrace_worker.operate.send_to_job import Asked, find_enabled, trigger_job
@@ -99,12 +99,12 @@ class AppClient(Client, _AppPlans):
         """
         return self._run(self._plan_to_diagnose(), partial=True)
 
-    def list_apps(self) -> AppList:
-        """Return what is registered of every app, which subscriptions count, and who has them."""
+    def list_apps(self) -> Page[AppInfo]:
+        """Return what is registered of every app, by name, which subscriptions count, and who has them, on one page."""
         return self._run(list_apps(self.partitions), partial=True)
 
-    def list_jobs(self) -> JobList:
-        """Return the jobs of all apps: triggers, live workers, what waits in their queues, which are disabled."""
+    def list_jobs(self) -> Page[RegisteredJob]:
+        """Return the jobs of all apps, by name, on one page: triggers, live workers, what waits, which are disabled."""
         return self._run(list_jobs(self.partitions), partial=True)
 
     def get_job(self, job: str) -> JobDetail:
@@ -228,11 +228,11 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         """See `AppClient.diagnose`."""
         return await self._run(self._plan_to_diagnose(), partial=True)
 
-    async def list_apps(self) -> AppList:
+    async def list_apps(self) -> Page[AppInfo]:
         """See `AppClient.list_apps`."""
         return await self._run(list_apps(self.partitions), partial=True)
 
-    async def list_jobs(self) -> JobList:
+    async def list_jobs(self) -> Page[RegisteredJob]:
         """See `AppClient.list_jobs`."""
         return await self._run(list_jobs(self.partitions), partial=True)
 

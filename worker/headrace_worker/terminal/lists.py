@@ -27,25 +27,28 @@ class Paging(msgspec.Struct, frozen=True):
 
     limit: int
     cursor: str | None
-    since: datetime | None
-    until: datetime | None
     every: bool
+    since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What each page is asked for with, but for its cursor."""
-        return {"limit": _EVERY_PAGE if self.every else self.limit, "since": self.since, "until": self.until}
+        times = {"since": self.since, "until": self.until}
+        given = {name: time for name, time in times.items() if time is not None}
+        return {"limit": _EVERY_PAGE if self.every else self.limit, **given}
 
 
-def list_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
+def list_options(happened: str | None, *, ahead: bool = False) -> Callable[[F], F]:
     """Give the command the options of a list, passed as a `Paging`.
 
     Args:
-        happened: see `time_options`, as is `ahead`.
+        happened: see `time_options`, as is `ahead`; None for a list by name, which takes no times.
     """
     pages = click.IntRange(1, 1000)
+    times = [] if happened is None else [time_options(happened, ahead=ahead)]
     options = together(
-        time_options(happened, ahead=ahead),
+        *times,
         option("--limit", metavar="N", type=pages, default=20, show_default=True, help="How many on a page, about."),
         option("--cursor", metavar="CURSOR", help="Go on behind the page that gave this cursor."),
         option("--all", "every", is_flag=True, help="Every page; with --json a line of JSON for each item."),
@@ -53,7 +56,7 @@ def list_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:
 
     def add(command: Any) -> Any:
         def call(*args: Any, **given: Any) -> Any:
-            paging = Paging(*(given.pop(name) for name in ("limit", "cursor", "since", "until", "every")))
+            paging = Paging(**{name: given.pop(name) for name in Paging.__struct_fields__ if name in given})
             return command(*args, paging=paging, **given)
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
@@ -88,6 +91,8 @@ def print_list(
         for each in page.damaged:
             print_note(f"{each.id} can't be read: {each.error}")
         if cursor is None:
+            if not page.searched.complete:
+                print_note("there are more than this list can show")
             return
         if not paging.every:
             if len(page.items) < paging.limit:

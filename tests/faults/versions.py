@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.scripts import load
 from tests.faults.chaos.app import NAME
-from tests.faults.chaos.calls import TERMINATED
+from tests.faults.chaos.calls import LAST_RELEASE, TERMINATED
 from tests.faults.chaos.history import Injected, now
 from tests.faults.chaos.system import Post, System
 from tests.faults.deployment import Deployment
@@ -48,6 +48,14 @@ class Side:
             return False
 
         self.line.cut_after_request(sha.encode(), only=is_to_be_lost)
+
+    def note_pids(self, system: System) -> None:
+        """Note the side's new workers; in the history, too, where they are of the last release."""
+        pids = {post.pid for post in system.posts if post.proxy is self.line and post.process is not None}
+        for pid in sorted(pids - self.pids if self.release else ()):
+            moment = now()
+            system.diary.add(Injected(**moment, kind=LAST_RELEASE, until=moment["at"], pids=(pid,)))
+        self.pids |= pids
 
     def post(self) -> Post:
         """Return a place for a worker of this version."""
@@ -115,7 +123,7 @@ def tend(system: System, *sides: Side, until: Callable[[], bool], what: str) -> 
         system.mind()
         system.listing.follow()
         for side in sides:
-            side.pids |= {post.pid for post in system.posts if post.proxy is side.line and post.process is not None}
+            side.note_pids(system)
         return until()
 
     wait_until(is_so, 90, what=what, interval=0.02)

@@ -168,3 +168,20 @@ def test_an_event_that_is_replayed_twice_for_one_call_is_found() -> None:
     story = replayed()
     story.events["now~r2"] = FinalEvent("now~r2", "settled", (FinalRun("app/job", "succeeded"),))
     assert ("unknown", "now~r2") in broken(story.checked())
+
+
+@pytest.mark.parametrize(
+    ("of_last_release", "letters", "is_sound"), [(ONE, 1, True), (ONE, 2, False), (TWO, 1, False), (None, 1, False)]
+)
+def test_a_worker_of_the_last_release_may_leave_a_letter_of_a_canceled_run(
+    of_last_release: int | None, letters: int, *, is_sound: bool
+) -> None:
+    """One for each run that it had, and only it."""
+    story = Story()
+    cancel(story, "asked")
+    story.call("run", 4.6)
+    if of_last_release is not None:
+        pids = (of_last_release,)
+        story.lines.append(Injected(**at(1.0), kind="worker of the last release", until=9.0, pids=pids))
+    story.dead += [f"foreign {number}-0" for number in range(letters)]
+    assert ("dead letters" not in dict(broken(story.checked()))) == is_sound

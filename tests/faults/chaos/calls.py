@@ -131,6 +131,9 @@ class Causes:
         """What the server did at that time it does not know any more."""
         return any(line.since_ms <= ms <= line.ms for line in self._rollbacks)
 
+    def is_of_last_release(self, pid: int) -> bool:
+        return any(fault.kind == LAST_RELEASE for fault in self._faults[pid])
+
     def has_last_release(self, since: float, until: float) -> bool:
         """Whether a worker of the last release was there at some time between the two."""
         return any(

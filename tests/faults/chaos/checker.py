@@ -141,7 +141,6 @@ class _Checker:
     def __init__(self, history: History, rules: Rules) -> None:
         self._rules = rules
         self._lines = history.lines
-        self._remains = history.remains
         self._causes = Causes(history.lines, rules.grace_s, (*rules.blocking, *rules.holding))
         self._sent = _sends_in(history.lines)
         self._calls = calls_in(history.lines)
@@ -162,8 +161,26 @@ class _Checker:
             if isinstance(line, Settled):
                 self._settles[line.run].append(line)
         self._excused: Counter[str] = Counter()
+        self._remains = msgspec.structs.replace(history.remains, dead=self._dead_of_this_release(history.remains.dead))
         counted = history.remains.counted
-        self._agreement = Agreement(counted, history.remains, self._calls, history.lines) if counted else None
+        self._agreement = Agreement(counted, self._remains, self._calls, history.lines) if counted else None
+
+    def _dead_of_this_release(self, dead: Sequence[str]) -> tuple[str, ...]:
+        """Return the dead letters but for those of runs that were canceled while a worker of the last release had them.
+
+        It knows of no entry that is deleted and stays pending, and takes that for a foreign one.
+        """
+        foreign = [each for each in dead if each.startswith("foreign ")][: self._canceled_under_last_release()]
+        self._excused["canceled under the last release"] += len(foreign)
+        return tuple(each for each in dead if each not in foreign)
+
+    def _canceled_under_last_release(self) -> int:
+        """Return how many canceled runs such a worker may have had."""
+        if not self._causes.has_last_release(0, inf):
+            return 0
+        asked = [run for run, each in self._cancels.items() if each.answered and each.answered.answer == "asked"]
+        calls = [self._calls.get((run.rpartition(":")[0], run.rpartition(":")[2]), []) for run in asked]
+        return sum(not each or any(self._causes.is_of_last_release(call.pid) for call in each) for each in calls)
 
     def report(self) -> Report:
         rules = (

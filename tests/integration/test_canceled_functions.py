@@ -168,6 +168,35 @@ async def test_an_entry_that_something_else_deleted_is_a_dead_letter(
     assert "deleted from its stream" in str(letter.error)
 
 
+async def test_a_run_that_is_only_taken_for_canceled_stays_open(
+    host: WorkerHost, client: Client, redis: redis_py.Redis
+) -> None:
+    """Its delivery is forgotten, as by a program that destroys the group: its function is ended, and called again."""
+    app, begun, ended, go_on = App("app"), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @app.job(id="job", trigger=TRIGGER)
+    async def job() -> None:
+        begun.set()
+        try:
+            await go_on.wait()
+        finally:
+            ended.set()
+
+    async with host.working(app):
+        run = f"{client.send_event(Event('asked')).id}:app/job"
+        await begun.wait()
+        key = f"headrace:{{{host.namespace}:0}}:queue:app/default"
+        (found,) = redis.xrange(key) or [(b"", {})]
+        redis.xack(key, "workers", found[0] or b"")
+        redis.client_kill_filter(_type="pubsub")  # who listens anew looks what it has
+        await ended.wait()
+    assert client.get_run(run).finished_at is None
+    client.retry_run(run)
+    go_on.set()
+    await host.settle(app)
+    assert client.get_run(run).status == "succeeded"
+
+
 async def _cancel_one_that_has_sent(host: WorkerHost, client: Client) -> str:
     """A run is canceled whose function has sent an event. Return its id."""
     app, sent_it = App("app"), asyncio.Event()

@@ -341,6 +341,17 @@ def test_a_loss_of_power_excuses_runs_begun_meanwhile() -> None:
     assert broken(story.checked()) == []
 
 
+def test_a_run_that_a_loss_of_power_took_may_begin_anew_behind_another() -> None:
+    """From its first call to its end is no turn: the other began between the two, and settled before the second."""
+    story = Story()
+    story.drop(Settled, "step 1")
+    story.call("step 1", 4.0, pid=TWO)
+    story.settle("step 1", 4.01)
+    assert ("two at once", "step 2:app/job") in broken(story.checked())
+    story.lines.append(RolledBack(**at(1.16), since_ms=ms(1.14)))
+    assert broken(story.checked()) == [("out of order", "step 1:app/job")]
+
+
 def test_a_late_call_of_a_settled_run_overlaps_no_other() -> None:
     """A worker that has lost its lease may still be in it; what it does has no effect."""
     story = Story()

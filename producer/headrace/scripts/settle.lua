@@ -14,8 +14,9 @@
 --   before_id  bytes   length of the prefix before the event's id in a record's key
 --   queues     count   queues
 --   jobs       list    of each job: `<app>/<job id>`, queue's name, place of the queue
---   ends       list    of runs that ended alike: place of the job, status letter, the state of the entries, ms since
---                      they started, reason of their dead letters (empty: none), how many runs
+--   ends       list    of runs that ended alike: place of the job, status letter (`-`: of runs that are not canceled
+--                      nothing is recorded), the state of the entries, ms since they started, reason of their dead
+--                      letters (empty: none), how many runs
 --   entries    list    the entry of each run, in the order of `ends`; the records come in the same order
 --   ordered    map     the ordering key of each run that has one, by the run's place
 --   trails     map     what a run's attempt leaves behind, by the run's place, see `_trail.lua`; few runs have any
@@ -102,8 +103,8 @@ for e, alike_runs in ipairs(args.ends) do
     local foreign = is_foreign(found[1], found[4], entry, place)
     if (foreign or not found[1]) and not redis.call('XRANGE', job.queue, entry, entry)[1] then
       deleted[i], end_of[i] = { job, foreign and -i or i }, false
-    elseif foreign then
-      missed[#missed + 1], end_of[i] = -i, false
+    elseif foreign or status == '-' then
+      missed[#missed + 1], end_of[i] = foreign and -i or i, false
     else
       end_of[i], named = alike, named + 1
       of_queue[#of_queue + 1] = entry

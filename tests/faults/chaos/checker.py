@@ -366,7 +366,7 @@ class _Checker:
         """No worker ends by itself, but one that does not work for a cause that is in the history."""
         for line in self._lines:
             if isinstance(line, Died) and line.how == "by itself":
-                yield Violation("ended by itself", str(line.pid), "a worker process")
+                yield Violation("ended by itself", str(line.pid), f"a worker process {line.last}")
             elif isinstance(line, Died) and line.how == "broken" and not self._is_broken_for_a_cause(line):
                 yield Violation("ended by itself", str(line.pid), "a worker that took itself for broken")
 
@@ -474,7 +474,11 @@ class _Checker:
                 yield Violation("called when canceled", run, f"by {call.worker} at {call.ms}: {answered.answer}")
 
     def _turns(self) -> dict[tuple[str, str], list[Turn]]:
-        """Return the runs of each ordering key and job that were called and have settled."""
+        """Return the runs of each ordering key and job that were called and have settled.
+
+        A run that the server has forgotten begins anew, maybe behind others: an event with a delay is in turn when it
+        is due, and what makes it due comes back with the server.
+        """
         found: dict[tuple[str, str], list[Turn]] = defaultdict(list)
         places = {event_id: place for place, event_id in enumerate(self._sent)}
         for (event_id, job), calls in self._calls.items():
@@ -482,7 +486,9 @@ class _Checker:
             is_open = not settles or f"{event_id}:{job}" in self._cancels  # a canceled function may go on
             if sent is not None and sent.sending.key and settles and not is_open:
                 place = places[event_id] if sent.acknowledged and not sent.sending.delay_ms else -1
-                found[sent.sending.key, job].append(Turn(calls[0], settles[0].ms, place))
+                begun = next((each for each in calls if not self._causes.is_rolled_back(each.ms)), calls[0])
+                settled_ms = next((each.ms for each in settles if each.ms >= begun.ms), settles[-1].ms)
+                found[sent.sending.key, job].append(Turn(begun, settled_ms, place))
         return found
 
     # the counts

@@ -111,6 +111,8 @@ class Died(Line, frozen=True, kw_only=True, tag=True):
 
     pid: int
     how: str
+    last: str = ""
+    """Of one that ended by itself: its exit code, and the end of what it has printed."""
 
 
 class Injected(Line, frozen=True, kw_only=True, tag=True):

@@ -311,7 +311,7 @@ class System:
     def _note_end(self, post: Post, process: Process) -> None:
         if post.is_killed:
             return  # the kill was written down at that moment
-        moment = now()
+        moment, last = now(), ""
         if process.returncode == 0 and post.is_terminated:
             how = "stopped"
         elif process.returncode == -9 and (ended := self._ended_at(process.pid, POISON)):
@@ -323,8 +323,8 @@ class System:
         elif _STARTED not in process.output:
             how = "stopped"  # it found no server, and says so: it is started again
         else:
-            how = "by itself"
-        self.diary.add(Died(**moment, pid=process.pid, how=how))
+            how, last = "by itself", f"exit code {process.returncode}, {process.output[-2_000:]}"
+        self.diary.add(Died(**moment, pid=process.pid, how=how, last=last))
 
     def _ended_at(self, pid: int, job: str) -> Moment | None:
         """Return when a job ended the process, if it did: it is the last that has begun, or others end beside it."""

@@ -42,6 +42,10 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     trail: Trail | None = None
 
 
+STOPPED = "-"
+"""The letter of a run of which nothing is recorded, as `settle.lua` has it."""
+
+
 class Retried(msgspec.Struct, frozen=True, gc=False):
     """A run that waits for its next delivery, whose state is `state`."""
 

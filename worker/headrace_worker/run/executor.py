@@ -42,7 +42,7 @@ from headrace_worker.run import unseal
 from headrace_worker.run.context import Account, Context, EventInfo, JobInfo, RunInfo
 from headrace_worker.run.hooks import HookedJob, call_checked, hooked_jobs
 from headrace_worker.run.io import IOs
-from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, Released, Succeeded, Unreadable
+from headrace_worker.run.outcome import Canceled, Failed, Outcome, Recordable, Released, Stopped, Succeeded, Unreadable
 from headrace_worker.run.outcome_log import OutcomeLog
 from headrace_worker.run.port import RunPorts
 from headrace_worker.run.settler import Settler
@@ -61,7 +61,7 @@ _REPORTED_JOBS = 1_000
 """The most unknown jobs that are logged; names in entries may be anything."""
 
 
-_OUTCOMES: dict[Cause | None, Outcome] = {"released": Released(), "canceled": Canceled()}
+_OUTCOMES: dict[Cause | None, Outcome] = {"released": Released(), "canceled": Stopped()}
 """The outcomes of runs that were ended from outside, whatever their functions came to."""
 
 _Become = Callable[["Executor", Job, InFlightRun, Any], Outcome]
@@ -359,7 +359,7 @@ class Executor:
 
     def _note_return(self, run: InFlightRun) -> None:
         """Note that the thread of a run has returned, after the run had ended."""
-        self._report(run, Canceled())
+        self._report(run, Stopped())
         self._in_flight.mark_ended(run)
 
     def _after_end(self, job: Job, run: InFlightRun, exc: BaseException | None) -> Outcome:

@@ -65,7 +65,11 @@ class Canceled(msgspec.Struct, frozen=True):
 
     letter: ClassVar[str] = "c"
     reason: ClassVar[str] = ""
-    error: RunError | None = None
+    error: RunError
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The function has ended of a run that was canceled, or is not this worker's: at most its entry is acknowledged."""
 
 
 class RetryLater(msgspec.Struct, frozen=True):
@@ -87,7 +91,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     message: str
 
 
-Recordable = Succeeded | Failed | TimedOut | Invalid | Canceled | RetryLater | Unreadable
+Recordable = Succeeded | Failed | TimedOut | Invalid | Canceled | Stopped | RetryLater | Unreadable
 Outcome = Recordable | Released
 
 

@@ -13,7 +13,7 @@ import msgspec
 from headrace_worker.clock import monotonic
 from headrace_worker.membership.in_flight import InFlightRun
 from headrace_worker.protocol.delivery import Delivery, Key
-from headrace_worker.protocol.settling import Retried, Settled
+from headrace_worker.protocol.settling import STOPPED, Retried, Settled
 
 REMEMBERED_S = 30.0
 REMEMBERED_RUNS = 10_000
@@ -37,8 +37,8 @@ class OutcomeMemory:
         """Remember the records of these runs."""
         now = monotonic()
         for run, record in zip(runs, records, strict=True):
-            if len(record.outcome) > REMEMBERED_BYTES:
-                continue
+            if len(record.outcome) > REMEMBERED_BYTES or (isinstance(record, Settled) and record.letter == STOPPED):
+                continue  # a run that was stopped may be called again here: nothing of it was recorded
             kept, delivery = record, record.delivery
             if kept.trail is not None:
                 kept = msgspec.structs.replace(kept, trail=None)

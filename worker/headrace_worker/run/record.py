@@ -15,13 +15,14 @@ from headrace.model.event import AttemptKind
 from headrace.model.values import note_of_uncarried
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.protocol.settling import BadEntry, Record, Retried, Settled, Trail
+from headrace_worker.protocol.settling import STOPPED, BadEntry, Record, Retried, Settled, Trail
 from headrace_worker.run.outcome import (
     Canceled,
     Failed,
     Invalid,
     Recordable,
     RetryLater,
+    Stopped,
     Succeeded,
     TimedOut,
     Unreadable,
@@ -72,7 +73,7 @@ def _kind_of(outcome: Recordable, state: RunState) -> AttemptKind | Literal[""]:
     match outcome:
         case RetryLater(_, _, following, timed_out):
             return "" if following.attempt == state.attempt else "timed_out" if timed_out else "failed"
-        case Unreadable():
+        case Unreadable() | Stopped():
             return ""
     return STATUS_OF[outcome.letter] if state.attempt > 1 or state.lost or state.replay else ""  # type: ignore[return-value] # a final status is one
 
@@ -94,6 +95,8 @@ def _encoded(delivery: Delivery, outcome: Recordable, elapsed_ms: int, max_outpu
         case RetryLater(error, delay_s, state):
             blob = encode_outcome(error, None)
             return Retried(delivery, state.text(), elapsed_ms, round(delay_s * 1000), blob)
+        case Stopped():
+            return Settled(delivery, STOPPED, elapsed_ms, "", b"")
         case Unreadable(message):
             return bad_delivery(delivery, message)
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace_worker.protocol.delivery import Delivery
-from headrace_worker.protocol.settling import Trail
+from headrace_worker.protocol.settling import STOPPED, Trail
 from tests.scripts.cases.case import FUTURE, NO_RETENTION, PAST, Step, case, delivery, run_line, seed_record, seed_run
 from tests.scripts.cases.settle.runs import ends, gone, seed_only_run, settle, succeeded
 from tests.scripts.state import Changes, Keyspace
@@ -112,6 +112,25 @@ def a_canceled_run_beside_others(keyspace: Keyspace) -> Step:
     run = seed_run(keyspace, "6-0", "e2")
     keyspace.seed("XDEL", "queue:app/default", "6-0")
     return settle(keyspace, [ends(run), ends(other)], [], succeeded("<now+1000s>"), canceled=[0])
+
+
+@case
+def a_stopped_run(keyspace: Keyspace) -> Step:
+    """Of a canceled run whose function was ended for that the entry is acknowledged, and what it has sent is kept."""
+    run = seed_canceled(keyspace, run_line("c", "5-0", worker="w1", started=PAST, finished=PAST))
+    changes: Changes = {"queue:app/default workers w1": "", "event:e1 c:app/job": '["e2"]'}
+    record = msgspec.structs.replace(ends(run, STOPPED), trail=Trail("", "-", '["e2"]'))
+    return settle(keyspace, [record], [], changes, canceled=[0])
+
+
+@case
+def a_stopped_run_that_is_open(keyspace: Keyspace) -> Step:
+    """Whoever took an open run for canceled has ended its function in vain: it is called again, by whom has it then."""
+    other = seed_only_run(keyspace, "c")
+    seed_record(keyspace, "e2", kind="c", runs="1", fields={"r:app/job": run_line("q", "6-0")})
+    stopped = seed_run(keyspace, "6-0", "e2")
+    changes = succeeded("<now+1000s>") | {"queue:app/default workers w1": "6-0"}
+    return settle(keyspace, [ends(stopped, STOPPED), ends(other)], [0], changes)
 
 
 @case

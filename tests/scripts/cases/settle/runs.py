@@ -16,7 +16,7 @@ AGE_MS = 10_000
 
 def ends(run: Delivery, letter: str = "s", outcome: str = "output") -> Settled:
     reasons = {"s": "", "c": "", "f": "failed", "t": "timed_out", "i": "invalid_payload"}
-    return Settled(run, letter, AGE_MS, reasons[letter], outcome.encode())
+    return Settled(run, letter, AGE_MS, reasons.get(letter, ""), outcome.encode())
 
 
 def ended_line(

@@ -26,6 +26,8 @@ RETENTION_S = 7_200.0
 RETENTION = Retention(success=RETENTION_S, failure=RETENTION_S, dedupe_sender=RETENTION_S)
 
 BLOCK, BLOCKADE, POISON, QUITTER = "chaos/block", "chaos/blockade", "chaos/poison", "chaos/quitter"
+SINCE_HARMLESS = frozenset({"chaos/canceller", "chaos/stopper"})
+"""Jobs that a worker of the last release does not outlive."""
 ENDS = {
     "chaos/doomed": "failed",
     "chaos/deaf": "timed_out",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from redis.retry import Retry
 from headrace import Client
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.process.process import BROKEN
-from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, POISON, QUITTER, RETENTION, chaos
+from tests.faults.chaos.app import BLOCK_S, GRACE_S, LEASE_S, NAME, POISON, QUITTER, RETENTION, SINCE_HARMLESS, chaos
 from tests.faults.chaos.counted import read_counted
 from tests.faults.chaos.history import (
     AnyLine,
@@ -318,6 +319,8 @@ class System:
             how, moment = "poisoned", ended
         elif process.returncode == 0 and (ended := self._ended_at(process.pid, QUITTER)):
             how, moment = "exited", ended
+        elif post.release is not None and (begun := self._begun_at(process.pid, SINCE_HARMLESS)):
+            how, moment = "exited", begun
         elif process.returncode == BROKEN and any(isinstance(line, Died) for line in self.lines(str(process.pid))):
             return  # it has said so itself, at that moment
         elif _STARTED not in process.output:
@@ -325,6 +328,13 @@ class System:
         else:
             how, last = "by itself", f"exit code {process.returncode}, {process.output[-2_000:]}"
         self.diary.add(Died(**moment, pid=process.pid, how=how, last=last))
+
+    def _begun_at(self, pid: int, jobs: Collection[str]) -> Moment | None:
+        """Return when the process first called one of these jobs; None if it did not."""
+        for line in self.lines(str(pid)):
+            if isinstance(line, Began) and line.job in jobs:
+                return {"at": line.at, "ms": line.ms}
+        return None
 
     def _ended_at(self, pid: int, job: str) -> Moment | None:
         """Return when a job ended the process, if it did: it is the last that has begun, or others end beside it."""

@@ -229,7 +229,7 @@ def _look_at_lists(at: _Scenario) -> None:
             at.show(noun, "list", "--limit", "1")
             at.show_lines(noun, "list", "--all")
         server.delete(at.keys.event("damaged"))
-    for event in ("e1", "fail", "waits", "parent", "child", "endless", "d1"):
+    for event in ("e1", "fail", "waits", "parent", "child", "endless", "d1", "paused"):
         at.show("events", "show", event)
     at.show("events", "show", "parent", "--tree", kind="--tree")
     for run in ("e1:shapes/echo", "fail:shapes/fail", "endless:shapes/endless", "waits:shapes/waits"):
@@ -245,6 +245,7 @@ def _act_on_events_and_runs(at: _Scenario) -> None:
     at.show("events", "show", "d1")
     at.act("events", "cancel", "d2", "e1")
     at.act("events", "replay", "e1", "nobody")
+    at.show("events", "wait", "e1~r1")
     at.show("events", "show", "e1~r1")
     at.act("runs", "retry", "fail:shapes/fail", "e1:shapes/echo")
     at.show("events", "wait", "fail")
@@ -259,6 +260,7 @@ def _act_on_events_and_runs(at: _Scenario) -> None:
 def _act_on_jobs_and_queues(at: _Scenario) -> None:
     at.show("jobs", "enable", "shapes/picky")
     at.show("jobs", "trigger", "shapes/echo", "--id", "triggered")
+    at.show("events", "wait", "triggered")
     at.show("events", "show", "triggered")
     at.show("queues", "purge", "shapes/paused", "--dry-run", kind="--dry-run")
     at.act("queues", "purge", "shapes/paused", "--yes=shapes/paused")

@@ -87,10 +87,10 @@ bench: environment  ## Measure Headrace beside its peers; ONLY="headrace taskiq"
 	@$(BIN)/python -m bench compare $(BENCH_OPTIONS) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: bench-headrace
-bench-headrace: environment  ## Measure Headrace alone; ONLY="sending idle" SCALE=0.1 DURATION=60 DOCS=1
+bench-headrace: environment  ## Measure Headrace alone; ONLY="sending idle" SCALE=0.1 DURATION=60 SERVER=/usr/bin/redis-server DOCS=1
 	@$(BIN)/python -m bench alone $(BENCH_OPTIONS) $(if $(DURATION),--duration $(DURATION))
 
-BENCH_OPTIONS = $(if $(ONLY),--only "$(ONLY)") $(if $(SCALE),--scale $(SCALE)) $(if $(DOCS),--docs)
+BENCH_OPTIONS = $(if $(ONLY),--only "$(ONLY)") $(if $(SCALE),--scale $(SCALE)) $(if $(SERVER),--server $(SERVER)) $(if $(DOCS),--docs)
 
 .PHONY: requirements
 requirements: $(VENV)/.lock  ## Pin the newest versions that the .in and pyproject files allow

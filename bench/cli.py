@@ -39,7 +39,7 @@ def main() -> None:
     if args.docs and only and args.command == "compare":
         parser.error("--docs compares everyone, so it does not go with --only")
 
-    with running_server() as server:
+    with running_server(args.server) as server:
         results = _new_results(server, _command(args))
         if args.command == "compare":
             plan = Plan(scale=args.scale, rounds=args.rounds)
@@ -65,13 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     alone.add_argument("--duration", type=float, default=600, help="seconds of the soak")
     for command in (comparing, alone):
         command.add_argument("--scale", type=float, default=1.0, help="share of the usual numbers of jobs")
+        command.add_argument(
+            "--server", type=Path, help="a binary of Redis or Valkey, in place of that in the environment"
+        )
         command.add_argument("--docs", action="store_true", help="fill docs/benchmarks.md and keep the results")
     return parser
 
 
 def _command(args: argparse.Namespace) -> str:
     """Return what makes the same figures: the target with the variables that are not the usual ones."""
-    usual = {"only": "", "scale": 1.0, "rounds": 3, "duration": 600.0}
+    usual = {"only": "", "server": None, "scale": 1.0, "rounds": 3, "duration": 600.0}
     given = [
         f'{name.upper()}="{getattr(args, name)}"' for name in usual if getattr(args, name, usual[name]) != usual[name]
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -73,17 +74,18 @@ class Server:
             time.sleep(0.05)
 
     def version(self) -> str:
-        """Return the server's name and version."""
-        info = self.client.info("server")
+        """Return the server's name and version, and what it takes memory from: freeing much of it holds some up."""
+        info = self.client.info("everything")
+        allocator = info["mem_allocator"]
         if "valkey_version" in info:
-            return f"Valkey {info['valkey_version']}"
-        return f"Redis {info['redis_version']}"
+            return f"Valkey {info['valkey_version']} ({allocator})"
+        return f"Redis {info['redis_version']} ({allocator})"
 
 
 @contextlib.contextmanager
-def running_server(*, appendonly: bool = False) -> Iterator[Server]:
+def running_server(binary: Path | None = None, *, appendonly: bool = False) -> Iterator[Server]:
     """Start a server on a free port of this machine and ends it; its data are in memory alone unless asked."""
-    with EmbeddedServer(unix_socket=False, appendonly=appendonly) as embedded:
+    with EmbeddedServer(binary=binary, unix_socket=False, appendonly=appendonly) as embedded:
         server = Server(embedded)
         try:
             yield server

@@ -40,6 +40,7 @@ def measure(context: Context, scenario: Scenario) -> None:
         word = "goes" if is_before else "may not go"
         note = f"the server {word} before other programs"
         scenario.figures.append(Figure("runs a second of another queue, about", 1 / PAUSE_S, "", note=note))
+        scenario.figures.append(_beside_computing(prober, context.number(PROBES)))
         with AppClient(context.server.url) as client:
             client.register_app(failing.make_app())
         act = _Acts(context, scenario, prober)
@@ -99,6 +100,21 @@ def _beside(verb: str, before: list[float], meanwhile: list[float]) -> Figure:
     usual, now = percentile(before, 99), percentile(meanwhile, 99)
     note = f"{usual:.2f} ms before, {now:.2f} ms meanwhile, {len(meanwhile):,} probes"
     return at_most(f"{verb}: p99 of another queue, beside that before", now / usual, "×", 2, note)
+
+
+def _beside_computing(prober: _Prober, probes: int) -> Figure:
+    """Return what two programs do to the other queue that call no server: an act keeps itself and the server busy."""
+    before = prober.look(lambda asked: asked == probes)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        meanwhile = prober.look(lambda asked: asked == probes)
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    usual, now = percentile(before, 99), percentile(meanwhile, 99)
+    note = f"{usual:.2f} ms before, {now:.2f} ms meanwhile"
+    return Figure("p99 of another queue, beside two programs that only compute", now / usual, "×", note=note)
 
 
 class _Prober:

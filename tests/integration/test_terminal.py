@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -126,21 +127,24 @@ def _answered(args: list[str], key: str) -> int:
     import pty
 
     main, of_child = pty.openpty()
-    with subprocess.Popen([*COMMAND.split(), *args], stdin=of_child, stdout=of_child, stderr=of_child) as process:
+    process = subprocess.Popen([*COMMAND.split(), *args], stdin=of_child, stdout=of_child, stderr=of_child)
+    try:
         seen = b""
         while b"[y/N]: " not in seen:
             seen += os.read(main, 4_096)
-        if key == "\x03":  # the terminal is not the process's own, so it does not make a signal of the key
-            process.send_signal(signal.SIGINT)
-        else:
-            os.write(main, key.encode())
-        os.close(of_child)
         while process.poll() is None:
-            try:
+            if select.select([main], [], [], 1.0)[0]:
                 seen += os.read(main, 4_096)
-            except OSError:
-                break
-        code = process.wait(20)
+            elif key == "\x03":  # the terminal is not the process's own, so it does not make a signal of the key
+                process.send_signal(signal.SIGINT)
+            else:  # again where it came while the terminal's mode was changed, which loses it
+                os.write(main, key.encode())
+        while select.select([main], [], [], 0)[0]:
+            seen += os.read(main, 4_096)
+    finally:
+        process.kill()
+        code = process.wait()
+        os.close(of_child)
     os.close(main)
     assert b"nothing was done" in seen
     return code

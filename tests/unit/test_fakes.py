@@ -91,6 +91,18 @@ async def test_a_key_sends_once() -> None:
     assert len(io.sent) == 1
 
 
+async def test_a_failed_send_frees_its_key_only_if_nothing_was_sent_under_it() -> None:
+    """A repeat that fails changes nothing: the first event stands, and another one would be lost."""
+    io = FakeIO()
+    with pytest.raises(InvalidEvent, match="deliver_after"):
+        await io.send_event("paid", Event("order.wrong"), deliver_after=-1)
+    await io.send_event("paid", Event("order.paid"))
+    with pytest.raises(InvalidEvent, match="deliver_after"):
+        await io.send_event("paid", Event("order.paid"), deliver_after=-1)
+    with pytest.raises(InvalidEvent, match="has another event in this attempt"):
+        await io.send_event("paid", Event("order.lost"))
+
+
 async def test_a_payload_is_received_as_it_comes_off_the_wire() -> None:
     """A tuple is a list there."""
     io = FakeIO()

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from headrace import Event, InvalidEvent, SendOptions, SentEvent
+from headrace import CallError, Event, HeadraceError, InvalidEvent, SendOptions, SentEvent
 from headrace.formats.codec import encode_value
 from headrace.formats.headers import merge_headers
 from headrace.model.ids import derived_event_id
@@ -73,13 +73,14 @@ class _RunIO:
 
     @contextmanager
     def _sending(self, key: object, events: Sequence[Item]) -> Iterator[list[Item]]:
-        """Yield the events as they are to be sent; their key is free again if that fails."""
+        """Yield the events as they are to be sent; their key is free again if none of them can have been."""
         keyed = self._keyed(key, events)
         try:
             yield keyed
-        except BaseException:
-            for item in keyed:
-                self._contents.pop(str(split(item)[0].id), None)
+        except HeadraceError as exc:
+            if not (isinstance(exc, CallError) and exc.may_be_done):
+                for event_id in {str(split(item)[0].id) for item in keyed}.difference(self.sent_ids):
+                    self._contents.pop(event_id, None)
             raise
 
     def _note(self, sent: Sequence[SentEvent]) -> None:

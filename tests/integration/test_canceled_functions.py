@@ -120,16 +120,12 @@ async def test_a_worker_that_stops_leaves_nothing_of_it(
     assert client.list_dead_letters().items == []
 
 
-async def test_an_entry_that_was_deleted_on_its_way_is_forgotten(
-    host: WorkerHost, client: Client, redis: redis_py.Redis
+async def _lose_a_delivery(
+    host: WorkerHost, client: Client, redis: redis_py.Redis, delete: Callable[[str], None]
 ) -> None:
-    """The reply with it is lost, its run is canceled meanwhile, and the worker looks what it has: nothing is called."""
+    """The reply that delivers a run to a worker is lost; its entry is deleted, and the worker looks what it has."""
     app, called = App("app"), list[int]()
-
-    @app.job(id="job", trigger=TRIGGER)
-    async def job() -> None:
-        called.append(1)
-
+    app.job(id="job", trigger=TRIGGER)(lambda: called.append(1))
     key = f"headrace:{{{host.namespace}:0}}:queue:app/default"
     await host.settle(app)  # so that the queue is known
     client.pause_queue("app/default")
@@ -138,31 +134,32 @@ async def test_an_entry_that_was_deleted_on_its_way_is_forgotten(
         await await_until(lambda: client.get_event(sent.id).status == "dispatched")
         (found,) = redis.xrange(key) or [(b"", {})]
         redis.xclaim(key, "workers", worker.name or "", 0, [found[0]], force=True)  # type: ignore[list-item]
-        assert client.cancel_run(f"{sent.id}:app/job").answer == "asked"
+        delete(f"{sent.id}:app/job")
         assert _pending(host, redis, "default") == 1
         redis.client_kill_filter(_type="normal", skipme=True)
         await await_until(lambda: _pending(host, redis, "default") == 0)
-    assert (called, client.list_dead_letters().items) == ([], [])
+    assert called == []
+
+
+async def test_an_entry_that_was_deleted_on_its_way_is_forgotten(
+    host: WorkerHost, client: Client, redis: redis_py.Redis
+) -> None:
+    """Its run was canceled: nothing is called, and nothing is left to look at."""
+
+    def cancel(run: str) -> None:
+        assert client.cancel_run(run).answer == "asked"
+
+    await _lose_a_delivery(host, client, redis, cancel)
+    assert client.list_dead_letters().items == []
 
 
 @pytest.mark.leaves_records  # nothing says any more whose entry it was
 async def test_an_entry_that_something_else_deleted_is_a_dead_letter(
     host: WorkerHost, client: Client, redis: redis_py.Redis
 ) -> None:
-    """The reply with it is lost, too, but no run was canceled: that is not passed over in silence."""
-    app = App("app")
-    app.job(id="job", trigger=TRIGGER)(lambda: None)
+    """No run was canceled: that is not passed over in silence."""
     key = f"headrace:{{{host.namespace}:0}}:queue:app/default"
-    await host.settle(app)  # so that the queue is known
-    client.pause_queue("app/default")
-    async with host.working(app) as worker:
-        sent = client.send_event(Event("asked"))
-        await await_until(lambda: client.get_event(sent.id).status == "dispatched")
-        (found,) = redis.xrange(key) or [(b"", {})]
-        redis.xclaim(key, "workers", worker.name or "", 0, [found[0]], force=True)  # type: ignore[list-item]
-        redis.xdel(key, found[0])  # type: ignore[arg-type]
-        redis.client_kill_filter(_type="normal", skipme=True)
-        await await_until(lambda: _pending(host, redis, "default") == 0)
+    await _lose_a_delivery(host, client, redis, lambda _: redis.xtrim(key, maxlen=0, approximate=False))
     (letter,) = client.list_dead_letters().items
     assert letter.reason == "unreadable"
     assert "deleted from its stream" in str(letter.error)

@@ -90,6 +90,7 @@ class EventEntry(msgspec.Struct, frozen=True, eq=False, gc=False):
     ordering_key: str = ""
 
 
+WAS_DELETED = "the entry was deleted from its stream while it was pending"
 _RUN_FIELDS = [b"e", b"j", b"s", b"b"]
 _EVENT_FIELDS = [b"i", b"z", b"b"]
 
@@ -97,7 +98,7 @@ _EVENT_FIELDS = [b"i", b"z", b"b"]
 def _values(fields: list[bytes] | None, names: list[bytes]) -> tuple[list[bytes], bytes]:
     """Return the values of the fields of these names, and the ordering key; ignore unknown fields."""
     if fields is None:
-        raise UndecodableEvent("the entry was deleted from its stream while it was pending")
+        raise UndecodableEvent(WAS_DELETED)
     if fields[::2] == names:  # all fields of an entry without an ordering key
         return fields[1::2], b""
     found = {b"s": b""} | as_fields(fields)  # without a state it is a first delivery

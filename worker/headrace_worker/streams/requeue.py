@@ -10,7 +10,7 @@ from headrace.calls.call import Call
 from headrace_worker.logs.logger import get_logger
 from headrace_worker.membership.member import Member
 from headrace_worker.protocol import rescuing
-from headrace_worker.protocol.delivery import Entry, Stream
+from headrace_worker.protocol.delivery import WAS_DELETED, Entry, Stream
 from headrace_worker.protocol.rescuing import PendingEntry
 from headrace_worker.protocol.settling import BadEntry
 from headrace_worker.streams.dead_letters import bad_entry, dead_letter
@@ -75,7 +75,7 @@ async def of_canceled_runs(member: Member, stream: Stream, deleted: Sequence[Ent
     marks = await member.server.commands.run(calls) if calls else []
     for entry, is_marked in zip(deleted, marks, strict=True):
         if not is_marked:
-            bad = bad_entry(entry, "the entry was deleted from its stream while it was pending")
+            bad = bad_entry(entry, WAS_DELETED)
             await dead_letter(member, stream, bad, log, "entry was deleted and is moved to dead", queue=stream.name)
     return [PendingEntry(entry.decode()) for (entry, _), is_marked in zip(deleted, marks, strict=True) if is_marked]
 

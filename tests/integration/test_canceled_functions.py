@@ -121,7 +121,7 @@ async def test_a_worker_that_stops_leaves_nothing_of_it(
 
 
 async def _lose_a_delivery(
-    host: WorkerHost, client: Client, redis: redis_py.Redis, delete: Callable[[str], None]
+    host: WorkerHost, client: Client, redis: redis_py.Redis, delete: Callable[[str], object]
 ) -> None:
     """The reply that delivers a run to a worker is lost; its entry is deleted, and the worker looks what it has."""
     app, called = App("app"), list[int]()

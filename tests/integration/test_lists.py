@@ -17,6 +17,7 @@ from headrace.formats.keys import Keys
 from headrace.model.event import RunStatus
 from headrace_worker import App, Retry, event_trigger
 from tests.support.clients import Kind, open_client
+from tests.support.round_trips import Asked
 from tests.support.stored import add_run
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
@@ -28,23 +29,6 @@ LINE = "0 0 0 default {entry} host-1 1700000000000 0"
 def client(kind: Kind, url: str, namespace: str) -> Iterator[Client]:
     with open_client(kind, url, namespace=namespace) as client:
         yield client
-
-
-class Asked:
-    """The calls of a client, by round trip."""
-
-    def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.trips: list[int] = []
-        self.commands: list[str] = []
-        transport: Any = client._transport
-        run = transport.run
-
-        def counted(calls: Any, **given: Any) -> Any:
-            self.trips.append(len(calls))
-            self.commands += [call.args[0] for call in calls]
-            return run(calls, **given)
-
-        monkeypatch.setattr(transport, "run", counted)
 
 
 @pytest.fixture

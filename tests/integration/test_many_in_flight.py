@@ -10,6 +10,7 @@ import redis as redis_py
 
 from headrace.formats.keys import Keys
 from headrace_worker.inspect.inspector import Inspector
+from tests.support.round_trips import Asked
 
 WORKERS, RUNS = 300, 20_000
 FAR_MS = 2**52
@@ -56,21 +57,14 @@ def test_a_look_at_what_is_in_flight(
     most: tuple[int, int, int],
 ) -> None:
     """At most so many round trips, calls and bytes: no call for each run, and no answer that grows with the runs."""
-    asked: list[int] = []
-    transport: Any = inspector._transport
-    run = transport.run
-
-    def counted(sent: list[Any], **given: Any) -> Any:
-        asked.append(len(sent))
-        return run(sent, **given)
 
     def written() -> int:
         return int(redis.info("stats")["total_net_output_bytes"])
 
-    monkeypatch.setattr(transport, "run", counted)
+    asked = Asked(inspector, monkeypatch)
     before, between = written(), written()
     found = look(inspector)
     assert found
     assert written() - between - (between - before) < most[2]
-    assert len(asked) <= most[0]
-    assert sum(asked) <= most[1]
+    assert len(asked.trips) <= most[0]
+    assert sum(asked.trips) <= most[1]

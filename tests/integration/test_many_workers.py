@@ -14,6 +14,7 @@ from headrace.formats.partitions import Partitions
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.workers import MAX_LEASES, MAX_WORKERS
 from tests.support.commands import Headrace, document, fails
+from tests.support.round_trips import Asked
 
 COUNT, PARTITIONS = MAX_WORKERS + 101, 2
 FAR_MS = 2**52
@@ -60,17 +61,9 @@ def test_a_page_that_ends_with_the_last_worker_is_the_last(inspector: Inspector)
 @pytest.mark.leaves_records
 def test_a_page_takes_two_round_trips(inspector: Inspector, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside the leases it reads the workers on it alone."""
-    asked: list[int] = []
-    transport: Any = inspector._transport
-    run = transport.run
-
-    def counted(sent: list[Any], **given: Any) -> Any:
-        asked.append(len(sent))
-        return run(sent, **given)
-
-    monkeypatch.setattr(transport, "run", counted)
+    asked = Asked(inspector, monkeypatch)
     inspector.list_workers(limit=10)
-    assert asked == [1 + 3 * PARTITIONS, 10 * PARTITIONS]
+    assert asked.trips == [1 + 3 * PARTITIONS, 10 * PARTITIONS]
 
 
 @pytest.mark.leaves_records

@@ -49,7 +49,7 @@ class Place(msgspec.Struct, frozen=True):
         return *entry_rank(self.entry), -self.partition
 
     def before(self, partitions: int) -> Place:
-        """Return the place from which a listing goes on with the entry of this one."""
+        """Return the place just before this one: a listing that goes on from there begins with this entry."""
         if self.partition:
             return Place(self.entry, self.partition - 1)
         return Place(next_id(self.entry), partitions - 1)
@@ -79,7 +79,7 @@ def entry_rank(entry_id: str) -> tuple[int, int]:
 
 
 def rank_of_cursor(cursor: str) -> tuple[int, int, int, int]:
-    """Return what is greater for cursors that go on further back, of one list that has the newest first."""
+    """Return the rank of a cursor: the greater, the further back it goes on in a list that has the newest first."""
     entry, *rest = cursor.split("~")
     number, partition, *_ = [*map(int, rest), 0, 0]
     millis, count = entry_rank(entry)

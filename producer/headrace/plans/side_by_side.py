@@ -12,7 +12,7 @@ T = TypeVar("T")
 AT_ONCE = 25
 """A server carries out in one go what a client has sent, and serves no other meanwhile: so many scripts take a ms."""
 CHEAP_AT_ONCE = 500
-"""So many reads of a run, or deletions, take it about as long."""
+"""The server takes about as long for so many reads of a run, or deletions."""
 
 
 def side_by_side(plans: Iterable[Plan[T]], at_once: int = AT_ONCE) -> Plan[list[T | HeadraceError]]:

@@ -13,7 +13,7 @@ import pytest
 
 from headrace.formats.codec import encode_event
 from tests.faults.chaos.checker import Report
-from tests.faults.chaos.history import Acknowledged, Began, Repeated, Sending, now
+from tests.faults.chaos.history import Acknowledged, Began, OfLastRelease, Repeated, Sending, now
 from tests.faults.chaos.run import run_on
 from tests.faults.chaos.system import System
 from tests.faults.deployment import Deployment, worker_name
@@ -88,6 +88,18 @@ def test_a_rolling_deploy_and_its_rollback_lose_nothing(
 
         assert_sound(report := run_on(system, act))
         assert report.counts["workers"] == 6
+
+
+def test_the_history_knows_each_process_of_the_last_release(
+    tmp_path: Path, server_binary: Path | None, release: Release
+) -> None:
+    """The one that found no server, and the one that was started in its place."""
+    with mixed_system(tmp_path, server_binary, release) as (system, old, _):
+        system.posts = [old.post()]
+        system.kill_server()
+        tend(system, old, until=lambda: len(old.pids) == 2, what="a second process")
+        system.start_server()
+        assert {line.pid for line in system.lines() if isinstance(line, OfLastRelease)} >= old.pids
 
 
 @pytest.mark.parametrize(("dies", "inherits"), [("old", "new"), ("new", "old")])

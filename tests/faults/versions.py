@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.scripts import load
 from tests.faults.chaos.app import NAME
-from tests.faults.chaos.calls import LAST_RELEASE, TERMINATED
+from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Injected, now
 from tests.faults.chaos.system import Post, System
 from tests.faults.deployment import Deployment
@@ -50,12 +50,8 @@ class Side:
         self.line.cut_after_request(sha.encode(), only=is_to_be_lost)
 
     def note_pids(self, system: System) -> None:
-        """Note the side's new workers; in the history, too, where they are of the last release."""
-        pids = {post.pid for post in system.posts if post.proxy is self.line and post.process is not None}
-        for pid in sorted(pids - self.pids if self.release else ()):
-            moment = now()
-            system.diary.add(Injected(**moment, kind=LAST_RELEASE, until=moment["at"], pids=(pid,)))
-        self.pids |= pids
+        """Note the side's new workers."""
+        self.pids |= {post.pid for post in system.posts if post.proxy is self.line and post.process is not None}
 
     def post(self) -> Post:
         """Return a place for a worker of this version."""

@@ -13,6 +13,7 @@ from tests.faults.chaos.history import (
     FinalRun,
     Injected,
     Named,
+    OfLastRelease,
     RolledBack,
     Settled,
 )
@@ -181,7 +182,6 @@ def test_a_worker_of_the_last_release_may_leave_a_letter_of_a_canceled_run(
     cancel(story, "asked")
     story.call("run", 4.6)
     if of_last_release is not None:
-        pids = (of_last_release,)
-        story.lines.append(Injected(**at(1.0), kind="worker of the last release", until=9.0, pids=pids))
+        story.lines.append(OfLastRelease(**at(1.0), pid=of_last_release))
     story.dead += [f"foreign {number}-0" for number in range(letters)]
     assert ("dead letters" not in dict(broken(story.checked()))) == is_sound

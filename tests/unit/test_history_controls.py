@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.faults.chaos.history import AnyLine, Closed, Died, Disabled, FinalRun, Injected, Named, RolledBack
+from tests.faults.chaos.history import (
+    AnyLine,
+    Closed,
+    Died,
+    Disabled,
+    FinalRun,
+    Injected,
+    Named,
+    OfLastRelease,
+    RolledBack,
+)
 from tests.support.story import ONE, TWO, Story, at, broken, ms
 
 OTHER = "app/other"
@@ -203,11 +213,8 @@ def test_an_event_in_between_may_make_a_run_or_not(sent: float, called: float) -
 @pytest.mark.parametrize(
     "lines",
     [
-        [Injected(**at(3.0), kind="worker of the last release", until=4.0, pids=(TWO,))],
-        [
-            Injected(**at(1.0), kind="worker of the last release", until=3.0, pids=(TWO,)),
-            Died(**at(4.1), pid=TWO, how="stopped"),
-        ],
+        [OfLastRelease(**at(3.0), pid=TWO)],
+        [OfLastRelease(**at(1.0), pid=TWO), Died(**at(4.1), pid=TWO, how="stopped")],
         [RolledBack(**at(4.5), since_ms=ms(4.15))],
     ],
     ids=["last release", "last release that stops", "loss of power"],

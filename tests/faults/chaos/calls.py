@@ -9,7 +9,17 @@ from math import inf
 
 import msgspec
 
-from tests.faults.chaos.history import AnyLine, Began, Died, Ended, Injected, Named, RolledBack, Settled
+from tests.faults.chaos.history import (
+    AnyLine,
+    Began,
+    Died,
+    Ended,
+    Injected,
+    Named,
+    OfLastRelease,
+    RolledBack,
+    Settled,
+)
 
 BREAKING = frozenset({"loop ended", "event loop blocked", "memory refused"})
 """Faults after which a worker that does not work may end itself."""
@@ -18,7 +28,6 @@ CUT_OFF = frozenset({"line cut", "line half open", "line slow", "replies lost"})
 _ENDED_BY_JOB = frozenset({"poisoned", "exited"})
 """Deaths that are written down with the moment at which the job began that ended the process: calls may begin after."""
 TERMINATED = "worker terminated"
-LAST_RELEASE = "worker of the last release"
 STOPPED = frozenset({"worker stopped", "worker stopped for a moment"})
 GROUPS = "groups destroyed"
 ROLLED_BACK = "rolled back"
@@ -95,6 +104,7 @@ class Causes:
         self._deaths = {line.pid: line for line in lines if isinstance(line, Died)}
         self._names: dict[int, list[Named]] = defaultdict(list)
         self._faults: dict[int, list[Injected]] = defaultdict(list)
+        self._of_last_release = {line.pid: line.at for line in lines if isinstance(line, OfLastRelease)}
         self._destroyed = [line for line in lines if isinstance(line, Injected) and line.kind == GROUPS]
         self._rollbacks = [line for line in lines if isinstance(line, RolledBack)]
         self._settles: dict[str, list[Settled]] = defaultdict(list)
@@ -132,15 +142,13 @@ class Causes:
         return any(line.since_ms <= ms <= line.ms for line in self._rollbacks)
 
     def is_of_last_release(self, pid: int) -> bool:
-        return any(fault.kind == LAST_RELEASE for fault in self._faults[pid])
+        return pid in self._of_last_release
 
     def has_last_release(self, since: float, until: float) -> bool:
         """Whether a worker of the last release was there at some time between the two."""
         return any(
-            fault.at <= until and (pid not in self._deaths or self._deaths[pid].at >= since)
-            for pid, faults in self._faults.items()
-            for fault in faults
-            if fault.kind == LAST_RELEASE
+            at <= until and (pid not in self._deaths or self._deaths[pid].at >= since)
+            for pid, at in self._of_last_release.items()
         )
 
     def losses(self) -> list[tuple[float, str]]:

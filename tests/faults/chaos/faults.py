@@ -17,7 +17,7 @@ import redis as redis_py
 from headrace import HeadraceError
 from headrace.scripts import load
 from tests.faults.chaos.app import LEASE_S, NAME
-from tests.faults.chaos.calls import LAST_RELEASE, TERMINATED
+from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Closed, Disabled, Injected, now
 from tests.faults.chaos.operator import replay
 from tests.faults.chaos.orders import Order
@@ -125,7 +125,7 @@ def start_surplus_worker(system: System, _: random.Random) -> Iterator[Pids]:
     yield from _add_for_a_while(system, Post(system.posts[0].app))
 
 
-@_fault(LAST_RELEASE, 3.0, 6.0)
+@_fault("worker of the last release", 3.0, 6.0)
 def start_worker_of_the_last_release(system: System, _: random.Random) -> Iterator[Pids]:
     """It dispatches, promotes, executes and rescues beside the others, and is stopped again."""
     yield from _add_for_a_while(system, Post(system.posts[0].app, release=system.last_release))

@@ -102,6 +102,12 @@ class Named(Line, frozen=True, kw_only=True, tag=True):
     name: str
 
 
+class OfLastRelease(Line, frozen=True, kw_only=True, tag=True):
+    """A worker process of the last release begins."""
+
+    pid: int
+
+
 class Died(Line, frozen=True, kw_only=True, tag=True):
     """A worker process has ended: how is one of these.
 
@@ -178,6 +184,7 @@ AnyLine = (
     | Began
     | Ended
     | Named
+    | OfLastRelease
     | Died
     | Injected
     | Settled

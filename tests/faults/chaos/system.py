@@ -32,6 +32,7 @@ from tests.faults.chaos.history import (
     Ended,
     Moment,
     Named,
+    OfLastRelease,
     RolledBack,
     Routed,
     now,
@@ -267,6 +268,7 @@ class System:
     def man(self, post: Post) -> None:
         """A new worker process starts at the post."""
         post.is_killed = post.is_terminated = post.is_stopped = False
+        moment = now()
         env = {"HEADRACE_CHAOS_DIARY": str(self.folder / "diaries"), "HEADRACE_CHAOS_CLOCK": str(post.clock_s)}
         if post.release is None:
             (self.folder / "metrics").mkdir(exist_ok=True)
@@ -283,6 +285,8 @@ class System:
             concurrency=50,
             retention=RETENTION,
         )
+        if post.release is not None:
+            self.diary.add(OfLastRelease(**moment, pid=post.pid))
 
     def mind(self) -> None:
         """Write down the processes that have ended, and replace them."""

@@ -31,6 +31,7 @@ WARM = 20
 PAUSE_S = 0.005
 NOTED_US = 250
 LONGEST_MS = 5
+TIMES = 2
 
 
 def measure(context: Context, scenario: Scenario) -> None:
@@ -49,8 +50,9 @@ def measure(context: Context, scenario: Scenario) -> None:
         act("runs cancel", fewer, "--job", failing.JOB, "--yes")
         _queue(context, many)
         act("queues purge", many, failing.QUEUE, f"--yes={failing.QUEUE}")
-        fill_dead(context.server, many)
-        act("dead discard", many, "--all", f"--yes={KEYS.namespace}")
+        for count, rate in ((many, None), (many, "full")):
+            fill_dead(context.server, count)
+            act("dead discard", count, "--all", f"--yes={KEYS.namespace}", rate=rate)
 
 
 class _Acts:
@@ -61,7 +63,7 @@ class _Acts:
         self._scenario = scenario
         self._prober = prober
 
-    def __call__(self, verb: str, count: int, *arguments: str) -> None:
+    def __call__(self, verb: str, count: int, *arguments: str, rate: str | None = None) -> None:
         """Act on so many, and look meanwhile.
 
         Raises:
@@ -70,20 +72,23 @@ class _Acts:
         self._context.say(f"{verb}: {count:,}")
         probes = self._context.number(PROBES)
         before = self._prober.look(lambda asked: asked == probes)
-        with SlowLog(self._context.server, NOTED_US) as log, self._command(verb, count, arguments) as command:
+        paced = ("--rate", rate) if rate else ()
+        command_line = (*verb.split(), *arguments, *paced)
+        with SlowLog(self._context.server, NOTED_US) as log, self._command(command_line, count) as command:
             begun = time.monotonic()
             meanwhile = self._prober.look(lambda _: command.poll() is not None)
             seconds = time.monotonic() - begun
+        name = " ".join((verb, *paced))
         self._scenario.figures += [
-            Figure(f"{verb}: {count:,}", seconds, "s", note=f"{count / seconds:,.0f} a second, its start included"),
-            at_most(f"{verb}: longest command", log.slowest_ms, "ms", LONGEST_MS, log.note(LONGEST_MS)),
-            _beside(verb, before, meanwhile),
+            Figure(f"{name}: {count:,}", seconds, "s", note=f"{count / seconds:,.0f} a second, its start included"),
+            at_most(f"{name}: longest command", log.slowest_ms, "ms", LONGEST_MS, log.note(LONGEST_MS)),
+            _beside(name, before, meanwhile, None if rate else TIMES),
         ]
 
     @contextmanager
-    def _command(self, verb: str, count: int, arguments: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
+    def _command(self, words: tuple[str, ...], count: int) -> Iterator[subprocess.Popen[bytes]]:
         """Give a command; it has to have ended, and to have done its work, at the end."""
-        command = [sys.executable, "-m", "headrace_worker.cli", *verb.split(), *arguments]
+        command = [sys.executable, "-m", "headrace_worker.cli", *words]
         command += ["--max", str(count), "--json", "--url", self._context.server.url]
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
             with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=errors) as process:
@@ -93,13 +98,15 @@ class _Acts:
             said.seek(0)
             *_, end = said.readlines() or [b"{}"]
         if process.returncode != 0 or json.loads(end).get("done") != count:
-            raise WorkerFailed(f"{verb} ended with {process.returncode}, and said {end.decode()}{text[-1000:]}")
+            raise WorkerFailed(
+                f"{' '.join(words)} ended with {process.returncode}, and said {end.decode()}{text[-1000:]}"
+            )
 
 
-def _beside(verb: str, before: list[float], meanwhile: list[float]) -> Figure:
+def _beside(name: str, before: list[float], meanwhile: list[float], target: float | None) -> Figure:
     usual, now = percentile(before, 99), percentile(meanwhile, 99)
     note = f"{usual:.2f} ms before, {now:.2f} ms meanwhile, {len(meanwhile):,} probes"
-    return at_most(f"{verb}: p99 of another queue, beside that before", now / usual, "×", 2, note)
+    return at_most(f"{name}: p99 of another queue, beside that before", now / usual, "×", target, note)
 
 
 def _beside_computing(prober: _Prober, probes: int) -> Figure:

@@ -18,8 +18,7 @@ from headrace.calls.call import Call
 from headrace_worker import App
 from headrace_worker.cli.root import root
 from headrace_worker.logs.logger import flush
-from headrace_worker.operate import bulk
-from headrace_worker.operate.bulk import Chosen, carry_out
+from headrace_worker.operate import bulk, pace
 from headrace_worker.terminal import asking
 from tests.apps.everyday import app
 from tests.support.commands import Headrace, document, fails
@@ -205,12 +204,12 @@ async def test_events_are_replayed_from_the_command_line(headrace: Headrace, cli
     assert [run.job for run in client.get_event("e~r2").runs] == ["everyday/fail"]
 
 
-def test_an_interrupt_ends_the_work_between_two_batches(
+def test_an_interrupt_ends_the_work_between_two_portions(
     headrace: Headrace, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is done is noted; the cursor leads to what is left; the exit code is 130."""
     client.send_events([Event("later", id=f"l{n}") for n in range(6)], deliver_after=3_600)
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(pace, "PORTION", 2)
     monkeypatch.setattr(bulk, "_PAGE", 2)
     cancel = Client.cancel_events
 
@@ -230,13 +229,16 @@ def test_an_interrupt_ends_the_work_between_two_batches(
     assert [entry.done for entry in client.list_audit().items] == [4, 2]
 
 
-def test_so_many_a_second() -> None:
-    """The batches are smaller, and wait for what is left of their time."""
-    waits = list[float]()
-    chosen = Chosen.of([str(n) for n in range(25)])
-    results = list(carry_out(chosen, lambda batch: [None] * len(batch), rate=10, sleep=waits.append))
-    assert [each.id for each in results] == chosen.ids
-    assert [round(wait) for wait in waits] == [1, 1]
+@pytest.mark.parametrize("rate", ["0", "-1", "fast", "inf", "nan"])
+def test_a_rate_is_a_number_or_full(headrace: Headrace, client: Client, rate: str) -> None:
+    """Anything else is refused before anything is done; nobody waits for a rest that never ends."""
+    client.send_event(Event("later", id="l"), deliver_after=3_600)
+    refused = headrace("events", "cancel", "l", "--rate", rate)
+    assert refused.exit_code == 2
+    assert f"'{rate}' is neither a number above 0 nor full" in refused.stderr
+    assert client.get_event("l").status == "delayed"
+    assert headrace("events", "cancel", "l", "--rate", "full").exit_code == 0
+    assert client.get_event("l").status == "canceled"
 
 
 async def test_acts_are_listed(headrace: Headrace, client: Client) -> None:

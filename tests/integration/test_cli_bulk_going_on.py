@@ -15,7 +15,7 @@ from click.testing import Result
 from headrace import Client, Event
 from headrace_worker import App
 from headrace_worker.logs.logger import flush
-from headrace_worker.operate import bulk
+from headrace_worker.operate import bulk, pace
 from headrace_worker.operate.bulk import Chosen, carry_out
 from headrace_worker.terminal import asking
 from tests.apps.everyday import app
@@ -98,10 +98,10 @@ async def test_each_is_done_once(  # noqa: PLR0917 - fixtures, and the case
     make: Callable[[_Ground, Sequence[str]], Awaitable[list[str]]],
     most: str,
 ) -> None:
-    """Whatever comes meanwhile, also of what was done and failed again, is not touched; each batch is interrupted."""
+    """Whatever comes meanwhile, also of what was done and failed again, is not touched; each portion is interrupted."""
     ground = _Ground(client, settle, host)
     chosen = await make(ground, [f"r{number}" for number in range(MANY)])
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(pace, "PORTION", 2)
     monkeypatch.setattr(bulk, "_PAGE", 3)
     monkeypatch.setattr(asking, "carry_out", _interrupted)
 
@@ -140,10 +140,10 @@ async def _all_lines(
 
 
 def _interrupted(chosen: Chosen, act: Callable[[Sequence[str]], Sequence[Any]], **given: Any) -> Iterator[bulk.Result]:
-    """Carry it out, and interrupt each batch."""
+    """Carry it out, and interrupt each portion."""
 
-    def act_and_interrupt(batch: Sequence[str]) -> Sequence[Any]:
-        found = act(batch)
+    def act_and_interrupt(portion: Sequence[str]) -> Sequence[Any]:
+        found = act(portion)
         os.kill(os.getpid(), signal.SIGINT)
         return found
 
@@ -155,7 +155,7 @@ async def test_an_interrupt_has_its_exit_code(
 ) -> None:
     """130, and the line says how to go on; where IDs were named, behind which of them."""
     client.send_events([Event("later", id=f"l{number}") for number in range(3)], deliver_after=3_600)
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(pace, "PORTION", 2)
     monkeypatch.setattr(asking, "carry_out", _interrupted)
     first = headrace("events", "cancel", "l0", "l1", "l2")
     assert (first.exit_code, first.stdout) == (130, "l0 canceled\nl1 canceled\n")

@@ -10,6 +10,7 @@ from headrace import Client, DeadLetter, Event, Page
 from headrace_worker import App, Retry, event_trigger
 from headrace_worker.operate.bulk import Rest, Times, carry_out, choose
 from headrace_worker.operate.dead_letters import LetterRuns
+from headrace_worker.operate.pace import Pace
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -41,8 +42,8 @@ async def test_runs_of_a_key_are_retried_in_order_of_failure(url: str, namespace
             def read(times: Times, cursor: str | None, limit: int) -> Page[DeadLetter]:
                 return runs.note(client.list_dead_letters(until=times.end, cursor=cursor, limit=limit))
 
-            chosen = choose(read, 1_000, rest, oldest_first=True)
-            retried = list(carry_out(chosen, runs.retry))
+            chosen = choose(read, 1_000, rest, pace=Pace(), oldest_first=True)
+            retried = list(carry_out(chosen, runs.retry, pace=Pace("full")))
             assert [each.came_to.id for each in retried] == [f"{event_id}:app/ledger" for event_id in ids]
             await settled(460)
         assert calls[230:] == list(range(230))

@@ -1,6 +1,6 @@
 """Does one thing to many: what is chosen is fixed before anything is counted, asked or done. No output.
 
-    choose → (the caller asks) → batches of 200, at most so many a second → what is left, and where to go on
+    choose → (the caller asks) → small portions, with rests → what is left, and where to go on
 
 What is chosen are ids, so nothing that comes between the question and the answer is touched. Nor does a command that
 goes on touch it: the cursor holds the moment of the first command.
@@ -8,7 +8,6 @@ goes on touch it: the cursor holds the moment of the first command.
 
 from __future__ import annotations
 
-import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -19,8 +18,8 @@ import msgspec
 
 from headrace import HeadraceError, InvalidArgument, Page
 from headrace.lists.merge import rank_of_cursor
+from headrace_worker.operate.pace import Pace
 
-BATCH = 200
 _PAGE = 200
 T = TypeVar("T")
 
@@ -123,7 +122,12 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 def choose(
-    read: Callable[[Times, str | None, int], Page[Any]], most: int, rest: Rest, *, oldest_first: bool = False
+    read: Callable[[Times, str | None, int], Page[Any]],
+    most: int,
+    rest: Rest,
+    *,
+    pace: Pace,
+    oldest_first: bool = False,
 ) -> Chosen:
     """Return the ids of what a list has, at most so many.
 
@@ -131,6 +135,7 @@ def choose(
         read: reads a page of the list, from a cursor on, of at most so many.
         most: reading ends there; the list may be of any length.
         rest: which part of the list.
+        pace: how fast it is read.
         oldest_first: return them in the reverse order of the list, which has the newest first. Of more than `most`
             these are the newest: to find the oldest, a list of any length would have to be read before the question.
     """
@@ -138,7 +143,8 @@ def choose(
     left = list(rest.stretches)
     while left and len(found) < most:
         stretch = left[0]
-        page = read(rest.times, stretch.first, _PAGE)
+        with pace.step():
+            page = read(rest.times, stretch.first, _PAGE)
         number = len(rest.stretches) - len(left)
         for item, cursor in zip(page.items, page.cursors, strict=True):
             if stretch.has(cursor):
@@ -202,33 +208,24 @@ class Counts(msgspec.Struct):
 
 
 Act = Callable[[Sequence[str]], Sequence[Any]]
-"""Does it to a batch; returns for each id what it has come to, LeftOut, or its HeadraceError."""
+"""Does it to a portion; returns for each id what it has come to, LeftOut, or its HeadraceError."""
 
 
 def carry_out(
-    chosen: Chosen,
-    act: Act,
-    *,
-    rate: float | None = None,
-    is_interrupted: Callable[[], bool] = lambda: False,
-    sleep: Callable[[float], None] = time.sleep,
+    chosen: Chosen, act: Act, *, pace: Pace, is_interrupted: Callable[[], bool] = lambda: False
 ) -> Iterator[Result]:
-    """Do it to all that is chosen, batch by batch, and yield what became of each; end between two batches on request.
+    """Do it to all that is chosen, portion by portion, and yield what became of each.
 
     Args:
-        rate: at most so many a second; None for as fast as it goes.
-        is_interrupted: is asked before each batch.
-        sleep: waits for so many seconds.
+        pace: how fast, and how many at once.
+        is_interrupted: is asked before each portion; if it says so, that was all.
     """
-    size = BATCH if rate is None else max(min(BATCH, int(rate)), 1)
-    for first in range(0, len(chosen.ids), size):
+    for first in range(0, len(chosen.ids), pace.portion):
         if is_interrupted():
             return
-        began = time.monotonic()
-        batch = chosen.ids[first : first + size]
-        for each, came_to in zip(batch, act(batch), strict=True):
+        portion = chosen.ids[first : first + pace.portion]
+        with pace.step(len(portion)):
+            done = act(portion)
+        for each, came_to in zip(portion, done, strict=True):
             failed = isinstance(came_to, HeadraceError)
             yield Result(each, not failed, str(came_to) if failed else None, came_to)
-        left_s = 0.0 if rate is None else len(batch) / rate - (time.monotonic() - began)
-        if left_s > 0 and first + size < len(chosen.ids):
-            sleep(left_s)

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf, nan
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from headrace_worker.operate.bulk import (
     choose,
     read_cursor,
 )
+from headrace_worker.operate.pace import Pace, Rate
 from headrace_worker.terminal.options import F, option, together
 from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
 
@@ -49,7 +51,7 @@ class Bulk(msgspec.Struct, frozen=True):
     dry_run: bool
     yes: str | None
     most: int
-    rate: float | None
+    rate: Rate | None
     note: str | None
     cursor: str | None
 
@@ -71,6 +73,19 @@ def _takes_a_word(parameter: click.Parameter) -> bool:
     return isinstance(parameter, click.Option) and not parameter.is_flag and not isinstance(parameter, _Yes)
 
 
+def _rate(value: str) -> Rate:
+    """Return a number above 0, or `full`."""
+    if value == "full":
+        return "full"
+    try:
+        number = float(value)
+    except ValueError:
+        number = nan
+    if not 0 < number < inf:
+        raise click.BadParameter(f"{value!r} is neither a number above 0 nor full")
+    return number
+
+
 class _Yes(click.Option):
     """An option that may have a value."""
 
@@ -88,13 +103,18 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
         note: the name of the option for why it is done.
         every: there is an option for all of them.
     """
-    rate, most = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
+    most = click.IntRange(min=1)
     options = together(
         *([option("--all", "every", is_flag=True, help=f"All {noun}.")] if every else []),
         option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
         option("--yes", cls=_Yes, metavar="NAME", help="Do not ask; NAME where one has to be typed."),
         option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
-        option("--rate", metavar="N", type=rate, help="How many a second, at most."),
+        option(
+            "--rate",
+            metavar="N|full",
+            type=_rate,
+            help="N a second at most; by itself it rests as long as it works, with full not at all.",
+        ),
         option(note, "note", metavar="TEXT", help="Why; kept in the audit, and by runs that are canceled."),
         option("--cursor", metavar="CURSOR", help="Go on where the same command has ended."),
     )
@@ -117,7 +137,7 @@ class Work(msgspec.Struct, frozen=True):
     Attributes:
         verb: as in `runs cancel`, for the question and the audit.
         noun: of what it is done to, in the plural.
-        act: does it to a batch.
+        act: does it to a portion.
         result: says in a word what one has come to.
         describe: says that in one line; None for lines of failures alone.
         facts: what a line of JSON says beside that, by its keys.
@@ -167,14 +187,15 @@ def act_on(
     also = {key: value for key, value in (beside or {}).items() if value is not None and value is not False}
     given = {key: value for key, value in filters.items() if value not in (None, (), "")}
     _check_usage(bulk, work, ids, given)
-    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, source)
+    pace = Pace(bulk.rate)
+    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, source, pace)
     if bulk.dry_run:
         _print_dry_run(chosen, work.noun, as_json=as_json)
         return 0
     asked = ({"ids": list(ids)} if ids else given or {"all": True}) | also
     if chosen.ids and not ids:
         _ask(client, bulk, work, given | also, chosen)
-    return _carry_out(client, bulk, work, asked, chosen, as_json=as_json)
+    return _carry_out(client, bulk, work, asked, chosen, pace, as_json=as_json)
 
 
 def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str, Any]) -> None:
@@ -189,33 +210,33 @@ def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str,
         raise click.UsageError(f"say {right}, not --yes={bulk.yes}; nothing was done")
 
 
-def _choose(client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source) -> Chosen:
+def _choose(client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source, pace: Pace) -> Chosen:
     if bulk.cursor is not None:
         rest = read_cursor(work.verb, bulk.cursor)
     else:
         rest = Rest(work.verb, Times(client.server_time(), filters.get("since"), filters.get("until")))
-    chosen = choose(source.read, bulk.most, rest, oldest_first=source.oldest_first)
+    chosen = choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first)
     if not chosen.ids and bulk.cursor is None:
         source.if_none()
     return chosen
 
 
 def _carry_out(
-    client: Client, bulk: Bulk, work: Work, asked: Mapping[str, Any], chosen: Chosen, *, as_json: bool
+    client: Client, bulk: Bulk, work: Work, asked: Mapping[str, Any], chosen: Chosen, pace: Pace, *, as_json: bool
 ) -> int:
     """Act on what is chosen, print and note what was done; return the exit code."""
     counts = Counts()
     failure: Exception | None = None
 
-    def act(batch: Sequence[str]) -> Sequence[Any]:
-        results = work.act(batch)
+    def act(portion: Sequence[str]) -> Sequence[Any]:
+        results = work.act(portion)
         for each in results:
             counts.add(each)
         return results
 
     with _interruptible() as is_interrupted, progress(work.verb, len(chosen.ids)) as advance:
         try:
-            for each in carry_out(chosen, act, rate=bulk.rate, is_interrupted=is_interrupted):
+            for each in carry_out(chosen, act, pace=pace, is_interrupted=is_interrupted):
                 _print(each, work, as_json=as_json)
                 advance(1)
         except (HeadraceError, OSError) as exc:  # an OSError: the reader of the output is gone, or its disk is full
@@ -339,7 +360,7 @@ def _is_done(result: Result) -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Let a first SIGINT end the work between two batches; a second one ends the process at once."""
+    """Let a first SIGINT end the work between two portions; a second one ends the process at once."""
     seen = False
 
     def note_signal(*_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -41,16 +42,13 @@ class _Queue(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """An entry of a queue, and the worker that has it, if one has."""
+    """An entry of a queue, and the worker that has it, if one has; that with the lowest rank is listed first."""
 
     queue: _Queue
     entry: str
+    rank: _Rank
     found: Queued | None = None
     worker: str | None = None
-
-    @property
-    def rank(self) -> _Rank:
-        return *entry_rank(self.entry), self.queue.keys.partition, self.queue.name
 
     @property
     def cursor(self) -> str:
@@ -73,7 +71,7 @@ def list_executing(
     start_in = _starts(partitions, chosen, cursor)
     progress, now_ms = yield from _progress(partitions, chosen, bounds)
     busy = [queue for queue, each in progress.items() if each.held]
-    share = _share(busy)
+    share = _share(busy, chosen, limit)
     ends = {queue: _end_of_old(chosen, progress[queue], now_ms) for queue in busy}
     sizes = {queue: min(share, progress[queue].held + LEAST) for queue in busy}
     worker, idle_ms = chosen.worker, chosen.older_than_ms
@@ -132,7 +130,7 @@ def list_queued(
         is_later = start != "-" and entry_rank(start.removeprefix("(")) >= entry_rank(behind)
         return queues.read_queued(queue.key, start if is_later else behind, _end(chosen), count)
 
-    share = _share(found)
+    share = _share(found, chosen, limit)
     answers = yield from _ask(bounds, [read(queue, share) for queue in found])
     rows, is_complete = _oldest(list(found), answers, share, bounds)
     return (yield from _page(rows, rows, chosen, cursor, limit, bounds, seal, is_complete=is_complete))
@@ -199,9 +197,11 @@ def _starts(partitions: Partitions, chosen: ChosenRuns, cursor: str | None) -> C
     return lambda queue: f"({entry}" if (queue.keys.partition, queue.name) <= listed else entry
 
 
-def _share(found: Collection[_Queue]) -> int:
-    """Return how many entries to read of each queue."""
-    return max(LEAST, RECORDS // max(len(found), 1))
+def _share(found: Collection[_Queue], chosen: ChosenRuns, limit: int) -> int:
+    """Return how many entries to read of each queue: no more than fit on the page, if each of them is asked for."""
+    share = max(LEAST, RECORDS // max(len(found), 1))
+    is_any = chosen.job is None and chosen.event_name is None
+    return min(share, max(LEAST, limit + 1)) if is_any else share
 
 
 def _oldest(found: Sequence[_Queue], answers: Sequence[Any], share: int, bounds: Bounds) -> tuple[list[_Row], bool]:
@@ -215,14 +215,16 @@ def _oldest(found: Sequence[_Queue], answers: Sequence[Any], share: int, bounds:
         entries = [_row(queue, each) for each in bounds.rows(queue.key, answer)]
         rows += entries
         ends += [entries[-1].rank] if len(entries) == share else []
-    within = sorted((row for row in rows if not ends or row.rank <= min(ends)), key=lambda row: row.rank)
-    return within[:RECORDS], len(rows) == len(within[:RECORDS]) and not ends
+    end = min(ends, default=None)
+    within = sorted((row for row in rows if end is None or row.rank <= end), key=lambda row: row.rank)[:RECORDS]
+    return within, len(rows) == len(within) and end is None
 
 
 def _row(queue: _Queue, entry: Held | Queued) -> _Row:
+    rank = *entry_rank(entry.entry), queue.keys.partition, queue.name
     if isinstance(entry, Held):
-        return _Row(queue, entry.entry, worker=entry.worker)
-    return _Row(queue, entry.entry, found=entry)
+        return _Row(queue, entry.entry, rank, worker=entry.worker)
+    return _Row(queue, entry.entry, rank, found=entry)
 
 
 def _page(  # noqa: PLR0913, PLR0917 - what was looked at, and what is asked for of it
@@ -237,9 +239,10 @@ def _page(  # noqa: PLR0913, PLR0917 - what was looked at, and what is asked for
     is_complete: bool,
 ) -> Plan[Page[RunRecord]]:
     """Return the page of what is asked for among the rows, as the records of their events say."""
-    wanted = [row for row in rows if _is_readable(row, bounds) and chosen.may_be_of(row.job)]
+    wanted = (row for row in rows if _is_readable(row, bounds) and chosen.may_be_of(row.job))
     is_whole = chosen.event_name is not None  # only its record knows
-    read = wanted if is_whole else wanted[: max(limit, LEAST)]
+    read = list(wanted if is_whole else islice(wanted, max(limit, LEAST)))
+    is_more = next(wanted, None) is not None
     answers = yield from _ask(bounds, [_read_record(row, seal) for row in read])
     runs: list[RunRecord] = []
     cursors: list[str | None] = []
@@ -250,7 +253,7 @@ def _page(  # noqa: PLR0913, PLR0917 - what was looked at, and what is asked for
             runs.append(run)
             cursors.append(cursor)
         cursor = row.cursor
-        if len(runs) == limit or (row is read[-1] and len(read) < len(wanted)):
+        if len(runs) == limit or (row is read[-1] and is_more):
             last = row
             break
     entries = [row.rank for row in looked_at].index(last.rank) + 1 if last else 0

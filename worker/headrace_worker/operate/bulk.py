@@ -20,7 +20,7 @@ from headrace import HeadraceError, InvalidArgument, Page
 from headrace.lists.merge import rank_of_cursor
 from headrace_worker.operate.pace import Pace
 
-_PAGE = 200
+_PAGE = 50
 T = TypeVar("T")
 
 

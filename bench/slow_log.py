@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -32,6 +33,7 @@ class SlowLog:
 
     Attributes:
         noted: the slowest first.
+        stolen_ms: how much of its processors' time the machine did not get from its host meanwhile.
     """
 
     def __init__(self, server: Server, over_us: int) -> None:
@@ -43,14 +45,17 @@ class SlowLog:
         self._redis = server.client
         self._over_us = over_us
         self.noted: list[Slow] = []
+        self.stolen_ms = 0
 
     def __enter__(self) -> Self:
         self._redis.config_set("slowlog-max-len", _MOST)
         self._redis.config_set("slowlog-log-slower-than", self._over_us)
         self._redis.slowlog_reset()
+        self.stolen_ms = -_stolen_ms()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stolen_ms += _stolen_ms()
         self._redis.config_set("slowlog-log-slower-than", _USUAL_US)
         found = [Slow(_name(each["command"]), each["duration"] / 1000) for each in self._redis.slowlog_get(_MOST)]
         self.noted = sorted((each for each in found if each.command not in _OWN), key=lambda each: -each.ms)
@@ -66,7 +71,19 @@ class SlowLog:
             return f"none took longer than {self.slowest_ms:g} ms"
         over = Counter(each.command for each in self.noted if each.ms > target_ms)
         longer = ", ".join(f"{command} {count}" for command, count in over.most_common())
-        return self.noted[0].command + (f"; longer than {target_ms:g} ms: {longer}" if over else "")
+        if not over:
+            return self.noted[0].command
+        stolen = f"; the host took {self.stolen_ms:,} ms from the processors meanwhile" if self.stolen_ms else ""
+        return f"{self.noted[0].command}; longer than {target_ms:g} ms: {longer}{stolen}"
+
+
+def _stolen_ms() -> int:
+    """Return the time that a host has not given to the processors of this machine, by `/proc/stat`; 0 if unknown."""
+    try:
+        ticks = int(Path("/proc/stat").read_text().split(maxsplit=9)[8])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return ticks * 1000 // os.sysconf("SC_CLK_TCK")
 
 
 def _name(command: bytes) -> str:

@@ -145,7 +145,7 @@ end
 -- may be those of events that were sent under these ids since. Entry 0-0 stands for one in other hands.
 local are_all = call_in_chunks('XACK', events, entries, 'dispatch') == #entries
 local function is_here(entry)
-  return are_all or entry == '0-0' or redis.call('XRANGE', events, entry, entry)[1]
+  return entry == '0-0' or redis.call('XRANGE', events, entry, entry)[1]
 end
 local close, let_fade = closing(args.policy, now, fading)
 local seen, dispatched, runs, lost = {}, 0, 0, 0
@@ -153,7 +153,7 @@ for i = 1, #records do
   local record, matched = records[i], jobs_of[i]
   local header, body, waited, remade = unpack(stored[i], 1, 4)
   local line = lines[i]
-  local here = is_here(entries[i])
+  local here = are_all or is_here(entries[i])
   if line and here then
     redis.call('LREM', line.order, 1, string.sub(record, before_id + 1))
   end

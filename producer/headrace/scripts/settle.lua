@@ -131,6 +131,7 @@ end
 local are_all = acknowledged == named
 local gone, index, next_in_line = are_all and pending or {}, {}, {}
 local close, let_fade = closing(args.policy, now, fading)
+local nothing = {}
 for i = 1, #records do
   local record, alike, entry = records[i], end_of[i], entries[i]
   if alike and (are_all or is_named(record, alike.field, entry)) then
@@ -150,7 +151,7 @@ for i = 1, #records do
       entry = type(letter) == 'string' and letter or '0-0' -- if `dead` takes no entry, only the record has the failure
     end
     local trail = args.trails[i]
-    local left = trail and trail_of(record, alike.job.name, trail, alike.attempt, alike.times) or {}
+    local left = trail and trail_of(record, alike.job.name, trail, alike.attempt, alike.times) or nothing
     redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after, unpack(left))
 
     if lines[i] then

@@ -10,7 +10,7 @@ from headrace import RunError
 from headrace.calls.arguments import Policy, before_id, pack, policy
 from headrace.calls.call import Call, script_call
 from headrace.calls.sending import RECENT_ENTRIES
-from headrace.formats.codec import encode_outcome
+from headrace.formats.codec import FIRST, encode_outcome
 from headrace.formats.keys import Keys
 from headrace.model.ids import run_id
 from headrace.model.retention import Retention
@@ -99,6 +99,7 @@ class BadEntry(msgspec.Struct, frozen=True):
 Record = Settled | Retried | BadEntry
 """What may be written of a run: the end, a wait for the next delivery, or the entry as a dead letter."""
 
+_FIRST = FIRST.text()
 _ERROR_OF = {"unreadable": "Unreadable", "unsettled": "Unsettled"}
 
 
@@ -147,7 +148,10 @@ def settle_counted(
         if place is None:
             place = places[job, queue.key] = len(places) + 1
             jobs.append((job, queue.name, queues.setdefault(queue.key, len(queues) + 1)))
-        end = (place, run.letter, delivery.state.text(), run.elapsed_ms, run.reason, run.outcome)
+        end = (
+            place, run.letter, _FIRST if delivery.state is FIRST else delivery.state.text(), run.elapsed_ms,
+            run.reason, run.outcome,
+        )  # fmt: skip
         alike.setdefault(end, []).append(at)
     ends = [(*end[:-1], len(those)) for end, those in alike.items()]
     order = [at for those in alike.values() for at in those]

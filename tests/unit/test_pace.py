@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -16,26 +16,35 @@ class Clock:
     def __init__(self) -> None:
         self.now = 100.0
         self.rests = list[float]()
+        self.slept = 0.0
 
-    def rest(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         self.now += seconds
-        self.rests.append(round(seconds, 6))
+        self.slept += seconds
 
     def pace(self, rate: Rate | None) -> Pace:
-        return Pace(rate, sleep=self.rest, clock=lambda: self.now)
+        return Pace(rate, sleep=self.sleep, clock=lambda: self.now)
+
+    def note_rest(self) -> None:
+        """Note how long was slept since the last time, if at all."""
+        if self.slept:
+            self.rests.append(round(self.slept, 6))
+        self.slept = 0.0
 
 
 def carried_out(clock: Clock, rate: Rate | None, count: int, took_s: Callable[[int], float]) -> list[int]:
     """Return how many each step was for; each takes its time."""
     sizes = list[int]()
 
-    def act(portion: object) -> list[None]:
-        sizes.append(len(portion))  # type: ignore[arg-type]
+    def act(portion: Sequence[str]) -> list[None]:
+        clock.note_rest()
+        sizes.append(len(portion))
         clock.now += took_s(len(sizes))
-        return [None] * sizes[-1]
+        return [None] * len(portion)
 
     chosen = Chosen.of([str(n) for n in range(count)])
     results = list(carry_out(chosen, act, pace=clock.pace(rate)))
+    clock.note_rest()
     assert [each.id for each in results] == chosen.ids
     return sizes
 
@@ -52,6 +61,8 @@ def test_what_the_caller_takes_between_two_steps_is_rest() -> None:
     clock = Clock()
     pace = clock.pace(None)
     for took_s, printed_s in ((1.0, 0.75), (1.0, 5.0), (1.0, 0.0)):
+        pace.rest()
+        clock.note_rest()
         with pace.step(10):
             clock.now += took_s
         clock.now += printed_s
@@ -82,6 +93,30 @@ def test_reading_what_is_chosen_rests_too(rate: Rate | None, rests: list[float])
     clock = Clock()
     pace = clock.pace(rate)
     for _ in range(2):
+        pace.rest()
+        clock.note_rest()
         with pace.step():
             clock.now += 0.2
     assert clock.rests == rests
+
+
+def test_a_step_that_waited_for_the_server_is_not_rested_for_that_long() -> None:
+    """As after an outage."""
+    clock = Clock()
+    assert carried_out(clock, None, 20, lambda _: 30.0) == [10, 10]
+    assert clock.rests == [1.0]
+
+
+def test_an_interrupt_ends_a_rest_and_nothing_more_is_done() -> None:
+    """Even where one is done in ten seconds."""
+    clock = Clock()
+    chosen = Chosen.of(["first", "second"])
+    began = clock.now
+    done = carry_out(
+        chosen,
+        lambda portion: [None] * len(portion),
+        pace=clock.pace(0.1),
+        is_interrupted=lambda: clock.now > began + 2,
+    )
+    assert [each.id for each in done] == ["first"]
+    assert 2 < clock.slept < 2.5

@@ -143,6 +143,7 @@ def choose(
     left = list(rest.stretches)
     while left and len(found) < most:
         stretch = left[0]
+        pace.rest()
         with pace.step():
             page = read(rest.times, stretch.first, _PAGE)
         number = len(rest.stretches) - len(left)
@@ -218,9 +219,10 @@ def carry_out(
 
     Args:
         pace: how fast, and how many at once.
-        is_interrupted: is asked before each portion; if it says so, that was all.
+        is_interrupted: is asked while it rests and before each portion; if it says so, that was all.
     """
     for first in range(0, len(chosen.ids), pace.portion):
+        pace.rest(is_interrupted)
         if is_interrupted():
             return
         portion = chosen.ids[first : first + pace.portion]

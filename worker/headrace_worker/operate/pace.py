@@ -12,10 +12,13 @@ Rate = float | Literal["full"]
 PORTION = 10
 """So many go to the server at once: another command waits for one portion at most."""
 FULL_PORTION = 200
+LONGEST_REST_S = 1.0
+"""A step that waits through an outage of the server has taken nothing from it."""
+_LOOK_S = 0.1
 
 
 class Pace:
-    """Rests after each step: as long as it took, so that the act has half of the server's time at most.
+    """Has steps, and rests after each for as long as it took, so that the act has half of the server's time at most.
 
     Attributes:
         portion: so many are done in one step.
@@ -44,14 +47,20 @@ class Pace:
         else:
             self.portion = PORTION if rate is None else max(min(PORTION, int(rate)), 1)
 
+    def rest(self, is_interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Rest for the step before, or until `is_interrupted` says so, which is asked again and again."""
+        while (left_s := self._rests_until - self._clock()) > 0 and not is_interrupted():
+            self._sleep(min(left_s, _LOOK_S))
+
     @contextmanager
     def step(self, done: int = 0) -> Iterator[None]:
-        """Rest for the step before, and do the next one, which counts for so many; for none if it only reads."""
-        if (left_s := self._rests_until - self._clock()) > 0:
-            self._sleep(left_s)
+        """Do the next step, which counts for so many; for none if it only reads."""
         began = self._clock()
         yield
         ended = self._clock()
         if self._rate == "full":
             return
-        self._rests_until = began + done / self._rate if done and self._rate else ended + (ended - began)
+        if done and self._rate:
+            self._rests_until = began + done / self._rate
+        else:
+            self._rests_until = ended + min(ended - began, LONGEST_REST_S)

@@ -78,7 +78,7 @@ json-shapes: $(VENV)/.dev  ## Write tests/data/json_shapes.json from what comman
 	@$(BIN)/python -m tests.support.json_shapes
 
 .PHONY: matrix
-matrix: $(VENV)/.dev  ## Run the tests on every server and Python; SERVERS="redis-6.2 redis-8.10" PYTHONS="3.12"
+matrix: $(VENV)/.dev  ## Run the tests on every server and Python; SERVERS="redis-6.2 redis-8.10" PYTHONS="3.12 lowest"
 	@$(BIN)/python -m tests.matrix --servers "$(SERVERS)" --pythons "$(PYTHONS)" $(ARGS)
 
 # Numbers of a machine at work elsewhere say nothing: let it be quiet. SCALE=0.1 ROUNDS=1 for a quick look.
@@ -97,6 +97,7 @@ requirements: $(VENV)/.lock  ## Pin the newest versions that the .in and pyproje
 	@echo "Pinning requirements/*.txt"
 	@$(COMPILE) requirements/lock.in -o requirements/lock.txt
 	@$(COMPILE) $(PACKAGES) requirements/dev.in --all-extras -o requirements/dev.txt
+	@$(COMPILE) $(PACKAGES) --all-extras --resolution lowest-direct -o requirements/lowest.txt
 	@$(COMPILE) $(PACKAGES) requirements/demo.in --extra dev -c requirements/dev.txt -o requirements/demo.txt
 	@$(COMPILE) $(PACKAGES) bench/requirements/headrace.in -c requirements/dev.txt -o bench/requirements/headrace.txt
 	@for peer in $(PEERS); do $(COMPILE) bench/requirements/$$peer.in -o bench/requirements/$$peer.txt || exit; done
@@ -122,6 +123,11 @@ $(VENV)/.demo: requirements/demo.txt $(PACKAGES) | environment
 $(VENV)/.dev: requirements/dev.txt $(PACKAGES) | environment
 	$(call install,requirements/dev.txt)
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.lowest: requirements/lowest.txt $(VENV)/.dev
+	@echo "Installing requirements/lowest.txt (once)"
+	@$(PIP) install --no-deps --require-hashes -r requirements/lowest.txt
+	@touch $@
 
 $(VENV)/.lock: requirements/lock.txt | environment
 	@echo "Installing requirements/lock.txt"

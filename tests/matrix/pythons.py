@@ -1,4 +1,7 @@
-"""Has each Python that the tests run on, in an environment with what they need."""
+"""Has each Python that the tests run on, in an environment with what they need.
+
+`lowest` is the Python of `.venv` with the lowest versions of what the packages ask for.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from pathlib import Path
 
 from tests.matrix.home import HOME, ROOT, NotToBeHad, run_tool
 
-PYTHONS = ("3.11", "3.12", "3.13")
+LOWEST = "lowest"
+PYTHONS = ("3.11", "3.12", "3.13", LOWEST)
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The one of `.venv`, which runs this."""
 
@@ -24,9 +28,9 @@ def provide(version: str) -> Path:
     if version == OWN:
         return Path(sys.executable)
     environment = HOME.relative_to(ROOT) / f"python-{version}"
-    base = _find(version)
+    base, stamp = (sys.executable, ".lowest") if version == LOWEST else (_find(version), ".dev")
     # The Makefile knows how an environment is made, and when one is out of date.
-    setup = ("make", "--no-print-directory", f"VENV={environment}", f"PYTHON={base}", f"{environment}/.dev")
+    setup = ("make", "--no-print-directory", f"VENV={environment}", f"PYTHON={base}", f"{environment}/{stamp}")
     run_tool(setup, f"Python {version}")
     return ROOT / environment / "bin" / "python"
 

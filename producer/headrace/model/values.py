@@ -97,8 +97,9 @@ def _model_data(model: Any, serializer: Any) -> Any:
 
 encoder: Final = msgspec.msgpack.Encoder(enc_hook=plain)
 _decoder = msgspec.msgpack.Decoder()
-UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError)
-"""What msgspec raises for bytes that are no msgpack, or none of the type asked for."""
+UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, OverflowError, TypeError)
+"""What msgspec raises for bytes that are no msgpack, or none of the type asked for: before 0.22 a TypeError, for a key
+that is a map."""
 
 
 def decode_value(raw: msgspec.Raw | bytes) -> Any:

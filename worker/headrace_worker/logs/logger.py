@@ -162,6 +162,8 @@ def _log(name: str, method: str, event: str, fields: dict[str, Any]) -> None:
     if tuple(structlog.get_config()["processors"]) == _UNCONFIGURED:
         # structlog's own form, with rich installed, shows the variables of each frame, and with them secrets.
         method, fields = "error" if method == "exception" else method, add_exception(None, method, fields)
+        if "exception" in fields:  # a traceback that is text already makes an older structlog warn under this name
+            fields["stack"] = fields.pop("exception")
     _handed_over.put((contextvars.copy_context(), name, method, event, fields))
 
 

@@ -85,6 +85,7 @@ NOTHING: dict[str, Ask] = {
             ("--event-name", "event_name", "nope"),
         )
     },
+    "runs list --status failed --until 30d": lambda client, _: client.list_runs(status="failed", until=_ahead(-30)),
     "runs list --status executing --older-than 30d": _runs_of(status="executing", older_than=timedelta(days=30)),
     "delayed list --until 1h": lambda client, _: client.list_delayed(until=_ahead(1 / 24)),
     "delayed list --since 30d": lambda client, _: client.list_delayed(since=_ahead(30)),

@@ -32,6 +32,7 @@ class Bounds:
     def __init__(self) -> None:
         self.round_trips = ROUND_TRIPS
         self.records = RECORDS
+        self._share = RECORDS
         self.entries = 0
         self.damaged: dict[str, DamagedEntry] = {}
 
@@ -43,12 +44,14 @@ class Bounds:
     def records_for(self, wanted: int) -> int:
         """Return how many records to read next; 0 if the page may read no more.
 
-        First as many as are wanted; where these were not enough, the share of each round trip that is left.
+        First as many as are wanted; where these were not enough, the share of each round trip that was left then.
         """
         if not self.round_trips:
             return 0
-        share = -(-self.records // self.round_trips)
-        return min(max(wanted, LEAST), share) if self.records == RECORDS else share
+        if self.records < RECORDS:
+            return min(self._share, self.records)
+        self._share = -(-RECORDS // self.round_trips)
+        return min(max(wanted, LEAST), self._share)
 
     def rows(self, key: str, answer: Any) -> list[Any]:
         """Return what was read of a key: nothing where there is no such key; name a key of another type as damaged."""

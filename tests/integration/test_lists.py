@@ -317,7 +317,7 @@ INDEXES = [("list_events", "recent", {"name": "nope"}), ("list_runs", "runs", {"
 
 
 @pytest.mark.parametrize(("method", "index", "filters"), INDEXES, ids=str)
-def test_an_index_is_not_read_backwards_from_before_its_first_entry(  # noqa: PLR0913, PLR0917 - four are fixtures
+def test_an_index_is_not_read_backwards_from_before_its_first_entry(  # noqa: PLR0917 - four are fixtures
     client: Client,
     redis: redis_py.Redis,
     keys: Keys,

@@ -10,6 +10,7 @@ import bench.worker
 from bench.alone import run_scenarios
 from bench.alone.canceling import WARM
 from bench.alone.sleeping import JOB
+from bench.beside import NoCommit, beside
 from bench.results import Figure
 from bench.server import Server
 from headrace import Client
@@ -57,3 +58,13 @@ def test_bulk(counted: Server) -> None:
         }
     prefix = "headrace:{default:0}:"
     assert [counted.client.xlen(prefix + key) for key in ("events", "dead", "queue:bulk/default")] == [0, 0, 0]
+
+
+def test_beside_another_commit(counted: Server) -> None:
+    """Both drain; of a commit that is not there it says so."""
+    table = beside(counted, "HEAD", rounds=2, scale=SCALE, say=lambda _: None)
+    names, rates = (list(column.cells) for column in table.columns[:2])
+    assert names == ["HEAD", "the working tree", "change"]
+    assert all(int(str(rate).replace(",", "")) > 0 for rate in rates[:2])
+    with pytest.raises(NoCommit, match=r"none-such can't be had: .*not a valid object name"):
+        beside(counted, "none-such", rounds=1, scale=SCALE, say=lambda _: None)

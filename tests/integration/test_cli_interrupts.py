@@ -17,7 +17,7 @@ import redis as redis_py
 
 from headrace import Client
 from headrace_worker.operate import bulk, pace
-from headrace_worker.operate.bulk import Chosen, carry_out
+from headrace_worker.operate.bulk import Chosen, carry_out, choose
 from headrace_worker.terminal import asking
 from tests.support.commands import Headrace, Shell
 from tests.support.processes import Process, Processes
@@ -145,3 +145,18 @@ def _interrupted_twice(
         pytest.fail("the second one ends it")
 
     return carry_out(chosen, act_and_interrupt, **given)
+
+
+def test_an_interrupt_while_it_looks_says_that_nothing_was_done(
+    headrace: Headrace, client: Client, letters: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was found by then."""
+    monkeypatch.setattr(asking, "choose", _interrupted_at_a_page)
+    result = headrace(*DISCARD)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "nothing was done\n")
+    assert len(list(client.iter_dead_letters())) == len(letters)
+
+
+def _interrupted_at_a_page(*args: Any, **given: Any) -> Chosen:
+    """Choose, and interrupt that with its first page."""
+    return choose(*args, **{**given, "on_page": lambda _: os.kill(os.getpid(), signal.SIGINT)})

@@ -35,6 +35,7 @@ _HURRIED_S = 2.0
 """For the audit, after a second Ctrl-C."""
 
 
+_MAX_HELP = "The most that are chosen; the list is read until so many are found, or to its end."
 _YES = "\0"
 """Stands for `--yes` without a name: no argument of a process can have this character."""
 
@@ -109,7 +110,7 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
         *([option("--all", "every", is_flag=True, help=f"All {noun}.")] if every else []),
         option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
         option("--yes", cls=_Yes, metavar="NAME", help="Do not ask; NAME where one has to be typed."),
-        option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
+        option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help=_MAX_HELP),
         option(
             "--rate",
             metavar="N|full",
@@ -212,14 +213,26 @@ def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str,
 
 
 def _choose(client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source, pace: Pace) -> Chosen:
+    """Return what filters choose; end the command if it is interrupted, which may be at once."""
+    try:
+        chosen = _look_through(client, bulk, work, filters, source, pace)
+        if not chosen.ids and bulk.cursor is None:
+            source.if_none()
+    except KeyboardInterrupt:
+        print_note("nothing was done")
+        raise Exit(INTERRUPTED) from None
+    return chosen
+
+
+def _look_through(
+    client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source, pace: Pace
+) -> Chosen:
     if bulk.cursor is not None:
         rest = read_cursor(work.verb, bulk.cursor)
     else:
         rest = Rest(work.verb, Times(client.server_time(), filters.get("since"), filters.get("until")))
-    chosen = choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first)
-    if not chosen.ids and bulk.cursor is None:
-        source.if_none()
-    return chosen
+    with progress(f"{work.verb}: looked through", None) as advance:
+        return choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first, on_page=advance)
 
 
 def _carry_out(

@@ -12,6 +12,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event, Page, RunError
+from headrace.calls import sending
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.model.event import RunStatus
@@ -269,6 +270,48 @@ def test_events_are_listed_by_what_their_records_say(client: Client, redis: redi
     assert ids(state="settled") == ["settled", "unmatched"]
 
 
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_delayed_events_come_from_due(
+    client: Client, redis: redis_py.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """All that there are, the soonest first, whatever the index of what was sent still knows; each filter narrows."""
+    monkeypatch.setattr(sending, "RECENT_ENTRIES", 20)
+    for number in range(130, 0, -1):
+        event = Event("a" if number % 2 else "b", id=f"e{number:03}", source="shop" if number % 3 else "web")
+        client.send_event(event, deliver_after=3_600 + number, account_id="acme" if number % 5 else None)
+    assert redis.xlen(keys.recent) < 130
+    redis.zadd(keys.due, {"r:default:e001:app/job": 1, "e:gone": 2, "e:canceled": 3, "odd": 4})
+    redis.hset(keys.event("canceled"), mapping={"e": redis.hget(keys.event("e001"), "e") or b"", "m": "t c 3 0 5 -"})
+
+    def numbers(**filters: Any) -> list[int]:
+        return [int(each.id[1:]) for each in every_page(client.list_events, state=["delayed"], limit=limit, **filters)]
+
+    every = range(1, 131)
+    assert numbers() == [*every]
+    assert numbers(name="a") == [number for number in every if number % 2]
+    assert numbers(source="web") == [number for number in every if number % 3 == 0]
+    assert numbers(account_id="acme", name="b") == [number for number in every if number % 5 and not number % 2]
+    assert numbers(name="nope") == []
+    assert [each.id for each in client.list_events(state="delayed").damaged] == ["odd"]
+
+
+@pytest.mark.leaves_records
+def test_delayed_events_cost_four_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:
+    """And 500 records, whether a filter matches or not; the page says how far it looked, and goes on behind that."""
+    for part in range(2):
+        client.send_events([Event("a", id=f"e{part * 400 + n:03}") for n in range(400)], deliver_after=3_600 + part)
+    redis.delete(keys.recent)
+    for given in ({}, {"name": "nope"}):
+        asked.trips.clear()
+        first = client.list_events(state="delayed", limit=20, **given)
+        second = client.list_events(state="delayed", limit=20, cursor=first.cursor, **given)
+        assert len(asked.trips) <= 3 + 4
+        assert sum(asked.trips) <= (2 * 20 if not given else 800) + 4
+        assert (first.searched.complete, second.searched.complete) == (False, bool(given))
+        assert first.searched.entries == (500 if given else 20)
+
+
 def test_dead_letters_are_narrowed_and_grouped(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
     """By job, reason and text of the error; groups say when they began and ended."""
     for number in range(9):
@@ -387,6 +430,7 @@ async def test_a_page_has_the_cursor_of_each_item(url: str, namespace: str, part
         raise ValueError
 
     with Client(url, namespace=namespace, partitions=partitions) as client:
+        client.send_events([Event("later") for _ in range(9)], deliver_after=3_600)
         client.send_events([Event("fails") for _ in range(9)])
         client.send_events([Event("waits") for _ in range(9)])
         async with host.working(app):
@@ -400,6 +444,7 @@ async def test_a_page_has_the_cursor_of_each_item(url: str, namespace: str, part
             client.list_events,
             client.list_dead_letters,
             partial(client.list_events, name="fails"),
+            partial(client.list_events, state="delayed"),
             partial(client.list_runs, status="failed"),
             partial(client.list_runs, event_name="waits"),
             partial(client.list_runs, status="queued"),

@@ -68,7 +68,9 @@ def events() -> None:
 @list_options("was sent")
 @json_option
 def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_json: bool, **given: Any) -> None:
-    """List events, newest first by when they were first sent.
+    """List events, newest first by when they were first sent: the last 10,000 batches of each partition, about.
+
+    With --state delayed alone, and no time, they come from `due`, the soonest first: all that there are.
 
     \b
     Examples:

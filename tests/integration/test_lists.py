@@ -95,7 +95,7 @@ def every_page(read: Any, **given: Any) -> list[Any]:
     ],
     ids=str,
 )
-def test_a_filter_that_matches_nothing_costs_four_calls_a_page(
+def test_a_filter_that_matches_nothing_costs_four_round_trips_a_page(
     client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked, method: str, filters: dict[str, Any]
 ) -> None:
     """The page says how far it looked, and its cursor goes on to the end."""
@@ -107,7 +107,8 @@ def test_a_filter_that_matches_nothing_costs_four_calls_a_page(
         pipe.execute()
     first = getattr(client, method)(**filters)
     assert (first.items, first.searched.entries, first.searched.complete) == ([], 2_000, False)
-    assert sum(asked.trips) <= 4
+    assert len(asked.trips) <= 4
+    assert sum(asked.trips) <= 4 + 2  # how far the index goes back is asked, too
     second = getattr(client, method)(cursor=first.cursor, **filters)
     assert (second.items, second.cursor, second.searched.complete) == ([], None, True)
     assert 500 <= second.searched.entries <= 501  # the entry that a page ended in may be looked at again
@@ -122,7 +123,7 @@ def test_a_page_reads_500_records_at_most(
     page = getattr(client, method)(**filters)
     assert (page.items, page.searched.complete) == ([], False)
     assert len(asked.trips) <= 4
-    assert sum(asked.trips) <= 501 + 1
+    assert sum(asked.trips) <= 501 + 1 + 2
     page = getattr(client, method)(cursor=page.cursor, **filters)
     assert page.searched.complete
 
@@ -302,7 +303,8 @@ def test_delayed_events_cost_four_round_trips(client: Client, redis: redis_py.Re
     for part in range(2):
         client.send_events([Event("a", id=f"e{part * 400 + n:03}") for n in range(400)], deliver_after=3_600 + part)
     redis.delete(keys.recent)
-    for given in ({}, {"name": "nope"}):
+    filters: tuple[dict[str, Any], ...] = ({}, {"name": "nope"})
+    for given in filters:
         asked.trips.clear()
         first = client.list_events(state="delayed", limit=20, **given)
         second = client.list_events(state="delayed", limit=20, cursor=first.cursor, **given)
@@ -310,6 +312,55 @@ def test_delayed_events_cost_four_round_trips(client: Client, redis: redis_py.Re
         assert sum(asked.trips) <= (2 * 20 if not given else 800) + 4
         assert (first.searched.complete, second.searched.complete) == (False, bool(given))
         assert first.searched.entries == (500 if given else 20)
+
+
+@pytest.mark.parametrize(
+    ("method", "filters", "stream"),
+    [
+        ("list_events", {}, "recent"),
+        ("list_events", {"name": "nope"}, "recent"),
+        ("list_events", {"state": "delayed", "until": codec.from_millis(5)}, "recent"),
+        ("list_runs", {"event_name": "nope"}, "recent"),
+        ("list_runs", {"status": "failed"}, "runs"),
+    ],
+    ids=str,
+)
+def test_a_list_says_since_when_it_has_all(  # noqa: PLR0917 - fixtures, and the case
+    client: Client, redis: redis_py.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch,
+    method: str, filters: dict[str, Any], stream: str,
+) -> None:  # fmt: skip
+    """If the index has dropped its oldest entries, and what is asked for may be older; else it has all."""
+    monkeypatch.setattr(sending, "RECENT_ENTRIES", 3)
+    read = partial(getattr(client, method), **filters)
+
+    def since(**given: Any) -> int | None:
+        found = read(**given).searched.remembered_since
+        return None if found is None else codec.to_micros(found) // 1_000
+
+    assert since() is None
+    for number in (7, 8, 9):
+        assert since() is None
+        redis.xadd(getattr(keys, stream), {"e": "a"}, id=f"{number}-5")
+    assert since() == since(since=codec.from_millis(6)) == since(since=codec.from_millis(7)) == 7
+    assert since(since=codec.from_millis(8)) is None
+    for entry_id, limit in (("9-6", 1), ("9-6", 100)):
+        assert since(cursor=f"{entry_id}~0", limit=limit) == 7
+    assert client.list_events(state="delayed").searched.remembered_since is None
+
+
+@pytest.mark.leaves_records
+def test_several_partitions_are_whole_since_the_last_of_their_oldest(
+    url: str, namespace: str, redis: redis_py.Redis, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those whose index has dropped entries."""
+    monkeypatch.setattr(sending, "RECENT_ENTRIES", 2)
+    with open_client(kind, url, namespace=namespace, partitions=3) as client:
+        for keys, ids in zip(client.partitions.all, (("3-0", "30-0"), ("10-0", "11-0"), ("20-0",)), strict=True):
+            for entry_id in ids:
+                redis.xadd(keys.recent, {"e": "a"}, id=entry_id)
+        assert client.list_events().searched.remembered_since == codec.from_millis(10)
+        assert client.list_events(since=codec.from_millis(5)).searched.remembered_since == codec.from_millis(10)
+        assert client.list_events(since=codec.from_millis(11)).searched.remembered_since is None
 
 
 def test_dead_letters_are_narrowed_and_grouped(client: Client, redis: redis_py.Redis, keys: Keys) -> None:

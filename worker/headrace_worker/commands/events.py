@@ -18,6 +18,7 @@ from headrace_worker.commands.explaining import print_explanation
 from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import LeftOut, Result, Times, only
+from headrace_worker.operate.open_events import OpenEvents
 from headrace_worker.operate.open_runs import NotCanceled
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
@@ -210,17 +211,12 @@ def cancel(
         records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None, wait=wait_s)
         return [_unless_open(each, runs=runs) for each in records]
 
-    states: tuple[EventState, ...] = ("delayed", "dispatched", "pending") if runs else ("delayed",)
-
-    def read(times: Times, cursor: str | None, limit: int) -> Page[EventRecord]:
-        narrowed = filters | {"since": times.since, "until": times.end, "cursor": cursor, "limit": limit}
-        return only(client.list_events(state=states, **narrowed), lambda each: not each.is_settled)
-
+    source = Source(OpenEvents(client, filters, runs=runs).read)
     work = Work(
         "events cancel", "events", act, lambda record: str(record.status),
         lambda each: f"{each.id} {each.came_to.status}",
     )  # fmt: skip
-    ctx.exit(act_on(client, bulk, work, ids, filters, Source(read), as_json=as_json, beside={"runs": runs}))
+    ctx.exit(act_on(client, bulk, work, ids, filters, source, as_json=as_json, beside={"runs": runs}))
 
 
 def _unless_open(record: EventRecord | HeadraceError, *, runs: bool) -> EventRecord | HeadraceError:

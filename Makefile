@@ -90,6 +90,11 @@ bench: environment  ## Measure Headrace beside its peers; ONLY="headrace taskiq"
 bench-headrace: environment  ## Measure Headrace alone; ONLY="sending idle" SCALE=0.1 DURATION=60 SERVER=/usr/bin/redis-server DOCS=1
 	@$(BIN)/python -m bench alone $(BENCH_OPTIONS) $(if $(DURATION),--duration $(DURATION))
 
+.PHONY: bench-beside
+bench-beside: environment  ## Measure drained runs beside those of another commit; COMMIT=HEAD~1 ROUNDS=9
+	@$(BIN)/python -m bench beside --commit "$(or $(COMMIT),HEAD)" $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SCALE),--scale $(SCALE)) $(if $(SERVER),--server $(SERVER))
+
 BENCH_OPTIONS = $(if $(ONLY),--only "$(ONLY)") $(if $(SCALE),--scale $(SCALE)) $(if $(SERVER),--server $(SERVER)) $(if $(DOCS),--docs)
 
 .PHONY: requirements

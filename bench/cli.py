@@ -1,4 +1,4 @@
-"""The bench's commands, run by the runner's environment: `python -m bench compare|alone`."""
+"""The bench's commands, run by the runner's environment: `python -m bench compare|alone|beside`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench import chart, document
 from bench.alone import SCENARIOS, run_scenarios
+from bench.beside import NoCommit, beside
 from bench.compare import Plan, compare
 from bench.environments import HOME, ROOT
 from bench.field import FIELD, named
@@ -32,6 +33,8 @@ def main() -> None:
     """Does what the command line says; exits with 1 if anything failed."""
     parser = _parser()
     args = parser.parse_args()
+    if args.command == "beside":
+        sys.exit(_beside(args))
     only = args.only.replace(",", " ").split()
     known = {peer.name for peer in FIELD} if args.command == "compare" else set(SCENARIOS)
     if unknown := set(only) - known:
@@ -54,6 +57,17 @@ def main() -> None:
     sys.exit(1 if failed else 0)
 
 
+def _beside(args: argparse.Namespace) -> int:
+    with running_server(args.server) as server:
+        try:
+            table = beside(server, args.commit, args.rounds, args.scale, _say)
+        except NoCommit as exc:
+            console.print(str(exc), style="red", markup=False)
+            return 1
+        console.print(table)
+        return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -63,11 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     alone = commands.add_parser("alone", help="Headrace alone, scenario by scenario")
     alone.add_argument("--only", default="", help="of " + " ".join(SCENARIOS))
     alone.add_argument("--duration", type=float, default=600, help="seconds of the soak")
-    for command in (comparing, alone):
+    other = commands.add_parser("beside", help="drained runs of the working tree beside those of a commit")
+    other.add_argument("--commit", required=True)
+    other.add_argument("--rounds", type=int, default=9)
+    for command in (comparing, alone, other):
         command.add_argument("--scale", type=float, default=1.0, help="share of the usual numbers of jobs")
         command.add_argument(
             "--server", type=Path, help="a binary of Redis or Valkey, in place of that in the environment"
         )
+    for command in (comparing, alone):
         command.add_argument("--docs", action="store_true", help="fill docs/benchmarks.md and keep the results")
     return parser
 

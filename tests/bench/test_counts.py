@@ -168,7 +168,7 @@ async def test_memory_an_event(counted: Server) -> None:
     assert (recorded - empty) / RUNS <= 800
 
 
-@pytest.mark.parametrize(("counts", "most"), [(False, 118), (True, 125)], ids=["bare", "counted"])
+@pytest.mark.parametrize(("counts", "most"), [(False, 115), (True, 121)], ids=["bare", "counted"])
 async def test_python_calls_a_run(counted: Server, counts: bool, most: int) -> None:  # noqa: FBT001
     """A run costs the event loop a bounded number of function calls, beside those of a start and a stop.
 

@@ -8,8 +8,12 @@ import pytest
 
 import bench.worker
 from bench.alone import run_scenarios
+from bench.alone.canceling import WARM
+from bench.alone.sleeping import JOB
+from bench.beside import NoCommit, beside
 from bench.results import Figure
 from bench.server import Server
+from headrace import Client
 
 SCALE = 0.001
 
@@ -35,6 +39,15 @@ def test_lists(counted: Server) -> None:
     assert "round trips, " in figures["doctor"].note
 
 
+def test_cancel(counted: Server) -> None:
+    """Every run ends as canceled, and tells how soon."""
+    figures = figures_of(counted, "cancel")
+    assert figures["cancel_run to the CancelledError of its function, p99"].value > 0
+    with Client(counted.url) as client:
+        canceled = client.list_runs(job=JOB, status="canceled").items
+    assert len(canceled) == figures["runs canceled, one after the other"].value + WARM
+
+
 def test_bulk(counted: Server) -> None:
     """Each act is done to all, and leaves nothing; its longest command and the other queue's latency are told."""
     figures = figures_of(counted, "bulk")
@@ -45,3 +58,13 @@ def test_bulk(counted: Server) -> None:
         }
     prefix = "headrace:{default:0}:"
     assert [counted.client.xlen(prefix + key) for key in ("events", "dead", "queue:bulk/default")] == [0, 0, 0]
+
+
+def test_beside_another_commit(counted: Server) -> None:
+    """Both drain; of a commit that is not there it says so."""
+    table = beside(counted, "HEAD", rounds=2, scale=SCALE, say=lambda _: None)
+    names, rates = (list(column.cells) for column in table.columns[:2])
+    assert names == ["HEAD", "the working tree", "change"]
+    assert all(int(str(rate).replace(",", "")) > 0 for rate in rates[:2])
+    with pytest.raises(NoCommit, match=r"none-such can't be had: .*not a valid object name"):
+        beside(counted, "none-such", rounds=1, scale=SCALE, say=lambda _: None)

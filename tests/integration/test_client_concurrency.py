@@ -131,7 +131,7 @@ def test_an_interrupt_does_not_leave_a_connection_out_of_step(
         monkeypatch.setattr(headrace.transport.single, "_receive", receive)
         transport: Any = client._transport
         (connection,) = transport.pool._available_connections
-        assert not connection.is_connected
+        assert connection._sock is None
         assert client.get_event(sent[1].id).payload == 1
 
 

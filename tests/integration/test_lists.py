@@ -407,6 +407,68 @@ def test_dead_letters_are_not_read_backwards_from_before_the_first(
     assert [letter.id for letter in client.list_dead_letters(until=codec.from_millis(5)).items] == ["5-1"]
 
 
+INDEXES = [("list_events", "recent", {"name": "nope"}), ("list_runs", "runs", {"status": "failed", "job": "app/no"})]
+
+
+@pytest.mark.parametrize(("method", "index", "filters"), INDEXES, ids=str)
+def test_an_index_is_not_read_backwards_from_before_its_first_entry(  # noqa: PLR0917 - four are fixtures
+    client: Client,
+    redis: redis_py.Redis,
+    keys: Keys,
+    asked: Asked,
+    method: str,
+    index: str,
+    filters: dict[str, Any],
+) -> None:
+    """By a time before it, by a cursor behind which the index was trimmed since, or once a page has read it."""
+    stream, read = getattr(keys, index), getattr(client, method)
+    for number in range(501):
+        redis.xadd(stream, {f"e{number}:app/job": "f"}, id=f"{number + 5}-1")
+    read(until=codec.from_millis(4), **filters)
+    assert asked.commands == ["XRANGE"]
+
+    asked.commands.clear()
+    page = read(cursor="505-1~0", **filters)
+    assert (page.items, page.cursor, page.searched.entries) == ([], None, 500)
+    assert asked.commands == ["XRANGE", "XREVRANGE"]
+
+    redis.xtrim(stream, minid="300-1", approximate=False)
+    asked.commands.clear()
+    for cursor in ("299-2~0", "300-1~0", "0-0~0"):
+        page = read(cursor=cursor, **filters)
+        assert (page.items, page.cursor, page.searched.complete) == ([], None, True)
+    assert asked.commands == ["XRANGE"] * 3
+    assert read(cursor="300-2~0", **filters).searched.entries == 1
+    assert asked.commands[3:] == ["XRANGE", "XREVRANGE"]
+
+
+def test_a_partition_whose_index_begins_later_is_left_out(
+    url: str, namespace: str, redis: redis_py.Redis, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four, one begins before the time that is asked for, and one has nothing."""
+    with open_client(kind, url, namespace=namespace, partitions=4) as client:
+        for keys, first in zip(client.partitions.all, (7, 3, 9), strict=False):
+            redis.xadd(keys.recent, {"e": "a"}, id=f"{first}-1")
+        client.has_workers()
+        asked = Asked(client, monkeypatch)
+        page = client.list_events(name="nope", until=codec.from_millis(5))
+        assert (page.searched.entries, page.searched.complete) == (1, True)
+        assert asked.commands == ["XRANGE"] * 4 + ["XREVRANGE"]
+
+
+@pytest.mark.parametrize(("method", "filters"), [("list_events", {"source": "nope"}), ("list_runs", {"job": "app/no"})])
+def test_a_page_that_goes_on_reads_500_records_too(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked, method: str, filters: dict[str, Any]
+) -> None:
+    """In the two round trips that are left."""
+    fill_index(redis, keys.recent, 1_100, "a")
+    first = getattr(client, method)(**filters)
+    asked.trips.clear()
+    page = getattr(client, method)(cursor=first.cursor, limit=1000, **filters)
+    assert (page.items, page.searched.complete) == ([], False)
+    assert asked.trips == [1, 1, 250, 250]
+
+
 def test_a_key_of_another_type_is_named_and_hides_no_other(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
     """An index, a queue, `due` and `dead`: each list says what it could not read."""
     runs = queue_runs(redis, client, keys, 3)

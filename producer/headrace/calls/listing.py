@@ -58,17 +58,17 @@ def _read_index(reply: list[Any]) -> list[IndexEntry]:
     ]
 
 
+def read_oldest(stream: str) -> Call[list[str]]:
+    """Read the id of the oldest entry of a listing; none if it has none."""
+    return Call(("XRANGE", stream, "-", "+", "COUNT", 1), lambda reply: [as_text(reply[0][0])] if reply else [])
+
+
 def read_dead(
     keys: Keys, cursor: str | None, count: int, seal: Seal | None = None, since: str = "-"
 ) -> Call[list[DeadLetter]]:
     """Read dead letters, newest first, from the one before the cursor on; `since` is the oldest that is read."""
     end = f"({cursor}" if cursor else "+"
     return Call(("XREVRANGE", keys.dead, end, since, "COUNT", count), lambda reply: _read_dead(reply, seal))
-
-
-def read_oldest_dead(keys: Keys) -> Call[list[str]]:
-    """Read the id of the oldest dead letter; none if there are none."""
-    return Call(("XRANGE", keys.dead, "-", "+", "COUNT", 1), lambda reply: [as_text(reply[0][0])] if reply else [])
 
 
 def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadLetter]]:

@@ -29,6 +29,8 @@ FORMAT: Final = 1
 SEALED_FORMAT: Final = 2
 ONE_JOB_FORMAT: Final = 3
 SEALED_ONE_JOB_FORMAT: Final = 4
+SEALED_FORMATS: Final = (SEALED_FORMAT, SEALED_ONE_JOB_FORMAT)
+"""Those in which payload and context are bytes that only a codec can read."""
 NIL: Final = msgspec.Raw(b"\xc0")
 INLINE_BYTES: Final = 8_192
 """Bodies up to this many bytes travel inside the stream entries; larger ones stay in the record."""
@@ -86,11 +88,6 @@ class StoredEvent(msgspec.Struct, gc=False):
     j: str | None = None
     r: str | None = None
     u: str | None = None
-
-    @property
-    def is_sealed(self) -> bool:
-        """Payload and context are bytes that only a codec can read."""
-        return self.v in (SEALED_FORMAT, SEALED_ONE_JOB_FORMAT)
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -298,7 +295,7 @@ def _sealed_bytes(raw: msgspec.Raw | bytes) -> bytes:
 
 def decode_contents(event: StoredEvent, event_id: str, seal: Seal | None) -> tuple[Any, Any]:
     """Return payload and context; those that can't be opened here as Sealed."""
-    if not event.is_sealed:
+    if event.v not in SEALED_FORMATS:
         return decode_value(event.p), decode_value(event.c)
     try:
         opened = open_event(event, event_id, seal)

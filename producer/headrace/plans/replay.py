@@ -55,8 +55,9 @@ def replay_event(  # noqa: PLR0913 - which event, and how
     known = yield from _replays_of(partitions, first, original.ordering_key)
     if if_no_runs and any(each.may_have_run(job) for each in (original, *known)):
         return None
-    sealing = seal if event.is_sealed else None
-    opened = codec.open_event(event, event_id, seal) if event.is_sealed else event
+    is_sealed = event.v in codec.SEALED_FORMATS
+    sealing = seal if is_sealed else None
+    opened = codec.open_event(event, event_id, seal) if is_sealed else event
     again = msgspec.structs.replace(opened, j=job or event.j, r=first, u=None)
     number = len(known) + 1
     while True:

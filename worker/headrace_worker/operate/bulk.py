@@ -73,7 +73,7 @@ def read_cursor(verb: str, cursor: str) -> Rest:
         rest = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Rest)
         for each in rest.stretches:
             each.has(each.last)
-    except ValueError:  # msgspec's is one, too
+    except (ValueError, msgspec.MsgspecError):
         raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed") from None
     if rest.verb != verb:
         raise InvalidArgument("cursor", f"this one goes on with `{rest.verb}`")

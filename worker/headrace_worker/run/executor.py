@@ -261,7 +261,7 @@ class Executor:
 
     def _read_event(self, job: Job, delivery: Delivery) -> StoredEvent:
         event = codec.decode_event(delivery.body or b"")
-        if event.is_sealed:
+        if event.v in codec.SEALED_FORMATS:
             event = unseal.open_for(job, event, delivery.event_id, self._setup.seal)
         return event
 

@@ -37,7 +37,7 @@ class OutcomeMemory:
         """Remember the records of these runs."""
         now = monotonic()
         for run, record in zip(runs, records, strict=True):
-            if len(record.outcome) > REMEMBERED_BYTES or (isinstance(record, Settled) and record.letter == STOPPED):
+            if len(record.outcome) > REMEMBERED_BYTES or (type(record) is Settled and record.letter == STOPPED):
                 continue  # a run that was stopped may be called again here: nothing of it was recorded
             kept, delivery = record, record.delivery
             if kept.trail is not None:

@@ -42,11 +42,6 @@ def read_is_full(stream: str) -> Call[bool]:
     return Call(("XLEN", stream), lambda reply: int(reply) >= sending.RECENT_ENTRIES)
 
 
-def read_oldest(stream: str) -> Call[str | None]:
-    """Read the id of the oldest entry of a stream; None if there is none."""
-    return Call(("XRANGE", stream, "-", "+", "COUNT", 1), lambda reply: as_text(reply[0][0]) if reply else None)
-
-
 def _read_index(reply: list[Any]) -> list[IndexEntry]:
     return [
         IndexEntry(

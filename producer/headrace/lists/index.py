@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -117,11 +118,12 @@ def look_through(  # noqa: PLR0913, PLR0917 - where, what, and what of it
 def _remembered_since(asked: Asked, answers: Sequence[Any]) -> datetime | None:
     """Return since when every index is whole, by its answers; None if it has dropped nothing that is asked for."""
     half = len(answers) // 2
-    dropped_before = [
-        oldest for is_full, oldest in zip(answers[:half], answers[half:], strict=True)
-        if is_full is True and isinstance(oldest, str) and entry_rank(asked.since or "0-0") < entry_rank(oldest)
-    ]  # fmt: skip
-    return time_of(max(dropped_before, key=entry_rank)) if dropped_before else None
+    pairs = zip(answers[:half], answers[half:], strict=True)
+    full = [found for is_full, found in pairs if is_full is True and isinstance(found, list)]
+    oldest = max(chain.from_iterable(full), key=entry_rank, default=None)
+    if oldest is None or entry_rank(asked.since or "0-0") >= entry_rank(oldest):
+        return None
+    return time_of(oldest)
 
 
 def _look_through(  # noqa: PLR0913, PLR0917 - as above

@@ -18,8 +18,7 @@ from headrace_worker.commands.explaining import print_explanation
 from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import LeftOut, Result, Times, only
-from headrace_worker.operate.open_events import OpenEvents
-from headrace_worker.operate.open_runs import NotCanceled
+from headrace_worker.operate.open_events import NotCanceled, OpenEvents
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (

@@ -5,11 +5,21 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from headrace import Client, EventRecord, InvalidArgument, Page
+from headrace import Client, EventRecord, HeadraceError, InvalidArgument, Page
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.in_turn import ReadPage, read_in_turn
 
 _TICK = timedelta(milliseconds=1)
+
+
+class NotCanceled(HeadraceError):
+    """The event was delivered before it was canceled, and goes on."""
+
+    def __init__(self, event_id: str, status: str) -> None:
+        self.event_id = event_id
+        self.status = status
+        hint = "" if status == "settled" else "; --runs cancels its open runs"
+        super().__init__(f"event {event_id!r} is {status} and can't be canceled any more{hint}")
 
 
 class OpenEvents:

@@ -23,16 +23,6 @@ class AlreadyFinished(HeadraceError):
         super().__init__(f"run {run_id!r} is already finished: {status}")
 
 
-class NotCanceled(HeadraceError):
-    """The event was delivered before it was canceled, and goes on."""
-
-    def __init__(self, event_id: str, status: str) -> None:
-        self.event_id = event_id
-        self.status = status
-        hint = "" if status == "settled" else "; --runs cancels its open runs"
-        super().__init__(f"event {event_id!r} is {status} and can't be canceled any more{hint}")
-
-
 class OpenRuns:
     """The lists of some open states, one after the other; each is read from where such runs stand, so none is left out.
 

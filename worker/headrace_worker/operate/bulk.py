@@ -130,16 +130,18 @@ def choose(
     *,
     pace: Pace,
     oldest_first: bool = False,
+    on_page: Callable[[int], object] = lambda _: None,
 ) -> Chosen:
     """Return the ids of what a list has, at most so many.
 
     Args:
         read: reads a page of the list, from a cursor on, of at most so many.
-        most: reading ends there; the list may be of any length.
+        most: reading ends when so many are found, or at the end of the list, which may be of any length.
         rest: which part of the list.
         pace: how fast it is read.
         oldest_first: return them in the reverse order of the list, which has the newest first. Of more than `most`
-            these are the newest: to find the oldest, a list of any length would have to be read before the question.
+            these are the newest: to find the oldest, the whole list would always have to be read.
+        on_page: is called with how many entries each page has looked at.
     """
     found: dict[str, _Item] = {}
     left = list(rest.stretches)
@@ -149,6 +151,7 @@ def choose(
         pace.rest()
         with pace.step():
             page = read(rest.times, stretch.first, _PAGE)
+        on_page(page.searched.entries)
         if page.cursor is None:
             remembered_since = page.searched.remembered_since
         number = len(rest.stretches) - len(left)

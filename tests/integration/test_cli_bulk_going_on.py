@@ -178,4 +178,4 @@ def test_a_cursor_is_for_its_command(headrace: Headrace, client: Client) -> None
     assert headrace("events", "cancel", "l1", "--cursor", cursor).exit_code == 2
     assert client.get_event("l1").status == "delayed"
     rest = headrace("events", "cancel", "--name", "later", "--cursor", cursor, "--yes")
-    assert rest.stdout == "l1 canceled\nl0 canceled\n"
+    assert rest.stdout == "l1 canceled\nl2 canceled\n"

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.calls import sending
 from headrace.calls.call import Call, as_text
 from headrace.formats import codec
 from headrace.formats.keys import Keys
@@ -34,6 +35,11 @@ def read_index(stream: str, cursor: str | None, count: int, since: str = "-") ->
 def read_index_behind(stream: str, entry_id: str, count: int) -> Call[list[IndexEntry]]:
     """Read entries of `recent` or `runs`, oldest first, from the one behind an id on."""
     return Call(("XRANGE", stream, f"({entry_id}", "+", "COUNT", count), _read_index)
+
+
+def read_is_full(stream: str) -> Call[bool]:
+    """Read whether `recent` or `runs` has so many entries that the oldest are dropped: it never has fewer then."""
+    return Call(("XLEN", stream), lambda reply: int(reply) >= sending.RECENT_ENTRIES)
 
 
 def _read_index(reply: list[Any]) -> list[IndexEntry]:

@@ -27,6 +27,8 @@ class Bounds:
 
     Attributes:
         entries: how many entries of the list the page has looked at.
+        beside: calls that go with the next round trip.
+        answers_beside: the answers to them.
     """
 
     def __init__(self) -> None:
@@ -35,11 +37,16 @@ class Bounds:
         self._share = RECORDS
         self.entries = 0
         self.damaged: dict[str, DamagedEntry] = {}
+        self.beside: Sequence[Call[Any]] = ()
+        self.answers_beside: list[Any] = []
 
     def ask(self, calls: Sequence[Call[Any]]) -> Plan[list[Any]]:
         """Return the answers to calls that go in one round trip."""
         self.round_trips -= 1
-        return (yield calls)
+        beside, self.beside = self.beside, ()
+        answers = yield [*calls, *beside]
+        self.answers_beside += answers[len(calls) :]
+        return answers[: len(calls)]
 
     def records_for(self, wanted: int) -> int:
         """Return how many records to read next; 0 if the page may read no more.

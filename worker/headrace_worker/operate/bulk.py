@@ -94,10 +94,12 @@ class Chosen(msgspec.Struct, frozen=True):
     Attributes:
         ids: in the order in which it is done to them.
         more: there are more than were asked for, or may be.
+        remembered_since: what is older was asked for, too, and the list does not know it any more; None if it has all.
     """
 
     ids: list[str]
     more: bool = False
+    remembered_since: datetime | None = None
     _rest: Rest | None = None
     _items: list[_Item] = []
     _is_reversed: bool = False
@@ -143,12 +145,15 @@ def choose(
     """
     found: dict[str, _Item] = {}
     left = list(rest.stretches)
+    remembered_since = None
     while left and len(found) < most:
         stretch = left[0]
         pace.rest()
         with pace.step():
             page = read(rest.times, stretch.first, _PAGE)
         on_page(page.searched.entries)
+        if page.cursor is None:
+            remembered_since = page.searched.remembered_since
         number = len(rest.stretches) - len(left)
         for item, cursor in zip(page.items, page.cursors, strict=True):
             if stretch.has(cursor):
@@ -161,7 +166,8 @@ def choose(
         left = [Stretch(over[0].cursor, rest.stretches[number].last), *rest.stretches[number + 1 :]]
     items = items[:most]
     ids = [item.id for item in (reversed(items) if oldest_first else items)]
-    return Chosen(ids, bool(left), msgspec.structs.replace(rest, stretches=left), items, oldest_first)
+    behind = msgspec.structs.replace(rest, stretches=left)
+    return Chosen(ids, bool(left), remembered_since, behind, items, oldest_first)
 
 
 def only(page: Page[T], is_asked_for: Callable[[T], bool]) -> Page[T]:

@@ -25,6 +25,7 @@ from headrace_worker.operate.bulk import (
 )
 from headrace_worker.operate.pace import Pace, Rate
 from headrace_worker.terminal.interrupts import Interrupt, interruptible
+from headrace_worker.terminal.lists import remembered_since
 from headrace_worker.terminal.options import F, option, together
 from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
 
@@ -191,6 +192,8 @@ def act_on(
     _check_usage(bulk, work, ids, given)
     pace = Pace(bulk.rate)
     chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, source, pace)
+    if chosen.remembered_since is not None:
+        print_note(remembered_since(work.noun, chosen.remembered_since))
     if bulk.dry_run:
         _print_dry_run(chosen, work.noun, as_json=as_json)
         return 0
@@ -281,7 +284,7 @@ def _print_end(work: Work, chosen: Chosen, counts: Counts, *, as_json: bool, is_
         print_json(
             {
                 "done": counts.done, "failed": counts.failed, "left_out": counts.left_out, "left": left,
-                "cursor": cursor,
+                "cursor": cursor, "remembered_since": chosen.remembered_since,
             }
         )  # fmt: skip
     elif left or not is_named:
@@ -361,7 +364,8 @@ def _said(value: Any) -> str:
 def _print_dry_run(chosen: Chosen, noun: str, *, as_json: bool) -> None:
     first = chosen.ids[:_SHOWN]
     if as_json:
-        print_json({"count": len(chosen.ids), "more": chosen.more, "first": first})
+        since = chosen.remembered_since
+        print_json({"count": len(chosen.ids), "more": chosen.more, "first": first, "remembered_since": since})
         return
     for each in first:
         click.echo(shown(each))

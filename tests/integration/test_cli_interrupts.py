@@ -113,11 +113,15 @@ def test_what_was_done_on_a_terminal_that_is_gone_is_noted(
 
 
 def test_what_was_done_before_the_reader_went_is_noted(shell: Shell, client: Client, letters: Sequence[str]) -> None:
-    """As `head -1` does, which has seen enough."""
-    assert shell(f"headrace {' '.join(DISCARD)} --json | head -1").stderr == ""
+    """As `head -1` does, which has seen enough; how to go on is said where it can still be read."""
+    ended = shell(f"headrace {' '.join(DISCARD)} --json | head -1")
     (done,) = _noted(client)
     assert 0 < done < MANY
-    assert len(list(client.iter_dead_letters())) == len(letters) - done
+    said, more = ended.stderr.splitlines()
+    assert said == f"dead discard: {done:,} done, 0 failed, {len(letters) - done:,} left"
+    rest = shell(f"headrace {' '.join(DISCARD)} --rate full --cursor {more.rpartition(' ')[2]}")
+    assert rest.returncode == 0
+    assert list(client.iter_dead_letters()) == []
 
 
 def test_what_was_done_before_a_second_interrupt_is_noted(

@@ -248,9 +248,9 @@ def _carry_out(
         if counts.total:
             timeout = _HURRIED_S if isinstance(failure, KeyboardInterrupt) else None
             note(client, work.verb, asked, reason=bulk.note, counts=counts, timeout=timeout)
-        if failure is not None and not (counts.total and isinstance(failure, (HeadraceError, KeyboardInterrupt))):
-            raise failure
-        _print_end(work, chosen, counts, as_json=as_json, is_named="ids" in asked)
+        if failure is None or (counts.total and isinstance(failure, (HeadraceError, KeyboardInterrupt, OSError))):
+            as_json = as_json and not isinstance(failure, OSError)  # its output is gone: the end goes to stderr
+            _print_end(work, chosen, counts, as_json=as_json, is_named="ids" in asked)
         if failure is not None:
             raise failure
     return interrupt.exit_code if counts.total < len(chosen.ids) else 1 if counts.failed else 0

@@ -16,7 +16,8 @@ from headrace import Client, Event
 from headrace_worker import App
 from headrace_worker.logs.logger import flush
 from headrace_worker.operate import bulk, pace
-from headrace_worker.operate.bulk import Chosen, carry_out
+from headrace_worker.operate.bulk import Chosen, Times, carry_out
+from headrace_worker.operate.open_runs import OpenRuns
 from headrace_worker.terminal import asking
 from tests.apps.everyday import app
 from tests.support.commands import Headrace
@@ -179,3 +180,39 @@ def test_a_cursor_is_for_its_command(headrace: Headrace, client: Client) -> None
     assert client.get_event("l1").status == "delayed"
     rest = headrace("events", "cancel", "--name", "later", "--cursor", cursor, "--yes")
     assert rest.stdout == "l1 canceled\nl0 canceled\n"
+
+
+async def test_runs_that_begin_in_freed_slots_are_left(headrace: Headrace, client: Client, host: WorkerHost) -> None:
+    """A worker takes the next runs when its first are canceled; a cursor does not go on with those."""
+
+    def executing() -> list[str]:
+        return [run.id for run in client.list_runs(status="executing").items]
+
+    async with host.working(app, concurrency=2):
+        client.send_events([Event("nap", 60, id=f"n{number}") for number in range(3)])
+        await await_until(lambda: len(executing()) == 2)
+        first = executing()
+        command = ("runs", "cancel", "--status", "executing", "--yes", "--json")
+        done, end = map(json.loads, headrace(*command, "--max", "1").stdout.splitlines())
+        await await_until(lambda: len(executing()) == 2 and done["id"] not in executing())
+        (later,) = set(executing()) - set(first)
+        *lines, end = map(json.loads, headrace(*command, "--cursor", end["cursor"]).stdout.splitlines())
+        assert sorted([done["id"], *(line["id"] for line in lines)]) == sorted(first)
+        assert end["cursor"] is None
+        assert client.cancel_run(later).answer == "asked", "it was let go on"
+
+
+async def test_runs_that_grow_old_enough_later_are_left(client: Client, host: WorkerHost) -> None:
+    """For how long a run has been executing counts from the first command."""
+    async with host.working(app):
+        before = client.server_time()
+        client.send_event(Event("nap", 60, id="n"))
+        await await_until(lambda: client.list_runs(status="executing").items)
+        seen_at = client.server_time()
+        age_s = (seen_at - before).total_seconds() + 0.1
+        await await_until(lambda: client.list_runs(status="executing", older_than=age_s).items)
+        runs = OpenRuns(client, ["executing"], {"older_than": age_s})
+        assert runs.read(Times(seen_at), None, 10).items == []
+        later = runs.read(Times(client.server_time()), None, 10).items
+        assert [run.id for run in later] == ["n:everyday/nap"]
+        client.cancel_run("n:everyday/nap")

@@ -77,7 +77,7 @@ async def test_lines_of_json_have_one_shape(headrace: Headrace, client: Client, 
         error = line.pop("error")
         assert (error is None) == ok
         assert line == {"id": ids[verb], "ok": ok, "result": result} | facts
-        assert end == {"done": int(ok), "failed": int(not ok), "left_out": 0, "left": 0, "cursor": None}
+        assert end == {"done": int(ok), "failed": int(not ok), "left_out": 0, "left": 0, "more": False, "cursor": None}
     await settle()
 
 
@@ -161,3 +161,13 @@ def _answer(url: str, namespace: str, typed: bytes, *args: str) -> tuple[str, in
         process.stdin.flush()
         shown += process.stdout.read()
     return shown.decode(), process.returncode
+
+
+def test_an_id_that_is_named_twice_counts_once(headrace: Headrace, client: Client) -> None:
+    """The first is kept; neither --max nor the audit counts the other."""
+    client.send_events([Event("later", id=each) for each in ("a", "b")], deliver_after=3_600)
+    done = headrace("events", "cancel", "b", "a", "b", "--max", "2", "--json")
+    *lines, end = map(json.loads, done.stdout.splitlines())
+    assert ([line["id"] for line in lines], end["done"], end["failed"]) == (["b", "a"], 2, 0)
+    (entry,) = client.list_audit().items
+    assert (entry.asked, entry.done) == ({"ids": ["b", "a"]}, 2)

@@ -9,8 +9,9 @@ goes on touch it: the cursor holds the moment of the first command.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from headrace.lists.merge import rank_of_cursor
 from headrace_worker.operate.pace import Pace
 
 _PAGE = 50
+_OTHER_FILTERS = "this cursor goes on with other filters: give those of its first command, and its namespace"
 T = TypeVar("T")
 
 
@@ -55,9 +57,14 @@ class Stretch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Rest(msgspec.Struct, frozen=True, array_like=True):
-    """What an act is still for; as text it is the cursor that commands print and take."""
+    """What an act is still for; as text it is the cursor that commands print and take.
+
+    Attributes:
+        asked: a digest of what was asked for; a cursor goes on with that only.
+    """
 
     verb: str
+    asked: str
     times: Times
     stretches: list[Stretch] = msgspec.field(default_factory=lambda: [Stretch()])
 
@@ -67,8 +74,21 @@ class Rest(msgspec.Struct, frozen=True, array_like=True):
         return urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
 
 
-def read_cursor(verb: str, cursor: str) -> Rest:
-    """Return what is left of an act, or raise InvalidArgument."""
+def digest(asked: Mapping[str, Any]) -> str:
+    """Return a short text that differs for acts that choose by other filters.
+
+    Of `since` and `until` it has only whether they are given: 2h names another time in each command.
+    """
+    of = {key: key in {"since", "until"} or value for key, value in asked.items()}
+    return sha256(msgspec.json.encode(of, order="sorted")).hexdigest()[:12]
+
+
+def read_cursor(verb: str, asked: str, cursor: str) -> Rest:
+    """Return what is left of an act, or raise InvalidArgument.
+
+    Args:
+        asked: the digest of what is asked for now.
+    """
     try:
         rest = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Rest)
         for each in rest.stretches:
@@ -77,6 +97,8 @@ def read_cursor(verb: str, cursor: str) -> Rest:
         raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed") from None
     if rest.verb != verb:
         raise InvalidArgument("cursor", f"this one goes on with `{rest.verb}`")
+    if rest.asked != asked:
+        raise InvalidArgument("cursor", _OTHER_FILTERS)
     return rest
 
 
@@ -145,7 +167,7 @@ def choose(
         stretch = left[0]
         pace.rest()
         with pace.step():
-            page = read(rest.times, stretch.first, _PAGE)
+            page = _read(read, rest.times, stretch.first)
         number = len(rest.stretches) - len(left)
         for item, cursor in zip(page.items, page.cursors, strict=True):
             if stretch.has(cursor):
@@ -159,6 +181,15 @@ def choose(
     items = items[:most]
     ids = [item.id for item in (reversed(items) if oldest_first else items)]
     return Chosen(ids, bool(left), msgspec.structs.replace(rest, stretches=left), items, oldest_first)
+
+
+def _read(read: Callable[[Times, str | None, int], Page[T]], times: Times, cursor: str | None) -> Page[T]:
+    try:
+        return read(times, cursor, _PAGE)
+    except InvalidArgument as exc:
+        if exc.field != "cursor":
+            raise
+        raise InvalidArgument("cursor", "it is none that this command has printed") from None
 
 
 def only(page: Page[T], is_asked_for: Callable[[T], bool]) -> Page[T]:

@@ -23,6 +23,7 @@ from headrace_worker.operate.bulk import (
     Times,
     carry_out,
     choose,
+    digest,
     read_cursor,
 )
 from headrace_worker.operate.pace import Pace, Rate
@@ -178,21 +179,25 @@ def act_on(
     as_json: bool,
     beside: Mapping[str, Any] | None = None,
 ) -> int:
-    """Choose, ask, act, print and note; return the exit code. IDs that are named are acted on without a question.
+    """Choose, ask, act, print and note; return the exit code.
+
+    IDs that are named are acted on without a question, and each once, however often it is named.
 
     Args:
         filters: what was asked for; those that are None, or empty, exclude nothing.
         beside: what else was asked for, for the question and the audit; None, or False, for what was not.
     """
+    ids = list(dict.fromkeys(ids))
     also = {key: value for key, value in (beside or {}).items() if value is not None and value is not False}
     given = {key: value for key, value in filters.items() if value not in (None, (), "")}
     _check_usage(bulk, work, ids, given)
+    asked = ({"ids": ids} if ids else given or {"all": True}) | also
     pace = Pace(bulk.rate)
-    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, source, pace)
+    of = digest(asked | {"namespace": client.partitions.namespace})
+    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, of, source, pace)
     if bulk.dry_run:
         _print_dry_run(chosen, work.noun, as_json=as_json)
         return 0
-    asked = ({"ids": list(ids)} if ids else given or {"all": True}) | also
     if chosen.ids and not ids:
         _ask(client, bulk, work, given | also, chosen)
     return _carry_out(client, bulk, work, asked, chosen, pace, as_json=as_json)
@@ -210,11 +215,13 @@ def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str,
         raise click.UsageError(f"say {right}, not --yes={bulk.yes}; nothing was done")
 
 
-def _choose(client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source, pace: Pace) -> Chosen:
+def _choose(
+    client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], asked: str, source: Source, pace: Pace
+) -> Chosen:
     if bulk.cursor is not None:
-        rest = read_cursor(work.verb, bulk.cursor)
+        rest = read_cursor(work.verb, asked, bulk.cursor)
     else:
-        rest = Rest(work.verb, Times(client.server_time(), filters.get("since"), filters.get("until")))
+        rest = Rest(work.verb, asked, Times(client.server_time(), filters.get("since"), filters.get("until")))
     chosen = choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first)
     if not chosen.ids and bulk.cursor is None:
         source.if_none()
@@ -258,12 +265,13 @@ def _print_end(work: Work, chosen: Chosen, counts: Counts, *, as_json: bool, is_
         print_json(
             {
                 "done": counts.done, "failed": counts.failed, "left_out": counts.left_out, "left": left,
-                "cursor": cursor,
+                "more": chosen.more, "cursor": cursor,
             }
         )  # fmt: skip
     elif left or not is_named:
         out = f"{counts.left_out:,} left out, " if counts.left_out else ""
-        print_note(f"{work.verb}: {counts.done:,} done, {counts.failed:,} failed, {out}{left:,} left")
+        of = f" of the {len(chosen.ids):,} chosen" if chosen.more else ""
+        print_note(f"{work.verb}: {counts.done:,} done, {counts.failed:,} failed, {out}{left:,} left{of}")
     if cursor is not None:
         print_note(f"there are more: the same command goes on with --cursor {cursor}")
     elif left:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headrace import HeadraceError, InvalidArgument, Page
+from headrace import HeadraceError, InvalidArgument, Page, StillExecuting
 from headrace.lists.merge import rank_of_cursor
 from headrace_worker.operate.pace import Pace
 
@@ -217,11 +217,16 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """How many it was done to, it could not be done to, and were left out, so far."""
+    """How many it was done to, it could not be done to, and were left out, so far.
+
+    Attributes:
+        going: of those that failed, the runs that are canceled and whose functions go on.
+    """
 
     done: int = 0
     failed: int = 0
     left_out: int = 0
+    going: int = 0
 
     @property
     def total(self) -> int:
@@ -235,6 +240,7 @@ class Counts(msgspec.Struct):
                 self.left_out += 1
             case HeadraceError():
                 self.failed += 1
+                self.going += isinstance(came_to, StillExecuting)
             case _:
                 self.done += 1
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from headrace import Client, HeadraceError, Page
+from headrace import CallError, Client, HeadraceError, Page, StillExecuting
 from headrace_worker.operate.bulk import (
     Act,
     Chosen,
@@ -142,6 +142,7 @@ class Work(msgspec.Struct, frozen=True):
         result: says in a word what one has come to.
         describe: says that in one line; None for lines of failures alone.
         facts: what a line of JSON says beside that, by its keys.
+        look: reads one without doing anything, and raises or returns the error that the act would have.
         name: has to be typed, or given by `--yes`; None where a yes is enough.
     """
 
@@ -151,6 +152,7 @@ class Work(msgspec.Struct, frozen=True):
     result: Callable[[Any], str]
     describe: Callable[[Result], str] | None = None
     facts: Mapping[str, Callable[[Any], Any]] = {}
+    look: Callable[[str], object] = lambda _: None
     name: str | None = None
 
 
@@ -196,8 +198,7 @@ def act_on(
     of = digest(asked | {"namespace": client.partitions.namespace})
     chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, of, source, pace)
     if bulk.dry_run:
-        _print_dry_run(chosen, work.noun, as_json=as_json)
-        return 0
+        return _try(chosen, work, as_json=as_json, is_named=bool(ids))
     if chosen.ids and not ids:
         _ask(client, bulk, work, given | also, chosen)
     return _carry_out(client, bulk, work, asked, chosen, pace, as_json=as_json)
@@ -271,7 +272,8 @@ def _print_end(work: Work, chosen: Chosen, counts: Counts, *, as_json: bool, is_
     elif left or not is_named:
         out = f"{counts.left_out:,} left out, " if counts.left_out else ""
         of = f" of the {len(chosen.ids):,} chosen" if chosen.more else ""
-        print_note(f"{work.verb}: {counts.done:,} done, {counts.failed:,} failed, {out}{left:,} left{of}")
+        going = f" ({counts.going:,} canceled, and still executing)" if counts.going else ""
+        print_note(f"{work.verb}: {counts.done:,} done, {counts.failed:,} failed{going}, {out}{left:,} left{of}")
     if cursor is not None:
         print_note(f"there are more: the same command goes on with --cursor {cursor}")
     elif left:
@@ -336,14 +338,31 @@ def _said(value: Any) -> str:
     return ", ".join(map(_said, value)) if isinstance(value, (list, tuple)) else shown(value)
 
 
-def _print_dry_run(chosen: Chosen, noun: str, *, as_json: bool) -> None:
-    first = chosen.ids[:_SHOWN]
+def _try(chosen: Chosen, work: Work, *, as_json: bool, is_named: bool) -> int:
+    """Print what would be done, and for ids that were named why it can't be; return the exit code."""
+    errors = {each: error for each in chosen.ids if is_named and (error := _look(work, each))}
+    found = msgspec.structs.replace(chosen, ids=[each for each in chosen.ids if each not in errors])
+    first = found.ids[:_SHOWN]
+    for error in errors.values():
+        print_note(str(error))
     if as_json:
-        print_json({"count": len(chosen.ids), "more": chosen.more, "first": first})
-        return
+        print_json({"count": len(found.ids), "failed": len(errors), "more": chosen.more, "first": first})
+        return 1 if errors else 0
     for each in first:
         click.echo(shown(each))
-    print_note(f"{_count(chosen, noun)}; nothing was done")
+    refused = f", {len(errors):,} would fail" if errors else ""
+    print_note(f"{_count(found, work.noun)}{refused}; nothing was done")
+    return 1 if errors else 0
+
+
+def _look(work: Work, each: str) -> HeadraceError | None:
+    try:
+        found = work.look(each)
+    except CallError:
+        raise
+    except HeadraceError as exc:
+        return exc
+    return found if isinstance(found, HeadraceError) else None
 
 
 def _print(result: Result, work: Work, *, as_json: bool) -> None:
@@ -359,6 +378,8 @@ def _print(result: Result, work: Work, *, as_json: bool) -> None:
 def _word(result: Result, work: Work) -> str | None:
     if result.is_left_out:
         return "left_out"
+    if isinstance(result.came_to, StillExecuting):
+        return "asked"
     return work.result(result.came_to) if result.ok else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,7 @@ NOTHING: dict[str, Ask] = {
             ("--event-name", "event_name", "nope"),
         )
     },
+    "runs list --status failed --until 30d": lambda client, _: client.list_runs(status="failed", until=_ahead(-30)),
     "runs list --status executing --older-than 30d": _runs_of(status="executing", older_than=timedelta(days=30)),
     "delayed list --until 1h": lambda client, _: client.list_delayed(until=_ahead(1 / 24)),
     "delayed list --since 30d": lambda client, _: client.list_delayed(since=_ahead(30)),
@@ -126,19 +128,23 @@ class Cost(msgspec.Struct, frozen=True):
         seconds: of the fastest of the repeats.
         slowest_ms: the longest command by the server's own clock, of the repeat in which it was shortest: what is slow
             by itself is slow in each, what another program has held up is not.
+        median_ms: the longest command in the median of the repeats.
     """
 
     round_trips: int
     commands: int
     seconds: float
     slowest_ms: float
+    median_ms: float
 
     @property
     def note(self) -> str:
         """The rest, in words."""
         counts = ((self.round_trips, "round trip"), (self.commands, "command"))
         words = [f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts]
-        return ", ".join([*words, f"{self.seconds * 1000:.1f} ms in all"])
+        return ", ".join(
+            [*words, f"{self.seconds * 1000:.1f} ms in all", f"longest in the median {self.median_ms:.3g} ms"]
+        )
 
 
 def costs(server: Server, asked: dict[str, Ask], filled: Filled) -> dict[str, Cost]:
@@ -157,4 +163,4 @@ def _cost(server: Server, client: Reader, filled: Filled, ask: Ask) -> Cost:
             ask(client, filled)
             seconds.append(time.perf_counter() - began)
         slowest.append(log.slowest_ms)
-    return Cost(len(client.trips), sum(client.trips), min(seconds), min(slowest))
+    return Cost(len(client.trips), sum(client.trips), min(seconds), min(slowest), statistics.median(slowest))

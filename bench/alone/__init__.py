@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from bench.alone import (
     backlog,
     bulk,
+    canceling,
     delayed,
     fanout,
     idle,
@@ -39,6 +40,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[Context, Scenario], None]]] = {
     "delayed": ("1,000,000 delayed events, 10,000 due at one instant", delayed.measure),
     "lists": ("Lists on 1,000,000 recorded events", lists.measure),
     "bulk": ("Acts on 1,000,000, beside another queue", bulk.measure),
+    "cancel": ("Cancellation of runs that execute", canceling.measure),
     "recovery": ("Recovery after kill -9", recovery.measure),
     "soak": ("Soak at half load", soak.measure),
 }

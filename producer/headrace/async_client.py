@@ -171,15 +171,18 @@ class AsyncClient(BaseClient):
     ) -> Page[EventRecord]:
         """Return a page of events, newest first by when they were first sent; delayed ones are among them.
 
-        About 10,000 batches of events are remembered in a partition. A page looks at 2,000 of them, or at 500 records,
-        at most, and says how far it looked; it may hold fewer than `limit` events, or none, and have a cursor.
+        About 10,000 batches of events are remembered in a partition. Delayed events alone, whenever they were sent,
+        come from `due` itself, all that there are, those that are due first.
+
+        A page looks at 2,000 entries, or at 500 records, at most, and says how far it looked; it may hold fewer than
+        `limit` events, or none, and have a cursor.
 
         Args:
             name: only events with this name.
             source: only events from this source.
             account_id: only events of this account.
             state: only events in this state, or in one of several; `unmatched` for those that no job matched.
-            since: only events that were sent at this time or later; an aware datetime.
+            since: only events that were sent at this time or later, as far as they are remembered; an aware datetime.
             until: as `since`, but at this time or before.
             cursor: the `cursor` of the page before.
             limit: how many events at most; 1 to 1000.

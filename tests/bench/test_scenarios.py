@@ -8,9 +8,12 @@ import pytest
 
 import bench.worker
 from bench.alone import run_scenarios
+from bench.alone.canceling import WARM
+from bench.alone.sleeping import JOB
 from bench.beside import NoCommit, beside
 from bench.results import Figure
 from bench.server import Server
+from headrace import Client
 
 SCALE = 0.001
 
@@ -34,6 +37,15 @@ def test_lists(counted: Server) -> None:
     assert figures["recorded events"].value == 1_000
     assert figures["round trips where a filter matches nothing"].met
     assert "round trips, " in figures["doctor"].note
+
+
+def test_cancel(counted: Server) -> None:
+    """Every run ends as canceled, and tells how soon."""
+    figures = figures_of(counted, "cancel")
+    assert figures["cancel_run to the CancelledError of its function, p99"].value > 0
+    with Client(counted.url) as client:
+        canceled = client.list_runs(job=JOB, status="canceled").items
+    assert len(canceled) == figures["runs canceled, one after the other"].value + WARM
 
 
 def test_bulk(counted: Server) -> None:

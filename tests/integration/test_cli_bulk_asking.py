@@ -57,7 +57,7 @@ async def test_ids_are_tried_and_bounded_as_filters_are(headrace: Headrace, clie
         assert dry.stderr.startswith("1 ")
         assert dry.stderr.endswith("; nothing was done\n")
         as_json = document(headrace(*verb.split(), each, "--dry-run", "--json"))
-        assert as_json == {"count": 1, "failed": 0, "more": False, "first": [each]}
+        assert as_json == {"count": 1, "failed": 0, "more": False, "first": [each], "remembered_since": None}
         many = headrace(*verb.split(), each, f"{each}-2", "--max", "1")
         assert many.exit_code == 2
         assert "2 IDs are more than --max 1" in many.stderr
@@ -82,7 +82,15 @@ async def test_lines_of_json_have_one_shape(headrace: Headrace, client: Client, 
         error = line.pop("error")
         assert (error is None) == ok
         assert line == {"id": ids[verb], "ok": ok, "result": result} | facts
-        assert end == {"done": int(ok), "failed": int(not ok), "left_out": 0, "left": 0, "more": False, "cursor": None}
+        assert end == {
+            "done": int(ok),
+            "failed": int(not ok),
+            "left_out": 0,
+            "left": 0,
+            "more": False,
+            "cursor": None,
+            "remembered_since": None,
+        }
     await settle()
 
 
@@ -210,7 +218,7 @@ async def test_a_dry_run_says_which_ids_are_unknown(
     why, end = dry.stderr.splitlines()
     assert end.endswith(", 1 would fail; nothing was done")
     assert document(headrace(*verb.split(), known, each, "--dry-run", "--json")) == {
-        "count": 1, "failed": 1, "more": False, "first": [known],
+        "count": 1, "failed": 1, "more": False, "first": [known], "remembered_since": None,
     }  # fmt: skip
     act = headrace(*verb.split(), each)
     assert (act.exit_code, act.stderr) == (1, f"{why}\n")

@@ -179,7 +179,7 @@ def test_a_cursor_is_for_its_command(headrace: Headrace, client: Client) -> None
     assert headrace("events", "cancel", "l1", "--cursor", cursor).exit_code == 2
     assert client.get_event("l1").status == "delayed"
     rest = headrace("events", "cancel", "--name", "later", "--cursor", cursor, "--yes")
-    assert rest.stdout == "l1 canceled\nl0 canceled\n"
+    assert rest.stdout == "l1 canceled\nl2 canceled\n"
 
 
 async def test_runs_that_begin_in_freed_slots_are_left(headrace: Headrace, client: Client, host: WorkerHost) -> None:
@@ -238,7 +238,7 @@ def test_a_cursor_is_for_its_filters(
     fails(refused, 2, "this cursor goes on with other filters: give those of its first command")
     assert client.get_event("l1").status == "delayed"
     rest = headrace(*first, "--cursor", cursor, "--yes", "--rate", "full", "--reason", "late", "--max", "9")
-    assert rest.stdout == "l1 canceled\nl0 canceled\n"
+    assert rest.stdout == "l1 canceled\nl2 canceled\n"
 
 
 def test_a_cursor_names_the_time_of_its_first_command(headrace: Headrace, client: Client) -> None:

@@ -33,7 +33,7 @@ LISTS = {
 def test_a_list_is_one_document_under_its_noun(headrace: Headrace, command: str) -> None:
     """With what is damaged, the cursor, and how far it looked."""
     noun = LISTS[command]
-    searched = {"entries": 0, "back_to": None, "complete": True}
+    searched = {"entries": 0, "back_to": None, "complete": True, "remembered_since": None}
     found = document(headrace(*command.split(), "--json"))
     assert found == {noun: [], "damaged": [], "cursor": None, "searched": searched}
 

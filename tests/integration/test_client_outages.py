@@ -14,8 +14,8 @@ import redis as redis_py
 
 from headrace import AsyncClient, Client, Event, ServerNotReady, ServerUnreachable
 from headrace.formats.keys import Keys
-from headrace.transport import loop_connections
 from headrace.transport.backoff import Backoff
+from headrace.transport.loop_connections import is_stale
 from tests.support.backoffs import Failures
 from tests.support.clients import Kind, open_client
 from tests.support.proxy import Proxy
@@ -90,7 +90,7 @@ async def test_an_awaited_call_notices_a_closed_connection(
         transport: Any = client._transport
         (connection,) = transport._connections.current.idle
         redis.client_kill_filter(_type="normal", skipme=True)
-        await await_until(getattr(connection, loop_connections._LOOK))
+        await await_until(lambda: is_stale(connection))
         await client.send_event(Event("b"))
     assert failures.errors == []
 

@@ -265,8 +265,47 @@ def test_a_queue_of_a_worker_that_takes_nothing(
     assert not of(client.diagnose(), "backlog")
     redis.hset(keys.worker("w1"), "wanted", wanted)
     found = one(client.diagnose(), "backlog")
-    assert found.says == "1 run is in queue shop/default, from which no live worker takes"
+    assert found.says == "1 run waits in queue shop/default, from which no live worker takes"
     assert "headrace queues purge shop/default" in found.mend
+
+
+@pytest.fixture
+def in_flight(redis: redis_py.Redis, keys: Keys) -> None:
+    """Two runs are in flight at w1, and none waits."""
+    queue = keys.queue("shop", "default")
+    for number in range(2):
+        redis.xadd(queue, {"e": f"e{number}", "j": "audit"})
+    redis.xgroup_create(queue, "workers", "0")
+    redis.xreadgroup("workers", "w1", {queue: ">"})
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+@pytest.mark.parametrize("wanted", ["quiet", "stop"])
+def test_a_queue_whose_last_runs_end(client: AppClient, redis: redis_py.Redis, keys: Keys, wanted: str) -> None:
+    """Nothing waits where a quiet worker still executes: a warning, without a purge; an error once a run waits."""
+    redis.hset(keys.worker("w1"), "wanted", wanted)
+    found = one(client.diagnose(), "backlog")
+    assert (found.severity, found.facts) == ("warning", {"queue": "shop/default", "waiting": 0, "in_flight": 2})
+    assert "2 runs end on workers that are quiet or stop; nothing takes new ones from queue shop/default" in found.says
+    assert (found.mend.count("headrace worker"), "purge" in found.mend) == (1, False)
+    redis.xadd(keys.queue("shop", "default"), {"e": "e2", "j": "audit"})
+    found = one(client.diagnose(), "backlog")
+    assert (found.severity, found.facts["waiting"], found.facts["in_flight"]) == ("error", 1, 2)
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+@pytest.mark.parametrize("state", ["fenced", "expired"])
+def test_a_queue_of_a_dead_worker(client: AppClient, redis: redis_py.Redis, keys: Keys, state: str) -> None:
+    """What a dead worker had will wait in the queue again, whatever was wanted of it; its rescue is another finding."""
+    redis.hset(keys.worker("w1"), "wanted", "quiet")
+    if state == "fenced":
+        redis.hset(keys.worker("w1"), "fenced", "1")
+    else:
+        redis.zadd(keys.workers, {"w1": 1_000, "w2": FAR_MS})
+    diagnosis = client.diagnose()
+    found = one(diagnosis, "backlog")
+    assert (found.severity, found.facts["waiting"], found.facts["in_flight"]) == ("error", 2, 0)
+    assert [each.facts["workers"] for each in of(diagnosis, "leases")] == ([["w1"]] if state == "expired" else [])
 
 
 @pytest.mark.leaves_records

@@ -69,7 +69,7 @@ def host(url: str, namespace: str, request: pytest.FixtureRequest) -> WorkerHost
 
 
 def _page(noun: str, items: list[Any]) -> dict[str, Any]:
-    searched = {"entries": len(items), "back_to": None, "complete": True}
+    searched = {"entries": len(items), "back_to": None, "complete": True, "remembered_since": None}
     return {noun: items, "damaged": [], "cursor": None, "searched": searched}
 
 
@@ -185,7 +185,8 @@ async def test_workers_are_quieted_and_stopped(host: WorkerHost) -> None:
         name = str(worker.name)
         result = cli.run("workers", "quiet", "nobody", name, code=1)
         assert result.stderr.splitlines() == ["worker nobody is not alive", f"worker {name} will fetch no more runs"]
-        assert cli.json("workers", "show", name)["worker"]["state"] == "quiet"
+        await await_until(lambda: cli.json("workers", "show", name)["worker"]["state"] == "quiet", 20)
+        assert worker._members[0].identity.is_quiet
         assert cli.json("queues", "show", "app/default")["workers"] == []
         assert cli.json("workers", "stop", name) == {"workers": [{"worker": name, "is_alive": True}]}
         await await_until(lambda: cli.json("workers", "list")["workers"] == [], 20)
@@ -193,6 +194,29 @@ async def test_workers_are_quieted_and_stopped(host: WorkerHost) -> None:
     with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
         noted = {(each.verb, each.done, each.failed) for each in client.list_audit().items}
     assert noted == {("workers quiet", 1, 1), ("workers stop", 1, 0)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says", "state"),
+    [
+        (None, "live", "live"),
+        ("quiet", "live", "quiet_asked"),
+        ("quiet", None, "quiet_asked"),
+        ("quiet", "quiet", "quiet"),
+        (None, "quiet", "quiet"),
+        ("stop", "quiet", "stop_asked"),
+        ("stop", "live", "stop_asked"),
+        ("stop", "stopping", "stopping"),
+        (None, "stopping", "stopping"),
+    ],
+)
+def test_a_wish_is_no_fact(host: WorkerHost, redis: Any, wanted: str | None, says: str | None, state: str) -> None:
+    """A worker is quiet, or stops, once it says so; until then that is asked of it."""
+    keys, fields = Keys(host.namespace), {"app": "app", "wanted": wanted, "state": says}
+    redis.zadd(keys.workers, {"w1": 1_000 * (time.time() + 60)})
+    redis.hset(keys.worker("w1"), mapping={field: value for field, value in fields.items() if value is not None})
+    assert Cli(host).json("workers", "show", "w1")["worker"]["state"] == state
+    redis.delete(keys.workers, keys.worker("w1"))
 
 
 def test_what_is_foreign_or_damaged_counts_as_nothing(host: WorkerHost, redis: Any) -> None:

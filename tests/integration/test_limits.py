@@ -18,7 +18,9 @@ from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
 LONG = {"block": 60.0, "lease": 60.0}
-"""With these nothing happens by itself within a test: whatever does was woken."""
+"""With these nothing happens by itself within a test: a read ends after a minute, a lease is renewed each 20 s, and no
+test waits so long. Whatever a worker does it was woken for: by an entry, a wake-up, or a message of the controls, which
+`test_a_limit_is_heard_in_an_open_read` has alone."""
 
 
 class Work:

@@ -22,7 +22,8 @@ from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
 LONG: dict[str, Any] = {"block": 60.0, "lease": 60.0}
-"""No end of a read and no renewal of the lease tells the worker anything within a test."""
+"""No end of a read, which takes a minute, and no renewal of the lease, each 20 s, tells the worker anything within a
+test, whose waits are shorter: what a worker learns it has heard, or looked for as its subscription stood."""
 
 
 def subscribers(redis: redis_py.Redis, keys: Keys) -> list[int]:
@@ -66,6 +67,29 @@ async def test_a_cancellation_that_was_missed_is_found(
         async with unheard(proxy, redis, keys):
             client.cancel_run(f"{sent.id}:app/job")
         await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_a_limit_is_heard_in_an_open_read(
+    host: WorkerHost, client: Client, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """By its message, as nothing else ends the read: the queue gives it nothing while it is limited.
+
+    The second limit is the one that counts, as the first may be what the worker finds when its subscription stands.
+    """
+    app, called = App("app"), asyncio.Semaphore(0)
+
+    @app.job(id="job", trigger=event_trigger("asked"))
+    async def job() -> None:
+        called.release()
+
+    async with host.working(app, **LONG):
+        await await_until(lambda: subscribers(redis, keys) == [1, 1])
+        for _ in range(2):
+            await await_blocked(redis, "xreadgroup", 2)
+            client.limit_queue("app/default", 1)
+            client.send_event(Event("asked"))
+            await asyncio.wait_for(called.acquire(), 5)
+            client.limit_queue("app/default", "declared")
 
 
 async def test_a_limit_that_was_missed_is_found(
@@ -130,7 +154,7 @@ def deaf_url(url: str, redis: redis_py.Redis) -> Iterator[str]:
 
 
 async def test_a_worker_that_may_not_subscribe_looks(deaf_url: str, namespace: str, client: Client) -> None:
-    """Three times in a lease."""
+    """Three times in a lease: there is no message that it could hear, and its function ends all the same."""
     app, began, ended = App("app"), asyncio.Event(), asyncio.Event()
     app.job(id="job", trigger=event_trigger("asked"))(until_canceled(began, ended))
     async with WorkerHost(deaf_url, namespace).working(app, lease=3.0):

@@ -12,6 +12,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event, Page, RunError
+from headrace.calls import sending
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.model.event import RunStatus
@@ -94,7 +95,7 @@ def every_page(read: Any, **given: Any) -> list[Any]:
     ],
     ids=str,
 )
-def test_a_filter_that_matches_nothing_costs_four_calls_a_page(
+def test_a_filter_that_matches_nothing_costs_four_round_trips_a_page(
     client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked, method: str, filters: dict[str, Any]
 ) -> None:
     """The page says how far it looked, and its cursor goes on to the end."""
@@ -106,7 +107,8 @@ def test_a_filter_that_matches_nothing_costs_four_calls_a_page(
         pipe.execute()
     first = getattr(client, method)(**filters)
     assert (first.items, first.searched.entries, first.searched.complete) == ([], 2_000, False)
-    assert sum(asked.trips) <= 4
+    assert len(asked.trips) <= 4
+    assert sum(asked.trips) <= 4 + 2  # how far the index goes back is asked, too
     second = getattr(client, method)(cursor=first.cursor, **filters)
     assert (second.items, second.cursor, second.searched.complete) == ([], None, True)
     assert 500 <= second.searched.entries <= 501  # the entry that a page ended in may be looked at again
@@ -121,7 +123,7 @@ def test_a_page_reads_500_records_at_most(
     page = getattr(client, method)(**filters)
     assert (page.items, page.searched.complete) == ([], False)
     assert len(asked.trips) <= 4
-    assert sum(asked.trips) <= 501 + 1
+    assert sum(asked.trips) <= 501 + 1 + 2
     page = getattr(client, method)(cursor=page.cursor, **filters)
     assert page.searched.complete
 
@@ -269,6 +271,98 @@ def test_events_are_listed_by_what_their_records_say(client: Client, redis: redi
     assert ids(state="settled") == ["settled", "unmatched"]
 
 
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_delayed_events_come_from_due(
+    client: Client, redis: redis_py.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """All that there are, the soonest first, whatever the index of what was sent still knows; each filter narrows."""
+    monkeypatch.setattr(sending, "RECENT_ENTRIES", 20)
+    for number in range(130, 0, -1):
+        event = Event("a" if number % 2 else "b", id=f"e{number:03}", source="shop" if number % 3 else "web")
+        client.send_event(event, deliver_after=3_600 + number, account_id="acme" if number % 5 else None)
+    assert redis.xlen(keys.recent) < 130
+    redis.zadd(keys.due, {"r:default:e001:app/job": 1, "e:gone": 2, "e:canceled": 3, "odd": 4})
+    redis.hset(keys.event("canceled"), mapping={"e": redis.hget(keys.event("e001"), "e") or b"", "m": "t c 3 0 5 -"})
+
+    def numbers(**filters: Any) -> list[int]:
+        return [int(each.id[1:]) for each in every_page(client.list_events, state=["delayed"], limit=limit, **filters)]
+
+    every = range(1, 131)
+    assert numbers() == [*every]
+    assert numbers(name="a") == [number for number in every if number % 2]
+    assert numbers(source="web") == [number for number in every if number % 3 == 0]
+    assert numbers(account_id="acme", name="b") == [number for number in every if number % 5 and not number % 2]
+    assert numbers(name="nope") == []
+    assert [each.id for each in client.list_events(state="delayed").damaged] == ["odd"]
+
+
+@pytest.mark.leaves_records
+def test_delayed_events_cost_four_round_trips(client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked) -> None:
+    """And 500 records, whether a filter matches or not; the page says how far it looked, and goes on behind that."""
+    for part in range(2):
+        client.send_events([Event("a", id=f"e{part * 400 + n:03}") for n in range(400)], deliver_after=3_600 + part)
+    redis.delete(keys.recent)
+    filters: tuple[dict[str, Any], ...] = ({}, {"name": "nope"})
+    for given in filters:
+        asked.trips.clear()
+        first = client.list_events(state="delayed", limit=20, **given)
+        second = client.list_events(state="delayed", limit=20, cursor=first.cursor, **given)
+        assert len(asked.trips) <= 3 + 4
+        assert sum(asked.trips) <= (2 * 20 if not given else 800) + 4
+        assert (first.searched.complete, second.searched.complete) == (False, bool(given))
+        assert first.searched.entries == (500 if given else 20)
+
+
+@pytest.mark.parametrize(
+    ("method", "filters", "stream"),
+    [
+        ("list_events", {}, "recent"),
+        ("list_events", {"name": "nope"}, "recent"),
+        ("list_events", {"state": "delayed", "until": codec.from_millis(5)}, "recent"),
+        ("list_runs", {"event_name": "nope"}, "recent"),
+        ("list_runs", {"status": "failed"}, "runs"),
+    ],
+    ids=str,
+)
+def test_a_list_says_since_when_it_has_all(  # noqa: PLR0917 - fixtures, and the case
+    client: Client, redis: redis_py.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch,
+    method: str, filters: dict[str, Any], stream: str,
+) -> None:  # fmt: skip
+    """If the index has dropped its oldest entries, and what is asked for may be older; else it has all."""
+    monkeypatch.setattr(sending, "RECENT_ENTRIES", 3)
+    read = partial(getattr(client, method), **filters)
+
+    def since(**given: Any) -> int | None:
+        found = read(**given).searched.remembered_since
+        return None if found is None else codec.to_micros(found) // 1_000
+
+    assert since() is None
+    for number in (7, 8, 9):
+        assert since() is None
+        redis.xadd(getattr(keys, stream), {"e": "a"}, id=f"{number}-5")
+    assert since() == since(since=codec.from_millis(6)) == since(since=codec.from_millis(7)) == 7
+    assert since(since=codec.from_millis(8)) is None
+    for entry_id, limit in (("9-6", 1), ("9-6", 100)):
+        assert since(cursor=f"{entry_id}~0", limit=limit) == 7
+    assert client.list_events(state="delayed").searched.remembered_since is None
+
+
+@pytest.mark.leaves_records
+def test_several_partitions_are_whole_since_the_last_of_their_oldest(
+    url: str, namespace: str, redis: redis_py.Redis, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those whose index has dropped entries."""
+    monkeypatch.setattr(sending, "RECENT_ENTRIES", 2)
+    with open_client(kind, url, namespace=namespace, partitions=3) as client:
+        for keys, ids in zip(client.partitions.all, (("3-0", "30-0"), ("10-0", "11-0"), ("20-0",)), strict=True):
+            for entry_id in ids:
+                redis.xadd(keys.recent, {"e": "a"}, id=entry_id)
+        assert client.list_events().searched.remembered_since == codec.from_millis(10)
+        assert client.list_events(since=codec.from_millis(5)).searched.remembered_since == codec.from_millis(10)
+        assert client.list_events(since=codec.from_millis(11)).searched.remembered_since is None
+
+
 def test_dead_letters_are_narrowed_and_grouped(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
     """By job, reason and text of the error; groups say when they began and ended."""
     for number in range(9):
@@ -311,6 +405,70 @@ def test_dead_letters_are_not_read_backwards_from_before_the_first(
     assert asked.commands == ["XRANGE"] * 3
     assert [letter.id for letter in client.list_dead_letters(cursor="6-1").items] == ["5-1"]
     assert [letter.id for letter in client.list_dead_letters(until=codec.from_millis(5)).items] == ["5-1"]
+
+
+AGE = ["XLEN", "XRANGE"]
+"""What tells how far an index goes back, beside the first read."""
+INDEXES = [("list_events", "recent", {"name": "nope"}), ("list_runs", "runs", {"status": "failed", "job": "app/no"})]
+
+
+@pytest.mark.parametrize(("method", "index", "filters"), INDEXES, ids=str)
+def test_an_index_is_not_read_backwards_from_before_its_first_entry(  # noqa: PLR0917 - four are fixtures
+    client: Client,
+    redis: redis_py.Redis,
+    keys: Keys,
+    asked: Asked,
+    method: str,
+    index: str,
+    filters: dict[str, Any],
+) -> None:
+    """By a time before it, by a cursor behind which the index was trimmed since, or once a page has read it."""
+    stream, read = getattr(keys, index), getattr(client, method)
+    for number in range(501):
+        redis.xadd(stream, {f"e{number}:app/job": "f"}, id=f"{number + 5}-1")
+    read(until=codec.from_millis(4), **filters)
+    assert asked.commands == ["XRANGE", *AGE]
+
+    asked.commands.clear()
+    page = read(cursor="505-1~0", **filters)
+    assert (page.items, page.cursor, page.searched.entries) == ([], None, 500)
+    assert asked.commands == ["XRANGE", *AGE, "XREVRANGE"]
+
+    redis.xtrim(stream, minid="300-1", approximate=False)
+    asked.commands.clear()
+    for cursor in ("299-2~0", "300-1~0", "0-0~0"):
+        page = read(cursor=cursor, **filters)
+        assert (page.items, page.cursor, page.searched.complete) == ([], None, True)
+    assert asked.commands == ["XRANGE", *AGE] * 3
+    assert read(cursor="300-2~0", **filters).searched.entries == 1
+    assert asked.commands[9:] == ["XRANGE", *AGE, "XREVRANGE"]
+
+
+def test_a_partition_whose_index_begins_later_is_left_out(
+    url: str, namespace: str, redis: redis_py.Redis, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four, one begins before the time that is asked for, and one has nothing."""
+    with open_client(kind, url, namespace=namespace, partitions=4) as client:
+        for keys, first in zip(client.partitions.all, (7, 3, 9), strict=False):
+            redis.xadd(keys.recent, {"e": "a"}, id=f"{first}-1")
+        client.has_workers()
+        asked = Asked(client, monkeypatch)
+        page = client.list_events(name="nope", until=codec.from_millis(5))
+        assert (page.searched.entries, page.searched.complete) == (1, True)
+        assert asked.commands == [*["XRANGE"] * 4, *["XLEN"] * 4, *["XRANGE"] * 4, "XREVRANGE"]
+
+
+@pytest.mark.parametrize(("method", "filters"), [("list_events", {"source": "nope"}), ("list_runs", {"job": "app/no"})])
+def test_a_page_that_goes_on_reads_500_records_too(
+    client: Client, redis: redis_py.Redis, keys: Keys, asked: Asked, method: str, filters: dict[str, Any]
+) -> None:
+    """In the two round trips that are left."""
+    fill_index(redis, keys.recent, 1_100, "a")
+    first = getattr(client, method)(**filters)
+    asked.trips.clear()
+    page = getattr(client, method)(cursor=first.cursor, limit=1000, **filters)
+    assert (page.items, page.searched.complete) == ([], False)
+    assert asked.trips == [1 + len(AGE), 1, 250, 250]
 
 
 def test_a_key_of_another_type_is_named_and_hides_no_other(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
@@ -387,6 +545,7 @@ async def test_a_page_has_the_cursor_of_each_item(url: str, namespace: str, part
         raise ValueError
 
     with Client(url, namespace=namespace, partitions=partitions) as client:
+        client.send_events([Event("later") for _ in range(9)], deliver_after=3_600)
         client.send_events([Event("fails") for _ in range(9)])
         client.send_events([Event("waits") for _ in range(9)])
         async with host.working(app):
@@ -400,6 +559,7 @@ async def test_a_page_has_the_cursor_of_each_item(url: str, namespace: str, part
             client.list_events,
             client.list_dead_letters,
             partial(client.list_events, name="fails"),
+            partial(client.list_events, state="delayed"),
             partial(client.list_runs, status="failed"),
             partial(client.list_runs, event_name="waits"),
             partial(client.list_runs, status="queued"),

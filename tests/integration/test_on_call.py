@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 import pytest
@@ -21,20 +22,21 @@ from headrace_worker.app.routes import fingerprint_of, subscriptions_of
 from headrace_worker.cli.root import root
 from headrace_worker.protocol.leases import Registration, register
 from tests.apps.on_call import app
+from tests.scripts import users
 from tests.support.commands import Headrace
 from tests.support.servers import ControlledServer
 from tests.support.snippets import ROOT
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
-ENDLESS = {"worker", "top"}
-"""Commands that run until they are stopped: only their arguments are checked."""
+PAGE = (ROOT / "docs/on-call.md").read_text("utf-8")
+OF_WORKERS = set(re.findall(r"may call all that is on this page but `headrace (\w+)`", PAGE))
+"""Commands that the page names as a worker's. They run until they are stopped: only their arguments are checked."""
 
 
 def sections() -> dict[str, list[str]]:
     """Return the commands of the page by its headings."""
-    text = (ROOT / "docs/on-call.md").read_text("utf-8")
-    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)[1:]
+    parts = re.split(r"^## (.+)\n", PAGE, flags=re.MULTILINE)[1:]
     blocks = [re.findall(r"^```sh\n(.*?)^```$", body, re.MULTILINE | re.DOTALL) for body in parts[1::2]]
     return {name: "".join(found).splitlines() for name, found in zip(parts[::2], blocks, strict=True)}
 
@@ -66,18 +68,28 @@ def _once(call: Call[Any]) -> Plan[Any]:
     return (yield [call])
 
 
+@pytest.fixture
+def operator_url(url: str, namespace: str, redis: redis_py.Redis) -> Iterator[str]:
+    """The session's server for a user with the rights of `headrace-operator` in the test's namespace."""
+    rules = users.rules_in(namespace, "headrace-operator")
+    redis.execute_command("ACL", "SETUSER", "on-call", "reset", ">secret", *rules)
+    parts = urlsplit(url)
+    yield urlunsplit(parts._replace(netloc=f"on-call:secret@{parts.netloc.rpartition('@')[2]}"))
+    redis.execute_command("ACL", "DELUSER", "on-call")
+
+
 @pytest.mark.leaves_records
 @pytest.mark.usefixtures("happened")
 @pytest.mark.parametrize("section", SECTIONS)
-def test_the_commands_of_a_section_work(headrace: Headrace, section: str) -> None:
-    """Each ends with exit code 0, or with the one that its comment names."""
+def test_the_commands_of_a_section_work(headrace: Headrace, operator_url: str, section: str) -> None:
+    """Each ends with exit code 0 or with the one that its comment names, for an operator, but for a worker's."""
     for line in SECTIONS[section]:
         _, *args = shlex.split(line, comments=True)
-        if args[0] in ENDLESS:
+        if args[0] in OF_WORKERS:
             command, rest = command_of(args)
             command.make_context(args[0], rest)
             continue
-        result = headrace(*args)
+        result = headrace(*args, HEADRACE_URL=operator_url)
         expected = int(found[1]) if (found := re.search(r"# exit code (\d)", line)) else 0
         assert result.exit_code == expected, f"{line}: {result.output}"
 
@@ -93,7 +105,7 @@ REFUSED = ["dead retry --job billing/charge --yes", "events replay order-42", "w
 async def test_what_a_full_server_still_does(make_server: Callable[..., ControlledServer]) -> None:
     """What the page says: acts that hold or end work are done, and not in the audit; what needs room is refused."""
     server = make_server()
-    page = (ROOT / "docs/on-call.md").read_text("utf-8").partition("## The server is full")[2].partition("\n## ")[0]
+    page = PAGE.partition("## The server is full")[2].partition("\n## ")[0]
     for command in (*FREE, *REFUSED):
         assert command.split()[1] in page
     with Client(server.url) as client, redis_py.Redis.from_url(server.url) as redis:

@@ -50,7 +50,8 @@ def test_a_wheel_has_every_file_of_its_package(
     build_wheel: Callable[[str], zipfile.ZipFile], distribution: str, package: str
 ) -> None:
     """Modules, scripts and the mark of its types, and nothing but them and its own description."""
-    expected = sources(f"{distribution}/{package}") | ({"pytest_headrace.py"} if distribution == "worker" else set())
+    beside = {"headrace_command.py", "pytest_headrace.py"} if distribution == "worker" else set()
+    expected = sources(f"{distribution}/{package}") | beside
     found = {name for name in build_wheel(distribution).namelist() if ".dist-info/" not in name}
     assert f"{package}/py.typed" in expected
     assert found == expected
@@ -110,8 +111,10 @@ def test_the_client_can_be_installed_alone(build_wheel: Callable[[str], zipfile.
     assert int(done.stdout) == len(list((ROOT / "producer/headrace/scripts").glob("[a-z]*.lua")))
 
 
-def test_pytest_finds_its_plugin(build_wheel: Callable[[str], zipfile.ZipFile]) -> None:
-    """By the entry point, under the name of its module."""
+def test_the_worker_brings_the_command_and_the_plugin(build_wheel: Callable[[str], zipfile.ZipFile]) -> None:
+    """By entry points: the module that can be interrupted as it loads the rest, and pytest's plugin under its name."""
     wheel = build_wheel("worker")
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
-    assert "[pytest11]\npytest_headrace = pytest_headrace\n" in wheel.read(name).decode()
+    found = wheel.read(name).decode()
+    assert "[console_scripts]\nheadrace = headrace_command:main\n" in found
+    assert "[pytest11]\npytest_headrace = pytest_headrace\n" in found

@@ -66,6 +66,19 @@ def test_what_may_be_copied_is_whole_at_any_width(
 
 @pytest.mark.leaves_records
 @pytest.mark.parametrize("env", RICH)
+def test_an_act_says_how_far_it_has_looked(
+    processes: Processes, redis: redis_py.Redis, keys: Keys, env: dict[str, str]
+) -> None:
+    """Also where a filter finds nothing."""
+    for number in range(1_200):
+        redis.xadd(keys.dead, {"run": f"e{number}:everyday/echo", "reason": "failed"})
+    output = on_a_terminal(processes, "dead", "discard", "--reason", "lost", "--dry-run", **env).output
+    assert "dead discard: looked through 1" in output
+    assert "0 dead letters; nothing was done" in output
+
+
+@pytest.mark.leaves_records
+@pytest.mark.parametrize("env", RICH)
 def test_a_file_that_is_sent_shows_its_progress(processes: Processes, env: dict[str, str]) -> None:
     """Up to its end; the last line says how many."""
     output = on_a_terminal(processes, "send", "--file", str(WEBHOOKS), **env).output

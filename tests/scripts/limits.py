@@ -37,6 +37,11 @@ class Limits:
         """The user has these rights and no others."""
         self.keyspace.admin.execute_command("ACL", "SETUSER", _USER, "reset", "resetchannels", "on", "nopass", *rules)
 
+    def end_user(self) -> None:
+        """The user is switched off, and its connections end."""
+        self.keyspace.admin.execute_command("ACL", "SETUSER", _USER, "off")
+        self.keyspace.admin.execute_command("CLIENT", "KILL", "USER", _USER)
+
     def run(self, call: Call[Any]) -> Ran:
         """Run a call as the user."""
         return self.keyspace.run(call, by=self.user)

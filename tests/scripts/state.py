@@ -86,6 +86,7 @@ class Keyspace:
     """One namespace of a server, seeded by hand, on which calls are run one at a time."""
 
     def __init__(self, url: str, namespace: str) -> None:
+        self.url = url
         self.admin = redis.Redis.from_url(url)
         self.keys = Keys(namespace)
         self._transport = Transport(url, attempts=1)
@@ -171,6 +172,10 @@ class Keyspace:
         """Return the entries of a stream, by its whole key."""
         found: list[tuple[bytes, dict[bytes, bytes]]] = _any(self.admin.xrange(key))
         return found
+
+    def snapshot(self) -> dict[bytes, bytes]:
+        """Return every key of the server with all that it holds, to compare."""
+        return {key: _any(self.admin.dump(key)) for key in _any(self.admin.keys())}
 
     def count(self, stream: str) -> int:
         """Return how many entries a stream has."""

@@ -7,7 +7,8 @@ import inspect
 import pkgutil
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from typing import Any, get_args
 import click
 import pytest
 import redis as redis_py
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from headrace import AsyncClient, Client, Event, NotFound, PermissionMissing, Retention, WaitTimeout
 from headrace.formats.codec import encode_event
@@ -32,12 +33,15 @@ from headrace_worker.membership.setup import WorkerSetup
 from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 from headrace_worker.startup import permissions, preflight
 from headrace_worker.streams import reader
+from tests.apps.shop import app as shop
 from tests.scripts import users
 from tests.scripts.cases import seed_bystanders
 from tests.scripts.cases.cancel_run import seed_ordered_run
 from tests.scripts.cases.rerun import seed_failed_run
 from tests.scripts.limits import Limits
 from tests.scripts.source import SCRIPTS, commands_of
+from tests.support.commands import fails
+from tests.support.waiting import wait_until
 
 _WORKER, _PRODUCER = users.commands_of("headrace-worker"), users.commands_of("headrace-producer")
 _SENDER = users.commands_of("headrace-sender")
@@ -187,6 +191,7 @@ async def test_a_viewer_is_listed_with_what_it_uses(limits: Limits) -> None:
     assert used - _BY_THE_CLIENT_LIBRARY - refused == _as_counted(users.commands_of("headrace-viewer"), used)
 
 
+TAIL = ("events", "tail")
 OPERATED: list[tuple[tuple[str, ...], int]] = [
     (("app", "register", "tests.apps.shop:app"), 0),
     (("app", "routes"), 0),
@@ -275,11 +280,160 @@ def test_an_operator_is_listed_with_what_it_uses(limits: Limits, monkeypatch: py
     assert _as_counted(needed, used) == _as_counted(users.commands_of("headrace-operator"), used)
 
 
+NO_SERVER = {("worker",), ("dev",), ("completion",), ("app", "check"), ("app", "schema")}
+"""Commands that ask no server, or run jobs with the rights of a worker."""
+
+
 def test_an_operator_was_tried_with_every_command() -> None:
-    """But those that ask no server, run jobs, or never end."""
-    without = {("worker",), ("dev",), ("completion",), ("app", "check"), ("app", "schema"), ("events", "tail")}
-    tried = {path for path in _paths(root) for args, _ in OPERATED if args[: len(path)] == path}
-    assert set(_paths(root)) - tried == without
+    """But those that ask no server, or run jobs."""
+    assert _tried_of([args for args, _ in OPERATED]) | {TAIL} | NO_SERVER == set(_paths(root))
+
+
+VIEWED: list[tuple[tuple[str, ...], int]] = [
+    (("events", "list"), 0),
+    (("events", "show", "e2"), 0),
+    (("events", "show", "e2", "--tree"), 0),
+    (("events", "explain", "e2"), 1),
+    (("events", "wait", "e1"), 1),
+    (("runs", "list"), 0),
+    (("runs", "list", "--event", "e1"), 0),
+    *((("runs", "list", "--status", status), 0) for status in get_args(RunStatus)),
+    (("runs", "show", "e1:app/job"), 0),
+    (("runs", "wait", "e1:app/job"), 1),
+    (("jobs", "list"), 0),
+    (("jobs", "show", "shop/audit"), 0),
+    (("queues", "list"), 0),
+    (("queues", "show", "shop/mail"), 0),
+    (("delayed", "list"), 0),
+    (("dead", "list"), 0),
+    (("dead", "groups"), 0),
+    (("dead", "show", "LETTER"), 0),
+    (("workers", "list"), 0),
+    (("workers", "show", "w0"), 0),
+    (("stats",), 0),
+    (("top",), 0),
+    (("audit", "list"), 0),
+    (("app", "routes"), 0),
+    (("send", "work", "--explain"), 1),
+    (("doctor",), 1),
+]
+"""Every command that only looks, with its exit code."""
+ACTING: list[tuple[str, ...]] = [
+    ("send", "work"),
+    ("events", "cancel", "e2"),
+    ("events", "reschedule", "e2", "--after", "2h"),
+    ("events", "replay", "e1"),
+    ("runs", "cancel", "e1:app/job"),
+    ("runs", "retry", "e1:app/job", "--canceled"),
+    ("dead", "retry", "e1:app/job"),
+    ("dead", "discard", "LETTER"),
+    ("jobs", "disable", "shop/audit"),
+    ("jobs", "enable", "shop/audit"),
+    ("jobs", "trigger", "shop/audit"),
+    ("queues", "pause", "shop/mail"),
+    ("queues", "resume", "shop/mail"),
+    ("queues", "limit", "shop/mail", "5"),
+    ("queues", "purge", "app/default", "--yes=app/default"),
+    ("workers", "quiet", "w0"),
+    ("workers", "stop", "w0"),
+    ("app", "register", "tests.apps.shop:app"),
+    ("app", "forget", "shop"),
+]
+"""Every command that changes something."""
+
+
+def test_a_viewer_is_tried_with_every_command() -> None:
+    """Each looks or acts, but for those that ask no server, or run jobs; `send` does either."""
+    looking, acting = _tried_of([args for args, _ in VIEWED]) | {TAIL}, _tried_of(ACTING)
+    assert looking | acting | NO_SERVER == set(_paths(root))
+    assert looking & acting == {("send",)}
+
+
+def _tried_of(lines: Collection[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    return {path for path in _paths(root) for args in lines if args[: len(path)] == path}
+
+
+@pytest.fixture
+def viewed(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[str, ...]], Result]:
+    """Run a command as the viewer, where every command has something to show or to change; LETTER is a dead letter."""
+    keyspace = limits.keyspace
+    keyspace.empty()
+    seed_bystanders(keyspace)
+    seed_failed_run(keyspace, body=encode_event("work", "shop", 0, None, None, None), fields={"o": 1})
+    seed_ordered_run(keyspace)
+    keyspace.seed_now()
+    limits.allow(*users.rules_for_the_limited("headrace-operator"))
+    monkeypatch.setenv("HEADRACE_URL", limits.url)
+    monkeypatch.setenv("HEADRACE_NAMESPACE", "limited")
+    with AppClient(limits.url, namespace="limited") as operator:
+        operator.register_app(shop)
+        operator.send_event(Event("work", id="e2"), deliver_after=3_600)
+        letter = operator.list_dead_letters().items[0].id
+    limits.allow(*users.rules_for_the_limited("headrace-viewer"))
+
+    def run(args: tuple[str, ...]) -> Result:
+        keyspace.admin.acl_log_reset()
+        named = [letter if each == "LETTER" else each for each in args]
+        return CliRunner().invoke(root, named, catch_exceptions=False)
+
+    return run
+
+
+def test_a_viewer_looks_with_every_command(limits: Limits, viewed: Callable[[tuple[str, ...]], Result]) -> None:
+    """Denied are the scripts that ask for the partitions, and for news of what is waited for, and two of the doctor."""
+    for args, exit_code in VIEWED:
+        result = viewed(args)
+        assert result.exit_code == exit_code, (args, result.output)
+        of_doctor = {"config|get": 1, "xreadgroup": 1} if args == ("doctor",) else {}
+        assert _denials(limits.keyspace.admin) == {"evalsha": 1 + ("wait" in args)} | of_doctor, args
+
+
+def test_a_viewer_changes_nothing(limits: Limits, viewed: Callable[[tuple[str, ...]], Result]) -> None:
+    """Each command that acts says in one line that it may not, and nothing is written."""
+    before = limits.keyspace.snapshot()
+    for args in ACTING:
+        fails(viewed(args), 1, "the server's user may not do this", "deploy/acl")
+        assert limits.keyspace.snapshot() == before, args
+
+
+def _denials(admin: redis_py.Redis) -> dict[str, int]:
+    """Return what users were denied, and how often."""
+    rows: Any = admin.acl_log()
+    return {row["object"]: row["count"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("user", "refused"), [("headrace-viewer", {"evalsha", "AUTH"}), ("headrace-operator", {"AUTH"})]
+)
+def test_a_viewer_and_an_operator_follow_events(
+    limits: Limits, monkeypatch: pytest.MonkeyPatch, user: str, refused: set[str]
+) -> None:
+    """`events tail` prints what is sent, until its user is switched off."""
+    admin = limits.keyspace.admin
+    limits.keyspace.empty()
+    limits.allow(*users.rules_for_the_limited(user))
+    admin.acl_log_reset()
+    admin.config_resetstat()
+    monkeypatch.setenv("HEADRACE_URL", limits.url)
+    monkeypatch.setenv("HEADRACE_NAMESPACE", "limited")
+
+    def looks() -> int:
+        return int(admin.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
+
+    def send_and_end() -> None:
+        wait_until(lambda: looks() > 0, what="a tail that follows")
+        with Client(limits.keyspace.url, namespace="limited") as client:
+            client.send_event(Event("work", id="e9"))
+        before = looks()
+        wait_until(lambda: looks() > before + 1, what="a look behind the one that found the event")
+        limits.end_user()
+
+    with ThreadPoolExecutor() as threads:
+        ended = threads.submit(send_and_end)
+        result = CliRunner().invoke(root, TAIL, catch_exceptions=False)
+        ended.result()
+    assert [line.split()[1:] for line in result.stdout.splitlines()] == [["e9", "work"]]
+    assert _denied(admin) == refused
 
 
 def _paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

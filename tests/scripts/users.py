@@ -21,5 +21,10 @@ def commands_of(user: str) -> set[str]:
 
 def rules_for_the_limited(user: str, *without: str) -> list[str]:
     """Return the rules of one of the users for the namespace `limited`, but some."""
+    return rules_in("limited", user, *without)
+
+
+def rules_in(namespace: str, user: str, *without: str) -> list[str]:
+    """Return the rules of one of the users for a namespace, but some, and without the password."""
     rules = [rule for rule in rules_of(user) if rule not in without and rule[0] != ">"]
-    return [rule.replace(f"{{{NAMESPACE}:", "{limited:") for rule in rules]
+    return [rule.replace(f"{{{NAMESPACE}:", f"{{{namespace}:") for rule in rules]

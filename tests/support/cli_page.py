@@ -35,6 +35,7 @@ Commands that act on many print a line of JSON for each ID, also for one alone, 
 | 1 | not done: not found, failed, not settled, no server, or the answer is no; each command says what |
 | 2 | wrong usage: an argument, an option or a setting has to be changed |
 | 130 | interrupted by Ctrl-C |
+| 143, 129 | an act on many that was ended by SIGTERM, or by SIGHUP of a closed terminal |
 
 A reader that has seen enough, as `head -1`, ends a command without a message; what an act has done is in the audit.
 Without a terminal, ids and all other values are printed whole. With `NO_COLOR` set no colours are.

@@ -15,7 +15,9 @@ from tests.support.processes import ROOT
 
 COUNTS = (
     "events", "acknowledged", "delayed", "canceled", "runs", "runs dead", "workers", "workers lost", "calls",
-    "calls beyond one", "fenced without a fault", "losses of power", "with an ordering key",
+    "calls beyond one", "fenced without a fault", "losses of power", "with an ordering key", "runs canceled",
+    "… that a worker had", "runs that waited in a paused queue", "calls begun under a limit", "… that reached it",
+    "events without a disabled job",
 )  # fmt: skip
 SOUND = Report(
     violations=(),

@@ -30,6 +30,16 @@ def test_a_minute_has_every_kind(seed: int) -> None:
     assert steps[-1].at_s < 60
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_a_kind_that_another_makes_worthless_comes_apart_from_it(seed: int) -> None:
+    """Half a round before or after, so a minute has both far from each other."""
+    kinds = KINDS | {"apart": Kind(1.0, 2.0, apart_from="kind 5"), "apart, too": Kind(apart_from="kind 5")}
+    at_s = {step.kind: step.at_s for step in reversed(schedule(seed, 60, kinds))}
+    assert at_s.keys() == kinds.keys()
+    assert abs(at_s["apart"] - at_s["kind 5"]) > 15
+    assert abs(at_s["apart, too"] - at_s["kind 5"]) > 15
+
+
 def test_the_last_faults_are_those_that_are_named() -> None:
     """In their order, after all others."""
     steps = schedule(5, 60, KINDS, ("rare", "kind 3"))

@@ -44,6 +44,18 @@ def test_a_paused_queue_begins_nothing(since: float, is_broken: bool) -> None:  
     assert broken(story.checked()) == [("begun while paused", "waits:app/job")] * is_broken
 
 
+def test_what_came_into_a_paused_queue_is_counted() -> None:
+    """And not what came into one with a limit."""
+    story = Story()
+    close(story, 0, waited=("waits:app/job",))
+    close(story, 1, waited=("waits, too:app/job",))
+    execute(story, "waits", 6.1, 6.2)
+    execute(story, "waits, too", 6.3, 6.4)
+    report = story.checked()
+    assert broken(report) == []
+    assert report.counts["runs that waited in a paused queue"] == 1
+
+
 def test_another_queue_goes_on() -> None:
     """A pause of one queue is none of others."""
     story = Story()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace import ServerFull
+from headrace.calls.call import Call
 from headrace.formats.codec import FIRST
 from headrace_worker import App, event_trigger
 from headrace_worker.membership.in_flight import InFlight
@@ -40,7 +41,37 @@ def test_facts_come_with_the_first_and_each_third_renewal_of_a_name() -> None:
     """Between them an idle worker reports nothing at all."""
     reporter = Reporter(member_over(app=APP), InFlight(10))
     names = ["w1"] * 7 + ["w2"] * 2
-    assert [len(reporter.calls(name)) for name in names] == [1, 0, 0, 1, 0, 0, 1, 1, 0]
+    assert [_taken(reporter, name) for name in names] == [1, 0, 0, 1, 0, 0, 1, 1, 0]
+
+
+def test_a_new_state_is_reported_until_that_was_taken() -> None:
+    """No renewal after that has more to report than before."""
+    member = member_over(app=APP)
+    reporter = Reporter(member, InFlight(10))
+    assert _taken(reporter) == 1
+    member.identity.is_quiet = True
+    (refused,) = reporter.calls("w1")
+    assert _state_of(refused) == "quiet"
+    reporter.note([ServerFull("full")])
+    (repeated,) = reporter.calls("w1")
+    assert _state_of(repeated) == "quiet"
+    reporter.note([1])
+    assert [_taken(reporter) for _ in range(4)] == [1, 0, 0, 1]
+    member.identity.stopping.set()
+    (stopping,) = reporter.calls("w1")
+    assert _state_of(stopping) == "stopping"
+
+
+def _taken(reporter: Reporter, name: str = "w1") -> int:
+    """Return how many calls a renewal has, whose answers are good."""
+    calls = reporter.calls(name)
+    reporter.note([1] * len(calls))
+    return len(calls)
+
+
+def _state_of(call: Call[Any]) -> str:
+    flat = arguments_of(call)["facts"]
+    return str(dict(zip(flat[::2], flat[1::2], strict=True))["state"])
 
 
 def test_what_was_not_taken_is_reported_again() -> None:

@@ -21,7 +21,7 @@
     ├── EmbeddedServerFailed        the server for development did not start (dev.embedded)
     ├── SendingStopped              a batch of a file was not sent, nor any batch after it (cli.event_file)
     ├── AlreadyFinished             a run had ended before it was canceled (operate.open_runs)
-    ├── NotCanceled                 an event was delivered before it was canceled (operate.open_runs)
+    ├── NotCanceled                 an event was delivered before it was canceled (operate.open_events)
     ├── NoRun                       a dead letter belongs to no run that could be retried (operate.dead_letters)
     ├── NoLetters                   a job that was named has no dead letters (operate.dead_letters)
     ├── UnknownWorker               no worker of the name is known (inspect.workers)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.calls import sending
 from headrace.calls.call import Call, as_text
 from headrace.formats import codec
 from headrace.formats.keys import Keys
@@ -36,6 +37,11 @@ def read_index_behind(stream: str, entry_id: str, count: int) -> Call[list[Index
     return Call(("XRANGE", stream, f"({entry_id}", "+", "COUNT", count), _read_index)
 
 
+def read_is_full(stream: str) -> Call[bool]:
+    """Read whether `recent` or `runs` has so many entries that the oldest are dropped: it never has fewer then."""
+    return Call(("XLEN", stream), lambda reply: int(reply) >= sending.RECENT_ENTRIES)
+
+
 def _read_index(reply: list[Any]) -> list[IndexEntry]:
     return [
         IndexEntry(
@@ -47,17 +53,17 @@ def _read_index(reply: list[Any]) -> list[IndexEntry]:
     ]
 
 
+def read_oldest(stream: str) -> Call[list[str]]:
+    """Read the id of the oldest entry of a listing; none if it has none."""
+    return Call(("XRANGE", stream, "-", "+", "COUNT", 1), lambda reply: [as_text(reply[0][0])] if reply else [])
+
+
 def read_dead(
     keys: Keys, cursor: str | None, count: int, seal: Seal | None = None, since: str = "-"
 ) -> Call[list[DeadLetter]]:
     """Read dead letters, newest first, from the one before the cursor on; `since` is the oldest that is read."""
     end = f"({cursor}" if cursor else "+"
     return Call(("XREVRANGE", keys.dead, end, since, "COUNT", count), lambda reply: _read_dead(reply, seal))
-
-
-def read_oldest_dead(keys: Keys) -> Call[list[str]]:
-    """Read the id of the oldest dead letter; none if there are none."""
-    return Call(("XRANGE", keys.dead, "-", "+", "COUNT", 1), lambda reply: [as_text(reply[0][0])] if reply else [])
 
 
 def read_dead_entry(keys: Keys, entry_id: str, seal: Seal | None = None) -> Call[list[DeadLetter]]:

@@ -18,8 +18,6 @@ READ: Final = 500
 """The most entries that one read of a stream returns, so that it holds the server up for a few ms at most."""
 ENTRIES: Final = ROUND_TRIPS * READ
 RECORDS: Final = 500
-CHUNK: Final = -(-RECORDS // (ROUND_TRIPS - 1))
-"""Records a round trip, so that a page has all its records in the round trips that the first read has left."""
 LEAST: Final = 20
 """A read of fewer entries or records costs as much."""
 
@@ -29,26 +27,38 @@ class Bounds:
 
     Attributes:
         entries: how many entries of the list the page has looked at.
+        beside: calls that go with the next round trip.
+        answers_beside: the answers to them.
     """
 
     def __init__(self) -> None:
         self.round_trips = ROUND_TRIPS
         self.records = RECORDS
+        self._share = RECORDS
         self.entries = 0
         self.damaged: dict[str, DamagedEntry] = {}
+        self.beside: Sequence[Call[Any]] = ()
+        self.answers_beside: list[Any] = []
 
     def ask(self, calls: Sequence[Call[Any]]) -> Plan[list[Any]]:
         """Return the answers to calls that go in one round trip."""
         self.round_trips -= 1
-        return (yield calls)
+        beside, self.beside = self.beside, ()
+        answers = yield [*calls, *beside]
+        self.answers_beside += answers[len(calls) :]
+        return answers[: len(calls)]
 
     def records_for(self, wanted: int) -> int:
         """Return how many records to read next; 0 if the page may read no more.
 
-        First as many as are wanted; where these were not enough, all that a round trip may read.
+        First as many as are wanted; where these were not enough, the share of each round trip that was left then.
         """
-        size = max(wanted, LEAST) if self.records == RECORDS else CHUNK
-        return min(size, CHUNK, self.records) if self.round_trips else 0
+        if not self.round_trips:
+            return 0
+        if self.records < RECORDS:
+            return min(self._share, self.records)
+        self._share = -(-RECORDS // self.round_trips)
+        return min(max(wanted, LEAST), self._share)
 
     def rows(self, key: str, answer: Any) -> list[Any]:
         """Return what was read of a key: nothing where there is no such key; name a key of another type as damaged."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 
 from headrace.calls.call import Call
-from headrace.calls.listing import delete_dead_entry, read_dead, read_dead_entry, read_oldest_dead
+from headrace.calls.listing import delete_dead_entry, read_dead, read_dead_entry
 from headrace.errors import DeadLetterNotFound, HeadraceError
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.lists import arguments
 from headrace.lists.bounds import READ, Bounds
-from headrace.lists.merge import Merge, Place, entry_rank, read_place, time_of
+from headrace.lists.merge import Merge, Place, read_place, time_of
 from headrace.model.event import DeadLetter, DeadLetterGroup
 from headrace.model.page import Page, Searched
 from headrace.plans.plan import Plan
@@ -51,7 +50,7 @@ def list_dead_letters(
     """Return a page of dead letters, newest first."""
     arguments.check_limit(limit)
     bounds = Bounds()
-    merge = yield from _merge(partitions, asked, cursor, seal, bounds)
+    merge = _merge(partitions, asked, cursor, seal, bounds)
     letters: list[DeadLetter] = []
     cursors: list[str | None] = []
     looked_at = 0
@@ -77,7 +76,7 @@ def group_dead_letters(
 ) -> Plan[Page[DeadLetterGroup]]:
     """Return the newest dead letters by job, reason and type of error, the largest group first."""
     bounds = Bounds()
-    merge = yield from _merge(partitions, asked, None, seal, bounds)
+    merge = _merge(partitions, asked, None, seal, bounds)
     groups: dict[tuple[str | None, str, str | None], DeadLetterGroup] = {}
     while bounds.round_trips and not merge.is_done():
         for place, letter in (yield from merge.entries(READ)):
@@ -105,7 +104,7 @@ def _grown(group: DeadLetterGroup | None, letter: DeadLetter) -> DeadLetterGroup
 
 def _merge(
     partitions: Partitions, asked: DeadLetterFilter, cursor: str | None, seal: Seal | None, bounds: Bounds
-) -> Plan[Merge[DeadLetter]]:
+) -> Merge[DeadLetter]:
     arguments.check_job(asked.job)
     arguments.check_text("reason", asked.reason)
     arguments.check_text("error", asked.error)
@@ -120,24 +119,7 @@ def _merge(
     def end_in(number: int) -> str | None:
         return behind.end_behind(number) if behind else until or None
 
-    filled = yield from _with_any_before(partitions, end_in, bounds)
-    return Merge(filled, lambda keys: keys.dead, read, end_in, bounds)
-
-
-def _with_any_before(partitions: Partitions, end_in: Callable[[int], str | None], bounds: Bounds) -> Plan[list[Keys]]:
-    """Return the partitions that have dead letters before the end of the read.
-
-    Where a stream begins behind that end, a server would go backwards through all of it: 0.1 s for a million.
-    """
-    ends = {keys: end for keys in partitions.all if (end := end_in(keys.partition)) is not None}
-    if not ends:
-        return list(partitions.all)
-    answers = yield from bounds.ask([read_oldest_dead(keys) for keys in ends])
-    return [
-        keys
-        for (keys, end), answer in zip(ends.items(), answers, strict=True)
-        if any(entry_rank(oldest) < entry_rank(end) for oldest in bounds.rows(keys.dead, answer))
-    ]
+    return Merge(partitions.all, lambda keys: keys.dead, read, end_in, bounds)
 
 
 def get_dead_letter(partitions: Partitions, entry_id: str, seal: Seal | None = None) -> Plan[DeadLetter]:

@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from headrace.calls import records
-from headrace.calls.call import Call, as_text
+from headrace.calls.call import Call
 from headrace.formats.codec import MAX_MILLIS, from_millis
-from headrace.formats.due import DueName, split_member
+from headrace.formats.due import DueName
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.lists.arguments import check_limit, millis_of
 from headrace.lists.bounds import RECORDS, Bounds
 from headrace.lists.due import DueRow, look_ahead
+from headrace.lists.due_records import name_of
 from headrace.model.event import DelayedEntry
 from headrace.model.ids import run_id
 from headrace.model.page import Page
@@ -44,14 +45,6 @@ def list_delayed(
     searched = looked.searched(rows[-1] if rows else None)
     cursor = None if searched.complete or not rows else rows[-1].cursor
     return Page(items, cursor, searched, list(bounds.damaged.values()))
-
-
-def name_of(row: DueRow, bounds: Bounds) -> DueName | None:
-    """Return what a member names; None, and a note in the page, if Headrace did not write it."""
-    found = split_member(as_text(row.member.name))
-    if found is None:
-        bounds.note(as_text(row.member.name), f"is a member of {row.keys.due} that Headrace did not write")
-    return found
 
 
 def _read(row: DueRow, name: DueName, seal: Seal | None) -> Call[Any]:

@@ -1,4 +1,7 @@
-"""Lists events, from the index of what was sent; and tells which were sent since. Pure."""
+"""Lists events, from the index of what was sent or, if only delayed ones are asked for, from `due`. Pure.
+
+It tells which were sent since, too.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,13 @@ from headrace.calls.call import Call
 from headrace.calls.listing import IndexEntry, read_index, read_index_behind
 from headrace.calls.records import FoundEvent
 from headrace.errors import DamagedRecord, HeadraceError, InvalidArgument
+from headrace.formats.due import DueName
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.lists import arguments
 from headrace.lists.bounds import READ, Bounds
+from headrace.lists.due import DueRow
+from headrace.lists.due_records import list_records
 from headrace.lists.index import Indexed, SentIndex, look_through
 from headrace.lists.merge import entry_rank, time_of
 from headrace.model.event import EVENT_STATES, EventRecord, EventState, ListedEvent
@@ -39,10 +45,12 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 def list_events(
     partitions: Partitions, asked: EventFilter, cursor: str | None, limit: int, *, seal: Seal | None = None
 ) -> Plan[Page[EventRecord]]:
-    """Return a page of events, newest first by when they were first sent."""
+    """Return a page of events, newest first by when they were first sent; of delayed ones alone the soonest first."""
     listed, bounds = _Listed(asked), Bounds()
     arguments.check_limit(limit)
     since, until = arguments.since_id(asked.since), arguments.until_id(asked.until)
+    if listed.is_delayed_only and not (since or until):  # `due` does not know when they were sent
+        return (yield from list_records(partitions, _Delayed(listed, seal), cursor, limit))
     is_narrow = any((asked.name, asked.source, asked.account_id, asked.state))
     index = SentIndex(since, until, asked.name, is_narrow=is_narrow)
 
@@ -116,17 +124,45 @@ class _Listed:
             self.damaged.append(DamagedEntry(indexed.id, str(answer)))
         elif isinstance(answer, HeadraceError):
             raise answer
-        elif answer is not None and self._has(answer):
+        elif answer is not None and self.has(answer):
             self.events.append(answer.record)
             self.cursors.append(indexed.own_cursor)
 
-    def _has(self, found: FoundEvent) -> bool:
+    @property
+    def is_delayed_only(self) -> bool:
+        """No other state is asked for."""
+        return self._states == frozenset({"delayed"})
+
+    def has(self, found: FoundEvent) -> bool:
+        """Return whether an event is asked for, whenever it was sent."""
         record = found.record
         return (
-            self._asked.source in (None, record.source)
+            self._asked.name in (None, record.name)
+            and self._asked.source in (None, record.source)
             and self._asked.account_id in (None, record.account_id)
             and (self._states is None or bool(self._states & found.states))
         )
+
+
+class _Delayed:
+    """The events in `due` that are asked for, whenever they are due."""
+
+    def __init__(self, listed: _Listed, seal: Seal | None) -> None:
+        self.since_ms: int | None = None
+        self.until_ms: int | None = None
+        self._listed, self._seal = listed, seal
+
+    def may_have(self, name: DueName) -> bool:
+        """Return whether it is an event."""
+        return not name.job
+
+    def read(self, row: DueRow, name: DueName) -> Call[FoundEvent | None]:
+        """Read an event."""
+        return records.read_found(row.keys, name.event_id, self._seal)
+
+    def item(self, record: FoundEvent) -> EventRecord | None:
+        """Return the event, if it is asked for."""
+        return record.record if self._listed.has(record) else None
 
 
 def _check_states(given: object) -> frozenset[str] | None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from headrace.calls.call import Call
-from headrace.calls.listing import IndexEntry, read_index
+from headrace.calls.listing import IndexEntry, read_index, read_is_full, read_oldest
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.lists.arguments import bad_cursor
 from headrace.lists.bounds import READ, Bounds
-from headrace.lists.merge import Merge, Place, next_id, read_place, time_of
+from headrace.lists.merge import Merge, Place, entry_rank, next_id, read_place, time_of
 from headrace.model.page import Searched
 from headrace.plans.plan import Plan
 
@@ -106,6 +108,33 @@ def look_through(  # noqa: PLR0913, PLR0917 - where, what, and what of it
     bounds: Bounds,
 ) -> Plan[tuple[str | None, Searched]]:
     """Add to a page what an index names, newest first; return the cursor behind it, and how far it looked."""
+    indexes = [asked.index_of(keys) for keys in partitions.all]
+    bounds.beside = [*map(read_is_full, indexes), *map(read_oldest, indexes)]
+    behind, searched = yield from _look_through(partitions, asked, cursor, limit, read, listed, bounds)
+    since = _remembered_since(asked, bounds.answers_beside)
+    return behind, msgspec.structs.replace(searched, remembered_since=since)
+
+
+def _remembered_since(asked: Asked, answers: Sequence[Any]) -> datetime | None:
+    """Return since when every index is whole, by its answers; None if it has dropped nothing that is asked for."""
+    half = len(answers) // 2
+    pairs = zip(answers[:half], answers[half:], strict=True)
+    full = [found for is_full, found in pairs if is_full is True and isinstance(found, list)]
+    oldest = max(chain.from_iterable(full), key=entry_rank, default=None)
+    if oldest is None or entry_rank(asked.since or "0-0") >= entry_rank(oldest):
+        return None
+    return time_of(oldest)
+
+
+def _look_through(  # noqa: PLR0913, PLR0917 - as above
+    partitions: Partitions,
+    asked: Asked,
+    cursor: str | None,
+    limit: int,
+    read: Callable[[Indexed], Call[Any]],
+    listed: Listed,
+    bounds: Bounds,
+) -> Plan[tuple[str | None, Searched]]:
     start, passed = (None, 0) if cursor is None else _split_cursor(cursor, partitions)
     merge = _merge(partitions, asked, start, bounds)
 

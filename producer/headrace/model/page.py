@@ -30,11 +30,14 @@ class Searched(msgspec.Struct, frozen=True):
         entries: how many entries of the list were looked at, whether they are asked for or not.
         back_to: the time of the last of them; None where there was none, and of a list by name.
         complete: there is nothing behind this page.
+        remembered_since: of an index that has dropped its oldest entries, if the list was asked for what is older, too:
+            the time from which on it has all; what is older is found by its id. None if nothing is left out so.
     """
 
     entries: int
     back_to: datetime | None
     complete: bool
+    remembered_since: datetime | None = None
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

@@ -24,6 +24,15 @@ _LOOK = "can_read" if hasattr(redis.asyncio.Connection, "can_read") else "can_re
 """Says whether bytes have come, or the server has closed the connection; redis-py 8 has renamed it."""
 
 
+async def is_stale(connection: Any) -> bool:
+    """Return whether something has come that no call waits for: most likely the server has closed the connection."""
+    try:
+        found: bool = await getattr(connection, _LOOK)()
+    except redis.ConnectionError:  # so an older redis-py says that it was closed
+        return True
+    return found
+
+
 class LoopConnections:
     """The connections of one event loop.
 
@@ -48,9 +57,9 @@ class LoopConnections:
         """Return a connection that no other call has."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.is_connected and not await getattr(connection, _LOOK)():
+            if connection.is_connected and not await is_stale(connection):
                 return connection
-            await self.drop(connection)  # most likely the server has closed it
+            await self.drop(connection)
         return await self.pool.get_connection()
 
     async def drop(self, connection: Any) -> None:

@@ -453,10 +453,11 @@ class _Checker:
     def _kept_from(self) -> Iterator[tuple[Disabled, str]]:
         """Yield each event that a job did not get as it was disabled; the last release knows nothing of that."""
         for line in self._disabled:
-            if not self._causes.has_last_release(line.at, line.until):
-                for event, sent in self._sent.items():
-                    if line.job in sent.sending.jobs and meets(line, *self._dispatched(sent)):
-                        yield line, event
+            for event, sent in self._sent.items():
+                dispatched = self._dispatched(sent)
+                is_kept = line.job in sent.sending.jobs and meets(line, *dispatched)
+                if is_kept and not self._causes.has_last_release(*dispatched):
+                    yield line, event
 
     def _canceled_runs(self) -> Iterator[Violation]:
         """A canceled run is not called any more, but once by a worker that had it and had not begun it."""
@@ -516,6 +517,7 @@ class _Checker:
                 entry.in_flight == line.limit for line in self._closed for entry in self._entries(line)
             ),
             "runs that a pause let end": sum(len(line.held) for line in self._closed if not line.limit),
+            "runs that waited in a paused queue": sum(len(line.waited) for line in self._closed if not line.limit),
             "events without a disabled job": len(list(self._kept_from())),
             "sent again": sum(isinstance(line, Repeated) for line in self._lines),
             "runs": len(runs),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 
@@ -18,21 +18,27 @@ from headrace import HeadraceError
 from headrace.scripts import load
 from tests.faults.chaos.app import LEASE_S, NAME
 from tests.faults.chaos.calls import TERMINATED
-from tests.faults.chaos.history import Closed, Disabled, Injected, now
+from tests.faults.chaos.history import Began, Closed, Disabled, Injected, now
 from tests.faults.chaos.operator import replay
 from tests.faults.chaos.orders import Order
 from tests.faults.chaos.schedule import Kind
 from tests.faults.chaos.system import Post, System
 from tests.support.proxy import Proxy, has_data
-from tests.support.waiting import wait_until
+from tests.support.waiting import WaitedInVain, wait_until
 
 Pids = tuple[int, ...]
 Fault = Callable[[System, random.Random], AbstractContextManager[Pids]]
 _SCRIPTS = ("dispatch", "settle", "retry", "renew", "register", "release", "promote", "rescue")
 _QUEUES = ("default", "threads", "long")
+_FED_BY = {"default": "load", "threads": "load", "long": "long"}
+"""An event that makes a run in each queue."""
 FAULTS: dict[str, tuple[Kind, Fault]] = {}
 _SWITCHED = ("quick", "plain", "third", "flaky")
 """Jobs that get events beside others, whose calls say that an event was dispatched."""
+_LAST_RELEASE = "worker of the last release"
+_LOOK_S = 0.05
+_ENOUGH = 20
+"""So many events have one for each job."""
 
 
 def _fault(
@@ -42,8 +48,9 @@ def _fault(
     *,
     server: bool = False,
     at_most: int = 1_000_000,
+    apart_from: str = "",
 ) -> Callable[[Callable[[System, random.Random], Iterator[Pids]]], Fault]:
-    kind = Kind(shortest_s, shortest_s if longest_s is None else longest_s, server, at_most)
+    kind = Kind(shortest_s, shortest_s if longest_s is None else longest_s, server, at_most, apart_from)
 
     def add(function: Callable[[System, random.Random], Iterator[Pids]]) -> Fault:
         FAULTS[name] = (kind, contextmanager(function))
@@ -125,7 +132,7 @@ def start_surplus_worker(system: System, _: random.Random) -> Iterator[Pids]:
     yield from _add_for_a_while(system, Post(system.posts[0].app))
 
 
-@_fault("worker of the last release", 3.0, 6.0)
+@_fault(_LAST_RELEASE, 3.0, 6.0)
 def start_worker_of_the_last_release(system: System, _: random.Random) -> Iterator[Pids]:
     """It dispatches, promotes, executes and rescues beside the others, and is stopped again."""
     yield from _add_for_a_while(system, Post(system.posts[0].app, release=system.last_release))
@@ -320,59 +327,89 @@ def destroy_groups(system: System, rng: random.Random) -> Iterator[Pids]:
 
 @_fault("queue paused", 0.5, 2.0, server=True)
 def pause_queue(system: System, rng: random.Random) -> Iterator[Pids]:
-    """What comes into it meanwhile waits, also what is retried, promoted, released and rescued."""
-    queue = f"{NAME}/{rng.choice(_QUEUES)}"
+    """What comes into it meanwhile waits, also what is retried, promoted, released and rescued; something comes."""
+    name = rng.choice(_QUEUES)
+    queue = f"{NAME}/{name}"
     system.client.pause_queue(queue)
-    with _closed(system, queue, 0):
+    with _closed(system, queue, 0) as since_ms:
+        system.sender.send(_FED_BY[name])
+        _wait_until(system, lambda: system.waiting_in(queue, since_ms), 60, "a run that waits in a paused queue")
         yield ()
     system.client.resume_queue(queue)
 
 
 @_fault("queue limited", 1.0, 3.0, server=True)
 def limit_queue(system: System, rng: random.Random) -> Iterator[Pids]:
-    """Workers of this release take by the limit, the last one's take nothing of the queue."""
-    queue, limit = f"{NAME}/{rng.choice(_QUEUES)}", rng.randint(1, 5)
+    """Workers of this release take by the limit, the last one's take nothing of the queue.
+
+    More comes than the limit, and one of it begins, unless what was in flight before fills the queue for long.
+    """
+    name, limit = rng.choice(_QUEUES), rng.randint(1, 5)
+    queue = f"{NAME}/{name}"
     system.client.limit_queue(queue, limit)
     with _closed(system, queue, limit):
+        sent = {line.id for line in system.sender.send(_FED_BY[name], limit + 1)}
+        with suppress(WaitedInVain):
+            _wait_until(system, partial(_has_begun, system, queue, sent), 4 * LEASE_S, "a call under the limit")
         yield ()
     system.client.limit_queue(queue, "declared")
 
 
 @contextmanager
-def _closed(system: System, queue: str, limit: int) -> Iterator[None]:
-    """Write down for how long no more runs of the queue may be in flight, and which were before."""
+def _closed(system: System, queue: str, limit: int) -> Iterator[int]:
+    """Write down for how long no more runs of the queue may be in flight, and which were before; yield since when."""
     held, closed_at = system.held_of(queue), now()
-    yield
-    until = now()["at"]
-    system.diary.add(Closed(**closed_at, jobs=system.jobs_of(queue), limit=limit, until=until, held=held))
+    yield closed_at["ms"]
+    waited, until = system.waiting_in(queue, closed_at["ms"]), now()["at"]
+    jobs = system.jobs_of(queue)
+    system.diary.add(Closed(**closed_at, jobs=jobs, limit=limit, until=until, held=held, waited=waited))
 
 
-@_fault("job disabled", 1.0, 2.5, server=True)
+def _has_begun(system: System, queue: str, events: Collection[str]) -> bool:
+    """Return whether a run of these events in the queue has been called."""
+    jobs = system.jobs_of(queue)
+    return any(isinstance(line, Began) and line.event in events and line.job in jobs for line in system.lines())
+
+
+@_fault("job disabled", 1.0, 2.5, server=True, apart_from=_LAST_RELEASE)
 def disable_job(system: System, rng: random.Random) -> Iterator[Pids]:
-    """Events that are dispatched meanwhile make no run of it."""
+    """Events that are dispatched meanwhile make no run of it; some are."""
     job = f"{NAME}/{rng.choice(_SWITCHED)}"
     asked = now()["at"]
     system.client.disable_job(job)
     disabled_at = now()
+    sent = {line.id for line in system.sender.send("load", _ENOUGH) if job in line.jobs}
+    with suppress(WaitedInVain):
+        _wait_until(system, partial(_has_begun, system, f"{NAME}/default", sent), 4 * LEASE_S, "a dispatch")
     yield ()
     until = now()["at"]
     system.client.enable_job(job)
     system.diary.add(Disabled(**disabled_at, job=job, asked=asked, until=until, over=now()["at"]))
 
 
-@_fault("event replayed to a job", server=True)
+@_fault("event replayed to a job", server=True, apart_from=_LAST_RELEASE)
 def replay_to_a_job(system: System, rng: random.Random) -> Iterator[Pids]:
     """Where no dispatcher of the last release is, which can't read such an event, until it is dispatched."""
     if not any(post.release for post in system.posts):
         (event,) = system.sender.send("load")
         with suppress(HeadraceError):
             replayed = replay(system.client, system.diary, event, f"{NAME}/{rng.choice(_SWITCHED)}")
-            wait_until(partial(_is_dispatched, system, replayed), 60, what="the dispatch of a replay")
+            _wait_until(system, partial(_is_dispatched, system, replayed), 60, "the dispatch of a replay")
     yield ()
 
 
+def _wait_until(system: System, condition: Callable[[], object], timeout_s: float, what: str) -> None:
+    """Meanwhile the workers are minded, and the server is marked: the runner of the faults does neither."""
+
+    def holds() -> object:
+        system.mark()
+        system.mind()
+        return condition()
+
+    wait_until(holds, timeout_s, what=what, interval=_LOOK_S)
+
+
 def _is_dispatched(system: System, event: str) -> bool:
-    system.mind()
     return system.client.get_event(event).status in {"dispatched", "settled"}
 
 

@@ -157,12 +157,14 @@ class Closed(Line, frozen=True, kw_only=True, tag=True):
         jobs: those whose runs are in the queue.
         limit: how many of its runs could be in flight; 0 if it was paused.
         held: the runs that were in flight at `at`, each with the worker that had it.
+        waited: the runs that came into the queue after `at` and that no worker had at `until`.
     """
 
     jobs: tuple[str, ...]
     limit: int
     until: float
     held: tuple[tuple[str, str], ...] = ()
+    waited: tuple[str, ...] = ()
 
 
 class Disabled(Line, frozen=True, kw_only=True, tag=True):

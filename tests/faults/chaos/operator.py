@@ -15,6 +15,8 @@ from tests.faults.chaos.history import Acknowledged, CancelAnswered, CancelAsked
 
 _CANCELED, _REPLAYED = 0.05, 0.03
 """Of so many events a run is canceled, and so many are replayed."""
+_LONG_CANCELED, _LONG_AFTER_S = 0.4, 1.0
+"""Of those whose runs are long, more, and while a worker has them."""
 _REPLAYED_NAMES = frozenset({"load", "parent", "doomed", "step"})
 _AFTER_S = (0.0, 0.0, 0.02, 1.0)
 """So long after its delivery: most runs end soon."""
@@ -65,7 +67,10 @@ class Operator:
         for event in events:
             draw = self._rng.random()
             due = time.monotonic() + event.delay_ms / 1000 + self._rng.choice(_AFTER_S)
-            if draw < _CANCELED:
+            if event.name == "long":
+                if draw < _LONG_CANCELED:
+                    self._due.append((time.monotonic() + _LONG_AFTER_S, self._cancel, event))
+            elif draw < _CANCELED:
                 self._due.append((due, self._cancel, event))
             elif draw < _CANCELED + _REPLAYED and event.name in _REPLAYED_NAMES and not event.delay_ms:
                 self._due.append((due, self._replay, event))

@@ -12,6 +12,10 @@ from tests.support.processes import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 _EVENTS = ("events", "acknowledged", "delayed", "canceled", "with an ordering key")
+_CONTROLLED = (
+    "runs that waited in a paused queue", "calls begun under a limit", "… that reached it",
+    "events without a disabled job",
+)  # fmt: skip
 _OF_SERVER = (
     "server killed", "server killed for more than a lease", "power lost", "server stopped", "clients paused",
     "scripts flushed", "connections killed", "groups destroyed", "queue paused", "queue limited", "job disabled",
@@ -49,6 +53,11 @@ def _rows(result: ChaosResult) -> dict[str, str]:
     rows = {
         "events sent · acknowledged · delayed · canceled · with an ordering key": _of(counts, *_EVENTS),
         "runs settled · of those dead as they should be": _of(counts, "runs", "runs dead"),
+        "runs canceled while they waited · while a worker had them": _of(
+            counts, "runs canceled", "… that a worker had"
+        ),
+        "runs that waited in a paused queue · calls begun under a limit · of those that reached it · events without a "
+        "disabled job": _of(counts, *_CONTROLLED),
         f"faults injected, of {len(report.faults)} kinds": f"{result.faults}",
         "worker processes · lost": _of(counts, "workers", "workers lost"),
         "every rule but the next: lost, not delivered, settled twice, early, too late, left over, …": f"**{broken}**",

@@ -20,12 +20,14 @@ class Kind(msgspec.Struct, frozen=True):
         shortest_s, longest_s: how long it lasts.
         is_servers: it happens to the server, and so never beside another that does.
         at_most: how often it may happen in one run.
+        apart_from: the kind that would make it worthless, so it comes half a round before or after that.
     """
 
     shortest_s: float = 0.0
     longest_s: float = 0.0
     is_servers: bool = False
     at_most: int = 1_000_000
+    apart_from: str = ""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -64,6 +66,15 @@ def _decks(rng: random.Random, kinds: Mapping[str, Kind]) -> Iterator[str]:
     while True:
         deck = [name for name in kinds if left[name] > 0]
         rng.shuffle(deck)
+        _part(deck, kinds)
         for name in deck:
             left[name] -= 1
             yield name
+
+
+def _part(deck: list[str], kinds: Mapping[str, Kind]) -> None:
+    """Put each kind that needs it half a round away from the one that it names."""
+    for name in [name for name in deck if kinds[name].apart_from in deck]:
+        deck.remove(name)
+        half = deck.index(kinds[name].apart_from) + (len(deck) + 1) // 2
+        deck.insert(half % (len(deck) + 1), name)

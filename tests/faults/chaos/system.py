@@ -245,18 +245,31 @@ class System:
 
     def held_of(self, queue: str) -> tuple[tuple[str, str], ...]:
         """Return the runs of a queue that are in flight, each with the worker that has it."""
-        app, _, name = queue.partition("/")
-        stream = self.deployment.keys.queue(app, name)
-        pending = self.redis.xpending_range(stream, "workers", "-", "+", 100_000)
-        workers = {row["message_id"]: row["consumer"].decode() for row in pending}
+        workers = self._pending_in(queue)
         if not workers:
             return ()
-        entries = self.redis.xrange(stream, pending[0]["message_id"], pending[-1]["message_id"])
-        return tuple(
-            (f"{fields[b'e'].decode()}:{app}/{fields[b'j'].decode()}", workers[entry])
-            for entry, fields in entries
-            if entry in workers
-        )
+        first, last = next(iter(workers)), next(reversed(workers))
+        return tuple((run, workers[entry]) for entry, run in self._runs_in(queue, first, last) if entry in workers)
+
+    def waiting_in(self, queue: str, since_ms: int) -> tuple[str, ...]:
+        """Return the runs that came into a queue after that time and that no worker has."""
+        runs, workers = self._runs_in(queue, str(since_ms + 1), "+"), self._pending_in(queue)
+        return tuple(run for entry, run in runs if entry not in workers)
+
+    def _pending_in(self, queue: str) -> dict[bytes, str]:
+        """Return the pending entries of a queue in their order, each with the worker that has it."""
+        pending = self.redis.xpending_range(self._stream_of(queue), "workers", "-", "+", 100_000)
+        return {row["message_id"]: row["consumer"].decode() for row in pending}
+
+    def _runs_in(self, queue: str, first: str | bytes, last: str | bytes) -> list[tuple[bytes, str]]:
+        """Return the entries of a queue from one id to another, each with its run."""
+        app = queue.partition("/")[0]
+        entries = self.redis.xrange(self._stream_of(queue), first, last)
+        return [(entry, f"{fields[b'e'].decode()}:{app}/{fields[b'j'].decode()}") for entry, fields in entries]
+
+    def _stream_of(self, queue: str) -> str:
+        app, _, name = queue.partition("/")
+        return self.deployment.keys.queue(app, name)
 
     # workers and producers
 

@@ -14,12 +14,23 @@ _LAST_LINES_S = 0.5
 
 
 def main(prog_name: str | None = None) -> None:
-    """Run the process's command, and end the process with its exit code (SystemExit)."""
+    """Load the commands, run the process's own, and end the process with its exit code (SystemExit)."""
+    load()
+    run(prog_name)
+
+
+def load() -> None:
+    """Make the process's streams fit to be written to, then load the commands, whose imports may open descriptors."""
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a character that the encoding lacks is shown as its number
             stream.reconfigure(errors="backslashreplace")
-    from headrace_worker.cli.root import root  # its imports may open descriptors
+    import headrace_worker.cli.root  # noqa: F401
+
+
+def run(prog_name: str | None = None) -> None:
+    """Run the process's command once they are loaded, and end the process with its exit code (SystemExit)."""
+    from headrace_worker.cli.root import root
 
     try:
         root(prog_name=prog_name)

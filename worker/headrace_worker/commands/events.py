@@ -19,7 +19,7 @@ from headrace_worker.commands.inspecting import note_missing_name
 from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import LeftOut, Result, Times, only
-from headrace_worker.operate.open_runs import NotCanceled
+from headrace_worker.operate.open_events import NotCanceled, OpenEvents
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import (
@@ -70,6 +70,9 @@ def events() -> None:
 @json_option
 def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_json: bool, **given: Any) -> None:
     """List events, newest first by when they were first sent.
+
+    These are the last 10,000 batches of each partition, about; the command says since when, if older ones were asked
+    for. With --state delayed alone, and no time, they come from `due`, the soonest first: all that there are.
 
     \b
     Examples:
@@ -193,6 +196,9 @@ def cancel(
 ) -> None:  # fmt: skip
     """Cancel events that are delayed: no job will see them. With --runs, cancel all that is open of delivered ones.
 
+    By filters these are all delayed events, the soonest first. By times, and for delivered events, only those among the
+    last 10,000 batches of each partition, about, are known: the command says since when.
+
     Exit code 1: one of them is not delayed any more (without --runs), is not known, or has a run that goes on after
     --wait. 2: --yes was missing.
 
@@ -209,17 +215,12 @@ def cancel(
         records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None, wait=wait_s)
         return [_unless_open(each, runs=runs) for each in records]
 
-    states: tuple[EventState, ...] = ("delayed", "dispatched", "pending") if runs else ("delayed",)
-
-    def read(times: Times, cursor: str | None, limit: int) -> Page[EventRecord]:
-        narrowed = filters | {"since": times.since, "until": times.end, "cursor": cursor, "limit": limit}
-        return only(client.list_events(state=states, **narrowed), lambda each: not each.is_settled)
-
+    source = Source(OpenEvents(client, filters, runs=runs).read)
     work = Work(
         "events cancel", "events", act, lambda record: str(record.status),
         lambda each: f"{each.id} {each.came_to.status}", look=lambda each: _unless_delivered(client, each, runs=runs),
     )  # fmt: skip
-    ctx.exit(act_on(client, bulk, work, ids, filters, Source(read), as_json=as_json, beside={"runs": runs}))
+    ctx.exit(act_on(client, bulk, work, ids, filters, source, as_json=as_json, beside={"runs": runs}))
 
 
 def _unless_delivered(client: Client, event_id: str, *, runs: bool) -> EventRecord | HeadraceError:
@@ -300,7 +301,8 @@ def replay(
 
     Each line has an event and its replay; a dash where --if-no-runs has left it out. By filters the oldest come first,
     and replays themselves are left out, as are events that are delayed, pending or canceled, unless --state names them.
-    To queue the same run once more is `runs retry`.
+    Only events among the last 10,000 batches of each partition, about, are known: the command says since when, and
+    older ones are replayed by their IDs. To queue the same run once more is `runs retry`.
 
     Exit code 1: one of them can't be replayed, and the rest are. 2: --yes was missing.
 

@@ -33,6 +33,7 @@ def list_(server: Server, /, paging: Paging, as_json: bool) -> None:
     """List the workers of the namespace, by name.
 
     IN FLIGHT and MEMORY are as of the worker's last report, at most one lease ago: 15 s, if not set otherwise.
+    STATE is `quiet` or `stopping` once the worker says so, until then `quiet_asked` or `stop_asked`.
 
     \b
     Example:
@@ -109,8 +110,8 @@ def show(server: Server, name: str, as_json: bool) -> None:
 def quiet(ctx: click.Context, server: Server, names: Sequence[str], reason: str | None, as_json: bool) -> None:
     """Let workers end the runs that they have, and fetch no more.
 
-    A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. It goes on to lead and to
-    dispatch, and stays quiet until it stops.
+    A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. Until then it is
+    `quiet_asked`, and may still fetch runs. It goes on to lead and to dispatch, and stays quiet until it stops.
 
     Exit code 1: one of them is not alive.
 

@@ -46,12 +46,14 @@ def questions(keys: Keys) -> list[Question]:
     ]
 
 
-def read_served(keys: Keys, worker: str) -> Call[list[str]]:
-    """Read the full names of the queues from which a worker takes; none if it is fenced, quiet or stops."""
+def read_served(keys: Keys, worker: str) -> Call[list[str] | None]:
+    """Read the full names of the queues from which a worker takes: none if it is quiet or stops, None if fenced."""
 
-    def read(reply: list[bytes | None]) -> list[str]:
-        queues, *ended = reply
-        return [] if any(ended) else as_text(queues or b"").split()
+    def read(reply: list[bytes | None]) -> list[str] | None:
+        queues, fenced, wanted = reply
+        if fenced:
+            return None
+        return [] if wanted else as_text(queues or b"").split()
 
     return Call(("HMGET", keys.worker(worker), "queues", "fenced", "wanted"), read)
 

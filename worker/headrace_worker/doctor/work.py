@@ -1,74 +1,21 @@
-"""Finds queues without a worker, paused queues, disabled jobs, routes and records that can't be read, dead letters."""
+"""Finds disabled jobs, routes and records that can't be read, dead letters."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from headrace import DamagedRecord, HeadraceError
-from headrace.calls.controlling import UNKNOWN_MS
-from headrace.formats.codec import from_millis
+from headrace import DamagedRecord
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.lists.dead_letters import DeadLetterFilter, list_dead_letters
 from headrace.lists.events import EventFilter, list_events
 from headrace.model.page import DamagedEntry
 from headrace.plans.plan import Plan
-from headrace_worker.doctor.asking import read_served
-from headrace_worker.doctor.finding import Notes, runs_are
-from headrace_worker.doctor.partition import Partition
+from headrace_worker.doctor.finding import Notes
 from headrace_worker.inspect.stored_routes import read_stored
-from headrace_worker.protocol.measuring import count_entries
 
 _PAGE = 100
-_MOST = 1_000
-"""How many queues, or live workers, of a partition are asked about."""
-
-
-def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
-    """Note each queue that has runs and no live worker, and those that are paused."""
-    queues = [(each.keys, name) for each in partitions for name in (each["queues"] or [])[:_MOST] if "/" in name]
-    workers = [(each.keys, name) for each in partitions for name in each.live[:_MOST]]
-    streams = [keys.queue(*name.split("/", 1)) for keys, name in queues]
-    answers = yield [*map(count_entries, streams), *(read_served(keys, name) for keys, name in workers)]
-    waiting, served = Counter[str](), set[str]()
-    is_known = all(each["leases"] is not None and len(each.live) <= _MOST for each in partitions)
-    for (_, queue), stream, answer in zip(queues, streams, answers, strict=False):
-        if isinstance(answer, HeadraceError):
-            notes.refused("queues", stream, answer)
-        else:
-            waiting[queue] += answer
-    for (keys, worker), answer in zip(workers, answers[len(queues) :], strict=True):
-        if isinstance(answer, HeadraceError):
-            notes.refused("workers", keys.worker(worker), answer)
-            is_known = False
-        else:
-            served.update(answer)
-    _note_paused(partitions, waiting, notes)
-    if not is_known or any(len(each["queues"] or ()) > _MOST for each in partitions):
-        notes.miss("backlog", f"the queues of some workers are not known, or there are more than {_MOST:,}")
-    for queue, count in waiting.items() if is_known else ():
-        if count and queue not in served:
-            notes.add(
-                "error", "backlog", f"{runs_are(count)} in queue {queue}, from which no live worker takes",
-                f"start a worker of app {queue.partition('/')[0]} that takes from it, as quiet ones do not: headrace "
-                f"worker MODULE:APP; or, if the app is forgotten, headrace queues purge {queue}",
-                queue=queue, waiting=count,
-            )  # fmt: skip
-
-
-def _note_paused(partitions: Sequence[Partition], waiting: Mapping[str, int], notes: Notes) -> None:
-    controls = {queue: control for each in partitions for queue, control in (each["controls"] or {}).items()}
-    for queue, pause in sorted(controls.items()):
-        if not pause.paused_ms:
-            continue
-        count, why = waiting.get(queue, 0), f": {pause.reason}" if pause.reason else ""
-        since = None if pause.paused_ms == UNKNOWN_MS else from_millis(pause.paused_ms)
-        notes.add(
-            "warning", "paused", f"queue {queue} is paused, and {runs_are(count)} in it{why}",
-            f"headrace queues resume {queue}",
-            queue=queue, waiting=count, since=since, reason=pause.reason,
-        )  # fmt: skip
 
 
 def look_at_routes(keys: Sequence[Keys], notes: Notes) -> Plan[None]:

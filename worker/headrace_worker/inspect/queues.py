@@ -40,7 +40,7 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
         waiting: runs that wait for a worker.
         in_flight: runs that a worker has.
         oldest_at: since when the first of those that wait does.
-        workers: the live workers that fetch from it; a quiet one does not.
+        workers: the live workers that fetch from it, and of which no operator wants that they cease to.
         ended_per_minute: attempts that ended, in the mean of the last ten minutes, about.
         in_flight_of: how many runs each worker has, by its name.
         controls: whether it is paused, since when and why, and its limit.
@@ -108,7 +108,7 @@ def _describe(
 
 
 def serving(workers: Sequence[WorkerInfo], queue: str) -> list[WorkerInfo]:
-    """Return those that fetch from a queue: a quiet worker does not."""
+    """Return those that fetch from a queue, and go on to: one that is quiet, or asked to be, does not."""
     return [each for each in workers if queue in each.queues and each.state == "live"]
 
 

@@ -28,10 +28,11 @@ MAX_LEASES = 10_000
 MAX_WORKERS = 500
 MAX_RUNS = 100
 
-WorkerState = Literal["live", "quiet", "stopping", "expired", "fenced"]
-"""What a worker's name is. quiet: it fetches no more runs, or will not from its next renewal on. stopping: it stops, or
-will. expired: its lease has ended, and no leader has rescued its runs yet. fenced: they are rescued, and the name is
-never used again.
+WorkerState = Literal["live", "quiet_asked", "quiet", "stop_asked", "stopping", "expired", "fenced"]
+"""What a worker's name is. quiet: it fetches no more runs, as it says itself. stopping: it stops, as it says.
+quiet_asked, stop_asked: an operator wants that, and until the worker has renewed its lease it may still fetch runs.
+expired: its lease has ended, and no leader has rescued its runs yet. fenced: they are rescued, and the name is never
+used again.
 """
 
 
@@ -171,7 +172,7 @@ def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
     return WorkerInfo(
         name=name,
         app=facts.get("app"),
-        state=_state(facts, left_ms),
+        state=_state(facts, [part.fields.get("state") for part in seen], left_ms),
         queues=sorted(facts.get("queues", "").split()),
         lease_left_s=left_ms / 1000,
         leads=[part.partition for part in seen if part.leads],
@@ -190,13 +191,20 @@ def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
     )
 
 
-def _state(facts: dict[str, str], left_ms: int) -> WorkerState:
+def _state(facts: dict[str, str], said: Sequence[str | None], left_ms: int) -> WorkerState:
+    """Return what a worker is, by what it has said of itself in each partition, and what is wanted of it."""
     if "fenced" in facts:
         return "fenced"
     if left_ms <= 0:
         return "expired"
+    if "stopping" in said:
+        return "stopping"
     wanted = facts.get("wanted")
-    return "stopping" if wanted == "stop" else "quiet" if wanted == "quiet" else "live"
+    if wanted == "stop":
+        return "stop_asked"
+    if all(each == "quiet" for each in said):
+        return "quiet"
+    return "quiet_asked" if wanted == "quiet" else "live"
 
 
 def _number(facts: dict[str, str], field: str) -> int | None:

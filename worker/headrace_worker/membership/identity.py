@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+from typing import Literal
 
 from headrace_worker.clock import monotonic
 from headrace_worker.membership.loops import wait_either
@@ -41,6 +42,11 @@ class Identity:
         self.is_quiet = False
         self.lease_until = 0.0
         self.renewed = asyncio.Event()
+
+    @property
+    def state(self) -> Literal["live", "quiet", "stopping"]:
+        """What this worker says of itself: `quiet` once it fetches no more runs, `stopping` once it stops."""
+        return "stopping" if self.stopping.is_set() else "quiet" if self.is_quiet else "live"
 
     def take_new_name(self) -> None:
         """Replace the name by a new one, which has no lease and no rights yet."""

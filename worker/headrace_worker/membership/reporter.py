@@ -33,12 +33,15 @@ class Reporter:
         setup = member.setup
         self._keys = member.server.keys
         self._app = setup.app.name
+        self._identity = member.identity
         self._counts = member.counts
         self._in_flight = in_flight
         self._unconfirmed = Counter[str]()
         self._since = monotonic()
         self._renewals = 0
         self._name = ""
+        self._state = ""
+        self._known_state = ""
         self._ahead_s = 0.0
         self._fixed = {
             "host": socket.gethostname(),
@@ -51,10 +54,11 @@ class Reporter:
         }
 
     def calls(self, name: str) -> list[Call[int]]:
-        """Return the report under a worker's name: with its facts at each third renewal, and at the first of a name."""
+        """Return the report under a worker's name: with its facts at each third renewal, or if its state is new."""
         if name != self._name:
-            self._name, self._renewals = name, 0
-        has_facts = self._renewals % _FACTS_EVERY == 0
+            self._name, self._renewals, self._known_state = name, 0, ""
+        self._state = self._identity.state
+        has_facts = self._renewals % _FACTS_EVERY == 0 or self._state != self._known_state
         self._renewals += 1
         return self._report(self._facts() if has_facts else {})
 
@@ -75,13 +79,15 @@ class Reporter:
         """Note the answers to the calls: what was not taken is reported again."""
         if not any(isinstance(answer, Exception) for answer in answers):
             self._unconfirmed.clear()
+            self._known_state = self._state
 
     def note_time(self, server_ahead_s: float) -> None:
         """Note the server's time, less the monotonic clock's."""
         self._ahead_s = server_ahead_s
 
     def _facts(self) -> dict[str, str]:
-        return {**self._fixed, "in_flight": str(len(self._in_flight.runs)), "rss": str(_resident_bytes())}
+        in_flight, rss = str(len(self._in_flight.runs)), str(_resident_bytes())
+        return {**self._fixed, "state": self._state, "in_flight": in_flight, "rss": rss}
 
 
 def _resident_bytes() -> int:

@@ -116,10 +116,12 @@ class Chosen(msgspec.Struct, frozen=True):
     Attributes:
         ids: in the order in which it is done to them.
         more: there are more than were asked for, or may be.
+        remembered_since: what is older was asked for, too, and the list does not know it any more; None if it has all.
     """
 
     ids: list[str]
     more: bool = False
+    remembered_since: datetime | None = None
     _rest: Rest | None = None
     _items: list[_Item] = []
     _is_reversed: bool = False
@@ -150,24 +152,30 @@ def choose(
     *,
     pace: Pace,
     oldest_first: bool = False,
+    on_page: Callable[[int], object] = lambda _: None,
 ) -> Chosen:
     """Return the ids of what a list has, at most so many.
 
     Args:
         read: reads a page of the list, from a cursor on, of at most so many.
-        most: reading ends there; the list may be of any length.
+        most: reading ends when so many are found, or at the end of the list, which may be of any length.
         rest: which part of the list.
         pace: how fast it is read.
         oldest_first: return them in the reverse order of the list, which has the newest first. Of more than `most`
-            these are the newest: to find the oldest, a list of any length would have to be read before the question.
+            these are the newest: to find the oldest, the whole list would always have to be read.
+        on_page: is called with how many entries each page has looked at.
     """
     found: dict[str, _Item] = {}
     left = list(rest.stretches)
+    remembered_since = None
     while left and len(found) < most:
         stretch = left[0]
         pace.rest()
         with pace.step():
             page = _read(read, rest.times, stretch.first)
+        on_page(page.searched.entries)
+        if page.cursor is None:
+            remembered_since = page.searched.remembered_since
         number = len(rest.stretches) - len(left)
         for item, cursor in zip(page.items, page.cursors, strict=True):
             if stretch.has(cursor):
@@ -180,7 +188,8 @@ def choose(
         left = [Stretch(over[0].cursor, rest.stretches[number].last), *rest.stretches[number + 1 :]]
     items = items[:most]
     ids = [item.id for item in (reversed(items) if oldest_first else items)]
-    return Chosen(ids, bool(left), msgspec.structs.replace(rest, stretches=left), items, oldest_first)
+    behind = msgspec.structs.replace(rest, stretches=left)
+    return Chosen(ids, bool(left), remembered_since, behind, items, oldest_first)
 
 
 def _read(read: Callable[[Times, str | None, int], Page[T]], times: Times, cursor: str | None) -> Page[T]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-import msgspec
-
-from headrace import Client, HeadraceError, InvalidArgument, Page, RunRecord, RunStatus
+from headrace import Client, HeadraceError, Page, RunRecord, RunStatus
 from headrace_worker.operate.bulk import Times, only
+from headrace_worker.operate.in_turn import ReadPage, read_in_turn
 
 OPEN: tuple[RunStatus, ...] = ("executing", "queued", "waiting")
 
@@ -21,16 +21,6 @@ class AlreadyFinished(HeadraceError):
         self.run_id = run_id
         self.status = status
         super().__init__(f"run {run_id!r} is already finished: {status}")
-
-
-class NotCanceled(HeadraceError):
-    """The event was delivered before it was canceled, and goes on."""
-
-    def __init__(self, event_id: str, status: str) -> None:
-        self.event_id = event_id
-        self.status = status
-        hint = "" if status == "settled" else "; --runs cancels its open runs"
-        super().__init__(f"event {event_id!r} is {status} and can't be canceled any more{hint}")
 
 
 class OpenRuns:
@@ -53,24 +43,15 @@ class OpenRuns:
         """Return a page; its cursor says in which list it goes on."""
         if self._filters.get("event_id") is not None:
             return self._client.list_runs(status=self._statuses, limit=limit, **self._filters)
-        status, _, inner = (self._statuses[0] if cursor is None else cursor).partition(":")
-        place = next((place for place, each in enumerate(self._statuses) if each == status), None)
-        if place is None:
-            raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed")
-        state = self._statuses[place]
-        page = self._page_of(state, times, inner or None, limit)
-        following = f"{state}:{page.cursor}" if page.cursor else None
-        if following is None and place + 1 < len(self._statuses):
-            following = self._statuses[place + 1]
-        cursors: list[str | None] = [f"{state}:{each or ''}" for each in page.cursors]
-        return msgspec.structs.replace(page, cursor=following, cursors=cursors)
+        lists: dict[str, ReadPage[RunRecord]] = {each: partial(self._page_of, each, times) for each in self._statuses}
+        return read_in_turn(lists, cursor, limit)
 
-    def _page_of(self, state: RunStatus, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
-        is_waiting = state == "waiting"  # these are listed by when they are due
+    def _page_of(self, status: RunStatus, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
+        is_waiting = status == "waiting"  # these are listed by when they are due
         narrowed = self._filters | {"since": times.since, "until": times.until if is_waiting else times.end}
-        if state == "executing":
+        if status == "executing":
             narrowed["older_than"] = self._age(times.asked_at)
-        page = self._client.list_runs(status=state, cursor=cursor, limit=limit, **narrowed)
+        page = self._client.list_runs(status=status, cursor=cursor, limit=limit, **narrowed)
         return only(page, lambda run: _began_before(run, times.asked_at)) if is_waiting else page
 
     def _age(self, moment: datetime) -> float | None:

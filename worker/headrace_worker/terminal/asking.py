@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, nan
 from typing import Any
 
@@ -27,14 +25,19 @@ from headrace_worker.operate.bulk import (
     read_cursor,
 )
 from headrace_worker.operate.pace import Pace, Rate
+from headrace_worker.terminal.interrupts import Interrupt, interruptible
+from headrace_worker.terminal.lists import remembered_since
 from headrace_worker.terminal.options import F, option, together
 from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
 
 VIA = "headrace"
 INTERRUPTED = 130
 _SHOWN = 10
+_HURRIED_S = 2.0
+"""For the audit, after a second Ctrl-C."""
 
 
+_MAX_HELP = "The most that are chosen; the list is read until so many are found, or to its end."
 _YES = "\0"
 """Stands for `--yes` without a name: no argument of a process can have this character."""
 
@@ -109,7 +112,7 @@ def bulk_options(noun: str, note: str = "--reason", *, every: bool = True) -> Ca
         *([option("--all", "every", is_flag=True, help=f"All {noun}.")] if every else []),
         option("--dry-run", is_flag=True, help="Count them, show the first 10, and do nothing."),
         option("--yes", cls=_Yes, metavar="NAME", help="Do not ask; NAME where one has to be typed."),
-        option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help="The most."),
+        option("--max", "most", metavar="N", type=most, default=10_000, show_default=True, help=_MAX_HELP),
         option(
             "--rate",
             metavar="N|full",
@@ -197,6 +200,8 @@ def act_on(
     pace = Pace(bulk.rate)
     of = digest(asked | {"namespace": client.partitions.namespace})
     chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, of, source, pace)
+    if chosen.remembered_since is not None:
+        print_note(remembered_since(work.noun, chosen.remembered_since))
     if bulk.dry_run:
         return _try(chosen, work, as_json=as_json, is_named=bool(ids))
     if chosen.ids and not ids:
@@ -219,14 +224,26 @@ def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str,
 def _choose(
     client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], asked: str, source: Source, pace: Pace
 ) -> Chosen:
+    """Return what filters choose; end the command if it is interrupted, which may be at once."""
+    try:
+        chosen = _look_through(client, bulk, work, filters, asked, source, pace)
+        if not chosen.ids and bulk.cursor is None:
+            source.if_none()
+    except KeyboardInterrupt:
+        print_note("nothing was done")
+        raise Exit(INTERRUPTED) from None
+    return chosen
+
+
+def _look_through(
+    client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], asked: str, source: Source, pace: Pace
+) -> Chosen:
     if bulk.cursor is not None:
         rest = read_cursor(work.verb, asked, bulk.cursor)
     else:
         rest = Rest(work.verb, asked, Times(client.server_time(), filters.get("since"), filters.get("until")))
-    chosen = choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first)
-    if not chosen.ids and bulk.cursor is None:
-        source.if_none()
-    return chosen
+    with progress(f"{work.verb}: looked through", None) as advance:
+        return choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first, on_page=advance)
 
 
 def _carry_out(
@@ -234,7 +251,23 @@ def _carry_out(
 ) -> int:
     """Act on what is chosen, print and note what was done; return the exit code."""
     counts = Counts()
-    failure: Exception | None = None
+    with interruptible() as interrupt:
+        failure = _work_off(work, chosen, pace, counts, interrupt, as_json=as_json)
+        if counts.total:
+            timeout = _HURRIED_S if isinstance(failure, KeyboardInterrupt) else None
+            note(client, work.verb, asked, reason=bulk.note, counts=counts, timeout=timeout)
+        if failure is not None and not (counts.total and isinstance(failure, (HeadraceError, KeyboardInterrupt))):
+            raise failure
+        _print_end(work, chosen, counts, as_json=as_json, is_named="ids" in asked)
+        if failure is not None:
+            raise failure
+    return interrupt.exit_code if counts.total < len(chosen.ids) else 1 if counts.failed else 0
+
+
+def _work_off(
+    work: Work, chosen: Chosen, pace: Pace, counts: Counts, interrupt: Interrupt, *, as_json: bool
+) -> BaseException | None:
+    """Act on what is chosen, count and print; return what ended it before its end, if that was no first signal."""
 
     def act(portion: Sequence[str]) -> Sequence[Any]:
         results = work.act(portion)
@@ -242,21 +275,14 @@ def _carry_out(
             counts.add(each)
         return results
 
-    with _interruptible() as is_interrupted, progress(work.verb, len(chosen.ids)) as advance:
-        try:
-            for each in carry_out(chosen, act, pace=pace, is_interrupted=is_interrupted):
+    try:
+        with progress(work.verb, len(chosen.ids)) as advance:
+            for each in carry_out(chosen, act, pace=pace, is_interrupted=interrupt.has_come):
                 _print(each, work, as_json=as_json)
                 advance(1)
-        except (HeadraceError, OSError) as exc:  # an OSError: the reader of the output is gone, or its disk is full
-            failure = exc
-    if counts.total:
-        note(client, work.verb, asked, reason=bulk.note, counts=counts)
-    if failure is not None and (not counts.total or isinstance(failure, OSError)):
-        raise failure
-    _print_end(work, chosen, counts, as_json=as_json, is_named="ids" in asked)
-    if failure is not None:
-        raise failure
-    return INTERRUPTED if counts.total < len(chosen.ids) else 1 if counts.failed else 0
+    except BaseException as exc:  # noqa: BLE001 - whatever it is, what was done is noted before it is raised
+        return exc
+    return None
 
 
 def _print_end(work: Work, chosen: Chosen, counts: Counts, *, as_json: bool, is_named: bool) -> None:
@@ -266,7 +292,7 @@ def _print_end(work: Work, chosen: Chosen, counts: Counts, *, as_json: bool, is_
         print_json(
             {
                 "done": counts.done, "failed": counts.failed, "left_out": counts.left_out, "left": left,
-                "more": chosen.more, "cursor": cursor,
+                "more": chosen.more, "cursor": cursor, "remembered_since": chosen.remembered_since,
             }
         )  # fmt: skip
     elif left or not is_named:
@@ -294,11 +320,18 @@ def note(
     done: int = 1,
     failed: int = 0,
     counts: Counts | None = None,
+    timeout: float | None = None,
 ) -> None:
-    """Note in the audit what a command has done; a failure to do so is said, and changes nothing else."""
+    """Note in the audit what a command has done; a failure to do so is said, and changes nothing else.
+
+    Args:
+        timeout: seconds for that, in place of the client's.
+    """
     of = counts or Counts(done, failed)
     try:
-        client.audit(verb, asked, reason=reason, done=of.done, failed=of.failed, left_out=of.left_out, via=VIA)
+        client.audit(
+            verb, asked, reason=reason, done=of.done, failed=of.failed, left_out=of.left_out, via=VIA, timeout=timeout
+        )
     except HeadraceError as exc:
         print_note(f"this is not in the audit: {exc}")
 
@@ -346,7 +379,12 @@ def _try(chosen: Chosen, work: Work, *, as_json: bool, is_named: bool) -> int:
     for error in errors.values():
         print_note(str(error))
     if as_json:
-        print_json({"count": len(found.ids), "failed": len(errors), "more": chosen.more, "first": first})
+        print_json(
+            {
+                "count": len(found.ids), "failed": len(errors), "more": chosen.more, "first": first,
+                "remembered_since": chosen.remembered_since,
+            }
+        )  # fmt: skip
         return 1 if errors else 0
     for each in first:
         click.echo(shown(each))
@@ -385,20 +423,3 @@ def _word(result: Result, work: Work) -> str | None:
 
 def _is_done(result: Result) -> bool:
     return result.ok and not result.is_left_out
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Let a first SIGINT end the work between two portions; a second one ends the process at once."""
-    seen = False
-
-    def note_signal(*_: object) -> None:
-        nonlocal seen
-        seen = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, note_signal)
-    try:
-        yield lambda: seen
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from headrace import Page
+from headrace import Page, Searched
 from headrace_worker.terminal.options import F, option, time_options, together
 from headrace_worker.terminal.output import print_json, print_note, print_table, shown
 
@@ -91,8 +91,7 @@ def print_list(
         for each in page.damaged:
             print_note(f"{each.id} can't be read: {each.error}")
         if cursor is None:
-            if not page.searched.complete:
-                print_note("there are more than this list can show")
+            _print_end(noun, page.searched)
             return
         if not paging.every:
             if len(page.items) < paging.limit:
@@ -100,6 +99,13 @@ def print_list(
             print_note(f"more: --cursor {cursor}")
             return
         is_first = False
+
+
+def _print_end(noun: str, searched: Searched) -> None:
+    if not searched.complete:
+        print_note("there are more than this list can show")
+    if searched.remembered_since is not None:
+        print_note(remembered_since(noun, searched.remembered_since))
 
 
 def print_page(noun: str, page: Page[Any]) -> None:
@@ -112,3 +118,8 @@ def looked_at(page: Page[Any]) -> str:
     searched = page.searched
     entries = "1 entry" if searched.entries == 1 else f"{searched.entries:,} entries"
     return f"looked at {entries}" + (f", as far as {shown(searched.back_to)}" if searched.back_to else "")
+
+
+def remembered_since(noun: str, moment: datetime) -> str:
+    """Return since when a list has all of them, in words."""
+    return f"{noun} are listed since {shown(moment)}; older ones are found by their ids alone"

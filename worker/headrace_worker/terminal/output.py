@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import click
@@ -140,8 +141,12 @@ def _print_records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Non
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield the function to call with each advance; on a terminal, show a bar on standard error."""
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield the function to call with each advance; on a terminal, show a bar on standard error.
+
+    Args:
+        total: where it ends; if that is None, how far it has come is shown as a number.
+    """
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -149,10 +154,14 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
         from rich.console import Console
         from rich.progress import Progress
     except ModuleNotFoundError:
-        with click.progressbar(length=total, label=label, file=sys.stderr) as plain_bar:
+        template = "%(label)s %(info)s" if total is None else "%(label)s  [%(bar)s]  %(info)s"
+        with click.progressbar(
+            count(), total, label, show_pos=total is None, bar_template=template, file=sys.stderr
+        ) as plain_bar:
             yield plain_bar.update
         return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    columns = Progress.get_default_columns() if total is not None else ("{task.description} {task.completed:,}",)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         row = bar.add_task(label, total=total)
         yield lambda count: bar.advance(row, count)
 

@@ -198,8 +198,7 @@ def act_on(
     _check_usage(bulk, work, ids, given)
     asked = ({"ids": ids} if ids else given or {"all": True}) | also
     pace = Pace(bulk.rate)
-    of = digest(asked | {"namespace": client.partitions.namespace})
-    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, of, source, pace)
+    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, asked, source, pace)
     if chosen.remembered_since is not None:
         print_note(remembered_since(work.noun, chosen.remembered_since))
     if bulk.dry_run:
@@ -222,7 +221,13 @@ def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str,
 
 
 def _choose(
-    client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], asked: str, source: Source, pace: Pace
+    client: Client,
+    bulk: Bulk,
+    work: Work,
+    filters: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    source: Source,
+    pace: Pace,
 ) -> Chosen:
     """Return what filters choose; end the command if it is interrupted, which may be at once."""
     try:
@@ -236,12 +241,19 @@ def _choose(
 
 
 def _look_through(
-    client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], asked: str, source: Source, pace: Pace
+    client: Client,
+    bulk: Bulk,
+    work: Work,
+    filters: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    source: Source,
+    pace: Pace,
 ) -> Chosen:
+    of = digest({**asked, "namespace": client.partitions.namespace})
     if bulk.cursor is not None:
-        rest = read_cursor(work.verb, asked, bulk.cursor)
+        rest = read_cursor(work.verb, of, bulk.cursor)
     else:
-        rest = Rest(work.verb, asked, Times(client.server_time(), filters.get("since"), filters.get("until")))
+        rest = Rest(work.verb, of, Times(client.server_time(), filters.get("since"), filters.get("until")))
     with progress(f"{work.verb}: looked through", None) as advance:
         return choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first, on_page=advance)
 

@@ -310,7 +310,15 @@ async def test_what_is_left_out_is_not_done(headrace: Headrace, client: Client, 
     await settle()
     *lines, end = map(json.loads, headrace(*safe, "--yes", "--json").stdout.splitlines())
     assert lines == [{"id": f"e{n}", "ok": True, "result": "left_out", "error": None, "replay": None} for n in range(3)]
-    assert end == {"done": 0, "failed": 0, "left_out": 3, "left": 0, "cursor": None, "remembered_since": None}
+    assert end == {
+        "done": 0,
+        "failed": 0,
+        "left_out": 3,
+        "left": 0,
+        "more": False,
+        "cursor": None,
+        "remembered_since": None,
+    }
     entries = client.list_audit().items
     assert [(each.done, each.left_out) for each in entries] == [(0, 3), (2, 1), (1, 0)]
     assert entries[0].asked == {"state": ["settled"], "job": "everyday/echo", "if_no_runs": True}

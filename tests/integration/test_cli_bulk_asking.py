@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 
 from headrace import Client, Event
 from headrace.calls.call import Call
+from headrace_worker import App, event_trigger
 from tests.apps.everyday import app
 from tests.support.commands import Headrace, document, fails
 from tests.support.waiting import await_until
@@ -47,12 +50,14 @@ async def test_ids_are_tried_and_bounded_as_filters_are(headrace: Headrace, clie
     ids = await _some_of_all(client, settle)
     before = _state(client)
     for verb, each in ids.items():
+        if verb == "runs cancel":
+            continue  # it has finished, so there is nothing to cancel
         dry = headrace(*verb.split(), each, "--dry-run")
         assert (dry.exit_code, dry.stdout) == (0, f"{each}\n")
         assert dry.stderr.startswith("1 ")
         assert dry.stderr.endswith("; nothing was done\n")
         as_json = document(headrace(*verb.split(), each, "--dry-run", "--json"))
-        assert as_json == {"count": 1, "more": False, "first": [each], "remembered_since": None}
+        assert as_json == {"count": 1, "failed": 0, "more": False, "first": [each], "remembered_since": None}
         many = headrace(*verb.split(), each, f"{each}-2", "--max", "1")
         assert many.exit_code == 2
         assert "2 IDs are more than --max 1" in many.stderr
@@ -82,6 +87,7 @@ async def test_lines_of_json_have_one_shape(headrace: Headrace, client: Client, 
             "failed": int(not ok),
             "left_out": 0,
             "left": 0,
+            "more": False,
             "cursor": None,
             "remembered_since": None,
         }
@@ -168,3 +174,134 @@ def _answer(url: str, namespace: str, typed: bytes, *args: str) -> tuple[str, in
         process.stdin.flush()
         shown += process.stdout.read()
     return shown.decode(), process.returncode
+
+
+def test_an_id_that_is_named_twice_counts_once(headrace: Headrace, client: Client) -> None:
+    """The first is kept; neither --max nor the audit counts the other."""
+    client.send_events([Event("later", id=each) for each in ("a", "b")], deliver_after=3_600)
+    done = headrace("events", "cancel", "b", "a", "b", "--max", "2", "--json")
+    *lines, end = map(json.loads, done.stdout.splitlines())
+    assert ([line["id"] for line in lines], end["done"], end["failed"]) == (["b", "a"], 2, 0)
+    (entry,) = client.list_audit().items
+    assert (entry.asked, entry.done) == ({"ids": ["b", "a"]}, 2)
+
+
+async def test_a_letter_and_its_run_count_once(headrace: Headrace, client: Client, settle: Settle) -> None:
+    """Both name one run, which is retried once."""
+    ids = await _some_of_all(client, settle)
+    letter, run = ids["dead retry"], ids["runs retry"]
+    assert document(headrace("dead", "retry", letter, run, "--dry-run", "--json"))["first"] == [letter]
+    done = headrace("dead", "retry", run, letter, "--json")
+    *lines, end = map(json.loads, done.stdout.splitlines())
+    assert ([line["id"] for line in lines], end["done"], end["failed"]) == ([run], 1, 0)
+    client.cancel_event("later")
+    await settle()
+
+
+UNKNOWN = [
+    ("runs cancel", "x:everyday/echo"), ("runs retry", "x:everyday/echo"), ("dead retry", "x:everyday/echo"),
+    ("dead retry", "1764000000000-0"), ("dead discard", "1764000000000-0"), ("events cancel", "x"),
+    ("events replay", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("verb", "each"), UNKNOWN)
+async def test_a_dry_run_says_which_ids_are_unknown(
+    headrace: Headrace, client: Client, settle: Settle, verb: str, each: str
+) -> None:
+    """In the words of the act, and with its exit code; the others are counted."""
+    known = (await _some_of_all(client, settle))["runs retry" if verb == "runs cancel" else verb]
+    if verb == "runs cancel":
+        client.retry_run(known)
+    dry = headrace(*verb.split(), known, each, "--dry-run")
+    assert (dry.exit_code, dry.stdout) == (1, f"{known}\n")
+    why, end = dry.stderr.splitlines()
+    assert end.endswith(", 1 would fail; nothing was done")
+    assert document(headrace(*verb.split(), known, each, "--dry-run", "--json")) == {
+        "count": 1, "failed": 1, "more": False, "first": [known], "remembered_since": None,
+    }  # fmt: skip
+    act = headrace(*verb.split(), each)
+    assert (act.exit_code, act.stderr) == (1, f"{why}\n")
+    client.cancel_event("later")
+    await settle()
+
+
+async def test_a_dry_run_says_what_can_not_be_done(headrace: Headrace, client: Client, settle: Settle) -> None:
+    """What has finished is not canceled, nor what was delivered; what has succeeded is not retried."""
+    client.send_events([Event("echo", id="done"), Event("echo", id="off")])
+    await settle()
+    for verb, each in (
+        ("runs cancel", "done:everyday/echo"), ("events cancel", "done"), ("runs retry", "done:everyday/echo"),
+    ):  # fmt: skip
+        dry = headrace(*verb.split(), each, "--dry-run")
+        assert (dry.exit_code, dry.stdout) == (1, "")
+        assert headrace(*verb.split(), each).stderr == dry.stderr.splitlines(keepends=True)[0]
+    assert headrace("events", "cancel", "done", "--runs", "--dry-run").exit_code == 0
+
+
+async def test_a_function_that_goes_on_is_told_from_a_failure(
+    headrace: Headrace, client: Client, host: WorkerHost
+) -> None:
+    """Its run is canceled all the same; the exit code says that it has not ended."""
+    stubborn = App("stubborn", version="1")
+    may_end = asyncio.Event()
+
+    @stubborn.job(id="go", trigger=event_trigger("go"))
+    async def go_on() -> None:
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    def is_executing(event_id: str) -> bool:
+        return [run.status for run in client.get_event(event_id).runs] == ["executing"]
+
+    command = ("runs", "cancel", "--job", "stubborn/go", "--wait", "0.1", "--yes")
+    async with host.working(stubborn):
+        try:
+            client.send_event(Event("go", id="d1"))
+            await await_until(lambda: is_executing("d1"))
+            said = headrace(*command, "--json")
+            client.send_event(Event("go", id="d2"))
+            await await_until(lambda: is_executing("d2"))
+            end_line = headrace(*command).stderr.splitlines()[-1]
+        finally:
+            may_end.set()
+    line, end = map(json.loads, said.stdout.splitlines())
+    assert (line["ok"], line["result"], end["failed"], said.exit_code) == (False, "asked", 1, 1)
+    assert "is canceled, but its function has not ended" in line["error"]
+    assert end_line == "runs cancel: 0 done, 1 failed (1 canceled, and still executing), 0 left"
+    assert client.get_run("d1:stubborn/go").status == "canceled"
+
+
+async def test_canceled_runs_are_retried_by_filters(headrace: Headrace, client: Client, settle: Settle) -> None:
+    """With `--canceled`, beside those that failed; by its ID the refusal names that option."""
+    client.send_event(Event("fail", "no", id="failed"))
+    await settle()
+    client.send_event(Event("fail", "no", id="off"))
+    await settle()
+    client.retry_run("off:everyday/fail")
+    client.cancel_run("off:everyday/fail")
+    for more in ((), ("--dry-run",)):
+        refused = headrace("runs", "retry", "off:everyday/fail", *more)
+        assert refused.exit_code == 1
+        assert "give --canceled" in refused.stderr
+    command = ("runs", "retry", "--job", "everyday/fail", "--dry-run")
+    assert headrace(*command).stdout == "failed:everyday/fail\n"
+    assert set(headrace(*command, "--canceled").stdout.splitlines()) == {"failed:everyday/fail", "off:everyday/fail"}
+    assert headrace(*command[:-1], "--canceled", "--yes").exit_code == 0
+    await settle()
+    assert client.get_run("off:everyday/fail").status == "failed"
+
+
+async def test_a_name_that_nobody_knows_is_refused(headrace: Headrace, settle: Settle) -> None:
+    """It was misspelt; nobody takes `0 done` for an answer."""
+    await settle()
+    for verb in ("cancel", "retry"):
+        fails(headrace("runs", verb, "--job", "everyday/ecoh", "--yes"), 1, "no job", "everyday/echo")
+        fails(headrace("runs", verb, "--queue", "shop/tow", "--yes"), 1, "no queue", "everyday/default")
+        assert headrace("runs", verb, "--job", "everyday/echo", "--yes").exit_code == 0
+        noted = headrace("runs", verb, "--event-name", "ecoh", "--yes")
+        assert (noted.exit_code, noted.stderr.splitlines()[0]) == (0, "no event of the name ecoh is listed")
+    fails(headrace("runs", "cancel", "--worker", "nope", "--yes"), 1, "no worker", "nope")
+    noted = headrace("events", "replay", "--name", "ecoh", "--dry-run")
+    assert (noted.exit_code, noted.stderr.splitlines()[0]) == (0, "no event of the name ecoh is listed")

@@ -16,10 +16,11 @@ from headrace import Client, Event
 from headrace_worker import App
 from headrace_worker.logs.logger import flush
 from headrace_worker.operate import bulk, pace
-from headrace_worker.operate.bulk import Chosen, carry_out
+from headrace_worker.operate.bulk import Chosen, Rest, Stretch, Times, carry_out, digest
+from headrace_worker.operate.open_runs import OpenRuns
 from headrace_worker.terminal import asking
 from tests.apps.everyday import app
-from tests.support.commands import Headrace
+from tests.support.commands import Headrace, fails
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -179,3 +180,94 @@ def test_a_cursor_is_for_its_command(headrace: Headrace, client: Client) -> None
     assert client.get_event("l1").status == "delayed"
     rest = headrace("events", "cancel", "--name", "later", "--cursor", cursor, "--yes")
     assert rest.stdout == "l1 canceled\nl2 canceled\n"
+
+
+async def test_runs_that_begin_in_freed_slots_are_left(headrace: Headrace, client: Client, host: WorkerHost) -> None:
+    """A worker takes the next runs when its first are canceled; a cursor does not go on with those."""
+
+    def executing() -> list[str]:
+        return [run.id for run in client.list_runs(status="executing").items]
+
+    async with host.working(app, concurrency=2):
+        client.send_events([Event("nap", 60, id=f"n{number}") for number in range(3)])
+        await await_until(lambda: len(executing()) == 2)
+        first = executing()
+        command = ("runs", "cancel", "--status", "executing", "--yes", "--json")
+        done, end = map(json.loads, headrace(*command, "--max", "1").stdout.splitlines())
+        await await_until(lambda: len(executing()) == 2 and done["id"] not in executing())
+        (later,) = set(executing()) - set(first)
+        *lines, end = map(json.loads, headrace(*command, "--cursor", end["cursor"]).stdout.splitlines())
+        assert sorted([done["id"], *(line["id"] for line in lines)]) == sorted(first)
+        assert end["cursor"] is None
+        assert client.cancel_run(later).answer == "asked", "it was let go on"
+
+
+async def test_runs_that_grow_old_enough_later_are_left(client: Client, host: WorkerHost) -> None:
+    """For how long a run has been executing counts from the first command."""
+    async with host.working(app):
+        before = client.server_time()
+        client.send_event(Event("nap", 60, id="n"))
+        await await_until(lambda: client.list_runs(status="executing").items)
+        seen_at = client.server_time()
+        age_s = (seen_at - before).total_seconds() + 0.1
+        await await_until(lambda: client.list_runs(status="executing", older_than=age_s).items)
+        runs = OpenRuns(client, ["executing"], {"older_than": age_s})
+        assert runs.read(Times(seen_at), None, 10).items == []
+        later = runs.read(Times(client.server_time()), None, 10).items
+        assert [run.id for run in later] == ["n:everyday/nap"]
+        client.cancel_run("n:everyday/nap")
+
+
+CHANGED = [
+    (("events", "cancel", "--name", "later"), ("events", "cancel", "--name", "other")),
+    (("events", "cancel", "--name", "later"), ("events", "cancel", "--name", "later", "--account", "a")),
+    (("events", "cancel", "--name", "later"), ("events", "cancel", "--name", "later", "--since", "1h")),
+    (("events", "cancel", "--name", "later"), ("events", "cancel", "--name", "later", "--runs")),
+    (("events", "cancel", "--name", "later"), ("events", "cancel", "--all")),
+]
+
+
+@pytest.mark.parametrize(("first", "other"), CHANGED, ids=[" ".join(each) for _, each in CHANGED])
+def test_a_cursor_is_for_its_filters(
+    headrace: Headrace, client: Client, first: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    """Others are refused; how fast, how many, why and the time that 1h names may differ."""
+    client.send_events([Event("later", id=f"l{number}") for number in range(3)], deliver_after=3_600)
+    cursor = json.loads(headrace(*first, "--max", "1", "--yes", "--json").stdout.splitlines()[-1])["cursor"]
+    refused = headrace(*other, "--cursor", cursor, "--yes")
+    fails(refused, 2, "this cursor goes on with other filters: give those of its first command")
+    assert client.get_event("l1").status == "delayed"
+    rest = headrace(*first, "--cursor", cursor, "--yes", "--rate", "full", "--reason", "late", "--max", "9")
+    assert rest.stdout == "l1 canceled\nl2 canceled\n"
+
+
+def test_a_cursor_names_the_time_of_its_first_command(headrace: Headrace, client: Client) -> None:
+    """1h before the second one is another moment, and the same filter."""
+    client.send_events([Event("later", id=f"l{number}") for number in range(3)], deliver_after=3_600)
+    command = ("events", "cancel", "--since", "1h", "--yes")
+    cursor = json.loads(headrace(*command, "--max", "1", "--json").stdout.splitlines()[-1])["cursor"]
+    assert headrace(*command, "--cursor", cursor).stdout == "l1 canceled\nl0 canceled\n"
+
+
+def test_a_refusal_shows_no_part_of_a_cursor(headrace: Headrace, client: Client) -> None:
+    """Nobody has seen what is inside."""
+    asked = digest({"all": True, "namespace": client.partitions.namespace})
+    for verb in ("runs cancel", "runs retry"):
+        forged = Rest(verb, asked, Times(client.server_time()), [Stretch("1-1~9~x")]).cursor
+        refused = headrace(*verb.split(), "--all", "--cursor", forged)
+        fails(refused, 2, "cursor")
+        assert "1-1~9~x" not in refused.stderr
+
+
+def test_it_says_whether_there_are_more(headrace: Headrace, client: Client) -> None:
+    """None is left of those that were chosen, and others are left."""
+    client.send_events([Event("later", id=f"l{number}") for number in range(3)], deliver_after=3_600)
+    command = ("events", "cancel", "--name", "later", "--yes")
+    first = headrace(*command, "--max", "1")
+    said, goes_on = first.stderr.splitlines()
+    assert said == "events cancel: 1 done, 0 failed, 0 left of the 1 chosen"
+    end = json.loads(headrace(*command, "--max", "1", "--json").stdout.splitlines()[-1])
+    assert (end["left"], end["more"]) == (0, True)
+    last = headrace(*command, "--cursor", goes_on.split()[-1], "--json")
+    end = json.loads(last.stdout.splitlines()[-1])
+    assert (end["left"], end["more"], end["cursor"]) == (0, False, None)

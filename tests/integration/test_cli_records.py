@@ -73,7 +73,7 @@ def test_events_cancel_cancels_what_is_delayed(headrace: Headrace, client: Clien
     assert result.exit_code == 0
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"id": "e1", "ok": True, "result": "canceled", "error": None},
-        {"done": 1, "failed": 0, "left_out": 0, "left": 0, "cursor": None, "remembered_since": None},
+        {"done": 1, "failed": 0, "left_out": 0, "left": 0, "more": False, "cursor": None, "remembered_since": None},
     ]
     assert client.get_event("e1").status == "canceled"
 
@@ -147,7 +147,15 @@ async def test_dead_letters_are_listed_shown_and_retried(
         {"id": by_run[run], "ok": True, "result": "queued", "error": None, "run": run}
         for run in sorted(("e2:everyday/fail", "e3:everyday/fail"), key=lambda run: entry_rank(by_run[run]))
     ]
-    assert end == {"done": 2, "failed": 0, "left_out": 0, "left": 0, "cursor": None, "remembered_since": None}
+    assert end == {
+        "done": 2,
+        "failed": 0,
+        "left_out": 0,
+        "left": 0,
+        "more": False,
+        "cursor": None,
+        "remembered_since": None,
+    }
     assert headrace("dead", "list").stdout.split() == ["ID", "SINCE", "REASON", "RUN", "ERROR"]
     await settle()
     everything = headrace("dead", "retry", "--all", "--yes")

@@ -37,7 +37,7 @@ async def test_runs_of_a_key_are_retried_in_order_of_failure(url: str, namespace
             await settled(230)
             is_up = True
             runs = LetterRuns(client)
-            rest = Rest("dead retry", Times(client.server_time()))
+            rest = Rest("dead retry", "", Times(client.server_time()))
 
             def read(times: Times, cursor: str | None, limit: int) -> Page[DeadLetter]:
                 return runs.note(client.list_dead_letters(until=times.end, cursor=cursor, limit=limit))

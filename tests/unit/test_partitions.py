@@ -136,6 +136,8 @@ def _reply(args: tuple[Any, ...], partitions: Partitions, streams: Streams) -> A
     if args[0] == "XRANGE":
         assert args[2:] == ("-", "+", "COUNT", 1)
         return [(b"%d-%d" % entry, [b"reason", b"x"]) for entry in sorted(streams[number])[:1]]
+    if args[0] == "XLEN":
+        return len(streams[number])
     assert args[0] == "XREVRANGE"
     end = (2**64, 0) if args[2] == "+" else tuple(int(part) for part in args[2].removeprefix("(").split("-"))
     found = sorted((entry for entry in streams[number] if entry < end), reverse=True)[: args[5]]

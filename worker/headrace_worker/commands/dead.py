@@ -145,9 +145,10 @@ def retry(
     runs = LetterRuns(client)
     work = Work(
         "dead retry", "dead letters", runs.retry, lambda run: str(run.status),
-        lambda each: f"{each.came_to.id} {each.came_to.status}", {"run": lambda run: run.id},
+        lambda each: f"{each.came_to.id} {each.came_to.status}", {"run": lambda run: run.id}, look=runs.look,
     )  # fmt: skip
-    ctx.exit(act_on(client, bulk, work, ids, filters, _source(client, filters, runs.note), as_json=as_json))
+    source = _source(client, filters, runs.note)
+    ctx.exit(act_on(client, bulk, work, runs.once(ids), filters, source, as_json=as_json))
 
 
 @dead.command(cls=BulkCommand)
@@ -171,7 +172,10 @@ def discard(
       headrace dead discard --error "no such user" --until 7d --yes
     """
     name = client.partitions.namespace if bulk.every else None
-    work = Work("dead discard", "dead letters", client.discard_dead_letters, lambda _: "discarded", name=name)
+    work = Work(
+        "dead discard", "dead letters", client.discard_dead_letters, lambda _: "discarded",
+        look=client.get_dead_letter, name=name,
+    )  # fmt: skip
     ctx.exit(act_on(client, bulk, work, ids, filters, _source(client, filters), as_json=as_json))
 
 

@@ -15,6 +15,7 @@ from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace.plans.tree import MAX_DEPTH
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
 from headrace_worker.commands.explaining import print_explanation
+from headrace_worker.commands.inspecting import note_missing_name
 from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import LeftOut, Result, Times, only
@@ -217,9 +218,14 @@ def cancel(
     source = Source(OpenEvents(client, filters, runs=runs).read)
     work = Work(
         "events cancel", "events", act, lambda record: str(record.status),
-        lambda each: f"{each.id} {each.came_to.status}",
+        lambda each: f"{each.id} {each.came_to.status}", look=lambda each: _unless_delivered(client, each, runs=runs),
     )  # fmt: skip
     ctx.exit(act_on(client, bulk, work, ids, filters, source, as_json=as_json, beside={"runs": runs}))
+
+
+def _unless_delivered(client: Client, event_id: str, *, runs: bool) -> EventRecord | HeadraceError:
+    record = client.get_event(event_id)
+    return record if runs or record.status == "delayed" else _unless_open(record, runs=False)
 
 
 def _unless_open(record: EventRecord | HeadraceError, *, runs: bool) -> EventRecord | HeadraceError:
@@ -320,10 +326,14 @@ def replay(
 
     if job is not None:
         client.replay_events((), job=job)  # refuses a job that gets none, before a question or a dry run
-    work = Work("events replay", "events", act, lambda _: "sent", _replayed, {"replay": lambda sent: sent.id})
+    source = Source(read, oldest_first=True, if_none=lambda: note_missing_name(client, filters["name"]))
+    work = Work(
+        "events replay", "events", act, lambda _: "sent", _replayed, {"replay": lambda sent: sent.id},
+        look=client.get_event,
+    )  # fmt: skip
     ctx.exit(
         act_on(
-            client, bulk, work, ids, filters | {"state": state}, Source(read, oldest_first=True), as_json=as_json,
+            client, bulk, work, ids, filters | {"state": state}, source, as_json=as_json,
             beside={"job": job, "if_no_runs": if_no_runs, "delay": delay},
         )
     )  # fmt: skip

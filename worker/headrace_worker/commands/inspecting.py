@@ -1,11 +1,38 @@
-"""Opens the client of the commands that look at workers, queues and counts."""
+"""Opens the client of the commands that look at workers, queues and counts, and looks up the names in filters."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from headrace import Client
 from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.terminal.output import print_note, shown
 from headrace_worker.terminal.server import Server
 
 
 def open_inspector(server: Server) -> Inspector:
     """Return the client for a command's server."""
     return Inspector(server.url, namespace=server.namespace, partitions=server.partitions)
+
+
+def require_names(client: Inspector, filters: Mapping[str, Any]) -> None:
+    """Look up the job, queue, worker and event name of filters that chose nothing; they were misspelt, most likely.
+
+    Raises:
+        UnknownJob, QueueNotFound, UnknownWorker: nobody knows it.
+    """
+    for kind, find in (("job", client.find_job), ("queue", client.get_queue), ("worker", client.get_worker)):
+        if (name := filters.get(kind)) is not None:
+            find(name)
+    note_missing_name(client, filters.get("event_name"))
+
+
+def note_missing_name(client: Client, name: str | None) -> None:
+    """Say so if no event of a name is listed; it may have been sent long ago."""
+    if name is None:
+        return
+    page = client.list_events(name=name, limit=1)
+    if not page.items:
+        among = "" if page.searched.complete else f" among the newest {page.searched.entries:,}"
+        print_note(f"no event of the name {shown(name)} is listed{among}")

@@ -8,8 +8,10 @@ from typing import Any, get_args
 
 import click
 
-from headrace import CanceledRun, Client, HeadraceError, Page, RunRecord
+from headrace import CanceledRun, Client, HeadraceError, Page, RunNotRetryable, RunRecord
 from headrace.model.event import RunStatus
+from headrace_worker.commands.inspecting import require_names
+from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
@@ -26,7 +28,7 @@ from headrace_worker.terminal.options import (
     together,
 )
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_table, printable
-from headrace_worker.terminal.server import with_client
+from headrace_worker.terminal.server import with_client, with_client_of
 
 _FAILED: tuple[RunStatus, ...] = ("failed", "timed_out", "invalid_payload")
 _RETRIED = (*_FAILED, "canceled")
@@ -144,7 +146,7 @@ _chosen_by = together(
 
 
 @runs.command(cls=BulkCommand, short_help="Cancel runs for good, whatever they are doing.")
-@with_client
+@with_client_of(Inspector)
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes.")
@@ -154,15 +156,17 @@ _chosen_by = together(
 @json_option
 @click.pass_context
 def cancel(
-    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
+    ctx: click.Context, client: Inspector, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
     bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Cancel runs for good, whether they are queued, wait or execute: no retry and no rescue begins them again.
 
     An async function that executes is cancelled within a second; a plain one is told, by ctx.is_canceled. Each line has
     a run and what its cancellation has come to: canceled; asked, if its function is told to stop; with --wait stopped.
+    A run that goes on after --wait is canceled, too, and counts as failed.
 
-    Exit code 1: one of them is not known, had finished before, or goes on after --wait. 2: --yes was missing.
+    Exit code 1: one of them is not known, had finished before, or goes on after --wait; or nobody knows the --job,
+    --queue or --worker. 2: --yes was missing.
 
     \b
     Examples:
@@ -176,12 +180,16 @@ def cancel(
 
     if filters["older_than"] is not None and not status:
         status = ("executing",)
-    source = Source(OpenRuns(client, status, filters).read)
+    source = Source(OpenRuns(client, status, filters).read, if_none=lambda: require_names(client, filters))
     work = Work(
         "runs cancel", "runs", act, lambda canceled: str(canceled.answer),
-        lambda each: f"{each.id} {each.came_to.answer}",
+        lambda each: f"{each.id} {each.came_to.answer}", look=lambda each: _unless_settled(client.get_run(each)),
     )  # fmt: skip
     ctx.exit(act_on(client, bulk, work, ids, filters | {"status": status}, source, as_json=as_json))
+
+
+def _unless_settled(run: RunRecord) -> RunRecord | HeadraceError:
+    return AlreadyFinished(run.id, run.status) if run.is_settled and run.status != "canceled" else run
 
 
 def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | HeadraceError:
@@ -191,24 +199,25 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
 
 
 @runs.command(cls=BulkCommand, short_help="Queue the same runs again, from attempt 1.")
-@with_client
+@with_client_of(Inspector)
 @_chosen_by
 @option(
     "--status", metavar="STATUS", type=click.Choice(_RETRIED), multiple=True, help=f"Only {', '.join(_RETRIED)} ones."
 )
-@option("--canceled", is_flag=True, help="Retry IDs also if they were canceled.")
+@option("--canceled", is_flag=True, help="Canceled runs, too.")
 @bulk_options("failed runs")
 @json_option
 @click.pass_context
 def retry(
-    ctx: click.Context, client: Client, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], canceled: bool,
+    ctx: click.Context, client: Inspector, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], canceled: bool,
     bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Queue runs again from attempt 1: the same runs, unlike `events replay`. By filters the oldest come first.
 
     Runs that failed, timed out or had an invalid payload; canceled ones only where --status or --canceled says so.
 
-    Exit code 1: one of them can't be retried, and the rest are queued. 2: --yes was missing.
+    Exit code 1: one of them can't be retried, and the rest are queued; or nobody knows the --job or --queue. 2: --yes
+    was missing.
 
     \b
     Examples:
@@ -216,23 +225,39 @@ def retry(
       headrace runs retry --job billing/welcome --since 2h --dry-run
     """
     may_be = canceled or "canceled" in status
+    statuses: tuple[RunStatus, ...] = status or _FAILED
+    if canceled:
+        statuses = (*statuses, "canceled")
 
     def act(batch: Sequence[str]) -> list[RunRecord | HeadraceError]:
-        return client.retry_runs(batch, canceled=may_be)
+        return [_if_canceled(each) for each in client.retry_runs(batch, canceled=may_be)]
+
+    def look(run_id: str) -> RunRecord | HeadraceError:
+        run = client.get_run(run_id)
+        if run.status == "succeeded" or (run.status == "canceled" and not may_be):
+            return _if_canceled(RunNotRetryable(run.id, run.status, "only a run that ended without success can be"))
+        return run
 
     def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
         is_of_event = filters["event_id"] is not None  # whose runs are one list, whatever the time
         narrowed = filters if is_of_event else filters | {"since": times.since, "until": times.end, "cursor": cursor}
-        found = client.list_runs(status=status or _FAILED, limit=limit, **narrowed)
+        found = client.list_runs(status=statuses, limit=limit, **narrowed)
         return only(found, lambda run: run.finished_at is None or run.finished_at <= times.asked_at)
 
-    work = Work("runs retry", "runs", act, lambda run: str(run.status), lambda each: f"{each.id} {each.came_to.status}")
-    ctx.exit(
-        act_on(
-            client, bulk, work, ids, filters | {"status": status}, Source(read, oldest_first=True), as_json=as_json,
-            beside={"canceled": canceled},
-        )
+    source = Source(read, oldest_first=True, if_none=lambda: require_names(client, filters))
+    work = Work(
+        "runs retry", "runs", act, lambda run: str(run.status), lambda each: f"{each.id} {each.came_to.status}",
+        look=look,
     )  # fmt: skip
+    asked = filters | {"status": status}
+    ctx.exit(act_on(client, bulk, work, ids, asked, source, as_json=as_json, beside={"canceled": canceled}))
+
+
+def _if_canceled(result: RunRecord | HeadraceError) -> RunRecord | HeadraceError:
+    """Return the result; for a canceled run an error that says how it is retried."""
+    if isinstance(result, RunNotRetryable) and result.status == "canceled":
+        return RunNotRetryable(result.run_id, result.status, "give --canceled to retry it all the same")
+    return result
 
 
 def print_attempts(*records: RunRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from headrace import Client, Page
+from headrace_worker.inspect.jobs import RegisteredJob, find_job
 from headrace_worker.inspect.queues import QueueInfo, get_queue, list_queues
 from headrace_worker.inspect.tallies import Stats, read_stats
 from headrace_worker.inspect.workers import WorkerDetail, WorkerInfo, get_worker, list_workers
@@ -38,6 +39,10 @@ class Inspector(Client):
     def get_queue(self, queue: str) -> QueueInfo:
         """Return one queue, `<app>/<queue>`; raise QueueNotFound."""
         return self._run(get_queue(self.partitions, queue), partial=True)
+
+    def find_job(self, job: str) -> RegisteredJob:
+        """Return one job, `<app>/<job id>`, as it is registered; raise UnknownJob."""
+        return self._run(find_job(self.partitions, job), partial=True)
 
     def get_stats(self, since: float | timedelta) -> Stats:
         """Return what became of runs in the last so many seconds: a minute to a day. Raise InvalidArgument."""

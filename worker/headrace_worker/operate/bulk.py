@@ -9,18 +9,20 @@ goes on touch it: the cursor holds the moment of the first command.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from itertools import groupby
 from typing import Any, TypeVar
 
 import msgspec
 
-from headrace import HeadraceError, InvalidArgument, Page
+from headrace import HeadraceError, InvalidArgument, Page, StillExecuting
 from headrace.lists.merge import rank_of_cursor
 from headrace_worker.operate.pace import Pace
 
 _PAGE = 50
+_OTHER_FILTERS = "this cursor goes on with other filters: give those of its first command, and its namespace"
 T = TypeVar("T")
 
 
@@ -55,9 +57,14 @@ class Stretch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Rest(msgspec.Struct, frozen=True, array_like=True):
-    """What an act is still for; as text it is the cursor that commands print and take."""
+    """What an act is still for; as text it is the cursor that commands print and take.
+
+    Attributes:
+        asked: a digest of what was asked for; a cursor goes on with that only.
+    """
 
     verb: str
+    asked: str
     times: Times
     stretches: list[Stretch] = msgspec.field(default_factory=lambda: [Stretch()])
 
@@ -67,8 +74,21 @@ class Rest(msgspec.Struct, frozen=True, array_like=True):
         return urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
 
 
-def read_cursor(verb: str, cursor: str) -> Rest:
-    """Return what is left of an act, or raise InvalidArgument."""
+def digest(asked: Mapping[str, Any]) -> str:
+    """Return a short text that differs for acts that choose by other filters.
+
+    Of `since` and `until` it has only whether they are given: 2h names another time in each command.
+    """
+    of = {key: key in {"since", "until"} or value for key, value in asked.items()}
+    return sha256(msgspec.json.encode(of, order="sorted")).hexdigest()[:12]
+
+
+def read_cursor(verb: str, asked: str, cursor: str) -> Rest:
+    """Return what is left of an act, or raise InvalidArgument.
+
+    Args:
+        asked: the digest of what is asked for now.
+    """
     try:
         rest = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Rest)
         for each in rest.stretches:
@@ -77,6 +97,8 @@ def read_cursor(verb: str, cursor: str) -> Rest:
         raise InvalidArgument("cursor", f"{cursor!r} is none that this command has printed") from None
     if rest.verb != verb:
         raise InvalidArgument("cursor", f"this one goes on with `{rest.verb}`")
+    if rest.asked != asked:
+        raise InvalidArgument("cursor", _OTHER_FILTERS)
     return rest
 
 
@@ -150,7 +172,7 @@ def choose(
         stretch = left[0]
         pace.rest()
         with pace.step():
-            page = read(rest.times, stretch.first, _PAGE)
+            page = _read(read, rest.times, stretch.first)
         on_page(page.searched.entries)
         if page.cursor is None:
             remembered_since = page.searched.remembered_since
@@ -168,6 +190,15 @@ def choose(
     ids = [item.id for item in (reversed(items) if oldest_first else items)]
     behind = msgspec.structs.replace(rest, stretches=left)
     return Chosen(ids, bool(left), remembered_since, behind, items, oldest_first)
+
+
+def _read(read: Callable[[Times, str | None, int], Page[T]], times: Times, cursor: str | None) -> Page[T]:
+    try:
+        return read(times, cursor, _PAGE)
+    except InvalidArgument as exc:
+        if exc.field != "cursor":
+            raise
+        raise InvalidArgument("cursor", "it is none that this command has printed") from None
 
 
 def only(page: Page[T], is_asked_for: Callable[[T], bool]) -> Page[T]:
@@ -195,11 +226,16 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """How many it was done to, it could not be done to, and were left out, so far."""
+    """How many it was done to, it could not be done to, and were left out, so far.
+
+    Attributes:
+        going: of those that failed, the runs that are canceled and whose functions go on.
+    """
 
     done: int = 0
     failed: int = 0
     left_out: int = 0
+    going: int = 0
 
     @property
     def total(self) -> int:
@@ -213,6 +249,7 @@ class Counts(msgspec.Struct):
                 self.left_out += 1
             case HeadraceError():
                 self.failed += 1
+                self.going += isinstance(came_to, StillExecuting)
             case _:
                 self.done += 1
 

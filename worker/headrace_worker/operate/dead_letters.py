@@ -54,6 +54,19 @@ class LetterRuns:
         results |= {each: error for each, error in found.items() if isinstance(error, HeadraceError)}
         return [results[each] for each in ids]
 
+    def once(self, ids: Sequence[str]) -> list[str]:
+        """Return the ids, without those that name the run of one before."""
+        first: dict[str, str] = {}
+        for each in ids:
+            run = self._run_of(each) if len(ids) > 1 else each
+            first.setdefault(run if isinstance(run, str) else each, each)
+        return list(first.values())
+
+    def look(self, each: str) -> RunRecord | HeadraceError:
+        """Return the record of the run that would be retried, or why it can't be."""
+        run = self._run_of(each)
+        return self._client.get_run(run) if isinstance(run, str) else run
+
     def _run_of(self, each: str) -> str | HeadraceError:
         if ":" in each:
             return each

@@ -49,8 +49,21 @@ class OpenRuns:
     def _page_of(self, status: RunStatus, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
         is_waiting = status == "waiting"  # these are listed by when they are due
         narrowed = self._filters | {"since": times.since, "until": times.until if is_waiting else times.end}
+        if status == "executing":
+            narrowed["older_than"] = self._age(times.asked_at)
         page = self._client.list_runs(status=status, cursor=cursor, limit=limit, **narrowed)
         return only(page, lambda run: _began_before(run, times.asked_at)) if is_waiting else page
+
+    def _age(self, moment: datetime) -> float | None:
+        """Return for how many seconds runs have been executing now that had been for as long as asked for at a moment.
+
+        Runs that were queued then are asked for as well, if those are: they may execute by now.
+        """
+        older_than: float | None = self._filters.get("older_than")
+        if older_than is None and "queued" in self._statuses:
+            return None
+        since_s = (self._client.server_time() - moment).total_seconds()
+        return (older_than or 0.0) + max(since_s, 0.0)
 
 
 def _began_before(run: RunRecord, moment: datetime) -> bool:

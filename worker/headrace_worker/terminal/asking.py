@@ -11,7 +11,7 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from headrace import Client, HeadraceError, Page
+from headrace import CallError, Client, HeadraceError, Page, StillExecuting
 from headrace_worker.operate.bulk import (
     Act,
     Chosen,
@@ -21,6 +21,7 @@ from headrace_worker.operate.bulk import (
     Times,
     carry_out,
     choose,
+    digest,
     read_cursor,
 )
 from headrace_worker.operate.pace import Pace, Rate
@@ -144,6 +145,7 @@ class Work(msgspec.Struct, frozen=True):
         result: says in a word what one has come to.
         describe: says that in one line; None for lines of failures alone.
         facts: what a line of JSON says beside that, by its keys.
+        look: reads one without doing anything, and raises or returns the error that the act would have.
         name: has to be typed, or given by `--yes`; None where a yes is enough.
     """
 
@@ -153,6 +155,7 @@ class Work(msgspec.Struct, frozen=True):
     result: Callable[[Any], str]
     describe: Callable[[Result], str] | None = None
     facts: Mapping[str, Callable[[Any], Any]] = {}
+    look: Callable[[str], object] = lambda _: None
     name: str | None = None
 
 
@@ -181,23 +184,25 @@ def act_on(
     as_json: bool,
     beside: Mapping[str, Any] | None = None,
 ) -> int:
-    """Choose, ask, act, print and note; return the exit code. IDs that are named are acted on without a question.
+    """Choose, ask, act, print and note; return the exit code.
+
+    IDs that are named are acted on without a question, and each once, however often it is named.
 
     Args:
         filters: what was asked for; those that are None, or empty, exclude nothing.
         beside: what else was asked for, for the question and the audit; None, or False, for what was not.
     """
+    ids = list(dict.fromkeys(ids))
     also = {key: value for key, value in (beside or {}).items() if value is not None and value is not False}
     given = {key: value for key, value in filters.items() if value not in (None, (), "")}
     _check_usage(bulk, work, ids, given)
+    asked = ({"ids": ids} if ids else given or {"all": True}) | also
     pace = Pace(bulk.rate)
-    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, source, pace)
+    chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, asked, source, pace)
     if chosen.remembered_since is not None:
         print_note(remembered_since(work.noun, chosen.remembered_since))
     if bulk.dry_run:
-        _print_dry_run(chosen, work.noun, as_json=as_json)
-        return 0
-    asked = ({"ids": list(ids)} if ids else given or {"all": True}) | also
+        return _try(chosen, work, as_json=as_json, is_named=bool(ids))
     if chosen.ids and not ids:
         _ask(client, bulk, work, given | also, chosen)
     return _carry_out(client, bulk, work, asked, chosen, pace, as_json=as_json)
@@ -215,10 +220,18 @@ def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str,
         raise click.UsageError(f"say {right}, not --yes={bulk.yes}; nothing was done")
 
 
-def _choose(client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source, pace: Pace) -> Chosen:
+def _choose(
+    client: Client,
+    bulk: Bulk,
+    work: Work,
+    filters: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    source: Source,
+    pace: Pace,
+) -> Chosen:
     """Return what filters choose; end the command if it is interrupted, which may be at once."""
     try:
-        chosen = _look_through(client, bulk, work, filters, source, pace)
+        chosen = _look_through(client, bulk, work, filters, asked, source, pace)
         if not chosen.ids and bulk.cursor is None:
             source.if_none()
     except KeyboardInterrupt:
@@ -228,12 +241,19 @@ def _choose(client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], 
 
 
 def _look_through(
-    client: Client, bulk: Bulk, work: Work, filters: Mapping[str, Any], source: Source, pace: Pace
+    client: Client,
+    bulk: Bulk,
+    work: Work,
+    filters: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    source: Source,
+    pace: Pace,
 ) -> Chosen:
+    of = digest({**asked, "namespace": client.partitions.namespace})
     if bulk.cursor is not None:
-        rest = read_cursor(work.verb, bulk.cursor)
+        rest = read_cursor(work.verb, of, bulk.cursor)
     else:
-        rest = Rest(work.verb, Times(client.server_time(), filters.get("since"), filters.get("until")))
+        rest = Rest(work.verb, of, Times(client.server_time(), filters.get("since"), filters.get("until")))
     with progress(f"{work.verb}: looked through", None) as advance:
         return choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first, on_page=advance)
 
@@ -284,12 +304,14 @@ def _print_end(work: Work, chosen: Chosen, counts: Counts, *, as_json: bool, is_
         print_json(
             {
                 "done": counts.done, "failed": counts.failed, "left_out": counts.left_out, "left": left,
-                "cursor": cursor, "remembered_since": chosen.remembered_since,
+                "more": chosen.more, "cursor": cursor, "remembered_since": chosen.remembered_since,
             }
         )  # fmt: skip
     elif left or not is_named:
         out = f"{counts.left_out:,} left out, " if counts.left_out else ""
-        print_note(f"{work.verb}: {counts.done:,} done, {counts.failed:,} failed, {out}{left:,} left")
+        of = f" of the {len(chosen.ids):,} chosen" if chosen.more else ""
+        going = f" ({counts.going:,} canceled, and still executing)" if counts.going else ""
+        print_note(f"{work.verb}: {counts.done:,} done, {counts.failed:,} failed{going}, {out}{left:,} left{of}")
     if cursor is not None:
         print_note(f"there are more: the same command goes on with --cursor {cursor}")
     elif left:
@@ -361,15 +383,36 @@ def _said(value: Any) -> str:
     return ", ".join(map(_said, value)) if isinstance(value, (list, tuple)) else shown(value)
 
 
-def _print_dry_run(chosen: Chosen, noun: str, *, as_json: bool) -> None:
-    first = chosen.ids[:_SHOWN]
+def _try(chosen: Chosen, work: Work, *, as_json: bool, is_named: bool) -> int:
+    """Print what would be done, and for ids that were named why it can't be; return the exit code."""
+    errors = {each: error for each in chosen.ids if is_named and (error := _look(work, each))}
+    found = msgspec.structs.replace(chosen, ids=[each for each in chosen.ids if each not in errors])
+    first = found.ids[:_SHOWN]
+    for error in errors.values():
+        print_note(str(error))
     if as_json:
-        since = chosen.remembered_since
-        print_json({"count": len(chosen.ids), "more": chosen.more, "first": first, "remembered_since": since})
-        return
+        print_json(
+            {
+                "count": len(found.ids), "failed": len(errors), "more": chosen.more, "first": first,
+                "remembered_since": chosen.remembered_since,
+            }
+        )  # fmt: skip
+        return 1 if errors else 0
     for each in first:
         click.echo(shown(each))
-    print_note(f"{_count(chosen, noun)}; nothing was done")
+    refused = f", {len(errors):,} would fail" if errors else ""
+    print_note(f"{_count(found, work.noun)}{refused}; nothing was done")
+    return 1 if errors else 0
+
+
+def _look(work: Work, each: str) -> HeadraceError | None:
+    try:
+        found = work.look(each)
+    except CallError:
+        raise
+    except HeadraceError as exc:
+        return exc
+    return found if isinstance(found, HeadraceError) else None
 
 
 def _print(result: Result, work: Work, *, as_json: bool) -> None:
@@ -385,6 +428,8 @@ def _print(result: Result, work: Work, *, as_json: bool) -> None:
 def _word(result: Result, work: Work) -> str | None:
     if result.is_left_out:
         return "left_out"
+    if isinstance(result.came_to, StillExecuting):
+        return "asked"
     return work.result(result.came_to) if result.ok else None
 
 

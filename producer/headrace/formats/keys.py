@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from headrace.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
+@lru_cache(1_000)  # each delivery names a job, nearly always one of few
 def is_name(text: str) -> bool:
     """Return whether a text can be the name of an app, job, queue or namespace."""
     return _NAME.match(text) is not None

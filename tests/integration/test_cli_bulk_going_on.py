@@ -194,8 +194,9 @@ async def test_runs_that_begin_in_freed_slots_are_left(headrace: Headrace, clien
         first = executing()
         command = ("runs", "cancel", "--status", "executing", "--yes", "--json")
         done, end = map(json.loads, headrace(*command, "--max", "1").stdout.splitlines())
-        await await_until(lambda: len(executing()) == 2 and done["id"] not in executing())
+        await await_until(lambda: len(set(executing()) - {done["id"]}) == 2)
         (later,) = set(executing()) - set(first)
+        await await_until(lambda: client.get_run(later).started_at)  # its record says so a little later
         *lines, end = map(json.loads, headrace(*command, "--cursor", end["cursor"]).stdout.splitlines())
         assert sorted([done["id"], *(line["id"] for line in lines)]) == sorted(first)
         assert end["cursor"] is None
@@ -211,6 +212,7 @@ async def test_runs_that_grow_old_enough_later_are_left(client: Client, host: Wo
         seen_at = client.server_time()
         age_s = (seen_at - before).total_seconds() + 0.1
         await await_until(lambda: client.list_runs(status="executing", older_than=age_s).items)
+        await await_until(lambda: client.get_run("n:everyday/nap").started_at)  # its record says so a little later
         runs = OpenRuns(client, ["executing"], {"older_than": age_s})
         assert runs.read(Times(seen_at), None, 10).items == []
         later = runs.read(Times(client.server_time()), None, 10).items

@@ -215,7 +215,8 @@ def cancel(
         records = client.cancel_events(batch, runs=runs, reason=bulk.note if runs else None, wait=wait_s)
         return [_unless_open(each, runs=runs) for each in records]
 
-    source = Source(OpenEvents(client, filters, runs=runs).read)
+    events = OpenEvents(client, filters, runs=runs)
+    source = Source(events.read, if_none=lambda: note_missing_name(client, filters["name"]))
     work = Work(
         "events cancel", "events", act, lambda record: str(record.status),
         lambda each: f"{each.id} {each.came_to.status}", look=lambda each: _unless_delivered(client, each, runs=runs),

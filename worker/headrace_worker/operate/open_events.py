@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from headrace import Client, EventRecord, HeadraceError, InvalidArgument, Page
+from headrace import Client, EventRecord, HeadraceError, Page
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.in_turn import ReadPage, read_in_turn
 
@@ -63,32 +63,37 @@ class OpenEvents:
         """Return a page without the events that were sent after a moment."""
         if not page.items:
             return page
-        if self._later is None:
-            self._later = _SentLater(self._client, self._filters.get("name"), moment)
-        later = self._later.ids()
-        return only(page, lambda event: event.id not in later)
+        later = self._later = self._later or _SentLater(self._client, self._filters.get("name"), moment)
+        later.look()
+        return only(page, lambda event: not later.has(event))
 
 
 class _SentLater:
-    """The events that were sent after a moment, which only the index of what was sent knows."""
+    """The events that were sent after a moment, which only the index of what was sent knows.
+
+    Where so much was sent meanwhile that it does not go back to the moment, an event's own time tells, by the clock of
+    its sender: an act must be possible on a busy server, too.
+    """
 
     def __init__(self, client: Client, name: str | None, moment: datetime) -> None:
         self._client = client
         self._name = name
-        self._since = moment + _TICK
+        self._since = self._later = moment + _TICK
         self._ids: set[str] = set()
+        self._is_known = True
 
-    def ids(self) -> set[str]:
-        """Return those that were sent until now; raise InvalidArgument if the index goes not so far back."""
+    def look(self) -> None:
+        """Note those that were sent until now."""
         now = self._client.server_time()
         cursor: str | None = None
-        while True:
+        while self._is_known:
             page = self._client.list_events(name=self._name, since=self._since, cursor=cursor, limit=1000)
-            if page.searched.remembered_since is not None:
-                raise InvalidArgument(
-                    "cursor", "so much was sent meanwhile that nothing tells what came later; begin again without it"
-                )
+            self._is_known = page.searched.remembered_since is None
             self._ids.update(event.id for event in page.items)
             if (cursor := page.cursor) is None:
-                self._since = now
-                return self._ids
+                break
+        self._since = now
+
+    def has(self, event: EventRecord) -> bool:
+        """Return whether an event is one of them."""
+        return event.id in self._ids or not (self._is_known or event.timestamp < self._later)

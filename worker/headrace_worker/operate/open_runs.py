@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,8 @@ from headrace import Client, HeadraceError, Page, RunRecord, RunStatus
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.in_turn import ReadPage, read_in_turn
 
+_MARKED_WITHIN = timedelta(seconds=1)
+"""So soon after it began, or sooner, a run's record says when it did, if it goes on."""
 OPEN: tuple[RunStatus, ...] = ("executing", "queued", "waiting")
 
 
@@ -49,21 +51,24 @@ class OpenRuns:
     def _page_of(self, status: RunStatus, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
         is_waiting = status == "waiting"  # these are listed by when they are due
         narrowed = self._filters | {"since": times.since, "until": times.until if is_waiting else times.end}
-        if status == "executing":
-            narrowed["older_than"] = self._age(times.asked_at)
+        if status != "executing":
+            narrowed["older_than"] = None
         page = self._client.list_runs(status=status, cursor=cursor, limit=limit, **narrowed)
-        return only(page, lambda run: _began_before(run, times.asked_at)) if is_waiting else page
+        if is_waiting:
+            return only(page, lambda run: _began_before(run, times.asked_at))
+        return self._executing_at(page, times.asked_at) if status == "executing" else page
 
-    def _age(self, moment: datetime) -> float | None:
-        """Return for how many seconds runs have been executing now that had been for as long as asked for at a moment.
+    def _executing_at(self, page: Page[RunRecord], moment: datetime) -> Page[RunRecord]:
+        """Return the runs of a page that had been executing for as long as is asked for at a moment.
 
-        Runs that were queued then are asked for as well, if those are: they may execute by now.
+        Where those that were queued then are asked for as well, these may execute by now.
         """
-        older_than: float | None = self._filters.get("older_than")
-        if older_than is None and "queued" in self._statuses:
-            return None
-        since_s = (self._client.server_time() - moment).total_seconds()
-        return (older_than or 0.0) + max(since_s, 0.0)
+        older_than: float | timedelta | None = self._filters.get("older_than")
+        if not page.items or (older_than is None and "queued" in self._statuses):
+            return page
+        age = older_than if isinstance(older_than, timedelta) else timedelta(seconds=older_than or 0)
+        begun, unmarked_since = moment - age, self._client.server_time() - _MARKED_WITHIN
+        return only(page, lambda run: run.started_at <= begun if run.started_at else unmarked_since <= begun)
 
 
 def _began_before(run: RunRecord, moment: datetime) -> bool:

@@ -38,4 +38,16 @@ def run(prog_name: str | None = None) -> None:
         if not flush(_LAST_LINES_S) and isinstance(exc.code, int | None):
             # Python would wait for a thread that blocks in a write to a stream, or abort.
             os._exit(exc.code or 0)
+        if isinstance(exc.code, int) and exc.code and not _is_written():
+            os._exit(exc.code)  # Python would end with 120, whatever the command came to
         raise
+
+
+def _is_written() -> bool:
+    """Return whether all output could be written: that to a terminal which was closed can't be."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return False
+    return True

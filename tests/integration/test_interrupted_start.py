@@ -15,7 +15,7 @@ _IGNORE = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
 
 def headrace(folder: Path, *args: str, first: str = "") -> subprocess.CompletedProcess[str]:
     """Run what the installed command does; modules of the folder stand in for others."""
-    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")]), *sys.path])
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, "-c", f"{first}from headrace_command import main; main()", *args],
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=60,

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -384,7 +385,7 @@ def test_a_viewer_looks_with_every_command(limits: Limits, viewed: Callable[[tup
     for args, exit_code in VIEWED:
         result = viewed(args)
         assert result.exit_code == exit_code, (args, result.output)
-        of_doctor = {"config|get": 1, "xreadgroup": 1} if args == ("doctor",) else {}
+        of_doctor = {"config": 1, "xreadgroup": 1} if args == ("doctor",) else {}
         assert _denials(limits.keyspace.admin) == {"evalsha": 1 + ("wait" in args)} | of_doctor, args
 
 
@@ -396,10 +397,13 @@ def test_a_viewer_changes_nothing(limits: Limits, viewed: Callable[[tuple[str, .
         assert limits.keyspace.snapshot() == before, args
 
 
-def _denials(admin: redis_py.Redis) -> dict[str, int]:
-    """Return what users were denied, and how often."""
+def _denials(admin: redis_py.Redis) -> Counter[str]:
+    """Return which commands users were denied, and how often; Redis 6.2 names no subcommands."""
     rows: Any = admin.acl_log()
-    return {row["object"]: row["count"] for row in rows}
+    denied = Counter[str]()
+    for row in rows:
+        denied[row["object"].partition("|")[0]] += row["count"]
+    return denied
 
 
 @pytest.mark.parametrize(

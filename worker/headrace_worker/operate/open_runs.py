@@ -12,7 +12,7 @@ from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.in_turn import ReadPage, read_in_turn
 
 _MARKED_WITHIN = timedelta(seconds=1)
-"""So soon after it began, or sooner, a run's record says when it did, if it goes on."""
+"""So long after a run has begun its record says when, if the run goes on."""
 OPEN: tuple[RunStatus, ...] = ("executing", "queued", "waiting")
 
 

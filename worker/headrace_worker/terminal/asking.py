@@ -230,32 +230,20 @@ def _choose(
     pace: Pace,
 ) -> Chosen:
     """Return what filters choose; end the command if it is interrupted, which may be at once."""
+    of = digest({**asked, "namespace": client.partitions.namespace})
     try:
-        chosen = _look_through(client, bulk, work, filters, asked, source, pace)
+        if bulk.cursor is not None:
+            rest = read_cursor(work.verb, of, bulk.cursor)
+        else:
+            rest = Rest(work.verb, of, Times(client.server_time(), filters.get("since"), filters.get("until")))
+        with progress(f"{work.verb}: looked through", None) as advance:
+            chosen = choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first, on_page=advance)
         if not chosen.ids and bulk.cursor is None:
             source.if_none()
     except KeyboardInterrupt:
         print_note("nothing was done")
         raise Exit(INTERRUPTED) from None
     return chosen
-
-
-def _look_through(
-    client: Client,
-    bulk: Bulk,
-    work: Work,
-    filters: Mapping[str, Any],
-    asked: Mapping[str, Any],
-    source: Source,
-    pace: Pace,
-) -> Chosen:
-    of = digest({**asked, "namespace": client.partitions.namespace})
-    if bulk.cursor is not None:
-        rest = read_cursor(work.verb, of, bulk.cursor)
-    else:
-        rest = Rest(work.verb, of, Times(client.server_time(), filters.get("since"), filters.get("until")))
-    with progress(f"{work.verb}: looked through", None) as advance:
-        return choose(source.read, bulk.most, rest, pace=pace, oldest_first=source.oldest_first, on_page=advance)
 
 
 def _carry_out(

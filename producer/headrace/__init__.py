@@ -55,6 +55,7 @@ from headrace.model.event import (
     Sealed,
     SentEvent,
 )
+from headrace.model.list_index import ListIndex
 from headrace.model.page import DamagedEntry, Page, Searched
 from headrace.model.queue import QueueControls
 from headrace.model.retention import Retention
@@ -92,6 +93,7 @@ __all__ = [
     "HeadraceError",
     "InvalidArgument",
     "InvalidEvent",
+    "ListIndex",
     "ListedEvent",
     "NotFound",
     "Page",

@@ -32,10 +32,11 @@ from headrace.model.event import (
     RunStatus,
     SentEvent,
 )
+from headrace.model.list_index import ListIndex
 from headrace.model.page import Page
 from headrace.model.queue import Limit, QueueControls
 from headrace.model.tree import EventTree
-from headrace.plans import cancel, queues, read, retry, send, tree, wait
+from headrace.plans import cancel, list_index, queues, read, retry, send, tree, wait
 from headrace.plans.checks import check_server, has_workers, read_server_time
 from headrace.plans.plan import Plan
 from headrace.plans.prepare import AnyEvent, Item, Replicas, SendOptions
@@ -171,8 +172,8 @@ class AsyncClient(BaseClient):
     ) -> Page[EventRecord]:
         """Return a page of events, newest first by when they were first sent; delayed ones are among them.
 
-        About 10,000 batches of events are remembered in a partition. Delayed events alone, whenever they were sent,
-        come from `due` itself, all that there are, those that are due first.
+        It goes back as far as `get_list_index` says. Delayed events alone, whenever they were sent, come from `due`
+        itself, all that there are, those that are due first.
 
         A page looks at 2,000 entries, or at 500 records, at most, and says how far it looked; it may hold fewer than
         `limit` events, or none, and have a cursor.
@@ -248,8 +249,8 @@ class AsyncClient(BaseClient):
         - only final ones, without an event's name: by when they settled, the newest first.
         - any others: by when their events were sent, the newest first.
 
-        The last two are remembered for about 10,000 batches of each in a partition. A page looks at 2,000 entries, or
-        at 500 records, at most; it may hold fewer than `limit` runs, or none, and have a cursor all the same.
+        The last two go back as far as `get_list_index` says. A page looks at 2,000 entries, or at 500 records, at most;
+        it may hold fewer than `limit` runs, or none, and have a cursor all the same.
 
         Args:
             job: only runs of this job, `<app>/<job id>`.
@@ -470,6 +471,24 @@ class AsyncClient(BaseClient):
     async def list_queue_controls(self, *, timeout: float | timedelta | None = None) -> list[QueueControls]:
         """Return what is set for queues at run time: those that are paused, or have another limit than declared."""
         return await self._run(queues.list_queue_controls(self.partitions), timeout)
+
+    async def get_list_index(self, *, timeout: float | timedelta | None = None) -> ListIndex:
+        """Return how far back the lists of events and of ended runs go by time and by name, and how much they keep."""
+        return await self._run(list_index.get_list_index(self.partitions), timeout)
+
+    async def keep_listed(self, entries: int, *, timeout: float | timedelta | None = None) -> ListIndex:
+        """Set how much the lists of events and of ended runs keep; they go back as far as that from now on.
+
+        It holds for the whole namespace. What they have dropped already they do not get back.
+
+        Args:
+            entries: how many of each a partition keeps, about: 10,000, as it is at first, to 1,000,000. An entry is
+                what one batch has sent or ended, twenty at most, and takes 50 to 900 bytes of the server's memory.
+
+        Raises:
+            InvalidArgument: `entries` is no such number.
+        """
+        return await self._run(list_index.keep_listed(self.partitions, entries), timeout)
 
     async def has_workers(self, *, timeout: float | timedelta | None = None) -> bool | None:
         """Return whether a worker of the namespace is alive, whatever its app; None if this user may not ask."""

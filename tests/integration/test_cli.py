@@ -65,6 +65,8 @@ EVERY_DATA_COMMAND = [
     ("runs", "retry", "x:a/b"),
     ("queues", "purge", "a/b"),
     ("audit", "list"),
+    ("index", "show"),
+    ("index", "keep", "20000"),
     ("events", "explain", "x"),
     ("jobs", "list"),
     ("jobs", "show", "a/b"),

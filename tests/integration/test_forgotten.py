@@ -11,7 +11,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
-from headrace.calls import sending
+from headrace.calls import indexing
 from headrace.formats.keys import Keys
 from headrace.model.page import Page
 from headrace_worker.operate.bulk import Times
@@ -23,21 +23,21 @@ from tests.support.waiting import wait_until
 Settle = Callable[[], Any]
 KEPT = 20
 MANY = 130
-"""A stream drops its entries by the hundred."""
 
 
 @pytest.fixture(autouse=True)
 def short_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "RECENT_ENTRIES", KEPT)
+    monkeypatch.setattr(indexing, "INDEX_ENTRIES", KEPT)
 
 
 @pytest.fixture
-def crowd(client: Client) -> Iterator[Callable[[], object]]:
+def crowd(client: Client, redis: redis_py.Redis, keys: Keys) -> Iterator[Callable[[], object]]:
     """Return what sends so many events that the index forgets those before; they are delayed, and canceled at last."""
 
     def send() -> None:
         for _ in range(MANY):
             client.send_event(Event("crowd"), deliver_after=7_200)
+        redis.xtrim(keys.recent, maxlen=KEPT, approximate=False)  # as the leader does
 
     yield send
     for event in client.iter_events(state="delayed"):
@@ -86,7 +86,7 @@ async def test_replays_and_lists_say_since_when_events_are_listed(
     await settle()
     crowd()
     since = client.list_events().searched.remembered_since
-    said = f"events are listed since {shown(since)}; older ones are found by their ids alone\n"
+    said = f"events are listed since {shown(since)}; older ones are found by their ids alone ('headrace index')\n"
     given = ("events", "replay", "--name", "echo", "--since", "1h")
     none = "no event of the name echo is listed\n"
     assert headrace(*given, "--yes").stderr == f"{none}{said}events replay: 0 done, 0 failed, 0 left\n"

@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event, Page, RunError
-from headrace.calls import sending
+from headrace.calls import indexing
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.model.event import RunStatus
@@ -273,15 +273,12 @@ def test_events_are_listed_by_what_their_records_say(client: Client, redis: redi
 
 @pytest.mark.leaves_records
 @pytest.mark.parametrize("limit", [1, 7, 1000])
-def test_delayed_events_come_from_due(
-    client: Client, redis: redis_py.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
+def test_delayed_events_come_from_due(client: Client, redis: redis_py.Redis, keys: Keys, limit: int) -> None:
     """All that there are, the soonest first, whatever the index of what was sent still knows; each filter narrows."""
-    monkeypatch.setattr(sending, "RECENT_ENTRIES", 20)
     for number in range(130, 0, -1):
         event = Event("a" if number % 2 else "b", id=f"e{number:03}", source="shop" if number % 3 else "web")
         client.send_event(event, deliver_after=3_600 + number, account_id="acme" if number % 5 else None)
-    assert redis.xlen(keys.recent) < 130
+    redis.xtrim(keys.recent, maxlen=20, approximate=False)
     redis.zadd(keys.due, {"r:default:e001:app/job": 1, "e:gone": 2, "e:canceled": 3, "odd": 4})
     redis.hset(keys.event("canceled"), mapping={"e": redis.hget(keys.event("e001"), "e") or b"", "m": "t c 3 0 5 -"})
 
@@ -330,7 +327,7 @@ def test_a_list_says_since_when_it_has_all(  # noqa: PLR0917 - fixtures, and the
     method: str, filters: dict[str, Any], stream: str,
 ) -> None:  # fmt: skip
     """If the index has dropped its oldest entries, and what is asked for may be older; else it has all."""
-    monkeypatch.setattr(sending, "RECENT_ENTRIES", 3)
+    monkeypatch.setattr(indexing, "INDEX_ENTRIES", 3)
     read = partial(getattr(client, method), **filters)
 
     def since(**given: Any) -> int | None:
@@ -353,7 +350,7 @@ def test_several_partitions_are_whole_since_the_last_of_their_oldest(
     url: str, namespace: str, redis: redis_py.Redis, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of those whose index has dropped entries."""
-    monkeypatch.setattr(sending, "RECENT_ENTRIES", 2)
+    monkeypatch.setattr(indexing, "INDEX_ENTRIES", 2)
     with open_client(kind, url, namespace=namespace, partitions=3) as client:
         for keys, ids in zip(client.partitions.all, (("3-0", "30-0"), ("10-0", "11-0"), ("20-0",)), strict=True):
             for entry_id in ids:

@@ -7,7 +7,7 @@ import pytest
 from headrace import ServerNotReady
 from headrace.calls import sending
 from headrace.model.retention import Retention
-from headrace_worker.protocol import leases, reading, settling
+from headrace_worker.protocol import forgetting, leases, reading, settling
 from headrace_worker.protocol.leases import Movement, Renewed
 from headrace_worker.protocol.settling import Settled
 from tests.scripts.cases.case import FUTURE, PAST, queue, run_line, seed_record, seed_run
@@ -105,7 +105,7 @@ def test_dead_letters_go_with_their_retention(keyspace: Keyspace) -> None:
 
 @pytest.mark.parametrize("stream", ["recent", "runs"])
 def test_listings_are_bounded(keyspace: Keyspace, stream: str) -> None:
-    """What is listed is trimmed to about as many entries as the caller keeps."""
+    """Where no worker leads, each script that adds to an index keeps it in bounds."""
     for number in range(1, 501):
         keyspace.entry(stream, f"2-{number}", {"x": "y"})
     seed_record(keyspace, "e1", runs="1", fields={"r:app/job": run_line("q", "5-0")})
@@ -115,3 +115,28 @@ def test_listings_are_bounded(keyspace: Keyspace, stream: str) -> None:
     settled = settling.settle(keyspace.keys, "w1", [Settled(run, "s", 0, "", b"")], Retention())
     keyspace.ask(sent if stream == "recent" else with_argument(settled, "listed", 100))
     assert 100 <= keyspace.count(stream) < 250
+
+
+@pytest.mark.parametrize("setting", [None, "100"], ids=["given", "set"])
+@pytest.mark.parametrize("stream", ["recent", "runs"])
+def test_an_index_is_trimmed(keyspace: Keyspace, stream: str, setting: str | None) -> None:
+    """The leader hears that one has too much, by a whole node of the stream; then as many stay as are kept, about."""
+    _seed_worker(keyspace)
+    if setting:
+        keyspace.seed("HSET", "meta", "index_entries", setting)
+    listed = 20 if setting else 100  # what is set comes before what the caller says
+    renew = leases.renew(keyspace.keys, "w1", _LEASE_MS, "moves", dispatchers=8, keep_dead_ms=_KEEP_DEAD_MS)
+    forget = forgetting.forget(keyspace.keys, [], Retention(), 1)
+    heard = []
+    for first, last in ((1, 150), (151, 500)):
+        for number in range(first, last + 1):
+            keyspace.entry(stream, f"2-{number}", {"x": "y"})
+        keyspace.seed_now()
+        (renewed,) = keyspace.ask(with_argument(renew, "listed", listed))
+        heard.append(isinstance(renewed, Renewed) and renewed.fades)
+    assert heard == [False, True]
+    before = keyspace.count(stream)
+    (forgotten,) = keyspace.ask(with_argument(forget, "listed", listed))
+    assert 100 <= keyspace.count(stream) < 250
+    assert forgotten.trimmed == before - keyspace.count(stream)
+    assert keyspace.ask(with_argument(forget, "listed", listed))[0].trimmed == 0

@@ -205,6 +205,8 @@ def _look_at_workers_and_queues(at: _Scenario, worker: str) -> None:
     at.show("workers", "list")
     at.show("workers", "show", worker)
     at.show("queues", "limit", "shapes/default", "9")
+    at.show("index", "show")
+    at.show("index", "keep", "20000")
     at.show("queues", "pause", "shapes/paused", "--reason", "to show it")
     at.show("send", "paused", "--id", "paused")
     wait_until(lambda: at.ask("queues", "show", "shapes/paused")["waiting"] == 1, 30)

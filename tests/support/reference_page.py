@@ -47,7 +47,7 @@ CLIENT = {
     "Waiting": ("wait_for_event", "wait_for_run", "follow_events"),
     "Lists": (
         "list_events", "iter_events", "list_runs", "iter_runs", "list_delayed", "iter_delayed", "list_dead_letters",
-        "iter_dead_letters", "dead_letter_groups", "list_queue_controls", "list_audit",
+        "iter_dead_letters", "dead_letter_groups", "list_queue_controls", "list_audit", "get_list_index", "keep_listed",
     ),
     "Acts on events": (
         "cancel_event", "cancel_events", "reschedule_event", "replay_event", "replay_events",

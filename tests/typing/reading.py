@@ -17,6 +17,7 @@ from headrace import (
     EventState,
     EventTree,
     ListedEvent,
+    ListIndex,
     Page,
     QueueControls,
     RunError,
@@ -68,6 +69,8 @@ def queues(client: Client) -> None:
     assert_type(client.pause_queue("shop/default"), QueueControls)
     assert_type(client.resume_queue("shop/default").reason, str)
     assert_type(client.list_queue_controls(), list[QueueControls])
+    assert_type(client.get_list_index(), ListIndex)
+    assert_type(client.keep_listed(20_000).events_since, datetime | None)
     client.limit_queue("shop/default", "none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

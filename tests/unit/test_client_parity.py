@@ -84,6 +84,8 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
         "iter_delayed",
         "iter_events",
         "iter_runs",
+        "get_list_index",
+        "keep_listed",
         "limit_queue",
         "list_dead_letters",
         "list_queue_controls",

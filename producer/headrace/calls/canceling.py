@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.calls.arguments import Policy, pack, policy
 from headrace.calls.call import Call, as_text, script_call
-from headrace.calls.sending import RECENT_ENTRIES
+from headrace.calls.indexing import MOST_INDEX_ENTRIES
 from headrace.errors import EventNotFound
 from headrace.formats.codec import encode_outcome, from_millis
 from headrace.formats.keys import Keys
@@ -106,7 +106,7 @@ def cancel_run(  # noqa: PLR0913 - which run, and how
     if ordering_key:
         names += (keys.wake, keys.line(job, ordering_key))
     args = _RunArguments(
-        policy(keys, retention), RECENT_ENTRIES, event_id, job, queue, ordering_key, queued,
+        policy(keys, retention), MOST_INDEX_ENTRIES, event_id, job, queue, ordering_key, queued,
         keys.canceled_channel, STOP_MS, encode_note(error, run_id(event_id, job), None), CANCELED_DELIVERIES,
     )  # fmt: skip
     outcome = b"" if error is None else encode_outcome(error, None)

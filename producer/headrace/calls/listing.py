@@ -4,58 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from headrace.calls import sending
 from headrace.calls.call import Call, as_text
 from headrace.formats import codec
 from headrace.formats.keys import Keys
 from headrace.formats.seal import Seal
 from headrace.model.event import DeadLetter, Sealed
 from headrace.model.ids import split_run_id
-
-
-class IndexEntry(msgspec.Struct, frozen=True):
-    """One entry of a listing: its id and the pairs that it holds, (id, name) or (run id, status letter)."""
-
-    id: str
-    pairs: list[tuple[str, str]]
-
-
-def read_index(stream: str, cursor: str | None, count: int, since: str = "-") -> Call[list[IndexEntry]]:
-    """Read entries of `recent` or `runs`, newest first, from the one before the cursor on.
-
-    Args:
-        since: the id of the oldest entry that is read.
-    """
-    end = f"({cursor}" if cursor else "+"
-    return Call(("XREVRANGE", stream, end, since, "COUNT", count), _read_index)
-
-
-def read_index_behind(stream: str, entry_id: str, count: int) -> Call[list[IndexEntry]]:
-    """Read entries of `recent` or `runs`, oldest first, from the one behind an id on."""
-    return Call(("XRANGE", stream, f"({entry_id}", "+", "COUNT", count), _read_index)
-
-
-def read_is_full(stream: str) -> Call[bool]:
-    """Read whether `recent` or `runs` has so many entries that the oldest are dropped: it never has fewer then."""
-    return Call(("XLEN", stream), lambda reply: int(reply) >= sending.RECENT_ENTRIES)
-
-
-def _read_index(reply: list[Any]) -> list[IndexEntry]:
-    return [
-        IndexEntry(
-            as_text(entry_id),
-            [(as_text(fields[i]), as_text(fields[i + 1])) for i in range(len(fields) - 2, -1, -2)],
-        )
-        for entry_id, fields in reply
-        if fields is not None
-    ]
-
-
-def read_oldest(stream: str) -> Call[list[str]]:
-    """Read the id of the oldest entry of a listing; none if it has none."""
-    return Call(("XRANGE", stream, "-", "+", "COUNT", 1), lambda reply: [as_text(reply[0][0])] if reply else [])
 
 
 def read_dead(

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.calls.arguments import pack
 from headrace.calls.call import Call, script_call
+from headrace.calls.indexing import MOST_INDEX_ENTRIES
 from headrace.calls.records import naming_record
 from headrace.errors import DamagedRecord, EventConflict, HeadraceError
 from headrace.formats import codec
@@ -18,8 +19,6 @@ from headrace.formats.records import decode_header
 from headrace.formats.seal import Seal
 from headrace.model.event import SentEvent
 
-RECENT_ENTRIES = 10_000
-"""How many entries, about, the listings of events and of runs keep."""
 MAX_BATCH_EVENTS = 500
 MAX_BATCH_BYTES = 4_194_304
 
@@ -66,7 +65,7 @@ def send(
     described = [
         (event.event_id, event.id_kind, event.terms.when, event.head.name, event.head.identity) for event in events
     ]
-    args = _Arguments(token, RECENT_ENTRIES, codec.INLINE_BYTES, described, [*orders], ordered, dedupe)
+    args = _Arguments(token, MOST_INDEX_ENTRIES, codec.INLINE_BYTES, described, [*orders], ordered, dedupe)
     names = [keys.events, keys.due, keys.wake, keys.recent]
     if orders:
         names += [keys.order(each) for each in orders]

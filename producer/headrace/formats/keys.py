@@ -55,7 +55,8 @@ class Keys:
         """zset: the workers that dispatch, and until when in ms."""
         self.meta = f"{self.prefix}meta"
         """hash: the last renewal of any worker's lease; the end of a time without rescues after a gap; how far the
-        clock went back, while runs are to be set back for it; the number of partitions."""
+        clock went back, while runs are to be set back for it; the number of partitions; how many entries the
+        indexes keep."""
         self.fading = f"{self.prefix}fading"
         """zset: ids of settled events whose contents go before their ids may be used again, and when in ms."""
         self.audit = f"{self.prefix}audit"

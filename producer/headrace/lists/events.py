@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.calls import records
 from headrace.calls.call import Call
-from headrace.calls.listing import IndexEntry, read_index, read_index_behind
+from headrace.calls.indexing import IndexEntry, read_index, read_index_behind
 from headrace.calls.records import FoundEvent
 from headrace.errors import DamagedRecord, HeadraceError, InvalidArgument
 from headrace.formats.due import DueName

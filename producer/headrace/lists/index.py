@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from headrace.calls.call import Call
-from headrace.calls.listing import IndexEntry, read_index, read_is_full, read_oldest
+from headrace.calls.indexing import IndexEntry, read_index, read_is_full, read_oldest
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.lists.arguments import bad_cursor

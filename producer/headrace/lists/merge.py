@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from headrace.calls.call import Call
-from headrace.calls.listing import read_oldest
+from headrace.calls.indexing import read_oldest
 from headrace.formats.codec import MAX_MILLIS, from_millis
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions

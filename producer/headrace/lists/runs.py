@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.calls import records
 from headrace.calls.call import Call
-from headrace.calls.listing import IndexEntry
+from headrace.calls.indexing import IndexEntry
 from headrace.calls.records import FoundRun
 from headrace.errors import DamagedRecord, EventNotFound, HeadraceError, InvalidArgument
 from headrace.formats.codec import STATUS_LETTER

@@ -5,7 +5,7 @@
 -- Redis 8.10 checks a command only with its fewest arguments; this is how many of them follow the key.
 local arguments_of = {
   XACK = 2, XADD = 3, XCLAIM = 4, XDEL = 1, HSET = 2, HDEL = 1, HINCRBY = 2, PEXPIRE = 1, PERSIST = 0, DEL = 0, LPOP = 0,
-  LREM = 2, RPUSH = 1, SADD = 1, SET = 1, INCR = 0, ZADD = 2, ZREM = 1,
+  XTRIM = 2, LREM = 2, RPUSH = 1, SADD = 1, SET = 1, INCR = 0, ZADD = 2, ZREM = 1,
 }
 local any = { '1', '1', '1', '1' }
 local function lacking(stream, ...)

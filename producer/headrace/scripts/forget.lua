@@ -1,22 +1,28 @@
--- Of each named event whose contents were kept long enough only the header is left, until its id may be used again; dead letters that were kept long enough are gone.
+-- Of each named event whose contents were kept long enough only the header is left, until its id may be used again; dead letters that were kept long enough are gone, and entries of the indexes beyond those that are kept.
 --
 -- KEYS[1]    zset    fading
 -- KEYS[2]    stream  dead
--- KEYS[3..]  hash    the record of each event
+-- KEYS[3]    hash    meta
+-- KEYS[4]    stream  recent
+-- KEYS[5]    stream  runs
+-- KEYS[6..]  hash    the record of each event
 -- ARGV[1]    map     the arguments:
 --   keep     ms      how long dead letters stay
 --   count    count   dead letters to delete at most, and events to return at most
 --   ids      list    the events' ids
+--   listed   count   entries that each index keeps, about, if no more is set
 --
--- Returns  {letters, id, …}  how many dead letters were deleted, and the events whose contents are to go next
+-- Returns  {letters, trimmed, id, …}  how many dead letters were deleted, and how many entries of the indexes, which
+--                                     drop about 10,000 at a time; the events whose contents are to go next
 --
 -- It frees first, so a full server lets it pass. An event with open runs again stays as it is: its record has no TTL.
 --@ include _keys
 --@ include _time
 --@ include _rights
 --@ include _chunks
+--@ include _index
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
-local fading, dead = next_key(), next_key()
+local fading, dead, meta, recent, runs = next_key(), next_key(), next_key(), next_key(), next_key()
 local records, count = take_keys(), args.count
 local headers, left, is_named = {}, {}, {}
 for i, id in ipairs(args.ids) do
@@ -35,7 +41,9 @@ for _, letter in ipairs(redis.call('XRANGE', dead, '-', text(math.max(now - args
   letters[#letters + 1] = letter[1]
 end
 local following = redis.call('ZRANGEBYSCORE', fading, '-inf', text(now), 'LIMIT', 0, count + #args.ids)
-local denied = lacking(dead, 'DEL', 'HSET', 'PEXPIRE', 'ZREM', 'XDEL')
+local kept = entries_kept(redis.call('HGET', meta, 'index_entries'), args.listed)
+local lengths = { [recent] = index_length(recent), [runs] = index_length(runs) }
+local denied = lacking(dead, 'DEL', 'HSET', 'PEXPIRE', 'ZREM', 'XDEL', 'XTRIM')
 if denied then
   return denied
 end
@@ -48,9 +56,13 @@ for i, header in pairs(headers) do
   redis.call('ZREM', fading, args.ids[i])
 end
 call_in_chunks('XDEL', dead, letters)
-local reply = { #letters }
+local trimmed = 0
+for index, length in pairs(lengths) do
+  trimmed = trimmed + (length > kept and redis.call('XTRIM', index, 'MAXLEN', '~', kept) or 0)
+end
+local reply = { #letters, trimmed }
 for _, id in ipairs(following) do
-  if not is_named[id] and #reply <= count then
+  if not is_named[id] and #reply < count + 2 then
     reply[#reply + 1] = id
   end
 end

@@ -9,6 +9,8 @@
 -- KEYS[7]  zset    fading
 -- KEYS[8]  stream  dead
 -- KEYS[9]  hash    controls
+-- KEYS[10] stream  recent
+-- KEYS[11] stream  runs
 -- ARGV[1]  map     the arguments:
 --   worker    text   the worker's name
 --   lease     ms     how long its lease is
@@ -16,6 +18,7 @@
 --                    slot and the leadership at once
 --   slots     count  dispatcher slots of the partition; 0: this worker wants none, and gives up the one that it has
 --   keep      ms     how long dead letters stay
+--   listed    count  entries that each index keeps, about, if no more is set
 --
 -- Returns  {'fenced'}                           when the name is fenced or unknown; the worker must take a new one
 -- Returns  {'renewed', leader, slot, version, next_ms, expired, dead, now, fades, back,
@@ -23,7 +26,7 @@
 --          leader, slot: 1 when this worker has it; version of the routes; next_ms: until the next end of another
 --          worker's lease, slot or leadership, or of the quiet time after a gap; expired: workers whose slot has
 --          expired; dead: workers whose lease has expired (both only for the leader, and none in the quiet time); the
---          server's time in ms; fades: 1 when contents or dead letters were kept long enough (only for the leader);
+--          server's time in ms; fades: 1 when there is something for `forget` (only for the leader);
 --          back: 1 when runs are to be set back, as the clock has gone back; controls: the version of those; wanted: what
 --          an operator wants of the worker, see `instruct.lua`, or empty
 --
@@ -33,16 +36,18 @@
 --@ include _time
 --@ include _rights
 --@ include _chunks
+--@ include _index
 local args, now = cmsgpack.unpack(ARGV[1]), now_ms()
 local name, lease, movement = args.worker, args.lease, args.movement
 local workers, worker, leader_key, dispatchers, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local routes_version, fading, dead_letters, controls = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local recent, runs = KEYS[10], KEYS[11]
 local denied = lacking(dead_letters, 'HSET', 'ZADD', 'SET', 'DEL')
 if denied then
   return denied
 end
 redis.call('ZREM', workers, '')
-local last, quiet, back = unpack(redis.call('HMGET', meta, 'renewed', 'quiet', 'back'), 1, 3)
+local last, quiet, back, kept = unpack(redis.call('HMGET', meta, 'renewed', 'quiet', 'back', 'index_entries'), 1, 4)
 last = tonumber(last)
 local is_gap, gone_back = last and now - last > lease / 2, last and last - now > 1000 and last - now
 quiet = (is_gap or gone_back) and now + lease or tonumber(quiet) or 0
@@ -103,8 +108,10 @@ if leads then
   look_at(dispatchers, expired)
   sooner(quiet)
   local too_old = text(math.max(now - args.keep, 0))
+  local trimmed_to = entries_kept(kept, args.listed) + 100 -- a stream drops its entries by whole nodes of 100 at most
   fades = redis.call('ZCOUNT', fading, '-inf', text(now)) > 0
     or #redis.call('XRANGE', dead_letters, '-', too_old, 'COUNT', 1) > 0
+    or index_length(recent) > trimmed_to or index_length(runs) > trimmed_to
 else
   sooner(leads_until)
 end

@@ -22,7 +22,7 @@ def _forget(
     """The dead letter of the bystanders, of 1970, was kept long enough."""
     call = forgetting.forget(keyspace.keys, ids, RETENTION, count)
     gone: Lines = {"dead 1-0": None} if letters else {}
-    return Step(call, Forgotten(letters, list(following)), {**gone, **changes})
+    return Step(call, Forgotten(letters, 0, list(following)), {**gone, **changes})
 
 
 def _seed_faded(keyspace: Keyspace, event_id: str, faded: int = PAST, *, ends: bool = True) -> None:

@@ -24,6 +24,7 @@ from headrace_worker.commands.dead import dead
 from headrace_worker.commands.delayed import delayed
 from headrace_worker.commands.doctor import doctor
 from headrace_worker.commands.events import events
+from headrace_worker.commands.index import index
 from headrace_worker.commands.jobs import jobs
 from headrace_worker.commands.queues import queues
 from headrace_worker.commands.runs import runs
@@ -150,7 +151,7 @@ def root() -> None:
 
 COMMANDS: dict[str, list[click.Command]] = {
     "Run": [worker, dev, send, app],
-    "Look": [doctor, top, stats, delayed, audit],
+    "Look": [doctor, top, stats, delayed, index, audit],
     "Act": [events, runs, jobs, queues, workers, dead],
     "Shell": [completion],
 }

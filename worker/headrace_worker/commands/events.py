@@ -71,8 +71,8 @@ def events() -> None:
 def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_json: bool, **given: Any) -> None:
     """List events, newest first by when they were first sent.
 
-    These are the last 10,000 batches of each partition, about; the command says since when, if older ones were asked
-    for. With --state delayed alone, and no time, they come from `due`, the soonest first: all that there are.
+    They go back as far as `headrace index show` says; the command says since when, if older ones were asked for. With
+    --state delayed alone, and no time, they come from `due`, the soonest first: all that there are.
 
     \b
     Examples:
@@ -196,8 +196,8 @@ def cancel(
 ) -> None:  # fmt: skip
     """Cancel events that are delayed: no job will see them. With --runs, cancel all that is open of delivered ones.
 
-    By filters these are all delayed events, the soonest first. By times, and for delivered events, only those among the
-    last 10,000 batches of each partition, about, are known: the command says since when.
+    By filters these are all delayed events, the soonest first. By times, and of delivered events, only those are known
+    that are still listed: the command says since when.
 
     Exit code 1: one of them is not delayed any more (without --runs), is not known, or has a run that goes on after
     --wait. 2: --yes was missing.
@@ -302,8 +302,8 @@ def replay(
 
     Each line has an event and its replay; a dash where --if-no-runs has left it out. By filters the oldest come first,
     and replays themselves are left out, as are events that are delayed, pending or canceled, unless --state names them.
-    Only events among the last 10,000 batches of each partition, about, are known: the command says since when, and
-    older ones are replayed by their IDs. To queue the same run once more is `runs retry`.
+    Only events that are still listed are known by filters: the command says since when, and older ones are replayed by
+    their IDs. To queue the same run once more is `runs retry`.
 
     Exit code 1: one of them can't be replayed, and the rest are. 2: --yes was missing.
 

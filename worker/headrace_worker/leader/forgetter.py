@@ -1,6 +1,7 @@
-"""Deletes what was kept long enough: contents of events whose ids are remembered for longer, and dead letters.
+"""Deletes what was kept long enough: contents of events, dead letters, and the oldest entries of the indexes.
 
-All other data expires on the server. Only the leader deletes; the lease's answers say when there is anything to delete.
+The ids of events are remembered for longer. All other data expires on the server. Only the leader deletes; the lease's
+answers say when there is anything to delete.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Forgetter(Duty):
             (forgotten,) = await self._server.commands.run([call])
             self.pulse.beat()
             event_ids = forgotten.following
-            if not event_ids and forgotten.letters < _PAGE:
+            if not event_ids and forgotten.letters < _PAGE and not forgotten.trimmed:
                 return
 
     async def recover(self, error: HeadraceError | None) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.calls.arguments import pack
 from headrace.calls.call import Call, as_text, script_call
+from headrace.calls.indexing import INDEX_ENTRIES
 from headrace.formats.keys import Keys
 from headrace_worker.app.app import App
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
@@ -22,7 +23,7 @@ class Renewed(msgspec.Struct, frozen=True):
         expired: workers whose dispatcher slot has expired; only for the leader.
         dead: workers whose lease has expired; only for the leader.
         now_ms: the server's time.
-        fades: contents or dead letters were kept long enough; only for the leader.
+        fades: there is something for `forget`; only for the leader.
         went_back: the server's clock has gone back, so runs have to be set back.
         controls: the version of what is set for queues at run time.
         wanted: what an operator wants of this worker, see `instruct`; empty for nothing.
@@ -58,6 +59,7 @@ class _RenewArguments(msgspec.Struct, frozen=True):
     movement: Movement
     slots: int
     keep: int
+    listed: int = INDEX_ENTRIES
 
 
 def renew(
@@ -71,7 +73,7 @@ def renew(
         keep_dead_ms: how long dead letters stay.
     """
     names = [keys.workers, keys.worker(worker), keys.leader, keys.dispatchers, keys.meta, keys.routes_version]
-    names += [keys.fading, keys.dead, keys.controls]
+    names += [keys.fading, keys.dead, keys.controls, keys.recent, keys.runs]
     args = _RenewArguments(worker, lease_ms, movement, dispatchers, keep_dead_ms)
     return script_call("renew", names, (pack(args),), _read_renewed)
 

@@ -9,7 +9,7 @@ import msgspec
 from headrace import RunError
 from headrace.calls.arguments import Policy, before_id, pack, policy
 from headrace.calls.call import Call, script_call
-from headrace.calls.sending import RECENT_ENTRIES
+from headrace.calls.indexing import MOST_INDEX_ENTRIES
 from headrace.formats.codec import FIRST, encode_outcome
 from headrace.formats.keys import Keys
 from headrace.model.ids import run_id
@@ -163,7 +163,7 @@ def settle_counted(
         names += (keys.due, keys.wake)
         names += [keys.line(each.job, each.ordering_key) for each in settled if each.ordering_key]
     args = _SettleArguments(
-        policy(keys, retention), worker, RECENT_ENTRIES, before_id(keys), len(queues),
+        policy(keys, retention), worker, MOST_INDEX_ENTRIES, before_id(keys), len(queues),
         jobs, ends, [each.entry for each in settled], ordered, trails,
     )  # fmt: skip
     outcomes = [end[-1] for end in alike]
@@ -262,7 +262,7 @@ def dead_letter(keys: Keys, stream: Stream, bad: BadEntry, retention: Retention)
     job = f"{stream.app}/{bad.job_id}" if stream.app else ""
     outcome = encode_outcome(RunError(_ERROR_OF.get(bad.reason, "BadEntry"), bad.error), None)
     args = _DeadLetterArguments(
-        policy(keys, retention), RECENT_ENTRIES, stream.group,
+        policy(keys, retention), MOST_INDEX_ENTRIES, stream.group,
         bad.entry, bad.reason, bad.error, bad.event_id, job, member,
     )  # fmt: skip
     return script_call("dead_letter", (stream.key, *names), (pack(args), outcome), int)

@@ -31,7 +31,7 @@ def try_commands(keys: Keys) -> list[Call[object]]:
         ("XGROUP", "CREATE", stream, "g", "0"), ("XGROUP", "SETID", stream, "g", "0"),
         ("XREADGROUP", "GROUP", "g", "x", "COUNT", 1, "STREAMS", stream, ">"),
         ("XPENDING", stream, "g", "-", "+", 1), ("XINFO", "CONSUMERS", stream, "g"), ("XACK", stream, "g", "0-1"),
-        ("XCLAIM", stream, "g", "x", 0, "0-1", "JUSTID"), ("XDEL", stream, "0-1"),
+        ("XCLAIM", stream, "g", "x", 0, "0-1", "JUSTID"), ("XDEL", stream, "0-1"), ("XTRIM", stream, "MAXLEN", "~", 1),
         ("XGROUP", "DELCONSUMER", stream, "g", "x"), ("EVAL", "return 0", 1, stream), ("DEL", record),
     ]  # fmt: skip
     return [Call(command, _as_it_is) for command in commands]

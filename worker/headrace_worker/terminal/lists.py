@@ -122,4 +122,4 @@ def looked_at(page: Page[Any]) -> str:
 
 def remembered_since(noun: str, moment: datetime) -> str:
     """Return since when a list has all of them, in words."""
-    return f"{noun} are listed since {shown(moment)}; older ones are found by their ids alone"
+    return f"{noun} are listed since {shown(moment)}; older ones are found by their ids alone ('headrace index')"

@@ -17,7 +17,7 @@ import msgspec
 
 from headrace import Client, EventRecord, HeadraceError, InvalidArgument, PayloadCodec, RunRecord, TypedEvent
 from headrace.calls.call import Call, as_fields
-from headrace.calls.listing import read_index
+from headrace.calls.indexing import read_index
 from headrace.config import resolve
 from headrace.connect import AnyTransport, open_transport
 from headrace.formats.keys import Keys

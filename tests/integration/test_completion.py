@@ -34,9 +34,8 @@ def env(tmp_path: Path) -> dict[str, str]:
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m headrace_worker.cli "$@"\n')
     command.chmod(0o755)
-    paths = os.pathsep.join([*filter(None, sys.path)])
     path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": paths, "HOME": str(tmp_path), "TERM": "xterm"}
+    return {**os.environ, "PATH": path, "HOME": str(tmp_path), "TERM": "xterm"}
 
 
 @contextmanager

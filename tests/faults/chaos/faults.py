@@ -400,12 +400,21 @@ def replay_to_a_job(system: System, rng: random.Random) -> Iterator[Pids]:
         with suppress(HeadraceError):
             replayed = replay(system.client, system.diary, event, f"{NAME}/{rng.choice(_SWITCHED)}")
             _wait_until(system, partial(_is_dispatched, system, replayed), 60, "the dispatch of a replay")
-        (event,) = system.sender.send("load")
+        _replay_by_two(system)
+    yield ()
+
+
+def _replay_by_two(system: System) -> None:
+    """So many that of some both have looked before either sends."""
+    events = system.sender.send("load", _ENOUGH)
+    replayed: list[str] = []
+    for event in events:
         with suppress(HeadraceError):
             _wait_until(system, partial(_is_dispatched, system, event.id), 60, "the dispatch of an event")
-            replayed = replay_by_two(system.client, system.diary, event, _WITHOUT_RUN)
-            _wait_until(system, partial(_is_dispatched, system, replayed), 60, "the dispatch of a replay")
-    yield ()
+            replayed.append(replay_by_two(system.client, system.diary, event, _WITHOUT_RUN))
+    for each in replayed:
+        with suppress(HeadraceError):
+            _wait_until(system, partial(_is_dispatched, system, each), 60, "the dispatch of a replay")
 
 
 def _wait_until(system: System, condition: Callable[[], object], timeout_s: float, what: str) -> None:

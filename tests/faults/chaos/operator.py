@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -54,11 +55,17 @@ def replay_by_two(client: AppClient, diary: Diary, event: Sending, job: str) -> 
     Each event is replayed so once; a second replay of it would be unknown to the checker.
     """
     replay_id = _note(diary, event, job)
+    both_are_there = threading.Barrier(2)
+
+    def ask() -> SentEvent | None:
+        both_are_there.wait()
+        return client.replay_event(event.id, job=job, if_no_runs=True)
+
     with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(client.replay_event, event.id, job=job, if_no_runs=True) for _ in range(2)]
+        asked = [pool.submit(ask) for _ in range(2)]
     sent = [each.result() for each in asked if not isinstance(each.exception(), HeadraceError)]
     for each in sent:
-        if each is not None:
+        if each is not None and each.id == replay_id:
             _acknowledge(diary, each)
     return replay_id
 

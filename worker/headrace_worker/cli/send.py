@@ -22,7 +22,8 @@ from headrace_worker.terminal.options import (
     parse_json_or_stdin,
     parse_time,
 )
-from headrace_worker.terminal.output import print_json, printable, progress, shown
+from headrace_worker.terminal.output import print_json, printable, shown
+from headrace_worker.terminal.progress import progress
 from headrace_worker.terminal.server import with_client_of
 
 

@@ -15,6 +15,7 @@ from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
 from headrace_worker.operate.bulk import Times
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
+from headrace_worker.terminal.controls import set_at_run_time
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
@@ -240,13 +241,9 @@ def _state(controls: QueueControls, declared: DeclaredLimit) -> str:
 
 def _set_for(queue: QueueInfo) -> str | None:
     """Return in a few words what is set for a queue, and why, or which limit its code declares; None for nothing."""
-    parts, controls = [], queue.controls
-    if controls.paused_at is not None:
-        why = f" ({controls.reason})" if controls.reason else ""
-        parts.append(f"paused since {shown(controls.paused_at)}{why}")
-    if controls.limit != "declared":
-        parts.append("no limit" if controls.limit is None else f"limit {controls.limit:,}")
-    elif isinstance(queue.declared_limit, int):
+    controls = set_at_run_time(queue.controls)
+    parts = [] if controls is None else [controls]
+    if queue.controls.limit == "declared" and isinstance(queue.declared_limit, int):
         parts.append(f"limit as declared: {queue.declared_limit:,}")
     return ", ".join(parts) or None
 

@@ -17,12 +17,16 @@ from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.inspect.tallies import MAX_SINCE_S, Counts, Stats
 from headrace_worker.inspect.workers import MAX_WORKERS, WorkerInfo
+from headrace_worker.terminal.controls import set_at_run_time
 from headrace_worker.terminal.options import json_option, option, parse_duration
-from headrace_worker.terminal.output import print_json, print_table, printable
+from headrace_worker.terminal.output import is_dumb, print_json, print_table, printable
 from headrace_worker.terminal.quantities import chart, duration, size
 from headrace_worker.terminal.server import Server, with_server
 
 _WIDTH = 60
+_BESIDE_BARS = 20
+"""Columns of a chart for its name and its sum."""
+_COLUMNS = 80
 _REFRESH_S = 2.0
 _MOST = 12
 """So many jobs, queues and workers are shown, where there is room."""
@@ -68,20 +72,25 @@ def stats(server: Server, since: float, as_json: bool) -> None:
         ((each.job, *_cells(each.counts)) for each in found.jobs),
     )
     click.echo()
-    for line in _charts(found):
+    for line in _charts(found, _columns()):
         click.echo(line)
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _COLUMNS
 
 
 def _cells(counts: Counts) -> tuple[int | str | None, ...]:
     return counts.succeeded, counts.failed, counts.canceled, counts.retried, duration(counts.mean_s)
 
 
-def _charts(found: Stats) -> list[str]:
-    """Return a line for each kind of end, of at most 80 characters: a bar a minute, and the sum of those shown."""
-    lines = [f"last {min(len(found.minutes), _WIDTH)} min"]
+def _charts(found: Stats, columns: int) -> list[str]:
+    """Return a line for each kind of end: a bar a minute, as many as there is room for, and the sum of those shown."""
+    width = max(min(_WIDTH, columns - _BESIDE_BARS), 1)
+    lines = [f"last {min(len(found.minutes), width)} min"]
     for kind in ("succeeded", "failed", "retried"):
-        numbers: list[int] = [getattr(minute.counts, kind) for minute in found.minutes][-_WIDTH:]
-        lines.append(f"{kind:9}|{chart(numbers, _WIDTH)}|{sum(numbers):>9,}")
+        numbers: list[int] = [getattr(minute.counts, kind) for minute in found.minutes][-width:]
+        lines.append(f"{kind:9}|{chart(numbers, width)}|{sum(numbers):>9,}")
     return lines
 
 
@@ -99,7 +108,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 def top(server: Server, as_json: bool) -> None:
     """Show workers, queues and runs, afresh every 2 s.
 
-    Until Ctrl-C; off a terminal, or as JSON, once.
+    Until Ctrl-C; off a terminal, on one whose screen can't be cleared (TERM=dumb), or as JSON, once.
+    CONTROLS says which queues are paused or limited while they run.
 
     \b
     Example:
@@ -109,8 +119,8 @@ def top(server: Server, as_json: bool) -> None:
         snapshot = _look(client)
         if as_json:
             print_json(snapshot)
-        elif not sys.stdout.isatty():
-            click.echo("\n".join(_screen(snapshot)))
+        elif not sys.stdout.isatty() or is_dumb():
+            click.echo("\n".join(_screen(snapshot, _columns())))
         else:
             _refresh(client, snapshot)
 
@@ -123,17 +133,15 @@ def _look(client: Inspector) -> Snapshot:
 def _refresh(client: Inspector, snapshot: Snapshot) -> None:
     """Show it, and a newer one every two seconds until Ctrl-C; a look that fails is said, and repeated."""
     show, end = _display()
-    lines = _screen(snapshot, shutil.get_terminal_size().lines)
+    lines = _screen(snapshot, *shutil.get_terminal_size())
     try:
         while True:
             show(lines)
             time.sleep(_REFRESH_S)
             try:
-                lines = _screen(_look(client), shutil.get_terminal_size().lines)
+                lines = _screen(_look(client), *shutil.get_terminal_size())
             except HeadraceError as exc:
                 lines = [*lines[:-1], printable(f"can't be read now: {exc}")]
-    except KeyboardInterrupt:
-        pass
     finally:
         end()
 
@@ -147,7 +155,8 @@ def _display() -> tuple[Callable[[Sequence[str]], None], Callable[[], None]]:
 
         def show_plain(lines: Sequence[str]) -> None:
             click.clear()
-            click.echo("\n".join(lines))
+            columns = shutil.get_terminal_size().columns
+            click.echo("\n".join(line[:columns] for line in lines))
 
         return show_plain, lambda: None
     live = Live(screen=True, auto_refresh=False)
@@ -159,20 +168,20 @@ def _display() -> tuple[Callable[[Sequence[str]], None], Callable[[], None]]:
     return show, live.stop
 
 
-def _screen(seen: Snapshot, lines: int = 99) -> list[str]:
-    """Return what fits on a screen of so many lines; the last one is for notes."""
+def _screen(seen: Snapshot, columns: int, lines: int = 99) -> list[str]:
+    """Return what fits on a screen of so many columns and lines; the last line is for notes."""
     jobs = sorted(seen.stats.jobs, key=lambda each: -(each.counts.succeeded + each.counts.failed))
     queues = sorted(seen.queues, key=lambda each: (-each.waiting, each.name))
     most = min(_MOST, max((lines - _OTHER_LINES) // 3, 1))
     return [
-        *_charts(seen.stats),
+        *_charts(seen.stats, columns),
         "",
         *_table(("job, last hour", "succeeded", "failed", "canceled", "retried", "mean"),
                 [(each.job, *_cells(each.counts)) for each in jobs], most),
         "",
-        *_table(("queue", "waiting", "in flight", "workers", "ended/min"),
-                [(each.name, each.waiting, each.in_flight, len(each.workers), f"{each.ended_per_minute:.1f}")
-                 for each in queues], most),
+        *_table(("queue", "controls", "waiting", "in flight", "workers", "ended/min"),
+                [(each.name, set_at_run_time(each.controls, brief=True), each.waiting, each.in_flight,
+                  len(each.workers), f"{each.ended_per_minute:.1f}") for each in queues], most),
         "",
         *_table(("worker", "app", "state", "in flight", "slots", "memory"),
                 [(each.name, each.app, each.state, each.in_flight, each.slots, size(each.memory_bytes))

@@ -28,7 +28,8 @@ from headrace_worker.operate.pace import Pace, Rate
 from headrace_worker.terminal.interrupts import Interrupt, interruptible
 from headrace_worker.terminal.lists import remembered_since
 from headrace_worker.terminal.options import F, option, together
-from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
+from headrace_worker.terminal.output import counted, print_json, print_note, print_text, shown
+from headrace_worker.terminal.progress import progress
 
 VIA = "headrace"
 INTERRUPTED = 130
@@ -410,7 +411,7 @@ def _print(result: Result, work: Work, *, as_json: bool) -> None:
     elif not result.ok:
         print_note(str(result.error))
     elif work.describe is not None:
-        click.echo(work.describe(result))
+        print_text(work.describe(result))
 
 
 def _word(result: Result, work: Work) -> str | None:

@@ -151,6 +151,36 @@ def test_a_wrong_call_is_exit_code_2_and_one_line(headrace: Headrace, args: list
 
 
 @pytest.mark.parametrize(
+    "args",
+    [
+        ("runs", "list", "{}"), ("{}",), ("runs", "{}"), ("runs", "list", "--{}"), ("runs", "list", "--status", "{}"),
+        ("runs", "cancel", "--all", "--yes={}"), ("send", "--file", "{}"), ("send", "--url", "{}"), ("worker", "{}"),
+        ("events", "show", "{}"), ("events", "list", "--codec", "{}:codec"), ("jobs", "show", "{}"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_error_gives_a_terminal_no_command(headrace: Headrace, args: tuple[str, ...]) -> None:
+    """What was typed is in it with its control characters escaped, and once."""
+    result = headrace(*(each.format("a\x1b[31mb\x07") for each in args))
+    assert result.exit_code in (1, 2)
+    assert r"a\x1b[31mb\x07" in result.stderr
+    assert not re.search(r"[\x1b\x07]", result.output)
+
+
+def test_a_name_is_escaped_once(headrace: Headrace) -> None:
+    """In quotes, too."""
+    assert r"no job subscribes to 'a\x1b[31mb'" in headrace("send", "--explain", "a\x1b[31mb").stdout
+
+
+def test_an_error_names_a_variable_only_if_the_value_is_from_there(headrace: Headrace) -> None:
+    """Once."""
+    of_environment = headrace("runs", "list", HEADRACE_CODEC="nope").stderr
+    assert of_environment.count("HEADRACE_CODEC") == 1
+    assert "(in the environment, as HEADRACE_CODEC)" in of_environment
+    assert "HEADRACE_CODEC" not in headrace("runs", "list", "--codec", "wrong", HEADRACE_CODEC="nope").stderr
+
+
+@pytest.mark.parametrize(
     ("source", "parts"),
     [
         ("import no_such_library\n", ["line 1", "ModuleNotFoundError", "no_such_library"]),

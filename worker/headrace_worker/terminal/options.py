@@ -21,13 +21,21 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
 
 
+class _Option(click.Option):
+    """An option whose name in an error is what was typed; `cli.root` names a variable if the value is from there."""
+
+    def get_error_hint(self, _ctx: click.Context | None) -> str:
+        """Return the names of the option."""
+        return " / ".join(f"'{name}'" for name in self.opts)
+
+
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
     """Return a click option whose help names its environment variable, if it has one.
 
     Only settings have one, which hold for all that is called in a shell or a container. An argument of one command must
     not: as HEADRACE_SEND_ID it would make every later send a duplicate.
     """
-    return click.option(*names, **{"show_envvar": True, **settings})
+    return click.option(*names, **{"cls": _Option, "show_envvar": True, **settings})
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:

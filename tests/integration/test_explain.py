@@ -203,6 +203,7 @@ def test_send_explain_sends_nothing(headrace: Headrace, redis: redis_py.Redis, p
 @pytest.mark.usefixtures("undivided")
 def test_explanations_as_json(headrace: Headrace) -> None:
     """Every key is always there."""
+    controls = {"queue": "shop/default", "paused_at": None, "reason": "", "limit": "declared"}
     said = document(headrace("send", "--explain", "user.created", '{"plan": "free"}', "--source", "web", "--json"))
     assert said == {
         "event": None,
@@ -219,6 +220,7 @@ def test_explanations_as_json(headrace: Headrace) -> None:
                 "disabled": None,
                 "has_worker": False,
                 "run": None,
+                "controls": controls,
             },
             {
                 "job": "shop/welcome",
@@ -233,6 +235,7 @@ def test_explanations_as_json(headrace: Headrace) -> None:
                 "disabled": None,
                 "has_worker": False,
                 "run": None,
+                "controls": controls | {"queue": "shop/mail"},
             },
         ],
         "near_names": [],

@@ -260,6 +260,7 @@ def test_jobs_as_json(headrace: Headrace) -> None:
         "versions": [{"fingerprint": fingerprint, "workers": []}],
         "workers": [],
         "disabled": None,
+        "controls": {"queue": "shop/default", "paused_at": None, "reason": "", "limit": "declared"},
         "waiting": 0,
         "in_flight": 0,
     }

@@ -13,7 +13,7 @@ import click
 from headrace import Client, EventNotFound, EventRecord, EventTree, HeadraceError, Page, SentEvent
 from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace.plans.tree import MAX_DEPTH
-from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
+from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers, note_paused_queues
 from headrace_worker.commands.explaining import print_explanation
 from headrace_worker.commands.inspecting import note_missing_name
 from headrace_worker.commands.runs import print_attempts
@@ -145,8 +145,11 @@ def show(client: Client, event_id: str, as_tree: bool, depth: int, as_json: bool
         return
     record = client.get_event(event_id)
     _print(record, as_json=as_json)
-    if record.status == "pending" and not as_json:
+    if as_json:
+        return
+    if record.status == "pending":
         note_missing_workers(client)
+    note_paused_queues(client, record.runs)
 
 
 @events.command()

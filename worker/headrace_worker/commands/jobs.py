@@ -16,6 +16,7 @@ from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.switch_job import SwitchedJob
 from headrace_worker.process.loading import load_app
 from headrace_worker.terminal.asking import note, reason_option
+from headrace_worker.terminal.controls import set_at_run_time
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option, parse_json, parse_json_or_stdin
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, printable, shown
@@ -35,7 +36,8 @@ def jobs() -> None:
 def list_(client: AppClient, as_json: bool) -> None:
     """List the jobs of all apps: to what they subscribe, what waits in their queues, who has them.
 
-    WAITING counts the runs of the job's queue, which other jobs may share; WORKERS those that are alive.
+    WAITING counts the runs of the job's queue, which other jobs may share; WORKERS those that are alive. STATE says
+    also whether that queue is paused.
 
     \b
     Example:
@@ -47,7 +49,7 @@ def list_(client: AppClient, as_json: bool) -> None:
         return
     print_table(
         ("job", "subscribes to", "queue", "waiting", "workers", "state"),
-        ((each.job, _words(each), each.queue, each.waiting, len(each.workers), _state(each)) for each in found.items),
+        ((each.job, _words(each), each.queue, each.waiting, len(each.workers), _states(each)) for each in found.items),
     )
     print_damaged(found.damaged)
     note_missing_workers(client)
@@ -81,6 +83,7 @@ def show(client: AppClient, job: str, as_json: bool) -> None:
             ("context filter", found.context_filter),
             ("release", RELEASES[found.why]),
             ("queue", found.queue),
+            ("controls", set_at_run_time(found.controls)),
             ("declared limit", limit_in_words(found.declared_limit)),
             ("waiting", found.waiting),
             ("in flight", found.in_flight),
@@ -213,6 +216,11 @@ def _print_switched(switched: SwitchedJob, *, as_json: bool) -> None:
 def _words(job: RegisteredJob) -> str:
     is_filtered = job.filter or job.context_filter
     return trigger_in_words(job.names, job.sources) + (", filtered" if is_filtered else "")
+
+
+def _states(job: RegisteredJob) -> str:
+    paused_at = job.controls.paused_at
+    return _state(job) + (f", queue paused since {shown(paused_at)}" if paused_at is not None else "")
 
 
 def _state(job: RegisteredJob) -> str:

@@ -10,6 +10,7 @@ import click
 
 from headrace import CanceledRun, Client, HeadraceError, Page, RunNotRetryable, RunRecord
 from headrace.model.event import RunStatus
+from headrace_worker.commands.dispatch import note_paused_queues
 from headrace_worker.commands.inspecting import require_names
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.operate.bulk import Times, only
@@ -55,8 +56,9 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
     record = client.get_run(run_id)
     if as_json:
         print_json(record)
-    else:
-        print_run(record)
+        return
+    print_run(record)
+    note_paused_queues(client, [record])
 
 
 @runs.command("list", short_help="List runs, newest first.")

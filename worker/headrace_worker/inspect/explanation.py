@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace import ContentsGone, EventRecord, Sealed
+from headrace import ContentsGone, EventRecord, QueueControls, Sealed
 from headrace.formats.codec import StoredEvent, decode_event
 from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
@@ -56,6 +56,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         disabled: since when and why the job is disabled, whether it would match or not.
         has_worker: a live worker has the job.
         run: the state of the run that it has of this event; None if it has none.
+        controls: whether its queue is paused, since when and why, and the queue's limit.
     """
 
     job: str
@@ -64,6 +65,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     disabled: Disabled | None
     has_worker: bool
     run: RunStatus | None
+    controls: QueueControls
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +135,9 @@ def _facts_of(event: StoredEvent) -> _Facts:
 def _explanation(facts: _Facts, stored: Stored, record: EventRecord | None) -> Explanation:
     runs = {} if record is None else {run.job: run.status for run in record.runs}
     answers = [
-        _answer(facts, each, candidate, runs.get(candidate.route.job))
+        _answer(
+            facts, each, candidate, runs.get(candidate.route.job), stored.controls_of(each.app, candidate.route.queue)
+        )
         for each in stored.routes
         for _, candidate in sorted(each.effective.jobs.items())
     ]
@@ -151,7 +155,9 @@ def _explanation(facts: _Facts, stored: Stored, record: EventRecord | None) -> E
     )
 
 
-def _answer(facts: _Facts, routes: StoredRoutes, candidate: Candidate, run: RunStatus | None) -> Answer:
+def _answer(
+    facts: _Facts, routes: StoredRoutes, candidate: Candidate, run: RunStatus | None, controls: QueueControls
+) -> Answer:
     disabled = routes.disabled().get(candidate.job_id)
     failure = _failure(facts, candidate)
     if failure is not None:
@@ -162,8 +168,9 @@ def _answer(facts: _Facts, routes: StoredRoutes, candidate: Candidate, run: RunS
         verdict = "unknown" if _needs_opening(facts, candidate.trigger) else "matches"
     has_worker = bool(routes.workers(*routes.effective.having[candidate.job_id]))
     return Answer(
-        job=candidate.route.job, verdict=verdict, failure=failure, disabled=disabled, has_worker=has_worker, run=run
-    )
+        job=candidate.route.job, verdict=verdict, failure=failure, disabled=disabled, has_worker=has_worker, run=run,
+        controls=controls,
+    )  # fmt: skip
 
 
 def _needs_opening(facts: _Facts, trigger: StoredTrigger) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from headrace import HeadraceError, InvalidArgument
+from headrace import HeadraceError, InvalidArgument, QueueControls
 from headrace.calls.call import as_text
 from headrace.formats.keys import is_name
 from headrace.formats.partitions import Partitions
@@ -17,7 +17,7 @@ from headrace.model.page import Page, whole
 from headrace.plans.plan import Plan
 from headrace_worker.app.routes import Candidate, Why
 from headrace_worker.inspect.queues import DeclaredLimit, declared_by, serving
-from headrace_worker.inspect.stored_routes import StoredRoutes, read_stored
+from headrace_worker.inspect.stored_routes import Stored, StoredRoutes, read_stored
 from headrace_worker.inspect.tallies import Counts, read_stats
 from headrace_worker.inspect.workers import read_workers
 from headrace_worker.protocol.measuring import count_entries, count_pending
@@ -61,6 +61,7 @@ class RegisteredJob(msgspec.Struct, frozen=True, kw_only=True):
         versions: the subscriptions of its app that count and have the job, newest first; the newest one is shown here.
         workers: live workers that have it, whatever the version.
         disabled: since when and why it gets no runs of new events; None if it does.
+        controls: whether its queue is paused, since when and why, and the queue's limit.
         waiting: runs in its queue that no worker has, of other jobs too; None if they can't be counted.
         in_flight: runs in its queue that workers have.
     """
@@ -75,6 +76,7 @@ class RegisteredJob(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[JobVersion]
     workers: list[str]
     disabled: Disabled | None
+    controls: QueueControls
     waiting: int | None = None
     in_flight: int | None = None
 
@@ -99,7 +101,7 @@ def list_jobs(partitions: Partitions) -> Plan[Page[RegisteredJob]]:
     To be run with `partial`.
     """
     stored = yield from read_stored(partitions.all)
-    counted = yield from _count(partitions, _merged(stored.routes))
+    counted = yield from _count(partitions, _merged(stored))
     return whole(counted, stored.damaged)
 
 
@@ -131,7 +133,7 @@ def find_job(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
     """
     split_job(job)
     stored = yield from read_stored(partitions.all)
-    jobs = {each.job: each for each in _merged(stored.routes)}
+    jobs = {each.job: each for each in _merged(stored)}
     if job not in jobs:
         raise UnknownJob(job, partitions.namespace, jobs)
     return jobs[job]
@@ -150,20 +152,25 @@ def near_names(name: str, names: Iterable[str]) -> list[str]:
     return get_close_matches(name, list(names), n=3, cutoff=0.7)
 
 
-def _merged(routes: Sequence[StoredRoutes]) -> list[RegisteredJob]:
+def _merged(stored: Stored) -> list[RegisteredJob]:
     """Return each job once, with what its partitions know of it together."""
     jobs: dict[str, RegisteredJob] = {}
-    for each in routes:
+    for each in stored.routes:
         disabled = each.disabled()
         for job_id, candidate in each.effective.jobs.items():
-            found = _job(each, candidate, each.effective.having[job_id], disabled.get(job_id))
+            controls = stored.controls_of(each.app, candidate.route.queue)
+            found = _job(each, candidate, each.effective.having[job_id], disabled.get(job_id), controls)
             known = jobs.get(found.job)
             jobs[found.job] = found if known is None else _merge(known, found)
     return [jobs[name] for name in sorted(jobs)]
 
 
 def _job(
-    routes: StoredRoutes, candidate: Candidate, prints: Sequence[bytes], disabled: Disabled | None
+    routes: StoredRoutes,
+    candidate: Candidate,
+    prints: Sequence[bytes],
+    disabled: Disabled | None,
+    controls: QueueControls,
 ) -> RegisteredJob:
     trigger = candidate.trigger
     return RegisteredJob(
@@ -177,6 +184,7 @@ def _job(
         versions=[JobVersion(as_text(each), routes.workers(each)) for each in prints],
         workers=routes.workers(*prints),
         disabled=disabled,
+        controls=controls,
     )
 
 

@@ -60,6 +60,7 @@ FOUND: dict[str, Ask] = {
     "runs list --status executing --worker w1": _runs_of(status="executing", worker="w1", limit=20),
     "runs list --status queued": _runs_of(status="queued", limit=20),
     "runs list --status waiting": _runs_of(status="waiting", limit=20),
+    "runs list --status waiting --behind": _runs_of(status="waiting", behind=True, limit=20),
     "delayed list": lambda client, _: client.list_delayed(limit=20),
     "dead list": lambda client, _: client.list_dead_letters(limit=20),
     "dead list --job app/dead": lambda client, _: client.list_dead_letters(job="app/dead", limit=20),

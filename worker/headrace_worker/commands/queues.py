@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import click
 
-from headrace import CanceledRun, HeadraceError, Page, QueueControls, RunRecord
+from headrace import CanceledRun, HeadraceError, QueueControls
 from headrace.model.queue import Limit
 from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
-from headrace_worker.operate.bulk import Times
+from headrace_worker.operate.open_runs import OpenRuns
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option
@@ -179,14 +179,16 @@ def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_js
     _print(client, controls, as_json=as_json)
 
 
-@queues.command(cls=BulkCommand)
+@queues.command(cls=BulkCommand, short_help="Cancel the runs that wait in a queue, or for their turn.")
 @click.argument("queue", metavar="APP/QUEUE")
 @with_client_of(Inspector)
 @bulk_options("runs in the queue", every=False)
 @json_option
 @click.pass_context
 def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json: bool) -> None:
-    """Cancel the runs that wait in a queue for a worker. Runs that execute, or wait for their next attempt, go on.
+    """Cancel the runs that wait in a queue for a worker, or for their turn behind another one of their ordering key.
+
+    Runs that execute, or wait for their next attempt, go on.
 
     The name of the queue has to be typed, or given by --yes=APP/QUEUE. The records of the runs stay, and say canceled.
 
@@ -201,12 +203,10 @@ def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
         return client.cancel_runs(batch, reason=bulk.note, queued=True)
 
-    def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
-        return client.list_runs(queue=queue, status="queued", until=times.end, cursor=cursor, limit=limit)
-
     if "/" not in queue:
         client.get_queue(queue)  # says what it is called
-    source = Source(read, if_none=lambda: client.get_queue(queue))
+    of_queue = OpenRuns(client, ("queued",), {"queue": queue}, behind=True)
+    source = Source(of_queue.read, if_none=lambda: client.get_queue(queue))
     work = Work("queues purge", "runs", act, lambda canceled: str(canceled.answer), name=queue)
     ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))
 

@@ -78,6 +78,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
     type=parse_duration,
     help="Only runs that have been executing for so long, in seconds or as 30m; with --status executing.",
 )
+@option("--behind", is_flag=True, help="Only runs behind another one of their ordering key; with --status waiting.")
 @with_client
 @list_options("settled, or was sent,")
 @json_option
@@ -85,6 +86,7 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
     """List runs, newest first: by when they settled if --status names only final states, else by when they were sent.
 
     With --status executing, queued or waiting alone they come from their queues, the oldest first: all that there are.
+    Of an ordering key the first run alone is queued, or waits; those behind it are a list of their own, by --behind.
 
     \b
     Examples:
@@ -93,6 +95,8 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
     """
     if given["older_than"] is not None and status != ("executing",):
         raise click.UsageError("--older-than is for runs that execute; give --status executing, and no other")
+    if given["behind"] and (status != ("waiting",) or given["event_id"] or given["worker"]):
+        raise click.UsageError("--behind is for runs that wait; give --status waiting, and no --event or --worker")
     print_list(
         "runs",
         partial(client.list_runs, status=status or None, **given),

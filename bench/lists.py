@@ -16,13 +16,12 @@ from bench.side import PAYLOAD
 from bench.slow_log import SlowLog
 from headrace import Event
 from headrace.calls.call import Call
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.operate.app_client import AppClient
 
 REPEATS = 3
 
 
-class Reader(AppClient, Inspector):
+class Reader(AppClient):
     """A client with all that the command line reads with, which notes the commands of each round trip."""
 
     def _open_transport(self) -> Any:

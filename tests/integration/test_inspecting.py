@@ -23,7 +23,6 @@ from headrace_worker import App, Context, Queue, Retry, event_trigger
 from headrace_worker.cli.root import root
 from headrace_worker.inspect import queues as queues_plan
 from headrace_worker.inspect.depths import read_depths
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.operate.app_client import AppClient
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
@@ -174,7 +173,7 @@ async def test_counts_are_shown_by_job_and_minute(host: WorkerHost) -> None:
 def test_a_wrong_duration_is_refused(host: WorkerHost, since: str) -> None:
     """By its name, with exit code 2."""
     assert "since" in Cli(host).run("stats", "--since", since, code=2).stderr
-    with Inspector(host.url, namespace=host.namespace) as client, pytest.raises(InvalidArgument, match="since"):
+    with AppClient(host.url, namespace=host.namespace) as client, pytest.raises(InvalidArgument, match="since"):
         client.get_stats(timedelta(days=3))
 
 

@@ -10,14 +10,14 @@ from headrace_worker.doctor.finding import SEVERITIES, Diagnosis
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.options import json_option
 from headrace_worker.terminal.output import print_json, print_note, printable
-from headrace_worker.terminal.server import with_client_of
+from headrace_worker.terminal.server import with_client
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 @click.command(short_help="Find what is wrong, and what mends it.")
 @click.option("--strict", is_flag=True, help="Let warnings count as errors.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def doctor(client: AppClient, /, *, strict: bool, as_json: bool) -> None:
     """Find what is wrong with the namespace and its servers, and name what mends it.

@@ -10,8 +10,8 @@ import click
 
 from headrace import CanceledRun, Client, HeadraceError, Page, RunNotRetryable, RunRecord
 from headrace.model.event import RunStatus
-from headrace_worker.commands.inspecting import require_names
-from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.commands.names import require_names
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
@@ -28,7 +28,7 @@ from headrace_worker.terminal.options import (
     together,
 )
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_table, printable
-from headrace_worker.terminal.server import with_client, with_client_of
+from headrace_worker.terminal.server import with_client
 
 _FAILED: tuple[RunStatus, ...] = ("failed", "timed_out", "invalid_payload")
 _RETRIED = (*_FAILED, "canceled")
@@ -150,7 +150,7 @@ _chosen_by = together(
 
 
 @runs.command(cls=BulkCommand, short_help="Cancel runs for good, whatever they are doing.")
-@with_client_of(Inspector)
+@with_client
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes.")
@@ -160,7 +160,7 @@ _chosen_by = together(
 @json_option
 @click.pass_context
 def cancel(
-    ctx: click.Context, client: Inspector, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
+    ctx: click.Context, client: AppClient, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
     bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Cancel runs for good, whether they are queued, wait or execute: no retry and no rescue begins them again.
@@ -203,7 +203,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
 
 
 @runs.command(cls=BulkCommand, short_help="Queue the same runs again, from attempt 1.")
-@with_client_of(Inspector)
+@with_client
 @_chosen_by
 @option(
     "--status", metavar="STATUS", type=click.Choice(_RETRIED), multiple=True, help=f"Only {', '.join(_RETRIED)} ones."
@@ -213,7 +213,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
 @json_option
 @click.pass_context
 def retry(
-    ctx: click.Context, client: Inspector, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], canceled: bool,
+    ctx: click.Context, client: AppClient, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], canceled: bool,
     bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Queue runs again from attempt 1: the same runs, unlike `events replay`. By filters the oldest come first.

@@ -115,6 +115,9 @@ def written() -> str:
     )
 
 
+_RIGHTS = "Who changes something needs the rights of an operator or a worker, who looks those of a viewer."
+
+
 def _client_part() -> Iterator[str]:
     yield "## `Client` and `AsyncClient`\n"
     yield f"{_first(headrace.Client)}\n{_FACES}"
@@ -124,7 +127,7 @@ def _client_part() -> Iterator[str]:
         yield f"### {subject}\n"
         yield _methods(headrace.Client, names)
     yield "## `AppClient` and `AsyncAppClient`\n"
-    yield f"Of `headrace_worker.operate.app_client`. {_first(AppClient)} They need the rights of a worker.\n"
+    yield f"Of `headrace_worker.operate.app_client`. {_first(AppClient)} {_RIGHTS}\n"
     yield _methods(AppClient, APP_CLIENT)
 
 

@@ -1,4 +1,4 @@
-"""The clients that look at apps and jobs and change them. Their user needs the rights of a worker.
+"""The clients that look at apps and jobs and change them. To change them the user needs the rights of an operator.
 
 `AppClient` is for threads, `AsyncAppClient` for an event loop: the same methods, awaited.
 """

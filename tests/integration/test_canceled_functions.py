@@ -21,8 +21,7 @@ from headrace_worker import App, Context, JobIO, event_trigger
 from headrace_worker.doctor import limits
 from headrace_worker.doctor.finding import Finding
 from headrace_worker.inspect.depths import read_depths
-from headrace_worker.inspect.inspector import Inspector
-from headrace_worker.operate.app_client import AsyncAppClient
+from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 from tests.support.commands import Headrace, document
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
@@ -111,14 +110,14 @@ async def test_a_function_that_goes_on_keeps_its_place(
 
 
 @pytest.fixture
-def inspector(host: WorkerHost) -> Iterator[Inspector]:
+def inspector(host: WorkerHost) -> Iterator[AppClient]:
     """It looks at the queues and workers of the test's namespace."""
-    with Inspector(host.url, namespace=host.namespace) as made:
+    with AppClient(host.url, namespace=host.namespace) as made:
         yield made
 
 
 async def test_a_function_that_goes_on_is_counted(
-    host: WorkerHost, client: Client, inspector: Inspector, stubborn: Stubborn
+    host: WorkerHost, client: Client, inspector: AppClient, stubborn: Stubborn
 ) -> None:
     """It is in flight, also where its queue has no entry, and hides no run that waits."""
 
@@ -150,7 +149,7 @@ async def test_a_function_that_goes_on_is_counted(
 
 
 async def test_the_worker_in_which_a_function_goes_on_is_shown(
-    host: WorkerHost, client: Client, inspector: Inspector, headrace: Headrace, stubborn: Stubborn
+    host: WorkerHost, client: Client, inspector: AppClient, headrace: Headrace, stubborn: Stubborn
 ) -> None:
     """By its queue, and with the worker itself; nothing is said where none goes on."""
     async with host.working(stubborn.app, **LONG) as worker:
@@ -326,8 +325,8 @@ async def test_the_attempt_is_counted_and_its_events_follow_it(host: WorkerHost,
     run = await _cancel_one_that_has_sent(host, client)
     tree = client.get_tree(client.get_run(run).event_id)
     assert [each.record and each.record.name for each in tree.sent[run]] == ["child"]
-    with Inspector(host.url, namespace=host.namespace) as inspector:
-        (counts,) = inspector.get_stats(3600).jobs
+    with AppClient(host.url, namespace=host.namespace) as operator:
+        (counts,) = operator.get_stats(3600).jobs
     assert (counts.job, counts.counts.canceled, counts.counts.succeeded) == ("app/job", 1, 0)
 
 

@@ -1,4 +1,4 @@
-"""Opens the client of the commands that look at workers, queues and counts, and looks up the names in filters."""
+"""Looks up the names in filters that chose nothing."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace import Client
-from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.output import print_note, shown
-from headrace_worker.terminal.server import Server
 
 
-def open_inspector(server: Server) -> Inspector:
-    """Return the client for a command's server."""
-    return Inspector(server.url, namespace=server.namespace, partitions=server.partitions)
-
-
-def require_names(client: Inspector, filters: Mapping[str, Any]) -> None:
+def require_names(client: AppClient, filters: Mapping[str, Any]) -> None:
     """Look up the job, queue, worker and event name of filters that chose nothing; they were misspelt, most likely.
 
     Raises:

@@ -10,7 +10,7 @@ import click
 
 from headrace import CanceledRun, Client, HeadraceError, Page, RunNotRetryable, RunRecord
 from headrace.model.event import RunStatus
-from headrace_worker.commands.inspecting import require_names
+from headrace_worker.commands.inspecting import note_names, require_names
 from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
@@ -78,10 +78,10 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
     type=parse_duration,
     help="Only runs that have been executing for so long, in seconds or as 30m; with --status executing.",
 )
-@with_client
+@with_client_of(Inspector)
 @list_options("settled, or was sent,")
 @json_option
-def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_json: bool, **given: Any) -> None:
+def list_(client: Inspector, /, status: tuple[RunStatus, ...], paging: Paging, as_json: bool, **given: Any) -> None:
     """List runs, newest first: by when they settled if --status names only final states, else by when they were sent.
 
     With --status executing, queued or waiting alone they come from their queues, the oldest first: all that there are.
@@ -108,6 +108,7 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
             brief(run.error),
         ),
         as_json=as_json,
+        if_none=lambda: note_names(client, given),
     )
 
 

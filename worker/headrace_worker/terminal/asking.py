@@ -26,7 +26,7 @@ from headrace_worker.operate.bulk import (
 )
 from headrace_worker.operate.pace import Pace, Rate
 from headrace_worker.terminal.interrupts import Interrupt, interruptible
-from headrace_worker.terminal.lists import remembered_since
+from headrace_worker.terminal.lists import note_not_compared, remembered_since
 from headrace_worker.terminal.options import F, option, together
 from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
 
@@ -201,6 +201,7 @@ def act_on(
     chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, asked, source, pace)
     if chosen.remembered_since is not None:
         print_note(remembered_since(work.noun, chosen.remembered_since))
+    note_not_compared(chosen.not_compared)
     if bulk.dry_run:
         return _try(chosen, work, as_json=as_json, is_named=bool(ids))
     if chosen.ids and not ids:

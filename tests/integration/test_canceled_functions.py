@@ -17,7 +17,7 @@ import redis as redis_py
 
 from headrace import AsyncClient, Client, Event, InvalidArgument, StillExecuting
 from headrace_worker import App, Context, JobIO, event_trigger
-from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.operate.app_client import AppClient
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -232,8 +232,8 @@ async def test_the_attempt_is_counted_and_its_events_follow_it(host: WorkerHost,
     run = await _cancel_one_that_has_sent(host, client)
     tree = client.get_tree(client.get_run(run).event_id)
     assert [each.record and each.record.name for each in tree.sent[run]] == ["child"]
-    with Inspector(host.url, namespace=host.namespace) as inspector:
-        (counts,) = inspector.get_stats(3600).jobs
+    with AppClient(host.url, namespace=host.namespace) as operator:
+        (counts,) = operator.get_stats(3600).jobs
     assert (counts.job, counts.counts.canceled, counts.counts.succeeded) == ("app/job", 1, 0)
 
 

@@ -10,6 +10,7 @@ import pytest
 import redis as redis_py
 
 from headrace import ContentsGone, Event
+from headrace_worker import App, event_trigger
 from headrace_worker.inspect.explanation import Explanation, Failure
 from headrace_worker.operate.app_client import AppClient
 from tests.apps.shop import app as shop
@@ -116,6 +117,41 @@ def test_a_disabled_job(undivided: AppClient) -> None:
     audit, welcome = undivided.explain_send(Event("user.deleted")).answers
     assert (audit.verdict, audit.disabled and audit.disabled.reason) == ("disabled", "too slow")
     assert (welcome.verdict, welcome.disabled and welcome.disabled.reason) == ("fails", None)
+
+
+@pytest.mark.leaves_records
+async def test_what_an_earlier_release_had(undivided: AppClient, headrace: Headrace, host: WorkerHost) -> None:
+    """A job that a release dropped, or let subscribe to something else, is named; one that subscribes is not."""
+    later = App("shop")
+    later.job(id="audit", trigger=event_trigger("user.create"))(lambda: None)
+    sent = undivided.send_event(Event("user.deleted"), deliver_after=60)
+    asked = undivided.trigger_job("shop/welcome")
+    async with host.working(later):
+        assert undivided.explain_send(Event("user.created")).earlier == ["shop/audit", "shop/welcome"]
+        assert undivided.explain_send(Event("user.deleted")).earlier == ["shop/audit"]
+        assert undivided.explain_send(Event("user.create")).earlier == []
+        assert undivided.explain_event(asked.id).earlier == ["shop/welcome"]
+        result = headrace("events", "explain", sent.id)
+        assert result.stdout == (
+            "no job subscribes to 'user.deleted'; an earlier release had shop/audit for it: headrace app routes\n"
+        )
+        result = headrace("events", "explain", asked.id)
+        assert "is not registered; an earlier release had shop/welcome for it: headrace app routes" in result.stdout
+        other = App("other")
+        other.job(id="mail", trigger=event_trigger("user.created"))(lambda: None)
+        undivided.register_app(other)
+        result = headrace("send", "--explain", "user.created")
+        assert "an earlier release had shop/audit, shop/welcome for it: headrace app routes\n" in result.stderr
+    undivided.cancel_event(sent.id)
+
+
+async def test_what_is_registered_and_yet_to_come_is_not_earlier(undivided: AppClient, host: WorkerHost) -> None:
+    """It counts once a worker has it."""
+    later = App("shop")
+    later.job(id="audit", trigger=event_trigger("user.renamed"))(lambda: None)
+    async with host.working(shop):
+        undivided.register_app(later)
+        assert undivided.explain_send(Event("user.renamed")).earlier == []
 
 
 @pytest.mark.leaves_records
@@ -236,6 +272,7 @@ def test_explanations_as_json(headrace: Headrace) -> None:
             },
         ],
         "near_names": [],
+        "earlier": [],
         "damaged": [],
     }
 

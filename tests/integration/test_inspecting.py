@@ -17,14 +17,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headrace import Client, Event, InvalidArgument
+from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
+from headrace.plans.plan import Plan
 from headrace_worker import App, Context, Queue, Retry, event_trigger
 from headrace_worker.cli.root import root
 from headrace_worker.inspect import queues as queues_plan
 from headrace_worker.inspect.depths import read_depths
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.operate.app_client import AppClient
+from headrace_worker.protocol.leases import end_lease
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -174,7 +176,7 @@ async def test_counts_are_shown_by_job_and_minute(host: WorkerHost) -> None:
 def test_a_wrong_duration_is_refused(host: WorkerHost, since: str) -> None:
     """By its name, with exit code 2."""
     assert "since" in Cli(host).run("stats", "--since", since, code=2).stderr
-    with Inspector(host.url, namespace=host.namespace) as client, pytest.raises(InvalidArgument, match="since"):
+    with AppClient(host.url, namespace=host.namespace) as client, pytest.raises(InvalidArgument, match="since"):
         client.get_stats(timedelta(days=3))
 
 
@@ -217,6 +219,25 @@ def test_a_wish_is_no_fact(host: WorkerHost, redis: Any, wanted: str | None, say
     redis.hset(keys.worker("w1"), mapping={field: value for field, value in fields.items() if value is not None})
     assert Cli(host).json("workers", "show", "w1")["worker"]["state"] == state
     redis.delete(keys.workers, keys.worker("w1"))
+
+
+def test_a_lease_that_was_ended_at_once_has_no_time_left(host: WorkerHost, redis: Any) -> None:
+    """As a supervisor ends that of a process that has died: the end has no time by which to count."""
+    cli, keys = Cli(host), Keys(host.namespace)
+    redis.zadd(keys.workers, {"w1": 1_000 * (time.time() + 60)})
+    with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        client._run(_once(end_lease(keys, "w1")))
+    worker = cli.json("workers", "show", "w1")["worker"]
+    assert (worker["state"], worker["lease_left_s"]) == ("expired", 0)
+    for args in (("workers", "list"), ("workers", "show", "w1")):
+        assert "0.0 s" in cli.run(*args).stdout
+    (found,) = [each for each in cli.json("doctor", code=1)["findings"] if each["check"] == "leases"]
+    assert (found["facts"]["workers"], found["facts"]["expired_s"]) == (["w1"], None)
+    redis.delete(keys.workers, keys.wake)
+
+
+def _once(call: Call[Any]) -> Plan[Any]:
+    return (yield [call])
 
 
 def test_what_is_foreign_or_damaged_counts_as_nothing(host: WorkerHost, redis: Any) -> None:

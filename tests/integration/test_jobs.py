@@ -99,6 +99,21 @@ def test_an_unknown_job_is_named_with_what_may_be_meant(client: AppClient) -> No
             assert caught.value.near == []
 
 
+async def test_a_job_that_a_release_dropped(client: AppClient, headrace: Headrace, host: WorkerHost) -> None:
+    """It is not registered any more, and what shows the releases is named."""
+    later = App("shop")
+    later.job(id="audit", trigger=event_trigger("user.renamed"))(lambda: None)
+    async with host.working(later):
+        with pytest.raises(UnknownJob) as caught:
+            client.get_job("shop/welcome")
+        assert caught.value.was_registered
+        shown = headrace("jobs", "show", "shop/welcome", "--partitions", str(len(client.partitions)))
+        fails(shown, 1, "an earlier release of its app had it", "headrace app routes")
+        with pytest.raises(UnknownJob, match="did you mean shop/audit") as caught:
+            client.get_job("shop/audits")
+        assert not caught.value.was_registered
+
+
 # Disabling.
 
 

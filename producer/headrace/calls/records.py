@@ -121,6 +121,15 @@ class FoundRun(msgspec.Struct, frozen=True):
 
     run: RunRecord
     ordering_key: str = ""
+    header: bytes = b""
+
+    @property
+    def delivered_ms(self) -> int:
+        """When its event was delivered; 0 if that can't be read."""
+        try:
+            return decode_header(self.header).delivered_ms
+        except UndecodableEvent:
+            return 0
 
 
 def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> Call[FoundRun | None]:
@@ -134,7 +143,7 @@ def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> C
         with naming_record(keys, event_id):
             name = decode_name(body)
             run = decode_run(event_id, field, value, seal, event_name=name, attempts=attempts, sent=sent)
-            return FoundRun(run, decode_ordering_key(ordering_key) or "")
+            return FoundRun(run, decode_ordering_key(ordering_key) or "", header)
 
     return Call(("HMGET", keys.event(event_id), "m", "k", "e", field, f"a:{job}", f"c:{job}"), read)
 

@@ -277,6 +277,24 @@ def a_run_that_waits_by_now(keyspace: Keyspace) -> Step:
 
 
 @case
+def one_behind_another_as_is_asked(keyspace: Keyspace) -> Step:
+    """So does one that has not had its turn yet: it waits for no other attempt."""
+    _seed_run(keyspace, "w", ordering_key="user:1")
+    seed_line(keyspace, TURNS, turn("e0"), turn("e1"))
+    return _cancel(
+        keyspace, ("canceled", ""), _canceled("w") | {f"{TURNS} 1": None}, ordering_key="user:1", queued=True
+    )
+
+
+@case
+def the_first_of_its_key_that_waits_by_now(keyspace: Keyspace) -> Step:
+    """The first of a line stays where it waits for another attempt by now."""
+    _seed_run(keyspace, "w", ordering_key="user:1")
+    seed_line(keyspace, TURNS, turn("e1"), turn("e2"))
+    return _cancel(keyspace, ("changed", "w"), {}, ordering_key="user:1", queued=True)
+
+
+@case
 def an_unknown_run(keyspace: Keyspace) -> Step:
     """A run that its event does not have is reported."""
     seed_record(keyspace, "e1", runs="0")

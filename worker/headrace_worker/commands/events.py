@@ -15,7 +15,7 @@ from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace.plans.tree import MAX_DEPTH
 from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
 from headrace_worker.commands.explaining import print_explanation
-from headrace_worker.commands.inspecting import note_missing_name
+from headrace_worker.commands.names import note_missing_name
 from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import LeftOut, Result, Times, only
@@ -43,7 +43,7 @@ from headrace_worker.terminal.output import (
     printable,
     shown,
 )
-from headrace_worker.terminal.server import with_client, with_client_of
+from headrace_worker.terminal.server import with_client
 
 _REPLAYED: tuple[EventState, ...] = ("dispatched", "settled")
 """The states of events that are replayed where none is named: they have been delivered."""
@@ -279,7 +279,7 @@ def reschedule(
 
 
 @events.command(cls=BulkCommand, short_help="Send events again, as new ones, to all their jobs or to one.")
-@with_client_of(AppClient)
+@with_client
 @_chosen_by
 @job_option("Only this job gets them, whatever its trigger.")
 @option("--if-no-runs", is_flag=True, help="Only events of which neither they nor a replay had a run (of --job).")
@@ -347,7 +347,7 @@ def _replayed(result: Result) -> str:
 @events.command(short_help="Say which jobs get an event, and why the others do not.")
 @click.argument("event_id", metavar="ID")
 @option("--all", "all_jobs", is_flag=True, help="List jobs that subscribe to other events, too.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 @click.pass_context
 def explain(ctx: click.Context, client: AppClient, event_id: str, all_jobs: bool, as_json: bool) -> None:

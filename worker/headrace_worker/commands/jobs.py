@@ -20,7 +20,7 @@ from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option, parse_json, parse_json_or_stdin
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, printable, shown
 from headrace_worker.terminal.quantities import duration, limit_in_words
-from headrace_worker.terminal.server import with_client_of
+from headrace_worker.terminal.server import with_client
 from headrace_worker.terminal.triggers import RELEASES, trigger_in_words
 
 
@@ -30,7 +30,7 @@ def jobs() -> None:
 
 
 @jobs.command("list", short_help="List the jobs of all apps.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def list_(client: AppClient, as_json: bool) -> None:
     """List the jobs of all apps: to what they subscribe, what waits in their queues, who has them.
@@ -55,7 +55,7 @@ def list_(client: AppClient, as_json: bool) -> None:
 
 @jobs.command(short_help="Show a job: its trigger, its releases, what waits in its queue.")
 @click.argument("job", metavar="APP/JOB")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def show(client: AppClient, job: str, as_json: bool) -> None:
     """Show a job: its trigger and filters, the releases that have it, its queue, and what became of its last hour.
@@ -105,7 +105,7 @@ def _last_hour(counts: Counts) -> str:
 @jobs.command(short_help="Disable a job: no event makes a run of it until it is enabled.")
 @click.argument("job", metavar="APP/JOB")
 @option("--reason", metavar="TEXT", help="Why, for those who look at the job.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def disable(client: AppClient, job: str, reason: str | None, as_json: bool) -> None:
     """Disable a job: no event makes a run of it any more, until it is enabled. Runs that it has go on.
@@ -127,7 +127,7 @@ def disable(client: AppClient, job: str, reason: str | None, as_json: bool) -> N
 @jobs.command()
 @click.argument("job", metavar="APP/JOB")
 @reason_option
-@with_client_of(AppClient)
+@with_client
 @json_option
 def enable(client: AppClient, job: str, reason: str | None, as_json: bool) -> None:
     """Enable a job that was disabled: events make runs of it again.
@@ -152,7 +152,7 @@ def enable(client: AppClient, job: str, reason: str | None, as_json: bool) -> No
 @option("--app", "target", metavar="MODULE:APP", help="Where --example is defined.")
 @option("--example", metavar="NAME", help="Send this example of the job, from its definition in --app.")
 @reason_option
-@with_client_of(AppClient)
+@with_client
 @json_option
 def trigger(client: AppClient, /, job: str, payload: Any, as_json: bool, **given: Any) -> None:
     """Send an event to one job alone, whatever its filters, with a payload written as JSON, or `-` to read it.

@@ -8,18 +8,17 @@ from datetime import UTC, datetime
 
 import click
 
-from headrace import CanceledRun, HeadraceError, Page, QueueControls, RunRecord
+from headrace import CanceledRun, HeadraceError, QueueControls
 from headrace.model.queue import Limit
-from headrace_worker.commands.inspecting import open_inspector
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
-from headrace_worker.operate.bulk import Times
+from headrace_worker.operate.app_client import AppClient
+from headrace_worker.operate.open_runs import OpenRuns
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
 from headrace_worker.terminal.quantities import duration
-from headrace_worker.terminal.server import Server, with_client_of, with_server
+from headrace_worker.terminal.server import with_bare_client, with_client
 
 
 def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
@@ -39,9 +38,9 @@ def queues() -> None:
 
 
 @queues.command("list", short_help="List the queues of the namespace.")
-@with_server
+@with_bare_client
 @json_option
-def list_(server: Server, as_json: bool) -> None:
+def list_(client: AppClient, as_json: bool) -> None:
     """List the queues of the namespace; a note names those that hold runs and that no live worker serves.
 
     CONTROLS says which are paused or limited while they run, or by their code; a dash: neither.
@@ -51,8 +50,7 @@ def list_(server: Server, as_json: bool) -> None:
     Example:
       headrace queues list
     """
-    with open_inspector(server) as client:
-        found = client.list_queues()
+    found = client.list_queues()
     if as_json:
         print_page("queues", found)
         return
@@ -77,9 +75,9 @@ def list_(server: Server, as_json: bool) -> None:
 
 @queues.command(short_help="Show a queue: what waits, who has its runs, what is set for it.")
 @click.argument("queue", metavar="APP/QUEUE")
-@with_server
+@with_bare_client
 @json_option
-def show(server: Server, queue: str, as_json: bool) -> None:
+def show(client: AppClient, queue: str, as_json: bool) -> None:
     """Show a queue: what waits, which workers have its runs, and whether it is paused or limited.
 
     Exit code 1: no such queue is known.
@@ -88,8 +86,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
     Example:
       headrace queues show billing/default
     """
-    with open_inspector(server) as client:
-        found = client.get_queue(queue)
+    found = client.get_queue(queue)
     if as_json:
         print_json(found)
         return
@@ -118,9 +115,9 @@ def show(server: Server, queue: str, as_json: bool) -> None:
 @queues.command(short_help="Let no run of a queue start any more.")
 @click.argument("queue", metavar="APP/QUEUE")
 @option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
-@with_client_of(Inspector)
+@with_client
 @json_option
-def pause(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
+def pause(client: AppClient, queue: str, reason: str | None, as_json: bool) -> None:
     """Let no run of a queue start any more: neither new ones nor those that are retried, promoted or rescued.
 
     Runs that workers have already go on. Events are still dispatched: their runs wait in the queue.
@@ -139,9 +136,9 @@ def pause(client: Inspector, queue: str, reason: str | None, as_json: bool) -> N
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
 @reason_option
-@with_client_of(Inspector)
+@with_client
 @json_option
-def resume(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
+def resume(client: AppClient, queue: str, reason: str | None, as_json: bool) -> None:
     """Let the runs of a paused queue start again.
 
     Exit code 1: no such queue is known.
@@ -159,9 +156,9 @@ def resume(client: Inspector, queue: str, reason: str | None, as_json: bool) -> 
 @click.argument("queue", metavar="APP/QUEUE")
 @click.argument("limit", metavar="N|none|declared", callback=_read_limit)
 @reason_option
-@with_client_of(Inspector)
+@with_client
 @json_option
-def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
+def limit(client: AppClient, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
     """Limit how many runs of a queue are in flight at once, over all workers, from now on.
 
     It holds until it is changed, whatever the code declares: N runs at most, or any number with `none`. With
@@ -179,14 +176,16 @@ def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_js
     _print(client, controls, as_json=as_json)
 
 
-@queues.command(cls=BulkCommand)
+@queues.command(cls=BulkCommand, short_help="Cancel the runs that wait in a queue, or for their turn.")
 @click.argument("queue", metavar="APP/QUEUE")
-@with_client_of(Inspector)
+@with_client
 @bulk_options("runs in the queue", every=False)
 @json_option
 @click.pass_context
-def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json: bool) -> None:
-    """Cancel the runs that wait in a queue for a worker. Runs that execute, or wait for their next attempt, go on.
+def purge(ctx: click.Context, client: AppClient, queue: str, bulk: Bulk, as_json: bool) -> None:
+    """Cancel the runs that wait in a queue for a worker, or for their turn behind another one of their ordering key.
+
+    Runs that execute, or wait for their next attempt, go on.
 
     The name of the queue has to be typed, or given by --yes=APP/QUEUE. The records of the runs stay, and say canceled.
 
@@ -201,17 +200,15 @@ def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
         return client.cancel_runs(batch, reason=bulk.note, queued=True)
 
-    def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
-        return client.list_runs(queue=queue, status="queued", until=times.end, cursor=cursor, limit=limit)
-
     if "/" not in queue:
         client.get_queue(queue)  # says what it is called
-    source = Source(read, if_none=lambda: client.get_queue(queue))
+    of_queue = OpenRuns(client, ("queued",), {"queue": queue}, behind=True)
+    source = Source(of_queue.read, if_none=lambda: client.get_queue(queue))
     work = Work("queues purge", "runs", act, lambda canceled: str(canceled.answer), name=queue)
     ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))
 
 
-def _print(client: Inspector, controls: QueueControls, *, as_json: bool) -> None:
+def _print(client: AppClient, controls: QueueControls, *, as_json: bool) -> None:
     if as_json:
         print_json(controls)
         return

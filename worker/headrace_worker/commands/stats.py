@@ -12,15 +12,14 @@ import click
 import msgspec
 
 from headrace import HeadraceError
-from headrace_worker.commands.inspecting import open_inspector
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.inspect.tallies import MAX_SINCE_S, Counts, Stats
 from headrace_worker.inspect.workers import MAX_WORKERS, WorkerInfo
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.options import json_option, option, parse_duration
 from headrace_worker.terminal.output import print_json, print_table, printable
 from headrace_worker.terminal.quantities import chart, duration, size
-from headrace_worker.terminal.server import Server, with_server
+from headrace_worker.terminal.server import with_bare_client
 
 _WIDTH = 60
 _REFRESH_S = 2.0
@@ -46,9 +45,9 @@ def _parse_since(text: str) -> float:
     show_default=True,
     help="How far back: 90s, 30m, 6h, at most 1d.",
 )
-@with_server
+@with_bare_client
 @json_option
-def stats(server: Server, since: float, as_json: bool) -> None:
+def stats(client: AppClient, since: float, as_json: bool) -> None:
     """Show what became of runs, by job.
 
     Counts are about right: workers report them with each renewal of a lease, and one that was killed has
@@ -58,8 +57,7 @@ def stats(server: Server, since: float, as_json: bool) -> None:
     Example:
       headrace stats --since 6h
     """
-    with open_inspector(server) as client:
-        found = client.get_stats(since)
+    found = client.get_stats(since)
     if as_json:
         print_json(found)
         return
@@ -94,9 +92,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@with_server
+@with_bare_client
 @json_option
-def top(server: Server, as_json: bool) -> None:
+def top(client: AppClient, as_json: bool) -> None:
     """Show workers, queues and runs, afresh every 2 s.
 
     Until Ctrl-C; off a terminal, or as JSON, once.
@@ -105,22 +103,21 @@ def top(server: Server, as_json: bool) -> None:
     Example:
       headrace top
     """
-    with open_inspector(server) as client:
-        snapshot = _look(client)
-        if as_json:
-            print_json(snapshot)
-        elif not sys.stdout.isatty():
-            click.echo("\n".join(_screen(snapshot)))
-        else:
-            _refresh(client, snapshot)
+    snapshot = _look(client)
+    if as_json:
+        print_json(snapshot)
+    elif not sys.stdout.isatty():
+        click.echo("\n".join(_screen(snapshot)))
+    else:
+        _refresh(client, snapshot)
 
 
-def _look(client: Inspector) -> Snapshot:
+def _look(client: AppClient) -> Snapshot:
     workers = client.list_workers(limit=MAX_WORKERS)
     return Snapshot(client.get_stats(_WIDTH * 60), client.list_queues().items, workers.items)
 
 
-def _refresh(client: Inspector, snapshot: Snapshot) -> None:
+def _refresh(client: AppClient, snapshot: Snapshot) -> None:
     """Show it, and a newer one every two seconds until Ctrl-C; a look that fails is said, and repeated."""
     show, end = _display()
     lines = _screen(snapshot, shutil.get_terminal_size().lines)

@@ -76,6 +76,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         sealed: why its contents can't be opened here; None if they can.
         answers: one for each job of every app.
         near_names: names that jobs subscribe to and that are like this one, to which none does.
+        earlier: jobs that subscribed to its name in an earlier release of their app, and do not any more; of an event
+            that is for one job, this one.
         damaged: routes that can't be read, by the app's name.
     """
 
@@ -87,6 +89,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sealed: str | None
     answers: list[Answer]
     near_names: list[str]
+    earlier: list[str]
     damaged: list[DamagedEntry]
 
 
@@ -147,8 +150,21 @@ def _explanation(facts: _Facts, stored: Stored, record: EventRecord | None) -> E
         sealed=facts.sealed,
         answers=answers,
         near_names=[] if facts.name in names or facts.to_job else near_names(facts.name, sorted(names)),
+        earlier=_earlier(facts, stored.routes),
         damaged=stored.damaged,
     )
+
+
+def _earlier(facts: _Facts, routes: Sequence[StoredRoutes]) -> list[str]:
+    before = {old.route.job for each in routes for old in each.earlier() if _asks_for(facts, old)}
+    now = {job.route.job for each in routes for job in each.effective.jobs.values() if _asks_for(facts, job)}
+    return sorted(before - now)
+
+
+def _asks_for(facts: _Facts, candidate: Candidate) -> bool:
+    if facts.to_job is not None:
+        return candidate.route.job == facts.to_job
+    return facts.name in candidate.trigger.names
 
 
 def _answer(facts: _Facts, routes: StoredRoutes, candidate: Candidate, run: RunStatus | None) -> Answer:

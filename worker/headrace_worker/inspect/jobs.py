@@ -30,12 +30,18 @@ _NEAR = 0.7
 
 
 class UnknownJob(HeadraceError):
-    """No app has subscriptions with this job; the message names jobs that may be meant."""
+    """No app has subscriptions with this job; the message names jobs that may be meant.
 
-    def __init__(self, job: str, namespace: str, jobs: Iterable[str]) -> None:
+    `was_registered` says that an earlier release of its app had it, as far as its subscriptions are still stored.
+    """
+
+    def __init__(self, job: str, namespace: str, jobs: Iterable[str], *, was_registered: bool = False) -> None:
         self.job = job
         self.near = near_names(job, jobs)
+        self.was_registered = was_registered
         hint = f"did you mean {' or '.join(self.near)}?" if self.near else "headrace jobs list names those that are"
+        if was_registered:
+            hint = "an earlier release of its app had it: headrace app routes shows which"
         super().__init__(f"no job {job!r} is registered in namespace {namespace!r}; {hint}")
 
 
@@ -135,7 +141,8 @@ def find_job(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
     stored = yield from read_stored(partitions.all)
     jobs = {each.job: each for each in _merged(stored.routes)}
     if job not in jobs:
-        raise UnknownJob(job, partitions.namespace, jobs)
+        was_registered = any(old.route.job == job for each in stored.routes for old in each.earlier())
+        raise UnknownJob(job, partitions.namespace, jobs, was_registered=was_registered)
     return jobs[job]
 
 

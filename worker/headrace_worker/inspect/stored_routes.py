@@ -13,7 +13,7 @@ from headrace.calls.checking import server_time
 from headrace.formats.keys import Keys
 from headrace.model.page import DamagedEntry
 from headrace.plans.plan import Plan
-from headrace_worker.app.routes import DISABLED, Effective, RoutesTooNew, effective
+from headrace_worker.app.routes import DISABLED, Candidate, Effective, RoutesTooNew, candidates_of, effective
 from headrace_worker.protocol.dispatching import read_apps, read_routes
 from headrace_worker.protocol.measuring import read_lease_ends
 from headrace_worker.protocol.switching import Disabled, decode_disabled
@@ -47,6 +47,12 @@ class StoredRoutes(msgspec.Struct, frozen=True):
             if field.startswith(DISABLED)
         }
 
+    def earlier(self) -> list[Candidate]:
+        """Return the jobs of releases whose subscriptions are stored and do not count any more, as far as readable."""
+        counting = {*self.effective.fingerprints, self.fields.get(b"registered")}  # what is registered is yet to count
+        prints = [field[2:] for field in self.fields if field[:2] == b"s:" and field[2:] not in counting]
+        return [each for name in prints for each in read_jobs(self.app, self.fields[b"s:" + name]) or ()]
+
 
 class Stored(msgspec.Struct, frozen=True):
     """The routes of all apps in some partitions, sorted by app, and by the app's name what can't be read, and where."""
@@ -77,6 +83,14 @@ def read_stored(keys: Sequence[Keys]) -> Plan[Stored]:
             prints = map(as_text, found.effective.unreadable)
             damaged += [_damaged(app, each, f"subscriptions {name} can't be read") for name in prints]
     return Stored(sorted(routes, key=lambda each: each.app), damaged)
+
+
+def read_jobs(app: str, subscriptions: bytes) -> list[Candidate] | None:
+    """Return the jobs of stored subscriptions; None if they are damaged, or need a newer release."""
+    try:
+        return candidates_of(app, subscriptions)
+    except RoutesTooNew:
+        return None
 
 
 def _damaged(app: str, keys: Keys, why: str) -> DamagedEntry:

@@ -48,7 +48,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A worker, as far as the server knows it. A fact that the worker has not reported yet is None.
 
     Attributes:
-        lease_left_s: seconds until its lease ends, in the partition where it ends first; below 0 once it has ended.
+        lease_left_s: seconds until its lease ends, in the partition where it ends first; below 0 once it has ended,
+            0 if it was ended at once, as the worker was known to be dead.
         leads, dispatches: the partitions in which it leads, or has a dispatcher slot.
         partitions: those in which it is registered under this name.
         limits: of its queues, as its code declares them, by the queue's full name.
@@ -167,7 +168,8 @@ def _describe(partitions: Partitions, leases: _Leases, names: Collection[str]) -
 
 def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
     facts = {field: value for part in seen for field, value in part.fields.items()}
-    left_ms = min(part.end_ms for part in seen) - now_ms
+    end_ms = min(part.end_ms for part in seen)
+    left_ms = end_ms - now_ms if end_ms else 0  # no time: `end_lease` has ended it
     started = _number(facts, "started")
     return WorkerInfo(
         name=name,

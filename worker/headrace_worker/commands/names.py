@@ -1,4 +1,4 @@
-"""Opens the client of the commands that look at workers, queues and counts, and looks up the names in filters."""
+"""Looks up the names in filters that chose nothing."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 from headrace import Client, PermissionMissing, QueueNotFound
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.jobs import UnknownJob
 from headrace_worker.inspect.workers import UnknownWorker
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.output import print_note, shown
-from headrace_worker.terminal.server import Server
 
 
-def open_inspector(server: Server) -> Inspector:
-    """Return the client for a command's server."""
-    return Inspector(server.url, namespace=server.namespace, partitions=server.partitions)
-
-
-def require_names(client: Inspector, filters: Mapping[str, Any]) -> None:
+def require_names(client: AppClient, filters: Mapping[str, Any]) -> None:
     """Look up the job, queue, worker and event name of filters that chose nothing; they were misspelt, most likely.
 
     Raises:
@@ -31,7 +25,7 @@ def require_names(client: Inspector, filters: Mapping[str, Any]) -> None:
     note_missing_name(client, filters.get("event_name"))
 
 
-def note_names(client: Inspector, filters: Mapping[str, Any]) -> None:
+def note_names(client: AppClient, filters: Mapping[str, Any]) -> None:
     """Say it if nobody knows a name of filters that found nothing, as far as the user may look that up."""
     with suppress(PermissionMissing):
         try:

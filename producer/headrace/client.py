@@ -696,7 +696,7 @@ class Client(BaseClient):
 
         Raises:
             QueueNotFound: there is no such queue.
-            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+            PermissionMissing: the user may not; it needs the rights of an operator, as in deploy/acl.
         """
         return self._run(queues.pause_queue(self.partitions, queue, reason), timeout)
 
@@ -716,7 +716,7 @@ class Client(BaseClient):
         Raises:
             InvalidArgument: the limit is none of these.
             QueueNotFound: there is no such queue.
-            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+            PermissionMissing: the user may not; it needs the rights of an operator, as in deploy/acl.
         """
         return self._run(queues.limit_queue(self.partitions, queue, limit), timeout)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from structlog.testing import capture_logs
 
 from headrace import AsyncClient, Client, Event, InvalidArgument, StillExecuting
 from headrace_worker import App, Context, JobIO, event_trigger
@@ -102,6 +103,20 @@ async def test_a_function_that_goes_on_keeps_its_place(
     assert either.told.is_set() is either.is_async
     assert client.get_run(run).status == "canceled"
     assert client.list_dead_letters().items == []
+
+
+async def test_the_log_does_not_say_that_a_function_which_goes_on_has_ended(
+    host: WorkerHost, client: Client, either: Stubborn
+) -> None:
+    """It is told to stop; a plain one, whose thread can't be ended, keeps its slot."""
+    with capture_logs() as lines:
+        async with host.working(either.app, grace=0.1, **LONG):
+            run = await _begin(client, either)
+            client.cancel_run(run)
+            await await_until(lambda: any("its slot" in line["event"] for line in lines))
+    told, goes_on = [line["event"] for line in lines if line.get("run") == run][:2]
+    assert told == "run was canceled; its function is told to stop"
+    assert goes_on.startswith("run ignores" if either.is_async else "a plain function can't be ended")
 
 
 async def test_a_worker_that_stops_leaves_nothing_of_it(

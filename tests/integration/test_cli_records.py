@@ -232,4 +232,25 @@ async def test_events_show_says_whether_the_event_is_on_its_way(
     waiting = headrace("events", "show", "e1")
     assert "no worker of this namespace is alive" in waiting.stderr
     await settle()
-    assert headrace("events", "show", "e1").stdout.endswith("\nno job has a trigger that it matches\n")
+    assert headrace("events", "show", "e1").stdout.endswith("\nno job got it; 'headrace events explain e1' says why\n")
+
+
+async def test_a_job_that_is_disabled_is_why_no_job_got_an_event(
+    headrace: Headrace, client: Client, settle: Callable[[], Any]
+) -> None:
+    """`events show` names the command that says so, and does not say that no trigger matches."""
+    await settle()
+    headrace("jobs", "disable", "everyday/echo", "--reason", "wrong list")
+    client.send_event(Event("echo", id="e1"))
+    await settle()
+    assert headrace("events", "show", "e1").stdout.endswith("\nno job got it; 'headrace events explain e1' says why\n")
+    assert "wrong list" in headrace("events", "explain", "e1").stdout
+
+
+def test_a_time_in_the_past_delivers_an_event_at_once(headrace: Headrace, client: Client) -> None:
+    """`events reschedule` says so; of a time to come it says nothing."""
+    client.send_event(Event("later", id="later"), deliver_after=3_600)
+    assert headrace("events", "reschedule", "later", "--at", "2999-01-01T00:00:00Z").stderr == ""
+    past = headrace("events", "reschedule", "later", "--at", "2001-01-01T00:00:00Z")
+    assert (past.exit_code, past.stderr) == (0, "that time is past, so the event is delivered at once\n")
+    client.cancel_event("later")

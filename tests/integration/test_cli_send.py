@@ -124,7 +124,7 @@ def test_send_says_which_jobs_got_the_event(headrace: Headrace, processes: Proce
     worker = processes.worker("tests.apps.everyday:app")
     worker.wait_for_line("worker started")
     assert headrace("send", "echo").stderr == "dispatched to 1 job: everyday/echo\n"
-    assert headrace("send", "nobody asks for it").stderr == "no job has a trigger that it matches\n"
+    assert headrace("send", "nobody", "--id", "e1").stderr == "no job got it; 'headrace events explain e1' says why\n"
     assert headrace("send", "echo", "--json").stderr == ""
     assert headrace("send", "echo", "--deliver-after", "60").stderr == ""
 

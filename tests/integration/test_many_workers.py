@@ -46,7 +46,7 @@ def test_pages_have_each_worker_once(client: AppClient) -> None:
     assert [each.name for page in pages for each in page.items] == NAMES
     assert [each.slots for page in pages for each in page.items] == list(range(COUNT))
     assert {tuple(each.partitions) for page in pages for each in page.items} == {(0, 1)}
-    assert [page.cursor for page in pages] == [NAMES[249], NAMES[499], None]
+    assert [page.cursor for page in pages] == [f"behind:{NAMES[249]}", f"behind:{NAMES[499]}", None]
     assert [(page.searched.entries, page.searched.complete) for page in pages] == [
         (250, False), (250, False), (101, True),
     ]  # fmt: skip
@@ -63,7 +63,7 @@ def test_an_iteration_goes_through_all_pages(kind: Kind, url: str, namespace: st
 @pytest.mark.leaves_records
 def test_a_page_that_ends_with_the_last_worker_is_the_last(client: AppClient) -> None:
     """No empty page follows; a cursor is good when its worker has left."""
-    page = client.list_workers(cursor=f"{NAMES[-11]}-left", limit=10)
+    page = client.list_workers(cursor=f"behind:{NAMES[-11]}-left", limit=10)
     assert ([each.name for each in page.items], page.cursor) == (NAMES[-10:], None)
 
 
@@ -89,10 +89,10 @@ def test_more_leases_than_a_list_reads_are_pointed_out(
     keys = Partitions(namespace, PARTITIONS).all[0]
     redis.zadd(keys.workers, {f"x{number:05}": FAR_MS + COUNT for number in range(MAX_LEASES)})
     redis.delete(Partitions(namespace, PARTITIONS).all[1].workers)
-    page = client.list_workers(cursor=f"x{MAX_LEASES - 3:05}")
+    page = client.list_workers(cursor=f"behind:x{MAX_LEASES - 3:05}")
     assert ([each.name for each in page.items], page.cursor) == (["x09998", "x09999"], None)
     assert not page.searched.complete
-    result = headrace("workers", "list", "--partitions", "2", "--cursor", "x09998")
+    result = headrace("workers", "list", "--partitions", "2", "--cursor", "behind:x09998")
     assert result.stderr == "there are more than this list can show\n"
 
 
@@ -101,9 +101,9 @@ def test_more_leases_than_a_list_reads_are_pointed_out(
 def test_workers_are_paged_on_the_command_line(headrace: Headrace) -> None:
     """As the other lists are; with --all and --json a line for each."""
     args = ("workers", "list", "--partitions", "2")
-    page = document(headrace(*args, "--limit", "2", "--cursor", NAMES[3], "--json"))
-    assert ([each["name"] for each in page["workers"]], page["cursor"]) == (NAMES[4:6], NAMES[5])
-    assert headrace(*args).stderr == f"more: --cursor {NAMES[19]}\n"
+    page = document(headrace(*args, "--limit", "2", "--cursor", f"behind:{NAMES[3]}", "--json"))
+    assert ([each["name"] for each in page["workers"]], page["cursor"]) == (NAMES[4:6], f"behind:{NAMES[5]}")
+    assert headrace(*args).stderr == f"more: --cursor behind:{NAMES[19]}\n"
     lines = headrace(*args, "--all", "--json").stdout.splitlines()
     assert [json.loads(line)["name"] for line in lines] == NAMES
     assert "--since" not in headrace(*args, "--help").stdout
@@ -111,7 +111,7 @@ def test_workers_are_paged_on_the_command_line(headrace: Headrace) -> None:
 
 
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("given", [{"limit": 0}, {"limit": 1001}, {"cursor": 7}], ids=str)
+@pytest.mark.parametrize("given", [{"limit": 0}, {"limit": 1001}, {"cursor": 7}, {"cursor": NAMES[3]}], ids=str)
 def test_a_wrong_argument_is_named(client: AppClient, given: dict[str, Any]) -> None:
     """As of every list."""
     with pytest.raises(InvalidArgument, match=next(iter(given))):

@@ -96,11 +96,15 @@ def test_the_commands_of_a_section_work(headrace: Headrace, operator_url: str, s
 
 
 FREE = [
-    "queues pause billing/default", "queues limit billing/default 3", "runs cancel waits:billing/charge",
-    "events cancel reminder-7", "jobs disable billing/charge", "queues purge billing/default --yes=billing/default",
+    "queues pause billing/default", "queues resume billing/default", "queues limit billing/default 3",
+    "runs cancel waits:billing/charge", "events reschedule reminder-7 --after 2h", "events cancel reminder-7",
+    "jobs disable billing/charge", "queues purge billing/default --yes=billing/default",
     "dead discard --job billing/charge --yes",
 ]  # fmt: skip
-REFUSED = ["dead retry --job billing/charge --yes", "events replay order-42", "workers quiet w1", "workers stop w1"]
+REFUSED = [
+    "dead retry --job billing/charge --yes", "events replay order-42", "workers quiet w1", "workers stop w1",
+    "app register tests.apps.everyday:app",
+]  # fmt: skip
 
 
 async def test_what_a_full_server_still_does(make_server: Callable[..., ControlledServer]) -> None:

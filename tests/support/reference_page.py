@@ -42,8 +42,8 @@ and of `iter_…` for each page. Each that calls the server may raise a `CallErr
 `ConfigurationError`, where the environment names no server.
 """
 _ADDED = """\
-Both have every method above, are made of the same settings, and need the rights of a worker or an operator
-([users](../deploy/acl/README.md)). What they add takes `timeout=`, too.
+Both have every method above, and are made of the same settings. Who changes something needs the rights of a worker or
+an operator, who looks those of a viewer ([users](../deploy/acl/README.md)). What they add takes `timeout=`, too.
 """
 CLIENT = {
     "Sending": ("send_event", "send_events"),

@@ -77,9 +77,10 @@ def _cancel(
 
 
 def seed_ordered_run(keyspace: Keyspace) -> None:
-    """The run of the event `first` is the first of its ordering key; that of `ordered` waits behind it."""
-    seed_line(keyspace, TURNS, turn("first"), turn("ordered"))
-    for event_id, line in (("first", run_line("q", "6-0")), ("ordered", run_line("w", "-"))):
+    """The run of the event `first` is the first of its ordering key; those of `ordered` and `last` wait behind it."""
+    seed_line(keyspace, TURNS, turn("first"), turn("ordered"), turn("last"))
+    waits = run_line("w", "-")
+    for event_id, line in (("first", run_line("q", "6-0")), ("ordered", waits), ("last", waits)):
         seed_record(keyspace, event_id, runs="2", fields={"r:app/job": line, "k": "user:1", "o": 2})
     seed_entry(keyspace, "6-0", "first", worker=None, ordering_key="user:1")
 

@@ -195,7 +195,7 @@ def discard(
     name = client.partitions.namespace if bulk.every else None
     work = Work(
         "dead discard", "dead letters", client.discard_dead_letters, lambda _: "discarded",
-        look=client.get_dead_letter, name=name,
+        lambda each: f"{each.id} discarded", look=client.get_dead_letter, name=name,
     )  # fmt: skip
     ctx.exit(act_on(client, bulk, work, ids, filters, _source(client, filters), as_json=as_json))
 

@@ -19,7 +19,7 @@ def describe_dispatch(record: EventRecord) -> str | None:
     if record.status not in ("dispatched", "settled"):
         return None
     if not record.runs:
-        return "no job has a trigger that it matches"
+        return f"no job got it; 'headrace events explain {printable(record.id)}' says why"
     named = ", ".join(printable(run.job) for run in record.runs[:_MOST_NAMED])
     more = len(record.runs) - _MOST_NAMED
     jobs = "1 job" if len(record.runs) == 1 else f"{len(record.runs)} jobs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,8 @@ from headrace_worker.terminal.server import with_client
 
 _REPLAYED: tuple[EventState, ...] = ("dispatched", "settled")
 """The states of events that are replayed where none is named: they have been delivered."""
+
+_DEPTH = 3
 
 
 @click.group()
@@ -123,13 +125,11 @@ def tail(client: Client, name: tuple[str, ...], as_json: bool) -> None:
     "--depth",
     metavar="N",
     type=click.IntRange(1, MAX_DEPTH),
-    default=3,
-    show_default=True,
-    help="With --tree: levels of events below it.",
+    help=f"With --tree: levels of events below it.  [default: {_DEPTH}]",
 )
 @with_client
 @json_option
-def show(client: Client, event_id: str, as_tree: bool, depth: int, as_json: bool) -> None:
+def show(client: Client, event_id: str, as_tree: bool, depth: int | None, as_json: bool) -> None:
     """Show an event and its runs.
 
     With --tree at most 100 events, and of each run the first 100 that it has sent, by the end of its last attempt.
@@ -141,8 +141,10 @@ def show(client: Client, event_id: str, as_tree: bool, depth: int, as_json: bool
       headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --tree
     """
     if as_tree:
-        _print_tree(client.get_tree(event_id, depth=depth), as_json=as_json)
+        _print_tree(client.get_tree(event_id, depth=depth or _DEPTH), as_json=as_json)
         return
+    if depth is not None:
+        raise click.UsageError("--depth is for --tree; give --tree as well")
     record = client.get_event(event_id)
     _print(record, as_json=as_json)
     if record.status == "pending" and not as_json:
@@ -276,6 +278,8 @@ def reschedule(
     if not is_done:
         print_note(f"event {event_id!r} is {record.status} and can't be rescheduled any more")
         ctx.exit(1)
+    if deliver_at is not None and deliver_at <= datetime.now(UTC):
+        print_note("that time is past, so the event is delivered at once")
 
 
 @events.command(cls=BulkCommand, short_help="Send events again, as new ones, to all their jobs or to one.")

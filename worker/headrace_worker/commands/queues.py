@@ -10,6 +10,7 @@ import click
 
 from headrace import CanceledRun, HeadraceError, QueueControls
 from headrace.model.queue import Limit
+from headrace.plans.queues import MAX_LIMIT
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.open_runs import OpenRuns
@@ -27,9 +28,13 @@ def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) ->
     if value == "none":
         return None
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no whole number, nor 'none' or 'declared'") from None
+        number = 0
+    if not 1 <= number <= MAX_LIMIT:
+        rule = f"{value!r} is no whole number from 1 to {MAX_LIMIT:,}, nor 'none' or 'declared'"
+        raise click.BadParameter(f"{rule}; to let no run start, pause the queue")
+    return number
 
 
 @click.group()

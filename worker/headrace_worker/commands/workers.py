@@ -33,7 +33,8 @@ def list_(client: AppClient, /, paging: Paging, as_json: bool) -> None:
     """List the workers of the namespace, by name.
 
     IN FLIGHT and MEMORY are as of the worker's last report, at most one lease ago: 15 s, if not set otherwise.
-    STATE is `quiet` or `stopping` once the worker says so, until then `quiet_asked` or `stop_asked`.
+    STATE is `quiet` or `stopping` once the worker says so, until then `quiet_asked` or `stop_asked`. A worker that died
+    is `expired` until its runs are re-queued, then `fenced` for 20 s, if not set otherwise, and gone.
 
     \b
     Example:

@@ -27,6 +27,7 @@ from headrace_worker.protocol.rescuing import read_entry
 MAX_LEASES = 10_000
 MAX_WORKERS = 500
 MAX_RUNS = 100
+_CURSOR = "behind:"
 
 WorkerState = Literal["live", "quiet_asked", "quiet", "stop_asked", "stopping", "expired", "fenced"]
 """What a worker's name is. quiet: it fetches no more runs, as it says itself. stopping: it stops, as it says.
@@ -116,20 +117,29 @@ class _Seen(msgspec.Struct):
 
 
 def list_workers(partitions: Partitions, cursor: str | None, limit: int) -> Plan[Page[WorkerInfo]]:
-    """Return a page of the workers of a namespace, by name, in two round trips; the cursor is the last name.
+    """Return a page of the workers of a namespace, by name, in two round trips; the cursor has the last name.
 
     It reads the ends of 10,000 leases of each partition at most, those that end last, and of the workers on the page
     what else is known. Where a partition has more leases, no page is complete.
     """
     arguments.check_limit(limit)
-    arguments.check_text("cursor", cursor)
+    last = _name_of(cursor)
     leases = yield from _read_leases(partitions, MAX_LEASES)
-    behind = sorted(name for name in leases.names if cursor is None or name > cursor)
+    behind = sorted(name for name in leases.names if last is None or name > last)
     names = behind[:limit]
     workers = yield from _describe(partitions, leases, names)
     is_last = len(names) == len(behind)
     is_complete = is_last and all(len(found) < MAX_LEASES for found in leases.ends)
-    return Page(workers, None if is_last else names[-1], Searched(len(names), None, is_complete))
+    return Page(workers, None if is_last else _CURSOR + names[-1], Searched(len(names), None, is_complete))
+
+
+def _name_of(cursor: object) -> str | None:
+    """Return the name behind which a page begins; raise InvalidArgument for a cursor that no page has given."""
+    if cursor is None:
+        return None
+    if not isinstance(cursor, str) or not cursor.startswith(_CURSOR):
+        raise arguments.bad_cursor(cursor)
+    return cursor.removeprefix(_CURSOR)
 
 
 def read_workers(partitions: Partitions) -> Plan[list[WorkerInfo]]:

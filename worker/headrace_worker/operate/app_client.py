@@ -1,4 +1,4 @@
-"""The clients that look at apps, jobs, workers and queues, and change them. Their user needs the rights of a worker.
+"""The clients that look at apps, jobs, workers and queues, and change them. To change them needs an operator's rights.
 
 `AppClient` is for threads, `AsyncAppClient` for an event loop: the same methods, awaited; a test holds the two equal.
 """
@@ -325,8 +325,8 @@ class AsyncAppClient(AsyncClient, _AppPlans):
     async def diagnose(self, *, timeout: float | timedelta | None = None) -> Diagnosis:
         """Return what is wrong with the namespace and its servers, each with what mends it.
 
-        What this user may not ask is left out, and said. Whether the user may do what a worker does is tried on scratch
-        keys, which are deleted at once.
+        What this user may not ask is left out, and said; where runs depend on it, that is an error. Whether the user
+        may do what a worker does is tried on scratch keys, which are deleted at once.
         """
         return await self._run(self._plan_to_diagnose(), timeout, partial=True)
 

@@ -211,7 +211,10 @@ def act_on(
 
 def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str, Any]) -> None:
     if bool(ids) + bool(given) + bulk.every != 1:
-        raise click.UsageError("give either IDs, or filters, or --all")
+        hint = "; --reason is a filter here, and --note says why" if "reason" in given else ""
+        raise click.UsageError(f"give either IDs, or filters, or --all{hint}")
+    if "" in ids:
+        raise click.UsageError("an ID is empty; nothing was done")
     if ids and bulk.cursor is not None:
         raise click.UsageError("--cursor goes on with what filters, or --all, have chosen; leave it out")
     if len(ids) > bulk.most:

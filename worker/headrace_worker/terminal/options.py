@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from headrace.formats.keys import is_name
+from headrace.model.moments import MAX_DURATION_S
 from headrace_worker.process.log_setup import LEVELS, LogFormat
 from headrace_worker.terminal.output import print_note
 
@@ -136,7 +137,10 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text)
     if found is None:
         raise click.BadParameter(f"{text!r} is no duration such as 90, 30m, 2h or 3d")
-    return float(found[1]) * _SECONDS[found[2]]
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if seconds > MAX_DURATION_S:
+        raise click.BadParameter(f"{text!r} is longer than 100 years")
+    return seconds
 
 
 def parse_ago(text: str) -> datetime:
@@ -152,10 +156,7 @@ def parse_ahead(text: str) -> datetime:
 def _relative(text: str, sign: int) -> datetime:
     if not _DURATION.fullmatch(text) or text[-1].isdecimal():
         return _moment(text, ", nor a duration such as 30m, 2h or 3d")
-    try:
-        return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
-    except OverflowError as exc:
-        raise click.BadParameter(f"{text!r} is further away than any time") from exc
+    return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
 
 
 def time_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:

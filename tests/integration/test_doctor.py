@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import redis as redis_py
 from click.testing import Result
 
 from headrace import Event, ServerError
+from headrace.calls.canceling import CANCELED_DELIVERIES
 from headrace.formats.codec import encode_event
 from headrace.formats.keys import Keys
 from headrace.plans.plan import Plan
@@ -319,6 +320,78 @@ def test_a_queue_whose_last_runs_end(client: AppClient, redis: redis_py.Redis, k
     redis.xadd(keys.queue("shop", "default"), {"e": "e2", "j": "audit"})
     found = one(client.diagnose(), "backlog")
     assert (found.severity, found.facts["waiting"], found.facts["in_flight"]) == ("error", 1, 2)
+
+
+def cancel(redis: redis_py.Redis, queue: str, entries: Sequence[bytes], ago_s: int = 60) -> None:
+    """Leave pending entries as the cancellation of their runs does, so long ago."""
+    ids = [each.decode() for each in entries]
+    redis.xclaim(queue, "workers", "w1", 0, [*ids], idle=1_000 * ago_s, retrycount=CANCELED_DELIVERIES)
+    redis.xdel(queue, *ids)
+
+
+def entries_of(redis: redis_py.Redis, queue: str) -> list[bytes]:
+    rows: Any = redis.xrange(queue)
+    return [entry for entry, _ in rows]
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+def test_a_queue_of_a_quiet_worker_whose_run_is_canceled(client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
+    """Its function goes on without an entry, and hides no run that waits."""
+    queue = keys.queue("shop", "default")
+    redis.hset(keys.worker("w1"), "wanted", "quiet")
+    cancel(redis, queue, entries_of(redis, queue)[:1])
+    redis.xadd(queue, {"e": "e2", "j": "audit"})
+    found = one(client.diagnose(), "backlog")
+    assert (found.severity, found.facts["waiting"], found.facts["in_flight"]) == ("error", 1, 2)
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+@pytest.mark.parametrize("limit", ["declared", "at run time"])
+def test_a_limit_that_is_full_of_canceled_runs(
+    client: AppClient, redis: redis_py.Redis, keys: Keys, limit: str
+) -> None:
+    """A warning, that names the worker to stop; an error once a run waits, and the limit may be the code's."""
+    queue = keys.queue("shop", "default")
+    cancel(redis, queue, entries_of(redis, queue))
+    assert not of(client.diagnose(), "canceled")
+    if limit == "declared":
+        redis.hset(keys.worker("w1"), "limits", "default=2 mail=9")
+    else:
+        client.limit_queue("shop/default", 2)
+    found = one(client.diagnose(), "canceled")
+    facts = {"queue": "shop/default", "workers": ["w1"], "in_flight": 2, "waiting": 0}
+    assert (found.severity, found.facts) == ("warning", facts | {"oldest_s": pytest.approx(60, abs=30)})
+    assert found.mend.startswith("headrace workers stop w1: ")
+    redis.xadd(queue, {"e": "e2", "j": "audit"})
+    found = one(client.diagnose(), "canceled")
+    assert (found.severity, found.facts["waiting"]) == ("error", 1)
+    assert found.says == (
+        "the limit of queue shop/default is full of functions of canceled runs that go on in w1: 1 run waits"
+    )
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+@pytest.mark.parametrize(
+    "but", ["one is not", "just now", "there is room", "no limit", "a dead worker", "another code"]
+)
+def test_a_limit_that_frees_itself(client: AppClient, redis: redis_py.Redis, keys: Keys, but: str) -> None:
+    """Nothing, where not all are canceled, or have been for ten seconds, or a run could start, or will be rescued."""
+    queue = keys.queue("shop", "default")
+    entries = entries_of(redis, queue)
+    cancel(redis, queue, entries[1:])
+    if but == "one is not":
+        redis.xclaim(queue, "workers", "w1", 0, [entries[0].decode()], idle=60_000)
+    else:
+        cancel(redis, queue, entries[:1], 0 if but == "just now" else 60)
+    client.limit_queue("shop/default", None if but == "no limit" else 3 if but == "there is room" else 2)
+    redis.hset(keys.worker("w1"), "limits", "default=2")
+    if but == "a dead worker":
+        redis.zadd(keys.workers, {"w1": 1_000, "w2": FAR_MS})
+    elif but == "another code":
+        client.limit_queue("shop/default", "declared")
+        redis.zadd(keys.workers, {"w2": FAR_MS})
+        redis.hset(keys.worker("w2"), mapping={"app": "shop", "queues": "shop/default", "limits": ""})
+    assert not of(client.diagnose(), "canceled")
 
 
 @pytest.mark.usefixtures("alive", "in_flight")

@@ -25,6 +25,7 @@ from headrace_worker import App, Context, Queue, Retry, event_trigger
 from headrace_worker.cli.root import root
 from headrace_worker.inspect import queues as queues_plan
 from headrace_worker.inspect.depths import read_depths
+from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.protocol.leases import end_lease
 from tests.support.waiting import await_until
@@ -306,19 +307,23 @@ def test_depths_of_a_queue_without_its_group(host: WorkerHost, redis: Any) -> No
 
 
 def test_a_list_of_queues_takes_few_round_trips() -> None:
-    """However many queues and workers there are."""
+    """However many queues and workers there are; no command reads more than a thousand entries."""
     plan = queues_plan.list_queues(Partitions("test", 4))
     answers: list[Any] = []
-    trips = 0
+    queues: list[QueueInfo] = []
+    trips, most = 0, 0
     try:
         calls = next(plan)
         while True:
             trips += 1
+            most = max([most, *(int(call.args[5]) for call in calls if call.args[3:5] == ("-", "+"))])
             answers = [_answer(call) for call in calls]
             calls = plan.send(answers)
-    except StopIteration:
-        pass
-    assert trips <= 12
+    except StopIteration as end:
+        queues = end.value.items
+    assert (trips <= 7, most) == (True, 1_000)
+    assert {(each.waiting, each.in_flight, each.canceled) for each in queues} == {(4 * 8, 4 * 4, 4 * 2)}
+    assert queues[0].canceled_of == {"w1": 8}
 
 
 def _answer(call: Any) -> Any:
@@ -332,8 +337,12 @@ def _answer(call: Any) -> Any:
             reply = [part for number in range(50) for part in (f"w{number}".encode(), b"1800000000000")]
         case "HGETALL":
             reply = [b"app", b"app", b"queues", b"app/q1"]
+        case "XPENDING" if len(call.args) == 3:
+            reply = [4, b"1-0", b"4-0", [[b"w1", b"3"], [b"w2", b"1"]]]
         case "XPENDING":
-            reply = [0, None, None, None]
+            reply = [[f"{at}-0".encode(), b"w1" if at < 4 else b"w2", 5, 10**6 if at < 3 else 1] for at in range(1, 5)]
+        case "XLEN":
+            reply = 10
         case "XRANGE":
             reply = []
         case "GET":

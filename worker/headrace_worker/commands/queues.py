@@ -18,7 +18,7 @@ from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
-from headrace_worker.terminal.quantities import duration
+from headrace_worker.terminal.quantities import duration, going_on
 from headrace_worker.terminal.server import with_bare_client, with_client
 
 
@@ -85,6 +85,8 @@ def list_(client: AppClient, as_json: bool) -> None:
 def show(client: AppClient, queue: str, as_json: bool) -> None:
     """Show a queue: what waits, which workers have its runs, and whether it is paused or limited.
 
+    Where functions of canceled runs go on, `canceled` says how many, and in which workers; they are `in flight`.
+
     Exit code 1: no such queue is known.
 
     \b
@@ -100,6 +102,7 @@ def show(client: AppClient, queue: str, as_json: bool) -> None:
             ("queue", found.name),
             ("waiting", found.waiting),
             ("in flight", found.in_flight),
+            ("canceled", going_on(found.canceled)),
             ("oldest", _age(found)),
             ("since", found.oldest_at),
             ("workers", len(found.workers)),
@@ -110,10 +113,8 @@ def show(client: AppClient, queue: str, as_json: bool) -> None:
     names = sorted({*found.workers, *found.in_flight_of})
     if names:
         click.echo()
-        print_table(
-            ("worker", "in flight", "fetches"),
-            ((name, found.in_flight_of.get(name, 0), "yes" if name in found.workers else "no") for name in names),
-        )
+        canceled = ("canceled",) if found.canceled else ()
+        print_table(("worker", "in flight", *canceled, "fetches"), (_shares(found, name) for name in names))
     _warn(found)
 
 
@@ -211,6 +212,12 @@ def purge(ctx: click.Context, client: AppClient, queue: str, bulk: Bulk, as_json
     source = Source(of_queue.read, if_none=lambda: client.get_queue(queue))
     work = Work("queues purge", "runs", act, lambda canceled: str(canceled.answer), name=queue)
     ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))
+
+
+def _shares(queue: QueueInfo, worker: str) -> tuple[str | int, ...]:
+    """Return what a worker has of a queue, as a row of a table."""
+    canceled = (queue.canceled_of.get(worker, 0),) if queue.canceled else ()
+    return worker, queue.in_flight_of.get(worker, 0), *canceled, "yes" if worker in queue.workers else "no"
 
 
 def _print(client: AppClient, controls: QueueControls, *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import json_option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
-from headrace_worker.terminal.quantities import duration, size
+from headrace_worker.terminal.quantities import duration, going_on, size
 from headrace_worker.terminal.server import with_bare_client
 
 _WILL = {"workers quiet": "will fetch no more runs", "workers stop": "will stop"}
@@ -63,6 +63,8 @@ def list_(client: AppClient, /, paging: Paging, as_json: bool) -> None:
 def show(client: AppClient, name: str, as_json: bool) -> None:
     """Show a worker, and the runs that it has now: at most 100.
 
+    `canceled` says how many functions of canceled runs go on in it; their runs are not among those shown.
+
     Exit code 1: no such worker is known; it may have left.
 
     \b
@@ -87,6 +89,7 @@ def show(client: AppClient, name: str, as_json: bool) -> None:
             ("python", worker.python),
             ("since", worker.started_at),
             ("in flight", worker.in_flight),
+            ("canceled", going_on(found.canceled)),
             ("slots", worker.slots),
             ("memory", size(worker.memory_bytes)),
             ("lease left", duration(worker.lease_left_s)),

@@ -68,7 +68,7 @@ def _look_closer(
     looks: list[tuple[str, Plan[None]]] = [
         ("clock", _look_at_clock(clock, notes)),
         ("appendfsync", _look_at_appendfsync(servers, notes)),
-        ("queues", look_at_queues(there, notes)),
+        ("queues", look_at_queues(partitions, there, notes)),
         ("routes", look_at_routes([each.keys for each in there], notes)),
     ]
     if len(there) == len(partitions):

@@ -119,6 +119,11 @@ def runs_are(count: int) -> str:
     return "1 run is" if count == 1 else f"{count:,} runs are"
 
 
+def runs(count: int, one: str, several: str) -> str:
+    """Return how many runs do something, which is said of one and of several."""
+    return f"1 run {one}" if count == 1 else f"{count:,} runs {several}"
+
+
 def named(names: Sequence[str], most: int = 3) -> str:
     """Return a few of several names, as text."""
     more = len(names) - most

@@ -20,6 +20,7 @@ from headrace_worker.inspect.queues import DeclaredLimit, declared_by, serving
 from headrace_worker.inspect.stored_routes import StoredRoutes, read_stored
 from headrace_worker.inspect.tallies import Counts, read_stats
 from headrace_worker.inspect.workers import read_workers
+from headrace_worker.protocol.inspecting import count_canceled, waiting_runs
 from headrace_worker.protocol.measuring import count_entries, count_pending
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.switching import Disabled
@@ -216,8 +217,12 @@ def _count(partitions: Partitions, jobs: Sequence[RegisteredJob]) -> Plan[list[R
     streams = [queue_stream(keys, *queue) for queue in queues for keys in partitions.all]
     if not streams:
         return list(jobs)
-    counts = yield [call for stream in streams for call in (count_entries(stream.key), count_pending(stream))]
-    size = 2 * len(partitions)
+    counts = yield [
+        call
+        for stream in streams
+        for call in (count_entries(stream.key), count_pending(stream), count_canceled(stream))
+    ]
+    size = 3 * len(partitions)
     sums = {queue: _sum(counts[at * size : (at + 1) * size]) for at, queue in enumerate(queues)}
     return [_counted(job, sums[split_job(job.job)[0], job.queue]) for job in jobs]
 
@@ -226,8 +231,8 @@ def _sum(counts: Sequence[Any]) -> tuple[int, int] | None:
     """Return how many runs wait in a queue and how many workers have; None if a partition can't say."""
     if any(isinstance(each, HeadraceError) for each in counts):
         return None
-    entries, pending = sum(counts[::2]), sum(counts[1::2])
-    return max(entries - pending, 0), pending  # runs settle between the two counts
+    entries, pending, canceled = (sum(counts[at::3]) for at in range(3))
+    return waiting_runs(entries, pending, canceled), pending
 
 
 def _counted(job: RegisteredJob, counts: tuple[int, int] | None) -> RegisteredJob:

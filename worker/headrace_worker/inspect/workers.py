@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,7 +20,14 @@ from headrace.model.page import Page, Searched
 from headrace.plans.plan import Plan
 from headrace_worker.inspect.answers import answer_or
 from headrace_worker.protocol.delivery import Stream, named_by
-from headrace_worker.protocol.inspecting import PendingRun, read_ends, read_hash, read_leader, read_pending_of
+from headrace_worker.protocol.inspecting import (
+    MOST_PENDING,
+    PendingRun,
+    read_ends,
+    read_hash,
+    read_leader,
+    read_pending_runs,
+)
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.rescuing import read_entry
 
@@ -86,10 +93,18 @@ class WorkerRun(msgspec.Struct, frozen=True):
 
 
 class WorkerDetail(msgspec.Struct, frozen=True):
-    """A worker and the runs that it has, the oldest first: at most a hundred; then `is_complete` is false."""
+    """A worker and the runs that it has.
+
+    Attributes:
+        runs: the oldest first, at most a hundred.
+        canceled: canceled runs whose functions go on; which runs these are is not known any more. Where the worker has
+            more than a thousand runs of a queue it is at least so many.
+        is_complete: whether it has no more runs.
+    """
 
     worker: WorkerInfo
     runs: list[WorkerRun]
+    canceled: int
     is_complete: bool
 
 
@@ -197,7 +212,7 @@ def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
         python=facts.get("python"),
         started_at=None if started is None else from_millis(started),
         slots=_number(facts, "slots"),
-        limits=_limits(facts),
+        limits=read_limits(facts),
         in_flight=_number(facts, "in_flight"),
         memory_bytes=_number(facts, "rss"),
     )
@@ -225,7 +240,7 @@ def _number(facts: dict[str, str], field: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
 
 
-def _limits(facts: dict[str, str]) -> dict[str, int] | None:
+def read_limits(facts: Mapping[str, str]) -> dict[str, int] | None:
     """Return the limits that the worker's code declares; None if it has not said, as older releases do not."""
     if "limits" not in facts:
         return None
@@ -244,13 +259,13 @@ def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:
         raise UnknownWorker(name, partitions.namespace)
     (worker,) = yield from _describe(partitions, leases, [name])
     streams = [_stream_of(partitions.all[place], queue) for place in worker.partitions for queue in worker.queues]
-    answers = (yield [read_pending_of(stream, name, MAX_RUNS) for stream in streams]) if streams else []
-    pending: list[tuple[Stream, PendingRun]] = [
-        (stream, each) for stream, answer in zip(streams, answers, strict=True) for each in answer_or([], answer)
-    ]
-    pending.sort(key=lambda pair: -pair[1].age_ms)
-    runs = yield from _read_runs(pending[:MAX_RUNS])
-    return WorkerDetail(worker, runs, len(pending) < MAX_RUNS)
+    answers = (yield [read_pending_runs(stream, name) for stream in streams]) if streams else []
+    pages: list[list[PendingRun]] = [answer_or([], answer) for answer in answers]
+    pending = [(stream, each) for stream, page in zip(streams, pages, strict=True) for each in page]
+    held = sorted((pair for pair in pending if not pair[1].is_canceled), key=lambda pair: -pair[1].age_ms)
+    runs = yield from _read_runs(held[:MAX_RUNS])
+    is_complete = len(held) <= MAX_RUNS and all(len(page) < MOST_PENDING for page in pages)
+    return WorkerDetail(worker, runs, len(pending) - len(held), is_complete)
 
 
 def _stream_of(keys: Keys, queue: str) -> Stream:

@@ -133,6 +133,11 @@ class Chosen(msgspec.Struct, frozen=True):
         """Return ids that were named."""
         return cls(list(ids))
 
+    @property
+    def times(self) -> dict[str, datetime | None]:
+        """Return the `since` and `until` by which they were chosen; nothing for ids that were named."""
+        return {} if self._rest is None else {"since": self._rest.times.since, "until": self._rest.times.until}
+
     def cursor(self, done: int) -> str | None:
         """Return where to go on after the first so many; None if nothing is left, and for ids that were named."""
         if self._rest is None or not (self.more or done < len(self.ids)):

@@ -199,6 +199,8 @@ def act_on(
     asked = ({"ids": ids} if ids else given or {"all": True}) | also
     pace = Pace(bulk.rate)
     chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, asked, source, pace)
+    used = {key: time for key, time in chosen.times.items() if key in given}  # a cursor has those of its first command
+    given, asked = given | used, asked | used
     if chosen.remembered_since is not None:
         print_note(remembered_since(work.noun, chosen.remembered_since))
     note_not_compared(chosen.not_compared)

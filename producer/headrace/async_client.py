@@ -570,7 +570,8 @@ class AsyncClient(BaseClient):
         run of it once more is `retry_run`.
 
         Args:
-            if_no_runs: send it only if neither the event nor a replay of it has a run; None is returned otherwise.
+            if_no_runs: send it only if neither the event nor a replay of it has a run, or may still get one; None is
+                returned otherwise. Of clients that ask at once, one sends it.
             deliver_after: seconds >= 0 from now, or a timedelta.
 
         Raises:

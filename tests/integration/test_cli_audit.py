@@ -15,8 +15,8 @@ APP = "tests.apps.everyday:app"
 ACTS: list[tuple[tuple[str, ...], dict[str, Any], list[int]]] = [
     (("app", "register", APP), {"app": "everyday"}, [1, 0]),
     (("jobs", "trigger", "everyday/echo", "--id", "e1"), {"job": "everyday/echo", "event": "e1"}, [1, 0]),
-    (("jobs", "disable", "everyday/echo"), {"job": "everyday/echo"}, [1]),
-    (("jobs", "enable", "everyday/echo"), {"job": "everyday/echo"}, [1]),
+    (("jobs", "disable", "everyday/echo"), {"job": "everyday/echo"}, [1, 0]),
+    (("jobs", "enable", "everyday/echo"), {"job": "everyday/echo"}, [0]),
     (("queues", "pause", "everyday/default"), {"queue": "everyday/default"}, [1]),
     (("queues", "resume", "everyday/default"), {"queue": "everyday/default"}, [1]),
     (("queues", "limit", "everyday/default", "5"), {"queue": "everyday/default", "limit": 5}, [1]),

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from headrace_worker.operate import bulk, pace
 from headrace_worker.operate.bulk import Chosen, Rest, Stretch, Times, carry_out, digest
 from headrace_worker.operate.open_runs import OpenRuns
 from headrace_worker.terminal import asking
+from headrace_worker.terminal.output import shown
 from tests.apps.everyday import app
 from tests.support.commands import Headrace, fails
-from tests.support.waiting import await_until
+from tests.support.waiting import await_until, wait_until
 from tests.support.workers import WorkerHost
 
 Settle = Callable[[], Any]
@@ -249,6 +251,23 @@ def test_a_cursor_names_the_time_of_its_first_command(headrace: Headrace, client
     command = ("events", "cancel", "--since", "1h", "--yes")
     cursor = json.loads(headrace(*command, "--max", "1", "--json").stdout.splitlines()[-1])["cursor"]
     assert headrace(*command, "--cursor", cursor).stdout == "l1 canceled\nl0 canceled\n"
+
+
+def test_the_audit_has_the_times_that_were_used(headrace: Headrace, client: Client) -> None:
+    """And so has the question: those of the first command, also where a later one goes on with its cursor."""
+    client.send_events([Event("later", id=f"l{number}") for number in range(2)], deliver_after=3_600)
+    command = ("events", "cancel", "--since", "1h", "--until", "0s", "--name", "later")
+    cursor = json.loads(headrace(*command, "--max", "1", "--yes", "--json").stdout.splitlines()[-1])["cursor"]
+    ended = client.server_time()
+    wait_until(lambda: client.server_time() > ended + timedelta(milliseconds=20))
+    asked = headrace(*command, "--cursor", cursor)
+    assert headrace(*command, "--cursor", cursor, "--yes").stdout == "l0 canceled\n"
+    second, first = client.list_audit().items
+    assert (first.done, second.done) == (1, 1)
+    assert second.asked == first.asked
+    assert set(first.asked) == {"name", "since", "until"}
+    for key in ("since", "until"):
+        assert f"{key} {shown(datetime.fromisoformat(first.asked[key]))}" in asked.stderr
 
 
 def test_a_refusal_shows_no_part_of_a_cursor(headrace: Headrace, client: Client) -> None:

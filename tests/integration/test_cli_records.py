@@ -11,8 +11,10 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
+from headrace.formats.keys import Keys
 from headrace.lists.merge import entry_rank
 from tests.support.commands import Headrace, document, fails
+from tests.support.stored import add_run
 
 
 def test_runs_list_names_what_it_cannot_show(headrace: Headrace, client: Client, redis: redis_py.Redis) -> None:
@@ -182,6 +184,20 @@ async def test_retry_all_skips_a_dead_letter_that_cant_be_retried(
     assert (result.exit_code, result.stdout) == (1, "e1:everyday/fail queued\n")
     assert [line.split()[1] for line in result.stderr.splitlines()] == ["dead", "'good:everyday/echo'"]
     await settle()
+
+
+def test_a_retry_of_a_canceled_run_names_the_command_for_it(
+    headrace: Headrace, client: Client, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """Each in its own way: a dead letter's run is not retried where it was canceled since."""
+    run = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", "c")
+    for command, way_out in (
+        ("runs retry", "give --canceled to retry it all the same"),
+        ("dead retry", "'headrace runs retry --canceled' does it all the same"),
+    ):
+        refused = headrace(*command.split(), run)
+        assert refused.exit_code == 1
+        assert refused.stderr == f"run {run!r} is canceled and can't be retried: {way_out}\n"
 
 
 async def test_a_retry_of_a_job_without_dead_letters_fails(

@@ -75,7 +75,7 @@ def host(url: str, namespace: str, request: pytest.FixtureRequest) -> WorkerHost
 
 
 def _page(noun: str, items: list[Any]) -> dict[str, Any]:
-    searched = {"entries": len(items), "back_to": None, "complete": True, "remembered_since": None}
+    searched = {"entries": len(items), "back_to": None, "complete": True, "remembered_since": None, "not_compared": 0}
     return {noun: items, "damaged": [], "cursor": None, "searched": searched}
 
 

@@ -93,6 +93,10 @@ def test_an_unknown_job_is_named_with_what_may_be_meant(client: AppClient) -> No
         assert caught.value.near == ["shop/welcome"]
         with pytest.raises(InvalidArgument, match="billing/welcome"):
             ask("welcome")
+        for far in ("shop/wine", "shop/nope", "shopping/welcome"):
+            with pytest.raises(UnknownJob, match="headrace jobs list") as caught:
+                ask(far)
+            assert caught.value.near == []
 
 
 async def test_a_job_that_a_release_dropped(client: AppClient, headrace: Headrace, host: WorkerHost) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.calls.call import Call, as_fields, as_text, script_call
 from headrace.errors import DamagedRecord, EventNotFound, UndecodableEvent
-from headrace.formats.codec import decode_name
+from headrace.formats.codec import decode_event, decode_name
 from headrace.formats.keys import Keys
 from headrace.formats.records import decode_header, decode_ordering_key, decode_record, decode_run, decode_runs
 from headrace.formats.seal import Seal
@@ -88,17 +88,25 @@ class Replayable(msgspec.Struct, frozen=True):
 
     Attributes:
         body: None where its contents are dropped.
-        is_dispatched: its runs are there, or it is canceled.
+        runs: how many it has, whether or not the record still names them; None before it is dispatched.
+        jobs: of the runs that the record names.
+        only_job: before it is dispatched: the one job that is to get it; None for those that it matches.
     """
 
     body: bytes | None
     ordering_key: str
-    is_dispatched: bool
+    runs: int | None
     jobs: frozenset[str]
+    only_job: str | None
 
     def may_have_run(self, job: str | None) -> bool:
-        """Return whether the event has a run, of this job if one is named, or may still get one."""
-        return not self.is_dispatched or (bool(self.jobs) if job is None else job in self.jobs)
+        """Return whether the event has a run, of this job if one is named, or may still get one.
+
+        Of runs that the record does not name any more, each may be of this job.
+        """
+        if self.runs is None:
+            return job is None or self.only_job in (None, job)
+        return self.runs > len(self.jobs) or (bool(self.jobs) if job is None else job in self.jobs)
 
 
 def read_replayable(keys: Keys, event_id: str) -> Call[Replayable | None]:
@@ -109,9 +117,11 @@ def read_replayable(keys: Keys, event_id: str) -> Call[Replayable | None]:
         if b"m" not in fields:
             return None
         with naming_record(keys, event_id):
-            is_open = decode_header(fields[b"m"]).status in ("delayed", "pending")
+            header, body = decode_header(fields[b"m"]), fields.get(b"e")
+            runs = 0 if header.status == "canceled" else header.runs
             jobs = frozenset(as_text(each.removeprefix(b"r:")) for each in fields if each.startswith(b"r:"))
-            return Replayable(fields.get(b"e"), decode_ordering_key(fields.get(b"k")) or "", not is_open, jobs)
+            only_job = decode_event(body).j if runs is None and body else None
+            return Replayable(body, decode_ordering_key(fields.get(b"k")) or "", runs, jobs, only_job)
 
     return Call(("HGETALL", keys.event(event_id)), read)
 

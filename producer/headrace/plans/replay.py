@@ -2,6 +2,9 @@
 
 The id of a replay is the original's with `~r1`, `~r2` … behind it, so sending the original again stays a duplicate, and
 a repeated call, whose reply was lost, is one replay: both carry the call's token.
+
+Two clients that replay an event at once choose the same id, and one of them is told that it is taken. That one looks
+again before it takes the next number, so with `if_no_runs` it leaves alone what the other one has sent.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ def replay_event(  # noqa: PLR0913 - which event, and how
     Args:
         when: as the `when` of `Terms`.
         job: the one job that gets it, `<app>/<job id>`; None for those that the original was for.
-        if_no_runs: send it only if neither the event nor a replay of it has a run, of this job if one is named.
+        if_no_runs: send it only if neither the event nor a replay of it has a run, of this job if one is named, or may
+            still get one; nor had one that is not remembered any more.
 
     Raises:
         EventNotFound: no such event is known.
@@ -52,20 +56,19 @@ def replay_event(  # noqa: PLR0913 - which event, and how
     """
     original, event = yield from _original(partitions, event_id)
     first = event.r or event_id
-    known = yield from _replays_of(partitions, first, original.ordering_key)
-    if if_no_runs and any(each.may_have_run(job) for each in (original, *known)):
-        return None
-    is_sealed = event.v in codec.SEALED_FORMATS
-    sealing = seal if is_sealed else None
-    opened = codec.open_event(event, event_id, seal) if is_sealed else event
-    again = msgspec.structs.replace(opened, j=job or event.j, r=first, u=None)
-    number = len(known) + 1
+    sealing = seal if event.v in codec.SEALED_FORMATS else None
+    before = [original]
+    if if_no_runs and first != event_id:
+        before += yield from _first(partitions, first)
     while True:
-        outgoing = _outgoing(again, f"{first}~r{number}", when, sealing, original.ordering_key)
+        replays = yield from _replays_of(partitions, first, original.ordering_key)
+        if if_no_runs and any(each.may_have_run(job) for each in (*before, *replays.values())):
+            return None
+        again = msgspec.structs.replace(_opened(event, event_id, seal), j=job or event.j, r=first, u=None)
+        outgoing = _outgoing(again, f"{first}~r{max(replays, default=0) + 1}", when, sealing, original.ordering_key)
         sent = yield from _send(partitions.of(original.ordering_key or outgoing.event_id), outgoing, token)
         if not sent.duplicate:
             return sent
-        number += 1  # another client has sent this replay meanwhile
 
 
 def _original(partitions: Partitions, event_id: str) -> Plan[tuple[Replayable, StoredEvent]]:
@@ -87,6 +90,10 @@ def _send(keys: Keys, outgoing: Outgoing, token: str) -> Plan[SentEvent]:
     return sent
 
 
+def _opened(event: StoredEvent, event_id: str, seal: Seal | None) -> StoredEvent:
+    return codec.open_event(event, event_id, seal) if event.v in codec.SEALED_FORMATS else event
+
+
 def _outgoing(event: StoredEvent, event_id: str, when: str, seal: Seal | None, ordering_key: str) -> Outgoing:
     if len(event_id) > MAX_TEXT:
         raise InvalidArgument("id", f"{event_id!r:.40}… would have more than {MAX_TEXT} characters as a replay's")
@@ -100,15 +107,27 @@ def _outgoing(event: StoredEvent, event_id: str, when: str, seal: Seal | None, o
     )  # fmt: skip
 
 
-def _replays_of(partitions: Partitions, first: str, ordering_key: str) -> Plan[list[Replayable]]:
-    """Return the replays of an event that are known, up to the first that is not."""
-    found: list[Replayable] = []
+def _first(partitions: Partitions, event_id: str) -> Plan[list[Replayable]]:
+    """Return the first original of a replay; nothing where it is not known any more."""
+    keys = yield from find_partition(partitions, event_id)
+    (answer,) = yield [records.read_replayable(keys, event_id)]
+    found: Replayable | None = readable(keys, event_id, answer)
+    return [] if found is None else [found]
+
+
+def _replays_of(partitions: Partitions, first: str, ordering_key: str) -> Plan[dict[int, Replayable]]:
+    """Return the replays of an event that are known, by their numbers; one may be forgotten before a later one is."""
+    found: dict[int, Replayable] = {}
+    begin = 1
     while True:
-        ids = [f"{first}~r{len(found) + number}" for number in range(1, _LOOKED_AT + 1)]
+        numbers = range(begin, begin + _LOOKED_AT)
+        ids = [f"{first}~r{number}" for number in numbers]
         places = [partitions.of(ordering_key or each) for each in ids]
         answers = yield [records.read_replayable(keys, each) for keys, each in zip(places, ids, strict=True)]
-        for keys, each, answer in zip(places, ids, answers, strict=True):
+        for number, keys, each, answer in zip(numbers, places, ids, answers, strict=True):
             replay: Replayable | None = readable(keys, each, answer)
-            if replay is None:
-                return found
-            found.append(replay)
+            if replay is not None:
+                found[number] = replay
+        begin = numbers.stop
+        if numbers[-1] not in found:
+            return found

@@ -47,6 +47,8 @@ def _retry(run: str, keys: Keys, found: FoundRun, seal: Seal | None, *, canceled
     is_open = known.status in ("queued", "executing")
     may_run = known.status in FAILED_STATUSES or (canceled and known.status == "canceled")
     if not (is_open or may_run):
+        if known.status == "canceled":
+            raise RunNotRetryable(run, known.status, "give canceled=True to retry it all the same")
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
     note = note_of_outcome(found.outcome, known.id, seal)

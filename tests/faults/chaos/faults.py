@@ -19,7 +19,7 @@ from headrace.scripts import load
 from tests.faults.chaos.app import LEASE_S, NAME
 from tests.faults.chaos.calls import TERMINATED
 from tests.faults.chaos.history import Began, Closed, Disabled, Injected, now
-from tests.faults.chaos.operator import replay
+from tests.faults.chaos.operator import replay, replay_by_two
 from tests.faults.chaos.orders import Order
 from tests.faults.chaos.schedule import Kind
 from tests.faults.chaos.system import Post, System
@@ -35,6 +35,8 @@ _FED_BY = {"default": "load", "threads": "load", "long": "long"}
 FAULTS: dict[str, tuple[Kind, Fault]] = {}
 _SWITCHED = ("quick", "plain", "third", "flaky")
 """Jobs that get events beside others, whose calls say that an event was dispatched."""
+_WITHOUT_RUN = f"{NAME}/child"
+"""A job that has no run of such an event."""
 _LAST_RELEASE = "worker of the last release"
 _LOOK_S = 0.05
 _ENOUGH = 20
@@ -389,11 +391,19 @@ def disable_job(system: System, rng: random.Random) -> Iterator[Pids]:
 
 @_fault("event replayed to a job", server=True, apart_from=_LAST_RELEASE)
 def replay_to_a_job(system: System, rng: random.Random) -> Iterator[Pids]:
-    """Where no dispatcher of the last release is, which can't read such an event, until it is dispatched."""
+    """Where no dispatcher of the last release is, which can't read such an event, until it is dispatched.
+
+    A job that has a run of it gets it again, and one that has none gets it once, whichever of two has sent it.
+    """
     if not any(post.release for post in system.posts):
         (event,) = system.sender.send("load")
         with suppress(HeadraceError):
             replayed = replay(system.client, system.diary, event, f"{NAME}/{rng.choice(_SWITCHED)}")
+            _wait_until(system, partial(_is_dispatched, system, replayed), 60, "the dispatch of a replay")
+        (event,) = system.sender.send("load")
+        with suppress(HeadraceError):
+            _wait_until(system, partial(_is_dispatched, system, event.id), 60, "the dispatch of an event")
+            replayed = replay_by_two(system.client, system.diary, event, _WITHOUT_RUN)
             _wait_until(system, partial(_is_dispatched, system, replayed), 60, "the dispatch of a replay")
     yield ()
 

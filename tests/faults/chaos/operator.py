@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from headrace import Client, HeadraceError
+from headrace import Client, HeadraceError, SentEvent
 from headrace_worker.operate.app_client import AppClient
 from tests.faults.chaos.app import RETENTION
 from tests.faults.chaos.history import Acknowledged, CancelAnswered, CancelAsked, Diary, Sending, now
@@ -39,16 +40,41 @@ def replay(client: AppClient, diary: Diary, event: Sending, job: str | None = No
 
     Each event is replayed once.
     """
+    replay_id = _note(diary, event, job)
+    sent = client.replay_event(event.id, job=job)
+    assert sent is not None
+    assert sent.id == replay_id
+    _acknowledge(diary, sent)
+    return replay_id
+
+
+def replay_by_two(client: AppClient, diary: Diary, event: Sending, job: str) -> str:
+    """Two ask at once that the event is sent to a job which has no run of it; return the id of what one of them sends.
+
+    Each event is replayed so once; a second replay of it would be unknown to the checker.
+    """
+    replay_id = _note(diary, event, job)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(client.replay_event, event.id, job=job, if_no_runs=True) for _ in range(2)]
+    sent = [each.result() for each in asked if not isinstance(each.exception(), HeadraceError)]
+    for each in sent:
+        if each is not None:
+            _acknowledge(diary, each)
+    return replay_id
+
+
+def _note(diary: Diary, event: Sending, job: str | None) -> str:
+    """A replay of the event is about to be sent; return its id."""
     again = msgspec.structs.replace(event, **now(), id=event.id + _REPLAY)
     if job is not None:  # so no other job gets it, whatever names it subscribes to
         again = msgspec.structs.replace(again, name="", jobs=(job,))
     diary.add(again)
-    sent = client.replay_event(event.id, job=job)
-    assert sent is not None
-    assert sent.id == again.id
+    return again.id
+
+
+def _acknowledge(diary: Diary, sent: SentEvent) -> None:
     delivered_ms = round(sent.delivered_at.timestamp() * 1000) if sent.delivered_at else 0
     diary.add(Acknowledged(**now(), id=sent.id, delivered_ms=delivered_ms))
-    return sent.id
 
 
 class Operator:

@@ -81,21 +81,21 @@ def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_j
       headrace events list --name new.user --since 2h
       headrace events list --state unmatched
     """
+    is_by_due = set(state) == {"delayed"} and paging.since is None and paging.until is None
+    times = ("deliver at",) if is_by_due else ("sent", "deliver at")  # `due` does not know when they were sent
+
+    def row(each: EventRecord) -> list[Any]:
+        known = (each.deliver_at,) if is_by_due else (each.sent_at, each.deliver_at)
+        return [each.id, each.name, each.status, each.source, *known, len(each.runs)]
+
     print_list(
         "events",
         partial(client.list_events, state=state or None, **given),
         paging,
-        ("id", "name", "status", "source", "sent", "deliver at", "runs"),
-        lambda each: (
-            each.id,
-            each.name,
-            each.status,
-            each.source,
-            each.delivered_at or each.timestamp,
-            each.deliver_at,
-            len(each.runs),
-        ),
+        ("id", "name", "status", "source", *times, "runs"),
+        row,
         as_json=as_json,
+        if_none=lambda: note_missing_name(client, given["name"]),
     )
 
 

@@ -123,7 +123,7 @@ def disable(client: AppClient, job: str, reason: str | None, as_json: bool) -> N
       headrace jobs disable billing/welcome --reason "mails are sent twice"
     """
     switched = client.disable_job(job, reason)
-    note(client, "jobs disable", {"job": job}, reason=reason)
+    note(client, "jobs disable", {"job": job}, reason=reason, done=int(switched.changed))
     _print_switched(switched, as_json=as_json)
 
 
@@ -142,7 +142,7 @@ def enable(client: AppClient, job: str, reason: str | None, as_json: bool) -> No
       headrace jobs enable billing/welcome
     """
     switched = client.enable_job(job)
-    note(client, "jobs enable", {"job": job}, reason=reason)
+    note(client, "jobs enable", {"job": job}, reason=reason, done=int(switched.changed))
     _print_switched(switched, as_json=as_json)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from headrace import Client
+from headrace import Client, PermissionMissing, QueueNotFound
+from headrace_worker.inspect.jobs import UnknownJob
+from headrace_worker.inspect.workers import UnknownWorker
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.output import print_note, shown
 
@@ -20,6 +23,15 @@ def require_names(client: AppClient, filters: Mapping[str, Any]) -> None:
         if (name := filters.get(kind)) is not None:
             find(name)
     note_missing_name(client, filters.get("event_name"))
+
+
+def note_names(client: AppClient, filters: Mapping[str, Any]) -> None:
+    """Say it if nobody knows a name of filters that found nothing, as far as the user may look that up."""
+    with suppress(PermissionMissing):
+        try:
+            require_names(client, filters)
+        except (UnknownJob, QueueNotFound, UnknownWorker) as exc:
+            print_note(str(exc))
 
 
 def note_missing_name(client: Client, name: str | None) -> None:

@@ -11,7 +11,7 @@ import click
 from headrace import CanceledRun, Client, HeadraceError, Page, RunNotRetryable, RunRecord
 from headrace.model.event import RunStatus
 from headrace_worker.commands.dispatch import note_paused_queues
-from headrace_worker.commands.names import require_names
+from headrace_worker.commands.names import note_names, require_names
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
@@ -84,7 +84,7 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
 @with_client
 @list_options("settled, or was sent,")
 @json_option
-def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_json: bool, **given: Any) -> None:
+def list_(client: AppClient, /, status: tuple[RunStatus, ...], paging: Paging, as_json: bool, **given: Any) -> None:
     """List runs, newest first: by when they settled if --status names only final states, else by when they were sent.
 
     With --status executing, queued or waiting alone they come from their queues, the oldest first: all that there are.
@@ -114,6 +114,7 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
             brief(run.error),
         ),
         as_json=as_json,
+        if_none=lambda: note_names(client, given),
     )
 
 

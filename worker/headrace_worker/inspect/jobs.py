@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 import msgspec
@@ -26,6 +26,8 @@ from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.switching import Disabled
 
 _LAST_HOUR = timedelta(hours=1)
+_NEAR = 0.7
+"""So much of two names is the same where one may be meant by the other: 1 is all of it."""
 
 
 class UnknownJob(HeadraceError):
@@ -156,8 +158,16 @@ def split_job(job: object) -> tuple[str, str]:
 
 
 def near_names(name: str, names: Iterable[str]) -> list[str]:
-    """Return the names that are most like one that is not among them, at most three."""
-    return get_close_matches(name, list(names), n=3, cutoff=0.7)
+    """Return the names that are most like one that is not among them, at most three.
+
+    Where both name an app and something of it, each part has to be like its own: a name is not near for its app alone.
+    """
+    return get_close_matches(name, [each for each in names if _is_near(name, each)], n=3, cutoff=_NEAR)
+
+
+def _is_near(name: str, other: str) -> bool:
+    parts = zip(name.split("/"), other.split("/"), strict=False)
+    return all(SequenceMatcher(None, *pair).ratio() >= _NEAR for pair in parts)
 
 
 def _merged(stored: Stored) -> list[RegisteredJob]:

@@ -26,7 +26,7 @@ from headrace_worker.operate.bulk import (
 )
 from headrace_worker.operate.pace import Pace, Rate
 from headrace_worker.terminal.interrupts import Interrupt, interruptible
-from headrace_worker.terminal.lists import remembered_since
+from headrace_worker.terminal.lists import note_not_compared, remembered_since
 from headrace_worker.terminal.options import F, option, together
 from headrace_worker.terminal.output import counted, print_json, print_note, print_text, shown
 from headrace_worker.terminal.progress import progress
@@ -200,8 +200,11 @@ def act_on(
     asked = ({"ids": ids} if ids else given or {"all": True}) | also
     pace = Pace(bulk.rate)
     chosen = Chosen.of(ids) if ids else _choose(client, bulk, work, filters, asked, source, pace)
+    used = {key: time for key, time in chosen.times.items() if key in given}  # a cursor has those of its first command
+    given, asked = given | used, asked | used
     if chosen.remembered_since is not None:
         print_note(remembered_since(work.noun, chosen.remembered_since))
+    note_not_compared(chosen.not_compared)
     if bulk.dry_run:
         return _try(chosen, work, as_json=as_json, is_named=bool(ids))
     if chosen.ids and not ids:

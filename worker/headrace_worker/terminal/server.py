@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,7 +11,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from headrace import ConfigurationError, PayloadCodec
+from headrace import ConfigurationError, InvalidArgument, PayloadCodec
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.process.loading import load_codec
 from headrace_worker.terminal.options import F, option
@@ -41,9 +42,26 @@ def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R
         for name in named:
             if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
                 named[name] = None  # the library finds it there too, and names the variable if the value is wrong
-        return command(Server(**named), *args, **given)
+        try:
+            return command(Server(**named), *args, **given)
+        except InvalidArgument as exc:
+            exc.args = (_by_options(exc, context.command),)
+            raise
 
     return _server_options(call)
+
+
+_NAME = re.compile(r"(?<![\w'\"])[a-z]+(?:_[a-z]+)+(?![\w'\"])")
+"""Matches a name of Python's with several words; what was given stands in quotes."""
+
+
+def _by_options(exc: InvalidArgument, command: click.Command) -> str:
+    """Return what is wrong with an argument, with the command's options in the place of Python's names for them."""
+    options = {each.name: each.opts[0] for each in command.params if isinstance(each, click.Option)}
+    text = str(exc)
+    if text.startswith(f"{exc.field}: ") and exc.field in options:
+        text = options[exc.field] + text.removeprefix(exc.field)
+    return _NAME.sub(lambda found: options.get(found[0], found[0]), text)
 
 
 def with_client(command: Callable[Concatenate[AppClient, P], R]) -> Callable[..., R]:

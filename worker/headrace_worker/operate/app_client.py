@@ -411,7 +411,8 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         Args:
             job: the one job that gets it, `<app>/<job id>`, whatever its trigger, also if it did not exist when the
                 event was sent.
-            if_no_runs: send it only if neither the event nor a replay of it has a run, of this job if one is named.
+            if_no_runs: send it only if neither the event nor a replay of it has a run, of this job if one is named, or
+                may still get one. Of clients that ask at once for the same job, one sends it.
             deliver_after: seconds >= 0 from now, or a timedelta.
 
         Raises:

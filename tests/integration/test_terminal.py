@@ -196,6 +196,7 @@ def _answered(args: list[str], key: str) -> int:
                 seen += os.read(main, 4_096)
             elif key == "\x03":  # the terminal is not the process's own, so it does not make a signal of the key
                 process.send_signal(signal.SIGINT)
+                process.wait()
             else:  # again where it came while the terminal's mode was changed, which loses it
                 os.write(main, key.encode())
         while select.select([main], [], [], 0)[0]:

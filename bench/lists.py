@@ -16,13 +16,12 @@ from bench.side import PAYLOAD
 from bench.slow_log import SlowLog
 from headrace import Event
 from headrace.calls.call import Call
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.operate.app_client import AppClient
 
 REPEATS = 3
 
 
-class Reader(AppClient, Inspector):
+class Reader(AppClient):
     """A client with all that the command line reads with, which notes the commands of each round trip."""
 
     def _open_transport(self) -> Any:
@@ -60,6 +59,7 @@ FOUND: dict[str, Ask] = {
     "runs list --status executing --worker w1": _runs_of(status="executing", worker="w1", limit=20),
     "runs list --status queued": _runs_of(status="queued", limit=20),
     "runs list --status waiting": _runs_of(status="waiting", limit=20),
+    "runs list --status waiting --behind": _runs_of(status="waiting", behind=True, limit=20),
     "delayed list": lambda client, _: client.list_delayed(limit=20),
     "dead list": lambda client, _: client.list_dead_letters(limit=20),
     "dead list --job app/dead": lambda client, _: client.list_dead_letters(job="app/dead", limit=20),

@@ -171,7 +171,10 @@ class BaseClient:
     def _due_of(deliver_at: datetime | None, deliver_after: float | timedelta | None) -> str:
         if deliver_at is None and deliver_after is None:
             raise InvalidArgument("deliver_at", "is missing; give it or deliver_after")
-        return when(SendOptions(deliver_at=deliver_at, deliver_after=deliver_after))
+        try:
+            return when(SendOptions(deliver_at=deliver_at, deliver_after=deliver_after))
+        except InvalidEvent as exc:  # which would say that nothing was sent
+            raise InvalidArgument(exc.field, f"{exc.reason}; nothing was changed") from exc
 
     def _plan_to_replay(
         self, event_id: str, deliver_after: float | timedelta | None, *, if_no_runs: bool, job: str | None = None

@@ -237,6 +237,7 @@ class Client(BaseClient):
         queue: str | None = None,
         worker: str | None = None,
         older_than: float | timedelta | None = None,
+        behind: bool = False,
         since: datetime | None = None,
         until: datetime | None = None,
         cursor: str | None = None,
@@ -248,8 +249,8 @@ class Client(BaseClient):
         Where they are from, and their order, depends on the states that are asked for:
 
         - only `executing`, `queued` or `waiting`: from the queues and from `due` themselves, all that there are. First
-          those that have been in their queue longest, or that are due first. A run that waits behind another run of
-          its ordering key is not in `due`.
+          those that have been in their queue longest, or that are due first. Runs that wait behind another one of their
+          job and ordering key are a list of their own, by `behind`.
         - only final ones, without an event's name: by when they settled, the newest first.
         - any others: by when their events were sent, the newest first.
 
@@ -265,6 +266,8 @@ class Client(BaseClient):
             worker: only runs that this worker executes, or has executed last.
             older_than: only runs that have been executing for so long, in seconds or as a timedelta; with
                 `status="executing"` alone.
+            behind: only runs that wait behind another one of their job and ordering key, by lines; with
+                `status="waiting"` alone. Their time is when their event was delivered.
             since: only runs that settled, or whose events were sent, at this time or later; open runs that came into
                 their queue, or are due, then or later. An aware datetime.
             until: as `since`, but at this time or before.
@@ -278,7 +281,7 @@ class Client(BaseClient):
         """
         asked = RunFilter(
             job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
-            older_than=older_than, since=since, until=until,
+            older_than=older_than, behind=behind, since=since, until=until,
         )  # fmt: skip
         return self._run(runs.list_runs(self.partitions, asked, cursor, limit, seal=self._seal), timeout, partial=True)
 
@@ -292,6 +295,7 @@ class Client(BaseClient):
         queue: str | None = None,
         worker: str | None = None,
         older_than: float | timedelta | None = None,
+        behind: bool = False,
         since: datetime | None = None,
         until: datetime | None = None,
         timeout: float | timedelta | None = None,
@@ -304,7 +308,7 @@ class Client(BaseClient):
         while True:
             page = self.list_runs(
                 job=job, status=status, event_id=event_id, event_name=event_name, queue=queue, worker=worker,
-                older_than=older_than, since=since, until=until, cursor=cursor, timeout=timeout,
+                older_than=older_than, behind=behind, since=since, until=until, cursor=cursor, timeout=timeout,
             )  # fmt: skip
             yield from page.items
             if (cursor := page.cursor) is None:
@@ -561,7 +565,8 @@ class Client(BaseClient):
         Give a few hundred at a time.
 
         Args:
-            queued: only those that are queued, and that no worker has; RunNotQueued is the error of the others.
+            queued: only those that wait in a queue for a worker, or behind another one of their ordering key;
+                RunNotQueued is the error of the others.
             wait: seconds for all of them together.
         """
         wait_s = cancel.seconds_of_wait(wait)
@@ -692,7 +697,7 @@ class Client(BaseClient):
 
         Raises:
             QueueNotFound: there is no such queue.
-            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+            PermissionMissing: the user may not; it needs the rights of an operator, as in deploy/acl.
         """
         return self._run(queues.pause_queue(self.partitions, queue, reason), timeout)
 
@@ -712,7 +717,7 @@ class Client(BaseClient):
         Raises:
             InvalidArgument: the limit is none of these.
             QueueNotFound: there is no such queue.
-            PermissionMissing: the user may not; it needs the rights of a worker, as in deploy/acl.
+            PermissionMissing: the user may not; it needs the rights of an operator, as in deploy/acl.
         """
         return self._run(queues.limit_queue(self.partitions, queue, limit), timeout)
 

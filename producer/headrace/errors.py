@@ -36,6 +36,7 @@ Each writes its own message, holds the facts as attributes and says what to do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -112,6 +113,13 @@ class EventConflict(HeadraceError):
         )
 
 
+_FORMS = {
+    "a run": re.compile(r".+:[^:/]+/[^:/]+", re.DOTALL),
+    "a dead letter": re.compile(r"[0-9]{1,20}-[0-9]{1,20}"),
+}
+"""The ids of runs and dead letters; an event's may be any other text, and these as well."""
+
+
 class NotFound(HeadraceError, LookupError):
     """Nothing is known under that id: it was never there, or its retention has passed."""
 
@@ -122,8 +130,13 @@ class NotFound(HeadraceError, LookupError):
         self.missing_id = missing_id
         super().__init__(
             f"no {self.noun} {missing_id!r} in this namespace: it was never here, or its retention has passed"
-            f"{self.hint}"
+            f"{self._look(missing_id)}{self.hint}"
         )
+
+    def _look(self, missing_id: str) -> str:
+        """Return what the id looks like, if that is something else."""
+        looks = next((noun for noun, form in _FORMS.items() if form.fullmatch(missing_id)), "an event")
+        return "" if looks.endswith(self.noun) else f"; that looks like the id of {looks}"
 
 
 class EventNotFound(NotFound):

@@ -98,6 +98,8 @@ async def test_a_delayed_event_comes_at_another_time(host: WorkerHost, client: C
         client.reschedule_event("nope", deliver_after=9)
     with pytest.raises(InvalidArgument, match="deliver_at"):
         client.reschedule_event(late.id)
+    with pytest.raises(InvalidArgument, match=r"deliver_at: .*; nothing was changed$"):
+        client.reschedule_event(late.id, deliver_at=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the fault
 
 
 async def test_a_replay_is_a_new_event_that_names_its_original(host: WorkerHost, client: Client) -> None:

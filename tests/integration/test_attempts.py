@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from headrace import Attempt, Client, Event, Sealed
+from headrace import Attempt, Client, Event, RunError, Sealed
 from headrace_worker import App, Context, JobIO, Retry, SyncJobIO, event_trigger
-from tests.support.codecs import SCRAMBLER
+from tests.support.codecs import SCRAMBLER, Broken, Scrambler
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -72,21 +72,62 @@ async def test_the_last_ten_attempts_are_kept(host: WorkerHost) -> None:
 
 async def test_the_end_of_a_first_attempt_is_listed_once_the_run_is_retried(host: WorkerHost) -> None:
     """Until then the run's record itself has it."""
-    app = App("app")
+    with Client(host.url, namespace=host.namespace) as client:
+        client.send_event(Event("asked", id="e1"))
+        await host.settle(_failing_once(None))
+        run = client.get_run("e1:app/replayed")
+        assert (run.status, run.attempts) == ("failed", [])
+        client.retry_run(run.id)
+        await host.settle(_failing_once(None))
+        assert _kinds(client.get_run(run.id).attempts) == [(1, "failed"), (1, "succeeded")]
+
+
+def _failing_once(codec: Any) -> App:
+    app = App("app", codec=codec)
 
     @app.job(id="replayed", trigger=event_trigger("asked"), retry=Retry(max_attempts=1))
     async def replayed(ctx: Context) -> None:
         if not ctx.run.is_replay:
-            raise ValueError("not yet")
+            raise ValueError("not\nyet" + "x" * 300)
 
-    with Client(host.url, namespace=host.namespace) as client:
-        client.send_event(Event("asked", id="e1"))
-        await host.settle(app)
-        run = client.get_run("e1:app/replayed")
-        assert (run.status, run.attempts) == ("failed", [])
-        client.retry_run(run.id)
-        await host.settle(app)
-        assert _kinds(client.get_run(run.id).attempts) == [(1, "failed"), (1, "succeeded")]
+    return app
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize(
+    ("codec", "retrier"),
+    [(None, None), (SCRAMBLER, SCRAMBLER), (SCRAMBLER, None), (SCRAMBLER, Broken()), (SCRAMBLER, Scrambler(b"other"))],
+    ids=["open", "sealed", "without-codec", "with-a-codec-that-fails", "with-another-key"],
+)
+async def test_the_error_of_a_first_attempt_survives_a_retry_by_hand(
+    url: str, namespace: str, partitions: int, codec: Any, retrier: Any
+) -> None:
+    """Sealed where it was, whether or not the client that retries the run can open it; one at a time, and many."""
+    host = WorkerHost(url, namespace, partitions)
+    divided: dict[str, Any] = {"namespace": namespace, "partitions": partitions}
+    ids = [f"e{number}" for number in range(6)]
+    runs = [f"{each}:app/replayed" for each in ids]
+    with (
+        Client(url, **divided, codec=codec) as client,
+        Client(url, **divided, codec=retrier) as operator,
+        Client(url, **divided) as stranger,
+    ):
+        client.send_events([Event("asked", id=each) for each in ids])
+        await host.settle(_failing_once(codec))
+        operator.retry_run(runs[0])
+        operator.retry_runs(runs[1:])
+        for run in runs:
+            (attempt,) = client.get_run(run).attempts
+            assert attempt.error == RunError("ValueError", ("not\nyet" + "x" * 300)[:256])
+            (seen,) = stranger.get_run(run).attempts
+            assert seen.error is not None
+            assert seen.error.type == ("ValueError" if codec is None else Sealed.__name__)
+        await host.settle(_failing_once(codec))
+        for run in runs:
+            first, last = client.get_run(run).attempts
+            assert _kinds([first, last]) == [(1, "failed"), (1, "succeeded")]
+            assert first.error is not None
+            assert last.error is None
 
 
 @pytest.mark.parametrize("job", ["async", "plain"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from headrace import Client, Event, RunNotFound
+from headrace import CanceledRun, Client, Event, RunNotFound
 from headrace_worker import App, Context, Retry, event_trigger
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
@@ -74,6 +74,7 @@ async def test_an_async_function_is_cancelled_within_a_second(host: WorkerHost, 
         assert record.runs[0].status == "succeeded"
     after = client.get_run(run)
     assert (after.status, after.output) == ("canceled", None)
+    assert client.cancel_run(run) == CanceledRun("canceled", after)  # as the reply to the first may have been lost
 
 
 async def test_a_plain_function_sees_that_it_is_canceled(host: WorkerHost, client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import threading
 from asyncio.subprocess import PIPE
@@ -14,10 +15,15 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from structlog.testing import capture_logs
 
 from headrace import AsyncClient, Client, Event, InvalidArgument, StillExecuting
 from headrace_worker import App, Context, JobIO, event_trigger
-from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.doctor import limits
+from headrace_worker.doctor.finding import Finding
+from headrace_worker.inspect.depths import read_depths
+from headrace_worker.operate.app_client import AppClient, AsyncAppClient
+from tests.support.commands import Headrace, document
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -102,6 +108,108 @@ async def test_a_function_that_goes_on_keeps_its_place(
     assert either.told.is_set() is either.is_async
     assert client.get_run(run).status == "canceled"
     assert client.list_dead_letters().items == []
+
+
+async def test_the_log_does_not_say_that_a_function_which_goes_on_has_ended(
+    host: WorkerHost, client: Client, either: Stubborn
+) -> None:
+    """It is told to stop; a plain one, whose thread can't be ended, keeps its slot."""
+    with capture_logs() as lines:
+        async with host.working(either.app, grace=0.1, **LONG):
+            run = await _begin(client, either)
+            client.cancel_run(run)
+            await await_until(lambda: any("its slot" in line["event"] for line in lines))
+    told, goes_on = [line["event"] for line in lines if line.get("run") == run][:2]
+    assert told == "run was canceled; its function is told to stop"
+    assert goes_on.startswith("run ignores" if either.is_async else "a plain function can't be ended")
+
+
+@pytest.fixture
+def inspector(host: WorkerHost) -> Iterator[AppClient]:
+    """It looks at the queues and workers of the test's namespace."""
+    with AppClient(host.url, namespace=host.namespace) as made:
+        yield made
+
+
+async def test_a_function_that_goes_on_is_counted(
+    host: WorkerHost, client: Client, inspector: AppClient, stubborn: Stubborn
+) -> None:
+    """It is in flight, also where its queue has no entry, and hides no run that waits."""
+
+    def counts() -> tuple[int, int, int]:
+        queue = inspector.get_queue("app/job")
+        return queue.waiting, queue.in_flight, queue.canceled
+
+    async with (
+        host.working(stubborn.app, **LONG) as worker,
+        AsyncAppClient(host.url, namespace=host.namespace) as app_client,
+    ):
+        first = client.send_event(Event("asked", payload="first"))
+        await await_until(lambda: stubborn.begun)
+        assert counts() == (0, 1, 0)
+        assert client.cancel_run(f"{first.id}:app/job").answer == "asked"
+        assert counts() == (0, 1, 1)
+        found = inspector.get_queue("app/job")
+        assert found.in_flight_of == found.canceled_of == {worker.name: 1}
+        for _ in range(2):
+            client.send_event(Event("asked", payload="second"))
+        await await_until(lambda: counts() == (2, 1, 1))
+        assert inspector.list_queues().items[1] == inspector.get_queue("app/job")
+        (job,) = (each for each in (await app_client.list_jobs()).items if each.job == "app/job")
+        assert (job.waiting, job.in_flight) == (2, 1)
+        assert client._run(read_depths(client.partitions)).queues["app/job"] == 2
+        stubborn.go_on.set()
+        await await_until(lambda: counts() == (0, 0, 0))
+    assert stubborn.begun == ["first", "second", "second"]
+
+
+async def test_the_worker_in_which_a_function_goes_on_is_shown(
+    host: WorkerHost, client: Client, inspector: AppClient, headrace: Headrace, stubborn: Stubborn
+) -> None:
+    """By its queue, and with the worker itself; nothing is said where none goes on."""
+    async with host.working(stubborn.app, **LONG) as worker:
+        name = str(worker.name)
+        run = await _begin(client, stubborn)
+        shows = (("queues", "show", "app/job"), ("workers", "show", name))
+        assert [each for each in shows if "canceled" in headrace(*each).stdout.lower()] == []
+        assert client.cancel_run(run).answer == "asked"
+        for each in shows:
+            assert re.search(r"^canceled +1 function goes on$", headrace(*each).stdout, re.MULTILINE)
+            assert document(headrace(*each, "--json"))["canceled"] == 1
+        assert re.search(rf"^{name} +1 +1 +yes$", headrace(*shows[0]).stdout, re.MULTILINE)
+        detail = inspector.get_worker(name)
+        assert (detail.runs, detail.canceled, detail.is_complete) == ([], 1, True)
+        stubborn.go_on.set()
+
+
+async def test_the_doctor_names_the_worker_whose_functions_fill_a_limit(
+    host: WorkerHost, client: Client, headrace: Headrace, either: Stubborn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says mends it: the worker stops, and the run that waits begins in another."""
+
+    async def found() -> list[Finding]:
+        async with AsyncAppClient(host.url, namespace=host.namespace) as asker:
+            return [each for each in (await asker.diagnose()).findings if each.check == "canceled"]
+
+    async with host.working(either.app, grace=0.1, lease=1.5) as worker:
+        run = await _begin(client, either)
+        assert client.cancel_run(run).answer == "asked"
+        assert await found() == []  # it may still end: it was canceled just now
+        monkeypatch.setattr(limits, "LATE_MS", -1)
+        findings: list[Finding] = []
+        while not findings or not findings[0].facts["waiting"]:
+            findings = await found()
+        (finding,) = findings
+        assert (finding.severity, finding.facts["workers"]) == ("error", [worker.name])
+        assert finding.facts["in_flight"] == finding.facts["waiting"] == 1
+        command, _, _ = finding.mend.partition(":")
+        assert command == f"headrace workers stop {worker.name}"
+        headrace(*command.split()[1:])
+        await await_until(lambda: worker.is_stopping, 20)
+    assert await found() == []
+    either.go_on.set()
+    await host.settle(either.app)
+    assert either.begun == ["first", "second"]
 
 
 async def test_a_worker_that_stops_leaves_nothing_of_it(
@@ -232,8 +340,8 @@ async def test_the_attempt_is_counted_and_its_events_follow_it(host: WorkerHost,
     run = await _cancel_one_that_has_sent(host, client)
     tree = client.get_tree(client.get_run(run).event_id)
     assert [each.record and each.record.name for each in tree.sent[run]] == ["child"]
-    with Inspector(host.url, namespace=host.namespace) as inspector:
-        (counts,) = inspector.get_stats(3600).jobs
+    with AppClient(host.url, namespace=host.namespace) as operator:
+        (counts,) = operator.get_stats(3600).jobs
     assert (counts.job, counts.counts.canceled, counts.counts.succeeded) == ("app/job", 1, 0)
 
 

@@ -125,6 +125,13 @@ def test_a_url_that_is_none_is_said_without_its_password(headrace: Headrace) -> 
         (("stats", "--since", "2d"), ["--since", "from 1m to 1d"]),
         (("dead", "retry"), ["--all"]),
         (("dead", "retry", "--all", "1-0"), ["--all"]),
+        (("dead", "retry", "1-0", "--reason", "x"), ["--reason is a filter here", "--note says why"]),
+        (("dead", "discard", "1-0", "--reason", "x"), ["--reason is a filter here", "--note says why"]),
+        (("workers", "list", "--cursor", "nope"), ["cursor"]),
+        (("events", "show", "x", "--depth", "2"), ["--depth", "--tree"]),
+        (("events", "replay", "x", "--delay", "999999999999"), ["--delay", "longer than 100 years"]),
+        (("events", "reschedule", "x", "--after", "999999999999"), ["--after", "longer than 100 years"]),
+        (("events", "list", "--since", "99999d"), ["--since", "longer than 100 years"]),
         (("events", "wait", "x", "--timeout", "-1"), ["--timeout"]),
         (("runs", "list", "--namespace", "no spaces"), ["namespace", "no spaces"]),
         (("worker",), ["MODULE:APP"]),
@@ -148,6 +155,51 @@ def test_a_url_that_is_none_is_said_without_its_password(headrace: Headrace) -> 
 def test_a_wrong_call_is_exit_code_2_and_one_line(headrace: Headrace, args: list[str], parts: list[str]) -> None:
     """The line names what is at fault."""
     fails(headrace(*args), 2, *parts)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("runs", "list", "{}"), ("{}",), ("runs", "{}"), ("runs", "list", "--{}"), ("runs", "list", "--status", "{}"),
+        ("runs", "cancel", "--all", "--yes={}"), ("send", "--file", "{}"), ("send", "--url", "{}"), ("worker", "{}"),
+        ("events", "show", "{}"), ("events", "list", "--codec", "{}:codec"), ("jobs", "show", "{}"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_error_gives_a_terminal_no_command(headrace: Headrace, args: tuple[str, ...]) -> None:
+    """What was typed is in it with its control characters escaped, and once."""
+    result = headrace(*(each.format("a\x1b[31mb\x07") for each in args))
+    assert result.exit_code in (1, 2)
+    assert r"a\x1b[31mb\x07" in result.stderr
+    assert not re.search(r"[\x1b\x07]", result.output)
+
+
+def test_a_name_is_escaped_once(headrace: Headrace) -> None:
+    """In quotes, too."""
+    assert r"no job subscribes to 'a\x1b[31mb'" in headrace("send", "--explain", "a\x1b[31mb").stdout
+
+
+def test_an_error_names_a_variable_only_if_the_value_is_from_there(headrace: Headrace) -> None:
+    """Once."""
+    of_environment = headrace("runs", "list", HEADRACE_CODEC="nope").stderr
+    assert of_environment.count("HEADRACE_CODEC") == 1
+    assert "(in the environment, as HEADRACE_CODEC)" in of_environment
+    assert "HEADRACE_CODEC" not in headrace("runs", "list", "--codec", "wrong", HEADRACE_CODEC="nope").stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("events", "show"), ("events", "cancel"), ("events", "cancel", "e1"), ("events", "replay"),
+        ("events", "explain"), ("events", "wait"), ("events", "reschedule", "--after", "1"),
+        ("runs", "show"), ("runs", "cancel"), ("runs", "retry"), ("runs", "wait"),
+        ("dead", "show"), ("dead", "retry"), ("dead", "discard"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_empty_id_is_a_wrong_call(headrace: Headrace, args: tuple[str, ...]) -> None:
+    """The variable of a script was empty, most likely; nothing is done to the others either."""
+    fails(headrace(*args, ""), 2, "empty")
 
 
 @pytest.mark.parametrize(

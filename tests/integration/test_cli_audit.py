@@ -9,14 +9,14 @@ import pytest
 from headrace import AuditEntry, Client, Event
 from headrace_worker.operate.app_client import AppClient
 from tests.apps.everyday import app
-from tests.support.commands import Headrace, Shell
+from tests.support.commands import Headrace, Shell, document
 
 APP = "tests.apps.everyday:app"
 ACTS: list[tuple[tuple[str, ...], dict[str, Any], list[int]]] = [
     (("app", "register", APP), {"app": "everyday"}, [1, 0]),
     (("jobs", "trigger", "everyday/echo", "--id", "e1"), {"job": "everyday/echo", "event": "e1"}, [1, 0]),
-    (("jobs", "disable", "everyday/echo"), {"job": "everyday/echo"}, [1]),
-    (("jobs", "enable", "everyday/echo"), {"job": "everyday/echo"}, [1]),
+    (("jobs", "disable", "everyday/echo"), {"job": "everyday/echo"}, [1, 0]),
+    (("jobs", "enable", "everyday/echo"), {"job": "everyday/echo"}, [0]),
     (("queues", "pause", "everyday/default"), {"queue": "everyday/default"}, [1]),
     (("queues", "resume", "everyday/default"), {"queue": "everyday/default"}, [1]),
     (("queues", "limit", "everyday/default", "5"), {"queue": "everyday/default", "limit": 5}, [1]),
@@ -80,3 +80,15 @@ def test_an_act_is_noted_though_its_output_is_lost(shell: Shell, client: Client,
     assert shell(f"headrace {line} > /dev/full").returncode != 0
     found: list[AuditEntry] = client.list_audit().items
     assert [(each.verb, each.done) for each in found] == [(" ".join(line.split()[:2]), 1)]
+
+
+@pytest.mark.leaves_records
+def test_an_act_on_many_is_one_short_line(headrace: Headrace, client: Client) -> None:
+    """With the first of the IDs and how many more there are; as JSON with all of them."""
+    ids = [f"later-{number}" for number in range(1_500)]
+    client.audit("events cancel", {"ids": ids, "runs": True})
+    client.audit("events cancel", {"ids": ids[:3]})
+    _, few, many = headrace("audit", "list").stdout.splitlines()
+    assert ' {"ids":["later-0","and 1,499 more"],"runs":true} ' in many
+    assert ' {"ids":["later-0","later-1","later-2"]} ' in few
+    assert document(headrace("audit", "list", "--json"))["audit"][1]["asked"]["ids"] == ids

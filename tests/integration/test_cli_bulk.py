@@ -140,6 +140,8 @@ async def test_a_filter_keeps_what_it_does_not_name(headrace: Headrace, client: 
     left = [str(letter.run_id) for letter in client.iter_dead_letters()]
     assert sorted(left) == [f"fail{number}:everyday/fail" for number in range(7)]
     assert done.stderr == "dead discard: 3 done, 0 failed, 0 left\n"
+    discarded = [letter.id for run, letter in letters.items() if run and run.startswith("other")]
+    assert sorted(done.stdout.splitlines()) == sorted(f"{each} discarded" for each in discarded)
     assert headrace("dead", "discard", "--all", "--yes").exit_code == 2
     assert len(list(client.iter_dead_letters())) == len(left)
     (entry,) = client.list_audit().items

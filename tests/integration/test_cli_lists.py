@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 import pytest
@@ -18,7 +19,13 @@ import redis as redis_py
 
 from headrace import Client, Event
 from headrace.formats.keys import Keys
+from headrace_worker import App, Retry, event_trigger
 from headrace_worker.cli.root import root
+from headrace_worker.operate.app_client import AppClient
+from headrace_worker.testing import run_until_settled
+from tests.apps.everyday import app
+from tests.scripts import users
+from tests.support.codecs import Scrambler
 from tests.support.commands import Headrace, document, fails
 from tests.support.waiting import wait_until
 
@@ -33,7 +40,7 @@ LISTS = {
 def test_a_list_is_one_document_under_its_noun(headrace: Headrace, command: str) -> None:
     """With what is damaged, the cursor, and how far it looked."""
     noun = LISTS[command]
-    searched = {"entries": 0, "back_to": None, "complete": True, "remembered_since": None}
+    searched = {"entries": 0, "back_to": None, "complete": True, "remembered_since": None, "not_compared": 0}
     found = document(headrace(*command.split(), "--json"))
     assert found == {noun: [], "damaged": [], "cursor": None, "searched": searched}
 
@@ -199,3 +206,109 @@ def test_new_events_are_followed(client: Client, url: str, namespace: str) -> No
     finally:
         process.kill()
         process.communicate()
+
+
+def _head(table: str) -> list[str]:
+    return re.split(r" {2,}", table.splitlines()[0])
+
+
+@pytest.mark.leaves_records
+def test_events_are_listed_with_when_they_were_sent(headrace: Headrace) -> None:
+    """Not with the time that they name; delayed ones alone come by when they are due, and it is not known."""
+    long_ago = "2020-01-01T00:00:00Z"
+    assert headrace("send", "probe", "--id", "p", "--timestamp", long_ago, "--deliver-after", "3600").exit_code == 0
+    (listed,) = document(headrace("events", "list", "--json"))["events"]
+    assert listed["sent_at"] > "2026" > listed["timestamp"]
+    for args in ((), ("--state", "delayed", "--since", "5m"), ("--state", "delayed", "--state", "pending")):
+        table = headrace("events", "list", *args).stdout
+        assert _head(table) == ["ID", "NAME", "STATUS", "SOURCE", "SENT", "DELIVER AT", "RUNS"]
+        assert listed["sent_at"][:19] in table
+        assert "2020" not in table
+    by_due = headrace("events", "list", "--state", "delayed").stdout
+    assert _head(by_due) == ["ID", "NAME", "STATUS", "SOURCE", "DELIVER AT", "RUNS"]
+    assert document(headrace("events", "list", "--state", "delayed", "--json"))["events"][0]["sent_at"] is None
+
+
+NAMES = [
+    ("runs list --job everyday/ecco", "did you mean everyday/echo?"),
+    ("runs list --queue everyday/nope", "no queue 'everyday/nope'"),
+    ("runs list --worker nope", "no worker 'nope' is known"),
+    ("runs list --event-name nope", "no event of the name nope is listed"),
+    ("events list --name nope", "no event of the name nope is listed"),
+    ("dead list --job everyday/nope", "no dead letter of job 'everyday/nope'; there are some of everyday/fail"),
+    ("dead groups --job everyday/nope", "no dead letter of job 'everyday/nope'; there are some of everyday/fail"),
+]
+
+
+@pytest.mark.leaves_records
+async def test_a_list_says_that_nobody_knows_a_name(
+    headrace: Headrace, client: Client, settle: Callable[[], Any], url: str, namespace: str
+) -> None:
+    """Where it finds nothing: a line on standard error, also with --json, and exit code 0."""
+    with AppClient(url, namespace=namespace) as registrar:
+        registrar.register_app(app)
+    client.send_event(Event("fail", "no"))
+    await settle()
+    for command, note in NAMES:
+        for args in ((), ("--json",)):
+            found = headrace(*command.split(), *args)
+            assert (found.exit_code, found.stderr.count("\n")) == (0, 1), found.output
+            assert note in found.stderr
+    for known in (
+        "runs list --job everyday/echo", "runs list --queue everyday/default --status waiting",
+        "events list --name fail --state delayed", "dead list --job everyday/fail --error nope", "runs list --until 9h",
+    ):  # fmt: skip
+        assert headrace(*known.split()).stderr == "", known
+
+
+def test_a_list_does_without_the_rights_to_look_a_name_up(
+    headrace: Headrace, redis: redis_py.Redis, url: str, namespace: str
+) -> None:
+    """It is not refused for a note."""
+    rules = users.rules_in(namespace, "headrace-producer")
+    redis.execute_command("ACL", "SETUSER", "narrow", "reset", ">secret", *rules, "-smembers")
+    narrow = urlunsplit(urlsplit(url)._replace(netloc=f"narrow:secret@{urlsplit(url).netloc.rpartition('@')[2]}"))
+    found = headrace("runs", "list", "--job", "everyday/nope", "--status", "failed", HEADRACE_URL=narrow)
+    redis.execute_command("ACL", "DELUSER", "narrow")
+    assert (found.exit_code, found.stderr) == (0, ""), found.output
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257])
+def test_a_name_that_none_can_have_is_not_waited_for(headrace: Headrace, name: str) -> None:
+    """No event would ever come."""
+    fails(headrace("events", "tail", f"--name={name}"), 2, f"--name: must have 1 to 256 characters, not {len(name)}")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("runs list --event e --until 2h", "--until: was given together with --event, which names one event"),
+        ("runs list --event e --cursor c", "--cursor: was given together with --event, whose runs are one page"),
+        ("runs retry --event e --event-name n", "--event-name: was given together with --event"),
+        ("runs list --cursor event_id", "--cursor: 'event_id' is none that a listing has returned"),
+        ("send a --deliver-after 1 --deliver-at 2036-01-01T00:00:00Z", "together with --deliver-after; give one of"),
+    ],
+)
+def test_an_error_names_options(headrace: Headrace, args: str, message: str) -> None:
+    """And not what the arguments are called in Python; what was given is shown as it is."""
+    fails(headrace(*args.split()), 2, message)
+
+
+@pytest.mark.leaves_records
+async def test_what_opens_a_sealed_error_is_an_option(headrace: Headrace, url: str, namespace: str) -> None:
+    """Each command that takes `--error` says how many it has not compared."""
+    sealed = App("sealed", codec=Scrambler())
+
+    @sealed.job(id="bad", trigger=event_trigger("bad"), retry=Retry(max_attempts=1))
+    async def bad() -> None:
+        raise ValueError("a secret")
+
+    with Client(url, namespace=namespace, codec=Scrambler()) as client:
+        client.send_events([Event("bad"), Event("bad")])
+        await run_until_settled(sealed, url, namespace=namespace)
+    note = "not compared: 2 dead letters, whose errors are sealed; give the --codec that they were sealed with\n"
+    for command in ("list", "list --all", "groups", "retry --dry-run", "discard --yes"):
+        done = headrace("dead", *command.split(), "--error", "secret")
+        assert (done.exit_code, note in done.stderr) == (0, True), done.output
+    assert document(headrace("dead", "list", "--error", "secret", "--json"))["searched"]["not_compared"] == 2
+    assert "on the command line --codec" in headrace("dead", "list").stdout

@@ -47,7 +47,7 @@ def test_a_queue_is_limited(headrace: Headrace, client: Client) -> None:
 @pytest.mark.parametrize("limit", ["0", "1.5", "many", ""])
 def test_a_bad_limit_is_exit_code_2(headrace: Headrace, limit: str) -> None:
     """Nothing is set."""
-    fails(headrace("queues", "limit", "app/a", limit), 2, "whole number")
+    fails(headrace("queues", "limit", "app/a", limit), 2, "whole number from 1", "nor 'none'")
 
 
 @pytest.mark.usefixtures("_queue")

@@ -11,8 +11,10 @@ import pytest
 import redis as redis_py
 
 from headrace import Client, Event
+from headrace.formats.keys import Keys
 from headrace.lists.merge import entry_rank
 from tests.support.commands import Headrace, document, fails
+from tests.support.stored import add_run
 
 
 def test_runs_list_names_what_it_cannot_show(headrace: Headrace, client: Client, redis: redis_py.Redis) -> None:
@@ -184,6 +186,20 @@ async def test_retry_all_skips_a_dead_letter_that_cant_be_retried(
     await settle()
 
 
+def test_a_retry_of_a_canceled_run_names_the_command_for_it(
+    headrace: Headrace, client: Client, redis: redis_py.Redis, keys: Keys
+) -> None:
+    """Each in its own way: a dead letter's run is not retried where it was canceled since."""
+    run = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", "c")
+    for command, way_out in (
+        ("runs retry", "give --canceled to retry it all the same"),
+        ("dead retry", "'headrace runs retry --canceled' does it all the same"),
+    ):
+        refused = headrace(*command.split(), run)
+        assert refused.exit_code == 1
+        assert refused.stderr == f"run {run!r} is canceled and can't be retried: {way_out}\n"
+
+
 async def test_a_retry_of_a_job_without_dead_letters_fails(
     headrace: Headrace, client: Client, settle: Callable[[], Any]
 ) -> None:
@@ -207,4 +223,25 @@ async def test_events_show_says_whether_the_event_is_on_its_way(
     waiting = headrace("events", "show", "e1")
     assert "no worker of this namespace is alive" in waiting.stderr
     await settle()
-    assert headrace("events", "show", "e1").stdout.endswith("\nno job has a trigger that it matches\n")
+    assert headrace("events", "show", "e1").stdout.endswith("\nno job got it; 'headrace events explain e1' says why\n")
+
+
+async def test_a_job_that_is_disabled_is_why_no_job_got_an_event(
+    headrace: Headrace, client: Client, settle: Callable[[], Any]
+) -> None:
+    """`events show` names the command that says so, and does not say that no trigger matches."""
+    await settle()
+    headrace("jobs", "disable", "everyday/echo", "--reason", "wrong list")
+    client.send_event(Event("echo", id="e1"))
+    await settle()
+    assert headrace("events", "show", "e1").stdout.endswith("\nno job got it; 'headrace events explain e1' says why\n")
+    assert "wrong list" in headrace("events", "explain", "e1").stdout
+
+
+def test_a_time_in_the_past_delivers_an_event_at_once(headrace: Headrace, client: Client) -> None:
+    """`events reschedule` says so; of a time to come it says nothing."""
+    client.send_event(Event("later", id="later"), deliver_after=3_600)
+    assert headrace("events", "reschedule", "later", "--at", "2999-01-01T00:00:00Z").stderr == ""
+    past = headrace("events", "reschedule", "later", "--at", "2001-01-01T00:00:00Z")
+    assert (past.exit_code, past.stderr) == (0, "that time is past, so the event is delivered at once\n")
+    client.cancel_event("later")

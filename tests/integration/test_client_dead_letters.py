@@ -93,13 +93,18 @@ def test_a_failed_run_is_queued_again(client: Client, redis: redis_py.Redis, key
     assert redis.pttl(keys.event(sent.id)) == -1
 
 
-@pytest.mark.parametrize("letter", ["q", "x", "w", "s", "c"])
-def test_only_a_failed_run_can_be_retried(client: Client, redis: redis_py.Redis, keys: Keys, letter: str) -> None:
-    """Any other run stays as it is, while its entry is where its record says."""
+@pytest.mark.parametrize(
+    ("letter", "why"),
+    [(each, "only a run that ended without success") for each in "qxws"] + [("c", "give canceled=True to retry it")],
+)
+def test_only_a_failed_run_can_be_retried(
+    client: Client, redis: redis_py.Redis, keys: Keys, letter: str, why: str
+) -> None:
+    """Any other run stays as it is, while its entry is where its record says; of a canceled one it says how."""
     run_id = add_run(redis, keys, client.send_event(Event("a")).id, "app/job", letter)
     redis.xadd(keys.queue("app", "default"), {"e": "in its queue"}, id="7-0")
     before = client.get_run(run_id)
-    with pytest.raises(RunNotRetryable, match="can't be retried: only a run that ended without success") as caught:
+    with pytest.raises(RunNotRetryable, match=f"can't be retried: {why}") as caught:
         client.retry_run(run_id)
     assert caught.value.status == before.status
     assert client.get_run(run_id) == before

@@ -17,8 +17,10 @@ import redis as redis_py
 from headrace import Client, Event, InvalidArgument, ServerNotReady, ServerUnreachable, WaitTimeout
 from headrace.errors import CallError
 from headrace.formats.keys import Keys
+from headrace_worker import App, event_trigger
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.run.port import RunPorts
-from tests.support.clients import Kind, open_client
+from tests.support.clients import Kind, open_app_client, open_client
 from tests.support.cluster import Cluster
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy
@@ -163,6 +165,45 @@ def test_a_call_s_own_timeout_comes_before_the_client_s(kind: Kind, own: Control
         for call in calls:
             with given_up(0.1):
                 call(timeout=timedelta(seconds=0.1))
+
+
+def test_each_call_of_an_app_client_has_a_timeout_of_its_own(kind: Kind, own: ControlledServer) -> None:
+    """Whatever it adds to the other clients."""
+    app = App("shop")
+    app.job(id="mail", trigger=event_trigger("a"))(lambda: None)
+    given: dict[str, tuple[Any, ...]] = {
+        "register_app": (app,),
+        "forget_app": ("shop",),
+        "diagnose": (),
+        "list_apps": (),
+        "list_jobs": (),
+        "get_job": ("shop/mail",),
+        "find_job": ("shop/mail",),
+        "disable_job": ("shop/mail",),
+        "enable_job": ("shop/mail",),
+        "trigger_job": ("shop/mail",),
+        "replay_event": ("e",),
+        "replay_events": (["e"],),
+        "explain_event": ("e",),
+        "explain_send": (Event("a"),),
+        "list_workers": (),
+        "iter_workers": (),
+        "get_worker": ("w",),
+        "quiet_workers": (["w"],),
+        "stop_workers": (["w"],),
+        "list_queues": (),
+        "get_queue": ("shop/default",),
+        "get_stats": (60,),
+    }
+    assert set(given) == {name for name in vars(AppClient) if not name.startswith("_")}
+    with open_app_client(kind, own.url, namespace=NAMESPACE, timeout=SHORT_S) as client:
+        client.has_workers()
+        own.pause()
+        for name, args in given.items():
+            with given_up(0.1):
+                found = getattr(client, name)(*args, timeout=timedelta(seconds=0.1))
+                if name == "iter_workers":
+                    next(found)
 
 
 def test_an_iteration_gives_each_page_the_timeout(own: ControlledServer) -> None:

@@ -151,6 +151,7 @@ def test_a_state_that_lasts_is_an_error_with_the_servers_word(
     with open_client(kind, own.url, namespace="prod", attempts=3) as client, pytest.raises(ServerNotReady) as caught:
         client.send_event(Event("a"))
     assert caught.value.code == "READONLY"
+    assert "it is a replica: name its master in the URL" in str(caught.value)
     assert len(failures.errors) == 2
     assert admin.dbsize() == 0
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import redis as redis_py
+from click.testing import Result
 
-from headrace import Event
+from headrace import Event, ServerError
+from headrace.calls.canceling import CANCELED_DELIVERIES
 from headrace.formats.codec import encode_event
 from headrace.formats.keys import Keys
 from headrace.plans.plan import Plan
 from headrace_worker import App
+from headrace_worker.doctor.asking import questions
 from headrace_worker.doctor.diagnose import diagnose
-from headrace_worker.doctor.finding import Diagnosis, Finding
+from headrace_worker.doctor.finding import Diagnosis, Finding, NotLookedAt
 from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 from tests.apps.shop import app as shop
 from tests.scripts import users
@@ -186,6 +189,32 @@ def test_no_worker_at_all(client: AppClient) -> None:
     assert not of(found, "leader") + of(found, "dispatchers")
 
 
+def test_a_namespace_that_was_never_used(headrace: Headrace, url: str, namespace: str, count: int) -> None:
+    """Its name may be typed wrong, so it is in the finding, and in what the command says; looking is no use."""
+    with AppClient(url, namespace=namespace, partitions=count) as client:
+        for _ in range(2):
+            found = one(client.diagnose(), "namespace")
+            assert (found.severity, found.facts["namespace"]) == ("error", namespace)
+            assert f"namespace '{namespace}' has never been used" in found.says
+            assert "--namespace" in found.mend
+            assert not of(client.diagnose(), "workers")
+        result = headrace("doctor", "--partitions", str(count))
+        assert (result.exit_code, f"namespace '{namespace}' has never been used" in result.stdout) == (1, True)
+        client.register_app(shop)
+        found = one(client.diagnose(), "workers")
+        assert found.mend == "headrace worker MODULE:APP"
+        assert not of(client.diagnose(), "namespace")
+
+
+@pytest.mark.leaves_records
+def test_a_namespace_to_which_something_was_sent(url: str, namespace: str) -> None:
+    """It is used, though no worker ever was alive."""
+    with AppClient(url, namespace=namespace) as client:
+        client.send_event(Event("x"))
+        found = client.diagnose()
+    assert (len(of(found, "workers")), of(found, "namespace")) == (1, [])
+
+
 @pytest.mark.usefixtures("alive")
 def test_duties_that_no_live_worker_has(client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
     """No leader, or one whose time is over; no dispatcher slot, or one that has expired."""
@@ -293,6 +322,78 @@ def test_a_queue_whose_last_runs_end(client: AppClient, redis: redis_py.Redis, k
     assert (found.severity, found.facts["waiting"], found.facts["in_flight"]) == ("error", 1, 2)
 
 
+def cancel(redis: redis_py.Redis, queue: str, entries: Sequence[bytes], ago_s: int = 60) -> None:
+    """Leave pending entries as the cancellation of their runs does, so long ago."""
+    ids = [each.decode() for each in entries]
+    redis.xclaim(queue, "workers", "w1", 0, [*ids], idle=1_000 * ago_s, retrycount=CANCELED_DELIVERIES)
+    redis.xdel(queue, *ids)
+
+
+def entries_of(redis: redis_py.Redis, queue: str) -> list[bytes]:
+    rows: Any = redis.xrange(queue)
+    return [entry for entry, _ in rows]
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+def test_a_queue_of_a_quiet_worker_whose_run_is_canceled(client: AppClient, redis: redis_py.Redis, keys: Keys) -> None:
+    """Its function goes on without an entry, and hides no run that waits."""
+    queue = keys.queue("shop", "default")
+    redis.hset(keys.worker("w1"), "wanted", "quiet")
+    cancel(redis, queue, entries_of(redis, queue)[:1])
+    redis.xadd(queue, {"e": "e2", "j": "audit"})
+    found = one(client.diagnose(), "backlog")
+    assert (found.severity, found.facts["waiting"], found.facts["in_flight"]) == ("error", 1, 2)
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+@pytest.mark.parametrize("limit", ["declared", "at run time"])
+def test_a_limit_that_is_full_of_canceled_runs(
+    client: AppClient, redis: redis_py.Redis, keys: Keys, limit: str
+) -> None:
+    """A warning, that names the worker to stop; an error once a run waits, and the limit may be the code's."""
+    queue = keys.queue("shop", "default")
+    cancel(redis, queue, entries_of(redis, queue))
+    assert not of(client.diagnose(), "canceled")
+    if limit == "declared":
+        redis.hset(keys.worker("w1"), "limits", "default=2 mail=9")
+    else:
+        client.limit_queue("shop/default", 2)
+    found = one(client.diagnose(), "canceled")
+    facts = {"queue": "shop/default", "workers": ["w1"], "in_flight": 2, "waiting": 0}
+    assert (found.severity, found.facts) == ("warning", facts | {"oldest_s": pytest.approx(60, abs=30)})
+    assert found.mend.startswith("headrace workers stop w1: ")
+    redis.xadd(queue, {"e": "e2", "j": "audit"})
+    found = one(client.diagnose(), "canceled")
+    assert (found.severity, found.facts["waiting"]) == ("error", 1)
+    assert found.says == (
+        "the limit of queue shop/default is full of functions of canceled runs that go on in w1: 1 run waits"
+    )
+
+
+@pytest.mark.usefixtures("alive", "in_flight")
+@pytest.mark.parametrize(
+    "but", ["one is not", "just now", "there is room", "no limit", "a dead worker", "another code"]
+)
+def test_a_limit_that_frees_itself(client: AppClient, redis: redis_py.Redis, keys: Keys, but: str) -> None:
+    """Nothing, where not all are canceled, or have been for ten seconds, or a run could start, or will be rescued."""
+    queue = keys.queue("shop", "default")
+    entries = entries_of(redis, queue)
+    cancel(redis, queue, entries[1:])
+    if but == "one is not":
+        redis.xclaim(queue, "workers", "w1", 0, [entries[0].decode()], idle=60_000)
+    else:
+        cancel(redis, queue, entries[:1], 0 if but == "just now" else 60)
+    client.limit_queue("shop/default", None if but == "no limit" else 3 if but == "there is room" else 2)
+    redis.hset(keys.worker("w1"), "limits", "default=2")
+    if but == "a dead worker":
+        redis.zadd(keys.workers, {"w1": 1_000, "w2": FAR_MS})
+    elif but == "another code":
+        client.limit_queue("shop/default", "declared")
+        redis.zadd(keys.workers, {"w2": FAR_MS})
+        redis.hset(keys.worker("w2"), mapping={"app": "shop", "queues": "shop/default", "limits": ""})
+    assert not of(client.diagnose(), "canceled")
+
+
 @pytest.mark.usefixtures("alive", "in_flight")
 @pytest.mark.parametrize("state", ["fenced", "expired"])
 def test_a_queue_of_a_dead_worker(client: AppClient, redis: redis_py.Redis, keys: Keys, state: str) -> None:
@@ -377,13 +478,17 @@ def test_dead_letters_by_reason(client: AppClient, redis: redis_py.Redis, keys: 
     [
         ({"reason": "unreadable", "error": "x"}, "headrace dead discard ID"),
         ({"run": "e1:shop/audit", "reason": "invalid_payload", "error": "x"}, "headrace dead discard --job shop/audit"),
+        (
+            {"run": "e1:shop/audit", "reason": "lost", "error": "x"},
+            "headrace dead discard --job shop/audit --reason lost",
+        ),
     ],
-    ids=["no run", "payload"],
+    ids=["no run", "payload", "lost"],
 )
-def test_dead_letters_that_no_retry_helps(
+def test_dead_letters_that_a_retry_may_not_help(
     client: AppClient, redis: redis_py.Redis, keys: Keys, fields: dict[str, str], mend: str
 ) -> None:
-    """One without a run can't be retried, and one with a wrong payload fails again."""
+    """One without a run can't be retried, one with a wrong payload fails again, and a lost one may end its worker."""
     redis.xadd(keys.dead, {**fields})  # type: ignore[dict-item] # they are text
     assert mend in one(client.diagnose(), "dead").mend
 
@@ -465,16 +570,18 @@ def test_what_the_command_says(headrace: Headrace, client: AppClient) -> None:
     assert "error    no worker is alive" in result.stdout
     assert "         -> headrace jobs enable shop/audit\n" in result.stdout
     assert result.stdout.endswith("1 error, 2 warnings\n")
+    assert result.stderr.startswith(f"looked at namespace '{client.partitions.namespace}' on {client.url}\n")
 
 
 @pytest.mark.usefixtures("alive", "client")
-def test_warnings_count_if_asked(headrace: Headrace, redis: redis_py.Redis, keys: Keys) -> None:
+def test_warnings_count_if_asked(headrace: Headrace, redis: redis_py.Redis, keys: Keys, url: str) -> None:
     """With --strict alone; the document is the same."""
     redis.set(keys.leader, f"w1 {FAR_MS}")
     redis.zadd(keys.dispatchers, {"w1": FAR_MS})
     plain, strict = headrace("doctor", "--json"), headrace("doctor", "--json", "--strict")
     assert (plain.exit_code, strict.exit_code) == (0, 1)
     assert document(plain) == document(strict)
+    assert (document(plain)["namespace"], document(plain)["server"]) == (keys.namespace, url)
     (found,) = document(plain)["findings"]
     assert (found["severity"], found["check"]) == ("warning", "appendonly")
 
@@ -529,6 +636,92 @@ def test_what_may_not_be_asked_is_said(limited: Callable[..., Diagnosis]) -> Non
                            "records", "backlog"}  # fmt: skip
     assert "may not ask" in missed["server"]
     assert [each.check for each in found.findings] == ["rights"]
+
+
+@pytest.fixture
+async def lived_in(make_server: Callable[..., ControlledServer]) -> AsyncIterator[ControlledServer]:
+    """A server as docs/operations.md says, and in its namespace `prod` a live worker."""
+    server = make_server(appendonly=True, extra=WELL)
+    async with WorkerHost(server.url, "prod").working(shop), AsyncAppClient(server.url, namespace="prod") as client:
+        await client.wait_for_event((await client.send_event(Event("user.deleted"))).id, 30)
+        yield server
+
+
+@pytest.fixture
+def doctor_for(lived_in: ControlledServer, headrace: Headrace) -> Callable[..., Result]:
+    """Call the doctor as one of the users of deploy/acl, each of which is for the namespace `prod`."""
+
+    def call(user: str, namespace: str, *args: str) -> Result:
+        with redis_py.Redis.from_url(lived_in.url) as admin:
+            admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">secret", *users.rules_in("prod", user))
+        url = lived_in.url.replace("unix://", f"unix://{user}:secret@")
+        return headrace("doctor", "--namespace", namespace, *args, HEADRACE_URL=url)
+
+    return call
+
+
+@pytest.mark.parametrize("user", ["worker", "producer", "sender", "viewer", "operator"])
+def test_a_namespace_that_the_user_may_not_read(doctor_for: Callable[..., Result], user: str) -> None:
+    """One finding says so, and names it; nothing is called well, and what was not looked at is two lines."""
+    result = doctor_for(f"headrace-{user}", "prdo")
+    assert (result.exit_code, "nothing is wrong" in result.stdout) == (1, False)
+    assert "error    the user may read nothing of namespace 'prdo': events," in result.stdout
+    assert "-> name the namespace that this user is for, with --namespace or HEADRACE_NAMESPACE; or" in result.stdout
+    first, *missed = result.stderr.splitlines()
+    assert first.startswith("looked at namespace 'prdo' on unix://***@/")
+    assert first.endswith(f" as user headrace-{user}")
+    assert len([line for line in missed if "No permissions" in line or "to access" in line]) == 1
+    assert "secret" not in result.output
+    (found,) = document(doctor_for(f"headrace-{user}", "prdo", "--json"))["findings"]
+    assert (found["severity"], found["check"], found["facts"]["namespace"]) == ("error", "rights", "prdo")
+
+
+@pytest.mark.parametrize(("user", "unread"), [("sender", "leases"), ("producer", "leader")])
+def test_a_user_who_may_not_read_all(doctor_for: Callable[..., Result], user: str, unread: str) -> None:
+    """Nothing is called well either: the user could not see it if no worker was alive."""
+    (found,) = document(doctor_for(f"headrace-{user}", "prod", "--json"))["findings"]
+    assert (found["severity"], found["check"], unread in found["facts"]["unread"]) == ("error", "rights", True)
+    assert "headrace-viewer" in found["mend"]
+    assert "the user may not read all of namespace 'prod'" in doctor_for(f"headrace-{user}", "prod").stdout
+
+
+@pytest.mark.parametrize(
+    ("user", "missed"),
+    [
+        ("viewer", {"appendfsync", "rights"}),
+        ("operator", {"appendfsync", "rights"}),
+        ("worker", {"appendfsync", "dead letters", "records"}),
+    ],
+)
+def test_a_user_who_may_read_what_runs_depend_on(
+    doctor_for: Callable[..., Result], user: str, missed: set[str]
+) -> None:
+    """Nothing is wrong, and the rest is said."""
+    result = doctor_for(f"headrace-{user}", "prod", "--strict")
+    assert (result.exit_code, result.stdout) == (0, "nothing is wrong\n")
+    found = document(doctor_for(f"headrace-{user}", "prod", "--json"))
+    assert (found["findings"], {each["check"] for each in found["not_looked_at"]}) == ([], missed)
+
+
+async def test_what_can_not_be_read_for_another_reason(lived_in: ControlledServer) -> None:
+    """It is an error too: who knows what is there."""
+    with AppClient(lived_in.url, namespace="prod") as client:
+        found = client._run(without("leases", client._plan_to_diagnose(), client.partitions.first), partial=True)
+    assert [(each.check, each.facts["unread"]) for each in found.findings] == [("reads", ["leases"])]
+    assert NotLookedAt("leases", "odd") in found.not_looked_at
+
+
+def without(check: str, plan: Plan[Diagnosis], keys: Keys) -> Plan[Diagnosis]:
+    """Run a plan whose first question of this kind is answered with an error."""
+    place = [each.check for each in questions(keys)].index(check)
+    answers = list((yield next(plan)))
+    answers[place] = ServerError("odd")
+    while True:
+        try:
+            answers = yield plan.send(answers)
+        except StopIteration as done:
+            found: Diagnosis = done.value
+            return found
 
 
 def test_the_nodes_of_a_cluster(make_server: Callable[..., ControlledServer]) -> None:

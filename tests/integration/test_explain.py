@@ -10,6 +10,7 @@ import pytest
 import redis as redis_py
 
 from headrace import ContentsGone, Event
+from headrace_worker import App, event_trigger
 from headrace_worker.inspect.explanation import Explanation, Failure
 from headrace_worker.operate.app_client import AppClient
 from tests.apps.shop import app as shop
@@ -119,6 +120,41 @@ def test_a_disabled_job(undivided: AppClient) -> None:
 
 
 @pytest.mark.leaves_records
+async def test_what_an_earlier_release_had(undivided: AppClient, headrace: Headrace, host: WorkerHost) -> None:
+    """A job that a release dropped, or let subscribe to something else, is named; one that subscribes is not."""
+    later = App("shop")
+    later.job(id="audit", trigger=event_trigger("user.create"))(lambda: None)
+    sent = undivided.send_event(Event("user.deleted"), deliver_after=60)
+    asked = undivided.trigger_job("shop/welcome")
+    async with host.working(later):
+        assert undivided.explain_send(Event("user.created")).earlier == ["shop/audit", "shop/welcome"]
+        assert undivided.explain_send(Event("user.deleted")).earlier == ["shop/audit"]
+        assert undivided.explain_send(Event("user.create")).earlier == []
+        assert undivided.explain_event(asked.id).earlier == ["shop/welcome"]
+        result = headrace("events", "explain", sent.id)
+        assert result.stdout == (
+            "no job subscribes to 'user.deleted'; an earlier release had shop/audit for it: headrace app routes\n"
+        )
+        result = headrace("events", "explain", asked.id)
+        assert "is not registered; an earlier release had shop/welcome for it: headrace app routes" in result.stdout
+        other = App("other")
+        other.job(id="mail", trigger=event_trigger("user.created"))(lambda: None)
+        undivided.register_app(other)
+        result = headrace("send", "--explain", "user.created")
+        assert "an earlier release had shop/audit, shop/welcome for it: headrace app routes\n" in result.stderr
+    undivided.cancel_event(sent.id)
+
+
+async def test_what_is_registered_and_yet_to_come_is_not_earlier(undivided: AppClient, host: WorkerHost) -> None:
+    """It counts once a worker has it."""
+    later = App("shop")
+    later.job(id="audit", trigger=event_trigger("user.renamed"))(lambda: None)
+    async with host.working(shop):
+        undivided.register_app(later)
+        assert undivided.explain_send(Event("user.renamed")).earlier == []
+
+
+@pytest.mark.leaves_records
 def test_filters_are_unknown_for_what_can_not_be_opened(undivided: AppClient, url: str, namespace: str) -> None:
     """Name and source are not sealed; with the codec the filters are tried as well."""
     with AppClient(url, namespace=namespace, codec=Scrambler()) as opener:
@@ -203,6 +239,7 @@ def test_send_explain_sends_nothing(headrace: Headrace, redis: redis_py.Redis, p
 @pytest.mark.usefixtures("undivided")
 def test_explanations_as_json(headrace: Headrace) -> None:
     """Every key is always there."""
+    controls = {"queue": "shop/default", "paused_at": None, "reason": "", "limit": "declared"}
     said = document(headrace("send", "--explain", "user.created", '{"plan": "free"}', "--source", "web", "--json"))
     assert said == {
         "event": None,
@@ -219,6 +256,7 @@ def test_explanations_as_json(headrace: Headrace) -> None:
                 "disabled": None,
                 "has_worker": False,
                 "run": None,
+                "controls": controls,
             },
             {
                 "job": "shop/welcome",
@@ -233,9 +271,11 @@ def test_explanations_as_json(headrace: Headrace) -> None:
                 "disabled": None,
                 "has_worker": False,
                 "run": None,
+                "controls": controls | {"queue": "shop/mail"},
             },
         ],
         "near_names": [],
+        "earlier": [],
         "damaged": [],
     }
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from datetime import timedelta
 from typing import Any
@@ -16,15 +17,20 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from headrace import Client, Event, InvalidArgument
+from headrace import Client, Event, InvalidArgument, RunRecord
+from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
+from headrace.plans.plan import Plan
 from headrace_worker import App, Context, Queue, Retry, event_trigger
 from headrace_worker.cli.root import root
+from headrace_worker.commands.dispatch import note_paused_queues
 from headrace_worker.inspect import queues as queues_plan
 from headrace_worker.inspect.depths import read_depths
-from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.operate.app_client import AppClient
+from headrace_worker.protocol.leases import end_lease
+from tests.support.round_trips import Asked
 from tests.support.waiting import await_until
 from tests.support.workers import WorkerHost
 
@@ -69,7 +75,7 @@ def host(url: str, namespace: str, request: pytest.FixtureRequest) -> WorkerHost
 
 
 def _page(noun: str, items: list[Any]) -> dict[str, Any]:
-    searched = {"entries": len(items), "back_to": None, "complete": True, "remembered_since": None}
+    searched = {"entries": len(items), "back_to": None, "complete": True, "remembered_since": None, "not_compared": 0}
     return {noun: items, "damaged": [], "cursor": None, "searched": searched}
 
 
@@ -174,7 +180,7 @@ async def test_counts_are_shown_by_job_and_minute(host: WorkerHost) -> None:
 def test_a_wrong_duration_is_refused(host: WorkerHost, since: str) -> None:
     """By its name, with exit code 2."""
     assert "since" in Cli(host).run("stats", "--since", since, code=2).stderr
-    with Inspector(host.url, namespace=host.namespace) as client, pytest.raises(InvalidArgument, match="since"):
+    with AppClient(host.url, namespace=host.namespace) as client, pytest.raises(InvalidArgument, match="since"):
         client.get_stats(timedelta(days=3))
 
 
@@ -217,6 +223,25 @@ def test_a_wish_is_no_fact(host: WorkerHost, redis: Any, wanted: str | None, say
     redis.hset(keys.worker("w1"), mapping={field: value for field, value in fields.items() if value is not None})
     assert Cli(host).json("workers", "show", "w1")["worker"]["state"] == state
     redis.delete(keys.workers, keys.worker("w1"))
+
+
+def test_a_lease_that_was_ended_at_once_has_no_time_left(host: WorkerHost, redis: Any) -> None:
+    """As a supervisor ends that of a process that has died: the end has no time by which to count."""
+    cli, keys = Cli(host), Keys(host.namespace)
+    redis.zadd(keys.workers, {"w1": 1_000 * (time.time() + 60)})
+    with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        client._run(_once(end_lease(keys, "w1")))
+    worker = cli.json("workers", "show", "w1")["worker"]
+    assert (worker["state"], worker["lease_left_s"]) == ("expired", 0)
+    for args in (("workers", "list"), ("workers", "show", "w1")):
+        assert "0.0 s" in cli.run(*args).stdout
+    (found,) = [each for each in cli.json("doctor", code=1)["findings"] if each["check"] == "leases"]
+    assert (found["facts"]["workers"], found["facts"]["expired_s"]) == (["w1"], None)
+    redis.delete(keys.workers, keys.wake)
+
+
+def _once(call: Call[Any]) -> Plan[Any]:
+    return (yield [call])
 
 
 def test_what_is_foreign_or_damaged_counts_as_nothing(host: WorkerHost, redis: Any) -> None:
@@ -285,19 +310,23 @@ def test_depths_of_a_queue_without_its_group(host: WorkerHost, redis: Any) -> No
 
 
 def test_a_list_of_queues_takes_few_round_trips() -> None:
-    """However many queues and workers there are."""
+    """However many queues and workers there are; no command reads more than a thousand entries."""
     plan = queues_plan.list_queues(Partitions("test", 4))
     answers: list[Any] = []
-    trips = 0
+    queues: list[QueueInfo] = []
+    trips, most = 0, 0
     try:
         calls = next(plan)
         while True:
             trips += 1
+            most = max([most, *(int(call.args[5]) for call in calls if call.args[3:5] == ("-", "+"))])
             answers = [_answer(call) for call in calls]
             calls = plan.send(answers)
-    except StopIteration:
-        pass
-    assert trips <= 12
+    except StopIteration as end:
+        queues = end.value.items
+    assert (trips <= 7, most) == (True, 1_000)
+    assert {(each.waiting, each.in_flight, each.canceled) for each in queues} == {(4 * 8, 4 * 4, 4 * 2)}
+    assert queues[0].canceled_of == {"w1": 8}
 
 
 def _answer(call: Any) -> Any:
@@ -311,8 +340,12 @@ def _answer(call: Any) -> Any:
             reply = [part for number in range(50) for part in (f"w{number}".encode(), b"1800000000000")]
         case "HGETALL":
             reply = [b"app", b"app", b"queues", b"app/q1"]
+        case "XPENDING" if len(call.args) == 3:
+            reply = [4, b"1-0", b"4-0", [[b"w1", b"3"], [b"w2", b"1"]]]
         case "XPENDING":
-            reply = [0, None, None, None]
+            reply = [[f"{at}-0".encode(), b"w1" if at < 4 else b"w2", 5, 10**6 if at < 3 else 1] for at in range(1, 5)]
+        case "XLEN":
+            reply = 10
         case "XRANGE":
             reply = []
         case "GET":
@@ -322,16 +355,19 @@ def _answer(call: Any) -> Any:
     return call.read(reply)
 
 
-def test_top_ends_with_ctrl_c_and_gives_the_terminal_back(host: WorkerHost) -> None:
-    """On a terminal it goes on until then; the exit code is 0."""
+@pytest.mark.parametrize(("columns", "bars"), [(120, 60), (40, 20)])
+def test_top_ends_with_ctrl_c_and_gives_the_terminal_back(host: WorkerHost, columns: int, bars: int) -> None:
+    """As every command, with exit code 130; the newest minute and the sum of a chart are seen at any width."""
     import pty
 
     main, of_child = pty.openpty()
+    termios.tcsetwinsize(of_child, (24, columns))
     env = {**os.environ, "HEADRACE_URL": host.url, "HEADRACE_NAMESPACE": host.namespace, "TERM": "xterm"}
+    env.pop("COLUMNS", None)  # the size of the terminal counts
     command = [sys.executable, "-m", "headrace_worker.cli", "top"]
     with subprocess.Popen(command, stdin=of_child, stdout=of_child, stderr=of_child, env=env) as process:
         seen = b""
-        while b"SUCCEEDED" not in seen:
+        while b"MEMORY" not in seen and b"SLOTS" not in seen and b"STATE" not in seen:
             seen += os.read(main, 4_096)
         process.send_signal(signal.SIGINT)
         os.close(of_child)
@@ -340,6 +376,55 @@ def test_top_ends_with_ctrl_c_and_gives_the_terminal_back(host: WorkerHost) -> N
                 seen += os.read(main, 4_096)
             except OSError:
                 break
-        assert process.wait(20) == 0
+        assert process.wait(20) == 130
     os.close(main)
     assert b"Traceback" not in seen
+    assert re.search(rf"retried  \|{' ' * bars}\|        0".encode(), seen)
+
+
+async def test_a_paused_queue_is_seen_wherever_its_runs_are(host: WorkerHost) -> None:
+    """By name, since when and why; not where the runs are of another queue, or the queue goes on."""
+    cli, app = Cli(host), App("app")
+    app.job(id="held", trigger=event_trigger("asked"), queue="slow")(lambda: None)
+    app.job(id="free", trigger=event_trigger("asked"))(lambda: None)
+    async with host.working(app):
+        with Client(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+            paused = client.pause_queue("app/slow", reason="provider is down")
+            client.send_event(Event("asked", id="e1"))
+            await await_until(lambda: client.get_event("e1").status == "dispatched", 20)
+        moment = rf"\S+{str(paused.paused_at)[11:19]}\S+Z"
+        since = rf"paused since {moment} \(provider is down\)"
+        note = rf"queue app/slow is {since}: its runs start once it is resumed\n"
+        for args in (("runs", "show", "e1:app/held"), ("events", "show", "e1"), ("events", "explain", "e1")):
+            assert re.fullmatch(note, cli.run(*args).stderr), args
+        assert re.fullmatch(note, cli.run("send", "asked", "--explain").stderr)
+        free, held = cli.run("jobs", "list").stdout.splitlines()[1:]
+        assert free.endswith("enabled")
+        assert re.search(rf"enabled, queue paused since {moment}$", held)
+        assert re.search(rf"^controls +{since}$", cli.run("jobs", "show", "app/held").stdout, re.MULTILINE)
+        assert re.search(r"^app/slow +paused +1 ", cli.run("top").stdout, re.MULTILINE)
+        assert cli.json("events", "explain", "e1")["answers"][1]["controls"]["reason"] == "provider is down"
+        cli.run("queues", "resume", "app/slow")
+        await await_until(lambda: cli.json("runs", "show", "e1:app/held")["status"] == "succeeded", 20)
+        for args in (("runs", "show", "e1:app/held"), ("events", "show", "e1"), ("events", "explain", "e1")):
+            assert cli.run(*args).stderr == ""
+        assert "paused" not in cli.run("jobs", "list").stdout + cli.run("top").stdout
+
+
+def test_that_a_queue_is_paused_costs_no_round_trip(host: WorkerHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For jobs and explanations; one for runs, of which any is queued."""
+    with AppClient(host.url, namespace=host.namespace, partitions=host.partitions) as client:
+        client.register_app(Waiting().app)
+        client.pause_queue("app/default")
+        asked = Asked(client, monkeypatch)
+        client.list_jobs()
+        assert len(asked.trips) == 3  # the apps, their routes, their queues
+        del asked.trips[:]
+        client.explain_send(Event("asked"))
+        assert len(asked.trips) == 2
+        del asked.trips[:]
+        runs = [RunRecord(id="e:app/waits", event_id="e", job="app/waits", status="queued", attempt=1, queue="default")]
+        note_paused_queues(client, [*runs, *runs])
+        assert len(asked.trips) == 1
+        note_paused_queues(client, [msgspec.structs.replace(runs[0], status="succeeded")])
+        assert len(asked.trips) == 1

@@ -93,6 +93,25 @@ def test_an_unknown_job_is_named_with_what_may_be_meant(client: AppClient) -> No
         assert caught.value.near == ["shop/welcome"]
         with pytest.raises(InvalidArgument, match="billing/welcome"):
             ask("welcome")
+        for far in ("shop/wine", "shop/nope", "shopping/welcome"):
+            with pytest.raises(UnknownJob, match="headrace jobs list") as caught:
+                ask(far)
+            assert caught.value.near == []
+
+
+async def test_a_job_that_a_release_dropped(client: AppClient, headrace: Headrace, host: WorkerHost) -> None:
+    """It is not registered any more, and what shows the releases is named."""
+    later = App("shop")
+    later.job(id="audit", trigger=event_trigger("user.renamed"))(lambda: None)
+    async with host.working(later):
+        with pytest.raises(UnknownJob) as caught:
+            client.get_job("shop/welcome")
+        assert caught.value.was_registered
+        shown = headrace("jobs", "show", "shop/welcome", "--partitions", str(len(client.partitions)))
+        fails(shown, 1, "an earlier release of its app had it", "headrace app routes")
+        with pytest.raises(UnknownJob, match="did you mean shop/audit") as caught:
+            client.get_job("shop/audits")
+        assert not caught.value.was_registered
 
 
 # Disabling.
@@ -260,6 +279,7 @@ def test_jobs_as_json(headrace: Headrace) -> None:
         "versions": [{"fingerprint": fingerprint, "workers": []}],
         "workers": [],
         "disabled": None,
+        "controls": {"queue": "shop/default", "paused_at": None, "reason": "", "limit": "declared"},
         "waiting": 0,
         "in_flight": 0,
     }

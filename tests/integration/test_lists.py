@@ -15,9 +15,12 @@ from headrace import Client, Event, Page, RunError
 from headrace.calls import indexing
 from headrace.formats import codec
 from headrace.formats.keys import Keys
+from headrace.formats.seal import Seal
+from headrace.lists.merge import time_of
 from headrace.model.event import RunStatus
 from headrace_worker import App, Retry, event_trigger
 from tests.support.clients import Kind, open_client
+from tests.support.codecs import Scrambler
 from tests.support.round_trips import Asked
 from tests.support.stored import add_run
 from tests.support.waiting import await_until
@@ -271,6 +274,23 @@ def test_events_are_listed_by_what_their_records_say(client: Client, redis: redi
     assert ids(state="settled") == ["settled", "unmatched"]
 
 
+def test_an_event_is_listed_with_when_it_was_first_sent(client: Client, redis: redis_py.Redis, keys: Keys) -> None:
+    """Whatever time it names itself, and however often it is sent while it is delayed; `due` does not know it."""
+    began = client.server_time()
+    long_ago = codec.from_millis(1_577_836_800_000)
+    client.send_event(Event("a", id="delayed", timestamp=long_ago), deliver_after=3_600)
+    entries: Any = redis.xrange(keys.recent)
+    sent_at = time_of(entries[0][0].decode())
+    client.send_event(Event("a", 2, id="delayed", timestamp=long_ago), deliver_after=7_200)
+    (listed,) = client.list_events().items
+    (by_time,) = client.list_events(state="delayed", since=began).items
+    assert listed.sent_at == by_time.sent_at == sent_at
+    assert began <= sent_at <= client.server_time()
+    assert client.list_events(state="delayed").items[0].sent_at is client.get_event("delayed").sent_at is None
+    client.cancel_event("delayed")
+    assert client.list_events().items[0].sent_at == sent_at
+
+
 @pytest.mark.leaves_records
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 def test_delayed_events_come_from_due(client: Client, redis: redis_py.Redis, keys: Keys, limit: int) -> None:
@@ -387,6 +407,38 @@ def test_dead_letters_are_narrowed_and_grouped(client: Client, redis: redis_py.R
     ]
     assert (groups.items[0].oldest, groups.items[0].newest) == (codec.from_millis(2), codec.from_millis(6))
     assert (groups.searched.entries, groups.searched.complete) == (10, True)
+
+
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_sealed_errors_that_are_not_opened_are_counted(
+    client: Client, redis: redis_py.Redis, keys: Keys, url: str, namespace: str, limit: int
+) -> None:
+    """They may be asked for by their text, which can't be looked for; with the codec it is."""
+    seal, plain = Seal(Scrambler(), namespace), codec.encode_outcome(RunError("KeyError", "no"), None)
+    for number, job in enumerate(["app/one", "app/one", "app/two"]):
+        run = f"e{number}:{job}"
+        error = codec.seal_outcome(plain, run, seal)
+        redis.xadd(keys.dead, {"run": run, "reason": "failed", "error": error}, id=f"{number + 1}-1")
+    redis.xadd(keys.dead, {"run": "e3:app/one", "reason": "failed", "error": plain}, id="4-1")
+
+    def counts(client: Client, **filters: Any) -> tuple[int, int]:
+        pages, cursor = [client.list_dead_letters(limit=limit, **filters)], None
+        while cursor := pages[-1].cursor:
+            pages.append(client.list_dead_letters(limit=limit, cursor=cursor, **filters))
+        return sum(len(each.items) for each in pages), sum(each.searched.not_compared for each in pages)
+
+    def grouped(client: Client, **filters: Any) -> tuple[int, int]:
+        page = client.dead_letter_groups(**filters)
+        return sum(each.count for each in page.items), page.searched.not_compared
+
+    for ask in (counts, grouped):
+        assert ask(client, error="KeyError") == (1, 3)
+        assert ask(client, error="KeyError", job="app/two") == (0, 1)
+        assert ask(client, error="KeyError", reason="lost") == (0, 0)
+        assert ask(client, error="Sealed") == (3, 0)
+        assert ask(client) == (4, 0)
+        with Client(url, namespace=namespace, codec=Scrambler()) as opener:
+            assert ask(opener, error="KeyError") == (4, 0)
 
 
 def test_dead_letters_are_not_read_backwards_from_before_the_first(

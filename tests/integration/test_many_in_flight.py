@@ -9,7 +9,7 @@ import pytest
 import redis as redis_py
 
 from headrace.formats.keys import Keys
-from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.operate.app_client import AppClient
 from tests.support.round_trips import Asked
 
 WORKERS, RUNS = 300, 20_000
@@ -17,7 +17,7 @@ FAR_MS = 2**52
 
 
 @pytest.fixture
-def inspector(url: str, namespace: str, redis: redis_py.Redis, keys: Keys) -> Iterator[Inspector]:
+def client(url: str, namespace: str, redis: redis_py.Redis, keys: Keys) -> Iterator[AppClient]:
     """A namespace with one queue, all of whose runs are in flight, and a client that has asked about the server."""
     stream = keys.queue("app", "default")
     with redis.pipeline(transaction=False) as pipe:
@@ -31,9 +31,9 @@ def inspector(url: str, namespace: str, redis: redis_py.Redis, keys: Keys) -> It
             pipe.hset(keys.worker(name), mapping={"app": "app", "queues": "app/default", "slots": "70"})
             pipe.xreadgroup("workers", name, {stream: ">"}, RUNS // WORKERS + 1)
         pipe.execute()
-    with Inspector(url, namespace=namespace) as inspector:
-        inspector.has_workers()
-        yield inspector
+    with AppClient(url, namespace=namespace) as client:
+        client.has_workers()
+        yield client
 
 
 @pytest.mark.leaves_records
@@ -50,10 +50,10 @@ def inspector(url: str, namespace: str, redis: redis_py.Redis, keys: Keys) -> It
     ids=["executing", "of a worker", "workers", "worker", "queue", "queues"],
 )
 def test_a_look_at_what_is_in_flight(
-    inspector: Inspector,
+    client: AppClient,
     redis: redis_py.Redis,
     monkeypatch: pytest.MonkeyPatch,
-    look: Callable[[Inspector], Any],
+    look: Callable[[AppClient], Any],
     most: tuple[int, int, int],
 ) -> None:
     """At most so many round trips, calls and bytes: no call for each run, and no answer that grows with the runs."""
@@ -61,9 +61,9 @@ def test_a_look_at_what_is_in_flight(
     def written() -> int:
         return int(redis.info("stats")["total_net_output_bytes"])
 
-    asked = Asked(inspector, monkeypatch)
+    asked = Asked(client, monkeypatch)
     before, between = written(), written()
-    found = look(inspector)
+    found = look(client)
     assert found
     assert written() - between - (between - before) < most[2]
     assert len(asked.trips) <= most[0]

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from headrace import Client, Event
 from headrace.calls.call import Call
 from headrace.formats.keys import Keys
+from headrace.model.event import EVENT_STATES
 from headrace.plans.plan import Plan
 from headrace_worker import App
 from headrace_worker.app.routes import fingerprint_of, subscriptions_of
@@ -95,11 +96,15 @@ def test_the_commands_of_a_section_work(headrace: Headrace, operator_url: str, s
 
 
 FREE = [
-    "queues pause billing/default", "queues limit billing/default 3", "runs cancel waits:billing/charge",
-    "events cancel reminder-7", "jobs disable billing/charge", "queues purge billing/default --yes=billing/default",
+    "queues pause billing/default", "queues resume billing/default", "queues limit billing/default 3",
+    "runs cancel waits:billing/charge", "events reschedule reminder-7 --after 2h", "events cancel reminder-7",
+    "jobs disable billing/charge", "queues purge billing/default --yes=billing/default",
     "dead discard --job billing/charge --yes",
 ]  # fmt: skip
-REFUSED = ["dead retry --job billing/charge --yes", "events replay order-42", "workers quiet w1", "workers stop w1"]
+REFUSED = [
+    "dead retry --job billing/charge --yes", "events replay order-42", "workers quiet w1", "workers stop w1",
+    "app register tests.apps.everyday:app",
+]  # fmt: skip
 
 
 async def test_what_a_full_server_still_does(make_server: Callable[..., ControlledServer]) -> None:
@@ -130,6 +135,31 @@ async def test_what_a_full_server_still_does(make_server: Callable[..., Controll
         for line in FREE:
             done = run(line)
             assert (done.exit_code, "this is not in the audit" in done.stderr) == (0, True), f"{line}: {done.output}"
+
+
+PRINTED = {"can't be canceled any more": "events cancel reminder-7"}
+"""What the page quotes, and the command that prints it once the reminder is on its way."""
+
+
+@pytest.mark.leaves_records
+async def test_what_the_page_quotes_is_printed(headrace: Headrace, client: Client, host: WorkerHost) -> None:
+    """Whether a worker has looked at the event yet or not."""
+    prose = re.sub(r"^```sh\n.*?^```$", "", PAGE, flags=re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r'"([^"]+)"', prose)) == set(PRINTED)
+    client.send_event(Event("reminder", id="reminder-7"))
+    before = {words: headrace(*command.split()) for words, command in PRINTED.items()}
+    await host.settle(app)
+    after = {words: headrace(*command.split()) for words, command in PRINTED.items()}
+    for words, result in (*before.items(), *after.items()):
+        assert (result.exit_code, result.stdout, words in result.stderr) == (1, "", True), result.output
+
+
+def test_states_of_events_have_their_names_on_the_page() -> None:
+    """Where it says what each of them waits for."""
+    section = PAGE.partition("## Jobs do not run\n")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z]+)`", re.sub(r"^```sh\n.*?^```$", "", section, flags=re.MULTILINE | re.DOTALL))
+    assert named == ["delayed", "pending", "dispatched", "settled"]
+    assert set(named) < set(EVENT_STATES)
 
 
 def test_every_command_of_the_page_is_there() -> None:

@@ -20,14 +20,22 @@ from tests.support.processes import Process, Processes
 from tests.support.workers import WorkerHost
 
 WEBHOOKS = Path(__file__).parents[1] / "data" / "github-webhooks.ndjson"
+DUMB = [pytest.param({"TERM": name}, id=name) for name in ("dumb", "unknown")]
 RICH = [pytest.param({}, id="rich"), pytest.param({"HEADRACE_TEST_WITHOUT_RICH": "1"}, id="plain")]
 
 
 def on_a_terminal(processes: Processes, *args: str, **env: str) -> Process:
     """The command has ended well."""
-    full_env = {"TERM": "xterm-256color", "COLUMNS": "120", "NO_COLOR": "", **env}
+    process = ended_on_a_terminal(processes, *args, **env)
+    assert process.returncode == 0, process.output
+    return process
+
+
+def ended_on_a_terminal(processes: Processes, *args: str, **env: str) -> Process:
+    """The command has ended."""
+    full_env = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "", "NO_COLOR": "", **env}
     process = processes.python("-m", "tests.support.terminal", *args, env=full_env, name=args[0])
-    assert process.wait() == 0, process.output
+    process.wait()
     return process
 
 
@@ -47,7 +55,7 @@ async def test_a_table_is_the_same_with_rich_and_without(
 
 
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("env", RICH)
+@pytest.mark.parametrize("env", [*RICH, *DUMB])
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_what_may_be_copied_is_whole_at_any_width(
     processes: Processes, client: Client, redis: redis_py.Redis, keys: Keys, env: dict[str, str], columns: int
@@ -64,27 +72,64 @@ def test_what_may_be_copied_is_whole_at_any_width(
     assert plain.split()[-len(words) :] == words
 
 
+def on_the_screen(output: str) -> list[str]:
+    """Return the lines that a terminal shows of what was written to it: a carriage return goes back to their begin."""
+    lines = []
+    for line in output.replace("\r\n", "\n").split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return lines
+
+
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("env", RICH)
-def test_an_act_says_how_far_it_has_looked(
-    processes: Processes, redis: redis_py.Redis, keys: Keys, env: dict[str, str]
+@pytest.mark.parametrize("env", [*RICH, *DUMB])
+async def test_how_far_an_act_is_stands_apart_from_its_lines(
+    processes: Processes, client: Client, host: WorkerHost, env: dict[str, str]
 ) -> None:
+    """Output and errors have their lines for themselves, and nothing of it is left at the end."""
+    client.send_events([Event("fail", id=f"e\x07{number}") for number in range(30)])
+    await host.settle(app)
+    letters = [letter.id for letter in client.list_dead_letters(limit=100).items]
+    client.discard_dead_letters(letters[:1])
+    retry = ended_on_a_terminal(processes, "dead", "retry", *letters, **env)
+    assert retry.returncode == 1
+    output = retry.written
+    assert "dead retry  [" in output
+    *lines, error, end = [line for line in on_the_screen(output) if "queued" not in line]
+    assert "\x07" not in output
+    assert (lines, end) == ([], "")
+    assert letters[0] in error
+    queued = [line for line in on_the_screen(output) if "queued" in line]
+    assert sorted(queued) == sorted(rf"e\x07{number}:everyday/fail queued" for number in range(29))
+
+
+@pytest.mark.parametrize("env", DUMB)
+def test_top_is_printed_once_where_a_screen_can_not_be_cleared(processes: Processes, env: dict[str, str]) -> None:
+    """It ends by itself then."""
+    output = on_a_terminal(processes, "top", **env).output
+    assert "JOB, LAST HOUR  SUCCEEDED" in output
+    assert "\x1b" not in output
+
+
+@pytest.mark.leaves_records
+def test_an_act_says_how_far_it_has_looked(processes: Processes, redis: redis_py.Redis, keys: Keys) -> None:
     """Also where a filter finds nothing."""
     for number in range(1_200):
         redis.xadd(keys.dead, {"run": f"e{number}:everyday/echo", "reason": "failed"})
-    output = on_a_terminal(processes, "dead", "discard", "--reason", "lost", "--dry-run", **env).output
-    assert "dead discard: looked through 1" in output
+    output = on_a_terminal(processes, "dead", "discard", "--reason", "lost", "--dry-run").written
+    assert "dead discard: looked through 1,200\r" in output
     assert "0 dead letters; nothing was done" in output
 
 
 @pytest.mark.leaves_records
-@pytest.mark.parametrize("env", RICH)
-def test_a_file_that_is_sent_shows_its_progress(processes: Processes, env: dict[str, str]) -> None:
+def test_a_file_that_is_sent_shows_its_progress(processes: Processes) -> None:
     """Up to its end; the last line says how many."""
-    output = on_a_terminal(processes, "send", "--file", str(WEBHOOKS), **env).output
-    assert "Sending" in output
+    output = on_a_terminal(processes, "send", "--file", str(WEBHOOKS)).written
+    assert "Sending  [" in output
     assert "100%" in output
-    assert "\n327 events sent\n" in output.replace("\x1b[2K", "\n")
+    assert on_the_screen(output)[0] == "327 events sent"
 
 
 def test_colours_are_for_terminals_that_have_them(processes: Processes, client: Client) -> None:
@@ -94,11 +139,12 @@ def test_colours_are_for_terminals_that_have_them(processes: Processes, client: 
     client.cancel_event("e1")
 
 
-def test_no_colours_are_printed_if_none_are_wanted(processes: Processes, client: Client) -> None:
-    """Neither by rich nor without it."""
+@pytest.mark.parametrize("env", [*DUMB, pytest.param({"TERM": "xterm-256color", "NO_COLOR": "1"}, id="NO_COLOR")])
+def test_no_colours_are_printed_if_none_are_wanted(processes: Processes, client: Client, env: dict[str, str]) -> None:
+    """Neither by rich nor without it; a dumb terminal would show their codes."""
     client.send_event(Event("echo", id="e1"), deliver_after=60)
     for args in (("events", "show", "e1"), ("delayed", "list"), ("doctor",)):
-        shown = processes.python("-m", "tests.support.terminal", *args, env={"TERM": "xterm-256color", "NO_COLOR": "1"})
+        shown = processes.python("-m", "tests.support.terminal", *args, env=env)
         shown.wait()
         assert shown.output
         assert not re.search(r"\x1b\[3\dm", shown.output)
@@ -150,6 +196,7 @@ def _answered(args: list[str], key: str) -> int:
                 seen += os.read(main, 4_096)
             elif key == "\x03":  # the terminal is not the process's own, so it does not make a signal of the key
                 process.send_signal(signal.SIGINT)
+                process.wait()
             else:  # again where it came while the terminal's mode was changed, which loses it
                 os.write(main, key.encode())
         while select.select([main], [], [], 0)[0]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from headrace import AsyncClient, Client
+from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 
 Kind = Literal["plain", "awaited"]
 KINDS: tuple[Kind, ...] = ("plain", "awaited")
+C = TypeVar("C", bound=Client)
 
 
 class _Awaited:
@@ -23,21 +25,48 @@ class _Awaited:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)
+        if inspect.isasyncgenfunction(attribute):
+            return lambda *args, **kwargs: self._iterate(attribute(*args, **kwargs))
         if not inspect.iscoroutinefunction(attribute):
             return attribute
         return lambda *args, **kwargs: self._runner.run(attribute(*args, **kwargs))
+
+    def _iterate(self, items: AsyncIterator[Any]) -> Iterator[Any]:
+        async def following() -> list[Any]:
+            try:
+                return [await anext(items)]
+            except StopAsyncIteration:
+                return []
+
+        while found := self._runner.run(following()):
+            yield from found
 
 
 @contextmanager
 def open_client(kind: Kind, url: str | None = None, **settings: Any) -> Iterator[Client]:
     """A Client, or an AsyncClient that looks like one; it is closed at the end."""
+    with _open(kind, Client, AsyncClient, url, settings) as client:
+        yield client
+
+
+@contextmanager
+def open_app_client(kind: Kind, url: str | None = None, **settings: Any) -> Iterator[AppClient]:
+    """An AppClient, or an AsyncAppClient that looks like one; it is closed at the end."""
+    with _open(kind, AppClient, AsyncAppClient, url, settings) as client:
+        yield client
+
+
+@contextmanager
+def _open(
+    kind: Kind, plain: type[C], awaited: type[AsyncClient], url: str | None, settings: dict[str, Any]
+) -> Iterator[C]:
     if kind == "plain":
-        with Client(url, **settings) as client:
+        with plain(url, **settings) as client:
             yield client
         return
     with asyncio.Runner() as runner:
-        awaited = AsyncClient(url, **settings)
+        opened = awaited(url, **settings)
         try:
-            yield cast("Client", _Awaited(awaited, runner))
+            yield cast("C", _Awaited(opened, runner))
         finally:
-            runner.run(awaited.close())
+            runner.run(opened.close())

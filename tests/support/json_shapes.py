@@ -39,7 +39,7 @@ _OF_USERS = {
     "payload", "context", "output", "headers", "filter", "context_filter", "asked", "facts", "found", "wanted", "raw",
 }  # fmt: skip
 """What stands there is a user's, or depends on what was found: its own keys are not looked at."""
-_BY_NAME = {"in_flight_of", "sent", "ended", "queues", "limits"}
+_BY_NAME = {"in_flight_of", "canceled_of", "sent", "ended", "queues", "limits"}
 """Objects whose keys are names."""
 
 

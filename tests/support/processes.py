@@ -49,6 +49,11 @@ class Process:
         return self._log_path.read_text(errors="replace")
 
     @property
+    def written(self) -> str:
+        """The same with its carriage returns, which are line feeds in `output`."""
+        return self._log_path.read_bytes().decode(errors="replace")
+
+    @property
     def is_running(self) -> bool:
         """Whether the process lives; a paused one does."""
         return self._process.poll() is None

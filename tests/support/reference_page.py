@@ -41,6 +41,10 @@ Each method but `wait_for_…`, `follow_events` and `close` takes `timeout=`, to
 and of `iter_…` for each page. Each that calls the server may raise a `CallError`, such as `ServerUnreachable`; and a
 `ConfigurationError`, where the environment names no server.
 """
+_ADDED = """\
+Both have every method above, and are made of the same settings. Who changes something needs the rights of a worker or
+an operator, who looks those of a viewer ([users](../deploy/acl/README.md)). What they add takes `timeout=`, too.
+"""
 CLIENT = {
     "Sending": ("send_event", "send_events"),
     "Reading": ("get_event", "get_run", "get_tree", "get_dead_letter"),
@@ -58,10 +62,17 @@ CLIENT = {
     "Acts on queues": ("pause_queue", "resume_queue", "limit_queue"),
     "The client itself": ("has_workers", "server_time", "audit", "close", "url", "partitions"),
 }  # fmt: skip
-APP_CLIENT = (
-    "list_apps", "list_jobs", "get_job", "register_app", "forget_app", "disable_job", "enable_job", "trigger_job",
-    "replay_event", "replay_events", "explain_event", "explain_send", "diagnose",
-)  # fmt: skip
+APP_CLIENT = {
+    "Apps and jobs": (
+        "list_apps", "list_jobs", "get_job", "find_job", "register_app", "forget_app", "disable_job", "enable_job",
+        "trigger_job",
+    ),
+    "What matches": ("explain_event", "explain_send"),
+    "Replays to one job": ("replay_event", "replay_events"),
+    "Workers": ("list_workers", "iter_workers", "get_worker", "quiet_workers", "stop_workers"),
+    "Queues and counts": ("list_queues", "get_queue", "get_stats"),
+    "The namespace": ("diagnose",),
+}  # fmt: skip
 
 WAYS_OUT = {
     "InvalidEvent, EventTooLarge, InvalidArgument": "a mistake of the caller, whose `field` is named; nothing was done",
@@ -91,10 +102,24 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "Event": ("of",), "TypedEvent": (), "SendOptions": (), "SentEvent": (),
     "EventRecord": ("is_settled", "payload_as"), "RunRecord": ("is_settled",), "RunError": (), "Attempt": (),
     "EventTree": ("is_complete", "walk"), "DeadLetter": (), "DeadLetterGroup": (), "DelayedEntry": (),
-    "ListedEvent": (), "CanceledRun": (), "QueueControls": (), "AuditEntry": (),
+    "ListedEvent": (), "CanceledRun": (), "QueueControls": (), "ListIndex": (), "AuditEntry": (),
     "Page": (), "Searched": (), "DamagedEntry": (), "Sealed": (), "Retention": (),
     "PayloadCodec": ("encode", "decode"),
 }  # fmt: skip
+_RESULTS: dict[str, tuple[str, ...]] = {
+    "inspect.apps": ("AppInfo", "AppVersion"),
+    "inspect.jobs": ("RegisteredJob", "JobDetail", "JobVersion"),
+    "inspect.explanation": ("Explanation", "Answer", "Failure"),
+    "inspect.workers": ("WorkerInfo", "WorkerDetail", "WorkerRun"),
+    "inspect.queues": ("QueueInfo",),
+    "inspect.tallies": ("Stats", "JobCounts", "MinuteCounts", "Counts"),
+    "operate.register_app": ("RegisteredApp",),
+    "operate.forget_app": ("ForgottenApp",),
+    "operate.switch_job": ("SwitchedJob",),
+    "operate.instruct_workers": ("Instructed",),
+    "doctor.finding": ("Diagnosis", "Finding", "NotLookedAt"),
+}
+"""What the methods of an AppClient return, by the modules of `headrace_worker`."""
 _WORDS = ("EventStatus", "EventState", "RunStatus", "AttemptKind", "CancelAnswer")
 _WORKER: dict[str, tuple[str, ...]] = {
     "App": ("job", "around"), "Retry": ("none", "fixed"), "Queue": (), "Trigger": (), "Depends": (), "Job": ("name",),
@@ -111,7 +136,15 @@ _KIT_FUNCTIONS = ("call_job", "acall_job", "a_context", "a_run", "examples", "ru
 def written() -> str:
     """Return the page."""
     return _INTRODUCTION + "\n".join(
-        [*_client_part(), *_errors_part(), *_job_part(), *_worker_part(), *_types_part(), *_kit_part()]
+        [
+            *_client_part(),
+            *_errors_part(),
+            *_job_part(),
+            *_worker_part(),
+            *_types_part(),
+            *_results_part(),
+            *_kit_part(),
+        ]
     )
 
 
@@ -124,8 +157,10 @@ def _client_part() -> Iterator[str]:
         yield f"### {subject}\n"
         yield _methods(headrace.Client, names)
     yield "## `AppClient` and `AsyncAppClient`\n"
-    yield f"Of `headrace_worker.operate.app_client`. {_first(AppClient)} They need the rights of a worker.\n"
-    yield _methods(AppClient, APP_CLIENT)
+    yield f"Of `headrace_worker.operate.app_client`. {_first(AppClient)} {_ADDED}"
+    for subject, names in APP_CLIENT.items():
+        yield f"### {subject}\n"
+        yield _methods(AppClient, names)
 
 
 def _errors_part() -> Iterator[str]:
@@ -171,6 +206,14 @@ def _types_part() -> Iterator[str]:
         yield from _type(getattr(headrace, name), members)
 
 
+def _results_part() -> Iterator[str]:
+    yield "## Types of what `AppClient` returns\n"
+    for name, types in _RESULTS.items():
+        module = importlib.import_module(f"headrace_worker.{name}")
+        for each in types:
+            yield from _type(getattr(module, each), (), f"Of `headrace_worker.{name}`. ")
+
+
 def _kit_part() -> Iterator[str]:
     yield "## Tests: `headrace_worker.testing`\n"
     yield "How to use it: [testing](testing.md). `NotSettled`, `RunFailed`, `EmbeddedServerFailed`: see above.\n"
@@ -180,11 +223,11 @@ def _kit_part() -> Iterator[str]:
         yield from _type(getattr(testing, name), members)
 
 
-def _type(kind: Any, members: tuple[str, ...]) -> Iterator[str]:
+def _type(kind: Any, members: tuple[str, ...], of: str = "") -> Iterator[str]:
     yield f"### `{kind.__name__}`\n"
-    yield f"{_first(kind)}\n"
+    yield f"{of}{_first(kind)}\n"
     fields = {} if kind is headrace_worker.Job else _attributes(kind) or _arguments(kind.__init__)
-    if fields and (struct := getattr(kind, "__struct_fields__", ())):
+    if struct := () if kind is headrace_worker.Job else getattr(kind, "__struct_fields__", ()):
         types = {name: text for base in kind.__mro__ for name, text in getattr(base, "__annotations__", {}).items()}
         rows = [(f"`{name}: {types[name]}`", fields[name]) for name in struct if name in fields]
         if plain := [f"`{name}: {types[name]}`" for name in struct if name not in fields]:

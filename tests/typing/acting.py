@@ -1,5 +1,6 @@
-"""What an operator does by the clients: cancellations, replays, retries, the audit."""
+"""What an operator does by the clients: cancellations, replays, retries, the audit, apps, workers and queues."""
 
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_type
 
@@ -18,7 +19,19 @@ from headrace import (
     SentEvent,
     StillExecuting,
 )
-from headrace_worker import Context, RunCanceled
+from headrace_worker import App, Context, RunCanceled
+from headrace_worker.doctor.finding import Diagnosis
+from headrace_worker.inspect.apps import AppInfo
+from headrace_worker.inspect.explanation import Explanation
+from headrace_worker.inspect.jobs import JobDetail, RegisteredJob
+from headrace_worker.inspect.queues import QueueInfo
+from headrace_worker.inspect.tallies import Stats
+from headrace_worker.inspect.workers import WorkerDetail, WorkerInfo
+from headrace_worker.operate.app_client import AppClient, AsyncAppClient
+from headrace_worker.operate.forget_app import ForgottenApp
+from headrace_worker.operate.instruct_workers import Instructed
+from headrace_worker.operate.register_app import RegisteredApp
+from headrace_worker.operate.switch_job import SwitchedJob
 
 
 def act(client: Client) -> None:
@@ -52,6 +65,44 @@ async def look(client: AsyncClient) -> None:
     page = await client.list_audit(limit=10)
     assert_type(page, Page[AuditEntry])
     assert_type(page.items[0].asked, dict[str, Any])
+
+
+def operate(client: AppClient, app: App) -> None:
+    assert_type(client.register_app(app, timeout=5), RegisteredApp)
+    assert_type(client.forget_app("shop", timeout=timedelta(seconds=5)), ForgottenApp)
+    assert_type(client.list_apps(timeout=5), Page[AppInfo])
+    assert_type(client.list_jobs(timeout=5), Page[RegisteredJob])
+    assert_type(client.get_job("shop/mail", timeout=5), JobDetail)
+    assert_type(client.find_job("shop/mail", timeout=5), RegisteredJob)
+    assert_type(client.disable_job("shop/mail", "a mistake", timeout=5), SwitchedJob)
+    assert_type(client.enable_job("shop/mail", timeout=5), SwitchedJob)
+    assert_type(client.trigger_job("shop/mail", {"id": 1}, timeout=5), SentEvent)
+    assert_type(client.replay_event("e_1", job="shop/mail", timeout=5), SentEvent | None)
+    assert_type(client.explain_event("e_1", timeout=5), Explanation)
+    assert_type(client.explain_send({"name": "a"}, timeout=5), Explanation)
+    assert_type(client.diagnose(timeout=5), Diagnosis)
+    assert_type(client.list_workers(limit=10, timeout=5), Page[WorkerInfo])
+    assert_type(client.iter_workers(timeout=5), Iterator[WorkerInfo])
+    assert_type(client.get_worker("w1", timeout=5), WorkerDetail)
+    assert_type(client.quiet_workers({"w1"}, timeout=5), list[Instructed])
+    assert_type(client.stop_workers(["w1"], timeout=5), list[Instructed])
+    assert_type(client.list_queues(timeout=5), Page[QueueInfo])
+    assert_type(client.get_queue("shop/mail", timeout=5), QueueInfo)
+    assert_type(client.get_stats(timedelta(hours=1), timeout=5), Stats)
+    client.get_stats("1h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def operate_awaited(client: AsyncAppClient) -> None:
+    assert_type(await client.list_workers(), Page[WorkerInfo])
+    assert_type(client.iter_workers(), AsyncIterator[WorkerInfo])
+    assert_type((await client.get_worker("w1")).worker, WorkerInfo)
+    assert_type(await client.quiet_workers(["w1"]), list[Instructed])
+    assert_type(await client.stop_workers(["w1"], timeout=5), list[Instructed])
+    assert_type((await client.list_queues()).items, list[QueueInfo])
+    assert_type(await client.get_queue("shop/mail"), QueueInfo)
+    assert_type(await client.find_job("shop/mail"), RegisteredJob)
+    assert_type(await client.get_stats(3600), Stats)
+    client.stop_workers(["w1"])  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
 
 
 def export(ctx: Context) -> None:

@@ -1,4 +1,4 @@
-"""Client and AsyncClient are one interface, called or awaited."""
+"""Client and AsyncClient are one interface, called or awaited; so are AppClient and AsyncAppClient."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import pytest
 from headrace import AsyncClient, Client, SendOptions
 from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 
-ITERATORS = {"follow_events", "iter_dead_letters", "iter_delayed", "iter_events", "iter_runs"}
+ITERATORS = {"follow_events", "iter_dead_letters", "iter_delayed", "iter_events", "iter_runs", "iter_workers"}
 """They return what is iterated over, with `for` or `async for`."""
+WITHOUT_TIMEOUT = {"close", "follow_events"}
+"""The one asks nobody, the other never ends."""
+PAIRS = [(Client, AsyncClient), (AppClient, AsyncAppClient)]
 
 
 def methods(kind: type) -> dict[str, inspect.Signature]:
@@ -27,26 +30,42 @@ def _signature(name: str, member: Callable[..., Any]) -> inspect.Signature:
     return found.replace(return_annotation=found.return_annotation.removeprefix("Async"))
 
 
-@pytest.mark.parametrize(("plain", "awaited"), [(Client, AsyncClient), (AppClient, AsyncAppClient)])
+def public(kind: type) -> list[str]:
+    return sorted(name for name in methods(kind) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize(("plain", "awaited"), PAIRS)
 def test_both_have_the_same_methods_with_the_same_signatures(plain: type, awaited: type) -> None:
     """Public or private: same names, same arguments in the same order, same defaults, same results."""
     assert methods(plain) == methods(awaited)
 
 
-def test_both_are_made_of_the_same_settings() -> None:
+@pytest.mark.parametrize("kind", [AsyncClient, AppClient, AsyncAppClient])
+def test_all_are_made_of_the_same_settings(kind: Any) -> None:
     """Their constructors take the same, and say so."""
-    assert inspect.signature(Client) == inspect.signature(AsyncClient)
-    assert Client.__init__.__doc__ == AsyncClient.__init__.__doc__
+    assert inspect.signature(Client) == inspect.signature(kind)
+    assert Client.__init__.__doc__ == kind.__init__.__doc__
 
 
-@pytest.mark.parametrize("name", sorted(name for name in methods(Client) if not name.startswith("_")))
-def test_both_clients_have_the_same_public_methods(name: str) -> None:
+@pytest.mark.parametrize(("plain", "awaited", "name"), [(*pair, name) for pair in PAIRS for name in public(pair[0])])
+def test_both_clients_have_the_same_public_methods(plain: type, awaited: type, name: str) -> None:
     """And both say what is true afterwards, in the same words."""
-    plain, awaited = getattr(Client, name), getattr(AsyncClient, name)
-    assert not inspect.iscoroutinefunction(plain)
-    assert inspect.isasyncgenfunction(awaited) if name in ITERATORS else inspect.iscoroutinefunction(awaited)
-    assert inspect.getdoc(plain)
-    assert inspect.getdoc(awaited) == inspect.getdoc(plain)
+    method, other = getattr(plain, name), getattr(awaited, name)
+    assert not inspect.iscoroutinefunction(method)
+    assert inspect.isasyncgenfunction(other) if name in ITERATORS else inspect.iscoroutinefunction(other)
+    assert inspect.getdoc(method)
+    assert inspect.getdoc(other) == inspect.getdoc(method)
+
+
+@pytest.mark.parametrize("name", sorted({*public(Client), *public(AppClient)} - WITHOUT_TIMEOUT))
+def test_each_method_takes_a_timeout_of_its_own(name: str) -> None:
+    """By name, in place of the client's; a wait always has one."""
+    timeout = inspect.signature(getattr(AppClient, name)).parameters["timeout"]
+    if name.startswith("wait_for_"):
+        assert (timeout.default, timeout.annotation) == (timeout.empty, "float | timedelta")
+    else:
+        assert (timeout.default, timeout.annotation) == (None, "float | timedelta | None")
+        assert timeout.kind is timeout.KEYWORD_ONLY
 
 
 @pytest.mark.parametrize("name", ["send_event", "send_events"])
@@ -60,7 +79,7 @@ def test_each_option_of_a_send_is_an_argument(name: str) -> None:
 
 def test_the_public_methods_are_those_of_the_contract() -> None:
     """None is missing, and none appears without a word about it."""
-    assert {name for name in methods(Client) if not name.startswith("_")} == {
+    assert set(public(Client)) == {
         "audit",
         "cancel_event",
         "cancel_events",
@@ -100,6 +119,32 @@ def test_the_public_methods_are_those_of_the_contract() -> None:
         "server_time",
         "wait_for_event",
         "wait_for_run",
+    }
+
+
+def test_what_an_app_client_adds_is_in_the_contract() -> None:
+    """None is missing here either; two replay to one job, too."""
+    assert set(public(AppClient)) - set(public(Client)) == {
+        "diagnose",
+        "disable_job",
+        "enable_job",
+        "explain_event",
+        "explain_send",
+        "find_job",
+        "forget_app",
+        "get_job",
+        "get_queue",
+        "get_stats",
+        "get_worker",
+        "iter_workers",
+        "list_apps",
+        "list_jobs",
+        "list_queues",
+        "list_workers",
+        "quiet_workers",
+        "register_app",
+        "stop_workers",
+        "trigger_job",
     }
 
 

@@ -14,7 +14,7 @@ from tests.support.house import read_package
 
 
 def test_depths_add_up_over_partitions() -> None:
-    """A queue's in-flight runs do not wait; a difference below 0 counts as 0."""
+    """In-flight runs do not wait, and the entries of canceled ones are not there; a difference below 0 counts as 0."""
     partitions = Partitions("n", 2)
     first, second = partitions.all
     answers: dict[Sequence[Argument], int] = {
@@ -23,6 +23,9 @@ def test_depths_add_up_over_partitions() -> None:
         ("XLEN", first.queue("app", "mail")): 9, ("XPENDING", first.queue("app", "mail"), "workers"): 2,
         ("XLEN", second.queue("app", "mail")): 1, ("XPENDING", second.queue("app", "mail"), "workers"): 0,
         ("XLEN", second.queue("app", "slow")): 1, ("XPENDING", second.queue("app", "slow"), "workers"): 2,
+        ("XPENDING", first.queue("app", "mail"), "workers", "-", "+", 1_000): 1,
+        ("XPENDING", second.queue("app", "mail"), "workers", "-", "+", 1_000): 0,
+        ("XPENDING", second.queue("app", "slow"), "workers", "-", "+", 1_000): 0,
     }  # fmt: skip
     plan = read_depths(partitions)
     asked = [call.args for call in next(plan)]
@@ -31,7 +34,7 @@ def test_depths_add_up_over_partitions() -> None:
     assert len(calls) == len(answers)
     with pytest.raises(StopIteration) as end:
         plan.send([answers[call.args] for call in calls])
-    assert end.value.value == Depths(3, 7, 11, {"app/mail": 8, "app/slow": 0})
+    assert end.value.value == Depths(3, 7, 11, {"app/mail": 9, "app/slow": 0})
 
 
 def test_only_metrics_imports_prometheus_client() -> None:

@@ -153,7 +153,7 @@ def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, c
             errors.RunNotFound("r"),
             (
                 "no run 'r' in this namespace: it was never here, or its retention has passed; "
-                "a run's id is <event id>:<app>/<job id>"
+                "that looks like the id of an event; a run's id is <event id>:<app>/<job id>"
             ),
         ),
         (
@@ -179,6 +179,23 @@ def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, c
 def test_an_error_writes_its_own_message(error: HeadraceError, message: str) -> None:
     """It says what happened, what did not, and what to do."""
     assert str(error) == message
+
+
+@pytest.mark.parametrize("kind", [errors.EventNotFound, errors.RunNotFound, errors.DeadLetterNotFound])
+@pytest.mark.parametrize(
+    ("looks", "ids"),
+    [
+        ("a run", ["e1:app/job", "e:1\n/x:app/job"]),
+        ("a dead letter", ["1764000000000-0", "1-0"]),
+        ("an event", ["e1", "e1:app", "e1:a/b/c", ":app/job", "1-", "1-0-0"]),
+    ],
+)
+def test_an_id_that_is_of_another_kind_is_pointed_out(kind: type[errors.NotFound], looks: str, ids: list[str]) -> None:
+    """Each kind by its form; what has none of the others' is an event's."""
+    for missing_id in ids:
+        said = str(kind(missing_id))
+        assert (f"; that looks like the id of {looks}" in said) is not looks.endswith(kind.noun)
+        assert said.count("looks like") == 1 - looks.endswith(kind.noun)
 
 
 @pytest.mark.parametrize(

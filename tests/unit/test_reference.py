@@ -16,7 +16,8 @@ from headrace_worker import Context, JobIO, SyncJobIO, testing
 from headrace_worker.operate.app_client import AppClient, AsyncAppClient
 from tests.support import reference_page
 
-_NAMED = set(re.findall(r"\w+", reference_page.PAGE.read_text("utf-8")))
+_PAGE = reference_page.PAGE.read_text("utf-8")
+_NAMED = set(re.findall(r"\w+", _PAGE))
 
 
 def _public(kind: type) -> Iterator[str]:
@@ -25,7 +26,7 @@ def _public(kind: type) -> Iterator[str]:
 
 def test_the_page_is_as_the_packages_are() -> None:
     """`make docs-reference` writes it anew."""
-    assert reference_page.PAGE.read_text("utf-8") == reference_page.written()
+    assert reference_page.written() == _PAGE
 
 
 @pytest.mark.parametrize("package", [headrace, headrace_worker, testing])
@@ -43,9 +44,22 @@ def test_every_member_is_there(kind: type) -> None:
 @pytest.mark.parametrize("kind", [Client, AsyncClient, AppClient, AsyncAppClient])
 def test_every_method_of_the_clients_has_a_row(kind: type) -> None:
     """In the tables of methods, once."""
-    own = [name for names in reference_page.CLIENT.values() for name in names]
-    assert sorted(set(own)) == sorted(own)
-    assert not set(_public(kind)) - {*own, *reference_page.APP_CLIENT}
+    tables = [reference_page.CLIENT, reference_page.APP_CLIENT][: 1 + (kind in (AppClient, AsyncAppClient))]
+    for table in tables:
+        rows = [name for names in table.values() for name in names]
+        assert sorted(set(rows)) == sorted(rows)
+    assert set(_public(kind)) == {name for table in tables for names in table.values() for name in names}
+
+
+@pytest.mark.parametrize("kind", [Client, AppClient])
+def test_every_type_that_a_method_returns_is_described(kind: type) -> None:
+    """Under a heading of its own; errors are in their tree."""
+    methods = [getattr(kind, name) for name in _public(kind) if inspect.isfunction(getattr(kind, name))]
+    returned = {
+        name for each in methods for name in re.findall(r"[A-Z]\w+", str(inspect.signature(each).return_annotation))
+    }
+    described = set(re.findall(r"^### `(\w+)`$", _PAGE, re.MULTILINE))
+    assert returned - described == {"HeadraceError", "Iterator", "None"}
 
 
 def test_every_error_of_a_client_has_a_way_out() -> None:

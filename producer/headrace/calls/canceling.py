@@ -99,7 +99,7 @@ def cancel_run(  # noqa: PLR0913 - which run, and how
 
     Args:
         reason: becomes the message of the run's error; empty for a run without one.
-        queued: cancel it only while it is queued, and no worker has it.
+        queued: cancel it only while it is queued, and no worker has it, or waits behind another one of its line.
     """
     app, error = job.partition("/")[0], RunError("Canceled", reason) if reason else None
     names = [keys.event(event_id), keys.queue(app, queue), keys.due, keys.runs, keys.fading]

@@ -38,6 +38,7 @@ class Queued(msgspec.Struct, frozen=True):
     entry: str
     event_id: str = ""
     job_id: str = ""
+    ordering_key: str = ""
 
 
 def read_queue_names(keys: Keys) -> Call[list[str]]:
@@ -87,4 +88,4 @@ def read_queued(queue: str, start: str, end: str, count: int) -> Call[list[Queue
 
 def _read(entry: bytes, fields: list[bytes] | None) -> Queued:
     found = as_fields(fields or [])
-    return Queued(as_text(entry), as_text(found.get(b"e", b"")), as_text(found.get(b"j", b"")))
+    return Queued(as_text(entry), *(as_text(found.get(field, b"")) for field in (b"e", b"j", b"k")))

@@ -127,10 +127,20 @@ def read_replayable(keys: Keys, event_id: str) -> Call[Replayable | None]:
 
 
 class FoundRun(msgspec.Struct, frozen=True):
-    """A run, and the ordering key of its event; empty for none."""
+    """A run, with the ordering key of its event, empty for none, and its error and output as they are stored."""
 
     run: RunRecord
     ordering_key: str = ""
+    outcome: bytes = b""
+    header: bytes = b""
+
+    @property
+    def delivered_ms(self) -> int:
+        """When its event was delivered; 0 if that can't be read."""
+        try:
+            return decode_header(self.header).delivered_ms
+        except UndecodableEvent:
+            return 0
 
 
 def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> Call[FoundRun | None]:
@@ -144,7 +154,7 @@ def read_run(keys: Keys, event_id: str, job: str, seal: Seal | None = None) -> C
         with naming_record(keys, event_id):
             name = decode_name(body)
             run = decode_run(event_id, field, value, seal, event_name=name, attempts=attempts, sent=sent)
-            return FoundRun(run, decode_ordering_key(ordering_key) or "")
+            return FoundRun(run, decode_ordering_key(ordering_key) or "", value.partition(b"\n")[2], header)
 
     return Call(("HMGET", keys.event(event_id), "m", "k", "e", field, f"a:{job}", f"c:{job}"), read)
 

@@ -20,6 +20,7 @@ class _Arguments(msgspec.Struct, frozen=True):
     ordering_key: str
     canceled: bool
     ended: int
+    note: str
 
 
 def rerun(  # noqa: PLR0913 - which run, and as it was read
@@ -30,17 +31,19 @@ def rerun(  # noqa: PLR0913 - which run, and as it was read
     ordering_key: str = "",
     ended_ms: int = 0,
     *,
+    note: str = "-",
     canceled: bool = False,
 ) -> Call[tuple[str, str]]:
     """Queue a run again that is lost or ended without success; read the script's answer.
 
     Args:
         ended_ms: the run must have ended at this time; 0 for any.
+        note: the note of the attempt that ended then; a dash for none.
         canceled: queue it also if it was canceled.
     """
     app = job.partition("/")[0]
     names = [keys.event(event_id), keys.queue(app, queue), keys.wake_up(app), keys.dead]
     if ordering_key:
         names.append(keys.line(job, ordering_key))
-    args = _Arguments(event_id, job, queue, INLINE_BYTES, ordering_key, canceled, ended_ms)
+    args = _Arguments(event_id, job, queue, INLINE_BYTES, ordering_key, canceled, ended_ms, note)
     return script_call("rerun", names, (pack(args),), lambda reply: (as_text(reply[0]), as_text(reply[1])))

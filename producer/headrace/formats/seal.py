@@ -12,7 +12,9 @@ import msgspec
 
 from headrace.errors import ConfigurationError, SealedEvent
 
-NO_CODEC = "it was sealed by a codec and this process has none; give it the one it was sealed with, as codec=…"
+NO_CODEC = (
+    "it was sealed by a codec and this process has none; give it the same one (codec=…, on the command line --codec)"
+)
 
 
 class PayloadCodec(Protocol):

@@ -15,7 +15,7 @@ from headrace.formats.seal import Seal
 from headrace.lists import arguments
 from headrace.lists.bounds import READ, Bounds
 from headrace.lists.merge import Merge, Place, read_place, time_of
-from headrace.model.event import DeadLetter, DeadLetterGroup
+from headrace.model.event import SEALED, DeadLetter, DeadLetterGroup
 from headrace.model.page import Page, Searched
 from headrace.plans.plan import Plan
 from headrace.plans.read import as_id
@@ -37,11 +37,14 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     def has(self, letter: DeadLetter) -> bool:
         """Return whether a dead letter is asked for."""
-        return (
-            self.job in (None, letter.job)
-            and self.reason in (None, letter.reason)
-            and (self.error is None or self.error in letter.error)
-        )
+        return self._may_have(letter) and (self.error is None or self.error in letter.error)
+
+    def leaves_sealed(self, letter: DeadLetter) -> bool:
+        """Return whether a dead letter might be asked for, if its error could be opened."""
+        return self._may_have(letter) and not self.has(letter) and letter.error_type == SEALED
+
+    def _may_have(self, letter: DeadLetter) -> bool:
+        return self.job in (None, letter.job) and self.reason in (None, letter.reason)
 
 
 def list_dead_letters(
@@ -53,11 +56,12 @@ def list_dead_letters(
     merge = _merge(partitions, asked, cursor, seal, bounds)
     letters: list[DeadLetter] = []
     cursors: list[str | None] = []
-    looked_at = 0
+    looked_at = not_compared = 0
     last: Place | None = None
     while bounds.round_trips and not merge.is_done():
         for place, letter in (yield from merge.entries(READ if asked.is_narrow else limit - len(letters))):
             looked_at, last = looked_at + 1, place
+            not_compared += asked.leaves_sealed(letter)
             if asked.has(letter):
                 letters.append(_named(place, letter))
                 cursors.append(place.before(len(partitions)).text)
@@ -66,7 +70,8 @@ def list_dead_letters(
         if len(letters) == limit:
             break
     is_complete = merge.is_done() and looked_at == bounds.entries
-    searched = Searched(looked_at, time_of(last.entry) if last else None, complete=is_complete)
+    back_to = time_of(last.entry) if last else None
+    searched = Searched(looked_at, back_to, complete=is_complete, not_compared=not_compared)
     behind = None if is_complete or last is None else last.text
     return Page(letters, behind, searched, list(bounds.damaged.values()), cursors)
 
@@ -78,13 +83,16 @@ def group_dead_letters(
     bounds = Bounds()
     merge = _merge(partitions, asked, None, seal, bounds)
     groups: dict[tuple[str | None, str, str | None], DeadLetterGroup] = {}
+    not_compared = 0
     while bounds.round_trips and not merge.is_done():
         for place, letter in (yield from merge.entries(READ)):
+            not_compared += asked.leaves_sealed(letter)
             if asked.has(letter):
                 alike = (letter.job, letter.reason, letter.error_type)
                 groups[alike] = _grown(groups.get(alike), _named(place, letter))
     found = sorted(groups.values(), key=lambda group: -group.count)
-    return Page(found, None, merge.searched, list(bounds.damaged.values()))
+    searched = msgspec.structs.replace(merge.searched, not_compared=not_compared)
+    return Page(found, None, searched, list(bounds.damaged.values()))
 
 
 def _grown(group: DeadLetterGroup | None, letter: DeadLetter) -> DeadLetterGroup:

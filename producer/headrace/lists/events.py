@@ -17,6 +17,7 @@ from headrace.calls.indexing import IndexEntry, read_index, read_index_behind
 from headrace.calls.records import FoundEvent
 from headrace.errors import DamagedRecord, HeadraceError, InvalidArgument
 from headrace.formats.due import DueName
+from headrace.formats.outgoing import MAX_TEXT
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
 from headrace.lists import arguments
@@ -69,6 +70,9 @@ def check_names(name: object) -> frozenset[str] | None:
         return None
     if not isinstance(names, Collection) or not all(isinstance(each, str) for each in names):
         raise InvalidArgument("name", f"must be a string, several of them, or None, not {name!r}")
+    for each in names:
+        if not 1 <= len(each) <= MAX_TEXT:
+            raise InvalidArgument("name", f"must have 1 to {MAX_TEXT} characters, not {len(each)}")
     return frozenset(names)
 
 
@@ -125,7 +129,7 @@ class _Listed:
         elif isinstance(answer, HeadraceError):
             raise answer
         elif answer is not None and self.has(answer):
-            self.events.append(answer.record)
+            self.events.append(msgspec.structs.replace(answer.record, sent_at=time_of(indexed.entry)))
             self.cursors.append(indexed.own_cursor)
 
     @property

@@ -38,6 +38,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     worker: str | None = None
     older_than: float | timedelta | None = None
+    behind: bool = False
     since: datetime | None = None
     until: datetime | None = None
 
@@ -56,7 +57,8 @@ def list_runs(
         case "queued":
             return (yield from open_runs.list_queued(partitions, chosen, cursor, limit, seal))
         case "waiting":
-            return (yield from waiting_runs.list_waiting(partitions, chosen, cursor, limit, seal))
+            list_them = waiting_runs.list_behind if asked.behind else waiting_runs.list_waiting
+            return (yield from list_them(partitions, chosen, cursor, limit, seal))
     return (yield from _indexed_runs(partitions, chosen, cursor, limit, seal))
 
 
@@ -197,6 +199,8 @@ def _check(asked: RunFilter) -> ChosenRuns:
     )
     if chosen.older_than_ms is not None and chosen.only != "executing":
         raise InvalidArgument("older_than", "is for runs that execute; give status='executing' as well")
+    if asked.behind and (chosen.only != "waiting" or asked.event_id is not None or asked.worker is not None):
+        raise InvalidArgument("behind", "is for runs that wait; give status='waiting' as well, and no event or worker")
     return chosen
 
 

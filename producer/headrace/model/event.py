@@ -113,6 +113,10 @@ class RunError(msgspec.Struct, frozen=True, array_like=True):
     traceback: str = ""
 
 
+SEALED = "Sealed"
+"""The type of the error that stands for one that can't be opened here."""
+
+
 class Sealed(msgspec.Struct, frozen=True):
     """Stands for a payload, context or output that can't be opened here.
 
@@ -126,7 +130,7 @@ class Sealed(msgspec.Struct, frozen=True):
 
     def as_error(self) -> RunError:
         """Return the error that stands for a sealed error of a run."""
-        return RunError("Sealed", f"{len(self.sealed):,} bytes: {self.reason}")
+        return RunError(SEALED, f"{len(self.sealed):,} bytes: {self.reason}")
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,9 +191,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 CancelAnswer = Literal["canceled", "asked", "stopped", "already_finished"]
 """What the cancellation of a run has come to.
 
-canceled: no worker had it; its function will not be called any more. asked: it is canceled, whatever its function does;
-the worker that has it ends an async function, and tells a plain one. stopped: asked and, as the call has waited for it,
-its function has ended. already_finished: the run has ended before.
+canceled: no worker has it; its function will not be called any more. So is a run that was canceled before, once its
+function has ended. asked: it is canceled, whatever its function does; the worker that has it ends an async function,
+and tells a plain one. stopped: asked and, as the call has waited for it, its function has ended. already_finished: the
+run has ended before, by itself.
 """
 
 
@@ -215,6 +220,8 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
         to_job: the one job that gets it, `<app>/<job id>`, whatever its trigger; None for every job that it matches.
         replay_of: the id of the event that it repeats; None if it is none's replay.
         parent_run: the id of the run whose `io` sent it; None if no run did.
+        sent_at: when it was first sent, as lists by that time know it; None elsewhere: in the list of delayed events
+            alone, which is by when they are due, and where one event is read.
     """
 
     id: str
@@ -234,6 +241,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     replay_of: str | None = None
     headers: dict[str, str] = {}
     parent_run: str | None = None
+    sent_at: datetime | None = None
 
     def payload_as(self, kind: type[T]) -> T:
         """Return the payload as a value of a type: a typed event's class, or any other that a job's `payload` may have.

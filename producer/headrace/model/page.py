@@ -32,12 +32,15 @@ class Searched(msgspec.Struct, frozen=True):
         complete: there is nothing behind this page.
         remembered_since: of an index that has dropped its oldest entries, if the list was asked for what is older, too:
             the time from which on it has all; what is older is found by its id. None if nothing is left out so.
+        not_compared: of dead letters by their errors, those that may be asked for and whose errors are sealed and
+            can't be opened here, so that they are left out.
     """
 
     entries: int
     back_to: datetime | None
     complete: bool
     remembered_since: datetime | None = None
+    not_compared: int = 0
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

@@ -108,7 +108,7 @@ def cancel_run(
     """Cancel an open run for good; return what that has come to. To be run with `partial`.
 
     Args:
-        queued: only while it is queued, and no worker has it.
+        queued: only while it is queued, and no worker has it, or waits behind another one of its ordering key.
 
     Raises:
         RunNotFound: no such run is known.

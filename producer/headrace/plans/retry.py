@@ -12,6 +12,7 @@ from headrace.formats.codec import to_micros
 from headrace.formats.keys import Keys
 from headrace.formats.partitions import Partitions
 from headrace.formats.seal import Seal
+from headrace.formats.trails import note_of_outcome
 from headrace.model.event import FAILED_STATUSES, RunRecord, RunStatus
 from headrace.plans.plan import Plan
 from headrace.plans.read import find_run, readable
@@ -46,10 +47,13 @@ def _retry(run: str, keys: Keys, found: FoundRun, seal: Seal | None, *, canceled
     is_open = known.status in ("queued", "executing")
     may_run = known.status in FAILED_STATUSES or (canceled and known.status == "canceled")
     if not (is_open or may_run):
+        if known.status == "canceled":
+            raise RunNotRetryable(run, known.status, "give canceled=True to retry it all the same")
         raise RunNotRetryable(run, known.status, "only a run that ended without success can be")
     ended_ms = to_micros(known.finished_at) // 1000 if known.finished_at else 0
+    note = note_of_outcome(found.outcome, known.id, seal)
     again = rerunning.rerun(
-        keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms, canceled=canceled
+        keys, known.event_id, known.job, known.queue, found.ordering_key, ended_ms, note=note, canceled=canceled
     )
     answers = yield [again, records.read_run(keys, known.event_id, known.job, seal)]
     (answer, _), following = (readable(keys, known.event_id, each) for each in answers)

@@ -13,7 +13,7 @@
 --   job           text   `<app>/<job id>`
 --   queue         text   the queue's name, without its app, as read from the record
 --   ordering_key  text   its ordering key, as read from the record; empty: none
---   queued        bool   only if it is queued, and no worker has it
+--   queued        bool   only if it is queued, and no worker has it, or waits behind another one of its line
 --   channel       text   where workers hear of it
 --   grace         ms     how long its function may take to stop, before the next run of its line is due
 --   note          text   the note of its error, for the attempt of a run that a worker has, see `_trail.lua`
@@ -24,8 +24,8 @@
 -- Returns  {'asked', entry}    when it is canceled, now or before, and a worker has it, which is told to end its function
 -- Returns  {'ended', status}   when it has ended before, canceled or not; nothing happened
 -- Returns  {'missing', ''}     when no such run is known
--- Returns  {'changed', status} when its queue or its ordering key differs from the given one, or it is to be queued and is
---                              not; nothing happened
+-- Returns  {'changed', status} when its queue or its ordering key differs from the given one, or it is to be queued, or
+--                              behind another one, and is not; nothing happened
 --
 -- Its worker's outcome is dropped, as that of an entry which the record does not name as open. An entry without contents
 -- can't be executed: what finds it pending acknowledges it.
@@ -65,18 +65,18 @@ local holder = pending[1] and pending[1][2]
 if not is_open then
   return holder and { 'asked', entry } or { 'ended', status }
 end
-if args.queued and (status ~= 'q' or holder) then
+local wake, line, member = nil, nil, 'r:' .. queue .. ':' .. args.id .. ':' .. args.job
+if args.ordering_key ~= '' then
+  wake, line, member = next_key(), next_key(), member_of(ordering_key, queue, args.id, args.job)
+  redis.call('LLEN', wake)
+end
+local is_behind = line and redis.call('LINDEX', line, 0) ~= member and status == 'w'
+if args.queued and (holder or status ~= 'q') and not is_behind then
   return { 'changed', status }
 end
 redis.call('XLEN', runs)
 redis.call('ZRANGE', due, 0, 0)
 redis.call('ZRANGE', fading, 0, 0)
-local wake, line, member = nil, nil, 'r:' .. queue .. ':' .. args.id .. ':' .. args.job
-if args.ordering_key ~= '' then
-  wake, line, member = next_key(), next_key(), member_of(ordering_key, queue, args.id, args.job)
-  redis.call('LLEN', wake)
-  redis.call('LINDEX', line, 0)
-end
 local denied = lacking(run_queue, 'XACK', 'XCLAIM', 'XDEL', 'ZREM', 'LPOP', 'LREM', 'ZADD', 'HSET', 'HINCRBY', 'PEXPIRE',
   'DEL')
 if denied then

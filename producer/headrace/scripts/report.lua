@@ -26,7 +26,10 @@ if denied then
   return denied
 end
 if is_known and #args.facts > 0 then
-  redis.call('HSET', worker, 'started', text(now - args.age), unpack(args.facts))
+  redis.call('HSET', worker, unpack(args.facts))
+  if redis.call('HEXISTS', worker, 'started') == 0 then -- it would differ by how long each report has taken
+    redis.call('HSET', worker, 'started', text(now - args.age))
+  end
 end
 for i = 1, #args.counts, 2 do
   redis.call('HINCRBY', tally, args.counts[i], args.counts[i + 1])

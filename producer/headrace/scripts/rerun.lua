@@ -13,6 +13,7 @@
 --   ordering_key  text   its ordering key, as read from the record; empty: none
 --   canceled      bool   also if it was canceled
 --   ended         ms     when it ended, as read from the record; 0: at any time
+--   note          text   the note of the attempt that ended then, see `_trail.lua`; a dash: none
 --
 -- Returns  {'queued', entry}   when it is queued
 -- Returns  {'waits', ''}       when it waits behind other runs in the line of its ordering key
@@ -95,7 +96,8 @@ end
 local left, times = {}, string.match(stored, '^[^\n]* (%S+ %d+ %d+)')
 local kind = ({ f = 'failed', t = 'timed_out', i = 'invalid_payload' })[status]
 if kind and not string.find(redis.call('HMGET', record, 'a:' .. args.job)[1] or '', times .. ' ', 1, true) then
-  left = trail_of(record, args.job, { kind, '-', '' }, attempt, times)
+  local note = args.ended == ended and args.note or '-'
+  left = trail_of(record, args.job, { kind, note, '' }, attempt, times)
 end
 redis.call('HSET', record, field, (waits and 'w' or 'q') .. ' 1 0 0 1 ' .. queue .. ' ' .. entry .. ' - 0 0', unpack(left))
 if is_counted and not is_open then

@@ -56,7 +56,10 @@ _WAITS = frozenset(
         "NOREPLICAS", "MISCONF", "NOAUTH", "NOGROUP", "MAXCLIENTS",
     }
 )  # fmt: skip
-_HINTS = {"NOAUTH": "; user and password stand in the URL, as in redis://user:password@host:6379/0"}
+_HINTS = {
+    "NOAUTH": "; user and password stand in the URL, as in redis://user:password@host:6379/0",
+    "READONLY": "; it is a replica: name its master in the URL, or its sentinels ('headrace doctor' says who they are)",
+}
 _LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """What the system says where this process, or its machine, has no room for another connection."""
 

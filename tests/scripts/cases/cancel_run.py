@@ -77,9 +77,10 @@ def _cancel(
 
 
 def seed_ordered_run(keyspace: Keyspace) -> None:
-    """The run of the event `first` is the first of its ordering key; that of `ordered` waits behind it."""
-    seed_line(keyspace, TURNS, turn("first"), turn("ordered"))
-    for event_id, line in (("first", run_line("q", "6-0")), ("ordered", run_line("w", "-"))):
+    """The run of the event `first` is the first of its ordering key; those of `ordered` and `last` wait behind it."""
+    seed_line(keyspace, TURNS, turn("first"), turn("ordered"), turn("last"))
+    waits = run_line("w", "-")
+    for event_id, line in (("first", run_line("q", "6-0")), ("ordered", waits), ("last", waits)):
         seed_record(keyspace, event_id, runs="2", fields={"r:app/job": line, "k": "user:1", "o": 2})
     seed_entry(keyspace, "6-0", "first", worker=None, ordering_key="user:1")
 
@@ -274,6 +275,24 @@ def a_run_that_waits_by_now(keyspace: Keyspace) -> Step:
     """It stays where it waits for another attempt by now."""
     _seed_run(keyspace, "w")
     return _cancel(keyspace, ("changed", "w"), {}, queued=True)
+
+
+@case
+def one_behind_another_as_is_asked(keyspace: Keyspace) -> Step:
+    """So does one that has not had its turn yet: it waits for no other attempt."""
+    _seed_run(keyspace, "w", ordering_key="user:1")
+    seed_line(keyspace, TURNS, turn("e0"), turn("e1"))
+    return _cancel(
+        keyspace, ("canceled", ""), _canceled("w") | {f"{TURNS} 1": None}, ordering_key="user:1", queued=True
+    )
+
+
+@case
+def the_first_of_its_key_that_waits_by_now(keyspace: Keyspace) -> Step:
+    """The first of a line stays where it waits for another attempt by now."""
+    _seed_run(keyspace, "w", ordering_key="user:1")
+    seed_line(keyspace, TURNS, turn("e1"), turn("e2"))
+    return _cancel(keyspace, ("changed", "w"), {}, ordering_key="user:1", queued=True)
 
 
 @case

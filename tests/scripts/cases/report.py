@@ -48,6 +48,14 @@ def facts_alone(keyspace: Keyspace) -> Step:
 
 
 @case
+def a_worker_that_has_reported_before(keyspace: Keyspace) -> Step:
+    """It has started when it said so first, however long its reports take."""
+    _seed_worker(keyspace)
+    keyspace.seed("HSET", "worker:w1", "started", 1_000)
+    return _report(keyspace, {"worker:w1 host": "h", "worker:w1 slots": "10"}, counts=False)
+
+
+@case
 def a_worker_that_is_forgotten(keyspace: Keyspace) -> Step:
     """Its counts count; a name that was forgotten does not come back."""
     return _report(keyspace, _COUNTED)

@@ -21,6 +21,7 @@ from tests.scripts.cases.case import (
 from tests.scripts.state import Changes, Keyspace
 
 _REPLAYED = "1 0 0 1"
+_NOTE = '["ValueError","two\\nlines"]'
 
 
 def seed_failed_run(
@@ -252,6 +253,23 @@ def the_end_that_was_seen(keyspace: Keyspace) -> Step:
     """A run whose end is still the one that the caller read is queued."""
     seed_failed_run(keyspace)
     call = rerunning.rerun(keyspace.keys, "e1", "app/job", "default", ended_ms=PAST)
+    return Step(call, ("queued", "new-1"), _queued(), full="refused")
+
+
+@case
+def the_error_of_the_end_that_was_seen(keyspace: Keyspace) -> Step:
+    """The attempt that ended then has the note that the caller has made of it."""
+    seed_failed_run(keyspace)
+    call = rerunning.rerun(keyspace.keys, "e1", "app/job", "default", ended_ms=PAST, note=_NOTE)
+    changes = {**_queued(), "event:e1 a:app/job": f"3 failed w1 {PAST} {PAST} {_NOTE}"}
+    return Step(call, ("queued", "new-1"), changes, full="refused")
+
+
+@case
+def the_error_of_an_end_that_was_not_seen(keyspace: Keyspace) -> Step:
+    """An end that the caller has not read gets no note: what the caller has may be another attempt's."""
+    seed_failed_run(keyspace)
+    call = rerunning.rerun(keyspace.keys, "e1", "app/job", "default", note=_NOTE)
     return Step(call, ("queued", "new-1"), _queued(), full="refused")
 
 

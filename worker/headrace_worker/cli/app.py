@@ -20,7 +20,7 @@ from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, log_options, option
 from headrace_worker.terminal.output import print_json, print_note, print_table, printable
-from headrace_worker.terminal.server import Server, with_client_of, with_server
+from headrace_worker.terminal.server import with_bare_client, with_client
 from headrace_worker.terminal.triggers import COUNTS, trigger_in_words
 
 
@@ -33,10 +33,16 @@ def app() -> None:
 @click.argument("target", metavar="MODULE:APP")
 @reason_option
 @log_options
-@with_server
+@with_bare_client
 @json_option
 def register(
-    server: Server, /, target: str, reason: str | None, log_format: log_setup.LogFormat, log_level: str, as_json: bool
+    client: AppClient,
+    /,
+    target: str,
+    reason: str | None,
+    log_format: log_setup.LogFormat,
+    log_level: str,
+    as_json: bool,
 ) -> None:
     """Register the subscriptions of an app before its first worker starts, as a step of a release.
 
@@ -53,10 +59,9 @@ def register(
     """
     log_setup.configure(log_format, log_level)
     loaded = load_app(target)
-    with _client(server) as client:
-        registered = client.register_app(loaded)
-        done = int(registered.status in ("registered", "waiting"))
-        note(client, "app register", {"app": registered.app}, reason=reason, done=done)
+    registered = client.register_app(loaded)
+    done = int(registered.status in ("registered", "waiting"))
+    note(client, "app register", {"app": registered.app}, reason=reason, done=done)
     if as_json:
         print_json(registered)
     else:
@@ -66,9 +71,9 @@ def register(
 @app.command(short_help="End the subscriptions of an app that has no workers any more.")
 @click.argument("name", metavar="APP")
 @reason_option
-@with_server
+@with_bare_client
 @json_option
-def forget(server: Server, /, name: str, reason: str | None, as_json: bool) -> None:
+def forget(client: AppClient, /, name: str, reason: str | None, as_json: bool) -> None:
     """End the subscriptions of an app that has no workers any more; APP is its name.
 
     New events make no runs of its jobs. Its runs that are queued or delayed stay, and are counted: they wait until a
@@ -80,9 +85,8 @@ def forget(server: Server, /, name: str, reason: str | None, as_json: bool) -> N
     Example:
       headrace app forget billing
     """
-    with _client(server) as client:
-        forgotten = client.forget_app(name)
-        note(client, "app forget", {"app": name}, reason=reason, done=int(forgotten.had_subscriptions))
+    forgotten = client.forget_app(name)
+    note(client, "app forget", {"app": name}, reason=reason, done=int(forgotten.had_subscriptions))
     if as_json:
         print_json(forgotten)
         return
@@ -133,7 +137,7 @@ def check(target: str, as_json: bool) -> None:
 
 
 @app.command(short_help="List what is registered of every app.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def routes(client: AppClient, as_json: bool) -> None:
     """List what is registered of every app: the jobs of each release, which release counts and why, live workers.
@@ -186,10 +190,6 @@ def _print_checked(checked: CheckedApp) -> None:
     for word, findings in (("note", checked.notes), ("problem", checked.problems)):
         for each in findings:
             print_note(f"{word}: job {each.job}: {each.says}")
-
-
-def _client(server: Server) -> AppClient:
-    return AppClient(server.url, namespace=server.namespace, partitions=server.partitions)
 
 
 def _registration(registered: RegisteredApp) -> str:

@@ -33,6 +33,7 @@ from headrace_worker.commands.workers import workers
 from headrace_worker.errors import DefinitionError, StartRefused
 from headrace_worker.logs.writer import write_last_line
 from headrace_worker.process import log_setup
+from headrace_worker.terminal.output import is_dumb, printable
 
 _LAST_LINE_S = 2.0
 _INTERRUPTED = 130
@@ -46,7 +47,7 @@ class CommandFailed(click.ClickException):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
 
     def show(self, _file: Any = None) -> None:
         """Print the message, without waiting for a reader of the log that stands still."""
@@ -80,7 +81,7 @@ class Root(click.Group):
             context = super().make_context(*args, **kwargs)
         except click.UsageError as exc:
             raise _usage_failure(exc) from exc
-        if os.environ.get("NO_COLOR"):  # rich looks by itself, click does not
+        if os.environ.get("NO_COLOR") or is_dumb():  # rich looks by itself, click does not
             context.color = False
         return context
 

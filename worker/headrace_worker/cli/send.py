@@ -22,8 +22,9 @@ from headrace_worker.terminal.options import (
     parse_json_or_stdin,
     parse_time,
 )
-from headrace_worker.terminal.output import print_json, printable, progress, shown
-from headrace_worker.terminal.server import with_client_of
+from headrace_worker.terminal.output import print_json, printable, shown
+from headrace_worker.terminal.progress import progress
+from headrace_worker.terminal.server import with_client
 
 
 @click.command(short_help="Send an event, or a file of them.")
@@ -48,7 +49,7 @@ from headrace_worker.terminal.server import with_client_of
 @option("--dedupe-for", metavar="SECONDS", type=float, help="How long the id is remembered once the event has settled.")
 @option("--file", metavar="FILE", type=click.File("rb"), help="Send a file of events, one as JSON a line.")
 @option("--explain", is_flag=True, help="Send nothing; say which jobs would get it, and why the others would not.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 @click.pass_context
 def send(ctx: click.Context, client: AppClient, /, as_json: bool, **given: Any) -> None:

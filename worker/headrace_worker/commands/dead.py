@@ -10,9 +10,17 @@ import click
 
 from headrace import Client, DeadLetter, Page
 from headrace_worker.operate.bulk import Times
-from headrace_worker.operate.dead_letters import LetterRuns, require_job
+from headrace_worker.operate.dead_letters import LetterRuns, NoLetters, require_job
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
-from headrace_worker.terminal.lists import Paging, list_options, looked_at, print_list, print_page
+from headrace_worker.terminal.lists import (
+    Paging,
+    list_options,
+    looked_at,
+    note_damaged,
+    note_not_compared,
+    print_list,
+    print_page,
+)
 from headrace_worker.terminal.options import job_option, json_option, option, time_options, together
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
 from headrace_worker.terminal.server import with_client
@@ -53,6 +61,7 @@ def list_(client: Client, /, paging: Paging, as_json: bool, **filters: str | Non
         ("id", "since", "reason", "run", "error"),
         lambda each: (each.id, each.dead_at, each.reason, each.run_id, each.error),
         as_json=as_json,
+        if_none=lambda: _note_job(client, filters["job"]),
     )
 
 
@@ -69,6 +78,8 @@ def groups(client: Client, /, as_json: bool, **given: Any) -> None:
       headrace dead groups --since 3d
     """
     page = client.dead_letter_groups(**given)
+    if not (page.items or page.damaged):
+        _note_job(client, given["job"])
     if as_json:
         print_page("groups", page)
         return
@@ -79,10 +90,20 @@ def groups(client: Client, /, as_json: bool, **given: Any) -> None:
             for each in page.items
         ),
     )
-    for each in page.damaged:
-        print_note(f"{each.id} can't be read: {each.error}")
+    note_damaged(page)
+    note_not_compared(page.searched.not_compared)
     if not page.searched.complete:
         print_note(f"{looked_at(page)}; there are older ones")
+
+
+def _note_job(client: Client, job: str | None) -> None:
+    """Say it if no dead letter is of the job that was named."""
+    if job is None:
+        return
+    try:
+        require_job(client, job)
+    except NoLetters as exc:
+        print_note(str(exc))
 
 
 @dead.command()
@@ -174,7 +195,7 @@ def discard(
     name = client.partitions.namespace if bulk.every else None
     work = Work(
         "dead discard", "dead letters", client.discard_dead_letters, lambda _: "discarded",
-        look=client.get_dead_letter, name=name,
+        lambda each: f"{each.id} discarded", look=client.get_dead_letter, name=name,
     )  # fmt: skip
     ctx.exit(act_on(client, bulk, work, ids, filters, _source(client, filters), as_json=as_json))
 

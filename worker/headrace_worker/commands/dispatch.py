@@ -1,11 +1,13 @@
-"""Says what became of an event: which jobs got it, and whether a worker is alive that could take it."""
+"""Says what became of an event: which jobs got it, and what its runs wait for: a worker, or a queue that is paused."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 
-from headrace import Client, EventRecord, HeadraceError
+from headrace import Client, EventRecord, HeadraceError, RunRecord
+from headrace_worker.terminal.controls import note_paused
 from headrace_worker.terminal.output import print_note, printable
 
 _LOOK_S = 1.0
@@ -19,7 +21,7 @@ def describe_dispatch(record: EventRecord) -> str | None:
     if record.status not in ("dispatched", "settled"):
         return None
     if not record.runs:
-        return "no job has a trigger that it matches"
+        return f"no job got it; 'headrace events explain {printable(record.id)}' says why"
     named = ", ".join(printable(run.job) for run in record.runs[:_MOST_NAMED])
     more = len(record.runs) - _MOST_NAMED
     jobs = "1 job" if len(record.runs) == 1 else f"{len(record.runs)} jobs"
@@ -46,3 +48,12 @@ def note_missing_workers(client: Client) -> bool:
             print_note("no worker of this namespace is alive: what was sent waits until one starts")
             return True
     return False
+
+
+def note_paused_queues(client: Client, runs: Iterable[RunRecord]) -> None:
+    """Print a note for each paused queue in which one of the runs waits; ask only if any is queued."""
+    queues = {f"{run.job.partition('/')[0]}/{run.queue}" for run in runs if run.status == "queued"}
+    if not queues:
+        return
+    with contextlib.suppress(HeadraceError):
+        note_paused(each for each in client.list_queue_controls() if each.queue in queues)

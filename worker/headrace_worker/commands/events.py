@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,9 @@ import click
 from headrace import Client, EventNotFound, EventRecord, EventTree, HeadraceError, Page, SentEvent
 from headrace.model.event import EVENT_STATES, FAILED_STATUSES, EventState
 from headrace.plans.tree import MAX_DEPTH
-from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers
+from headrace_worker.commands.dispatch import describe_dispatch, note_missing_workers, note_paused_queues
 from headrace_worker.commands.explaining import print_explanation
-from headrace_worker.commands.inspecting import note_missing_name
+from headrace_worker.commands.names import note_missing_name
 from headrace_worker.commands.runs import print_attempts
 from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import LeftOut, Result, Times, only
@@ -43,10 +43,12 @@ from headrace_worker.terminal.output import (
     printable,
     shown,
 )
-from headrace_worker.terminal.server import with_client, with_client_of
+from headrace_worker.terminal.server import with_client
 
 _REPLAYED: tuple[EventState, ...] = ("dispatched", "settled")
 """The states of events that are replayed where none is named: they have been delivered."""
+
+_DEPTH = 3
 
 
 @click.group()
@@ -79,21 +81,21 @@ def list_(client: Client, /, state: tuple[EventState, ...], paging: Paging, as_j
       headrace events list --name new.user --since 2h
       headrace events list --state unmatched
     """
+    is_by_due = set(state) == {"delayed"} and paging.since is None and paging.until is None
+    times = ("deliver at",) if is_by_due else ("sent", "deliver at")  # `due` does not know when they were sent
+
+    def row(each: EventRecord) -> list[Any]:
+        known = (each.deliver_at,) if is_by_due else (each.sent_at, each.deliver_at)
+        return [each.id, each.name, each.status, each.source, *known, len(each.runs)]
+
     print_list(
         "events",
         partial(client.list_events, state=state or None, **given),
         paging,
-        ("id", "name", "status", "source", "sent", "deliver at", "runs"),
-        lambda each: (
-            each.id,
-            each.name,
-            each.status,
-            each.source,
-            each.delivered_at or each.timestamp,
-            each.deliver_at,
-            len(each.runs),
-        ),
+        ("id", "name", "status", "source", *times, "runs"),
+        row,
         as_json=as_json,
+        if_none=lambda: note_missing_name(client, given["name"]),
     )
 
 
@@ -123,13 +125,11 @@ def tail(client: Client, name: tuple[str, ...], as_json: bool) -> None:
     "--depth",
     metavar="N",
     type=click.IntRange(1, MAX_DEPTH),
-    default=3,
-    show_default=True,
-    help="With --tree: levels of events below it.",
+    help=f"With --tree: levels of events below it.  [default: {_DEPTH}]",
 )
 @with_client
 @json_option
-def show(client: Client, event_id: str, as_tree: bool, depth: int, as_json: bool) -> None:
+def show(client: Client, event_id: str, as_tree: bool, depth: int | None, as_json: bool) -> None:
     """Show an event and its runs.
 
     With --tree at most 100 events, and of each run the first 100 that it has sent, by the end of its last attempt.
@@ -141,12 +141,17 @@ def show(client: Client, event_id: str, as_tree: bool, depth: int, as_json: bool
       headrace events show 01K9ZJ3Q6W8C4N5V7B2M1X0YTR --tree
     """
     if as_tree:
-        _print_tree(client.get_tree(event_id, depth=depth), as_json=as_json)
+        _print_tree(client.get_tree(event_id, depth=depth or _DEPTH), as_json=as_json)
         return
+    if depth is not None:
+        raise click.UsageError("--depth is for --tree; give --tree as well")
     record = client.get_event(event_id)
     _print(record, as_json=as_json)
-    if record.status == "pending" and not as_json:
+    if as_json:
+        return
+    if record.status == "pending":
         note_missing_workers(client)
+    note_paused_queues(client, record.runs)
 
 
 @events.command()
@@ -276,10 +281,12 @@ def reschedule(
     if not is_done:
         print_note(f"event {event_id!r} is {record.status} and can't be rescheduled any more")
         ctx.exit(1)
+    if deliver_at is not None and deliver_at <= datetime.now(UTC):
+        print_note("that time is past, so the event is delivered at once")
 
 
 @events.command(cls=BulkCommand, short_help="Send events again, as new ones, to all their jobs or to one.")
-@with_client_of(AppClient)
+@with_client
 @_chosen_by
 @job_option("Only this job gets them, whatever its trigger.")
 @option("--if-no-runs", is_flag=True, help="Only events of which neither they nor a replay had a run (of --job).")
@@ -347,7 +354,7 @@ def _replayed(result: Result) -> str:
 @events.command(short_help="Say which jobs get an event, and why the others do not.")
 @click.argument("event_id", metavar="ID")
 @option("--all", "all_jobs", is_flag=True, help="List jobs that subscribe to other events, too.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 @click.pass_context
 def explain(ctx: click.Context, client: AppClient, event_id: str, all_jobs: bool, as_json: bool) -> None:

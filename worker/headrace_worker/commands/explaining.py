@@ -10,6 +10,7 @@ import msgspec
 
 from headrace import DamagedEntry
 from headrace_worker.inspect.explanation import Answer, Explanation
+from headrace_worker.terminal.controls import note_paused
 from headrace_worker.terminal.output import brief_value, print_json, print_note, print_table, printable, shown
 
 _WORDS = {"matches": "yes", "fails": "no", "disabled": "no", "unknown": "unknown"}
@@ -53,10 +54,12 @@ def _print(said: Explanation, *, all_jobs: bool) -> None:
     if listed:
         rows = sorted(listed, key=lambda each: (each.verdict == "fails", _is_elsewhere(each)))
         print_table(("job", "gets it", "why"), ((each.job, _WORDS[each.verdict], _why(each, said)) for each in rows))
+        if said.earlier:
+            print_note(_earlier(said))
     elif said.to_job is not None:
-        click.echo(f"it is for job {printable(said.to_job)} alone, which is not registered")
+        click.echo(f"it is for job {printable(said.to_job)} alone, which is not registered{_hint(said)}")
     else:
-        click.echo(f"no job subscribes to {printable(said.name)!r}{_hint(said)}")
+        click.echo(f"no job subscribes to {said.name!r}{_hint(said)}")
     if said.to_job is not None and listed:
         print_note(f"it is for job {said.to_job} alone, whatever the triggers say")
     elif count := len(said.answers) - len(listed):
@@ -66,6 +69,8 @@ def _print(said: Explanation, *, all_jobs: bool) -> None:
         print_note(f"its contents can't be opened here, so filters are not tried: {said.sealed}")
     if said.status in _STATES:
         print_note(_STATES[said.status])
+    getting = [each.controls for each in said.answers if each.verdict in ("matches", "unknown")]
+    note_paused({each.queue: each for each in getting}.values())
     print_damaged(said.damaged)
 
 
@@ -73,7 +78,14 @@ def _is_elsewhere(answer: Answer) -> bool:
     return answer.failure is not None and answer.failure.condition in ("name", "job")
 
 
+def _earlier(said: Explanation) -> str:
+    return f"an earlier release had {', '.join(map(printable, said.earlier))} for it: headrace app routes"
+
+
 def _hint(said: Explanation) -> str:
+    """Return what was there, or may be meant, of a name that no job has."""
+    if said.earlier:
+        return f"; {_earlier(said)}"
     return f"; did you mean {' or '.join(map(printable, said.near_names))}?" if said.near_names else ""
 
 

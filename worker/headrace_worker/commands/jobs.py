@@ -16,11 +16,12 @@ from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.switch_job import SwitchedJob
 from headrace_worker.process.loading import load_app
 from headrace_worker.terminal.asking import note, reason_option
+from headrace_worker.terminal.controls import set_at_run_time
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option, parse_json, parse_json_or_stdin
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, printable, shown
 from headrace_worker.terminal.quantities import duration, limit_in_words
-from headrace_worker.terminal.server import with_client_of
+from headrace_worker.terminal.server import with_client
 from headrace_worker.terminal.triggers import RELEASES, trigger_in_words
 
 
@@ -30,12 +31,13 @@ def jobs() -> None:
 
 
 @jobs.command("list", short_help="List the jobs of all apps.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def list_(client: AppClient, as_json: bool) -> None:
     """List the jobs of all apps: to what they subscribe, what waits in their queues, who has them.
 
-    WAITING counts the runs of the job's queue, which other jobs may share; WORKERS those that are alive.
+    WAITING counts the runs of the job's queue, which other jobs may share; WORKERS those that are alive. STATE says
+    also whether that queue is paused.
 
     \b
     Example:
@@ -47,7 +49,7 @@ def list_(client: AppClient, as_json: bool) -> None:
         return
     print_table(
         ("job", "subscribes to", "queue", "waiting", "workers", "state"),
-        ((each.job, _words(each), each.queue, each.waiting, len(each.workers), _state(each)) for each in found.items),
+        ((each.job, _words(each), each.queue, each.waiting, len(each.workers), _states(each)) for each in found.items),
     )
     print_damaged(found.damaged)
     note_missing_workers(client)
@@ -55,7 +57,7 @@ def list_(client: AppClient, as_json: bool) -> None:
 
 @jobs.command(short_help="Show a job: its trigger, its releases, what waits in its queue.")
 @click.argument("job", metavar="APP/JOB")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def show(client: AppClient, job: str, as_json: bool) -> None:
     """Show a job: its trigger and filters, the releases that have it, its queue, and what became of its last hour.
@@ -81,6 +83,7 @@ def show(client: AppClient, job: str, as_json: bool) -> None:
             ("context filter", found.context_filter),
             ("release", RELEASES[found.why]),
             ("queue", found.queue),
+            ("controls", set_at_run_time(found.controls)),
             ("declared limit", limit_in_words(found.declared_limit)),
             ("waiting", found.waiting),
             ("in flight", found.in_flight),
@@ -105,7 +108,7 @@ def _last_hour(counts: Counts) -> str:
 @jobs.command(short_help="Disable a job: no event makes a run of it until it is enabled.")
 @click.argument("job", metavar="APP/JOB")
 @option("--reason", metavar="TEXT", help="Why, for those who look at the job.")
-@with_client_of(AppClient)
+@with_client
 @json_option
 def disable(client: AppClient, job: str, reason: str | None, as_json: bool) -> None:
     """Disable a job: no event makes a run of it any more, until it is enabled. Runs that it has go on.
@@ -120,14 +123,14 @@ def disable(client: AppClient, job: str, reason: str | None, as_json: bool) -> N
       headrace jobs disable billing/welcome --reason "mails are sent twice"
     """
     switched = client.disable_job(job, reason)
-    note(client, "jobs disable", {"job": job}, reason=reason)
+    note(client, "jobs disable", {"job": job}, reason=reason, done=int(switched.changed))
     _print_switched(switched, as_json=as_json)
 
 
 @jobs.command()
 @click.argument("job", metavar="APP/JOB")
 @reason_option
-@with_client_of(AppClient)
+@with_client
 @json_option
 def enable(client: AppClient, job: str, reason: str | None, as_json: bool) -> None:
     """Enable a job that was disabled: events make runs of it again.
@@ -139,7 +142,7 @@ def enable(client: AppClient, job: str, reason: str | None, as_json: bool) -> No
       headrace jobs enable billing/welcome
     """
     switched = client.enable_job(job)
-    note(client, "jobs enable", {"job": job}, reason=reason)
+    note(client, "jobs enable", {"job": job}, reason=reason, done=int(switched.changed))
     _print_switched(switched, as_json=as_json)
 
 
@@ -152,7 +155,7 @@ def enable(client: AppClient, job: str, reason: str | None, as_json: bool) -> No
 @option("--app", "target", metavar="MODULE:APP", help="Where --example is defined.")
 @option("--example", metavar="NAME", help="Send this example of the job, from its definition in --app.")
 @reason_option
-@with_client_of(AppClient)
+@with_client
 @json_option
 def trigger(client: AppClient, /, job: str, payload: Any, as_json: bool, **given: Any) -> None:
     """Send an event to one job alone, whatever its filters, with a payload written as JSON, or `-` to read it.
@@ -213,6 +216,11 @@ def _print_switched(switched: SwitchedJob, *, as_json: bool) -> None:
 def _words(job: RegisteredJob) -> str:
     is_filtered = job.filter or job.context_filter
     return trigger_in_words(job.names, job.sources) + (", filtered" if is_filtered else "")
+
+
+def _states(job: RegisteredJob) -> str:
+    paused_at = job.controls.paused_at
+    return _state(job) + (f", queue paused since {shown(paused_at)}" if paused_at is not None else "")
 
 
 def _state(job: RegisteredJob) -> str:

@@ -8,18 +8,19 @@ from datetime import UTC, datetime
 
 import click
 
-from headrace import CanceledRun, HeadraceError, Page, QueueControls, RunRecord
+from headrace import CanceledRun, HeadraceError, QueueControls
 from headrace.model.queue import Limit
-from headrace_worker.commands.inspecting import open_inspector
-from headrace_worker.inspect.inspector import Inspector
+from headrace.plans.queues import MAX_LIMIT
 from headrace_worker.inspect.queues import DeclaredLimit, QueueInfo
-from headrace_worker.operate.bulk import Times
+from headrace_worker.operate.app_client import AppClient
+from headrace_worker.operate.open_runs import OpenRuns
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options, note, reason_option
+from headrace_worker.terminal.controls import set_at_run_time
 from headrace_worker.terminal.lists import print_page
 from headrace_worker.terminal.options import json_option, option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table, shown
-from headrace_worker.terminal.quantities import duration
-from headrace_worker.terminal.server import Server, with_client_of, with_server
+from headrace_worker.terminal.quantities import duration, going_on
+from headrace_worker.terminal.server import with_bare_client, with_client
 
 
 def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) -> Limit:
@@ -28,9 +29,13 @@ def _read_limit(_ctx: click.Context, _parameter: click.Parameter, value: str) ->
     if value == "none":
         return None
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no whole number, nor 'none' or 'declared'") from None
+        number = 0
+    if not 1 <= number <= MAX_LIMIT:
+        rule = f"{value!r} is no whole number from 1 to {MAX_LIMIT:,}, nor 'none' or 'declared'"
+        raise click.BadParameter(f"{rule}; to let no run start, pause the queue")
+    return number
 
 
 @click.group()
@@ -39,9 +44,9 @@ def queues() -> None:
 
 
 @queues.command("list", short_help="List the queues of the namespace.")
-@with_server
+@with_bare_client
 @json_option
-def list_(server: Server, as_json: bool) -> None:
+def list_(client: AppClient, as_json: bool) -> None:
     """List the queues of the namespace; a note names those that hold runs and that no live worker serves.
 
     CONTROLS says which are paused or limited while they run, or by their code; a dash: neither.
@@ -51,8 +56,7 @@ def list_(server: Server, as_json: bool) -> None:
     Example:
       headrace queues list
     """
-    with open_inspector(server) as client:
-        found = client.list_queues()
+    found = client.list_queues()
     if as_json:
         print_page("queues", found)
         return
@@ -77,10 +81,12 @@ def list_(server: Server, as_json: bool) -> None:
 
 @queues.command(short_help="Show a queue: what waits, who has its runs, what is set for it.")
 @click.argument("queue", metavar="APP/QUEUE")
-@with_server
+@with_bare_client
 @json_option
-def show(server: Server, queue: str, as_json: bool) -> None:
+def show(client: AppClient, queue: str, as_json: bool) -> None:
     """Show a queue: what waits, which workers have its runs, and whether it is paused or limited.
+
+    Where functions of canceled runs go on, `canceled` says how many, and in which workers; they are `in flight`.
 
     Exit code 1: no such queue is known.
 
@@ -88,8 +94,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
     Example:
       headrace queues show billing/default
     """
-    with open_inspector(server) as client:
-        found = client.get_queue(queue)
+    found = client.get_queue(queue)
     if as_json:
         print_json(found)
         return
@@ -98,6 +103,7 @@ def show(server: Server, queue: str, as_json: bool) -> None:
             ("queue", found.name),
             ("waiting", found.waiting),
             ("in flight", found.in_flight),
+            ("canceled", going_on(found.canceled)),
             ("oldest", _age(found)),
             ("since", found.oldest_at),
             ("workers", len(found.workers)),
@@ -108,19 +114,17 @@ def show(server: Server, queue: str, as_json: bool) -> None:
     names = sorted({*found.workers, *found.in_flight_of})
     if names:
         click.echo()
-        print_table(
-            ("worker", "in flight", "fetches"),
-            ((name, found.in_flight_of.get(name, 0), "yes" if name in found.workers else "no") for name in names),
-        )
+        canceled = ("canceled",) if found.canceled else ()
+        print_table(("worker", "in flight", *canceled, "fetches"), (_shares(found, name) for name in names))
     _warn(found)
 
 
 @queues.command(short_help="Let no run of a queue start any more.")
 @click.argument("queue", metavar="APP/QUEUE")
 @option("--reason", metavar="TEXT", help="Why, for the person who looks at the queue later.")
-@with_client_of(Inspector)
+@with_client
 @json_option
-def pause(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
+def pause(client: AppClient, queue: str, reason: str | None, as_json: bool) -> None:
     """Let no run of a queue start any more: neither new ones nor those that are retried, promoted or rescued.
 
     Runs that workers have already go on. Events are still dispatched: their runs wait in the queue.
@@ -139,9 +143,9 @@ def pause(client: Inspector, queue: str, reason: str | None, as_json: bool) -> N
 @queues.command()
 @click.argument("queue", metavar="APP/QUEUE")
 @reason_option
-@with_client_of(Inspector)
+@with_client
 @json_option
-def resume(client: Inspector, queue: str, reason: str | None, as_json: bool) -> None:
+def resume(client: AppClient, queue: str, reason: str | None, as_json: bool) -> None:
     """Let the runs of a paused queue start again.
 
     Exit code 1: no such queue is known.
@@ -159,9 +163,9 @@ def resume(client: Inspector, queue: str, reason: str | None, as_json: bool) -> 
 @click.argument("queue", metavar="APP/QUEUE")
 @click.argument("limit", metavar="N|none|declared", callback=_read_limit)
 @reason_option
-@with_client_of(Inspector)
+@with_client
 @json_option
-def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
+def limit(client: AppClient, queue: str, limit: Limit, reason: str | None, as_json: bool) -> None:
     """Limit how many runs of a queue are in flight at once, over all workers, from now on.
 
     It holds until it is changed, whatever the code declares: N runs at most, or any number with `none`. With
@@ -179,14 +183,16 @@ def limit(client: Inspector, queue: str, limit: Limit, reason: str | None, as_js
     _print(client, controls, as_json=as_json)
 
 
-@queues.command(cls=BulkCommand)
+@queues.command(cls=BulkCommand, short_help="Cancel the runs that wait in a queue, or for their turn.")
 @click.argument("queue", metavar="APP/QUEUE")
-@with_client_of(Inspector)
+@with_client
 @bulk_options("runs in the queue", every=False)
 @json_option
 @click.pass_context
-def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json: bool) -> None:
-    """Cancel the runs that wait in a queue for a worker. Runs that execute, or wait for their next attempt, go on.
+def purge(ctx: click.Context, client: AppClient, queue: str, bulk: Bulk, as_json: bool) -> None:
+    """Cancel the runs that wait in a queue for a worker, or for their turn behind another one of their ordering key.
+
+    Runs that execute, or wait for their next attempt, go on.
 
     The name of the queue has to be typed, or given by --yes=APP/QUEUE. The records of the runs stay, and say canceled.
 
@@ -201,17 +207,21 @@ def purge(ctx: click.Context, client: Inspector, queue: str, bulk: Bulk, as_json
     def act(batch: Sequence[str]) -> list[CanceledRun | HeadraceError]:
         return client.cancel_runs(batch, reason=bulk.note, queued=True)
 
-    def read(times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
-        return client.list_runs(queue=queue, status="queued", until=times.end, cursor=cursor, limit=limit)
-
     if "/" not in queue:
         client.get_queue(queue)  # says what it is called
-    source = Source(read, if_none=lambda: client.get_queue(queue))
+    of_queue = OpenRuns(client, ("queued",), {"queue": queue}, behind=True)
+    source = Source(of_queue.read, if_none=lambda: client.get_queue(queue))
     work = Work("queues purge", "runs", act, lambda canceled: str(canceled.answer), name=queue)
     ctx.exit(act_on(client, bulk, work, (), {"queue": queue}, source, as_json=as_json))
 
 
-def _print(client: Inspector, controls: QueueControls, *, as_json: bool) -> None:
+def _shares(queue: QueueInfo, worker: str) -> tuple[str | int, ...]:
+    """Return what a worker has of a queue, as a row of a table."""
+    canceled = (queue.canceled_of.get(worker, 0),) if queue.canceled else ()
+    return worker, queue.in_flight_of.get(worker, 0), *canceled, "yes" if worker in queue.workers else "no"
+
+
+def _print(client: AppClient, controls: QueueControls, *, as_json: bool) -> None:
     if as_json:
         print_json(controls)
         return
@@ -240,13 +250,9 @@ def _state(controls: QueueControls, declared: DeclaredLimit) -> str:
 
 def _set_for(queue: QueueInfo) -> str | None:
     """Return in a few words what is set for a queue, and why, or which limit its code declares; None for nothing."""
-    parts, controls = [], queue.controls
-    if controls.paused_at is not None:
-        why = f" ({controls.reason})" if controls.reason else ""
-        parts.append(f"paused since {shown(controls.paused_at)}{why}")
-    if controls.limit != "declared":
-        parts.append("no limit" if controls.limit is None else f"limit {controls.limit:,}")
-    elif isinstance(queue.declared_limit, int):
+    controls = set_at_run_time(queue.controls)
+    parts = [] if controls is None else [controls]
+    if queue.controls.limit == "declared" and isinstance(queue.declared_limit, int):
         parts.append(f"limit as declared: {queue.declared_limit:,}")
     return ", ".join(parts) or None
 

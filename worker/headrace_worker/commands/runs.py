@@ -10,8 +10,9 @@ import click
 
 from headrace import CanceledRun, Client, HeadraceError, Page, RunNotRetryable, RunRecord
 from headrace.model.event import RunStatus
-from headrace_worker.commands.inspecting import require_names
-from headrace_worker.inspect.inspector import Inspector
+from headrace_worker.commands.dispatch import note_paused_queues
+from headrace_worker.commands.names import note_names, require_names
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.operate.bulk import Times, only
 from headrace_worker.operate.open_runs import OPEN, AlreadyFinished, OpenRuns
 from headrace_worker.terminal.asking import Bulk, BulkCommand, Source, Work, act_on, bulk_options
@@ -28,7 +29,7 @@ from headrace_worker.terminal.options import (
     together,
 )
 from headrace_worker.terminal.output import brief, print_fields, print_json, print_table, printable
-from headrace_worker.terminal.server import with_client, with_client_of
+from headrace_worker.terminal.server import with_client
 
 _FAILED: tuple[RunStatus, ...] = ("failed", "timed_out", "invalid_payload")
 _RETRIED = (*_FAILED, "canceled")
@@ -55,8 +56,9 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
     record = client.get_run(run_id)
     if as_json:
         print_json(record)
-    else:
-        print_run(record)
+        return
+    print_run(record)
+    note_paused_queues(client, [record])
 
 
 @runs.command("list", short_help="List runs, newest first.")
@@ -78,13 +80,15 @@ def show(client: Client, run_id: str, as_json: bool) -> None:
     type=parse_duration,
     help="Only runs that have been executing for so long, in seconds or as 30m; with --status executing.",
 )
+@option("--behind", is_flag=True, help="Only runs behind another one of their ordering key; with --status waiting.")
 @with_client
 @list_options("settled, or was sent,")
 @json_option
-def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_json: bool, **given: Any) -> None:
+def list_(client: AppClient, /, status: tuple[RunStatus, ...], paging: Paging, as_json: bool, **given: Any) -> None:
     """List runs, newest first: by when they settled if --status names only final states, else by when they were sent.
 
     With --status executing, queued or waiting alone they come from their queues, the oldest first: all that there are.
+    Of an ordering key the first run alone is queued, or waits; those behind it are a list of their own, by --behind.
 
     \b
     Examples:
@@ -93,6 +97,8 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
     """
     if given["older_than"] is not None and status != ("executing",):
         raise click.UsageError("--older-than is for runs that execute; give --status executing, and no other")
+    if given["behind"] and (status != ("waiting",) or given["event_id"] or given["worker"]):
+        raise click.UsageError("--behind is for runs that wait; give --status waiting, and no --event or --worker")
     print_list(
         "runs",
         partial(client.list_runs, status=status or None, **given),
@@ -108,6 +114,7 @@ def list_(client: Client, /, status: tuple[RunStatus, ...], paging: Paging, as_j
             brief(run.error),
         ),
         as_json=as_json,
+        if_none=lambda: note_names(client, given),
     )
 
 
@@ -146,7 +153,7 @@ _chosen_by = together(
 
 
 @runs.command(cls=BulkCommand, short_help="Cancel runs for good, whatever they are doing.")
-@with_client_of(Inspector)
+@with_client
 @_chosen_by
 @option("--status", metavar="STATUS", type=click.Choice(OPEN), multiple=True, help=f"Only {', '.join(OPEN)} ones.")
 @option("--worker", metavar="NAME", help="Only runs that this worker executes.")
@@ -156,7 +163,7 @@ _chosen_by = together(
 @json_option
 @click.pass_context
 def cancel(
-    ctx: click.Context, client: Inspector, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
+    ctx: click.Context, client: AppClient, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], wait_s: float | None,
     bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Cancel runs for good, whether they are queued, wait or execute: no retry and no rescue begins them again.
@@ -199,7 +206,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
 
 
 @runs.command(cls=BulkCommand, short_help="Queue the same runs again, from attempt 1.")
-@with_client_of(Inspector)
+@with_client
 @_chosen_by
 @option(
     "--status", metavar="STATUS", type=click.Choice(_RETRIED), multiple=True, help=f"Only {', '.join(_RETRIED)} ones."
@@ -209,7 +216,7 @@ def _unless_finished(canceled: CanceledRun | HeadraceError) -> CanceledRun | Hea
 @json_option
 @click.pass_context
 def retry(
-    ctx: click.Context, client: Inspector, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], canceled: bool,
+    ctx: click.Context, client: AppClient, /, ids: tuple[str, ...], status: tuple[RunStatus, ...], canceled: bool,
     bulk: Bulk, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Queue runs again from attempt 1: the same runs, unlike `events replay`. By filters the oldest come first.

@@ -12,17 +12,20 @@ import click
 import msgspec
 
 from headrace import HeadraceError
-from headrace_worker.commands.inspecting import open_inspector
-from headrace_worker.inspect.inspector import Inspector
 from headrace_worker.inspect.queues import QueueInfo
 from headrace_worker.inspect.tallies import MAX_SINCE_S, Counts, Stats
 from headrace_worker.inspect.workers import MAX_WORKERS, WorkerInfo
+from headrace_worker.operate.app_client import AppClient
+from headrace_worker.terminal.controls import set_at_run_time
 from headrace_worker.terminal.options import json_option, option, parse_duration
-from headrace_worker.terminal.output import print_json, print_table, printable
+from headrace_worker.terminal.output import is_dumb, print_json, print_table, printable
 from headrace_worker.terminal.quantities import chart, duration, size
-from headrace_worker.terminal.server import Server, with_server
+from headrace_worker.terminal.server import with_bare_client
 
 _WIDTH = 60
+_BESIDE_BARS = 20
+"""Columns of a chart for its name and its sum."""
+_COLUMNS = 80
 _REFRESH_S = 2.0
 _MOST = 12
 """So many jobs, queues and workers are shown, where there is room."""
@@ -46,9 +49,9 @@ def _parse_since(text: str) -> float:
     show_default=True,
     help="How far back: 90s, 30m, 6h, at most 1d.",
 )
-@with_server
+@with_bare_client
 @json_option
-def stats(server: Server, since: float, as_json: bool) -> None:
+def stats(client: AppClient, since: float, as_json: bool) -> None:
     """Show what became of runs, by job.
 
     Counts are about right: workers report them with each renewal of a lease, and one that was killed has
@@ -58,8 +61,7 @@ def stats(server: Server, since: float, as_json: bool) -> None:
     Example:
       headrace stats --since 6h
     """
-    with open_inspector(server) as client:
-        found = client.get_stats(since)
+    found = client.get_stats(since)
     if as_json:
         print_json(found)
         return
@@ -68,20 +70,25 @@ def stats(server: Server, since: float, as_json: bool) -> None:
         ((each.job, *_cells(each.counts)) for each in found.jobs),
     )
     click.echo()
-    for line in _charts(found):
+    for line in _charts(found, _columns()):
         click.echo(line)
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _COLUMNS
 
 
 def _cells(counts: Counts) -> tuple[int | str | None, ...]:
     return counts.succeeded, counts.failed, counts.canceled, counts.retried, duration(counts.mean_s)
 
 
-def _charts(found: Stats) -> list[str]:
-    """Return a line for each kind of end, of at most 80 characters: a bar a minute, and the sum of those shown."""
-    lines = [f"last {min(len(found.minutes), _WIDTH)} min"]
+def _charts(found: Stats, columns: int) -> list[str]:
+    """Return a line for each kind of end: a bar a minute, as many as there is room for, and the sum of those shown."""
+    width = max(min(_WIDTH, columns - _BESIDE_BARS), 1)
+    lines = [f"last {min(len(found.minutes), width)} min"]
     for kind in ("succeeded", "failed", "retried"):
-        numbers: list[int] = [getattr(minute.counts, kind) for minute in found.minutes][-_WIDTH:]
-        lines.append(f"{kind:9}|{chart(numbers, _WIDTH)}|{sum(numbers):>9,}")
+        numbers: list[int] = [getattr(minute.counts, kind) for minute in found.minutes][-width:]
+        lines.append(f"{kind:9}|{chart(numbers, width)}|{sum(numbers):>9,}")
     return lines
 
 
@@ -94,46 +101,44 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@with_server
+@with_bare_client
 @json_option
-def top(server: Server, as_json: bool) -> None:
+def top(client: AppClient, as_json: bool) -> None:
     """Show workers, queues and runs, afresh every 2 s.
 
-    Until Ctrl-C; off a terminal, or as JSON, once.
+    Until Ctrl-C; off a terminal, on one whose screen can't be cleared (TERM=dumb), or as JSON, once.
+    CONTROLS says which queues are paused or limited while they run.
 
     \b
     Example:
       headrace top
     """
-    with open_inspector(server) as client:
-        snapshot = _look(client)
-        if as_json:
-            print_json(snapshot)
-        elif not sys.stdout.isatty():
-            click.echo("\n".join(_screen(snapshot)))
-        else:
-            _refresh(client, snapshot)
+    snapshot = _look(client)
+    if as_json:
+        print_json(snapshot)
+    elif not sys.stdout.isatty() or is_dumb():
+        click.echo("\n".join(_screen(snapshot, _columns())))
+    else:
+        _refresh(client, snapshot)
 
 
-def _look(client: Inspector) -> Snapshot:
+def _look(client: AppClient) -> Snapshot:
     workers = client.list_workers(limit=MAX_WORKERS)
     return Snapshot(client.get_stats(_WIDTH * 60), client.list_queues().items, workers.items)
 
 
-def _refresh(client: Inspector, snapshot: Snapshot) -> None:
+def _refresh(client: AppClient, snapshot: Snapshot) -> None:
     """Show it, and a newer one every two seconds until Ctrl-C; a look that fails is said, and repeated."""
     show, end = _display()
-    lines = _screen(snapshot, shutil.get_terminal_size().lines)
+    lines = _screen(snapshot, *shutil.get_terminal_size())
     try:
         while True:
             show(lines)
             time.sleep(_REFRESH_S)
             try:
-                lines = _screen(_look(client), shutil.get_terminal_size().lines)
+                lines = _screen(_look(client), *shutil.get_terminal_size())
             except HeadraceError as exc:
                 lines = [*lines[:-1], printable(f"can't be read now: {exc}")]
-    except KeyboardInterrupt:
-        pass
     finally:
         end()
 
@@ -147,7 +152,8 @@ def _display() -> tuple[Callable[[Sequence[str]], None], Callable[[], None]]:
 
         def show_plain(lines: Sequence[str]) -> None:
             click.clear()
-            click.echo("\n".join(lines))
+            columns = shutil.get_terminal_size().columns
+            click.echo("\n".join(line[:columns] for line in lines))
 
         return show_plain, lambda: None
     live = Live(screen=True, auto_refresh=False)
@@ -159,20 +165,20 @@ def _display() -> tuple[Callable[[Sequence[str]], None], Callable[[], None]]:
     return show, live.stop
 
 
-def _screen(seen: Snapshot, lines: int = 99) -> list[str]:
-    """Return what fits on a screen of so many lines; the last one is for notes."""
+def _screen(seen: Snapshot, columns: int, lines: int = 99) -> list[str]:
+    """Return what fits on a screen of so many columns and lines; the last line is for notes."""
     jobs = sorted(seen.stats.jobs, key=lambda each: -(each.counts.succeeded + each.counts.failed))
     queues = sorted(seen.queues, key=lambda each: (-each.waiting, each.name))
     most = min(_MOST, max((lines - _OTHER_LINES) // 3, 1))
     return [
-        *_charts(seen.stats),
+        *_charts(seen.stats, columns),
         "",
         *_table(("job, last hour", "succeeded", "failed", "canceled", "retried", "mean"),
                 [(each.job, *_cells(each.counts)) for each in jobs], most),
         "",
-        *_table(("queue", "waiting", "in flight", "workers", "ended/min"),
-                [(each.name, each.waiting, each.in_flight, len(each.workers), f"{each.ended_per_minute:.1f}")
-                 for each in queues], most),
+        *_table(("queue", "controls", "waiting", "in flight", "workers", "ended/min"),
+                [(each.name, set_at_run_time(each.controls, brief=True), each.waiting, each.in_flight,
+                  len(each.workers), f"{each.ended_per_minute:.1f}") for each in queues], most),
         "",
         *_table(("worker", "app", "state", "in flight", "slots", "memory"),
                 [(each.name, each.app, each.state, each.in_flight, each.slots, size(each.memory_bytes))

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import click
 
 from headrace import Client
-from headrace_worker.commands.inspecting import open_inspector
 from headrace_worker.inspect.workers import WorkerInfo
-from headrace_worker.operate.instruct_workers import Instructed, WorkerClient
+from headrace_worker.operate.app_client import AppClient
+from headrace_worker.operate.instruct_workers import Instructed
 from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.lists import Paging, list_options, print_list
 from headrace_worker.terminal.options import json_option
 from headrace_worker.terminal.output import print_fields, print_json, print_note, print_table
-from headrace_worker.terminal.quantities import duration, size
-from headrace_worker.terminal.server import Server, with_server
+from headrace_worker.terminal.quantities import duration, going_on, size
+from headrace_worker.terminal.server import with_bare_client
 
 _WILL = {"workers quiet": "will fetch no more runs", "workers stop": "will stop"}
 
@@ -26,42 +26,44 @@ def workers() -> None:
 
 
 @workers.command("list")
-@with_server
+@with_bare_client
 @list_options(None)
 @json_option
-def list_(server: Server, /, paging: Paging, as_json: bool) -> None:
+def list_(client: AppClient, /, paging: Paging, as_json: bool) -> None:
     """List the workers of the namespace, by name.
 
     IN FLIGHT and MEMORY are as of the worker's last report, at most one lease ago: 15 s, if not set otherwise.
-    STATE is `quiet` or `stopping` once the worker says so, until then `quiet_asked` or `stop_asked`.
+    STATE is `quiet` or `stopping` once the worker says so, until then `quiet_asked` or `stop_asked`. A worker that died
+    is `expired` until its runs are re-queued, then `fenced` for 20 s, if not set otherwise, and gone.
 
     \b
     Example:
       headrace workers list
     """
-    with open_inspector(server) as client:
-        print_list(
-            "workers",
-            client.list_workers,
-            paging,
-            (
-                "worker", "app", "state", "app version", "host", "since",
-                "in flight", "slots", "memory", "lease left", "leads",
-            ),
-            lambda each: (
-                each.name, each.app, each.state, each.app_version, each.host, each.started_at,
-                each.in_flight, each.slots, size(each.memory_bytes), duration(each.lease_left_s), _duties(each),
-            ),
-            as_json=as_json,
-        )  # fmt: skip
+    print_list(
+        "workers",
+        client.list_workers,
+        paging,
+        (
+            "worker", "app", "state", "app version", "host", "since",
+            "in flight", "slots", "memory", "lease left", "leads",
+        ),
+        lambda each: (
+            each.name, each.app, each.state, each.app_version, each.host, each.started_at,
+            each.in_flight, each.slots, size(each.memory_bytes), duration(each.lease_left_s), _duties(each),
+        ),
+        as_json=as_json,
+    )  # fmt: skip
 
 
 @workers.command()
 @click.argument("name", metavar="NAME")
-@with_server
+@with_bare_client
 @json_option
-def show(server: Server, name: str, as_json: bool) -> None:
+def show(client: AppClient, name: str, as_json: bool) -> None:
     """Show a worker, and the runs that it has now: at most 100.
+
+    `canceled` says how many functions of canceled runs go on in it; their runs are not among those shown.
 
     Exit code 1: no such worker is known; it may have left.
 
@@ -69,8 +71,7 @@ def show(server: Server, name: str, as_json: bool) -> None:
     Example:
       headrace workers show web-1-4711-9f3a2b1c
     """
-    with open_inspector(server) as client:
-        found = client.get_worker(name)
+    found = client.get_worker(name)
     if as_json:
         print_json(found)
         return
@@ -88,6 +89,7 @@ def show(server: Server, name: str, as_json: bool) -> None:
             ("python", worker.python),
             ("since", worker.started_at),
             ("in flight", worker.in_flight),
+            ("canceled", going_on(found.canceled)),
             ("slots", worker.slots),
             ("memory", size(worker.memory_bytes)),
             ("lease left", duration(worker.lease_left_s)),
@@ -104,10 +106,10 @@ def show(server: Server, name: str, as_json: bool) -> None:
 @workers.command()
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
 @reason_option
-@with_server
+@with_bare_client
 @json_option
 @click.pass_context
-def quiet(ctx: click.Context, server: Server, names: Sequence[str], reason: str | None, as_json: bool) -> None:
+def quiet(ctx: click.Context, client: AppClient, names: Sequence[str], reason: str | None, as_json: bool) -> None:
     """Let workers end the runs that they have, and fetch no more.
 
     A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. Until then it is
@@ -119,17 +121,16 @@ def quiet(ctx: click.Context, server: Server, names: Sequence[str], reason: str 
     Example:
       headrace workers quiet web-1-4711-9f3a2b1c
     """
-    with _client(server) as client:
-        _instructed(ctx, client, "workers quiet", client.quiet_workers(names), reason, as_json=as_json)
+    _instructed(ctx, client, "workers quiet", client.quiet_workers(names), reason, as_json=as_json)
 
 
 @workers.command(short_help="Let workers stop as on SIGTERM.")
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
 @reason_option
-@with_server
+@with_bare_client
 @json_option
 @click.pass_context
-def stop(ctx: click.Context, server: Server, names: Sequence[str], reason: str | None, as_json: bool) -> None:
+def stop(ctx: click.Context, client: AppClient, names: Sequence[str], reason: str | None, as_json: bool) -> None:
     """Let workers stop as on SIGTERM: their runs may go on for the grace, then other workers take them.
 
     A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. What supervises its process
@@ -141,12 +142,7 @@ def stop(ctx: click.Context, server: Server, names: Sequence[str], reason: str |
     Example:
       headrace workers stop web-1-4711-9f3a2b1c
     """
-    with _client(server) as client:
-        _instructed(ctx, client, "workers stop", client.stop_workers(names), reason, as_json=as_json)
-
-
-def _client(server: Server) -> WorkerClient:
-    return WorkerClient(server.url, namespace=server.namespace, partitions=server.partitions)
+    _instructed(ctx, client, "workers stop", client.stop_workers(names), reason, as_json=as_json)
 
 
 def _instructed(

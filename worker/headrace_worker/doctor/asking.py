@@ -12,6 +12,7 @@ from headrace.calls.controlling import read_controls
 from headrace.calls.due import read_due
 from headrace.calls.queues import read_queue_names
 from headrace.formats.keys import Keys
+from headrace_worker.inspect.workers import read_limits
 from headrace_worker.protocol.measuring import count_entries, read_lease_ends
 
 
@@ -46,16 +47,28 @@ def questions(keys: Keys) -> list[Question]:
     ]
 
 
-def read_served(keys: Keys, worker: str) -> Call[list[str] | None]:
-    """Read the full names of the queues from which a worker takes: none if it is quiet or stops, None if fenced."""
+class Served(msgspec.Struct, frozen=True):
+    """From which queues a worker takes, by their full names: none if it is quiet or stops.
 
-    def read(reply: list[bytes | None]) -> list[str] | None:
-        queues, fenced, wanted = reply
-        if fenced:
+    Attributes:
+        limits: those that its code declares; None if it has not said.
+    """
+
+    queues: list[str]
+    limits: dict[str, int] | None
+
+
+def read_served(keys: Keys, worker: str) -> Call[Served | None]:
+    """Read from which queues a worker takes; None if it is fenced."""
+    fields = ("app", "queues", "limits", "fenced", "wanted")
+
+    def read(reply: list[bytes | None]) -> Served | None:
+        facts = {field: as_text(value) for field, value in zip(fields, reply, strict=True) if value is not None}
+        if facts.get("fenced"):
             return None
-        return [] if wanted else as_text(queues or b"").split()
+        return Served([] if facts.get("wanted") else facts.get("queues", "").split(), read_limits(facts))
 
-    return Call(("HMGET", keys.worker(worker), "queues", "fenced", "wanted"), read)
+    return Call(("HMGET", keys.worker(worker), *fields), read)
 
 
 def read_appendfsync(keys: Keys) -> list[Call[Any]]:

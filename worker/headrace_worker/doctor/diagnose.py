@@ -13,7 +13,7 @@ from headrace_worker.doctor.asking import questions, read_appendfsync
 from headrace_worker.doctor.finding import Diagnosis, Notes
 from headrace_worker.doctor.partition import Partition, look_at, look_for_workers
 from headrace_worker.doctor.queues import look_at_queues
-from headrace_worker.doctor.rights import try_rights
+from headrace_worker.doctor.rights import note_unread, try_rights
 from headrace_worker.doctor.server import look_at_appendfsync, look_at_clock, look_at_server, takes_writes
 from headrace_worker.doctor.work import look_at_dead_letters, look_at_records, look_at_routes
 
@@ -40,6 +40,7 @@ def diagnose(partitions: Partitions, clock: Clock, token: str) -> Plan[Diagnosis
     for partition in servers:
         if takes_writes(partition.server):
             yield from _guarded("rights", try_rights(partition.keys, token, notes), notes)
+    note_unread(partitions.namespace, there, notes)
     return notes.diagnosis()
 
 
@@ -67,7 +68,7 @@ def _look_closer(
     looks: list[tuple[str, Plan[None]]] = [
         ("clock", _look_at_clock(clock, notes)),
         ("appendfsync", _look_at_appendfsync(servers, notes)),
-        ("queues", look_at_queues(there, notes)),
+        ("queues", look_at_queues(partitions, there, notes)),
         ("routes", look_at_routes([each.keys for each in there], notes)),
     ]
     if len(there) == len(partitions):

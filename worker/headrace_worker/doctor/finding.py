@@ -13,6 +13,8 @@ from headrace.plans.read import is_wrong_type
 Severity = Literal["error", "warning", "info"]
 """error: events or runs stand still, or may be lost. warning: they may come to that. info: worth knowing."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+_SPARE = frozenset({"server", "appendfsync", "rights", "dead letters", "records"})
+"""What a worker's or a viewer's user may not ask, or need not: what runs does not depend on it."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -61,6 +63,22 @@ class Notes:
     def __init__(self) -> None:
         self._findings: list[Finding] = []
         self._missed: dict[NotLookedAt, None] = {}
+        self._denied: dict[str, None] = {}
+        self._failed: dict[str, None] = {}
+
+    @property
+    def denied(self) -> list[str]:
+        """What has to be looked at, and the user may not ask."""
+        return list(self._denied)
+
+    @property
+    def failed(self) -> list[str]:
+        """What has to be looked at, and could not be asked for another reason."""
+        return list(self._failed)
+
+    def has(self, check: str) -> bool:
+        """Return whether there is a finding of this kind."""
+        return any(each.check == check for each in self._findings)
 
     def add(self, severity: Severity, check: str, says: str, mend: str, **facts: Any) -> None:
         """Take a finding, once."""
@@ -87,6 +105,8 @@ class Notes:
         is_denied = isinstance(error, PermissionMissing)
         why = f"the user may not ask: {str(error).partition('; deploy/acl')[0]}" if is_denied else str(error)
         self.miss(check, why)
+        if check not in _SPARE and not is_wrong_type(error):  # what is foreign is a finding already
+            (self._denied if is_denied else self._failed)[check] = None
 
     def diagnosis(self) -> Diagnosis:
         """Return all of it, the worst first, otherwise in the order in which it was found."""
@@ -97,6 +117,11 @@ class Notes:
 def runs_are(count: int) -> str:
     """Return how many runs there are, to go on with where they are."""
     return "1 run is" if count == 1 else f"{count:,} runs are"
+
+
+def runs(count: int, one: str, several: str) -> str:
+    """Return how many runs do something, which is said of one and of several."""
+    return f"1 run {one}" if count == 1 else f"{count:,} runs {several}"
 
 
 def named(names: Sequence[str], most: int = 3) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace import HeadraceError
+from headrace import HeadraceError, PermissionMissing
 from headrace.errors import OUTAGE
 from headrace.formats.keys import Keys
 from headrace_worker.doctor.asking import Question
@@ -13,6 +13,8 @@ from headrace_worker.doctor.finding import Notes, named
 
 LATE_MS = 10_000
 """What waits for longer than this, where milliseconds are usual, stands still."""
+_TRACES = ("waiting events", "due", "leases", "queues", "recent", "settled runs", "dead letters", "routes")
+"""What there is of a namespace in which anything was sent, registered or executed."""
 
 
 class Partition:
@@ -20,11 +22,14 @@ class Partition:
 
     Attributes:
         away: why nothing of it could be asked; None if it could.
+        is_closed: this user may read none of its keys.
     """
 
     def __init__(self, keys: Keys, asked: Sequence[Question], answers: Sequence[Any], notes: Notes) -> None:
         self.keys = keys
         self.away = next((each for each in answers if isinstance(each, OUTAGE)), None)
+        about_keys = [answer for question, answer in zip(asked, answers, strict=True) if question.key]
+        self.is_closed = all(isinstance(each, PermissionMissing) for each in about_keys)
         self._answers: dict[str, Any] = {}
         for question, answer in zip(asked, answers, strict=True):
             if not isinstance(answer, HeadraceError):
@@ -52,6 +57,12 @@ class Partition:
         return int(self._answers.get("time", 0))
 
     @property
+    def is_unused(self) -> bool:
+        """Nothing was ever sent, registered or executed in it; false if this user may not see that."""
+        asked = (*_TRACES, "meta")  # the number of partitions is there, as a client that only looks stores it as well
+        return all(map(self.has, asked)) and not any(map(self.__getitem__, _TRACES)) and not any(self["meta"])
+
+    @property
     def live(self) -> list[str]:
         """The workers whose leases run."""
         return sorted(name for name, end in (self["leases"] or {}).items() if name and end > self.now_ms)
@@ -69,8 +80,17 @@ def look_at(partition: Partition, where: str, notes: Notes) -> None:
 
 
 def look_for_workers(partitions: Sequence[Partition], notes: Notes) -> None:
-    """Note if no worker is alive; a worker serves all partitions."""
-    if all(each["leases"] is not None and each.now_ms for each in partitions) and not any(p.live for p in partitions):
+    """Note if no worker is alive, or nobody has ever used the namespace; a worker serves all partitions."""
+    namespace = partitions[0].keys.namespace
+    if all(each.is_unused for each in partitions):
+        notes.add(
+            "error", "namespace",
+            f"namespace {namespace!r} has never been used: nothing was sent, registered or executed in it",
+            "name the one that is meant with --namespace or HEADRACE_NAMESPACE, and its server with --url or "
+            "HEADRACE_URL; or start its first worker: headrace worker MODULE:APP",
+            namespace=namespace,
+        )  # fmt: skip
+    elif all(each["leases"] is not None and each.now_ms for each in partitions) and not any(p.live for p in partitions):
         notes.add(
             "error", "workers", "no worker is alive: nothing is dispatched, executed or promoted",
             "headrace worker MODULE:APP",
@@ -102,11 +122,12 @@ def _look_at_leases(partition: Partition, where: str, notes: Notes) -> None:
     now_ms = partition.now_ms
     ended = {name: now_ms - end for name, end in (partition["leases"] or {}).items() if name}
     late = sorted(name for name, ago_ms in ended.items() if ago_ms > LATE_MS)
+    known = [ended[name] for name in late if ended[name] < now_ms]  # a lease that was ended at once has no time
     if late:
         notes.add(
             "error", "leases", f"the runs of {named(late)} are not rescued{where}, though the lease has expired",
             "a leader rescues them: start a worker of any app of the namespace",
-            workers=late, expired_s=max(ended[name] for name in late) / 1000, partition=partition.keys.partition,
+            workers=late, expired_s=max(known) / 1000 if known else None, partition=partition.keys.partition,
         )  # fmt: skip
 
 

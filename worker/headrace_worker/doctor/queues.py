@@ -1,4 +1,7 @@
-"""Finds paused queues, and queues from which no live worker takes: what waits there, and what ends there."""
+"""Finds paused queues, and queues from which no live worker takes: what waits there, and what ends there.
+
+Reads what tells full limits, too.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace import HeadraceError
-from headrace.calls.controlling import UNKNOWN_MS
+from headrace.calls.controlling import UNKNOWN_MS, QueueControl
 from headrace.formats.codec import from_millis
 from headrace.formats.keys import Keys
+from headrace.formats.partitions import Partitions
 from headrace.plans.plan import Plan
-from headrace_worker.doctor.asking import read_served
-from headrace_worker.doctor.finding import Notes, runs_are
+from headrace_worker.doctor.asking import Served, read_served
+from headrace_worker.doctor.finding import Notes, runs, runs_are
+from headrace_worker.doctor.limits import LimitedQueue, limit_of, look_at_limits
 from headrace_worker.doctor.partition import Partition
-from headrace_worker.protocol.inspecting import read_pending_summary
+from headrace_worker.protocol.inspecting import read_pending_runs, read_pending_summary, waiting_runs
 from headrace_worker.protocol.measuring import count_entries
 from headrace_worker.protocol.reading import queue_stream
 
@@ -25,14 +30,18 @@ _Alive = Mapping[int, set[str]]
 """The workers of each partition that live and are not fenced."""
 
 
-def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
-    """Note each queue that has runs and from which no live worker takes, and those that are paused."""
-    queues = [(each.keys, name) for each in partitions for name in (each["queues"] or [])[:_MOST] if "/" in name]
-    workers = [(each.keys, name) for each in partitions for name in each.live[:_MOST]]
+def look_at_queues(partitions: Partitions, there: Sequence[Partition], notes: Notes) -> Plan[None]:
+    """Note each queue that has runs and from which no live worker takes, those that are paused, and full limits.
+
+    Args:
+        there: the partitions that answer.
+    """
+    queues = [(each.keys, name) for each in there for name in (each["queues"] or [])[:_MOST] if "/" in name]
+    workers = [(each.keys, name) for each in there for name in each.live[:_MOST]]
     streams = [keys.queue(*name.split("/", 1)) for keys, name in queues]
     answers = yield [*map(count_entries, streams), *(read_served(keys, name) for keys, name in workers)]
-    held, served, alive = Counter[str](), set[str](), defaultdict[int, set[str]](set)
-    is_known = all(each["leases"] is not None and len(each.live) <= _MOST for each in partitions)
+    held, serving, alive = Counter[str](), defaultdict[str, list[Served]](list), defaultdict[int, set[str]](set)
+    is_known = all(each["leases"] is not None and len(each.live) <= _MOST for each in there)
     for (_, queue), stream, answer in zip(queues, streams, answers, strict=False):
         if isinstance(answer, HeadraceError):
             notes.refused("queues", stream, answer)
@@ -43,28 +52,51 @@ def look_at_queues(partitions: Sequence[Partition], notes: Notes) -> Plan[None]:
             notes.refused("workers", keys.worker(worker), answer)
             is_known = False
         elif answer is not None:
-            served.update(answer)
+            for queue in answer.queues:
+                serving[queue].append(answer)
             alive[keys.partition].add(worker)
-    _note_paused(partitions, held, notes)
-    if not is_known or any(len(each["queues"] or ()) > _MOST for each in partitions):
+    _note_paused(there, held, notes)
+    if not is_known or any(len(each["queues"] or ()) > _MOST for each in there):
         notes.miss("backlog", f"the queues of some workers are not known, or there are more than {_MOST:,}")
-    if is_known and (unserved := [each for each in queues if held[each[1]] and each[1] not in served]):
+    if is_known and (unserved := [each for each in queues if held[each[1]] and each[1] not in serving]):
         yield from _look_at_unserved(unserved, alive, notes)
+    yield from look_at_limits(partitions, _limited(partitions, there, queues, serving), alive, notes)
+
+
+def _limited(
+    partitions: Partitions,
+    there: Sequence[Partition],
+    queues: Sequence[tuple[Keys, str]],
+    serving: Mapping[str, Sequence[Served]],
+) -> list[LimitedQueue]:
+    controls: dict[int, dict[str, QueueControl]] = {each.keys.partition: each["controls"] or {} for each in there}
+    found = []
+    for keys, queue in queues:
+        control = controls[keys.partition].get(queue, QueueControl())
+        if limit := limit_of(partitions, keys, queue, control, serving.get(queue, ())):
+            found.append(LimitedQueue(keys, queue, limit))
+    return found
 
 
 def _look_at_unserved(queues: Sequence[tuple[Keys, str]], alive: _Alive, notes: Notes) -> Plan[None]:
     """Tell what waits from what live workers still have, as a quiet one ends its runs."""
     streams = [queue_stream(keys, *name.split("/", 1)) for keys, name in queues]
     # What is pending first: a run that settles in between would otherwise be one that waits.
-    answers = iter((yield [call for each in streams for call in (read_pending_summary(each), count_entries(each.key))]))
+    asked = [
+        call
+        for each in streams
+        for call in (read_pending_summary(each), read_pending_runs(each), count_entries(each.key))
+    ]
+    answers = iter((yield asked))
     waiting, ending = Counter[str](), Counter[str]()
-    for (_, queue), stream, pending, length in zip(queues, streams, answers, answers, strict=True):
-        if error := next((each for each in (pending, length) if isinstance(each, HeadraceError)), None):
+    for (_, queue), stream, pending, page, length in zip(queues, streams, answers, answers, answers, strict=True):
+        if error := next((each for each in (pending, page, length) if isinstance(each, HeadraceError)), None):
             notes.refused("backlog", stream.key, error)
             continue
-        count = sum(pending.by_worker.get(worker, 0) for worker in alive.get(stream.partition, ()))
+        workers = alive.get(stream.partition, ())
+        count = sum(pending.by_worker.get(worker, 0) for worker in workers)
         ending[queue] += count
-        waiting[queue] += max(length - count, 0)
+        waiting[queue] += waiting_runs(length, count, sum(each.is_canceled and each.worker in workers for each in page))
     for queue in dict.fromkeys(name for _, name in queues):
         _note_unserved(queue, waiting[queue], ending[queue], notes)
 
@@ -75,7 +107,7 @@ def _note_unserved(queue: str, waiting: int, ending: int, notes: Notes) -> None:
     if waiting:
         notes.add(
             "error", "backlog",
-            f"{_runs(waiting, 'waits', 'wait')} in queue {queue}, from which no live worker takes",
+            f"{runs(waiting, 'waits', 'wait')} in queue {queue}, from which no live worker takes",
             f"{start}, as quiet ones do not: headrace worker MODULE:APP; or, if the app is forgotten, "
             f"headrace queues purge {queue}",
             **facts,
@@ -83,15 +115,11 @@ def _note_unserved(queue: str, waiting: int, ending: int, notes: Notes) -> None:
     elif ending:
         notes.add(
             "warning", "backlog",
-            f"{_runs(ending, 'ends', 'end')} on workers that are quiet or stop; "
+            f"{runs(ending, 'ends', 'end')} on workers that are quiet or stop; "
             f"nothing takes new ones from queue {queue}",
             f"{start}: headrace worker MODULE:APP",
             **facts,
         )  # fmt: skip
-
-
-def _runs(count: int, one: str, several: str) -> str:
-    return f"1 run {one}" if count == 1 else f"{count:,} runs {several}"
 
 
 def _note_paused(partitions: Sequence[Partition], held: Mapping[str, int], notes: Notes) -> None:

@@ -1,4 +1,7 @@
-"""Tries what a worker's user may do, as a starting worker does, on scratch keys that are deleted at once."""
+"""Says what the user may not read, and tries what a worker's may do, as one does that starts.
+
+It is tried on scratch keys, which are deleted at once.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,34 @@ from headrace import PermissionMissing, ServerFull
 from headrace.calls.call import Call
 from headrace.formats.keys import Keys
 from headrace.plans.plan import Plan
-from headrace_worker.doctor.finding import Notes
+from headrace_worker.doctor.finding import Notes, named
+from headrace_worker.doctor.partition import Partition
 from headrace_worker.startup.permissions import every_key, try_commands, try_keys
 
 _SCRATCH_MS = 60_000
 _NAME = "doctor"
+
+
+def note_unread(namespace: str, partitions: Sequence[Partition], notes: Notes) -> None:
+    """Note what could not be looked at of a namespace: it can't be called well then.
+
+    What a worker's user may not read is among the rights that it lacks, so it is no finding of its own.
+    """
+    if notes.denied and not notes.has("rights"):
+        if all(each.is_closed for each in partitions):
+            says = f"the user may read nothing of namespace {namespace!r}: {named(notes.denied)}"
+            mend = "name the namespace that this user is for, with --namespace or HEADRACE_NAMESPACE; or "
+        else:
+            says = f"the user may not read all of namespace {namespace!r}: not {named(notes.denied)}"
+            mend = ""
+        mend += "look with the URL of a user who may read this one: headrace-viewer or headrace-operator of deploy/acl"
+        notes.add("error", "rights", says, mend, namespace=namespace, unread=notes.denied)
+    if notes.failed and not notes.has("partitions"):  # where a node is away, that says why
+        notes.add(
+            "error", "reads", f"not all of namespace {namespace!r} could be looked at: not {named(notes.failed)}",
+            "mend what is said of each that was not looked at, and look again",
+            namespace=namespace, unread=notes.failed,
+        )  # fmt: skip
 
 
 def try_rights(keys: Keys, token: str, notes: Notes) -> Plan[None]:

@@ -54,6 +54,12 @@ def _mend(reason: str, job: str | None) -> str:
     if job is None:
         return "headrace dead show ID, then headrace dead discard ID: it belongs to no run that could be retried"
     then = f"headrace dead groups --job {job}, then headrace dead retry --job {job}"
+    if reason == "lost":
+        what = f"--job {job} --reason lost"
+        return (
+            f"headrace dead list {what}, then headrace dead show ID: its workers died, and may die again; once that "
+            f"is mended headrace dead retry {what}, otherwise headrace dead discard {what}"
+        )
     if reason == "invalid_payload":
         return f"{then} once the job takes such payloads, or headrace dead discard --job {job}"
     return then

@@ -11,8 +11,8 @@ from headrace.calls.call import as_text
 from headrace.formats.partitions import Partitions
 from headrace.model.page import Page, whole
 from headrace.plans.plan import Plan
-from headrace_worker.app.routes import RoutesTooNew, Why, candidates_of
-from headrace_worker.inspect.stored_routes import StoredRoutes, read_stored
+from headrace_worker.app.routes import Why
+from headrace_worker.inspect.stored_routes import StoredRoutes, read_jobs, read_stored
 
 
 class AppVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,10 +87,7 @@ def _versions(routes: StoredRoutes) -> list[AppVersion]:
 
 
 def _jobs(app: str, blob: bytes | None) -> list[str] | None:
-    try:
-        candidates = None if blob is None else candidates_of(app, blob)
-    except RoutesTooNew:
-        return None
+    candidates = None if blob is None else read_jobs(app, blob)
     return None if candidates is None else [each.job_id for each in candidates]
 
 

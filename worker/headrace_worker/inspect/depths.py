@@ -11,6 +11,7 @@ import msgspec
 from headrace.calls.call import Call
 from headrace.calls.queues import read_queue_names
 from headrace.formats.partitions import Partitions
+from headrace_worker.protocol.inspecting import count_canceled, waiting_runs
 from headrace_worker.protocol.measuring import count_due, count_entries, count_pending
 from headrace_worker.protocol.reading import queue_stream
 
@@ -46,13 +47,14 @@ def read_depths(partitions: Partitions) -> Generator[Sequence[Call[Any]], list[A
         *(count_entries(each.dead) for each in keys),
         *(count_entries(stream.key) for _, stream in streams),
         *(count_pending(stream) for _, stream in streams),
+        *(count_canceled(stream) for _, stream in streams),
     ]
     taken = iter(counts)
     events, due, dead = (sum(next(taken) for _ in keys) for _ in range(3))
-    waiting = Counter[str]()
-    for name, _ in streams:
-        waiting[name] += next(taken)
-    for name, _ in streams:
-        waiting[name] -= next(taken)
-    # Runs settle between the two counts of a queue, so the difference may be less than 0.
-    return Depths(events, due, dead, {name: max(count, 0) for name, count in waiting.items()})
+    entries, pending, canceled = (Counter[str](), Counter[str](), Counter[str]())
+    for counter in (entries, pending, canceled):
+        for name, _ in streams:
+            counter[name] += next(taken)
+    return Depths(
+        events, due, dead, {name: waiting_runs(entries[name], pending[name], canceled[name]) for name in entries}
+    )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace import ContentsGone, EventRecord, Sealed
+from headrace import ContentsGone, EventRecord, QueueControls, Sealed
 from headrace.formats.codec import StoredEvent, decode_event
 from headrace.formats.outgoing import Outgoing
 from headrace.formats.partitions import Partitions
@@ -56,6 +56,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         disabled: since when and why the job is disabled, whether it would match or not.
         has_worker: a live worker has the job.
         run: the state of the run that it has of this event; None if it has none.
+        controls: whether its queue is paused, since when and why, and the queue's limit.
     """
 
     job: str
@@ -64,6 +65,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     disabled: Disabled | None
     has_worker: bool
     run: RunStatus | None
+    controls: QueueControls
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         sealed: why its contents can't be opened here; None if they can.
         answers: one for each job of every app.
         near_names: names that jobs subscribe to and that are like this one, to which none does.
+        earlier: jobs that subscribed to its name in an earlier release of their app, and do not any more; of an event
+            that is for one job, this one.
         damaged: routes that can't be read, by the app's name.
     """
 
@@ -87,6 +91,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sealed: str | None
     answers: list[Answer]
     near_names: list[str]
+    earlier: list[str]
     damaged: list[DamagedEntry]
 
 
@@ -133,7 +138,9 @@ def _facts_of(event: StoredEvent) -> _Facts:
 def _explanation(facts: _Facts, stored: Stored, record: EventRecord | None) -> Explanation:
     runs = {} if record is None else {run.job: run.status for run in record.runs}
     answers = [
-        _answer(facts, each, candidate, runs.get(candidate.route.job))
+        _answer(
+            facts, each, candidate, runs.get(candidate.route.job), stored.controls_of(each.app, candidate.route.queue)
+        )
         for each in stored.routes
         for _, candidate in sorted(each.effective.jobs.items())
     ]
@@ -147,11 +154,26 @@ def _explanation(facts: _Facts, stored: Stored, record: EventRecord | None) -> E
         sealed=facts.sealed,
         answers=answers,
         near_names=[] if facts.name in names or facts.to_job else near_names(facts.name, sorted(names)),
+        earlier=_earlier(facts, stored.routes),
         damaged=stored.damaged,
     )
 
 
-def _answer(facts: _Facts, routes: StoredRoutes, candidate: Candidate, run: RunStatus | None) -> Answer:
+def _earlier(facts: _Facts, routes: Sequence[StoredRoutes]) -> list[str]:
+    before = {old.route.job for each in routes for old in each.earlier() if _asks_for(facts, old)}
+    now = {job.route.job for each in routes for job in each.effective.jobs.values() if _asks_for(facts, job)}
+    return sorted(before - now)
+
+
+def _asks_for(facts: _Facts, candidate: Candidate) -> bool:
+    if facts.to_job is not None:
+        return candidate.route.job == facts.to_job
+    return facts.name in candidate.trigger.names
+
+
+def _answer(
+    facts: _Facts, routes: StoredRoutes, candidate: Candidate, run: RunStatus | None, controls: QueueControls
+) -> Answer:
     disabled = routes.disabled().get(candidate.job_id)
     failure = _failure(facts, candidate)
     if failure is not None:
@@ -162,8 +184,9 @@ def _answer(facts: _Facts, routes: StoredRoutes, candidate: Candidate, run: RunS
         verdict = "unknown" if _needs_opening(facts, candidate.trigger) else "matches"
     has_worker = bool(routes.workers(*routes.effective.having[candidate.job_id]))
     return Answer(
-        job=candidate.route.job, verdict=verdict, failure=failure, disabled=disabled, has_worker=has_worker, run=run
-    )
+        job=candidate.route.job, verdict=verdict, failure=failure, disabled=disabled, has_worker=has_worker, run=run,
+        controls=controls,
+    )  # fmt: skip
 
 
 def _needs_opening(facts: _Facts, trigger: StoredTrigger) -> bool:

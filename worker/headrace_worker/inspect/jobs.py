@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 import msgspec
 
-from headrace import HeadraceError, InvalidArgument
+from headrace import HeadraceError, InvalidArgument, QueueControls
 from headrace.calls.call import as_text
 from headrace.formats.keys import is_name
 from headrace.formats.partitions import Partitions
@@ -17,23 +17,32 @@ from headrace.model.page import Page, whole
 from headrace.plans.plan import Plan
 from headrace_worker.app.routes import Candidate, Why
 from headrace_worker.inspect.queues import DeclaredLimit, declared_by, serving
-from headrace_worker.inspect.stored_routes import StoredRoutes, read_stored
+from headrace_worker.inspect.stored_routes import Stored, StoredRoutes, read_stored
 from headrace_worker.inspect.tallies import Counts, read_stats
 from headrace_worker.inspect.workers import read_workers
+from headrace_worker.protocol.inspecting import count_canceled, waiting_runs
 from headrace_worker.protocol.measuring import count_entries, count_pending
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.switching import Disabled
 
 _LAST_HOUR = timedelta(hours=1)
+_NEAR = 0.7
+"""So much of two names is the same where one may be meant by the other: 1 is all of it."""
 
 
 class UnknownJob(HeadraceError):
-    """No app has subscriptions with this job; the message names jobs that may be meant."""
+    """No app has subscriptions with this job; the message names jobs that may be meant.
 
-    def __init__(self, job: str, namespace: str, jobs: Iterable[str]) -> None:
+    `was_registered` says that an earlier release of its app had it, as far as its subscriptions are still stored.
+    """
+
+    def __init__(self, job: str, namespace: str, jobs: Iterable[str], *, was_registered: bool = False) -> None:
         self.job = job
         self.near = near_names(job, jobs)
+        self.was_registered = was_registered
         hint = f"did you mean {' or '.join(self.near)}?" if self.near else "headrace jobs list names those that are"
+        if was_registered:
+            hint = "an earlier release of its app had it: headrace app routes shows which"
         super().__init__(f"no job {job!r} is registered in namespace {namespace!r}; {hint}")
 
 
@@ -61,6 +70,7 @@ class RegisteredJob(msgspec.Struct, frozen=True, kw_only=True):
         versions: the subscriptions of its app that count and have the job, newest first; the newest one is shown here.
         workers: live workers that have it, whatever the version.
         disabled: since when and why it gets no runs of new events; None if it does.
+        controls: whether its queue is paused, since when and why, and the queue's limit.
         waiting: runs in its queue that no worker has, of other jobs too; None if they can't be counted.
         in_flight: runs in its queue that workers have.
     """
@@ -75,6 +85,7 @@ class RegisteredJob(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[JobVersion]
     workers: list[str]
     disabled: Disabled | None
+    controls: QueueControls
     waiting: int | None = None
     in_flight: int | None = None
 
@@ -99,7 +110,7 @@ def list_jobs(partitions: Partitions) -> Plan[Page[RegisteredJob]]:
     To be run with `partial`.
     """
     stored = yield from read_stored(partitions.all)
-    counted = yield from _count(partitions, _merged(stored.routes))
+    counted = yield from _count(partitions, _merged(stored))
     return whole(counted, stored.damaged)
 
 
@@ -131,9 +142,10 @@ def find_job(partitions: Partitions, job: str) -> Plan[RegisteredJob]:
     """
     split_job(job)
     stored = yield from read_stored(partitions.all)
-    jobs = {each.job: each for each in _merged(stored.routes)}
+    jobs = {each.job: each for each in _merged(stored)}
     if job not in jobs:
-        raise UnknownJob(job, partitions.namespace, jobs)
+        was_registered = any(old.route.job == job for each in stored.routes for old in each.earlier())
+        raise UnknownJob(job, partitions.namespace, jobs, was_registered=was_registered)
     return jobs[job]
 
 
@@ -146,24 +158,37 @@ def split_job(job: object) -> tuple[str, str]:
 
 
 def near_names(name: str, names: Iterable[str]) -> list[str]:
-    """Return the names that are most like one that is not among them, at most three."""
-    return get_close_matches(name, list(names), n=3, cutoff=0.7)
+    """Return the names that are most like one that is not among them, at most three.
+
+    Where both name an app and something of it, each part has to be like its own: a name is not near for its app alone.
+    """
+    return get_close_matches(name, [each for each in names if _is_near(name, each)], n=3, cutoff=_NEAR)
 
 
-def _merged(routes: Sequence[StoredRoutes]) -> list[RegisteredJob]:
+def _is_near(name: str, other: str) -> bool:
+    parts = zip(name.split("/"), other.split("/"), strict=False)
+    return all(SequenceMatcher(None, *pair).ratio() >= _NEAR for pair in parts)
+
+
+def _merged(stored: Stored) -> list[RegisteredJob]:
     """Return each job once, with what its partitions know of it together."""
     jobs: dict[str, RegisteredJob] = {}
-    for each in routes:
+    for each in stored.routes:
         disabled = each.disabled()
         for job_id, candidate in each.effective.jobs.items():
-            found = _job(each, candidate, each.effective.having[job_id], disabled.get(job_id))
+            controls = stored.controls_of(each.app, candidate.route.queue)
+            found = _job(each, candidate, each.effective.having[job_id], disabled.get(job_id), controls)
             known = jobs.get(found.job)
             jobs[found.job] = found if known is None else _merge(known, found)
     return [jobs[name] for name in sorted(jobs)]
 
 
 def _job(
-    routes: StoredRoutes, candidate: Candidate, prints: Sequence[bytes], disabled: Disabled | None
+    routes: StoredRoutes,
+    candidate: Candidate,
+    prints: Sequence[bytes],
+    disabled: Disabled | None,
+    controls: QueueControls,
 ) -> RegisteredJob:
     trigger = candidate.trigger
     return RegisteredJob(
@@ -177,6 +202,7 @@ def _job(
         versions=[JobVersion(as_text(each), routes.workers(each)) for each in prints],
         workers=routes.workers(*prints),
         disabled=disabled,
+        controls=controls,
     )
 
 
@@ -199,8 +225,12 @@ def _count(partitions: Partitions, jobs: Sequence[RegisteredJob]) -> Plan[list[R
     streams = [queue_stream(keys, *queue) for queue in queues for keys in partitions.all]
     if not streams:
         return list(jobs)
-    counts = yield [call for stream in streams for call in (count_entries(stream.key), count_pending(stream))]
-    size = 2 * len(partitions)
+    counts = yield [
+        call
+        for stream in streams
+        for call in (count_entries(stream.key), count_pending(stream), count_canceled(stream))
+    ]
+    size = 3 * len(partitions)
     sums = {queue: _sum(counts[at * size : (at + 1) * size]) for at, queue in enumerate(queues)}
     return [_counted(job, sums[split_job(job.job)[0], job.queue]) for job in jobs]
 
@@ -209,8 +239,8 @@ def _sum(counts: Sequence[Any]) -> tuple[int, int] | None:
     """Return how many runs wait in a queue and how many workers have; None if a partition can't say."""
     if any(isinstance(each, HeadraceError) for each in counts):
         return None
-    entries, pending = sum(counts[::2]), sum(counts[1::2])
-    return max(entries - pending, 0), pending  # runs settle between the two counts
+    entries, pending, canceled = (sum(counts[at::3]) for at in range(3))
+    return waiting_runs(entries, pending, canceled), pending
 
 
 def _counted(job: RegisteredJob, counts: tuple[int, int] | None) -> RegisteredJob:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from headrace import QueueControls
+from headrace.calls.call import Call
 from headrace.calls.controlling import read_controls
 from headrace.calls.queues import read_queue_names
 from headrace.errors import QueueNotFound
@@ -21,7 +22,15 @@ from headrace.plans.queues import merge_controls
 from headrace_worker.inspect.answers import answer_or
 from headrace_worker.inspect.tallies import read_stats
 from headrace_worker.inspect.workers import WorkerInfo, read_workers
-from headrace_worker.protocol.inspecting import PendingSummary, read_next, read_pending_summary
+from headrace_worker.protocol.delivery import Stream
+from headrace_worker.protocol.inspecting import (
+    PendingRun,
+    PendingSummary,
+    read_next,
+    read_pending_runs,
+    read_pending_summary,
+    waiting_runs,
+)
 from headrace_worker.protocol.measuring import count_entries
 from headrace_worker.protocol.reading import queue_stream
 
@@ -36,13 +45,17 @@ DeclaredLimit = int | Literal["unknown"] | None
 class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A queue of an app, `<app>/<queue>`.
 
+    `canceled` and `waiting` are exact up to a thousand runs in flight in a partition; beyond that they may be too low.
+
     Attributes:
         waiting: runs that wait for a worker.
-        in_flight: runs that a worker has.
+        in_flight: runs that a worker has, those of `canceled` included.
+        canceled: canceled runs whose functions go on, and which count for the queue's limit until these have ended.
         oldest_at: since when the first of those that wait does.
         workers: the live workers that fetch from it, and of which no operator wants that they cease to.
         ended_per_minute: attempts that ended, in the mean of the last ten minutes, about.
         in_flight_of: how many runs each worker has, by its name.
+        canceled_of: how many of them are canceled, by the names of the workers that have any.
         controls: whether it is paused, since when and why, and its limit.
         declared_limit: how many of its runs may be in flight by the code of the workers; None for any number.
     """
@@ -50,10 +63,12 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     waiting: int
     in_flight: int
+    canceled: int
     oldest_at: datetime | None
     workers: list[str]
     ended_per_minute: float
     in_flight_of: dict[str, int]
+    canceled_of: dict[str, int]
     controls: QueueControls
     declared_limit: DeclaredLimit
 
@@ -118,45 +133,57 @@ def declared_by(workers: Sequence[WorkerInfo], queue: str) -> DeclaredLimit:
     return min((limits[queue] for limits in said if queue in limits), default=None) if said else "unknown"
 
 
-def _read_parts(partitions: Partitions, names: Sequence[str]) -> Plan[dict[str, list[_Part]]]:
-    """Return what each queue holds in each partition in which it holds anything."""
-    streams = [queue_stream(keys, *name.split("/", 1)) for name in names for keys in partitions.all]
-    answers = yield [count_entries(stream.key) for stream in streams]
-    lengths = {stream: length for stream, each in zip(streams, answers, strict=True) if (length := answer_or(0, each))}
-    summaries = (yield [read_pending_summary(stream) for stream in lengths]) if lengths else []
-    pending: list[PendingSummary] = [answer_or(_NOTHING, each) for each in summaries]
-    asked = [read_next(stream, each.last) for stream, each in zip(lengths, pending, strict=True)]
-    oldest = (yield asked) if asked else []
-    parts: dict[str, list[_Part]] = {name: [] for name in names}
-    for (stream, length), each, first in zip(lengths.items(), pending, oldest, strict=True):
-        parts[f"{stream.app}/{stream.name}"].append(_Part(length, each, answer_or("", first)))
-    return parts
-
-
-class _Part(msgspec.Struct, frozen=True):
+class _Part(msgspec.Struct):
     """A queue in one partition; `oldest` is the entry that waits longest, empty for none."""
 
+    stream: Stream
     length: int
     pending: PendingSummary
-    oldest: str
+    oldest: str = ""
+    canceled: Sequence[PendingRun] = ()
+
+
+def _read_parts(partitions: Partitions, names: Sequence[str]) -> Plan[dict[str, list[_Part]]]:
+    """Return what each queue holds in each partition, in two round trips."""
+    streams = [queue_stream(keys, *name.split("/", 1)) for name in names for keys in partitions.all]
+    counts = yield [call for each in streams for call in (count_entries(each.key), read_pending_summary(each))]
+    parts = [
+        _Part(stream, answer_or(0, length), answer_or(_NOTHING, pending))
+        for stream, length, pending in zip(streams, counts[::2], counts[1::2], strict=True)
+    ]
+    # A queue without entries may have some pending: those of canceled runs are deleted.
+    waiting, held = [each for each in parts if each.length], [each for each in parts if each.pending.count]
+    calls: list[Call[Any]] = [read_next(each.stream, each.pending.last) for each in waiting]
+    calls += [read_pending_runs(each.stream) for each in held]
+    answers = (yield calls) if calls else []
+    for part, answer in zip(waiting, answers, strict=False):
+        part.oldest = answer_or("", answer)
+    for part, answer in zip(held, answers[len(waiting) :], strict=True):
+        part.canceled = [each for each in answer_or((), answer) if each.is_canceled]
+    found: dict[str, list[_Part]] = {name: [] for name in names}
+    for part in parts:
+        found[f"{part.stream.app}/{part.stream.name}"].append(part)
+    return found
 
 
 def _info(
     name: str, parts: Sequence[_Part], workers: Sequence[WorkerInfo], ended_per_minute: float, controls: QueueControls
 ) -> QueueInfo:
-    of_worker = Counter[str]()
+    of_worker, canceled_of = Counter[str](), Counter[str]()
     for part in parts:
         of_worker.update(part.pending.by_worker)
+        canceled_of.update(each.worker for each in part.canceled)
     since = [min(int(part.oldest.partition("-")[0]), MAX_MILLIS) for part in parts if part.oldest]
     return QueueInfo(
         name=name,
-        # Runs settle between the two counts, so the difference may be less than 0.
-        waiting=sum(max(part.length - part.pending.count, 0) for part in parts),
+        waiting=sum(waiting_runs(part.length, part.pending.count, len(part.canceled)) for part in parts),
         in_flight=sum(part.pending.count for part in parts),
+        canceled=canceled_of.total(),
         oldest_at=from_millis(min(since)) if since else None,
         workers=[each.name for each in workers],
         ended_per_minute=ended_per_minute,
         in_flight_of=dict(of_worker),
+        canceled_of=dict(canceled_of),
         controls=controls,
         declared_limit=declared_by(workers, name),
     )

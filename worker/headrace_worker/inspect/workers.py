@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,13 +20,21 @@ from headrace.model.page import Page, Searched
 from headrace.plans.plan import Plan
 from headrace_worker.inspect.answers import answer_or
 from headrace_worker.protocol.delivery import Stream, named_by
-from headrace_worker.protocol.inspecting import PendingRun, read_ends, read_hash, read_leader, read_pending_of
+from headrace_worker.protocol.inspecting import (
+    MOST_PENDING,
+    PendingRun,
+    read_ends,
+    read_hash,
+    read_leader,
+    read_pending_runs,
+)
 from headrace_worker.protocol.reading import queue_stream
 from headrace_worker.protocol.rescuing import read_entry
 
 MAX_LEASES = 10_000
 MAX_WORKERS = 500
 MAX_RUNS = 100
+_CURSOR = "behind:"
 
 WorkerState = Literal["live", "quiet_asked", "quiet", "stop_asked", "stopping", "expired", "fenced"]
 """What a worker's name is. quiet: it fetches no more runs, as it says itself. stopping: it stops, as it says.
@@ -48,7 +56,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A worker, as far as the server knows it. A fact that the worker has not reported yet is None.
 
     Attributes:
-        lease_left_s: seconds until its lease ends, in the partition where it ends first; below 0 once it has ended.
+        lease_left_s: seconds until its lease ends, in the partition where it ends first; below 0 once it has ended,
+            0 if it was ended at once, as the worker was known to be dead.
         leads, dispatches: the partitions in which it leads, or has a dispatcher slot.
         partitions: those in which it is registered under this name.
         limits: of its queues, as its code declares them, by the queue's full name.
@@ -84,10 +93,18 @@ class WorkerRun(msgspec.Struct, frozen=True):
 
 
 class WorkerDetail(msgspec.Struct, frozen=True):
-    """A worker and the runs that it has, the oldest first: at most a hundred; then `is_complete` is false."""
+    """A worker and the runs that it has.
+
+    Attributes:
+        runs: the oldest first, at most a hundred.
+        canceled: canceled runs whose functions go on; which runs these are is not known any more. Where the worker has
+            more than a thousand runs of a queue it is at least so many.
+        is_complete: whether it has no more runs.
+    """
 
     worker: WorkerInfo
     runs: list[WorkerRun]
+    canceled: int
     is_complete: bool
 
 
@@ -115,20 +132,29 @@ class _Seen(msgspec.Struct):
 
 
 def list_workers(partitions: Partitions, cursor: str | None, limit: int) -> Plan[Page[WorkerInfo]]:
-    """Return a page of the workers of a namespace, by name, in two round trips; the cursor is the last name.
+    """Return a page of the workers of a namespace, by name, in two round trips; the cursor has the last name.
 
     It reads the ends of 10,000 leases of each partition at most, those that end last, and of the workers on the page
     what else is known. Where a partition has more leases, no page is complete.
     """
     arguments.check_limit(limit)
-    arguments.check_text("cursor", cursor)
+    last = _name_of(cursor)
     leases = yield from _read_leases(partitions, MAX_LEASES)
-    behind = sorted(name for name in leases.names if cursor is None or name > cursor)
+    behind = sorted(name for name in leases.names if last is None or name > last)
     names = behind[:limit]
     workers = yield from _describe(partitions, leases, names)
     is_last = len(names) == len(behind)
     is_complete = is_last and all(len(found) < MAX_LEASES for found in leases.ends)
-    return Page(workers, None if is_last else names[-1], Searched(len(names), None, is_complete))
+    return Page(workers, None if is_last else _CURSOR + names[-1], Searched(len(names), None, is_complete))
+
+
+def _name_of(cursor: object) -> str | None:
+    """Return the name behind which a page begins; raise InvalidArgument for a cursor that no page has given."""
+    if cursor is None:
+        return None
+    if not isinstance(cursor, str) or not cursor.startswith(_CURSOR):
+        raise arguments.bad_cursor(cursor)
+    return cursor.removeprefix(_CURSOR)
 
 
 def read_workers(partitions: Partitions) -> Plan[list[WorkerInfo]]:
@@ -167,7 +193,8 @@ def _describe(partitions: Partitions, leases: _Leases, names: Collection[str]) -
 
 def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
     facts = {field: value for part in seen for field, value in part.fields.items()}
-    left_ms = min(part.end_ms for part in seen) - now_ms
+    end_ms = min(part.end_ms for part in seen)
+    left_ms = end_ms - now_ms if end_ms else 0  # no time: `end_lease` has ended it
     started = _number(facts, "started")
     return WorkerInfo(
         name=name,
@@ -185,7 +212,7 @@ def _info(name: str, seen: Sequence[_Seen], now_ms: int) -> WorkerInfo:
         python=facts.get("python"),
         started_at=None if started is None else from_millis(started),
         slots=_number(facts, "slots"),
-        limits=_limits(facts),
+        limits=read_limits(facts),
         in_flight=_number(facts, "in_flight"),
         memory_bytes=_number(facts, "rss"),
     )
@@ -213,7 +240,7 @@ def _number(facts: dict[str, str], field: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
 
 
-def _limits(facts: dict[str, str]) -> dict[str, int] | None:
+def read_limits(facts: Mapping[str, str]) -> dict[str, int] | None:
     """Return the limits that the worker's code declares; None if it has not said, as older releases do not."""
     if "limits" not in facts:
         return None
@@ -232,13 +259,13 @@ def get_worker(partitions: Partitions, name: str) -> Plan[WorkerDetail]:
         raise UnknownWorker(name, partitions.namespace)
     (worker,) = yield from _describe(partitions, leases, [name])
     streams = [_stream_of(partitions.all[place], queue) for place in worker.partitions for queue in worker.queues]
-    answers = (yield [read_pending_of(stream, name, MAX_RUNS) for stream in streams]) if streams else []
-    pending: list[tuple[Stream, PendingRun]] = [
-        (stream, each) for stream, answer in zip(streams, answers, strict=True) for each in answer_or([], answer)
-    ]
-    pending.sort(key=lambda pair: -pair[1].age_ms)
-    runs = yield from _read_runs(pending[:MAX_RUNS])
-    return WorkerDetail(worker, runs, len(pending) < MAX_RUNS)
+    answers = (yield [read_pending_runs(stream, name) for stream in streams]) if streams else []
+    pages: list[list[PendingRun]] = [answer_or([], answer) for answer in answers]
+    pending = [(stream, each) for stream, page in zip(streams, pages, strict=True) for each in page]
+    held = sorted((pair for pair in pending if not pair[1].is_canceled), key=lambda pair: -pair[1].age_ms)
+    runs = yield from _read_runs(held[:MAX_RUNS])
+    is_complete = len(held) <= MAX_RUNS and all(len(page) < MOST_PENDING for page in pages)
+    return WorkerDetail(worker, runs, len(pending) - len(held), is_complete)
 
 
 def _stream_of(keys: Keys, queue: str) -> Stream:

@@ -117,11 +117,13 @@ class Chosen(msgspec.Struct, frozen=True):
         ids: in the order in which it is done to them.
         more: there are more than were asked for, or may be.
         remembered_since: what is older was asked for, too, and the list does not know it any more; None if it has all.
+        not_compared: so many were left out as they are sealed, and can't be opened to look for what was asked for.
     """
 
     ids: list[str]
     more: bool = False
     remembered_since: datetime | None = None
+    not_compared: int = 0
     _rest: Rest | None = None
     _items: list[_Item] = []
     _is_reversed: bool = False
@@ -172,13 +174,14 @@ def choose(
     """
     found: dict[str, _Item] = {}
     left = list(rest.stretches)
-    remembered_since = None
+    remembered_since, not_compared = None, 0
     while left and len(found) < most:
         stretch = left[0]
         pace.rest()
         with pace.step():
             page = _read(read, rest.times, stretch.first)
         on_page(page.searched.entries)
+        not_compared += page.searched.not_compared
         if page.cursor is None:
             remembered_since = page.searched.remembered_since
         number = len(rest.stretches) - len(left)
@@ -194,7 +197,7 @@ def choose(
     items = items[:most]
     ids = [item.id for item in (reversed(items) if oldest_first else items)]
     behind = msgspec.structs.replace(rest, stretches=left)
-    return Chosen(ids, bool(left), remembered_since, behind, items, oldest_first)
+    return Chosen(ids, bool(left), remembered_since, not_compared, behind, items, oldest_first)
 
 
 def _read(read: Callable[[Times, str | None, int], Page[T]], times: Times, cursor: str | None) -> Page[T]:

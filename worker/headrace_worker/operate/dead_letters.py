@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from headrace import Client, DeadLetter, HeadraceError, Page, RunRecord
+from headrace import Client, DeadLetter, HeadraceError, Page, RunNotRetryable, RunRecord
 
 
 class NoRun(HeadraceError):
@@ -32,6 +32,13 @@ def require_job(client: Client, job: str) -> None:
         raise NoLetters(job, jobs)
 
 
+def _if_canceled(result: RunRecord | HeadraceError) -> RunRecord | HeadraceError:
+    """Return the result; for a canceled run an error that names the command that retries it."""
+    if isinstance(result, RunNotRetryable) and result.status == "canceled":
+        return RunNotRetryable(result.run_id, result.status, "'headrace runs retry --canceled' does it all the same")
+    return result
+
+
 class LetterRuns:
     """The runs of dead letters, which are remembered as their list is read."""
 
@@ -50,7 +57,7 @@ class LetterRuns:
         """Retry the run of each, and return its record or why it is not retried; an id names a letter or its run."""
         found = {each: self._run_of(each) for each in ids}
         runs = {each: run for each, run in found.items() if isinstance(run, str)}
-        results = dict(zip(runs, self._client.retry_runs(runs.values()), strict=True))
+        results = dict(zip(runs, map(_if_canceled, self._client.retry_runs(runs.values())), strict=True))
         results |= {each: error for each, error in found.items() if isinstance(error, HeadraceError)}
         return [results[each] for each in ids]
 

@@ -1,4 +1,7 @@
-"""Reads the runs that are open as one list: those that execute, then those in their queues, then those that wait."""
+"""Reads the runs that are open as one list: those behind others, those that execute, those in queues, those that wait.
+
+Those that wait behind another one of their ordering key come first: once that one is canceled, the next of them begins.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +29,34 @@ class AlreadyFinished(HeadraceError):
 
 
 class OpenRuns:
-    """The lists of some open states, one after the other; each is read from where such runs stand, so none is left out.
+    """The lists of some open states, one after the other: each from where such runs stand, so that none is left out."""
 
-    A run that waits behind another one of its ordering key is in none of them, unless its event is named.
-    """
-
-    def __init__(self, client: Client, statuses: Sequence[RunStatus], filters: dict[str, Any]) -> None:
+    def __init__(
+        self, client: Client, statuses: Sequence[RunStatus], filters: dict[str, Any], *, behind: bool | None = None
+    ) -> None:
         """Read nothing yet.
 
         Args:
             filters: arguments of `Client.list_runs`.
+            behind: runs that wait behind another one of their ordering key, too; None: if waiting ones are asked for.
         """
         self._client = client
         self._statuses = list(dict.fromkeys(statuses)) or list(OPEN)
         self._filters = filters
+        is_narrowed = filters.get("worker") is not None or filters.get("older_than") is not None
+        self._behind = ("waiting" in self._statuses and not is_narrowed) if behind is None else behind
 
     def read(self, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
         """Return a page; its cursor says in which list it goes on."""
         if self._filters.get("event_id") is not None:
             return self._client.list_runs(status=self._statuses, limit=limit, **self._filters)
-        lists: dict[str, ReadPage[RunRecord]] = {each: partial(self._page_of, each, times) for each in self._statuses}
+        lists: dict[str, ReadPage[RunRecord]] = {"behind": partial(self._page_behind, times)} if self._behind else {}
+        lists |= {each: partial(self._page_of, each, times) for each in self._statuses}
         return read_in_turn(lists, cursor, limit)
+
+    def _page_behind(self, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
+        narrowed = self._filters | {"since": times.since, "until": times.end}
+        return self._client.list_runs(status="waiting", behind=True, cursor=cursor, limit=limit, **narrowed)
 
     def _page_of(self, status: RunStatus, times: Times, cursor: str | None, limit: int) -> Page[RunRecord]:
         is_waiting = status == "waiting"  # these are listed by when they are due

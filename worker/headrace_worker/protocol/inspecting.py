@@ -8,8 +8,12 @@ from typing import Any
 import msgspec
 
 from headrace.calls.call import Call, as_fields, as_text
+from headrace.calls.canceling import CANCELED_DELIVERIES
 from headrace.formats.keys import Keys
 from headrace_worker.protocol.delivery import Stream
+
+MOST_PENDING = 1_000
+"""How many pending entries of a queue one call reads: those that have been in the queue longest."""
 
 
 def read_ends(zset: str, most: int) -> Call[dict[str, int]]:
@@ -36,16 +40,47 @@ def read_hash(key: str) -> Call[dict[str, str]]:
 
 
 class PendingRun(msgspec.Struct, frozen=True):
-    """An entry of a queue that a worker has: `age_ms` since it was delivered."""
+    """An entry of a queue that a worker has.
+
+    Attributes:
+        age_ms: since it was delivered; since its run was canceled, if it was.
+        is_canceled: its run was canceled and its function goes on; the entry is deleted.
+    """
 
     entry: str
+    worker: str
     age_ms: int
+    is_canceled: bool
 
 
-def read_pending_of(stream: Stream, worker: str, most: int) -> Call[list[PendingRun]]:
-    """Read the oldest entries that are pending under a worker's name."""
-    command = ("XPENDING", stream.key, stream.group, "-", "+", most, worker)
-    return Call(command, lambda reply: [PendingRun(_text(row[0]), int(row[2])) for row in reply], no_group=[])
+def read_pending_runs(stream: Stream, worker: str | None = None) -> Call[list[PendingRun]]:
+    """Read the first thousand entries of a queue that are pending, under a worker's name or under any."""
+
+    def read(reply: list[Any]) -> list[PendingRun]:
+        return [
+            PendingRun(_text(entry), _text(name), int(age_ms), deliveries >= CANCELED_DELIVERIES)
+            for entry, name, age_ms, deliveries in reply
+        ]
+
+    named = () if worker is None else (worker,)
+    return Call(("XPENDING", stream.key, stream.group, "-", "+", MOST_PENDING, *named), read, no_group=[])
+
+
+def count_canceled(stream: Stream) -> Call[int]:
+    """Count the functions of canceled runs that go on, among the first thousand pending entries of a queue."""
+    page = read_pending_runs(stream)
+    return Call(page.args, lambda reply: sum(each.is_canceled for each in page.read(reply)), no_group=[])
+
+
+def waiting_runs(entries: int, pending: int, canceled: int) -> int:
+    """Return how many runs of a queue wait for a worker, by its entries and by those that are pending.
+
+    Runs settle between the counts, so their difference may be less than 0.
+
+    Args:
+        canceled: how many of those that are pending are deleted, as their runs are canceled.
+    """
+    return max(entries - max(pending - canceled, 0), 0)
 
 
 class PendingSummary(msgspec.Struct, frozen=True):

@@ -145,7 +145,7 @@ class Executor:
         if run is None:
             return False
         if run.stage < REPORTED and run.cause is None:
-            log.info("run was canceled; its function is ended", **_ids(run))
+            log.info("run was canceled; its function is told to stop", **_ids(run))
             self._end(run, "canceled")
         return True
 

@@ -26,9 +26,10 @@ from headrace_worker.operate.bulk import (
 )
 from headrace_worker.operate.pace import Pace, Rate
 from headrace_worker.terminal.interrupts import Interrupt, interruptible
-from headrace_worker.terminal.lists import remembered_since
+from headrace_worker.terminal.lists import note_not_compared, remembered_since
 from headrace_worker.terminal.options import F, option, together
-from headrace_worker.terminal.output import counted, print_json, print_note, progress, shown
+from headrace_worker.terminal.output import counted, print_json, print_note, print_text, shown
+from headrace_worker.terminal.progress import progress
 
 VIA = "headrace"
 INTERRUPTED = 130
@@ -203,6 +204,7 @@ def act_on(
     given, asked = given | used, asked | used
     if chosen.remembered_since is not None:
         print_note(remembered_since(work.noun, chosen.remembered_since))
+    note_not_compared(chosen.not_compared)
     if bulk.dry_run:
         return _try(chosen, work, as_json=as_json, is_named=bool(ids))
     if chosen.ids and not ids:
@@ -212,7 +214,10 @@ def act_on(
 
 def _check_usage(bulk: Bulk, work: Work, ids: Sequence[str], given: Mapping[str, Any]) -> None:
     if bool(ids) + bool(given) + bulk.every != 1:
-        raise click.UsageError("give either IDs, or filters, or --all")
+        hint = "; --reason is a filter here, and --note says why" if "reason" in given else ""
+        raise click.UsageError(f"give either IDs, or filters, or --all{hint}")
+    if "" in ids:
+        raise click.UsageError("an ID is empty; nothing was done")
     if ids and bulk.cursor is not None:
         raise click.UsageError("--cursor goes on with what filters, or --all, have chosen; leave it out")
     if len(ids) > bulk.most:
@@ -412,7 +417,7 @@ def _print(result: Result, work: Work, *, as_json: bool) -> None:
     elif not result.ok:
         print_note(str(result.error))
     elif work.describe is not None:
-        click.echo(work.describe(result))
+        print_text(work.describe(result))
 
 
 def _word(result: Result, work: Work) -> str | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from headrace import Page, Searched
 from headrace_worker.terminal.options import F, option, time_options, together
-from headrace_worker.terminal.output import print_json, print_note, print_table, shown
+from headrace_worker.terminal.output import counted, print_json, print_note, print_table, shown
 
 T = TypeVar("T")
 
@@ -74,12 +74,20 @@ def print_list(
     row: Callable[[T], Sequence[Any]],
     *,
     as_json: bool,
+    if_none: Callable[[], object] = lambda: None,
 ) -> None:
-    """Print a page of a list, or every page; what can't be read, and how far a page looked, on standard error."""
-    cursor, is_first = paging.cursor, True
+    """Print a page of a list, or every page; what can't be read, and how far a page looked, on standard error.
+
+    Args:
+        if_none: is called where the first page of the list is empty, to say whether that is because of what was named.
+    """
+    cursor, is_first, not_compared = paging.cursor, True, 0
     while True:
         page = read(cursor=cursor, **paging.arguments)
+        if not (page.items or page.damaged or cursor) and is_first:
+            if_none()
         cursor = page.cursor
+        not_compared += page.searched.not_compared
         if not as_json:
             print_table(columns, map(row, page.items), head=is_first)
         elif paging.every:
@@ -88,8 +96,9 @@ def print_list(
         else:
             print_page(noun, page)
             return
-        for each in page.damaged:
-            print_note(f"{each.id} can't be read: {each.error}")
+        note_damaged(page)
+        if cursor is None or not paging.every:
+            note_not_compared(not_compared)
         if cursor is None:
             _print_end(noun, page.searched)
             return
@@ -106,6 +115,19 @@ def _print_end(noun: str, searched: Searched) -> None:
         print_note("there are more than this list can show")
     if searched.remembered_since is not None:
         print_note(remembered_since(noun, searched.remembered_since))
+
+
+def note_damaged(page: Page[Any]) -> None:
+    """Say what of a page can't be read."""
+    for each in page.damaged:
+        print_note(f"{each.id} can't be read: {each.error}")
+
+
+def note_not_compared(count: int) -> None:
+    """Say how many dead letters were left out as the text that was asked for could not be looked for in them."""
+    if count:
+        letters = counted(count, "dead letters")
+        print_note(f"not compared: {letters}, whose errors are sealed; give the --codec that they were sealed with")
 
 
 def print_page(noun: str, page: Page[Any]) -> None:

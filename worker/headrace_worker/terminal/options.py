@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from headrace.formats.keys import is_name
+from headrace.model.moments import MAX_DURATION_S
 from headrace_worker.process.log_setup import LEVELS, LogFormat
 from headrace_worker.terminal.output import print_note
 
@@ -21,13 +22,21 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
 
 
+class _Option(click.Option):
+    """An option whose name in an error is what was typed; `cli.root` names a variable if the value is from there."""
+
+    def get_error_hint(self, _ctx: click.Context | None) -> str:
+        """Return the names of the option."""
+        return " / ".join(f"'{name}'" for name in self.opts)
+
+
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
     """Return a click option whose help names its environment variable, if it has one.
 
     Only settings have one, which hold for all that is called in a shell or a container. An argument of one command must
     not: as HEADRACE_SEND_ID it would make every later send a duplicate.
     """
-    return click.option(*names, **{"show_envvar": True, **settings})
+    return click.option(*names, **{"cls": _Option, "show_envvar": True, **settings})
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -136,7 +145,10 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text)
     if found is None:
         raise click.BadParameter(f"{text!r} is no duration such as 90, 30m, 2h or 3d")
-    return float(found[1]) * _SECONDS[found[2]]
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if seconds > MAX_DURATION_S:
+        raise click.BadParameter(f"{text!r} is longer than 100 years")
+    return seconds
 
 
 def parse_ago(text: str) -> datetime:
@@ -152,10 +164,7 @@ def parse_ahead(text: str) -> datetime:
 def _relative(text: str, sign: int) -> datetime:
     if not _DURATION.fullmatch(text) or text[-1].isdecimal():
         return _moment(text, ", nor a duration such as 30m, 2h or 3d")
-    try:
-        return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
-    except OverflowError as exc:
-        raise click.BadParameter(f"{text!r} is further away than any time") from exc
+    return datetime.now(UTC) + sign * timedelta(seconds=parse_duration(text))
 
 
 def time_options(happened: str, *, ahead: bool = False) -> Callable[[F], F]:

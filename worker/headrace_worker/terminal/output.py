@@ -5,18 +5,18 @@ With rich on a terminal tables have colours; without it, or into a file, they ar
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 import click
 import msgspec
 
 from headrace import RunError, Sealed
+from headrace_worker.terminal.progress import make_room
 
 STATUS_COLOURS = {
     "succeeded": "green", "settled": "green", "pending": "yellow", "dispatched": "cyan", "executing": "cyan",
@@ -34,11 +34,23 @@ _TEXTS = frozenset(
 )
 """The columns that give way where a terminal is too narrow: between words, so that what may be copied stays whole."""
 _GAP = 2
+_LINES = 25
 
 
 def print_json(value: Any) -> None:
     """Print one line of JSON: keys in the order of the type's fields, times in ISO 8601 as UTC, bytes in base64."""
-    click.echo(msgspec.json.encode(_plain(value), enc_hook=str))
+    _write(msgspec.json.encode(_plain(value), enc_hook=str))
+
+
+def print_text(text: str) -> None:
+    """Print one line of text; escape what a terminal would take for a command."""
+    _write(printable(text))
+
+
+def _write(line: str | bytes) -> None:
+    if sys.stdout.isatty():
+        make_room()
+    click.echo(line)
 
 
 def _plain(value: Any) -> Any:
@@ -124,7 +136,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, head: 
         if width < _NARROW and width < sum(widths) + 2 * len(widths):
             _print_records(columns, values)
             return
-        if _print_rich_table(columns, texts, is_number, head=head):
+        if _print_rich_table(columns, texts, is_number, width, head=head):
             return
     for row in (heads, *texts)[0 if head else 1 :]:
         cells = zip(row, widths, is_number, strict=True)
@@ -140,35 +152,15 @@ def _print_records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Non
         click.echo()
 
 
-@contextmanager
-def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Yield the function to call with each advance; on a terminal, show a bar on standard error.
-
-    Args:
-        total: where it ends; if that is None, how far it has come is shown as a number.
-    """
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ModuleNotFoundError:
-        template = "%(label)s %(info)s" if total is None else "%(label)s  [%(bar)s]  %(info)s"
-        with click.progressbar(
-            count(), total, label, show_pos=total is None, bar_template=template, file=sys.stderr
-        ) as plain_bar:
-            yield plain_bar.update
-        return
-    columns = Progress.get_default_columns() if total is not None else ("{task.description} {task.completed:,}",)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task(label, total=total)
-        yield lambda count: bar.advance(row, count)
-
-
 def print_note(text: str) -> None:
     """Print one line for people on standard error, apart from the output."""
+    make_room()
     click.echo(printable(text), err=True)
+
+
+def is_dumb() -> bool:
+    """Return whether the terminal says that it can't move its cursor, or show colours."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def _coloured(text: str) -> str:
@@ -176,7 +168,7 @@ def _coloured(text: str) -> str:
 
 
 def _print_rich_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], is_number: Sequence[bool], *, head: bool
+    columns: Sequence[str], rows: Sequence[Sequence[str]], is_number: Sequence[bool], room: int, *, head: bool
 ) -> bool:
     try:
         from rich.cells import cell_len
@@ -185,13 +177,14 @@ def _print_rich_table(
         from rich.text import Text
     except ModuleNotFoundError:
         return False
-    widths = _widths(columns, rows, Console().width, cell_len)
+    widths = _widths(columns, rows, room, cell_len)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", show_header=head)
     for column, width, right in zip(columns, widths, is_number, strict=True):
         table.add_column(column.upper(), width=width, justify="right" if right else "left")
     for row in rows:
         table.add_row(*(Text(text, style=STATUS_COLOURS.get(text, "")) for text in row))
-    Console(width=sum(widths) + _GAP * len(widths)).print(table, crop=False)
+    # Without a height rich would not believe the width on a dumb terminal, and break ids there.
+    Console(width=sum(widths) + _GAP * len(widths), height=_LINES).print(table, crop=False)
     return True
 
 

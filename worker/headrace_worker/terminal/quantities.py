@@ -30,6 +30,13 @@ def limit_in_words(limit: int | str | None) -> str:
     return "no limit" if limit is None else f"{limit:,}" if isinstance(limit, int) else limit
 
 
+def going_on(canceled: int) -> str | None:
+    """Return how many functions of canceled runs go on, in words; None for none."""
+    if not canceled:
+        return None
+    return "1 function goes on" if canceled == 1 else f"{canceled:,} functions go on"
+
+
 def chart(numbers: Sequence[int], width: int) -> str:
     """Return the last numbers as bars, the highest as a full one and 0 as a blank."""
     shown = numbers[-width:]

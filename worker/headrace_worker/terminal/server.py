@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,13 +11,13 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from headrace import Client, ConfigurationError, PayloadCodec
+from headrace import ConfigurationError, InvalidArgument, PayloadCodec
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.process.loading import load_codec
 from headrace_worker.terminal.options import F, option
 
 P = ParamSpec("P")
 R = TypeVar("R")
-C = TypeVar("C", bound=Client)
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -25,6 +26,10 @@ class Server(msgspec.Struct, frozen=True):
     url: str | None
     namespace: str | None
     partitions: int | None
+
+    def open_client(self, codec: PayloadCodec | None = None) -> AppClient:
+        """Return the client of a command; to be closed."""
+        return AppClient(self.url, namespace=self.namespace, partitions=self.partitions, codec=codec)
 
 
 def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R]:
@@ -37,30 +42,51 @@ def with_server(command: Callable[Concatenate[Server, P], R]) -> Callable[..., R
         for name in named:
             if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
                 named[name] = None  # the library finds it there too, and names the variable if the value is wrong
-        return command(Server(**named), *args, **given)
+        try:
+            return command(Server(**named), *args, **given)
+        except InvalidArgument as exc:
+            exc.args = (_by_options(exc, context.command),)
+            raise
 
     return _server_options(call)
 
 
-def with_client(command: Callable[Concatenate[Client, P], R]) -> Callable[..., R]:
+_NAME = re.compile(r"(?<![\w'\"])[a-z]+(?:_[a-z]+)+(?![\w'\"])")
+"""Matches a name of Python's with several words; what was given stands in quotes."""
+
+
+def _by_options(exc: InvalidArgument, command: click.Command) -> str:
+    """Return what is wrong with an argument, with the command's options in the place of Python's names for them."""
+    options = {each.name: each.opts[0] for each in command.params if isinstance(each, click.Option)}
+    text = str(exc)
+    if text.startswith(f"{exc.field}: ") and exc.field in options:
+        text = options[exc.field] + text.removeprefix(exc.field)
+    return _NAME.sub(lambda found: options.get(found[0], found[0]), text)
+
+
+def with_client(command: Callable[Concatenate[AppClient, P], R]) -> Callable[..., R]:
     """Give the command the options of the server and of its codec, and a client that is closed afterwards."""
-    return with_client_of(Client)(command)
+
+    @with_server
+    @_codec_option
+    @functools.wraps(command)
+    def call(server: Server, /, *args: Any, codec: PayloadCodec | None, **given: Any) -> R:
+        with server.open_client(codec) as client:
+            return command(client, *args, **given)
+
+    return call
 
 
-def with_client_of(kind: type[C]) -> Callable[[Callable[Concatenate[C, P], R]], Callable[..., R]]:
-    """Return a decorator that is `with_client` for a class of clients."""
+def with_bare_client(command: Callable[Concatenate[AppClient, P], R]) -> Callable[..., R]:
+    """Do as `with_client`, without a codec: for a command that has to do with no payload and no error of a run."""
 
-    def decorate(command: Callable[Concatenate[C, P], R]) -> Callable[..., R]:
-        @with_server
-        @_codec_option
-        @functools.wraps(command)
-        def call(server: Server, /, *args: Any, codec: PayloadCodec | None, **given: Any) -> R:
-            with kind(server.url, namespace=server.namespace, partitions=server.partitions, codec=codec) as client:
-                return command(client, *args, **given)
+    @with_server
+    @functools.wraps(command)
+    def call(server: Server, /, *args: Any, **given: Any) -> R:
+        with server.open_client() as client:
+            return command(client, *args, **given)
 
-        return call
-
-    return decorate
+    return call
 
 
 def namespace_option(command: F) -> F:

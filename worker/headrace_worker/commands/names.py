@@ -1,22 +1,19 @@
-"""Opens the client of the commands that look at workers, queues and counts, and looks up the names in filters."""
+"""Looks up the names in filters that chose nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from headrace import Client
-from headrace_worker.inspect.inspector import Inspector
+from headrace import Client, PermissionMissing, QueueNotFound
+from headrace_worker.inspect.jobs import UnknownJob
+from headrace_worker.inspect.workers import UnknownWorker
+from headrace_worker.operate.app_client import AppClient
 from headrace_worker.terminal.output import print_note, shown
-from headrace_worker.terminal.server import Server
 
 
-def open_inspector(server: Server) -> Inspector:
-    """Return the client for a command's server."""
-    return Inspector(server.url, namespace=server.namespace, partitions=server.partitions)
-
-
-def require_names(client: Inspector, filters: Mapping[str, Any]) -> None:
+def require_names(client: AppClient, filters: Mapping[str, Any]) -> None:
     """Look up the job, queue, worker and event name of filters that chose nothing; they were misspelt, most likely.
 
     Raises:
@@ -26,6 +23,15 @@ def require_names(client: Inspector, filters: Mapping[str, Any]) -> None:
         if (name := filters.get(kind)) is not None:
             find(name)
     note_missing_name(client, filters.get("event_name"))
+
+
+def note_names(client: AppClient, filters: Mapping[str, Any]) -> None:
+    """Say it if nobody knows a name of filters that found nothing, as far as the user may look that up."""
+    with suppress(PermissionMissing):
+        try:
+            require_names(client, filters)
+        except (UnknownJob, QueueNotFound, UnknownWorker) as exc:
+            print_note(str(exc))
 
 
 def note_missing_name(client: Client, name: str | None) -> None:

@@ -17,6 +17,8 @@ from headrace import Client, Event, InvalidArgument, RunRecord
 from headrace.lists import waiting_runs
 from headrace_worker import App, RetryAfter, event_trigger
 from headrace_worker.cli.root import root
+from headrace_worker.operate.bulk import Times
+from headrace_worker.operate.open_runs import OpenRuns
 from tests.support.commands import document, fails
 from tests.support.round_trips import Asked
 from tests.support.waiting import await_until
@@ -41,7 +43,7 @@ class Scene:
             self.begun.append(("held", payload))
             await self.go_on.wait()
 
-        @self.app.job(id="failing", trigger=event_trigger("failing"))
+        @self.app.job(id="failing", trigger=event_trigger("failing"), queue="late")
         async def failing(payload: Any) -> None:
             self.begun.append(("failing", payload))
             raise RetryAfter(3_600)
@@ -97,7 +99,7 @@ def listed(client: Client, asked: Asked, limit: int = 100, **filters: Any) -> li
     while True:
         asked.trips.clear()
         page = read(cursor=cursor)
-        assert (len(asked.trips) <= 6, sum(asked.trips) < 500, len(page.items) <= limit) == (True, True, True)
+        assert (len(asked.trips) <= 7, sum(asked.trips) < 500, len(page.items) <= limit) == (True, True, True)
         assert [read(cursor=each).items[0] for each in page.cursors] == page.items
         runs += page.items
         if (cursor := page.cursor) is None:
@@ -115,6 +117,7 @@ async def test_they_are_a_list(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
                 assert read(limit) == ALL
             assert read(job="app/failing") == behind("failing")
             assert read(queue="app/paused") == behind("queued")
+            assert read(2, queue="app/late") == behind("failing")
             assert read(3, event_name="held") == behind("held")
             assert read(queue="none/paused") == read(job="app/none") == read(event_name="none") == []
             first = client.get_event("held-0-0").delivered_at
@@ -146,8 +149,11 @@ async def test_a_list_goes_on_in_a_line_that_has_moved_on(scene: Scene) -> None:
         async with scene.played(client):
             page = client.list_runs(status="waiting", behind=True, job="app/queued", limit=3)
             client.cancel_runs([run.id for run in page.items])
-            left = client.list_runs(status="waiting", behind=True, job="app/queued", cursor=page.cursor).items
-            assert sorted(run.id for run in [*page.items, *left]) == behind("queued")
+            found = list(page.items)
+            while page.cursor is not None:
+                page = client.list_runs(status="waiting", behind=True, job="app/queued", cursor=page.cursor)
+                found += page.items
+            assert sorted(run.id for run in found) == behind("queued")
             for bad in ("", "x", "WzAsIiIsIjAtMCIsIiIsIiJd" * 2, "WzksIiIsIjAtMCIsIiIsIiJd", 5):
                 with pytest.raises(InvalidArgument, match="cursor: "):
                     client.list_runs(status="waiting", behind=True, cursor=bad)  # type: ignore[arg-type]
@@ -165,6 +171,66 @@ async def test_what_is_no_line_is_left_out(scene: Scene, redis: redis_py.Redis) 
             listed = [run.id for run in client.iter_runs(status="waiting", behind=True, job="app/queued")]
             assert sorted(listed) == [each for each in behind("queued") if not each.startswith("queued-0-")]
             redis.delete(first)
+
+
+@pytest.mark.leaves_records
+async def test_a_line_whose_first_run_moves_is_not_left_out(scene: Scene, redis: redis_py.Redis) -> None:
+    """It was in `due` while the queues were looked through, and is in a queue while `due` is."""
+    with Client(scene.host.url, namespace=scene.host.namespace, partitions=scene.host.partitions) as client:
+        async with scene.played(client):
+            client.pause_queue("app/late")
+            page = client.list_runs(status="waiting", behind=True, limit=1)
+            found = list(page.items)
+            for keys in client.partitions.all:
+                redis.zadd(keys.due, {member: 1 for member, _ in redis.zscan_iter(keys.due)})
+                redis.lpush(keys.wake, "1")
+            late = partial(client.list_runs, status="queued", queue="app/late")
+            await await_until(lambda: len(late().items) == KEYS, what="runs whose time has come")
+            while page.cursor is not None:
+                page = client.list_runs(status="waiting", behind=True, cursor=page.cursor)
+                found += page.items
+            assert sorted({run.id for run in found}) == ALL
+
+
+@pytest.mark.leaves_records
+async def test_what_waited_behind_another_at_a_time_is_listed(scene: Scene) -> None:
+    """Also if it is the first of its line since then: an act is for what there was when it was asked for."""
+    with Client(scene.host.url, namespace=scene.host.namespace, partitions=scene.host.partitions) as client:
+        async with scene.played(client):
+            then = client.server_time()
+            await await_until(lambda: client.server_time() > then)
+            client.cancel_run("queued-0-0:app/queued")
+            queued = partial(client.list_runs, status="queued", job="app/queued")
+            await await_until(lambda: "queued-0-1:app/queued" in [run.id for run in queued().items])
+            read = partial(client.iter_runs, status="waiting", behind=True, job="app/queued")
+            assert sorted(run.id for run in read(until=then)) == behind("queued")
+            assert sorted(run.id for run in read()) == [each for each in behind("queued") if "-0-1:" not in each]
+            rest = [run.id for run in OpenRuns(client, (), {"job": "app/queued"}).read(Times(then), None, 1_000).items]
+            assert "queued-0-1:app/queued" in rest
+
+
+@pytest.mark.leaves_records
+async def test_a_line_that_moves_within_a_page_loses_none(
+    scene: Scene, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first run ends between the look for the last listed one and the read behind that."""
+    with Client(scene.host.url, namespace=scene.host.namespace, partitions=scene.host.partitions) as client:
+        async with scene.played(client):
+            transport: Any = client._transport
+            run = transport.run
+
+            def moving(calls: Any, **given: Any) -> Any:
+                lines = {call.args[1] for call in calls if call.args[0] == "LRANGE"}
+                for line in lines if transport.run is moving else ():
+                    redis.lpop(line)
+                return run(calls, **given)
+
+            page = client.list_runs(status="waiting", behind=True, job="app/queued", limit=1)
+            found = list(page.items)
+            monkeypatch.setattr(transport, "run", moving)
+            page = client.list_runs(status="waiting", behind=True, job="app/queued", limit=1, cursor=page.cursor)
+            assert page.items[0].id == found[0].id.replace("-1:", "-2:")
+            monkeypatch.undo()
 
 
 CANCELED: dict[str, tuple[str, ...]] = {
@@ -205,11 +271,12 @@ async def test_a_purge_leaves_what_has_begun(scene: Scene, command: Callable[...
     """Runs that execute, or wait for their next attempt, go on; those behind them are gone."""
     with Client(scene.host.url, namespace=scene.host.namespace, partitions=scene.host.partitions) as client:
         async with scene.played(client):
-            done = command("queues", "purge", "app/default", "--yes=app/default")
-            assert (done.exit_code, f"{2 * PER_JOB} done, 0 failed, 0 left" in done.output) == (0, True), done.output
+            for queue in ("app/default", "app/late"):
+                done = command("queues", "purge", queue, f"--yes={queue}")
+                assert (done.exit_code, f"{PER_JOB} done, 0 failed, 0 left" in done.output) == (0, True), done.output
             begun = sorted(f"{name}-{key}-0:app/{name}" for key in range(KEYS) for name in ("failing", "held"))
             left = client.list_runs(status=("executing", "waiting")).items
-            assert sorted(run.id for run in left if run.queue == "default") == begun
+            assert sorted(run.id for run in left if run.queue != "paused") == begun
             scene.go_on.set()
             await await_until(lambda: client.get_run("held-0-0:app/held").status == "succeeded")
             assert len(scene.begun) == 2 * KEYS

@@ -15,6 +15,6 @@ def read_line(line: str, first: int, count: int) -> Call[list[bytes]]:
     return Call(("LRANGE", line, first, first + count - 1), list)
 
 
-def place_in_line(line: str, member: bytes) -> Call[int | None]:
-    """Read the place of a member of a line; None if it is not there."""
-    return Call(("LPOS", line, member), lambda reply: reply)
+def place_in_line(line: str, member: bytes, among: int) -> Call[int | None]:
+    """Read the place of a member among the first of a line; None if it is not there."""
+    return Call(("LPOS", line, member, "MAXLEN", among), lambda reply: reply)

@@ -267,7 +267,8 @@ class Client(BaseClient):
             older_than: only runs that have been executing for so long, in seconds or as a timedelta; with
                 `status="executing"` alone.
             behind: only runs that wait behind another one of their job and ordering key, by lines; with
-                `status="waiting"` alone. Their time is when their event was delivered.
+                `status="waiting"` alone. Their time is when their event was delivered; with `until` those are among
+                them that have become the first of their line since then. As lines move on, a run may be listed twice.
             since: only runs that settled, or whose events were sent, at this time or later; open runs that came into
                 their queue, or are due, then or later. An aware datetime.
             until: as `since`, but at this time or before.
@@ -740,6 +741,7 @@ class Client(BaseClient):
 
         Raises:
             InvalidArgument: `entries` is no such number.
+            PermissionMissing: the user may not.
         """
         return self._run(list_index.keep_listed(self.partitions, entries), timeout)
 

@@ -115,7 +115,7 @@ class EventConflict(HeadraceError):
 
 _FORMS = {
     "a run": re.compile(r".+:[^:/]+/[^:/]+", re.DOTALL),
-    "a dead letter": re.compile(r"[0-9]{1,20}-[0-9]{1,20}"),
+    "a dead letter": re.compile(r"[0-9]{1,20}-[0-9]{1,20}(~[0-9]{1,4})?"),
 }
 """The ids of runs and dead letters; an event's may be any other text, and these as well."""
 

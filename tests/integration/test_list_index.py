@@ -114,7 +114,7 @@ def test_the_commands(headrace: Headrace, client: Client, redis: redis_py.Redis,
     assert (kept["kept"], kept["events"], kept["events_since"]) == (20_000, 1_234, "2023-11-14T22:13:20Z")
     (entry,) = client.list_audit().items
     assert (entry.verb, entry.asked, entry.reason) == ("index keep", {"entries": 20_000}, "an audit")
-    fails(headrace("index", "keep", "9999"), 2, "must be a whole number from 10,000 to 1,000,000, not 9999")
+    fails(headrace("index", "keep", "9999"), 2, "Invalid value for 'N': 9999 is not in the range 10000<=x<=1000000")
     fails(headrace("index", "keep", "many"), 2, "'many' is not a valid integer")
     assert len(client.list_audit().items) == 1
     assert client.send_event(Event("a"), deliver_after=60).id in {each.id for each in client.list_events().items}

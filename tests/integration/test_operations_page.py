@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Event, RunRecord
+from headrace import Event, InvalidArgument, RunRecord
 from headrace_worker import App, Queue, Retry, event_trigger
 from headrace_worker.operate.app_client import AppClient
 from tests.support.snippets import blocks
@@ -134,3 +134,10 @@ async def test_the_workers_of_a_machine_are_drained(client: AppClient, host: Wor
 def test_nobody_to_tell_is_no_call(client: AppClient) -> None:
     """As on a machine without workers."""
     assert client.quiet_workers([]) == client.stop_workers(iter(())) == []
+
+
+def test_one_text_is_not_several_names(client: AppClient) -> None:
+    """It would be taken for its letters."""
+    for tell in (client.quiet_workers, client.stop_workers):
+        with pytest.raises(InvalidArgument, match="names: must be several names, not the text 'w1'"):
+            tell("w1")

@@ -164,6 +164,13 @@ def test_an_error_survives_on_its_way_to_another_process(error: HeadraceError, c
             ),
         ),
         (
+            errors.DeadLetterNotFound("1-0~3"),
+            (
+                "no dead letter '1-0~3' in this namespace: it was never here, or its retention has passed; "
+                "a dead letter has an id of its own, as in 1764000000000-0, beside that of its run"
+            ),
+        ),
+        (
             errors.QueueNotFound("mail", {"shop/mail", "shop/default"}),
             "no queue 'mail' in this namespace: there is shop/default, shop/mail; name it as APP/QUEUE",
         ),

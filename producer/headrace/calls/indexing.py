@@ -43,7 +43,7 @@ def read_index_behind(stream: str, entry_id: str, count: int) -> Call[list[Index
 
 
 def read_is_full(stream: str) -> Call[bool]:
-    """Read whether `recent` or `runs` has so many entries that the oldest are dropped: it never has fewer then."""
+    """Read whether `recent` or `runs` has so many entries that it may have dropped its oldest: it has no fewer then."""
     return Call(("XLEN", stream), lambda reply: int(reply) >= INDEX_ENTRIES)
 
 

@@ -13,7 +13,8 @@ from headrace.plans.plan import Plan
 from headrace.plans.read import is_wrong_type
 
 ROUND_TRIPS: Final = 4
-"""Open runs may take one more: executing ones behind many others, and queued ones behind those of a limited queue."""
+"""Open runs may take one more, executing ones behind many others, and queued ones behind those of a limited queue; and
+those behind others in lines three more."""
 READ: Final = 500
 """The most entries that one read of a stream returns, so that it holds the server up for a few ms at most."""
 ENTRIES: Final = ROUND_TRIPS * READ

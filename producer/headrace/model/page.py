@@ -30,8 +30,8 @@ class Searched(msgspec.Struct, frozen=True):
         entries: how many entries of the list were looked at, whether they are asked for or not.
         back_to: the time of the last of them; None where there was none, and of a list by name.
         complete: there is nothing behind this page.
-        remembered_since: of an index that has dropped its oldest entries, if the list was asked for what is older, too:
-            the time from which on it has all; what is older is found by its id. None if nothing is left out so.
+        remembered_since: of an index that may have dropped its oldest entries, if the list was asked for what is older,
+            too: the time from which on it has all; what is older is found by its id. None if nothing is left out so.
         not_compared: of dead letters by their errors, those that may be asked for and whose errors are sealed and
             can't be opened here, so that they are left out.
     """

@@ -108,7 +108,7 @@ if leads then
   look_at(dispatchers, expired)
   sooner(quiet)
   local too_old = text(math.max(now - args.keep, 0))
-  local trimmed_to = entries_kept(kept, args.listed) + 100 -- a stream drops its entries by whole nodes of 100 at most
+  local trimmed_to = entries_kept(kept, args.listed) + 100 -- a stream drops its entries by whole nodes, of 100 as a rule
   fades = redis.call('ZCOUNT', fading, '-inf', text(now)) > 0
     or #redis.call('XRANGE', dead_letters, '-', too_old, 'COUNT', 1) > 0
     or index_length(recent) > trimmed_to or index_length(runs) > trimmed_to

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from headrace import Client, ListIndex
+from headrace.calls.indexing import INDEX_ENTRIES, MOST_INDEX_ENTRIES
 from headrace_worker.terminal.asking import note, reason_option
 from headrace_worker.terminal.options import json_option
 from headrace_worker.terminal.output import print_fields, print_json
@@ -33,7 +34,7 @@ def show(client: Client, as_json: bool) -> None:
 
 
 @index.command(short_help="Set how far back the lists of events and runs go.")
-@click.argument("entries", metavar="N", type=int)
+@click.argument("entries", metavar="N", type=click.IntRange(INDEX_ENTRIES, MOST_INDEX_ENTRIES))
 @reason_option
 @with_client
 @json_option

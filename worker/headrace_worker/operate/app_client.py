@@ -86,6 +86,7 @@ class AppClient(Client, _AppPlans):
         Raises:
             DefinitionError: the app has no jobs.
             ServerFull: the server is full; register again once it is not.
+            PermissionMissing: the user may not.
         """
         return self._run(register_app(self.partitions, app), timeout)
 
@@ -95,6 +96,7 @@ class AppClient(Client, _AppPlans):
         Raises:
             UnknownApp: there is no such app.
             AppAlive: a worker of it is alive.
+            PermissionMissing: the user may not.
         """
         return self._run(forget_app(self.partitions, app), timeout)
 
@@ -135,6 +137,7 @@ class AppClient(Client, _AppPlans):
 
         Raises:
             UnknownJob: it is not registered.
+            PermissionMissing: the user may not.
         """
         return self._run(disable_job(self.partitions, job, reason), timeout, partial=True)
 
@@ -143,6 +146,7 @@ class AppClient(Client, _AppPlans):
 
         Raises:
             UnknownJob: it is not registered.
+            PermissionMissing: the user may not.
         """
         return self._run(enable_job(self.partitions, job), timeout, partial=True)
 
@@ -268,6 +272,10 @@ class AppClient(Client, _AppPlans):
 
         A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. One that is unknown, or
         has expired, is no error: its answer says that it is not alive.
+
+        Raises:
+            InvalidArgument: a name is empty, or no text.
+            PermissionMissing: the user may not.
         """
         return self._run(instruct_workers(self.partitions, names, "quiet"), timeout)
 
@@ -311,6 +319,7 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         Raises:
             DefinitionError: the app has no jobs.
             ServerFull: the server is full; register again once it is not.
+            PermissionMissing: the user may not.
         """
         return await self._run(register_app(self.partitions, app), timeout)
 
@@ -320,6 +329,7 @@ class AsyncAppClient(AsyncClient, _AppPlans):
         Raises:
             UnknownApp: there is no such app.
             AppAlive: a worker of it is alive.
+            PermissionMissing: the user may not.
         """
         return await self._run(forget_app(self.partitions, app), timeout)
 
@@ -360,6 +370,7 @@ class AsyncAppClient(AsyncClient, _AppPlans):
 
         Raises:
             UnknownJob: it is not registered.
+            PermissionMissing: the user may not.
         """
         return await self._run(disable_job(self.partitions, job, reason), timeout, partial=True)
 
@@ -368,6 +379,7 @@ class AsyncAppClient(AsyncClient, _AppPlans):
 
         Raises:
             UnknownJob: it is not registered.
+            PermissionMissing: the user may not.
         """
         return await self._run(enable_job(self.partitions, job), timeout, partial=True)
 
@@ -496,6 +508,10 @@ class AsyncAppClient(AsyncClient, _AppPlans):
 
         A worker sees it with the next renewal of its lease: within 5 s, if not set otherwise. One that is unknown, or
         has expired, is no error: its answer says that it is not alive.
+
+        Raises:
+            InvalidArgument: a name is empty, or no text.
+            PermissionMissing: the user may not.
         """
         return await self._run(instruct_workers(self.partitions, names, "quiet"), timeout)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from headrace.errors import InvalidArgument
 from headrace.formats.partitions import Partitions
 from headrace.plans.plan import Plan
 from headrace.plans.read import as_id
@@ -21,6 +22,8 @@ class Instructed(msgspec.Struct, frozen=True):
 
 def instruct_workers(partitions: Partitions, names: Iterable[str], wanted: Wanted) -> Plan[list[Instructed]]:
     """Let live workers quiet or stop, which they see with the next renewals of their leases."""
+    if isinstance(names, str):
+        raise InvalidArgument("names", f"must be several names, not the text {names!r}")
     of, count = list(names), len(partitions)
     answers = (yield [instruct(keys, as_id(name), wanted) for name in of for keys in partitions.all]) if of else []
     return [Instructed(name, any(answers[place * count : (place + 1) * count])) for place, name in enumerate(of)]

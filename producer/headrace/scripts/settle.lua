@@ -131,7 +131,7 @@ end
 local are_all = acknowledged == named
 local gone, index, next_in_line = are_all and pending or {}, {}, {}
 local close, let_fade = closing(args.policy, now, fading)
-local nothing = {}
+local trails = args.trails
 for i = 1, #records do
   local record, alike, entry = records[i], end_of[i], entries[i]
   if alike and (are_all or is_named(record, alike.field, entry)) then
@@ -150,9 +150,13 @@ for i = 1, #records do
       end
       entry = type(letter) == 'string' and letter or '0-0' -- if `dead` takes no entry, only the record has the failure
     end
-    local trail = args.trails[i]
-    local left = trail and trail_of(record, alike.job.name, trail, alike.attempt, alike.times) or nothing
-    redis.call('HSET', record, alike.field, alike.before .. entry .. alike.after, unpack(left))
+    local trail, value = trails[i], alike.before .. entry .. alike.after
+    if trail then
+      local left = trail_of(record, alike.job.name, trail, alike.attempt, alike.times)
+      redis.call('HSET', record, alike.field, value, unpack(left))
+    else
+      redis.call('HSET', record, alike.field, value)
+    end
 
     if lines[i] then
       local member = member_of(args.ordered[i], alike.job.queue_name, id, alike.job.name)

@@ -28,22 +28,34 @@ class Sentinel:
 
     def __init__(self, binary: Path, folder: Path, master_port: int, down_after_ms: int) -> None:
         folder.mkdir()
-        self.port = free_port()
-        config = folder / "sentinel.conf"  # it writes there what it learns
-        config.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
+        self._command = [str(binary), str(folder / "sentinel.conf"), "--sentinel"]
+        self._settings = (
+            f"bind 127.0.0.1\ndir {folder}\n"
             f"sentinel monitor {NAME} 127.0.0.1 {master_port} 2\n"
             f"sentinel down-after-milliseconds {NAME} {down_after_ms}\n"
             f"sentinel failover-timeout {NAME} 2000\nsentinel parallel-syncs {NAME} 2\n"
         )
-        with (folder / "sentinel.log").open("wb") as log:
+        self._start(folder)
+        while wait_until(self._is_up_or_over, 30) and self._process.poll() is not None:
+            self.stop()  # its port was taken meanwhile: others ask for free ones, too
+            self._start(folder)
+
+    def _start(self, folder: Path) -> None:
+        self.port = free_port()
+        config = folder / "sentinel.conf"  # it writes there what it learns
+        config.write_text(f"port {self.port}\n{self._settings}")
+        with (folder / "sentinel.log").open("ab") as log:
             self._process = subprocess.Popen(
-                die_with_parent([str(binary), str(config), "--sentinel"]),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+                die_with_parent(self._command), stdout=log, stderr=log, start_new_session=True
             )
         self.redis: Any = redis.Redis(port=self.port, decode_responses=True)
+
+    def _is_up_or_over(self) -> bool:
+        if self._process.poll() is not None:
+            return True
+        with suppress(*_UNREACHED):
+            return int(self.redis.info("server")["process_id"]) == self._process.pid
+        return False
 
     def stop(self) -> None:
         self.redis.close()

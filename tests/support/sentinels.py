@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from headrace_worker.dev.parent_death import die_with_parent
 from tests.support.ports import free_port
@@ -53,8 +55,12 @@ class Sentinel:
     def _is_up_or_over(self) -> bool:
         if self._process.poll() is not None:
             return True
-        with suppress(*_UNREACHED):
-            return int(self.redis.info("server")["process_id"]) == self._process.pid
+        with (
+            suppress(*_UNREACHED),
+            redis.Redis(port=self.port, socket_timeout=0.5, retry=Retry(NoBackoff(), 0)) as asker,
+        ):
+            server: Any = asker.info("server")  # of the one that listens there, which may be another
+            return int(server["process_id"]) == self._process.pid
         return False
 
     def stop(self) -> None:

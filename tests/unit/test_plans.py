@@ -24,6 +24,7 @@ from headrace import (
     ServerUnreachable,
     UnsupportedServer,
 )
+from headrace.calls.queues import Queued
 from headrace.calls.records import FoundRun
 from headrace.calls.sending import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batches
 from headrace.formats import records
@@ -420,3 +421,19 @@ def test_a_retention_is_seconds(field: str, value: Any) -> None:
 def test_a_retention_is_told_in_milliseconds() -> None:
     """Derived ids are remembered as long as failures."""
     assert Retention(0, 1.5, 2, 3).millis() == (0, 1500, 2000, 3000, 1500)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ([["app/q"], ServerUnreachable("away")],),
+        ([["app/q"], 1_000], [[Queued("5-0", "e", "job", "key")]], [ServerUnreachable("away")]),
+        ([["app/q"], 1_000], [[Queued("5-0", "e", "job", "key")]], [3], [ServerUnreachable("away")]),
+    ],
+    ids=["the time", "a length", "a line"],
+)
+def test_a_server_that_goes_away_leaves_no_line_out(answers: tuple[list[Any], ...]) -> None:
+    """A list of what waits behind others fails with its error: it does not take a line for empty."""
+    asked = RunFilter(status="waiting", behind=True)
+    with pytest.raises(ServerUnreachable):
+        run_plan(runs.list_runs(PARTITIONS, asked, None, 10), *answers)

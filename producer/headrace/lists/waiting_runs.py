@@ -18,6 +18,7 @@ from headrace.calls.checking import server_time
 from headrace.calls.lines import place_in_line, read_line, read_line_length
 from headrace.calls.queues import Queued
 from headrace.calls.records import FoundRun
+from headrace.formats.codec import MAX_MILLIS
 from headrace.formats.due import DueName, split_member
 from headrace.formats.keys import Keys, is_name
 from headrace.formats.partitions import Partitions
@@ -213,8 +214,9 @@ def _read_cursor(cursor: object, partitions: Partitions) -> _Place:
         place = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Place)
     except (ValueError, msgspec.MsgspecError):
         raise bad_cursor(cursor) from None
-    is_place = 0 <= place.partition < len(partitions) and 0 <= place.nth < _MOST_IN_A_LINE and place.began_ms >= 0
-    if not is_place or (place.entry and read_place(place.entry, partitions) is None):
+    are_numbers = 0 <= place.nth < _MOST_IN_A_LINE and 0 <= place.began_ms <= MAX_MILLIS
+    is_there = 0 <= place.partition < len(partitions) and read_place(place.entry or "0-0", partitions) is not None
+    if not (are_numbers and is_there):
         raise bad_cursor(cursor)
     return place
 
@@ -230,6 +232,8 @@ def _next_parts(
         for name in bounds.rows(keys.queues, answer)
         if name.count("/") == 1 and all(map(is_name, name.split("/"))) and chosen.app in (None, name.partition("/")[0])
     ]
+    if not isinstance(now_ms, int):
+        raise now_ms
     place = start if start.began_ms else msgspec.structs.replace(start, began_ms=max(now_ms, 1))
     while True:
         if place.phase == "due":
@@ -301,18 +305,21 @@ def _parts(found: _Found, start: _Place, most: int, bounds: Bounds) -> Plan[tupl
     calls: list[Call[Any]] = [read_line_length(head.line) for head in found.heads]
     if start.member:  # runs leave a line at its begin, so it has not gone back
         calls.append(place_in_line(found.heads[0].line, start.member, start.nth + 1))
-    lengths = yield from bounds.ask(calls)
-    listed = lengths.pop() if start.member else None
+    answers = yield from bounds.ask(calls)
+    listed = answers.pop() if start.member else None
     parts: list[_Part] = []
-    for head, length in zip(found.heads, lengths, strict=True):
+    for head, length in zip(found.heads, answers, strict=True):
+        if not isinstance(length, int):
+            bounds.rows(head.line, length)  # raises it, but for a key of another type
+            continue
         first, overlap = head.skipped, 0
         if isinstance(listed, int) and head is found.heads[0]:
             first, overlap = listed + 1, min(listed + 1 - head.skipped, _OVERLAP)
-        left = (length if isinstance(length, int) else 0) - first
+        left = length - first
         if left > 0 and most <= 0:
             return parts, head.place
         if left > 0:
-            parts.append(_Part(head, first, min(left, most), left <= most, max(overlap, 0)))
+            parts.append(_Part(head, first, min(left, most), left <= most, overlap))
             most -= left
     return parts, found.following
 
